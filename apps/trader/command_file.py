@@ -1,20 +1,25 @@
 """Commands that a person writes into a file beside the database.
 
 The file is named as the database with `-commands` behind it, and has a command in each line, such
-as `exit BTC/USDT`. The first trader that looks renames the file, so that lines that are added from
-then on begin another one. A moment later a trader stores its commands as rows and removes it, in
-one transaction: a second trader on the same database finds nothing.
+as `exit BTC/USDT`. The first trader that looks gives the file another name, which is never used
+again, so that lines that are added from then on begin another one. A moment later a trader stores
+its commands as rows, and that name with them, in one transaction. Only then is the file removed:
+one that is still there, because the program ended in between, is known by its name.
 """
 
 import time
-from collections.abc import Generator
-from contextlib import contextmanager, suppress
+from collections.abc import Sequence
+from contextlib import suppress
 from pathlib import Path
 from typing import Final
+from uuid import uuid4
 
 from onetape.core.errors import StoreUnwritable, UsageError
 from onetape.store.account_reading import read_traded
-from onetape.store.controls import add_controls
+from onetape.store.accounts import Account
+from onetape.store.connection import Connection
+from onetape.store.controls import add_command_file, add_controls, is_command_file_stored
+from onetape.store.copying import flush
 from onetape.store.database import Store
 from trader.command_rows import parse_command, rows_of
 
@@ -31,13 +36,14 @@ def command_file(database: Path) -> Path:
     return database.with_name(f"{database.name}-commands")
 
 
-def renamed_file(database: Path) -> Path:
-    """Return what the command file beside a database is called while it waits to be read."""
-    return database.with_name(f"{database.name}-commands-taken")
+def taken_files(database: Path) -> list[Path]:
+    """Return the command files beside a database that have another name, the oldest first."""
+    start = f"{command_file(database).name}-taken"
+    return sorted(one for one in database.parent.iterdir() if one.name.startswith(start))
 
 
 def take_command_file(store: Store) -> list[str]:
-    """Rename the command file beside a database, or store the commands of the renamed one.
+    """Store the commands of files that were renamed before; rename the command file.
 
     Lines that are no command are left out; empty ones and those that begin with # are too.
 
@@ -45,59 +51,84 @@ def take_command_file(store: Store) -> list[str]:
         What to print: a line for each command, and for each line that is none.
 
     Raises:
-        StoreError: the database cannot be read or written; the file stays.
-        StoreUnwritable: the file cannot be renamed or removed; its commands are not stored.
+        StoreError: the database cannot be read or written; the file stays, and nothing is stored.
+        StoreUnwritable: the file cannot be renamed; nothing is stored.
     """
-    path, renamed = command_file(store.path), renamed_file(store.path)
-    if _is_ready(path):
-        # One at a time, or one file that was renamed would replace another.
-        with store.write(), _naming_folder(path):
-            if path.exists() and not renamed.exists():
-                path.rename(renamed)
-    return _store_commands(store, path.name, renamed) if _is_settled(renamed) else []
-
-
-def _store_commands(store: Store, name: str, path: Path) -> list[str]:
-    """Store the commands of a file and remove it; return what to print, with this name of it."""
+    path = command_file(store.path)
     printed: list[str] = []
-    traded = read_traded(store)
-    with store.write(durable=True) as connection:
-        try:
-            text = path.read_bytes()[:MOST_BYTES].decode("utf-8", "replace")
-        except OSError:
-            # Another trader has taken the file since the look.
-            return []
-        for line in (line.strip() for line in text.splitlines()):
-            if not line or line.startswith("#"):
-                continue
-            try:
-                command = parse_command(line)
-                rows = rows_of(
-                    traded,
-                    command,
-                    at_ms=time.time_ns() // 1_000_000,
-                    given_by=f"the file {name}",
-                )
-            except UsageError as error:
-                printed.append(f"{name}: {error}")
-                continue
-            add_controls(connection, rows)
-            printed.append(f"{name}: {line}")
-        # Where it stays, nothing is stored: the commands would be again with each look.
-        with _naming_folder(path):
-            path.unlink(missing_ok=True)
+    for taken in taken_files(store.path):
+        if _is_settled(taken):
+            printed += _store_commands(store, path.name, taken)
+    if _is_ready(path):
+        _rename(store, path)
     return printed
 
 
-@contextmanager
-def _naming_folder(path: Path) -> Generator[None]:
-    """Raise an error of the system as one that says what to do."""
+def _new_name(path: Path) -> Path:
+    """Return a name that no command file has had; later ones sort behind it."""
+    return path.with_name(f"{path.name}-taken-{time.time_ns():020d}-{uuid4().hex[:8]}")
+
+
+def _rename(store: Store, path: Path) -> None:
+    """Give the command file a name that was never used."""
+    # The write lock: of two traders one renames it.
+    with store.write():
+        try:
+            if path.exists():
+                path.rename(_new_name(path))
+                # After a power cut it must not have its first name again.
+                flush(path.parent)
+        except OSError as error:
+            raise StoreUnwritable(
+                f"{path} cannot be renamed ({error.strerror}); make its folder writable"
+            ) from error
+
+
+def _store_commands(store: Store, name: str, path: Path) -> list[str]:
+    """Store the commands of a renamed file, if they are not, then remove it; return what to print.
+
+    Args:
+        store: The open database.
+        name: That the file had first.
+        path: Of the file.
+    """
+    traded = read_traded(store)
+    printed: list[str] = []
+    with store.write(durable=True) as connection:
+        # Another trader may have stored them since the look, or this one before it was killed.
+        if path.exists() and not is_command_file_stored(connection, path.name):
+            printed = _add_commands(connection, traded, name, path)
     try:
-        yield
+        path.unlink(missing_ok=True)
     except OSError as error:
-        raise StoreUnwritable(
-            f"{path} cannot be removed ({error.strerror}); make its folder writable"
-        ) from error
+        if printed:
+            printed.append(
+                f"{path} cannot be removed ({error.strerror}); its commands are stored and will "
+                "not be carried out again"
+            )
+    return printed
+
+
+def _add_commands(
+    connection: Connection, traded: Sequence[Account], name: str, path: Path
+) -> list[str]:
+    """Add the commands of a file inside a transaction; return what to print."""
+    printed: list[str] = []
+    now_ms = time.time_ns() // 1_000_000
+    text = path.read_bytes()[:MOST_BYTES].decode("utf-8", "replace")
+    for line in (line.strip() for line in text.splitlines()):
+        if not line or line.startswith("#"):
+            continue
+        try:
+            command = parse_command(line)
+            rows = rows_of(traded, command, at_ms=now_ms, given_by=f"the file {name}")
+        except UsageError as error:
+            printed.append(f"{name}: {error}")
+            continue
+        add_controls(connection, rows)
+        printed.append(f"{name}: {line}")
+    add_command_file(connection, path.name, stored_ms=now_ms)
+    return printed
 
 
 def _is_settled(path: Path) -> bool:

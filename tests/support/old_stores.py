@@ -57,10 +57,15 @@ ADDED_COLUMNS = {
         "reservations": "client_order_id, account, mode, amount, reserved_ms",
         "risk_states": "account, state, updated_ms, cleared_ms, cleared_by",
     },
+    5: {
+        "drills": "id, config_digest, finished_ms, is_passed, results",
+        "stop_states": "entry_order_id, place, price, reason, since_ms, unprotected_ms, updated_ms",
+        "latecomers": "session, timestamp, noted_ms, waited_seconds, reason",
+    },
 }
 SERIES = ("binance", "BTC/USDT", "1h")
-SCRIPTS = ("schema.sql", "schema_2.sql", "schema_3.sql", "schema_4.sql")
-VERSIONS = (1, 2, 3, 4)
+SCRIPTS = ("schema.sql", "schema_2.sql", "schema_3.sql", "schema_4.sql", "schema_5.sql")
+VERSIONS = (1, 2, 3, 4, 5)
 
 
 def make_old_store(path: Path, version: int = 1, *, rows: bool = True) -> Path:
@@ -206,4 +211,13 @@ def _fill_4(connection: sqlite3.Connection) -> None:
         connection.execute(statement)
 
 
-_FILLS = {1: _fill, 2: _fill_2, 3: _fill_3, 4: _fill_4}
+def _fill_5(connection: sqlite3.Connection) -> None:
+    for statement in (
+        "INSERT INTO drills VALUES (1, 'digest', 5, 1, '[]')",
+        "INSERT INTO stop_states VALUES ('o2', 'exchange', '9.1', 'rests', 5, 6, 7)",
+        "INSERT INTO latecomers VALUES ('s1', 3600, 5, 1.5, 'late')",
+    ):
+        connection.execute(statement)
+
+
+_FILLS = {1: _fill, 2: _fill_2, 3: _fill_3, 4: _fill_4, 5: _fill_5}

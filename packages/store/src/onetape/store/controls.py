@@ -43,6 +43,26 @@ def add_controls(connection: Connection, controls: Iterable[NewControl]) -> None
         )
 
 
+def is_command_file_stored(connection: Connection, name: str) -> bool:
+    """Return whether the commands of a file are rows already, inside a transaction."""
+    return bool(
+        connection.execute(
+            "SELECT EXISTS (SELECT 1 FROM command_files WHERE name = ?)", (name,)
+        ).get
+    )
+
+
+def add_command_file(connection: Connection, name: str, *, stored_ms: int) -> None:
+    """Note inside a transaction that the commands of a file are rows.
+
+    Args:
+        connection: Of the transaction that adds the commands.
+        name: Of the file; never used before.
+        stored_ms: The computer's time, epoch milliseconds.
+    """
+    insert_row(connection, "command_files", {"name": name, "stored_ms": stored_ms})
+
+
 def read_controls(store: Store, account: str) -> list[tuple[Any, ...]]:
     """Return the commands of an account, by number.
 

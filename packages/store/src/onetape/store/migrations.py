@@ -10,7 +10,9 @@ from onetape.store.copying import copy_database, draft_of, name_new
 #: "OTAP" in the header marks a file as ours.
 APPLICATION_ID = 0x4F544150
 #: One script a version, in order; a released script is never edited.
-SCRIPTS = ("schema.sql", "schema_2.sql", "schema_3.sql", "schema_4.sql", "schema_5.sql")
+SCRIPTS = (
+    "schema.sql", "schema_2.sql", "schema_3.sql", "schema_4.sql", "schema_5.sql", "schema_6.sql",
+)  # fmt: skip
 NEWEST_VERSION = len(SCRIPTS)
 #: How long a process waits for another one that migrates the file.
 MIGRATION_PATIENCE_SECONDS = 120.0
