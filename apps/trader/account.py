@@ -107,11 +107,11 @@ def check_account(
             f"account {own.name} trades {own.symbol} by strategy {own.strategy}, not {strategy}; "
             f"use --strategy {own.strategy}, or {WAY_OUT}"
         )
-    asked, balance = settings.cash, account.start_balance
-    if asked is not None and balance is not None and asked != balance:
+    wanted, balance = settings.cash, account.start_balance
+    if wanted is not None and balance is not None and wanted != balance:
         raise SafetyRefusal(
             f"account {account.name} was opened with {_money(balance)} {account.currency}, and "
-            f"cash (--cash, or account.cash in the settings) is {_money(asked)} now; "
+            f"cash (--cash, or account.cash in the settings) is {_money(wanted)} now; "
             f"leave cash out, or {WAY_OUT}"
         )
 

@@ -1,4 +1,4 @@
-"""The money of one account: what an entry may spend, and what the account is worth for its size.
+"""The money of one account: what an entry may spend, and the account value that sizes it.
 
 An entry at an open has the cash and the equity of the backtest: a position that was left inside the
 candle of that open still counts as held, and what it brought is there from the next open on.

@@ -1,7 +1,7 @@
 """The exchange's time: compared at the start, on each connection, regularly, and after a step.
 
 Market time follows the exchange and the monotonic clock, so a wrong clock of the computer changes
-no candle. It is still worth a line: leases, bans and other programs go by it.
+no candle. A line is printed all the same: leases, bans and other programs use it.
 """
 
 import time
@@ -18,7 +18,7 @@ COMPARE_SECONDS = 180.0
 AGAIN_SECONDS = 10.0
 #: The time of day and the monotonic clock part by more than this when the clock is set.
 STEP_MS = 1_000
-#: A clock that is wrong by more than this is worth a line.
+#: A line is printed about a clock that is wrong by more than this.
 SKEW_MS = 1_000
 #: A clock that is wrong by more than this degrades the trader.
 DEGRADING_SKEW_MS = 60_000
@@ -27,7 +27,7 @@ CLOCK = "clock"
 
 
 class ClockWatch:
-    """Watches the computer's clock beside that of one exchange."""
+    """Compares the computer's clock with that of one exchange."""
 
     def __init__(self, exchange: RestExchange, states: TraderStates) -> None:
         """Begin; the first comparison is due at once."""
@@ -35,24 +35,24 @@ class ClockWatch:
         self._states = states
         self._due = 0.0
         self._was_set = False
-        """Whether the clock was set, and the exchange has not named its time since."""
+        """Whether the clock was set, and the exchange has not answered with its time since."""
         self._warned_ms = 0
 
     async def look(self) -> None:
         """Compare the clocks where it is due or the computer's clock was set.
 
         Raises:
-            ExchangeError: the clock was set and the exchange does not name its time; call again.
+            ExchangeError: the clock was set and the exchange does not send its time; call again.
         """
         clock = self._exchange.clock
         if not isinstance(clock, ExchangeClock):
-            return  # The simulator's time is asked for anew each time.
+            return  # The simulator's time is requested at each read.
         step_ms = clock.take_step_ms()
         if abs(step_ms) > STEP_MS:
             self._was_set = True
             print_line(
                 f"{_step_text(step_ms)}; candles go by the time of "
-                f"{self._exchange.endpoint.exchange}, which is asked for again; the stream may be "
+                f"{self._exchange.endpoint.exchange}, which is requested again; the stream may be "
                 "opened again"
             )
         if not self._was_set and time.monotonic() < self._due:

@@ -81,7 +81,7 @@ def rows_of(
 
     Args:
         traded: Accounts of the database, one for each of their symbols.
-        command: What was asked for.
+        command: The name of the command.
         at_ms: The computer's time, epoch milliseconds.
         given_by: Who gives it.
 

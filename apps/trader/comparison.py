@@ -27,7 +27,7 @@ LONGEST_PAUSE_SECONDS = 60.0
 
 
 class RestComparison:
-    """Asks REST again for the candles of one series that only the stream has closed."""
+    """Fetches the candles of one series again over REST that only the stream has closed."""
 
     def __init__(self, context: SessionContext, exchange: RestExchange) -> None:
         """Prepare; what an earlier session left uncompared is in the file."""
@@ -50,7 +50,7 @@ class RestComparison:
         if not due:
             return
         shortest = REQUESTS_PER_COMPARISON * self._exchange.seconds_per_request
-        # Where REST leaves a candle out, it is asked for more and more rarely.
+        # Where REST leaves a candle out, it is fetched more and more rarely.
         again = due[0] == self._oldest
         pause = min(2 * self._pause_seconds, LONGEST_PAUSE_SECONDS) if again else 0.0
         self._oldest, self._pause_seconds = due[0], max(pause, FIRST_PAUSE_SECONDS)

@@ -43,5 +43,5 @@ def _code_digest(strategy: str) -> str:
     try:
         return "" if file is None else hashlib.sha256(file.read_bytes()).hexdigest()
     except OSError:
-        # What loads the strategy says what is wrong with its file.
+        # The error of loading the strategy names what is wrong with its file.
         return ""

@@ -27,7 +27,7 @@ class ExitJournal:
     """The journal of one account."""
 
     def __init__(self, database: Path, account: str) -> None:
-        """Open the file beside the database, and make it where it is missing.
+        """Open the file in the folder of the database, and make it where it is missing.
 
         Args:
             database: Path of the database file.
@@ -47,7 +47,7 @@ class ExitJournal:
             self.fault = f"{self.path}: {error.strerror}"
 
     def add(self, obligation: ExitObligation) -> None:
-        """Keep an exit; it is on the disk when this returns, unless `fault` says why not."""
+        """Keep an exit; it is on the disk when this returns, unless `fault` has a reason."""
         if self._descriptor is None:
             return
         kept = structs.replace(obligation, reason=obligation.reason[:_LONGEST_REASON])
@@ -73,7 +73,7 @@ class ExitJournal:
         return found
 
     def clear(self) -> None:
-        """Fill the file with zeros; `fault` says why it could not be."""
+        """Fill the file with zeros; `fault` has the reason where it could not be."""
         try:
             for slot in range(SLOTS):
                 self._write(slot, b"")

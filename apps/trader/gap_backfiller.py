@@ -1,6 +1,6 @@
 """Fetch closed candles over REST: the warm-up, those of a break, those that no mark has closed.
 
-Where the stream marks final candles, its mark is waited for a moment before REST is asked.
+Where the stream marks final candles, its mark is waited for a moment before the candle is fetched.
 """
 
 import asyncio
@@ -60,7 +60,7 @@ class GapBackfiller:
         self.refused = ""
         """Why rows of the last answer were refused, with the first of them; empty for none."""
         self.closed = asyncio.Event()
-        """Set when a candle was closed or a new one began; whoever waits for it clears it."""
+        """Set when a candle was closed or a new one began; the task that waits for it clears it."""
 
     async def warm_up(self, since: int | None = None) -> int:
         """Fetch the last closed candles that strategy and sizing need; return how many were new.
@@ -85,7 +85,7 @@ class GapBackfiller:
     async def fill(self) -> bool:
         """Fetch what is missing; return whether REST has answered.
 
-        Where it failed shortly ago it is not asked again yet.
+        Nothing is fetched shortly after a failure.
 
         Raises:
             ExchangeRefused: the exchange refused the request.
@@ -109,10 +109,10 @@ class GapBackfiller:
             return True
 
     async def close_overdue(self) -> None:
-        """Ask for candles that ended by the clock and were not closed by the stream.
+        """Fetch candles that ended by the clock and were not closed by the stream.
 
         Where none is missing, candles that the stream closed are compared with REST. After a
-        refusal REST is asked in any case, because only an answer proves that the refusal is over.
+        refusal a request is sent in any case: only an answer proves that the refusal is over.
 
         Raises:
             ExchangeRefused: the exchange refused the request.
@@ -135,7 +135,7 @@ class GapBackfiller:
         if self.inserted > before:
             self._absent.reset()
         else:
-            # Where nobody traded there may be no candle: ask more and more rarely.
+            # Where nobody traded there may be no candle: fetch more and more rarely.
             self._absent.lengthen()
 
     def _note_failure(self, error: ExchangeUnreachable, seconds: float) -> None:
@@ -189,11 +189,11 @@ class GapBackfiller:
         return last_closed_open(self._context.timeframe, self._exchange.now_ms(), grace_ms)
 
     def first_missing(self) -> int | None:
-        """Return the first candle that REST should be asked for, epoch seconds, or None.
+        """Return the first candle that should be fetched over REST, epoch seconds, or None.
 
         Candles that should be closed and are not, over what strategy and sizing need and over a
         longer break of this session; not those before the first one that the exchange has. One that
-        enough answers have left out is asked for again when the next answer may prove the gap.
+        enough answers have left out is fetched again when the next answer may prove the gap.
         """
         context = self._context
         due = self.newest_due()

@@ -1,4 +1,4 @@
-"""Larger candles for a strategy that asks for them, as the backtester gives them.
+"""Larger candles for a strategy that needs them, as the backtester gives them.
 
 Those of the past come over REST with the warm-up. Those that end while the trader runs are built
 from the traded candles, because no exchange has them at the moment of their end, and stored: who
@@ -33,7 +33,7 @@ class Absent(Struct, frozen=True):
 def larger_candles(
     context: SessionContext, candles: Candles, *, seen_ms: int
 ) -> tuple[Higher, Absent]:
-    """Return the larger candles beside these ones, and what is missing of them.
+    """Return the larger candles at the time of these ones, and what is missing of them.
 
     Those before an unexplained hole are left out: no window crosses it.
 
@@ -89,7 +89,7 @@ async def warm_up_larger(context: SessionContext, exchange: RestExchange, end: i
 
 
 def has_due_larger(context: SessionContext, end: int, now_ms: int) -> bool:
-    """Return whether the exchange should be asked again for a larger candle that it left out.
+    """Return whether a larger candle should be fetched again that the exchange left out.
 
     Args:
         context: What is traded.

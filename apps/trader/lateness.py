@@ -1,8 +1,8 @@
 """Whether an exit comes too late for the price that it was decided for, and how that is printed.
 
 An exit has the price of its rule only where the market was watched without a break until it was
-sent. Where the price was passed during an outage, or while no session ran, nobody could have sold
-there any more: such an exit is sold at the first price after it.
+sent. Where the price was passed during an outage, or while no session ran, no order could have
+sold there any more: such an exit is sold at the first price after it.
 """
 
 from msgspec import Struct

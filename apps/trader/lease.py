@@ -15,7 +15,7 @@ LEASE_SECONDS = 20.0
 
 
 class Lease:
-    """Kept alive by renewing it; whoever let it run out finds out before doing anything more.
+    """Kept alive by renewing it; a holder that let it run out notices before it writes more.
 
     With real orders there are two: of our account, and of the account at the exchange, which may
     have another name in another trader. The second is what each write proves.

@@ -1,6 +1,6 @@
-"""Whether a file and the market belong together: asked at the start and on each connection.
+"""Whether a file and the market belong together: checked at the start and on each connection.
 
-A simulator may be started anew behind a running trader, with another seed or at an earlier time.
+A simulator may be started again behind a running trader, with another seed or at an earlier time.
 """
 
 import asyncio
@@ -22,7 +22,7 @@ async def check_same_market(context: SessionContext, exchange: RestExchange) -> 
     Raises:
         StoreError: the file belongs to another seed of the simulator.
         DataError: a closed candle lies later than now: nothing in the file would be decided on.
-        ExchangeUnreachable: the simulator does not say which market it is, or a real exchange not
+        ExchangeUnreachable: the simulator does not name its market, or a real exchange not
             what its time is.
     """
     simulated = await asyncio.to_thread(ask_simulator, exchange.endpoint)

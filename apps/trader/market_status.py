@@ -15,16 +15,16 @@ from trader.stream_recorder import StreamRecorder
 
 #: Source of the problem in the trader's state.
 MARKET: Final = "market"
-#: Between two questions for the list of markets, wall seconds.
-ASK_SECONDS = 60.0
-#: The same while frames come again, wall seconds.
-ASK_AGAIN_SECONDS = 5.0
-#: How often it is looked whether to ask, wall seconds.
+#: Between two requests for the list of markets, wall seconds.
+FETCH_SECONDS = 60.0
+#: Between two requests while frames come again, wall seconds.
+FETCH_AGAIN_SECONDS = 5.0
+#: Between two checks whether a request is due, wall seconds.
 LOOK_SECONDS = 1.0
 
 
 class MarketStatus:
-    """Asks for the market's status while no frame comes; one that is not traded is a problem."""
+    """Fetches the market's status while no frame comes; one that is not traded is a problem."""
 
     def __init__(
         self,
@@ -37,7 +37,7 @@ class MarketStatus:
 
         Args:
             context: What is traded.
-            exchange: Asked for its markets.
+            exchange: Lists its markets.
             recorder: Knows whether frames come.
             states: Takes the problem.
         """
@@ -46,16 +46,16 @@ class MarketStatus:
         self._recorder = recorder
         self._states = states
         self._is_traded = True
-        self._asked = -ASK_SECONDS
+        self._fetched = -FETCH_SECONDS
 
     async def check(self) -> None:
-        """Ask, if no frame comes and the last question is long enough ago; wait a moment."""
+        """Wait a moment; fetch if no frame comes and the last request is long enough ago."""
         await asyncio.sleep(LOOK_SECONDS)
         has_frames = self._recorder.live and not self._recorder.is_quiet
-        pause = min(ASK_AGAIN_SECONDS, ASK_SECONDS) if has_frames else ASK_SECONDS
-        if (has_frames and self._is_traded) or time.monotonic() - self._asked < pause:
+        pause = min(FETCH_AGAIN_SECONDS, FETCH_SECONDS) if has_frames else FETCH_SECONDS
+        if (has_frames and self._is_traded) or time.monotonic() - self._fetched < pause:
             return
-        self._asked = time.monotonic()
+        self._fetched = time.monotonic()
         try:
             market = await self._exchange.current_market(
                 self._context.key.symbol, max_age_seconds=pause / 2

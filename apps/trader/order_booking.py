@@ -165,7 +165,7 @@ class OrderBooking:
             events: Oldest first.
             now_ms: Market time.
             source: Where they came from.
-            row: The candle that fills the order; None where a fill says when it was executed.
+            row: The candle that fills the order; None where a fill has the time of its execution.
             note: Added to the reason of the order.
             sent_ms: When the request was sent; None: not now.
             is_owed_on: Whether an exit that was refused is still owed.

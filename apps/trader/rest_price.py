@@ -13,9 +13,9 @@ from trader.session_context import SessionContext
 from trader.states import TraderStates
 from trader.stream_recorder import StreamRecorder
 
-#: REST is asked once the stream has been down for so long with an exit owed, wall seconds.
+#: The price is fetched over REST once an exit is owed and the stream down for so long, seconds.
 AFTER_SECONDS: float = 5.0
-#: Between two looks, wall seconds.
+#: Between two checks, wall seconds.
 LOOK_SECONDS: Final = 1.0
 
 
@@ -31,11 +31,11 @@ class RestPrice:
         exits: RuleRunner,
         states: TraderStates,
     ) -> None:
-        """Begin; nothing is asked before an exit is owed.
+        """Begin; nothing is fetched before an exit is owed.
 
         Args:
             context: What is traded.
-            exchange: Asked for the ticker.
+            exchange: Supplies the ticker.
             recorder: Knows whether the stream is up.
             orders: Knows whether an exit is owed.
             exits: Fills the exit.

@@ -16,7 +16,7 @@ PROBE_SECONDS: Final = 3.0
 
 
 class RestProbe:
-    """Asks an exchange for its time. All symbols of a process share it, in one event loop."""
+    """Fetches the exchange's time. All symbols of a process share it, in one event loop."""
 
     def __init__(self, exchange: RestExchange) -> None:
         """Begin; the first request is sent when the stream has been down for a moment."""

@@ -1,4 +1,4 @@
-"""Keeps the risk state of an account in the database, and says whether an order may be sent."""
+"""Keeps the risk state of an account in the database, and decides whether an order may be sent."""
 
 import time
 from decimal import Decimal

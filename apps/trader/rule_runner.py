@@ -64,7 +64,7 @@ class RuleRunner:
 
         Args:
             context: What is traded.
-            exchange: Its clock says how old a candle is.
+            exchange: Its clock measures how old a candle is.
             broker: Holds the position.
             orders: Sends the exits and fills orders.
             recorder: Knows since when the market is watched.
@@ -215,7 +215,7 @@ class RuleRunner:
                 print_line(line)
 
     def leave_for_command(self, reason: str) -> None:
-        """Send the exit of the position that a person asks for; it is filled at the newest price.
+        """Send the exit that a person has commanded; it is filled at the newest price.
 
         Args:
             reason: Which command, of whom.
@@ -354,7 +354,7 @@ class RuleRunner:
         self._carry_out(exits, candle, is_late=unwatched is not None)
 
     def _is_hole_before(self, candle: Candle, decided: int) -> bool:
-        """Return whether candles are missing before this one and nobody knows why."""
+        """Return whether candles are missing before this one for an unknown reason."""
         context, start = self._context, self._context.timeframe.next(decided)
         if candle.timestamp <= start:
             return False

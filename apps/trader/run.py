@@ -1,4 +1,4 @@
-"""One run of the trader: check what was asked for, open exchange and file, trade until stopped."""
+"""One run of the trader: check the settings, open exchange and file, trade until stopped."""
 
 import asyncio
 from collections.abc import Generator, Sequence
@@ -67,7 +67,7 @@ def run_trader(settings: TraderSettings, *, is_confirmed: bool = False) -> None:
         is_confirmed: Whether a person has confirmed the first live entry of the account.
 
     Raises:
-        OnetapeError: as its class says; what was stored before stays stored.
+        OnetapeError: as its class describes; what was stored before stays stored.
     """
     with naming_settings("exchange"):
         check_exchange(settings.exchange)
@@ -82,7 +82,7 @@ def run_trader(settings: TraderSettings, *, is_confirmed: bool = False) -> None:
         plan, evaluators = StrategyLoader(helper, runner, stack).load_plan(plan)
         start = Start(plan, tuple(evaluators))
         if path.exists():
-            # A file that cannot be used is named before the network is asked for anything.
+            # A file that cannot be used is named before anything is sent over the network.
             with open_store(path, create=False, whole=True) as store:
                 start = check_accounts(store, start)
         # Before the event loop has the signals: one of them ends the question for a key at once.
@@ -93,7 +93,7 @@ def run_trader(settings: TraderSettings, *, is_confirmed: bool = False) -> None:
 
 
 def check_settings(settings: TraderSettings) -> None:
-    """Look at all that shows before anything is opened or asked; the market's steps come later.
+    """Check what can be checked before anything is opened or sent; the market's steps come later.
 
     Raises:
         UsageError: a setting cannot be used.
@@ -153,7 +153,7 @@ async def _trade(
     path = trader_database(settings)
     bans = SharedRateLimitBans(path, settings.exchange)
     with closing(bans), taking_command_signals(path, account):
-        # The trader asks again by itself, and its stream goes on meanwhile.
+        # The trader fetches it again by itself, and its stream goes on meanwhile.
         async with RestExchange(
             endpoint, retry_seconds=BRIEF_RETRY_SECONDS, waits_for_ban_end=False
         ) as exchange:

@@ -1,7 +1,7 @@
 """Trading sessions, one for each symbol: stream and strategy side by side, until a person stops.
 
 What the tasks hold in memory is built from the database each time that they begin, so an error of
-the file, or one that nobody foresaw, is recovered from as a killed process would be.
+the file, or an unforeseen one, is recovered from as a killed process would be.
 """
 
 import asyncio
@@ -50,7 +50,7 @@ from trader.stream import MarketStreams
 from trader.stream_recorder import StreamRecorder
 from trader.supervisor import Supervisor
 
-#: REST that refuses is asked at least this often, wall seconds.
+#: A request is sent at least this often to REST that refuses, wall seconds.
 LONGEST_REST_PAUSE_SECONDS = 4.0
 #: How long a write waits for another process. After that the trader is degraded and tries again.
 WRITE_PATIENCE_SECONDS = 1.0
@@ -226,7 +226,7 @@ class _Trading:
     async def _trade(self) -> None:
         """Build what trades from the file, and run it for ever."""
         context, exchange, lease = self._context, self._exchange, self._lease
-        # Where the file cannot be written, nothing is asked of the exchange.
+        # Where the file cannot be written, nothing is sent to the exchange.
         lease.renew()
         self._broker = broker = make_executor(
             context, lease.fence, self._account_context.funds, exchange, self._states
@@ -335,7 +335,7 @@ class _Trading:
             self._notes.append(f"cancelled without a fill: {orders} of a session that was killed")
 
     async def _watch(self, recorder: StreamRecorder) -> None:
-        """Write down what the stream tells, for ever."""
+        """Store the events of the stream, forever."""
         async with contextlib.aclosing(self._events()) as events:
             async for event in events:
                 await recorder.handle(event)
@@ -391,7 +391,7 @@ class _Trading:
 
 
 async def _warm_up(gap_backfiller: GapBackfiller, since: int | None) -> int:
-    # CCXT Pro takes a second or more to import; nobody should wait for it later.
+    # CCXT Pro takes a second or more to import; no session should wait for it later.
     importing = asyncio.to_thread(importlib.import_module, "onetape.websocket.websocket")
     new_candles, _ = await asyncio.gather(gap_backfiller.warm_up(since), importing)
     return new_candles

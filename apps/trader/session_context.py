@@ -68,5 +68,5 @@ class SessionContext(Struct, frozen=True):
 
     @property
     def history(self) -> int:
-        """Return how many closed candles must be known to decide and to tell an entry's size."""
+        """Return how many closed candles must be known to decide and to size an entry."""
         return window_size(self.window, self.settings.account.closes_before)

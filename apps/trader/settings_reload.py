@@ -2,7 +2,7 @@
 
 Limits of time hold at once. Costs, order sizes, exits and the number of positions hold for entries
 from then on; while a position is open they wait until the account is flat, so that an open trade
-keeps its own levels, unless the command says otherwise. Everything else needs a restart.
+keeps its own levels, unless `--apply-to-open` was given. Everything else needs a restart.
 """
 
 import contextlib

@@ -1,4 +1,4 @@
-"""Rate limit bans shared through the database: no process on the file asks a banning exchange.
+"""Rate limit bans shared through the database: no process on the file sends to a banning exchange.
 
 An exchange counts the requests of one address, whichever program sends them.
 """

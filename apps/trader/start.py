@@ -13,7 +13,7 @@ def run() -> NoReturn:
 
 
 def stop_before_trading(number: int, frame: object) -> None:
-    """Say which signal came, and end."""
+    """Print which signal came, and end."""
     del frame
     name = "Ctrl-C" if number == signal.SIGINT else "SIGTERM"
     sys.stdout.write(f"{name}: stopped before trading began\n")

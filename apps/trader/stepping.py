@@ -141,7 +141,7 @@ class RuleStepper:
         return self.on(StrategySignal(symbol, timestamp, signal, can_enter))
 
     def add_signals(self, candles: Candles, signals: Signals) -> None:
-        """Take in what the strategy says now of candles that no session decided on.
+        """Take in the present signals of candles that no session decided on.
 
         The last candle is left out: it is decided on now.
 
@@ -206,7 +206,7 @@ class RuleStepper:
             known = {**signals, **decided_signals(context.store, context.session, start, end)}
             signal = 0
             for row in rows:
-                # What nobody knows of is taken for more of the same.
+                # A candle without a known signal continues the signal before it.
                 signal = known.get(row.timestamp, signal)
                 is_decided = not (row.timestamp == until and is_last_undecided)
                 facts.append(self._facts_of(row, signal if is_decided else None, entered, left))

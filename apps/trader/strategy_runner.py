@@ -1,4 +1,4 @@
-"""Decide on closed candles: read the last ones from the database, ask the strategy, pass the gates.
+"""Decide on closed candles: read the last ones from the database, evaluate them, pass the gates.
 
 Every closed candle since the last decision is decided on, in order, so that the record has no
 holes. Only the newest one can become an entry; an exit comes from any of them.
@@ -85,7 +85,7 @@ class StrategyRunner:
         Args:
             context: What is traded.
             exchange: Its clock dates the decisions.
-            recorder: Tells whether the stream is up.
+            recorder: Knows whether the stream is up.
             broker: Takes the orders.
             lease: Proven right before an order is stored.
             exits: Looks at each candle before it is decided on.
@@ -103,7 +103,7 @@ class StrategyRunner:
         self._states = states
         self._decided = last_decided(context.store, context.session)
         self._missed_until = 0
-        """Candles before this one, epoch seconds, closed while nobody could decide on them."""
+        """Candles before this one, epoch seconds, closed while no session could decide on them."""
         self._missed_because = "no session ran"
         self._is_first = True
         self._evaluations = Evaluations(context, exchange, states, on_evaluated)
@@ -153,7 +153,7 @@ class StrategyRunner:
         on it, its line is repeated and nothing more: a restart never sends the order of a candle
         again. With a position open, the candles that closed while no session ran come first, each
         looked at for an exit. Later every candle that closed is decided on, oldest first. Each
-        decision is made when it is asked for: before the next one an order may be filled.
+        decision is made when it is taken: before the next one an order may be filled.
 
         Raises:
             OnetapeError: the strategy failed, it has never been evaluated by this program, and the
@@ -246,7 +246,7 @@ class StrategyRunner:
     def _note_undecided(self, timestamp: int) -> bool:
         """Write down which candles passed between two sessions; return whether there are any.
 
-        Nobody enters on them any more; with a position open each is looked at for an exit.
+        There is no entry on them any more; with a position open each is looked at for an exit.
         """
         timeframe = self._context.timeframe
         if self._decided is None or timeframe.next(self._decided) >= timestamp:

@@ -1,4 +1,4 @@
-"""Lines about the stream: where candles come from, and that nobody trades."""
+"""Lines about the stream: where candles come from, and quiet markets."""
 
 import time
 
@@ -38,5 +38,5 @@ class QuietLines:
         self._printed = now
         print_line(
             f"quiet: no frame for {duration_text(seconds)}, and REST has nothing newer; "
-            "nobody trades, and trading goes on"
+            "no trade is made at the exchange, and the trader goes on"
         )

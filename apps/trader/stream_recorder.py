@@ -57,7 +57,7 @@ class StreamRecorder:
         self._pending: CandleUpdate | None = None
         """Candles held back until REST has filled the gap before them."""
         self._refused: int | None = None
-        """The connection whose gap the exchange has refused to fill: the REST task asks again."""
+        """The connection whose gap the exchange has refused to fill: the REST task tries again."""
         self._newest = 0
         """Open of the newest candle of the connection, epoch seconds."""
         self._newest_is_closed = False
@@ -76,7 +76,7 @@ class StreamRecorder:
         self._lock = asyncio.Lock()
         self._went_live = asyncio.Event()
         self.ended = asyncio.Event()
-        """Set when a candle ended that REST must close; whoever waits for it clears it."""
+        """Set when a candle ended that REST must close; the task that waits for it clears it."""
         self.watch: Watch | None = None
         """Since when the stream is followed without a break; None while it is down."""
         self.lost_reason = ""
@@ -149,7 +149,7 @@ class StreamRecorder:
         try:
             await self._sound_rows(sound)
         except ExchangeRefused:
-            # The socket works, so it stays; the REST task asks again and reports the refusal.
+            # The socket works, so it stays; the REST task tries again and reports the refusal.
             self._refused = update.connection
             self._gap_backfiller.is_refused = True
             self._hold(sound)

@@ -1,10 +1,10 @@
-"""What keeps a trader alive: every task is watched, and one table says what an error leads to.
+"""What keeps a trader alive: every task is watched, and one table has what an error leads to.
 
 Nothing ends a trader but a person (a signal), a broken strategy or setting, or a refusal for
 safety. Every other error degrades it: no entries until the error is over, exits and stops go on.
 
 An error of the exchange stops one task, which runs again after a back-off. An error of the database
-file, or one that nobody foresaw, stops all of them: what they hold in memory may not be what is
+file, or an unforeseen one, stops all of them: what they hold in memory may not be what is
 stored, so it is built again from the file, as at the start of the program.
 """
 

@@ -86,7 +86,7 @@ async def _watch(ready: "Future[_Ready]") -> None:
 
 
 def _end_without_it(name: str) -> NoReturn:
-    """End the process beside a thread that hangs; its next session tidies up, as after a kill."""
+    """End the process although a thread hangs; its next session tidies up, as after a kill."""
     print_line(
         f"{name}: ended while the trader's own thread hangs, probably because the disk does not "
         "answer; the end of the session is not stored, the next one stores it"

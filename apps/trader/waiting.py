@@ -55,7 +55,7 @@ class WaitNotice:
         if is_over and reason not in self._problems:
             self._problems[reason] = Problem(
                 f"no decision: {self._words(kind, decided)}",
-                "no entries meanwhile, stops go on; it is asked for again and again",
+                "no entries meanwhile, stops go on; it is fetched again and again",
                 "look at the status page of the exchange, if this lasts",
             )
         # A reason of before that comes back is no news.

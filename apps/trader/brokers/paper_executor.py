@@ -117,8 +117,8 @@ class PaperExecutor(Executor):
             return None
         if order.side == "sell" and not is_live:
             line = (
-                "the order to sell waits for a price, because the stream is down; REST is asked "
-                "for one"
+                "the order to sell waits for a price, because the stream is down; if it stays "
+                "down, the price is fetched over REST"
             )
         elif decided is not None and decided > order.signal_timestamp:
             line = (

@@ -186,7 +186,7 @@ def account_result(
         account: Whose.
         trades: All of them, oldest first.
         last_price: Quote currency; None where it is not known.
-        steps: Of the market, which tell what is left by rounding from a position; None: none.
+        steps: Of the market; less than one is a rest of rounding and no position; None: none.
     """
     base, quote = base_and_quote(account.symbol)
     trips = round_trips(trades, base, quote, steps)

@@ -128,12 +128,12 @@ def _way_out(path: Path) -> str:
     """Return which other files hold accounts, or how to make the first one."""
     found = other_databases(path)
     if not found:
-        return "no database beside it holds one; start a trader first: uv run trader --help"
+        return "no database in its folder holds one; start a trader first: uv run trader --help"
     return f"these do, choose one with --db: {', '.join(found)}"
 
 
 def other_databases(path: Path) -> list[str]:
-    """Return the databases beside a file that hold accounts, each with their number."""
+    """Return the databases in the folder of a file that hold accounts, each with their number."""
     from onetape.core.folders import DATA_FOLDER
 
     folders = dict.fromkeys((DATA_FOLDER, path.parent))

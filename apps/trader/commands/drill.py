@@ -46,7 +46,7 @@ def drill_settings(
     """Try your strategy, sizes and stop with live orders on the simulator, while things go wrong.
 
     It needs no key and no network, takes about three minutes, and records whether the settings
-    passed: an account's first live entry asks for that.
+    passed: an account's first live entry needs that.
 
     Exit codes: 0 passed, 6 a part did not pass.
     """

@@ -278,7 +278,7 @@ def why_undecided(
     timeframe = Timeframe.parse(account.timeframe)
     start_ms, end_ms = opened * 1_000, timeframe.next(opened) * 1_000
     if row is None:
-        return "no decision: the candle is not stored; uv run backfiller verify says why"
+        return "no decision: the candle is not stored; see uv run backfiller verify"
     if _session_at(sessions, end_ms) is None:
         before = [one for one in sessions if one.started_ms <= end_ms]
         ended = before[-1] if before else None
@@ -293,7 +293,7 @@ def why_undecided(
         from_ms, to_ms, reason = outages[0]
         until = "still going on" if to_ms is None else f"until {_time(to_ms)}"
         return f"no decision: outage from {_time(from_ms)}, {until}: {reason}"
-    return "no decision: the trader could not decide; uv run trader logs --problems says why"
+    return "no decision: the trader could not decide; see uv run trader logs --problems"
 
 
 def _time(moment_ms: int) -> str:

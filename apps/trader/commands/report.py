@@ -1,4 +1,4 @@
-"""`trader report`: the page of what an account really traded, beside its backtest."""
+"""`trader report`: the page that compares what an account really traded with its backtest."""
 
 import re
 from pathlib import Path

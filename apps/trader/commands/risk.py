@@ -43,7 +43,9 @@ def show_risk(
     from trader.settings import TraderSettings, trader_database
 
     if clear and account is None:
-        raise UsageError("--clear needs --account NAME: say whose losses you have looked at")
+        raise UsageError(
+            "--clear needs --account NAME: the account whose losses you have looked at"
+        )
     settings = load_settings(
         TraderSettings,
         "trader",

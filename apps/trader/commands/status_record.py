@@ -43,7 +43,7 @@ from trader.control_state import pause_text, read_control_state
 
 #: `stopped`: ended by a person; `failed`: ended by an error; `dead`: ended without storing an end.
 Condition = Literal["trading", "degraded", "halted", "stopped", "failed", "dead"]
-#: Exit codes of `trader status`, beside 0.
+#: Exit codes of `trader status`, in addition to 0.
 EXIT_DEGRADED: Final = 10
 EXIT_HALTED: Final = 11
 EXIT_NOT_RUNNING: Final = 12

@@ -39,7 +39,7 @@ from trader.traded_symbols import TradedSymbol, traded_symbols
 OTHER_SYMBOL: Final = "BTC/USDT"
 #: A stream without a message for so long is silent, wall seconds; longer settings are cut to it.
 SILENCE_SECONDS: Final = 10.0
-#: The account holds money and coins for so many entries that were not asked for.
+#: The account holds money and coins for so many unexpected entries.
 _ENTRIES: Final = 10
 #: Lines of the trader that are kept of a part that did not pass.
 _SHOWN_LINES: Final = 4

@@ -34,7 +34,7 @@ START_SECONDS: Final = 90.0
 ACT_SECONDS: Final = 10.0
 #: Entries of a symbol are resolved within this time, wall seconds.
 RESOLVE_SECONDS: Final = 75.0
-#: A trader that was asked to stop has ended by then, wall seconds.
+#: A trader that got SIGTERM has ended by then, wall seconds.
 STOP_SECONDS: Final = 8.0
 #: Coins that no stop has to cover: less than this part of a position.
 _DUST: Final = Decimal("0.01")
@@ -70,7 +70,7 @@ class Scene:
         self.schedule = schedule
         self.folder = folder
         self.seen: list[str] = []
-        """What is worth telling, for a person."""
+        """Lines about what happened, for a person."""
         self.entries = 1
         """How many orders to buy the exchange may have taken at the end."""
         self.unprotected_seconds = 0.0

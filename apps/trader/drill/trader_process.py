@@ -64,7 +64,7 @@ class TraderProcess:
         self._end()
 
     def stop(self, seconds: float) -> int | None:
-        """Ask it to stop; return its exit code, or None where it had to be killed."""
+        """Send SIGTERM; return the exit code, or None where it had to be killed."""
         self._process.send_signal(signal.SIGTERM)
         try:
             code = self._process.wait(seconds)

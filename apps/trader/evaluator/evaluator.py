@@ -129,7 +129,7 @@ class StrategyEvaluator:
         try:
             reply = await self._call(encode(request), LOAD_SECONDS)
         except HelperEnded:
-            # It was asked for the worker while it ended; there is another helper by now.
+            # The helper ended while it started the worker; there is another helper by now.
             await self._discard()
             reply = await self._call(encode(request), LOAD_SECONDS)
         if isinstance(reply, Failure):
@@ -196,7 +196,7 @@ class StrategyEvaluator:
         await self._discard()
 
     async def _is_ready(self) -> bool:
-        """Return whether there is a worker, with nothing of the strategy running beside it."""
+        """Return whether there is a worker, with nothing else of the strategy running."""
         if self._worker is None:
             return False
         if self._check is None:

@@ -121,7 +121,7 @@ class _Helper:
         return True
 
     def _obey(self, worker: _Worker) -> None:
-        """Carry out what the trader asks for a worker."""
+        """Carry out a request of the trader for a worker."""
         try:
             command = worker.status.recv(1)
         except BlockingIOError:

@@ -60,6 +60,6 @@ class StrategyOutput:
             return
         else:
             self._is_cut, piece = True, _CUT
-        # Where nobody reads stderr, what is printed is dropped.
+        # Where no process reads stderr, what is printed is dropped.
         if select.select((), (self._stderr,), (), 0)[1]:
             os.write(self._stderr, piece)

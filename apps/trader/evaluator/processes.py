@@ -20,7 +20,7 @@ from trader.evaluator.messages import HEADER, MOST_BYTES
 END_SECONDS: Final = 1.0
 #: A reply that has arrived while the event loop was held up is still read, seconds.
 SECOND_LOOK_SECONDS: Final = 0.25
-#: How long the helper may take to say why a worker ended, seconds.
+#: How long the helper may take to report why a worker ended, seconds.
 REASON_SECONDS: Final = 2.0
 MEGABYTE: Final = 1_000_000
 #: Instead of a reply with a length that no reply has; it cannot be decoded.
@@ -53,7 +53,7 @@ class StrategyHelper:
         return None if self._process is None else self._process.pid
 
     def start(self) -> None:
-        """Start the process now, so that its imports run beside those of the trader."""
+        """Start the process now, so that its imports run while the trader imports its own."""
         if self._process is not None:
             return
         control, theirs = socket.socketpair()

@@ -89,7 +89,7 @@ class _Sender:
             return
         while not self._put(event):
             with contextlib.suppress(queue.Empty):
-                # An alert says how things are now: the oldest one makes room.
+                # An alert describes the present state: the oldest one makes room.
                 self._waiting.get_nowait()
                 self._waiting.task_done()
                 self._dropped += 1
@@ -131,7 +131,7 @@ class _Sender:
             return str(error.strerror or error)
         document = msgspec.json.encode({**as_document(event), "dropped": dropped}, enc_hook=str)
         try:
-            _, said = process.communicate(document, timeout=self._timeout_seconds)
+            _, stderr = process.communicate(document, timeout=self._timeout_seconds)
         except subprocess.TimeoutExpired:
             # With all that it has started.
             with contextlib.suppress(ProcessLookupError):
@@ -144,7 +144,7 @@ class _Sender:
             return f"it did not end within {self._timeout_seconds:.0f} s and was killed"
         if process.returncode == 0:
             return ""
-        lines = said.decode("utf-8", "replace").strip().splitlines()
+        lines = stderr.decode("utf-8", "replace").strip().splitlines()
         return f"exit code {process.returncode}" + (f": {lines[-1][:200]}" if lines else "")
 
     def _report(self, failure: str) -> None:

@@ -1,8 +1,8 @@
 """The heartbeat: a file and an outgoing request, as long as the trader works.
 
-The session of each symbol beats once a second. A thread of its own writes the file and asks the
-address; while a session has not beaten for `STALE_SECONDS`, it does neither, so whoever watches
-from elsewhere notices a trader that hangs as well as a dead host.
+The session of each symbol beats once a second. A thread of its own writes the file and requests the
+address; while a session has not beaten for `STALE_SECONDS`, it does neither, so a watchdog on
+another computer notices a trader that hangs as well as a dead host.
 """
 
 import contextlib
@@ -131,7 +131,7 @@ class _Sender:
 
 
 def _write(file: Path, states: dict[str, str]) -> None:
-    """Write the file whole, so that whoever reads it never sees a part."""
+    """Write the file whole, so that its readers never see a part."""
     document = {
         "at": datetime.now(UTC).isoformat(timespec="milliseconds"),
         "process": os.getpid(),

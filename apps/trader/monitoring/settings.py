@@ -7,7 +7,7 @@ from onetape.core.setting import DeclaredStruct, Setting
 
 
 class MonitoringSettings(DeclaredStruct, frozen=True, kw_only=True):
-    """How a person far away hears of a trader."""
+    """How a person who is away is notified about a trader."""
 
     log_json: Annotated[
         Path | None,
@@ -37,7 +37,7 @@ class MonitoringSettings(DeclaredStruct, frozen=True, kw_only=True):
     heartbeat_url: Annotated[
         str | None,
         Setting(
-            "Address that is asked (GET) at each heartbeat while the trader works and is not "
+            "Address that is requested (GET) at each heartbeat while the trader works and is not "
             "halted.",
             empty="none",
         ),

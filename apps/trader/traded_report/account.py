@@ -40,7 +40,7 @@ _END = 2**40
 
 
 class TradedAccount(Struct, frozen=True):
-    """What an account traded, beside the backtest of the same candles."""
+    """What an account traded, and the backtest of the same candles."""
 
     account: Account
     """With the first of its symbols."""
@@ -67,7 +67,7 @@ class TradedAccount(Struct, frozen=True):
 def compare_account(
     store: Store, traded: Sequence[Account], strategies: Sequence[str | None] = ()
 ) -> TradedAccount:
-    """Return what an account traded, beside the backtest of the same candles.
+    """Return what an account traded, and the backtest of the same candles.
 
     Args:
         store: The open database.

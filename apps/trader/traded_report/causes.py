@@ -222,9 +222,7 @@ class Causes:
         base = base_and_quote(self._account.symbol)[0]
         if not position.fee_base:
             return f"fee in coin: the settings take it in {base}, the exchange did not"
-        return (
-            f"fee in coin: {number_text(position.fee_base)} {base}, worth another price at the exit"
-        )
+        return f"fee in coin: {number_text(position.fee_base)} {base}, at another price at the exit"
 
     def of_left_over(self, position: TradedPosition) -> str:
         """Return which coins a sell left over, or took from earlier positions."""

@@ -55,7 +55,7 @@ def symbol_differences(
         traded: Positions of the trader, oldest first.
         tested: Trades of the backtest, oldest first.
         causes: Names them.
-        start_balance: Quote currency; says what is too small to name.
+        start_balance: Quote currency; differences below a part of it are not named.
     """
     pairs, only_traded, only_tested = match_trades(traded, tested)
     least = start_balance * _LEAST_PART
@@ -130,7 +130,7 @@ def _of_pair(
     entry = amount * (trade.entry_price - position.entry_price)
     left = amount * (position.exit_price - other.exit_price)
     paid = fees - position.fees
-    # A fee in coin is worth the price of the exit in the end; the fees above count the entry's.
+    # A fee in coin has the value of the exit's price in the end; the fees above count the entry's.
     in_coin = -position.fee_base * (position.exit_price - position.entry_price)
     in_coin -= trade.profit - trade.amount * (other.exit_price - trade.entry_price) + fees
     left_over = -position.left_over * position.exit_price

@@ -114,7 +114,7 @@ def test_a_refused_account_is_left_as_it_was(run: Run[None], db: Path) -> None:
         (["--strategy", "macd"], "by strategy rsi, not macd"),
     ],
 )
-def test_a_refused_account_ends_the_program_with_7_before_the_network_is_asked(
+def test_a_refused_account_ends_the_program_with_7_before_anything_is_sent(
     db: Path, capsys: pytest.CaptureFixture[str], flags: list[str], words: str
 ) -> None:
     with open_store(db, create=True) as store, store.write() as connection:

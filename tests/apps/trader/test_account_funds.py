@@ -72,7 +72,7 @@ def test_equity_counts_positions_at_the_last_close_before_the_open(account: Trad
     assert known_at(account, funds_of(account), 2) == (800.0, 1_040.0)
 
 
-def test_an_account_without_a_position_is_worth_its_cash(account: TradedAccount) -> None:
+def test_an_account_without_a_position_has_the_value_of_its_cash(account: TradedAccount) -> None:
     account.fill("sell", "2", "130", 2)
     assert known_at(account, funds_of(account), 3) == (1_060.0, None)
 

@@ -136,7 +136,7 @@ def test_a_pause_keeps_the_position_and_an_exit_without_one_closes_nothing(
 
 
 @pytest.mark.parametrize("verb", ["flatten", "halt", "exit"])
-def test_a_command_while_an_order_to_buy_is_due_cancels_it_or_says_that_it_goes_on(
+def test_a_command_while_an_order_to_buy_is_due_cancels_it_or_prints_that_it_goes_on(
     run: Run, db: Path, buys: str, capsys: pytest.CaptureFixture[str], verb: str
 ) -> None:
     next_ms = (MARCH + HOUR) * 1_000

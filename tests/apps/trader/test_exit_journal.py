@@ -63,7 +63,7 @@ def test_a_torn_slot_is_left_out(tmp_path: Path) -> None:
     journal.close()
 
 
-def test_a_journal_that_cannot_be_made_says_why(tmp_path: Path) -> None:
+def test_a_journal_that_cannot_be_made_has_the_reason(tmp_path: Path) -> None:
     journal = ExitJournal(tmp_path / "absent" / "x.db", "a")
     journal.add(obligation(1))
     assert journal.entries() == []

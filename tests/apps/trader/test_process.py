@@ -88,7 +88,7 @@ def ledger(url: str, start: int, end: int) -> dict[int, tuple[float, ...]]:
     return {row[0] // 1_000: tuple(float(value) for value in row[1:6]) for row in rows}
 
 
-def test_a_run_says_what_it_does_line_by_line_and_stops_cleanly(
+def test_a_run_prints_what_it_does_line_by_line_and_stops_cleanly(
     folder: Path, simulator: str
 ) -> None:
     with trader(folder, simulator) as program:

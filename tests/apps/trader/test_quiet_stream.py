@@ -18,7 +18,7 @@ MARCH_MS = MARCH * 1_000
 @pytest.fixture(autouse=True)
 def quick_looks(monkeypatch: pytest.MonkeyPatch) -> None:
     """Look at the market's status without the pauses that spare an exchange."""
-    monkeypatch.setattr("trader.market_status.ASK_SECONDS", 0.05)
+    monkeypatch.setattr("trader.market_status.FETCH_SECONDS", 0.05)
     monkeypatch.setattr("trader.market_status.LOOK_SECONDS", 0.05)
 
 
@@ -86,7 +86,7 @@ def test_a_market_that_is_not_traded_any_more_is_reported_once_and_its_return_to
 def test_the_end_of_a_halt_is_noticed_soon_after_frames_come_again_row_27(
     run: Run, db: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("trader.market_status.ASK_AGAIN_SECONDS", 0.1)
+    monkeypatch.setattr("trader.market_status.FETCH_AGAIN_SECONDS", 0.1)
 
     async def scene() -> None:
         async with market(0.25) as opened, desk(opened, db, stale_after_seconds=1.0) as trading:
@@ -94,7 +94,7 @@ def test_the_end_of_a_halt_is_noticed_soon_after_frames_come_again_row_27(
             number = opened.simulator.faults.add(kind="halted", symbol="BTC/USDT")
             await trading.until(lambda: "halted" in states(trading)[-1][1])
             # While no frame comes nothing is asked any more.
-            monkeypatch.setattr("trader.market_status.ASK_SECONDS", 3_600.0)
+            monkeypatch.setattr("trader.market_status.FETCH_SECONDS", 3_600.0)
             opened.simulator.faults.remove(number)
             await opened.go_to(0.5)
             await trading.until(lambda: states(trading)[-1][0] == "trading")

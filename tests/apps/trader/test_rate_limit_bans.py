@@ -46,7 +46,7 @@ def test_a_ban_while_the_file_is_locked_holds_at_once_and_is_stored_later(tmp_pa
         bans.close()
 
 
-def test_a_trader_asks_nothing_of_an_exchange_that_has_banned_another_process(
+def test_a_trader_sends_nothing_to_an_exchange_that_has_banned_another_process(
     tmp_path: Path,
 ) -> None:
     with open_store(tmp_path / "data" / "onetape.db", create=True) as store:

@@ -44,7 +44,7 @@ def test_a_refusal_of_the_exchange_degrades_and_the_candles_come_after_it(
     run(scene())
 
 
-def test_a_refusal_that_lasts_is_one_change_of_the_state_and_is_asked_more_and_more_rarely(
+def test_a_refusal_that_lasts_is_one_change_of_the_state_and_is_tried_more_and_more_rarely(
     run: Run, db: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     monkeypatch.setattr("trader.supervisor.LONGEST_PAUSE_SECONDS", 60.0)
@@ -74,7 +74,7 @@ def test_a_refusal_that_lasts_is_one_change_of_the_state_and_is_asked_more_and_m
 
 # A read that is not answered is repeated four times by itself.
 @pytest.mark.parametrize(("fault", "enough"), [("status", 2), ("down", 12)])
-def test_long_after_rest_failed_first_it_is_still_asked_often_while_the_stream_works(
+def test_long_after_rest_failed_first_it_is_still_tried_often_while_the_stream_works(
     run: Run, db: Path, monkeypatch: pytest.MonkeyPatch, fault: str, enough: int
 ) -> None:
     # The back-off of a task that has failed for long.

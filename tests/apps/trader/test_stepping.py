@@ -149,13 +149,13 @@ def obstacle(stored: Stored, stepper: RuleStepper, *signals: int) -> str | None:
     return stepper.obstacle(START + (len(signals) - 1) * HOUR)
 
 
-def test_a_run_that_has_entered_stays_used_over_candles_that_nobody_decided_on(
+def test_a_run_that_has_entered_stays_used_over_candles_without_a_decision(
     stored: Stored,
 ) -> None:
     assert obstacle(stored, left_after_a_buy(stored), 1, 1, 1, 1, 1, 1) == "run_used"
 
 
-def test_a_candle_that_nobody_knows_a_signal_of_does_not_end_a_run(stored: Stored) -> None:
+def test_a_candle_without_a_known_signal_does_not_end_a_run(stored: Stored) -> None:
     stored.close(0, 1, 2, 3)
     for hour in (0, 2):
         stored.decide(hour, BUY)
@@ -173,7 +173,7 @@ def test_a_run_is_over_where_the_strategy_gives_a_candle_without_a_decision_anot
     assert obstacle(stored, left_after_a_buy(stored), 1, 1, 1, 1, 0, 1) is None
 
 
-def test_a_candle_that_nobody_decided_on_in_this_session_is_read_from_the_strategy(
+def test_a_candle_that_was_not_decided_on_in_this_session_is_read_from_the_strategy(
     stored: Stored,
 ) -> None:
     stepper = left_after_a_buy(stored)

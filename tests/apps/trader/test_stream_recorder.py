@@ -94,7 +94,7 @@ def test_the_gap_of_a_cut_is_filled_before_the_next_decision(
     assert "stream is back, 5 missed candles filled over REST" in capsys.readouterr().out
 
 
-def test_a_reconnect_that_nobody_was_told_of_is_noticed(run: Run, db: Path) -> None:
+def test_a_reconnect_without_an_event_is_noticed(run: Run, db: Path) -> None:
     async def scene() -> None:
         async with market(0.25) as opened, desk(opened, db) as trading:
             await go_live(opened, trading, 0)
@@ -143,7 +143,7 @@ def test_rest_down_while_the_stream_comes_back_closes_nothing_wrongly_and_heals(
     assert "trying again in" in capsys.readouterr().out
 
 
-def test_a_long_rest_outage_is_asked_through_ever_more_rarely(
+def test_requests_become_rarer_in_a_long_rest_outage(
     run: Run, db: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     monkeypatch.setattr("trader.gap_backfiller.LONGEST_PAUSE_SECONDS", 60.0)
@@ -280,7 +280,7 @@ def test_the_trader_decides_without_a_candle_that_three_answers_left_out(
     run(scene())
 
 
-def test_rest_is_asked_ever_more_rarely_for_a_candle_that_does_not_come(
+def test_requests_become_rarer_for_a_candle_that_does_not_come(
     run: Run, db: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("trader.gap_backfiller.LONGEST_PAUSE_SECONDS", 60.0)

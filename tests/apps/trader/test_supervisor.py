@@ -259,7 +259,7 @@ def test_candles_that_closed_while_the_file_was_locked_are_no_time_without_a_ses
     ]
 
 
-def test_a_stop_while_the_file_is_locked_is_quick_and_says_what_is_not_stored(
+def test_a_stop_while_the_file_is_locked_is_quick_and_prints_what_is_not_stored(
     run: Run, db: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     async def scene() -> float:

@@ -162,7 +162,7 @@ def row(hour: int, close: float) -> Candle:
     return Candle(MARCH + hour * HOUR, close, close, close, close, 1.0)
 
 
-def test_of_events_that_nobody_reads_the_newest_values_of_each_candle_wait(run: Run) -> None:
+def test_of_events_that_are_not_read_the_newest_values_of_each_candle_wait(run: Run) -> None:
     async def scene() -> None:
         queue = EventQueue()
         queue.put(TickerUpdate(1, 1.0, 2.0, 1.5))

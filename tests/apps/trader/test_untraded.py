@@ -182,7 +182,7 @@ def test_a_run_of_buys_stays_used_up_over_restarts(
     run(scene())
 
 
-def test_an_order_that_waits_is_said_once_and_a_sell_drops_a_buy(
+def test_an_order_that_waits_is_printed_once_and_a_sell_drops_a_buy(
     run: Run,
     tmp_path: Path,
     db: Path,

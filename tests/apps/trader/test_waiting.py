@@ -1,4 +1,4 @@
-"""A trader that cannot decide says why, in one line, once."""
+"""A trader that cannot decide prints why, in one line, once."""
 
 from collections.abc import Callable, Coroutine
 from pathlib import Path
@@ -71,7 +71,7 @@ def test_a_candle_that_does_not_come_is_named_and_decided_on_once_it_does(
     (line,) = lines_of(capsys, "degraded: no decision", shown)
     assert line == (
         f"degraded: no decision: the candle of {utc_text(MARCH)} ended and the exchange has not "
-        "returned it; no entries meanwhile, stops go on; it is asked for again and again; "
+        "returned it; no entries meanwhile, stops go on; it is fetched again and again; "
         "look at the status page of the exchange, if this lasts"
     )
 
@@ -98,7 +98,7 @@ def test_a_candle_that_is_refused_each_time_is_named_with_its_fault(
     assert "refused; the commonest fault: " in line
 
 
-def test_a_trader_that_decides_says_nothing_of_waiting(
+def test_a_trader_that_decides_prints_nothing_of_waiting(
     run: Run[None], db: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     async def scene() -> None:

@@ -42,7 +42,7 @@ def test_a_window_begins_after_the_last_unexplained_hole(run: Run, db: Path) -> 
     run(scene())
 
 
-def test_one_line_says_since_when_orders_are_possible_after_a_hole(
+def test_one_line_has_the_time_from_which_orders_are_possible_after_a_hole(
     run: Run, db: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     async def scene() -> int:

@@ -88,7 +88,7 @@ def test_a_malformed_frame_loses_the_stream_and_it_recovers(
 
 
 @pytest.mark.parametrize("what", IGNORED)
-def test_a_frame_that_says_nothing_is_passed_over(
+def test_a_frame_without_data_is_passed_over(
     run: Run, misbehaving: MisbehavingServer, watching: Watching, kline: Kline, what: str
 ) -> None:
     async def scene() -> None:
@@ -324,7 +324,7 @@ def long_pause(seconds: float, attempts: int) -> float:
 
 
 @pytest.mark.parametrize("asked_to_wait", [False, True], ids=["refused", "with a Retry-After"])
-def test_a_pause_before_a_dial_ends_at_once_but_not_one_that_the_exchange_asked_for(
+def test_a_pause_before_a_dial_ends_at_once_but_not_one_of_a_retry_after(
     run: Run,
     misbehaving: MisbehavingServer,
     watching: Watching,
@@ -355,7 +355,7 @@ def test_a_pause_before_a_dial_ends_at_once_but_not_one_that_the_exchange_asked_
     run(scene())
 
 
-def test_a_close_by_the_server_is_told_with_its_code(
+def test_a_close_by_the_server_is_reported_with_its_code(
     run: Run, misbehaving: MisbehavingServer, watching: Watching
 ) -> None:
     async def scene() -> None:

@@ -37,7 +37,7 @@ def frames() -> list[tuple[int, float]]:
 
 
 @pytest.mark.parametrize("guarded", [True, False])
-def test_row_23_candles_out_of_order_are_all_told_by_timestamp(
+def test_row_23_candles_out_of_order_are_all_reported_by_timestamp(
     run: Run,
     misbehaving: MisbehavingServer,
     watching: Watching,

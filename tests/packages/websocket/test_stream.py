@@ -161,7 +161,7 @@ def test_tickers_carry_bid_ask_and_last(run: Run, stepped: Stepped, watching: Wa
     run(scene())
 
 
-def test_a_cut_is_told_and_the_next_rows_carry_a_new_connection(
+def test_a_cut_is_reported_and_the_next_rows_carry_a_new_connection(
     run: Run, stepped: Stepped, watching: Watching
 ) -> None:
     async def scene() -> None:

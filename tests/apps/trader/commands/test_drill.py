@@ -68,7 +68,7 @@ def test_a_kill_after_the_send_passes_and_without_a_stored_intent_it_does_not(
     assert list(folder.iterdir()) == [folder / "unsafe.py"]
 
 
-def test_a_drill_is_recorded_and_its_exit_code_says_whether_it_passed(
+def test_a_drill_is_recorded_and_its_exit_code_is_that_of_its_result(
     folder: Path, trader: Run, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     results = [

@@ -78,7 +78,7 @@ def test_the_fill_of_a_candle_is_inside_it_and_hold_is_the_reason_of_no_order(
     assert inside == "bought 2.00 BTC at 100.00 USDT on 2024-03-01 21:00"
 
 
-def test_a_candle_that_nobody_decided_on_has_its_cause(trader: Run, traded: TradedAccount) -> None:
+def test_a_candle_without_a_decision_has_its_cause(trader: Run, traded: TradedAccount) -> None:
     traded.end("SIGTERM", hours=22.5)
     order = explained(trader, 23)["order"]
     assert order == (

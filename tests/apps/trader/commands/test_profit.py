@@ -94,7 +94,7 @@ def test_a_period_or_time_zone_that_is_not_known_is_one_line(
     assert words in ended.err
 
 
-def test_accounts_are_ranked_by_return_beside_buy_and_hold(
+def test_accounts_are_ranked_by_return_with_buy_and_hold(
     trader: Run, account: TradedAccount
 ) -> None:
     account.candles((100, 101, 99, 100), (100, 111, 99, 110))

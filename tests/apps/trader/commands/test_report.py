@@ -102,7 +102,7 @@ SELDOM = (
 )
 
 
-def test_symbols_with_strategies_of_their_own_are_one_page_beside_one_backtest(
+def test_symbols_with_strategies_of_their_own_are_one_page_with_one_backtest(
     run: Run, db: Path, strategy_file: Callable[..., str]
 ) -> None:
     strategies = {
@@ -187,7 +187,7 @@ def test_a_report_of_several_accounts_names_them(
     assert (ended.code, "choose one with --account NAME" in ended.err) == (2, True)
 
 
-def test_the_page_stands_beside_the_database_and_is_named_after_the_account(
+def test_the_page_stands_in_the_folder_of_the_database_and_is_named_after_the_account(
     trader: Cli, folder: Path, account: TradedAccount
 ) -> None:
     account.candles(*[(100.0, 101.0, 99.0, 100.5)] * 30)

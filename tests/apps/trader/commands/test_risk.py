@@ -51,7 +51,7 @@ def test_clearing_needs_a_name_and_an_account_that_trades_live(trader: Run, losi
     assert (unknown.code, unknown.err.count("\n")) == (4, 1)
 
 
-def test_without_live_accounts_it_says_so(trader: Run, account: TradedAccount) -> None:
+def test_without_live_accounts_one_line_is_printed(trader: Run, account: TradedAccount) -> None:
     del account
     shown = trader("risk")
     assert (shown.code, "no account of it has traded live" in shown.out) == (0, True)

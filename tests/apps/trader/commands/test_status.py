@@ -189,7 +189,7 @@ def test_a_missing_file_is_one_line_that_names_the_files_with_accounts(
         assert "these do, choose one with --db: data/onetape.db (1 account)" in ended.err
 
 
-def test_without_any_account_the_line_says_how_to_open_one(trader: Run, folder: Path) -> None:
+def test_without_any_account_the_line_has_the_way_to_open_one(trader: Run, folder: Path) -> None:
     ended = trader("status")
     assert (ended.code, ended.out, ended.err.count("\n")) == (4, "", 1)
     assert "data/onetape.db does not exist" in ended.err

@@ -212,7 +212,7 @@ def test_a_trader_that_works_beats_in_a_file_and_elsewhere(tmp_path: Path) -> No
 
 
 @pytest.mark.parametrize("reason", ["halted", "stale"])
-def test_a_trader_that_is_halted_or_hangs_does_not_ask_the_address(
+def test_a_trader_that_is_halted_or_hangs_does_not_request_the_address(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, reason: str
 ) -> None:
     file = tmp_path / "beat.json"

@@ -32,11 +32,11 @@ class Broker(Protocol):
         ...
 
     def cancel(self, client_order_id: str) -> None:
-        """Ask for an open order to be cancelled."""
+        """Request that an open order is cancelled."""
         ...
 
     def look_up(self, client_order_id: str) -> None:
-        """Ask what has become of an order: status and fills, or the proof that there is none."""
+        """Request status and fills of an order, or the proof that it never existed."""
         ...
 
     def events(self) -> list[OrderReport]:

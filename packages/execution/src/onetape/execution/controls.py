@@ -32,7 +32,7 @@ class Control(Struct, frozen=True):
     given_by: str
     """Who gave it, such as `anna on host`."""
     is_done: bool = False
-    """Whether the trader has carried out what the command asks for once: closing the position."""
+    """Whether the trader has carried out the one-time part of the command: closing the position."""
     symbol: str | None = None
     """The symbol whose position is closed; None: every symbol of the account."""
     applies_to_open: bool = False
@@ -65,7 +65,7 @@ def fold_controls(controls: Iterable[Control], symbol: str | None = None) -> Con
     reloads: list[Control] = []
     for control in controls:
         if control.verb in _PAUSES:
-            # A second pause changes nothing: the first one says since when.
+            # A second pause changes nothing: the first one has its time.
             pause = pause or control
         if control.verb == "halt":
             halt = halt or control

@@ -54,13 +54,13 @@ _STATUS: Final[dict[Stage | Outcome, OrderStatus]] = {
 
 
 class LookUp(Struct, frozen=True):
-    """Effect: ask the exchange for the order, its fills and the balances."""
+    """Effect: fetch the order, its fills and the balances from the exchange."""
 
     reason: str
 
 
 class FetchFills(Struct, frozen=True):
-    """Effect: the exchange has filled more than is known; ask it for the fills."""
+    """Effect: the exchange has filled more than is known; fetch the fills."""
 
 
 class Book(Struct, frozen=True):
@@ -140,7 +140,7 @@ def advance(state: OrderState, event: OrderEvent) -> tuple[OrderState, tuple[Eff
         case CancelRequested():
             after, effects = replace(state, is_cancel_requested=True), ()
         case CancelRefused(reason, is_proven):
-            # Where it is cancelled all the same, somebody else has done it.
+            # Where it is cancelled all the same, another program or a person has done it.
             is_requested = state.is_cancel_requested and not is_proven
             after = replace(state, is_cancel_requested=is_requested)
             effects = () if state.is_done else (LookUp(reason),)

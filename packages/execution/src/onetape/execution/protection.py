@@ -1,7 +1,7 @@
 """Which stop should rest on the exchange, by the position, its level and the stops that rest there.
 
 A stop covers what is filled now, so it is placed while an entry still fills, and again as more
-fills. A higher level moves it only where that is worth a request: it has to rise by a part of the
+fills. A higher level moves it only where that justifies a request: it has to rise by a part of the
 price, and some time has to pass between two changes. A lower level never moves it.
 """
 

@@ -122,7 +122,7 @@ def differences(ledger: LedgerSnapshot, exchange: ExchangeSnapshot) -> list[Diff
 def covered(ledger: LedgerSnapshot, base_total: Decimal) -> Decimal:
     """Return how much of a position is there, base currency.
 
-    Coins of the account's own hide it where somebody sells the position by hand: what others have
+    Coins of the account's own hide it where a person sells the position by hand: what others have
     sold counts then, as far as the account has less than its own coins and the position. A
     withdrawal alone, or a sale that a deposit or a buy makes up for, leaves the position covered.
     """

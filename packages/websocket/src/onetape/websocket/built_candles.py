@@ -59,7 +59,7 @@ class BuiltCandleFeed:
     name = "trade"
 
     def __init__(self, trades: TradeFeed, timeframe: str) -> None:
-        """Build candles of a timeframe from a feed of trades that nobody else reads."""
+        """Build candles of a timeframe from a feed of trades that has no other reader."""
         self._trades = trades
         self._builder = CandleBuilder(Timeframe.parse(timeframe))
         self._connection: int | None = None
@@ -85,7 +85,7 @@ class BuiltCandleFeed:
 
 
 class PolledCandleFeed:
-    """Candles that are asked for over REST every few seconds."""
+    """Candles that are fetched over REST every few seconds."""
 
     name = "polled candle"
 
@@ -99,7 +99,7 @@ class PolledCandleFeed:
         self._connection = 1
 
     async def read(self) -> CandleUpdate | None:
-        """Wait, ask REST, and return the candles that changed."""
+        """Wait, and return the candles fetched over REST that changed."""
         if not self._is_first:
             await asyncio.sleep(POLL_SECONDS)
         self._is_first = False
@@ -120,7 +120,7 @@ class PolledCandleFeed:
 
 
 class PolledTickerFeed:
-    """Best prices that are asked for over REST every few seconds."""
+    """Best prices that are fetched over REST every few seconds."""
 
     name = "polled ticker"
 
@@ -131,7 +131,7 @@ class PolledTickerFeed:
         self._is_first = True
 
     async def read(self) -> TickerUpdate | None:
-        """Wait, ask REST, and return the prices."""
+        """Wait, and return the prices fetched over REST."""
         if not self._is_first:
             await asyncio.sleep(POLL_SECONDS)
         self._is_first = False

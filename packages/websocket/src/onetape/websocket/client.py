@@ -21,7 +21,7 @@ from onetape.exchange.clients import Endpoint, client_settings, point_client
 from onetape.websocket.marks import CandleMark, MarkReader, final_opens, mark_reader_of
 from onetape.websocket.sending import PacedSender
 
-#: How long the other side may take to answer that it heard the end of a connection.
+#: How long the other side may take to confirm the close of a connection.
 CLOSE_SECONDS = 1.0
 #: The longest pause before one of the first dials of an outage, seconds; CCXT's own grow to 30 s.
 LONGEST_FIRST_PAUSE_SECONDS = 3.5
@@ -35,7 +35,7 @@ FINAL_CANDLES_KEPT = 40
 def guarded_client(endpoint: Endpoint, *, on_connected: Callable[[], None]) -> Any:
     """Return CCXT Pro's client of the exchange, guarded against frames that end its loop.
 
-    It has more attributes than CCXT's: `connections` counts them, `has_marks` says whether the
+    It has more attributes than CCXT's: `connections` counts them, `has_marks` is whether the
     exchange marks final candles, `candle_frames` are events that each candle frame sets, `frames`
     are events that every frame sets, `dial_waits` are events that end the pauses before dials,
     `refused_until_later` are addresses that the exchange has refused with a Retry-After,
@@ -76,7 +76,7 @@ def guarded_client(endpoint: Endpoint, *, on_connected: Callable[[], None]) -> A
             # CCXT makes the table of failed dials with its first look at it.
             seconds: float = parent.ws_dial_delay(url)
             attempts: int = self.ws_dial_backoff.get(url, {}).get("attempts", 0)
-            # What is longer than CCXT's own pause was asked for by the exchange (Retry-After).
+            # What is longer than CCXT's own pause comes from the exchange (Retry-After).
             if seconds > min(30.0, 0.1 * 2 ** min(attempts, 10)):
                 self.refused_until_later.add(url)
                 return seconds
@@ -134,7 +134,7 @@ def drop(client: Any, error: NetworkError) -> None:
 
 
 def dial_now(client: Any) -> None:
-    """End the pauses before the next dials, but those that the exchange has asked for.
+    """End the pauses before the next dials, but those of a Retry-After.
 
     Args:
         client: A guarded client of an exchange.
@@ -212,7 +212,7 @@ def _guard(
 def _consumed(make: Callable[[str], Any]) -> Callable[[str], Any]:
     """Return CCXT's maker of futures, whose errors asyncio never reports as unnoticed.
 
-    CCXT rejects futures that nobody waits for; who does wait gets the error all the same.
+    CCXT rejects futures that no task waits for; a task that waits gets the error all the same.
     """
 
     def made(message_hash: str) -> Any:

@@ -58,7 +58,7 @@ class PublicTrade(Struct, frozen=True):
     amount: float
     """Base currency."""
     side: str | None
-    """Side of the taker, `buy` or `sell`; None where the exchange does not say."""
+    """Side of the taker, `buy` or `sell`; None where the exchange does not report it."""
     id: str | None
     """The exchange's number of the trade; None where it has none."""
 
@@ -78,7 +78,7 @@ class StreamLost(Struct, frozen=True):
 
 
 class StreamQuiet(Struct, frozen=True):
-    """No frame arrived for some time, and REST has nothing newer: nobody trades."""
+    """No frame arrived for some time, and REST has nothing newer: there are no trades."""
 
     seconds: float
     """Wall time since the last frame."""

@@ -14,7 +14,7 @@ from onetape.websocket.events import (
     TradeUpdate,
 )
 
-#: Candles that REST is asked for to see whether there is something new.
+#: Candles that are fetched over REST to see whether there is something new.
 NEWEST_ROWS = 5
 
 
@@ -83,7 +83,7 @@ class CandleFeed:
             watching, self._watching = self._watching, None
             watching.result()
         if self._watching is None:
-            # CCXT wakes nobody for a frame that comes between two calls: the event does.
+            # CCXT wakes no task for a frame that comes between two calls: the event does.
             watch = self._client.watch_ohlcv(self._symbol, self._timeframe)
             self._watching = asyncio.create_task(watch)
             self._watching.add_done_callback(lambda _: self._frame.set())
@@ -102,7 +102,7 @@ class CandleFeed:
         return any(
             (
                 row.timestamp > known.timestamp
-                # An exchange may open a candle in which nobody trades.
+                # An exchange may open a candle without a trade in it.
                 and row.volume > 0
             )
             or (row.timestamp == known.timestamp and row[1:5] != known[1:5])
@@ -139,7 +139,7 @@ class CandleFeed:
             if self._seen.get(time) != (row, is_final)
         )
         if any(time is not None and time not in rows for time in list(self._seen)[-1:]):
-            # So much came while nobody read that the newest candle known left CCXT's cache, and
+            # So much came between two reads that the newest candle known left CCXT's cache, and
             # maybe its last frame with it: as good as a break of the connection.
             self._overruns += 1
         self._seen = rows

@@ -9,7 +9,7 @@ from typing import Any, Final, NamedTuple
 
 
 class CandleMark(NamedTuple):
-    """What one row of a raw frame says of its candle."""
+    """Candle of one row of a raw frame, and whether the row marks it as final."""
 
     market_id: str
     """The exchange's name of the market."""

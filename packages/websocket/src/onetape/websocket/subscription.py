@@ -37,7 +37,7 @@ class Subscription:
             feed: What is read.
             timer: Restarted by each frame.
             exchange: CCXT id, for the text of errors.
-            news: Set when there is something to take; whoever waits for it clears it.
+            news: Set when there is something to take; the task that waits for it clears it.
         """
         self.feed = feed
         self._timer = timer
@@ -65,7 +65,7 @@ class Subscription:
         self.news.set()
 
     def fail(self, error: Exception) -> None:
-        """Let whoever takes, now or later, get an error after what waits to be taken."""
+        """Let the reader, now or later, get an error after what waits to be taken."""
         self._error = error
         self.news.set()
 
@@ -88,7 +88,7 @@ class Subscription:
                 pause_seconds = min(2 * pause_seconds, LONGEST_PAUSE_SECONDS)
                 continue
             except Exception as error:
-                # A task that fails alone is not noticed: whoever takes the events raises it.
+                # A task that fails alone is not noticed: the reader of the events raises its error.
                 self.fail(error)
                 return
             pause_seconds = FIRST_PAUSE_SECONDS
@@ -100,7 +100,7 @@ class Subscription:
         """Read once.
 
         Raises:
-            ExchangeUnreachable: reading again may help; the text says why the stream broke.
+            ExchangeUnreachable: reading again may help; the text has the cause of the break.
             ExchangeRefused: reading again will not help.
         """
         try:
@@ -115,7 +115,7 @@ class Subscription:
             task = asyncio.current_task()
             if task is not None and task.cancelling():
                 raise
-            # Nobody cancelled this task: CCXT cancels what waits for a socket that it closes.
+            # This task was not cancelled: CCXT cancels what waits for a socket that it closes.
             raise ExchangeUnreachable("CCXT closed the stream") from None
 
 
@@ -123,7 +123,7 @@ def merged(waiting: list[StreamEvent], event: StreamEvent) -> list[StreamEvent]:
     """Return what waits to be taken with one more event: of each kind one at most.
 
     So a reader that is late costs no memory. Candles are merged by their opens, and the number of
-    the connection tells of a break that is not in the list any more.
+    the connection shows a break that is not in the list any more.
     """
     same = next((each for each in waiting if type(each) is type(event)), None)
     rest = [each for each in waiting if each is not same]

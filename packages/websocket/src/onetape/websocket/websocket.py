@@ -3,13 +3,13 @@
 What CCXT Pro leaves to its user, and this class does:
 - The exchange's mark that a candle is final is dropped: it is read from the raw frame, and the
   candle stays as it was at the mark (marks.py).
-- A socket that stays open and carries nothing raises nothing: an idle timer asks REST, and breaks
-  the connection where REST has something newer.
+- A socket that stays open and carries nothing raises nothing: an idle timer reads over REST, and
+  breaks the connection where REST has something newer.
 - A malformed frame ends the receive loop without a word: a guard turns it into a lost stream.
 - A break between two calls raises nothing: each connection gets a number of its own.
 - Rows come back cut from the tail of a cache, and change under the caller: the cache is read by
   timestamp, and copied at once.
-- A frame that comes between two calls wakes nobody: each stream is read by a task of its own.
+- A frame that comes between two calls wakes no task: each stream is read by a task of its own.
 - A dial goes on after the client is closed, and a peer that is gone holds up the closing: both end
   with the manager.
 """
@@ -75,8 +75,8 @@ class WebSocketManager:
             exchange: CCXT exchange id or `simulator`; or a RestExchange whose markets and rate
                 limit are then shared, and which stays open.
             symbols: CCXT spot symbols that may be watched, such as `BTC/USDT`.
-            stale_after_seconds: Without a frame for this long REST is asked; where it has
-                something newer, the connection is made again. Wall time.
+            stale_after_seconds: Without a frame for this long, candles are fetched over REST;
+                where one is newer, the connection is made again. Wall time.
             simulator_url: Where the simulator listens; by default at port 8790 of this computer.
             on_break: Called by the `watch_...` methods with one line about each break.
 
@@ -338,7 +338,7 @@ class WebSocketManager:
         """End every connection; the subscriptions then connect again."""
         self._connected()
         for client in list(self._client.clients.values()):
-            # A dial has a timeout of its own, and would go on beside the new one.
+            # A dial has a timeout of its own, and would go on during the new one.
             if not client.closed():
                 drop(client, NetworkError(reason))
 
