@@ -182,7 +182,7 @@ class LiveExecutor(LiveBook):
             SafetyRefusal: another process trades the account, or changed an order.
         """
         self._take_reports(now_ms)
-        note_absences(self, now_ms)
+        note_absences(self, now_ms, self._account.orders_of_others)
         self._account.work(now_ms)
         self._limits.work(now_ms)
         self._send_entry(now_ms)

@@ -1,6 +1,6 @@
 """What others than a symbol's trader have taken of its coins while a position was open."""
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Set
 from decimal import Decimal
 from typing import Final
 
@@ -21,6 +21,12 @@ class FillsOfOthers:
         """Begin; a session's first reading goes back to where its position was opened."""
         self._book = book
         self._fills: dict[str, OwnTrade] = {}
+        self._orders: set[str] = set()
+
+    @property
+    def orders(self) -> Set[str]:
+        """Return the exchange's ids of executed orders that carry a client order id not ours."""
+        return self._orders
 
     def add(
         self, fills: Iterable[OwnTrade], orders: Iterable[OrderSnapshot], known: Iterable[str]
@@ -38,6 +44,8 @@ class FillsOfOthers:
         for fill in fills:
             if fill.exchange_order_id in names and fill.exchange_order_id not in own:
                 self._fills[fill.trade_id] = fill
+                if names[fill.exchange_order_id]:
+                    self._orders.add(fill.exchange_order_id)
 
     def sold(self) -> Decimal:
         """Return what others have sold, less what they have bought, base currency; at least 0.

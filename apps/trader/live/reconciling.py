@@ -7,6 +7,7 @@ this symbol until a person has looked, but for a stop for the coins of the posit
 """
 
 import time
+from collections.abc import Set
 from decimal import Decimal
 from typing import Final
 
@@ -80,6 +81,11 @@ class AccountCheck:
     def read_soon(self) -> None:
         """Let the account be read at once; where readings fail, after their pause."""
         self._is_soon = True
+
+    @property
+    def orders_of_others(self) -> Set[str]:
+        """Return the exchange's ids of executed orders in the symbol that others have sent."""
+        return self._others.orders
 
     def note_correction(self) -> None:
         """Note that coins were taken out of the ledger, so that they belong to the account."""

@@ -3,12 +3,13 @@
 An order is absent only where the exchange has answered so twice, each time completely (the order
 by its id, own trades, balances), by its own clock after the order's deadline, with some seconds in
 between, and the second time a minute after the deadline: exchanges have been seen to deny orders
-that they had, for tens of seconds. A request that failed proves nothing, and neither does an answer
-with balances that have moved as the order would have moved them.
+that they had, for tens of seconds. A request that failed proves nothing. For ten minutes neither
+does an answer with balances that have moved as the order would have moved them, or with an
+execution of which nobody knows whose it is.
 """
 
 import time
-from collections.abc import Mapping
+from collections.abc import Mapping, Set
 from decimal import Decimal
 
 from onetape.cli.output import print_line
@@ -48,38 +49,46 @@ def coins_moved(book: LiveBook, one: LiveOrder, balances: Mapping[str, Balance])
         account = read_live_account(book.context.store, book.context.session.account)
         if account is None:
             return False
-        before = account.baseline.get(base, Decimal(0)) + book.position.base
+        # Dust of earlier positions may have been converted: it hides no buy, and makes up no sale.
+        position = book.position
+        bought = position.own if one.order.side == "sell" else position.base
+        before = account.baseline.get(base, Decimal(0)) + bought
     held = balances.get(base)
     total = Decimal(0) if held is None else held.total
     return total < before if one.order.side == "sell" else total > before
 
 
-def note_absences(book: LiveBook, now_ms: int) -> None:
-    """Take the answers without an order; conclude that there is none once that is proven."""
+def note_absences(book: LiveBook, now_ms: int, orders_of_others: Set[str]) -> None:
+    """Take the answers without an order; conclude that there is none once that is proven.
+
+    Args:
+        book: The orders of the symbol.
+        now_ms: Market time.
+        orders_of_others: The exchange's ids of executed orders that are known not to be ours.
+    """
     for answer in book.broker.absences():
         one = book.orders.get(answer.client_order_id)
         if one is None or one.state.stage not in ("sent", "unknown"):
             continue
-        if _proves(book, one, answer):
+        if _proves(book, one, answer, orders_of_others):
             reason = "the exchange has no such order, a minute after its deadline"
             kind = "stop" if one.order.is_protection else one.order.side
             print_line(f"the order ({kind}) never arrived: {reason}")
             book.record(one, [ProvenAbsent(reason)], now_ms, source=book.broker.name)
 
 
-def _proves(book: LiveBook, one: LiveOrder, answer: AbsenceAnswer) -> bool:
+def _proves(
+    book: LiveBook, one: LiveOrder, answer: AbsenceAnswer, orders_of_others: Set[str]
+) -> bool:
     """Return whether an answer completes the proof that there is no order."""
     deadline_ms, times = one.state.deadline_ms, book.times
     if deadline_ms is None or answer.asked_ms <= deadline_ms:
         return False
-    context = book.context
-    known = known_order_numbers(context.store, context.key.exchange, context.key.symbol)
-    if any(fill.exchange_order_id not in known for fill in answer.fills):
-        # One of these executions may be of this very order.
-        one.note_nowhere(times, is_nowhere=False)
-        return False
     passed = book.exchange.clock.wall_seconds(answer.asked_ms - deadline_ms)
-    if passed < times.balance_doubt and coins_moved(book, one, answer.balances):
+    if passed < times.balance_doubt and (
+        _has_nameless_fill(book, answer, orders_of_others)
+        or coins_moved(book, one, answer.balances)
+    ):
         # It may be executed and not visible yet. A deposit or withdrawal looks the same.
         one.note_nowhere(times, is_nowhere=False)
         return False
@@ -90,6 +99,18 @@ def _proves(book: LiveBook, one: LiveOrder, answer: AbsenceAnswer) -> bool:
         return False
     one.absences.append(now)
     return len(one.absences) > 1 and passed >= times.absent
+
+
+def _has_nameless_fill(book: LiveBook, answer: AbsenceAnswer, orders_of_others: Set[str]) -> bool:
+    """Return whether an execution may be of the order that is looked for.
+
+    Others' orders are looked up with each reading of the account. Where that fails, it is not known
+    whose an execution is.
+    """
+    key = book.context.key
+    known = known_order_numbers(book.context.store, key.exchange, key.symbol)
+    numbers = {fill.exchange_order_id for fill in answer.fills}
+    return not numbers <= (known.keys() | orders_of_others)
 
 
 def _locks_coins(book: LiveBook, one: LiveOrder, answer: AbsenceAnswer) -> bool:
