@@ -176,15 +176,16 @@ DOUBTFUL = {
 @pytest.mark.parametrize("answer", DOUBTFUL)
 def test_row_57_an_answer_that_leaves_a_doubt_is_unknown_and_sent_once(answer: str) -> None:
     fault, is_applied = DOUBTFUL[answer]
-    request = order()
+    timeout_ms = 2_000 if fault.kind == "timeout" else 10_000
     with simulated(fault) as simulator:
+        request = order()
 
         async def work(client: PrivateClient) -> object:
             with pytest.raises(OrderUnknown):
                 await client.submit(request)
             return await client.look_up(SYMBOL, request.client_order_id, since_ms=0)
 
-        found = run(simulator, work, timeout_ms=400)
+        found = run(simulator, work, timeout_ms=timeout_ms)
         assert orders_at(simulator) == [request.client_order_id] * is_applied
         assert (found is not None) == is_applied
 
