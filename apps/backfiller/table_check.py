@@ -63,7 +63,9 @@ def read_planned(planned: Planned, wanted: Wanted, *, now_ms: int) -> Table:
         ConfigurationError: pyarrow is needed and not installed, or the disk is full.
     """
     began = time.monotonic()
-    read = read_table(planned.part, planned.symbol, wanted.read)
+    read = read_table(
+        planned.part, planned.symbol, wanted.read, is_symbol_flag=planned.is_symbol_flag
+    )
     try:
         return _checked(planned, wanted, read, now_ms=now_ms, began=began)
     except BaseException:

@@ -10,6 +10,7 @@ import numpy as np
 from backfiller.formats.blocks import NO_VOLUME, Block, TableNotes
 from backfiller.formats.columns import Places, columns_given, columns_named, is_futures_header
 from backfiller.formats.kinds import futures_header
+from backfiller.formats.labels import label_places, label_values
 from backfiller.formats.numbers import numbers_of
 from backfiller.formats.parts import Part
 from onetape.core.errors import ConfigurationError, DataError
@@ -46,9 +47,9 @@ def arrow_blocks(
     notes.has_header = True
     try:
         with part.open() as file:
-            for batch in batches(file, part, bases, columns, notes, is_spot):
+            for batch, fields in batches(file, part, bases, columns, notes, is_spot):
                 if batch.num_rows:
-                    yield _block(batch, part.source)
+                    yield _block(batch, fields, part.source)
     except (pa.ArrowException, ValueError, KeyError, TypeError) as error:
         raise DataError(
             f"{part.source} cannot be read as {part.suffix[1:]}: {said(error)}"
@@ -59,27 +60,27 @@ def arrow_blocks(
 def _parquet_batches(
     file: IO[bytes], part: Part, bases: Sequence[str], columns: Sequence[str] | None,
     notes: TableNotes, is_spot: bool,
-) -> Iterator[Any]:  # fmt: skip
+) -> Iterator[tuple[Any, int]]:  # fmt: skip
     pq: Any = import_module("pyarrow.parquet")
     # Without the buffers of a whole column: rows of years would be read at once.
     table = pq.ParquetFile(file, pre_buffer=False, buffer_size=2**20)
     schema = table.schema_arrow
     places = _places(schema, bases, columns, notes, part.source, is_spot)
-    names = [schema.names[place] for place in places.fields]
-    chosen = list(places.fields)
+    chosen = [*places.fields, *_labels(schema, places).values()]
+    names = [schema.names[place] for place in chosen]
     # By number: of columns that share a name the file has several. Nested ones shift numbers.
     if len(set(schema.names)) == len(schema.names):
         for batch in table.iter_batches(_BATCH_ROWS, columns=names):
-            yield batch.select(names)
+            yield batch.select(names), len(places.fields)
         return
     for batch in table.iter_batches(_BATCH_ROWS):
-        yield batch.select(chosen)
+        yield batch.select(chosen), len(places.fields)
 
 
 def _feather_batches(
     file: IO[bytes], part: Part, bases: Sequence[str], columns: Sequence[str] | None,
     notes: TableNotes, is_spot: bool,
-) -> Iterator[Any]:  # fmt: skip
+) -> Iterator[tuple[Any, int]]:  # fmt: skip
     pa: Any = import_module("pyarrow")
     start = file.read(6)
     file.seek(0)
@@ -91,10 +92,11 @@ def _feather_batches(
         schema = reader.schema
         batches = (reader.get_batch(number) for number in range(reader.num_record_batches))
     places = _places(schema, bases, columns, notes, part.source, is_spot)
+    chosen = [*places.fields, *_labels(schema, places).values()]
     for whole in batches:
-        batch = whole.select(list(places.fields))
+        batch = whole.select(chosen)
         for first in range(0, batch.num_rows, _BATCH_ROWS):
-            yield batch.slice(first, _BATCH_ROWS)
+            yield batch.slice(first, _BATCH_ROWS), len(places.fields)
 
 
 def _places(
@@ -118,6 +120,12 @@ def _places(
     return Places(places.fields)
 
 
+def _labels(schema: Any, places: Places) -> dict[str, int]:
+    """Return the columns that say whose candles a row is, with their places."""
+    found = label_places([_plain(name) for name in schema.names])
+    return {name: place for name, place in found.items() if place not in places.fields}
+
+
 def _plain(name: str) -> str:
     """Return the first part of a name that pandas wrote for columns of two levels."""
     if name.startswith("('") and "'" in name[2:]:
@@ -125,18 +133,23 @@ def _plain(name: str) -> str:
     return name
 
 
-def _block(batch: Any, source: str) -> Block:
+def _block(batch: Any, fields: int, source: str) -> Block:
+    """Return a batch whose first columns are the fields of a candle, the others its labels."""
     import pandas as pd
 
     columns = [
         _column(batch.column(number), batch.schema.names[number], source)
-        for number in range(batch.num_columns)
+        for number in range(fields)
     ]
     empty = pd.Series(np.logical_and.reduce([one.isna() for one in columns[1:5]]))
     prices = [numbers_of(one) for one in columns[1:]]
     if len(prices) < 5:
         prices.append(np.zeros(len(columns[0])))
-    return Block(columns[0], tuple(prices), empty)
+    labels = {
+        batch.schema.names[number]: batch.column(number).unique().to_pylist()
+        for number in range(fields, batch.num_columns)
+    }
+    return Block(columns[0], tuple(prices), empty, labels=label_values(labels))
 
 
 def _column(column: Any, name: str, source: str) -> "pd.Series":

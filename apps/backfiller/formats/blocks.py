@@ -1,5 +1,6 @@
 """Rows of a table as a reader hands them on: a block of columns at a time, still unchecked."""
 
+from collections.abc import Mapping
 from typing import TYPE_CHECKING, Final
 
 from msgspec import Struct, field
@@ -24,6 +25,8 @@ class Block(Struct, frozen=True):
     """Which rows have no price at all: places of candles that are missing."""
     others: tuple[FloatArray, ...] = ()
     """The columns behind the sixth of a table without a header."""
+    labels: Mapping[str, frozenset[str]] = {}
+    """What occurs in the columns that say whose candles a row is, by their names."""
 
 
 class TableNotes(Struct):
@@ -31,6 +34,8 @@ class TableNotes(Struct):
 
     lines: list[str] = field(default_factory=list[str])
     """Sentences, without the name of the table."""
+    labels: dict[str, frozenset[str]] = field(default_factory=dict[str, frozenset[str]])
+    """What a document says of all its rows, such as the symbol in an exchange's answer."""
     has_header: bool = False
     """Whether the table names its columns, or a flag does."""
 

@@ -13,7 +13,8 @@ from onetape.core.printable import printable
 FIELDS: Final = ("timestamp", "open", "high", "low", "close", "volume")
 _NAMES: Final = {
     "timestamp": "timestamp", "time": "timestamp", "date": "timestamp", "datetime": "timestamp",
-    "opentime": "timestamp", "unix": "timestamp", "ts": "timestamp", "t": "timestamp",
+    "opentime": "timestamp", "timeopen": "timestamp", "unix": "timestamp",
+    "ts": "timestamp", "t": "timestamp",
     "timestampms": "timestamp", "timestamputc": "timestamp", "unixtimestamp": "timestamp",
     "starttime": "timestamp", "start": "timestamp", "timeutc": "timestamp", "dateutc": "timestamp",
     "opentimeutc": "timestamp", "datetimeutc": "timestamp", "unixtime": "timestamp",
@@ -26,9 +27,11 @@ _NAMES: Final = {
     "volumebase": "volume", "volumefrom": "volume", "baseassetvolume": "volume",
     "volumetraded": "volume",
 }  # fmt: skip
-#: Where a table has the time twice, as a number and as a date, the number is meant.
+#: Where a table has the time twice, as a number and as a date, the number is meant; where one is
+#: said to be the open, the other may be the close.
 _TIME_RANKS: Final = (
-    "timestamp", "opentime", "unix", "unixtimestamp", "unixtime", "timestampms", "datetime", "date",
+    "opentime", "timeopen", "timestamp", "unix", "unixtimestamp", "unixtime", "timestampms",
+    "datetime", "date",
 )  # fmt: skip
 #: Where several columns could be the volume, these are in base currency.
 _VOLUME_RANKS: Final = ("basevolume", "volumebase", "baseassetvolume", "volumefrom", "vol")

@@ -11,6 +11,7 @@ import numpy as np
 from backfiller.formats.blocks import NO_VOLUME, Block, TableNotes
 from backfiller.formats.columns import is_futures_header
 from backfiller.formats.kinds import UNLIKE_SPOT, futures_header, is_unlike_spot
+from backfiller.formats.labels import label_places, label_values
 from backfiller.formats.layout import HEAD_BYTES, Layout, read_layout
 from backfiller.formats.numbers import numbers_of
 from backfiller.formats.parts import MOST_BYTES, Part, too_large
@@ -184,4 +185,5 @@ def _block(frame: "pd.DataFrame", layout: Layout, *, is_named: bool) -> Block:
     if not is_named:
         behind = range(6, layout.width) if layout.places.time_of_day is None else range(0)
         others = tuple(numbers_of(frame[str(place)], layout.style) for place in behind)
-    return Block(times, tuple(prices), empty, others)
+    labels = {name: frame[str(at)].unique() for name, at in label_places(layout.header).items()}
+    return Block(times, tuple(prices), empty, others, label_values(labels))

@@ -18,6 +18,7 @@ from backfiller.formats.columns import (
     is_futures_header,
 )
 from backfiller.formats.kinds import futures_answer, futures_header
+from backfiller.formats.labels import label_places, label_values
 from backfiller.formats.names import is_contract_name
 from backfiller.formats.numbers import numbers_of
 from backfiller.formats.parts import MOST_BYTES, Part, too_large
@@ -62,19 +63,21 @@ def json_blocks(
     """
     reader = _RowReader(part.source, bases, columns, notes, is_spot=is_spot)
     with part.open() as file:
-        for rows in _row_lists(file, part, is_spot=is_spot):
+        for rows in _row_lists(file, part, notes, is_spot=is_spot):
             if rows:
                 yield reader.block(rows)
 
 
-def _row_lists(file: IO[bytes], part: Part, *, is_spot: bool) -> Iterator[list[Any]]:
+def _row_lists(
+    file: IO[bytes], part: Part, notes: TableNotes, *, is_spot: bool
+) -> Iterator[list[Any]]:
     head = file.read(_PIECE_BYTES).removeprefix(_BOM).lstrip(_SPACE)
     if _LINES.match(head):
         yield from _lines(head, file, part)
         return
     if re.match(rb"\[\s*[\[{]", head) is None:
         document = _decoded(_whole(head, file, part), part.source)
-        yield _rows_of(document, part.source, is_spot=is_spot)
+        yield _rows_of(document, part.source, notes, is_spot=is_spot)
         return
     total, left = len(head), head[1:]
     while True:
@@ -94,7 +97,7 @@ def _row_lists(file: IO[bytes], part: Part, *, is_spot: bool) -> Iterator[list[A
         if part.is_packed and total > MOST_BYTES:
             raise too_large(part.source)
         left += chunk
-    yield _rows_of(_decoded(b"[" + left, part.source), part.source, is_spot=is_spot)
+    yield _rows_of(_decoded(b"[" + left, part.source), part.source, notes, is_spot=is_spot)
 
 
 def _lines(head: bytes, file: IO[bytes], part: Part) -> Iterator[list[Any]]:
@@ -153,7 +156,7 @@ def _decoded(text: bytes, source: str) -> object:
         raise DataError(f"{source} cannot be read as JSON: {error}") from error
 
 
-def _rows_of(document: object, source: str, *, is_spot: bool) -> list[Any]:
+def _rows_of(document: object, source: str, notes: TableNotes, *, is_spot: bool) -> list[Any]:
     """Return the rows or records of a document of any layout.
 
     Raises:
@@ -168,6 +171,10 @@ def _rows_of(document: object, source: str, *, is_spot: bool) -> list[Any]:
         contract = None if is_spot else _contract_named(table)
         if contract is not None:
             raise futures_answer(source, contract)
+        markets = {
+            name: value for name in _MARKET_FIELDS if isinstance(value := table.get(name), str)
+        }
+        notes.labels |= {name: frozenset((value,)) for name, value in markets.items()}
         if isinstance(table.get("columns"), list) and isinstance(table.get("data"), list):
             return _from_split(table)
         if _is_columns(table):
@@ -293,7 +300,9 @@ class _RowReader:
         if len(prices) < 5:
             prices.append(np.zeros(len(rows)))
         others = () if self._notes.has_header else [numbers_of(_series(one)) for one in columns[6:]]
-        return Block(times, tuple(prices), empty, tuple(others))
+        found = label_places(self._header or ())
+        labels = label_values({name: _scalars(columns[at]) for name, at in found.items()})
+        return Block(times, tuple(prices), empty, tuple(others), labels)
 
     def _begin(self, first: object) -> None:
         if isinstance(first, dict):
@@ -316,6 +325,10 @@ class _RowReader:
                 self._notes.add(NO_VOLUME)
         else:
             self._places = columns_counted(self._width, self._source)
+
+
+def _scalars(values: Sequence[Any]) -> set[object]:
+    return {value for value in values if isinstance(value, str | int | float)}
 
 
 def _series(values: Sequence[Any]) -> "pd.Series":

@@ -112,6 +112,11 @@ def is_contract_name(name: str) -> bool:
     return _CONTRACT.search(name) is not None
 
 
+def ends_in_quote(pair: str) -> bool:
+    """Return whether a name such as BTCUSDT ends in the code of a quote currency."""
+    return _split(pair, (*_QUOTES, *_KRAKEN_QUOTES, "KRW")) is not None
+
+
 def _other_kind(path: PurePath, stem: str) -> str | None:
     """Return what a file holds that is not candles of a spot market, by its name and folders."""
     folders = path.parts[:-1]

@@ -56,6 +56,8 @@ class Planned(Struct, frozen=True):
     """The timeframe is said by the name of the file, not by a flag."""
     is_guessed: bool
     """The exchange is only the one whose habit the name follows."""
+    is_symbol_flag: bool
+    """A flag says the symbol."""
 
     @property
     def is_kraken_archive(self) -> bool:
@@ -253,6 +255,7 @@ def _plan(part: Part, wanted: Wanted) -> Planned:
         wanted.timeframe or named.timeframe,
         is_timeframe_named=wanted.timeframe is None,
         is_guessed=wanted.exchange is None and named.is_guess,
+        is_symbol_flag=wanted.symbol is not None,
     )
 
 

@@ -15,6 +15,7 @@ from backfiller.formats.blocks import Block, TableNotes
 from backfiller.formats.csv_blocks import csv_blocks
 from backfiller.formats.json_blocks import json_blocks
 from backfiller.formats.kinds import KindCheck
+from backfiller.formats.labels import LabelCheck, pair_names
 from backfiller.formats.parts import Part
 from backfiller.formats.spool import Spool
 from backfiller.formats.times import UNREADABLE, TimeReader
@@ -64,7 +65,9 @@ _READERS: Final[dict[str, _Reader]] = {
 }
 
 
-def read_table(part: Part, symbol: str, options: ReadOptions) -> ReadTable:
+def read_table(
+    part: Part, symbol: str, options: ReadOptions, *, is_symbol_flag: bool = True
+) -> ReadTable:
     """Return the rows of a table, unchecked; the caller closes the spool.
 
     Text where a number should be becomes NaN, and a time that cannot be read -1: rows that no
@@ -74,15 +77,17 @@ def read_table(part: Part, symbol: str, options: ReadOptions) -> ReadTable:
         part: The table.
         symbol: Whose candles they are.
         options: How to read it.
+        is_symbol_flag: A flag says the symbol, so that it counts where rows name another.
 
     Raises:
         DataError: it is damaged or no table of candles of a spot market; which column is which or
-            what its times are cannot be known; or it has two candles for one time.
+            what its times are cannot be known; or it has two candles for one time, or rows of
+            several series, or of another one.
         ConfigurationError: pyarrow is needed and not installed, or the disk is full.
     """
     spool = Spool(part.source)
     try:
-        return _read(part, symbol, options, spool)
+        return _read(part, symbol, options, spool, is_symbol_flag=is_symbol_flag)
     except BaseException as error:
         spool.close()
         damaged = (
@@ -94,20 +99,28 @@ def read_table(part: Part, symbol: str, options: ReadOptions) -> ReadTable:
         raise
 
 
-def _read(part: Part, symbol: str, options: ReadOptions, spool: Spool) -> ReadTable:
+def _read(
+    part: Part, symbol: str, options: ReadOptions, spool: Spool, *, is_symbol_flag: bool
+) -> ReadTable:
     table = ReadTable(spool, "", TableNotes())
     times = TimeReader(part.source, options.time_unit, options.zone)
     kind = KindCheck(part.source, is_spot=options.is_spot)
+    pairs = pair_names(filter(None, [symbol, part.named.symbol if not is_symbol_flag else None]))
+    labels = LabelCheck(
+        part.source, symbol, pairs, is_symbol_flag=is_symbol_flag, is_spot=options.is_spot
+    )
     blocks = _READERS[part.suffix](
         part, _bases(part, symbol), options.columns, table.notes, is_spot=options.is_spot
     )
     for block in blocks:
         kind.look(block)
+        labels.look(block)
         spool.add(_candles(block, times, table))
     if not table.rows:
         raise DataError(f"{part.source} has no candles")
     times.finish()
     kind.finish(table.notes)
+    labels.finish(table.notes)
     if options.zone is not None and not times.used_zone:
         table.notes.add("its times say their own zone, or are numbers: --timezone is not used")
     if times.outside:

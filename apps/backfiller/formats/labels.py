@@ -1,0 +1,127 @@
+"""Columns that say whose candles the rows of a table are: market, timeframe, exchange."""
+
+import re
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Final
+
+from msgspec import Struct, field
+
+from backfiller.formats.blocks import Block, TableNotes
+from backfiller.formats.columns import plain_name
+from backfiller.formats.kinds import futures_answer
+from backfiller.formats.names import ends_in_quote, is_contract_name
+from onetape.core.errors import DataError
+from onetape.core.printable import printable
+from onetape.core.words import counted
+
+#: What a column says of its row, by its plain name.
+_LABELS: Final = {
+    "symbol": "market", "pair": "market", "market": "market", "ticker": "market",
+    "instrument": "market", "instrumentname": "market", "instid": "market",
+    "productid": "market", "tradingpair": "market", "currencypair": "market",
+    "interval": "timeframe", "timeframe": "timeframe", "tf": "timeframe", "period": "timeframe",
+    "per": "timeframe", "granularity": "timeframe", "resolution": "timeframe",
+    "exchange": "exchange", "exchangeid": "exchange", "venue": "exchange",
+}  # fmt: skip
+#: A symbol of CCXT for a contract, such as BTC/USDT:USDT.
+_CONTRACT: Final = re.compile(r"[^/:]+/[^/:]+:.+")
+#: Other codes of a coin that files of many exchanges have.
+_OTHER_CODES: Final = {"BTC": "XBT", "DOGE": "XDG"}
+#: So many values are printed of a column that should hold one.
+_PRINTED: Final = 3
+
+
+def label_places(header: Sequence[str]) -> dict[str, int]:
+    """Return the columns that say whose candles a row is, by their names, with their places."""
+    return {name: place for place, name in enumerate(header) if plain_name(name) in _LABELS}
+
+
+def label_values(columns: Mapping[str, Iterable[object]]) -> dict[str, frozenset[str]]:
+    """Return what occurs in such columns; cells without a value say nothing.
+
+    Args:
+        columns: The values of each column, by its name.
+    """
+    return {
+        name: frozenset(str(value).strip() for value in values if value is not None) - {"", "nan"}
+        for name, values in columns.items()
+    }
+
+
+def pair_names(symbols: Iterable[str]) -> frozenset[str]:
+    """Return how rows may write one market: its two codes in either order, without a separator.
+
+    Args:
+        symbols: Its symbols, such as `BTC/USD` and `XBT/USD`.
+    """
+    names: set[str] = set()
+    for symbol in symbols:
+        base, _, quote = symbol.partition("/")
+        for code in (base, _OTHER_CODES.get(base, base)):
+            names |= {_joined(code + quote), _joined(quote + code)}
+    return frozenset(names)
+
+
+def _joined(text: str) -> str:
+    return re.sub(r"[\W_]", "", text).upper()
+
+
+class LabelCheck(Struct):
+    """Finds rows of several markets, timeframes or exchanges in a table, which is of one."""
+
+    source: str
+    symbol: str
+    """Whose candles the table is imported as."""
+    pairs: frozenset[str]
+    """How rows may write that market, as `pair_names` gives them."""
+    is_symbol_flag: bool
+    """A flag says the market, so that it counts against the rows."""
+    is_spot: bool
+    """A flag says that these are candles of a spot market."""
+    found: dict[str, frozenset[str]] = field(default_factory=dict[str, frozenset[str]])
+
+    def look(self, block: Block) -> None:
+        """Look at a block.
+
+        Raises:
+            DataError: its rows and those before it are of several series.
+        """
+        for name, values in block.labels.items():
+            known = self.found[name] = self.found.get(name, frozenset()) | values
+            if len(known) > 1:
+                raise self._several(name, known)
+
+    def finish(self, notes: TableNotes) -> None:
+        """Compare the market that the rows name with that of the import.
+
+        Raises:
+            DataError: it is a contract, or another market and no flag says which counts.
+        """
+        for name, values in (self.found | notes.labels).items():
+            if _LABELS.get(plain_name(name), "market") != "market":
+                continue
+            for value in values:
+                self._compare(printable(name)[:40], value, notes)
+
+    def _compare(self, name: str, value: str, notes: TableNotes) -> None:
+        shown = printable(value)[:40]
+        if not self.is_spot and (_CONTRACT.fullmatch(value) or is_contract_name(value)):
+            raise futures_answer(self.source, f"{name} {shown}")
+        pair = _joined(value.rpartition(":")[2].removeprefix("t"))
+        if pair in self.pairs or not ends_in_quote(pair):
+            return
+        if not self.is_symbol_flag:
+            raise DataError(
+                f"{self.source} is of {self.symbol} by its name, and its field {name!r} says "
+                f"{shown}; say which is right with --symbol"
+            )
+        notes.add(f"its field {name!r} says {shown}; --symbol {self.symbol} counts")
+
+    def _several(self, name: str, values: frozenset[str]) -> DataError:
+        kind = _LABELS[plain_name(name)]
+        shown = ", ".join(printable(value)[:40] for value in sorted(values)[:_PRINTED])
+        return DataError(
+            f"{self.source}: its column {printable(name)[:40]!r} has rows of "
+            f"{counted(len(values), kind)} ({shown}), and a table is of one; write each to a file "
+            "of its own"
+        )
