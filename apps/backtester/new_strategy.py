@@ -29,11 +29,12 @@ class Written(Struct, frozen=True):
 
 def next_commands(name: str) -> dict[str, str]:
     """Return what to run next with a new strategy, by what it is for."""
+    traded = "--from 2024-01-15 --to 2024-07-01"
     return {
         "candles": "uv run backfiller --from 2024-01-01 --to 2024-07-01",
         "test it": "uv run pytest user/strategies",
-        "check it": f"uv run backtester check --strategy {name}",
-        "run it": f"uv run backtester --strategy {name}",
+        "check it": f"uv run backtester check --strategy {name} {traded}",
+        "run it": f"uv run backtester --strategy {name} {traded}",
     }
 
 

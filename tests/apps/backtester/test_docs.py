@@ -14,6 +14,7 @@ import pandas as pd
 import pytest
 
 from onetape.core.candles import Candles
+from onetape.store.database import open_store
 from onetape.strategies import indicators
 
 Run = Callable[..., Any]
@@ -36,11 +37,19 @@ def commands(page: Path) -> list[list[str]]:
 
 
 def test_the_page_about_strategies_does_what_it_says(
-    backtester: Run, tape: Path, folder: Path, repository: Path
+    backtester: Run, folder: Path, repository: Path
 ) -> None:
-    del tape
     page = repository / "docs" / "strategies.md"
     assert len(written(page, folder)) == 2
+    (fetch,) = re.findall(r"^uv run backfiller (.*)$", page.read_text(), re.MULTILINE)
+    subprocess.run([sys.executable, "-m", "backfiller.main", *shlex.split(fetch)], check=True)
+    # The reader has run README.md's trader before, which stored newer candles after a gap.
+    with open_store(Path("data/simulator.db"), create=False) as store, store.write() as connection:
+        connection.execute(
+            "INSERT INTO ohlcv_data SELECT exchange, symbol, timeframe, timestamp + 500 * 86400, "
+            "open, high, low, close, volume, closed, source FROM ohlcv_data "
+            "ORDER BY timestamp DESC LIMIT 100"
+        )
     ran = [(" ".join(arguments), backtester(*arguments)) for arguments in commands(page)]
     assert len(ran) >= 6
     assert [(line, ended.err) for line, ended in ran if ended.code] == []

@@ -1,5 +1,7 @@
 """What a user's strategy imports from its own folder: run anew, and part of the digest."""
 
+import os
+import subprocess
 import sys
 from pathlib import Path
 
@@ -159,6 +161,27 @@ def test_pythons_own_and_installed_modules_go_before_files_beside(
         (tmp_path / f"{name}.py").write_text("raise SystemExit('ran')\n")
         monkeypatch.delitem(sys.modules, name, raising=False)
     load_strategy(write(tmp_path, "import calendar, yaml", "(yaml.safe_load is not None)"))
+
+
+def test_packages_installed_below_the_folder_are_not_loaded_again(tmp_path: Path):
+    installed = tmp_path / ".venv/lib/site-packages"
+    (installed / "my_package").mkdir(parents=True)
+    (installed / "my_package/__init__.py").write_text("")
+    (installed / "my_package/inner.py").write_text("SIGNAL = 1\n")
+    name = write(tmp_path, "from my_package import inner", "inner.SIGNAL")
+    code = (
+        "import sys; from onetape.strategies import load_strategy; "
+        f"load_strategy({name!r}); first = sys.modules['my_package.inner']; "
+        f"load_strategy({name!r}); print(first is sys.modules.get('my_package.inner'))"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", code],
+        env={**os.environ, "PYTHONPATH": str(installed)},
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    assert done.stdout == "True\n"
 
 
 @pytest.mark.parametrize(

@@ -24,6 +24,9 @@ _PACKAGE_NAMES: Final = {
     "talib": "ta-lib",
     "yaml": "pyyaml",
 }
+#: Module search path of the program before any strategy file ran. Modules in these folders are
+#: installed, also where the virtual environment is below the folder of a strategy's file.
+_SEARCH_PATH_AT_START: Final = tuple(sys.path)
 
 
 class OwnFile(SourceFileLoader):
@@ -47,6 +50,7 @@ class _Beside:
     def __init__(self) -> None:
         """Begin without a folder."""
         self._folder = ""
+        self._installed_below: tuple[str, ...] = ()
         self._texts: dict[Path, bytes] = {}
         self._names: list[str] = []
 
@@ -58,6 +62,9 @@ class _Beside:
         if self not in sys.meta_path:
             sys.meta_path.insert(0, self)
         self._folder, self._texts = str(folder), texts
+        self._installed_below = tuple(
+            place for place in _SEARCH_PATH_AT_START if place.startswith(f"{folder}{os.sep}")
+        )
         for name in self._names:
             module = sys.modules.pop(name, None)
             parent, _, last = name.rpartition(".")
@@ -91,7 +98,11 @@ class _Beside:
         return [self._folder, *below]
 
     def _is_inside(self, place: str) -> bool:
-        return f"{place}{os.sep}".startswith(f"{self._folder}{os.sep}")
+        """Return whether a folder or file is below the strategy's folder, and not installed."""
+        return f"{place}{os.sep}".startswith(f"{self._folder}{os.sep}") and not any(
+            f"{place}{os.sep}".startswith(f"{installed}{os.sep}")
+            for installed in self._installed_below
+        )
 
     def _is_installed(self, name: str) -> bool:
         """Return whether it is a module of another place, unless only a folder is called so."""
