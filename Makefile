@@ -5,10 +5,10 @@ SECONDS ?= 600
 
 .PHONY: help
 help: ## Print these verbs
-	@grep -E '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:[^#]*## */\t/' | expand -t 14
+	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:[^#]*## */\t/' | expand -t 18
 
 .PHONY: setup
-setup: ## Install everything, and teach git to keep addresses out of uv.lock
+setup: ## Install everything, and set the git filter that keeps addresses out of uv.lock
 	git config filter.uvlock.clean 'python3 tools/clean_lock.py'
 	git config filter.uvlock.smudge cat
 	git config filter.uvlock.required true
@@ -20,16 +20,16 @@ test: ## Run the tests
 	uv run pytest
 
 .PHONY: explore
-explore: ## Try random seeds for SECONDS=600; prints what repeats each failure
+explore: ## Run the tests with random seeds for SECONDS=600; print the command that repeats each failure
 	uv run python tools/explore.py $(SECONDS)
 
 .PHONY: replay
-replay: ## Walk every recorded candle file whole through store and simulator (some minutes)
+replay: ## Read every recorded candle file through store and simulator (some minutes)
 	ONETAPE_FULL_REPLAY=1 uv run pytest tests/apps/backfiller/test_replayed_files.py \
 		tests/apps/backfiller/test_candle_files.py
 
-.PHONY: strain
-strain: ## Kill the store at every write, and crowd it for longer
+.PHONY: stress
+stress: ## Kill the store at every write, and let many processes write to it for 30 s
 	ONETAPE_STRIKES=1000000 ONETAPE_CROWD_SECONDS=30 uv run pytest -rP \
 		tests/packages/store/test_crash.py tests/packages/store/test_migrations.py \
 		tests/packages/store/test_many_processes.py
@@ -48,7 +48,7 @@ lint: ## Check style and format with ruff
 	uv run ruff format --check
 
 .PHONY: format
-format: ## Format the code and mend what ruff can mend
+format: ## Format the code and fix what ruff can fix
 	uv run ruff check --fix
 	uv run ruff format
 
@@ -57,17 +57,17 @@ types: ## Check types with pyright (strict; it needs node)
 	uv run pyright
 
 .PHONY: imports
-imports: ## Check that imports point down
+imports: ## Check the order of imports between packages
 	uv run lint-imports
 
 .PHONY: lock
-lock: ## Prove uv.lock and requirements/ equal to what git holds
+lock: ## Check that uv.lock and requirements/ equal what git holds
 	uv lock
 	uv run python tools/verify_lock.py
 	uv run python tools/export_requirements.py --check
 
 .PHONY: requirements
-requirements: ## Write requirements/ anew from uv.lock
+requirements: ## Write requirements/ from uv.lock
 	uv run python tools/export_requirements.py
 
 .PHONY: services
@@ -88,8 +88,8 @@ live-parity: ## Trade a month with real orders on a stepped simulator, and compa
 paper: ## Trade a month on paper, on a stepped clock, and compare it with the backtest
 	ONETAPE_PAPER_HOURS=720 uv run pytest tests/apps/trader/test_exits.py -k equal_the_backtest
 
-.PHONY: live-kills
-live-kills: ## Kill a trader with real orders 200 times at each named point; goes on where it stopped
+.PHONY: live-crash-test
+live-crash-test: ## Kill a trader with real orders 200 times at each named point; goes on where it stopped
 	uv run python benchmarks/live_kills.py --strikes 200 --own-limits 2
 	uv run python benchmarks/tables.py
 
@@ -98,16 +98,16 @@ live-orders: ## Send 10,000 real orders while a fifth of the requests goes wrong
 	uv run python benchmarks/live_orders.py --orders 10000
 	uv run python benchmarks/tables.py
 
-.PHONY: exit-kills
-exit-kills: ## Kill a trader 20 times before and after each commit of an order
+.PHONY: exit-crash-test
+exit-crash-test: ## Kill a trader 20 times before and after each commit of an order
 	ONETAPE_POINT_STRIKES=20 uv run pytest -q --dist=load tests/apps/trader/test_commit_points.py
 
-.PHONY: answers
-answers: ## Read 100,000 fuzzed answers to orders, cancels and look-ups
+.PHONY: responses
+responses: ## Read 100,000 fuzzed responses to orders, cancels and look-ups
 	ONETAPE_FUZZED_ANSWERS=100000 uv run pytest -q tests/packages/exchange/test_fuzzed_answers.py
 
 .PHONY: clients
-clients: ## Let foreign clients trade on the simulator, binance-connector included (needs a package index)
+clients: ## Trade on the simulator with other clients, binance-connector included (needs a package index)
 	ONETAPE_CLIENTS=1 uv run pytest -q -n 0 tests/test_practice.py
 
 .PHONY: suspensions
@@ -118,12 +118,12 @@ suspensions: ## Suspend a trader 5 times at each point around a send while anoth
 user-streams: ## Trade 200 times while the account's events are lost, doubled, late and reordered
 	ONETAPE_USER_STREAMS=200 uv run pytest -q -n 0 tests/apps/trader/live/test_user_stream.py
 
-.PHONY: kills
-kills: ## Kill the backfiller 200 times and compare what it stored
+.PHONY: crash-test
+crash-test: ## Kill the backfiller 200 times and compare what it stored
 	ONETAPE_KILLS=200 uv run pytest -q tests/apps/backfiller/test_kills.py
 
 .PHONY: demo
-demo: ## Show the whole chain in a minute, offline
+demo: ## Show the whole chain in half a minute, offline
 	uv run demo
 
 .PHONY: image

@@ -17,7 +17,7 @@ from commit_points import POINTS
 from onetape.store.database import open_store
 from programs import Program
 
-#: How often each point is struck at each moment; make exit-kills does it 20 times.
+#: How often each point is struck at each moment; make exit-crash-test does it 20 times.
 STRIKES = int(os.environ.get("ONETAPE_POINT_STRIKES", "0"))
 SPEED = "120"
 #: An exit that was decided is filled so soon after the opening lines of the restart, wall seconds.

@@ -1,6 +1,6 @@
 """Answers that no exchange sends: nothing raises, and an order that exists is never refused.
 
-The short form; ONETAPE_FUZZED_ANSWERS=100000 (`make answers`) is the long one.
+The short form; ONETAPE_FUZZED_ANSWERS=100000 (`make responses`) is the long one.
 """
 
 import copy

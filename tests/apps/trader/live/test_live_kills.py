@@ -8,7 +8,7 @@ import pytest
 from live_kills import FIRST_POINTS, POINTS
 from live_strikes import strike, warm_process
 
-#: Each point is struck once, and those of the entry twice, in other scenes. `make live-kills`
+#: Each point is struck once, and those of the entry twice, in other scenes. `make live-crash-test`
 #: strikes each 200 times (benchmarks/live_kills.py).
 STRIKES = [*((point, 0) for point in POINTS), *((point, 1) for point in FIRST_POINTS)]
 #: Exits and stops act within this, entries of the symbol within that, wall seconds.
