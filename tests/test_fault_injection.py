@@ -3,6 +3,8 @@
 import ast
 import re
 import shlex
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -30,6 +32,20 @@ def test_its_programs_are_python(page: str) -> None:
     assert len(programs) == 2
     for program in programs:
         ast.parse(program)
+
+
+def test_its_order_without_an_answer_is_found(page: str) -> None:
+    program, shown = re.findall(
+        r"```python\n(import asyncio.*?)```\n\n```text\n(.*?)```", page, re.DOTALL
+    )[0]
+    done = subprocess.run(
+        [sys.executable, "-c", program], capture_output=True, text=True, check=True
+    )
+    assert _without_time(done.stdout) == _without_time(shown)
+
+
+def _without_time(text: str) -> str:
+    return re.sub(r"market time [^,]+", "market time", text)
 
 
 def test_every_flag_of_the_simulator_exists(page: str) -> None:

@@ -1,4 +1,4 @@
-"""What the README says is true: commands, flags, exit codes, tables, and the example strategy."""
+"""What README.md states, and the two pages that it leads to: commands, flags, exit codes, tables."""
 
 import importlib
 import os
@@ -14,7 +14,6 @@ import yaml
 from onetape.core import errors
 from onetape.core.setting import declared_settings
 from onetape.store.database import open_store
-from onetape.strategies import load_strategy
 
 APPS = ("backfiller", "backtester", "trader", "simulator", "demo")
 MODULES = {
@@ -59,8 +58,9 @@ def test_every_flag_in_the_readme_exists(app: str, readme: str) -> None:
     assert used <= _flags_of(app)
 
 
-def test_the_exit_codes_are_those_of_the_errors(readme: str) -> None:
-    listed = {int(code) for code in re.findall(r"^\| (\d) \|", readme, flags=re.MULTILINE)}
+def test_the_exit_codes_are_those_of_the_errors(repository: Path) -> None:
+    page = (repository / "docs/operations.md").read_text(encoding="utf-8")
+    listed = {int(code) for code in re.findall(r"^\| (\d) \| [^|]+ \|$", page, re.MULTILINE)}
     known = {
         error.exit_code
         for error in vars(errors).values()
@@ -69,22 +69,14 @@ def test_the_exit_codes_are_those_of_the_errors(readme: str) -> None:
     assert listed == {0, *known}
 
 
-def test_every_table_is_named(readme: str, tmp_path: Path) -> None:
+def test_every_table_is_named(repository: Path, tmp_path: Path) -> None:
+    page = (repository / "docs/tables.md").read_text(encoding="utf-8")
     with open_store(tmp_path / "new.db", create=True) as store, store.read() as connection:
         found = connection.execute(
             "SELECT name FROM sqlite_schema WHERE type IN ('table', 'view') "
             "AND name NOT LIKE 'sqlite_%' AND name <> 'store_kind'"
         ).fetchall()
-    assert {table for (table,) in found if f"`{table}`" not in readme} == set()
-
-
-def test_the_example_strategy_loads_and_takes_its_parameter(readme: str, tmp_path: Path) -> None:
-    match = re.search(r"```python\n(# user/strategies/breakout\.py\n.*?)```", readme, re.DOTALL)
-    assert match is not None
-    (tmp_path / "strategies").mkdir()
-    (tmp_path / "strategies/breakout.py").write_text(match[1], encoding="utf-8")
-    strategy = load_strategy("breakout", {"period": "30"}, user_folder=tmp_path)
-    assert strategy.lookback == 30
+    assert {table for (table,) in found if f"`{table}`" not in page} == set()
 
 
 @pytest.mark.parametrize("app", APPS[:3])
@@ -94,6 +86,33 @@ def test_every_setting_stands_in_the_config_file(app: str, repository: Path) -> 
     module = importlib.import_module(f"{app}.settings")
     model = getattr(module, f"{app.capitalize()}Settings")
     assert set(written) == {key.partition(".")[0] for key in declared_settings(model)}
+
+
+def test_every_linked_page_and_heading_exists(repository: Path) -> None:
+    pages = [repository / "README.md", *repository.glob("docs/*.md")]
+    texts = {page: page.read_text(encoding="utf-8") for page in pages}
+    missing = [
+        f"{page.name}: {link}"
+        for page, text in texts.items()
+        for link in re.findall(r"\]\(([^)\s]+)\)", text)
+        if not link.startswith("http") and not _leads_somewhere(page, link)
+    ]
+    assert missing == []
+
+
+def _leads_somewhere(page: Path, link: str) -> bool:
+    """Return whether a relative link names a file, and a heading of it after `#`."""
+    name, _, heading = link.partition("#")
+    target = page.parent / name if name else page
+    if not target.exists():
+        return False
+    titles = (
+        re.findall(r"^#+ (.+)$", target.read_text(encoding="utf-8"), re.MULTILINE)
+        if heading
+        else []
+    )
+    anchors = {re.sub(r"[^\w\- ]", "", title.lower()).replace(" ", "-") for title in titles}
+    return not heading or heading in anchors
 
 
 def test_the_printed_runs_are_what_the_commands_print(readme: str, tmp_path: Path) -> None:

@@ -32,7 +32,7 @@ _BEGINNING: Final = """\
 <!-- Written by tools/cli_reference.py; a test compares it. -->
 
 The output of `--help` for each program and each command. [rules.md](rules.md) has the formulas of
-the account settings, the [README](../README.md) the exit codes.
+the account settings, [operations.md](operations.md#6-exit-codes-and-signals) the exit codes.
 """
 
 

@@ -21,7 +21,7 @@ HOUR, DAY = 3_600, 86_400
 START = 1_704_067_200
 KEY = SeriesKey("simulator", "BTC/USDT", "1h")
 PERIOD = 120
-#: The README's strategy: buys above an average, sells below it.
+#: A strategy that buys above an average and sells below it.
 BREAKOUT = """
 from dataclasses import dataclass
 from typing import ClassVar
