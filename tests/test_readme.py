@@ -1,4 +1,4 @@
-"""What README.md states, and the two pages that it leads to: commands, flags, exit codes, tables."""
+"""What README.md and two pages state: commands, flags, links, exit codes, tables."""
 
 import importlib
 import os

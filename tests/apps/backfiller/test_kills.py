@@ -1,6 +1,6 @@
 """Failure modes 16 and 17: whenever the backfiller is killed, the next runs end in the same table.
 
-Five kills here; `make crash-test` does 200 (ONETAPE_KILLS, and ONETAPE_KILL_SEED for other moments).
+Five kills here; `make crash-test` does 200 (ONETAPE_KILLS; ONETAPE_KILL_SEED for other moments).
 Each database begins with the newest day, and with forming rows of a trader that was killed in the
 part that is still missing. Then the real program is killed, at a random moment after one of its
 requests or of its start, and started again, until it ends by itself.
