@@ -82,7 +82,7 @@ class OrderBooking:
             exchange=context.key.exchange,
             mode=context.session.mode,
         )
-        self._position = self._position_now()
+        self._position = self._position_of(self._trades)
         stored = unfinished_orders(context.store, context.session)
         tracked = [
             TrackedOrder(
@@ -187,6 +187,8 @@ class OrderBooking:
             if isinstance(event, StatusReport) and event.status == "rejected"
         ]
         filled = row.timestamp if row is not None else self._candle_of(trades)
+        after = sorted([*self._trades, *trades], key=lambda trade: trade.executed_ms)
+        position = self._position_of(after) if trades else self._position
         change = OrderChange(
             client_order_id=order.client_order_id,
             events=tuple((kind_of(event), to_json(event)) for event in events),
@@ -204,20 +206,25 @@ class OrderBooking:
             filled_timestamp=filled if trades else None,
             note="; ".join(text for text in (note, *refusals) if text),
             obligation_end=_obligation_end(
-                state, is_settled=is_settled, refusals=[] if is_owed_on else refusals
+                is_settled=is_settled,
+                is_sold=state.booked > 0 and self._is_sold(position),
+                refusals=[] if is_owed_on else refusals,
             ),
             sent_ms=sent_ms,
             ordered_amount=order.ordered_amount,
         )
         store_change(self._context.store, change, self._fence)
         if trades:
-            self._trades = sorted([*self._trades, *trades], key=lambda trade: trade.executed_ms)
-            self._position = self._position_now()
+            self._trades, self._position = after, position
             self._log_trades(trades)
         # An order that was settled before, and still is, has nothing left to wait for either.
         if is_settled or state.is_settled:
             return None
         return TrackedOrder(order, state, current.events + len(events))
+
+    def _is_sold(self, position: Position) -> bool:
+        """Return whether nothing is left to be sold, so that no exit is owed any more."""
+        return position.is_flat
 
     def _log_trades(self, trades: list[Trade]) -> None:
         """Log each trade as an event; what is printed of it is another one."""
@@ -239,9 +246,9 @@ class OrderBooking:
         """Return the candle in which the first of some trades was executed, epoch seconds."""
         return self._context.timeframe.floor(trades[0].executed_ms // 1_000) if trades else None
 
-    def _position_now(self) -> Position:
+    def _position_of(self, trades: Sequence[Trade]) -> Position:
         market = self._context.market
-        return position_of(self._trades, market.base, market.quote, market.steps)
+        return position_of(trades, market.base, market.quote, market.steps)
 
     def _trade(self, order: Order, fill: FillReport, now_ms: int, row: Candle | None) -> Trade:
         opened_ms = 0 if row is None else row.timestamp * 1_000
@@ -275,10 +282,13 @@ class OrderBooking:
         )
 
 
-def _obligation_end(state: OrderState, *, is_settled: bool, refusals: list[str]) -> str | None:
-    """Return why the exit obligation of an order ends; a cancelled order ends none."""
+def _obligation_end(*, is_settled: bool, is_sold: bool, refusals: list[str]) -> str | None:
+    """Return why the exit obligation of an order ends; None: it does not.
+
+    A cancelled order ends none, and neither does one that leaves something to be sold.
+    """
     if not is_settled:
         return None
     if refusals:
         return f"refused: {'; '.join(refusals)}"
-    return "filled" if state.outcome == "filled" else None
+    return "filled" if is_sold else None

@@ -10,8 +10,10 @@ from onetape.core.trading import Order
 from onetape.exchange.rest import RestExchange
 from onetape.execution.events import CancelRequested, OrderEvent, Submitted
 from onetape.execution.orders import OrderState
+from onetape.execution.positions import Position
 from onetape.execution.protection import round_down
 from onetape.store.leases import Fence
+from onetape.store.obligations import end_obligations_of_closed_positions
 from trader.account_funds import AccountFunds
 from trader.brokers.live import LiveBroker
 from trader.executor import Executor
@@ -147,7 +149,6 @@ class LiveBook(Executor):
             one.state,
             {trade.exchange_trade_id for trade in self._trades},
         )
-        is_exit = one.order.side == "sell" and not one.order.is_protection
         after = self._store_events(
             one.tracked,
             events,
@@ -155,7 +156,7 @@ class LiveBook(Executor):
             source=source,
             note=note,
             sent_ms=sent_ms,
-            is_owed_on=is_exit and not one.is_unsent,
+            is_owed_on=True,
         )
         for trade in self._trades:
             if trade.exchange_trade_id not in known:
@@ -170,7 +171,25 @@ class LiveBook(Executor):
             self.orders.pop(one.identity, None)
         else:
             one.tracked = after
+        is_over = after is None
+        is_closed = not was_flat or (is_over and one.order.side == "buy")
+        has_ended_exit = is_over and one.order.obligation is not None
+        if is_closed and not has_ended_exit and self._is_sold(self.position):
+            # A stop or a correction has closed the position, and an exit of it may be owed.
+            self._end_obligations(now_ms)
         self.react(one, events, before)
+
+    def _is_sold(self, position: Position) -> bool:
+        """Return whether nothing is left to be sold; an entry on its way may still fill more."""
+        entries = (one for one in self.orders.values() if one.order.side == "buy")
+        return position.is_flat and all(one.is_unsent for one in entries)
+
+    def _end_obligations(self, now_ms: int) -> None:
+        """End the exits that were owed by a position that is closed."""
+        context = self.context
+        end_obligations_of_closed_positions(
+            context.store, context.session, self.fence, entry_order_id=None, ended_ms=now_ms
+        )
 
     def react(self, one: LiveOrder, events: Sequence[OrderEvent], before: OrderState) -> None:
         """Act on events that were stored.

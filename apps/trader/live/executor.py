@@ -243,7 +243,7 @@ class LiveExecutor(LiveBook):
         if one.order.is_protection:
             self._protector.note_refused(one, reason)
         elif one.order.side == "sell":
-            self._exits.note_refused(reason)
+            self._exits.note_refused(one, reason)
 
     def _send_entry(self, now_ms: int) -> None:
         """Send the order to buy whose turn it is, once the money of the account is known."""

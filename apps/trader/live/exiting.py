@@ -2,8 +2,9 @@
 
 While the stop may still be filled, nothing is sold: both together would sell coins that were not
 bought here. Where the level of the stop itself was passed, it gets a moment to fire. The stop is
-kept until the account was read; an exit that cannot be sent within seconds after the stop is gone
-is put off, and the stop put back.
+kept until the account was read. Coins that the exchange still shows as locked are waited for. An
+exit that cannot be sent within seconds after the stop is gone sells what is free, or is put off,
+and the stop put back. It is owed until nothing is left that an order can sell.
 """
 
 import time
@@ -11,10 +12,9 @@ from decimal import Decimal
 from typing import Final
 
 from onetape.cli.output import print_line
-from onetape.execution.events import ProvenAbsent, StatusReport
+from onetape.execution.events import ProvenAbsent
 from onetape.execution.positions import least_amount
 from onetape.execution.protection import sellable
-from onetape.store.obligations import end_obligations_of_closed_positions
 from trader.live.adopting import leave_as_dust
 from trader.live.book import LiveBook
 from trader.live.reconciling import AccountCheck
@@ -23,6 +23,7 @@ from trader.states import Problem
 
 #: Source of problems with exits.
 EXIT: Final = "exit"
+_ZERO: Final = Decimal(0)
 _OF_STOPS: Final = ("stop_loss", "trailing_stop")
 _LONGEST_PAUSE_SECONDS: Final = 300.0
 #: What exchanges write about an order that is too small.
@@ -38,6 +39,8 @@ class ExitSender:
         self._account = account
         self._refusals = 0
         self._not_before = 0.0
+        self._read = -1e9
+        """When the account was read again because coins are not free yet, monotonic."""
         self._dust: str | None = None
         """Why no order can sell the position, which is worth little; None: one may."""
 
@@ -49,7 +52,8 @@ class ExitSender:
         """
         steps = self._book.context.market.steps
         bought = Decimal(repr(self._book.entry_price(0.0)))
-        return self._book.position.cost < 2 * max(steps.min_notional, steps.min_amount * bought)
+        least = max(steps.min_notional, least_amount(steps) * bought)
+        return self._book.position.cost < 2 * least
 
     @property
     def may_begin(self) -> bool:
@@ -64,12 +68,13 @@ class ExitSender:
         is_free = self._book.halt is None and not self._account.bars_exits
         return is_waiting and self.may_begin and is_free
 
-    def note_refused(self, reason: str) -> None:
+    def note_refused(self, one: LiveOrder, reason: str) -> None:
         """Note that the exchange has refused an exit: it is owed, and sent again later.
 
         A position that was bought for little and that the market takes no order for is dust.
         """
-        if self._is_small and any(word in reason for word in _TOO_SMALL):
+        is_whole = (one.order.ordered_amount or _ZERO) >= self._wanted
+        if is_whole and self._is_small and any(word in reason for word in _TOO_SMALL):
             self._dust = reason
             return
         self._pause(f"the exchange refused to sell the position: {reason}")
@@ -103,10 +108,14 @@ class ExitSender:
     def put_off_overdue(self, now_ms: int) -> None:
         """Put an exit off that could not be sent for seconds while no stop rests."""
         one, limit = self._book.exit, self._book.times.acknowledge
-        if one is None or not one.is_unsent or one.bare_since is None:
-            return
-        if time.monotonic() - one.bare_since >= limit:
+        if one is not None and one.is_unsent and self._is_overdue(one):
             self._put_off(now_ms, f"the account could not be read for {limit:.0f} s")
+
+    def _is_overdue(self, one: LiveOrder) -> bool:
+        """Return whether no stop rests for longer than an exit may take to be sent."""
+        bare_since = one.bare_since
+        limit = self._book.times.acknowledge
+        return bare_since is not None and time.monotonic() - bare_since >= limit
 
     def _put_off(self, now_ms: int, reason: str) -> None:
         """Drop an exit that cannot be sent: it is owed, and begins again after a pause."""
@@ -125,9 +134,7 @@ class ExitSender:
         """Do what is due for the exit that is stored and not sent, if there is one."""
         book = self._book
         if self._dust is not None and book.exit is None and not book.position.is_flat:
-            leave_as_dust(book, self._dust, now_ms)
-            self._account.note_correction()
-            self._end_obligations(now_ms)
+            self._leave_dust(self._dust, now_ms)
         self._dust = None
         one = book.exit
         if book.position.is_flat:
@@ -156,18 +163,11 @@ class ExitSender:
         if one is None or not one.is_unsent:
             return
         book.record(one, [ProvenAbsent("not needed: the position is closed")], now_ms)
-        self._end_obligations(now_ms)
 
-    def _end_obligations(self, now_ms: int) -> None:
-        """End the exits that were owed by a position that is closed."""
-        book = self._book
-        end_obligations_of_closed_positions(
-            book.context.store,
-            book.context.session,
-            book.fence,
-            entry_order_id=None,
-            ended_ms=now_ms,
-        )
+    def _leave_dust(self, reason: str, now_ms: int) -> None:
+        """Take a position that no order can sell out of the ledger."""
+        leave_as_dust(self._book, reason, now_ms)
+        self._account.note_correction()
 
     def _end_stops(self, one: LiveOrder, now_ms: int) -> None:
         """Cancel the stops, or let one fire whose level was passed."""
@@ -213,24 +213,47 @@ class ExitSender:
         return False
 
     def _sell(self, one: LiveOrder, now_ms: int) -> None:
-        """Send the exit for what is held and free."""
-        book = self._book
+        """Send the exit for what is held, once it is free; for what is free where that lasts."""
+        book, base = self._book, self._book.context.market.base
         free = self._account.free_base()
         if free is None:
             self._account.read_soon()
             return
-        market = book.context.market
-        held = self._account.sellable_base()
-        amount = sellable(held, free, market.steps)
-        if amount > 0 and amount >= least_amount(market.steps):
+        steps = book.context.market.steps
+        held, wanted, least = self._account.sellable_base(), self._wanted, least_amount(steps)
+        if wanted <= 0 or wanted < least:
+            self._refuse_little(one, held, now_ms)
+            return
+        amount = sellable(held, free, steps)
+        if amount < wanted and not self._is_overdue(one):
+            self._read_again()
+            return
+        if amount > 0 and amount >= least:
             one.total_before = self._account.total_base
             book.send(one, amount, now_ms)
             return
-        if sellable(held, held, market.steps) >= least_amount(market.steps):
-            # The coins are locked or gone: the comparison of the account reports it.
-            self._put_off(now_ms, f"only {free:f} {market.base} of {held:f} are free")
+        # The coins are locked or gone: the comparison of the account reports it.
+        self._put_off(now_ms, f"only {free:f} {base} of {held:f} are free")
+
+    @property
+    def _wanted(self) -> Decimal:
+        """Return what an order sells of the position where all of it is free, base currency."""
+        held = self._account.sellable_base()
+        return sellable(held, held, self._book.context.market.steps)
+
+    def _read_again(self) -> None:
+        """Let the account be read again, at the pace of readings that fail."""
+        now = time.monotonic()
+        if now - self._read >= self._book.times.read_again:
+            self._read = now
+            self._account.read_soon()
+
+    def _refuse_little(self, one: LiveOrder, held: Decimal, now_ms: int) -> None:
+        """Drop an exit whose position is less than an order can sell: dust, where it is small."""
+        reason = f"{held:f} {self._book.context.market.base} are less than the market lets one sell"
+        if not self._is_small:
+            self._put_off(now_ms, reason)
             return
-        reason = f"{held:f} {market.base} are less than the market lets one sell"
         print_line(f"no exit: {reason}")
-        self._dust = reason if self._is_small else None
-        book.record(one, [StatusReport("rejected", reason=reason)], now_ms)
+        self._book.record(one, [ProvenAbsent(f"it was never sent: {reason}")], now_ms, note=reason)
+        self._leave_dust(reason, now_ms)

@@ -1,0 +1,186 @@
+"""Exits while the account shows coins of the position as locked: all is sold, or it stays owed."""
+
+import time
+from collections.abc import Callable
+from decimal import Decimal
+
+import pytest
+from msgspec import structs
+
+from live_desk import BASELINE, QUICK, LiveDesk
+from onetape.execution.events import FillReport
+from onetape.simulator.faults.model import Fault
+
+Run = Callable[..., None]
+CASH = {"USDT": Decimal(50_000)}
+#: Coins of the account's own, fewer than a position has.
+FEW = CASH | {"BTC": Decimal("0.02")}
+#: Balances as they were a while ago: what the cancelled stop has locked is not free yet.
+LATE = Fault("visibility_delay", seconds=30, shape="balances")
+#: As in practice, for what must not depend on the speed of this machine.
+SLOW = structs.replace(QUICK, acknowledge=5.0, exit_again=10.0)
+
+
+async def hold_with_late_balances(desk: LiveDesk) -> int:
+    """Hold a position whose coins stay locked in all readings from now on; return the fault."""
+    await desk.hold()
+    await desk.until(lambda: desk.executor.stops[0].state.stage == "open")
+    await desk.pass_time(60)
+    await desk.drive(0.25)
+    number = desk.simulator.faults.add(LATE)
+    # A reading from before must not let the coins look free.
+    await desk.drive(0.25)
+    return number
+
+
+def kept(desk: LiveDesk, balance: dict[str, Decimal]) -> Decimal:
+    """Return what the account has beyond what it had before the trader began."""
+    return desk.coins + BASELINE - balance.get("BTC", Decimal(0))
+
+
+@pytest.mark.parametrize("balance", [CASH, FEW], ids=["none of its own", "few of its own"])
+def test_coins_that_are_shown_as_locked_for_some_readings_are_waited_for(
+    run: Run, balance: dict[str, Decimal]
+) -> None:
+    async def scenario(desk: LiveDesk) -> None:
+        number = await hold_with_late_balances(desk)
+        exit_ = desk.leave()
+        await desk.until(lambda: not desk.resting)
+        await desk.drive(0.4)
+        assert desk.state_of(exit_.client_order_id) == "intent"
+        desk.simulator.faults.remove(number)
+        await desk.until(lambda: desk.executor.position.is_flat and not desk.executor.orders)
+        # The entry, its stop and one exit: no part was sold, and no stop was put back.
+        assert len(desk.taken) == 3
+        assert desk.state_of(exit_.client_order_id) == "closed"
+        assert "exit" not in desk.problems
+        assert 0 <= kept(desk, balance) < Decimal("0.00001")
+
+    run(scenario, balance=balance, baseline=balance, times=SLOW)
+
+
+def test_what_is_free_is_sold_where_the_rest_stays_locked_and_the_rest_stays_owed(
+    run: Run,
+) -> None:
+    async def scenario(desk: LiveDesk) -> None:
+        number = await hold_with_late_balances(desk)
+        bought = desk.executor.position.own
+        first = desk.leave()
+        await desk.until(lambda: desk.state_of(first.client_order_id) == "closed")
+        assert desk.sold == Decimal("0.02")
+        assert desk.owes_exit
+        await desk.until(lambda: desk.sold > Decimal("0.02"))
+        desk.simulator.faults.remove(number)
+        await desk.until(lambda: desk.executor.position.is_flat and not desk.executor.orders)
+        assert bought - Decimal("0.00001") < desk.sold <= bought
+        assert desk.query("SELECT end_reason FROM exit_obligations") == [("filled",)]
+        assert 0 <= kept(desk, FEW) < Decimal("0.00001")
+        assert desk.resting == []
+        # Only the entry, stops and exits of the trader.
+        booked = {row[0] for row in desk.query("SELECT client_order_id FROM orders")}
+        assert set(desk.taken) <= booked
+
+    run(scenario, balance=FEW, baseline=FEW)
+
+
+def test_an_exit_that_stays_locked_is_put_off_after_seconds_and_not_at_once(run: Run) -> None:
+    async def scenario(desk: LiveDesk) -> None:
+        number = await hold_with_late_balances(desk)
+        exit_ = desk.leave()
+        await desk.until(lambda: not desk.resting)
+        began = time.monotonic()
+        await desk.until(lambda: "exit" in desk.problems)
+        assert time.monotonic() - began > QUICK.acknowledge * 0.9
+        assert desk.state_of(exit_.client_order_id) == "absent"
+        await desk.until(lambda: desk.resting)
+        desk.simulator.faults.remove(number)
+        await desk.until(lambda: desk.executor.position.is_flat and not desk.executor.orders)
+        assert "exit" not in desk.problems
+        assert 0 <= kept(desk, CASH) < Decimal("0.00001")
+
+    run(scenario, balance=CASH, baseline=CASH)
+
+
+def test_a_part_that_is_too_small_to_be_sold_makes_no_dust_of_the_position(run: Run) -> None:
+    # 3.30 USDT are free, the position was bought for 8, and the market takes no order under 5.
+    little = CASH | {"BTC": Decimal("0.0001")}
+
+    async def scenario(desk: LiveDesk) -> None:
+        number = await hold_with_late_balances(desk)
+        bought = desk.executor.position.own
+        exit_ = desk.leave()
+        await desk.until(lambda: desk.state_of(exit_.client_order_id) == "rejected")
+        await desk.drive(0.1)
+        assert desk.executor.position.own == bought
+        assert desk.owes_exit
+        desk.simulator.faults.remove(number)
+        await desk.until(lambda: desk.executor.position.is_flat and not desk.executor.orders)
+        assert bought - Decimal("0.00001") < desk.sold <= bought
+
+    run(scenario, balance=little, baseline=little, quote_amount=8.0)
+
+
+def test_an_exit_that_begins_before_an_entry_is_wholly_known_sells_all_of_it(run: Run) -> None:
+    faults = (
+        Fault("status", method="GET", path="/api/v3/order", status=503, when="before"),
+        Fault("visibility_delay", seconds=3_600, shape="fills"),
+    )
+
+    async def scenario(desk: LiveDesk) -> None:
+        await desk.until(lambda: desk.executor.balance_is_known)
+        entry = desk.enter()
+        await desk.until_sent(entry)
+        # The answer to the order names both executions; the second one comes later here.
+        found = await desk.next_reports()
+        number = next(n for n, one in enumerate(found) if isinstance(one.event, FillReport))
+        for one in found[: number + 1]:
+            desk.report(one)
+        desk.simulator.faults.clear()
+        hiding = [desk.simulator.faults.add(one) for one in faults]
+        await desk.until(lambda: desk.trades)
+        exit_ = desk.leave()
+        await desk.until(lambda: desk.state_of(exit_.client_order_id) == "closed")
+        assert desk.executor.position.is_flat
+        assert desk.sold == Decimal("0.00999")
+        for one in hiding:
+            desk.simulator.faults.remove(one)
+        await desk.until(lambda: len(desk.trades) > 2)
+        assert desk.owes_exit
+        await desk.until(lambda: desk.executor.position.is_flat and not desk.executor.orders)
+        assert desk.sold == Decimal("0.01998")
+        assert desk.query("SELECT end_reason FROM exit_obligations") == [("filled",)]
+        desk.assert_ledgers_equal()
+
+    # Two offers of 0.01 BTC on each side: an order for 2,000 USDT takes both and expires.
+    run(scenario, Fault("thin_book", levels=2, amount=0.01, ticks=50))
+
+
+def test_an_exit_of_a_position_that_the_rest_of_the_entry_does_not_follow_is_over(
+    run: Run,
+) -> None:
+    faults = (
+        Fault("status", method="GET", path="/api/v3/order", status=503, when="before"),
+        Fault("visibility_delay", seconds=3_600, shape="fills"),
+    )
+
+    async def scenario(desk: LiveDesk) -> None:
+        await desk.until(lambda: desk.executor.balance_is_known)
+        entry = desk.enter()
+        await desk.until_sent(entry)
+        # All executions are known, and that there are no more is not.
+        for one in await desk.next_reports():
+            if isinstance(one.event, FillReport):
+                desk.report(one)
+        hiding = [desk.simulator.faults.add(one) for one in faults]
+        await desk.until(lambda: desk.trades)
+        exit_ = desk.leave()
+        await desk.until(lambda: desk.state_of(exit_.client_order_id) == "closed")
+        assert desk.query("SELECT count(*) FROM exit_obligations WHERE ended_ms IS NULL") == [(1,)]
+        for one in hiding:
+            desk.simulator.faults.remove(one)
+        await desk.until(lambda: desk.state_of(entry.client_order_id) == "expired")
+        assert desk.query("SELECT end_reason FROM exit_obligations") == [
+            ("the position is closed",)
+        ]
+
+    run(scenario, Fault("thin_book", levels=1, amount=0.01, ticks=50))
