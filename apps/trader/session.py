@@ -46,7 +46,7 @@ from trader.rule_runner import RuleRunner
 from trader.session_context import SessionContext
 from trader.states import TraderStates
 from trader.strategy_runner import StrategyRunner
-from trader.stream import MarketStreams
+from trader.stream import MarketStreams, dial_file_of
 from trader.stream_recorder import StreamRecorder
 from trader.supervisor import Supervisor
 
@@ -97,6 +97,7 @@ async def run_sessions(
                 exchange,
                 [context.key.symbol for context in contexts],
                 stale_after_seconds=contexts[0].settings.stale_after_seconds,
+                dial_file=dial_file_of(contexts[0].store.path, exchange.endpoint.exchange),
             )
         )
         sessions = [

@@ -5,9 +5,11 @@ ticker, the newest values wait.
 """
 
 import asyncio
+import os
 import threading
 from collections.abc import AsyncGenerator, Coroutine, Sequence
 from contextlib import aclosing
+from pathlib import Path
 from typing import TYPE_CHECKING, Any, Self, TypeVar
 
 from onetape.cli.stop import ended
@@ -69,7 +71,12 @@ class MarketStreams:
     """
 
     def __init__(
-        self, exchange: RestExchange, symbols: Sequence[str], *, stale_after_seconds: float
+        self,
+        exchange: RestExchange,
+        symbols: Sequence[str],
+        *,
+        stale_after_seconds: float,
+        dial_file: Path,
     ) -> None:
         """Prepare; no socket is opened yet.
 
@@ -77,10 +84,12 @@ class MarketStreams:
             exchange: Open; its event loop may be that of another thread.
             symbols: CCXT spot symbols.
             stale_after_seconds: As for `WebSocketManager`.
+            dial_file: As for `WebSocketManager`.
         """
         self._exchange = exchange
         self._symbols = tuple(symbols)
         self._stale_after_seconds = stale_after_seconds
+        self._dial_file = dial_file
         self._manager: WebSocketManager | None = None
         self.probe = RestProbe(exchange)
         """Notices that the exchange can be reached again; then the streams dial at once."""
@@ -132,7 +141,10 @@ class MarketStreams:
             from onetape.websocket.websocket import WebSocketManager
 
             self._manager = WebSocketManager(
-                self._exchange, self._symbols, stale_after_seconds=self._stale_after_seconds
+                self._exchange,
+                self._symbols,
+                stale_after_seconds=self._stale_after_seconds,
+                dial_file=self._dial_file,
             )
         return self._manager
 
@@ -149,6 +161,16 @@ class MarketStreams:
         if self._manager is not None:
             await self._manager.close()
             self._manager = None
+
+
+def dial_file_of(database: Path, exchange: str) -> Path:
+    """Return the file with the queue of dials that the traders on one database share.
+
+    Args:
+        database: Path of the database file.
+        exchange: CCXT exchange id.
+    """
+    return Path(f"{os.path.realpath(database)}-dials-{exchange}")
 
 
 def run_in_loop(loop: asyncio.AbstractEventLoop, work: Coroutine[Any, Any, T]) -> asyncio.Future[T]:

@@ -104,8 +104,9 @@ def test_long_after_rest_failed_first_it_is_still_tried_often_while_the_stream_w
     run(scene())
 
 
-def long_pause(seconds: float, attempts: int) -> float:
+def long_pause(seconds: float, attempts: int, *, is_shared: bool) -> float:
     """Return the pause before a dial: an hour after the first one that failed."""
+    del is_shared
     return 3_600.0 if attempts else seconds
 
 

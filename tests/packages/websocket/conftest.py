@@ -4,6 +4,7 @@ import asyncio
 import json
 from collections.abc import AsyncGenerator, Callable, Coroutine, Sequence
 from contextlib import AbstractAsyncContextManager, aclosing, asynccontextmanager
+from pathlib import Path
 from typing import Any, TypeVar
 
 import ccxt.async_support
@@ -76,6 +77,7 @@ class Misbehaving:
         self.mute = False
         """Read nothing from a socket, so that not even a ping is answered."""
         self._opened = asyncio.Event()
+        self._dialled = asyncio.Event()
         self.url = ""
 
     async def send(self, *frames: object) -> None:
@@ -89,6 +91,12 @@ class Misbehaving:
             self._opened.clear()
             await self._opened.wait()
 
+    async def wait_for_dials(self, count: int) -> None:
+        """Wait until the server was dialled so many times in all."""
+        while self.dials < count:
+            self._dialled.clear()
+            await self._dialled.wait()
+
     async def rest(self, request: web.Request) -> web.Response:
         url = f"{self.simulator.url}{request.path_qs}"
         async with ClientSession() as session, session.get(url) as answer:
@@ -98,6 +106,7 @@ class Misbehaving:
 
     async def stream(self, request: web.Request) -> web.StreamResponse:
         self.dials += 1
+        self._dialled.set()
         if self.dial_status is not None:
             return web.Response(status=self.dial_status, headers=self.dial_headers)
         socket = web.WebSocketResponse()
@@ -144,13 +153,16 @@ async def _manager(
     *,
     stale_after_seconds: float = 30.0,
     clock: Clock | None = None,
+    dial_file: Path | None = None,
 ) -> AsyncGenerator[WebSocketManager]:
     # Asking for the time waits, and the simulator answers in this very loop.
     exchange = await asyncio.to_thread(RestExchange, Endpoint("simulator", url))
     exchange.clock = clock or SystemClock()
     async with (
         exchange,
-        WebSocketManager(exchange, symbols, stale_after_seconds=stale_after_seconds) as manager,
+        WebSocketManager(
+            exchange, symbols, stale_after_seconds=stale_after_seconds, dial_file=dial_file
+        ) as manager,
     ):
         yield manager
 
@@ -162,8 +174,11 @@ async def _watching(
     timeframe: str = "1h",
     stale_after_seconds: float = 30.0,
     clock: Clock | None = None,
+    dial_file: Path | None = None,
 ) -> AsyncGenerator[Stream]:
-    async with _manager(url, stale_after_seconds=stale_after_seconds, clock=clock) as manager:
+    async with _manager(
+        url, stale_after_seconds=stale_after_seconds, clock=clock, dial_file=dial_file
+    ) as manager:
         stream = Stream(manager, "BTC/USDT", timeframe)
         try:
             yield stream

@@ -1,16 +1,18 @@
 """CCXT Pro's client of an exchange, with the hooks that make it safe to wait on.
 
 The hooks count connections, turn a malformed frame into a lost stream, keep each candle that the
-exchange marked as final as it was at that mark, shorten the pauses between the first dials, and
-send few messages a second (sending.py).
+exchange marked as final as it was at that mark, shorten the pauses between dials and keep dials
+under the exchange's limit (dial_pace.py), and send few messages a second (sending.py).
 """
 
 import asyncio
 import contextlib
 import random
 import socket
+import time
 from collections.abc import Awaitable, Callable
-from typing import Any
+from pathlib import Path
+from typing import Any, Final
 from weakref import WeakSet
 
 import ccxt.pro as ccxt_pro
@@ -18,27 +20,33 @@ from ccxt import NetworkError
 
 from onetape.core.errors import UsageError
 from onetape.exchange.clients import Endpoint, client_settings, point_client
+from onetape.websocket.dial_pace import LOOK_SECONDS, DialPace, default_dial_file
 from onetape.websocket.marks import CandleMark, MarkReader, final_opens, mark_reader_of
 from onetape.websocket.sending import PacedSender
 
 #: How long the other side may take to confirm the close of a connection.
 CLOSE_SECONDS = 1.0
-#: The longest pause before one of the first dials of an outage, seconds; CCXT's own grow to 30 s.
-LONGEST_FIRST_PAUSE_SECONDS = 3.5
-#: How many dials are the first ones: half a minute of them. A dozen programs behind one address
-#: then stay under the 300 dials in five minutes that Binance allows.
+#: The longest pause before a dial, seconds; CCXT's own grow to 30 s.
+LONGEST_PAUSE_SECONDS = 3.5
+#: How many dials of an outage have such a pause where programs cannot share a queue of dials.
 FIRST_DIALS = 12
+#: The pause after a handshake that was refused for too many requests, where it has no Retry-After.
+BAN_PAUSE_SECONDS = 30.0
+BAN_STATUSES: Final = (418, 429)
 #: Final candles remembered of each stream: twice as many as CCXT keeps.
 FINAL_CANDLES_KEPT = 40
 
 
-def guarded_client(endpoint: Endpoint, *, on_connected: Callable[[], None]) -> Any:
+def guarded_client(
+    endpoint: Endpoint, *, on_connected: Callable[[], None], dial_file: Path | None = None
+) -> Any:
     """Return CCXT Pro's client of the exchange, guarded against frames that end its loop.
 
     It has more attributes than CCXT's: `connections` counts them, `has_marks` is whether the
     exchange marks final candles, `candle_frames` are events that each candle frame sets, `frames`
     are events that every frame sets, `dial_waits` are events that end the pauses before dials,
-    `refused_until_later` are addresses that the exchange has refused with a Retry-After,
+    `refused_until` are addresses with the monotonic time before which the exchange refuses dials,
+    `pace` is the queue of dials,
     `candle_sockets` are the sockets that brought candles, `senders` send on the sockets, and
     `final_candles` has CCXT's rows that the exchange marked as final, by symbol and timeframe, then
     by open in epoch milliseconds.
@@ -46,6 +54,8 @@ def guarded_client(endpoint: Endpoint, *, on_connected: Callable[[], None]) -> A
     Args:
         endpoint: Which exchange.
         on_connected: Called after each connection was made.
+        dial_file: Shared by programs that dial the exchange from this computer; None: for a real
+            exchange one in the folder for temporary files.
 
     Raises:
         UsageError: CCXT has no streams of the exchange.
@@ -70,18 +80,12 @@ def guarded_client(endpoint: Endpoint, *, on_connected: Callable[[], None]) -> A
             parent: Any = super()
             parent.on_connected(client, message)
 
-        def ws_dial_delay(self, url: str) -> float:
-            """Return the seconds before the next dial."""
+        def on_error(self, client: Any, error: Any) -> None:
+            """Note how long the exchange refuses dials, then count a failed dial as CCXT does."""
+            if client.dial_failed:
+                _note_refusal(self.refused_until, client, error)
             parent: Any = super()
-            # CCXT makes the table of failed dials with its first look at it.
-            seconds: float = parent.ws_dial_delay(url)
-            attempts: int = self.ws_dial_backoff.get(url, {}).get("attempts", 0)
-            # What is longer than CCXT's own pause comes from the exchange (Retry-After).
-            if seconds > min(30.0, 0.1 * 2 ** min(attempts, 10)):
-                self.refused_until_later.add(url)
-                return seconds
-            self.refused_until_later.discard(url)
-            return _dial_pause(seconds, attempts)
+            parent.on_error(client, error)
 
         def handle_ohlcv(self, client: Any, message: Any) -> None:
             """Parse a candle frame as CCXT does, then keep the rows that it marks as final."""
@@ -96,7 +100,7 @@ def guarded_client(endpoint: Endpoint, *, on_connected: Callable[[], None]) -> A
             client: Any = parent.client(url)
             if "handle_message" not in vars(client):
                 client.handle_message = _guard(client, client.handle_message, self.frames)
-                client.open = _remembered(self.dials, _early_dial(self, client, client.open))
+                client.open = _remembered(self.dials, _paced_dial(self, client, client.open))
                 client.future = _consumed(client.future)
                 sender = PacedSender(client.send)
                 client.send = sender.send
@@ -106,7 +110,8 @@ def guarded_client(endpoint: Endpoint, *, on_connected: Callable[[], None]) -> A
     client: Any = Guarded(client_settings(endpoint))
     client.dials = set[asyncio.Task[Any]]()
     client.dial_waits = set[asyncio.Event]()
-    client.refused_until_later = set[str]()
+    client.refused_until = dict[str, float]()
+    client.pace = _pace_of(endpoint, dial_file)
     client.has_marks = reader is not None
     client.candle_frames = set[asyncio.Event]()
     client.frames = set[asyncio.Event]()
@@ -140,8 +145,10 @@ def dial_now(client: Any) -> None:
         client: A guarded client of an exchange.
     """
     backoff: dict[str, Any] = getattr(client, "ws_dial_backoff", None) or {}
-    for url in set(backoff) - client.refused_until_later:
-        del backoff[url]
+    now = time.monotonic()
+    for url in list(backoff):
+        if client.refused_until.get(url, 0.0) <= now:
+            del backoff[url]
     for wait in client.dial_waits:
         wait.set()
 
@@ -165,13 +172,34 @@ async def close_client(client: Any) -> None:
     await client.close()
 
 
-def _dial_pause(seconds: float, attempts: int) -> float:
-    """Return the pause before a dial of an outage, given CCXT's and the dials that have failed."""
-    if attempts > FIRST_DIALS:
+def _pace_of(endpoint: Endpoint, dial_file: Path | None) -> DialPace:
+    if dial_file is None and endpoint.simulator_url is None:
+        dial_file = default_dial_file(endpoint.exchange)
+    return DialPace(dial_file)
+
+
+def _note_refusal(refused_until: dict[str, float], client: Any, error: Any) -> None:
+    """Note until when the exchange refuses dials of an address, by its answer to the last one."""
+    seconds: float | None = client.last_retry_after
+    status = getattr(error.args[0] if error.args else None, "status", None)
+    if seconds is None and status in BAN_STATUSES:
+        seconds = BAN_PAUSE_SECONDS
+    refused_until[client.url] = time.monotonic() + (seconds or 0.0)
+
+
+def _dial_pause(seconds: float, attempts: int, *, is_shared: bool) -> float:
+    """Return the pause before a dial.
+
+    Args:
+        seconds: CCXT's own pause.
+        attempts: Dials of the outage that have failed.
+        is_shared: Whether a queue of dials keeps all programs under the exchange's limit.
+    """
+    if attempts > FIRST_DIALS and not is_shared:
         return seconds
     # Programs that were cut together dial apart.
     jitter = random.uniform(0.75, 1.0)  # noqa: S311 - no secret
-    return min(seconds, LONGEST_FIRST_PAUSE_SECONDS) * jitter
+    return min(seconds, LONGEST_PAUSE_SECONDS) * jitter
 
 
 def _note_frame(client: Any, reader: MarkReader | None, message: Any) -> None:
@@ -229,26 +257,44 @@ def _take_error(future: "asyncio.Future[Any]") -> None:
         future.exception()
 
 
-def _early_dial(
+def _paced_dial(
     exchange: Any, client: Any, dial: Callable[..., Awaitable[None]]
 ) -> Callable[..., Awaitable[None]]:
-    """Return the coroutine function that opens a connection, whose pause `dial_now` may end."""
+    """Return the coroutine function that opens a connection when its turn has come."""
 
-    async def early(session: Any, pause_seconds: float = 0.0) -> None:
-        if not pause_seconds or client.url in exchange.refused_until_later:
-            await dial(session, pause_seconds)
-            return
-        wait = asyncio.Event()
-        exchange.dial_waits.add(wait)
-        try:
-            with contextlib.suppress(TimeoutError):
-                async with asyncio.timeout(pause_seconds):
-                    await wait.wait()
-        finally:
-            exchange.dial_waits.discard(wait)
+    async def paced(session: Any, pause_seconds: float = 0.0) -> None:
+        began, pace = time.monotonic(), exchange.pace
+        queue_seconds = await pace.reserve()
+        backoff: dict[str, Any] = exchange.ws_dial_backoff
+        attempts: int = backoff.get(client.url, {}).get("attempts", 0)
+        pause = _dial_pause(pause_seconds, attempts, is_shared=pace.fault is None)
+        await _wait_for_turn(exchange, began + max(pause, queue_seconds))
+        # A Retry-After is never cut short.
+        await asyncio.sleep(exchange.refused_until.get(client.url, 0.0) - time.monotonic())
         await dial(session, 0.0)
+        if client.connection is not None and client.error is None:
+            await pace.note_connection()
 
-    return early
+    return paced
+
+
+async def _wait_for_turn(exchange: Any, until: float) -> None:
+    """Wait until a monotonic time, or until the exchange is known to accept connections again."""
+    began = time.monotonic()
+    wait = asyncio.Event()
+    exchange.dial_waits.add(wait)
+    try:
+        while (seconds := until - time.monotonic()) > 0 and not wait.is_set():
+            with contextlib.suppress(TimeoutError):
+                async with asyncio.timeout(min(seconds, LOOK_SECONDS)):
+                    await wait.wait()
+            if await exchange.pace.connected() > began:
+                # Another program is connected: all of them may be, but not in the same moment.
+                jitter = random.uniform(0.0, LOOK_SECONDS)  # noqa: S311 - no secret
+                until = min(until, time.monotonic() + jitter)
+                began = until
+    finally:
+        exchange.dial_waits.discard(wait)
 
 
 def _remembered(

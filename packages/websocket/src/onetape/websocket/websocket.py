@@ -17,6 +17,7 @@ What CCXT Pro leaves to its user, and this class does:
 import asyncio
 import time
 from collections.abc import AsyncGenerator, Callable, Sequence
+from pathlib import Path
 from types import TracebackType
 from typing import Self, TypeVar
 
@@ -68,6 +69,7 @@ class WebSocketManager:
         stale_after_seconds: float = STALE_AFTER_SECONDS,
         simulator_url: str | None = None,
         on_break: Callable[[str], None] = lambda _: None,
+        dial_file: Path | None = None,
     ) -> None:
         """Prepare; nothing is sent before the first call.
 
@@ -79,6 +81,8 @@ class WebSocketManager:
                 where one is newer, the connection is made again. Wall time.
             simulator_url: Where the simulator listens; by default at port 8790 of this computer.
             on_break: Called by the `watch_...` methods with one line about each break.
+            dial_file: File with the queue of dials that programs share, so that together they stay
+                under the exchange's limit; None: one of this user's for a real exchange.
 
         Raises:
             UsageError: CCXT does not know the exchange or has no streams of it.
@@ -90,7 +94,9 @@ class WebSocketManager:
         self._stale_after_seconds = stale_after_seconds
         self._on_break = on_break
         self._timers = {symbol: IdleTimer() for symbol in self._symbols}
-        self._client = guarded_client(self._rest.endpoint, on_connected=self._connected)
+        self._client = guarded_client(
+            self._rest.endpoint, on_connected=self._connected, dial_file=dial_file
+        )
         self._watched: dict[tuple[str, ...], Subscription] = {}
         self._open: dict[Subscription, str] = {}
         self._idle_watch: asyncio.Task[None] | None = None

@@ -1,0 +1,193 @@
+"""The queue of dials: programs stay under the limit together, and none waits for long."""
+
+import asyncio
+import fcntl
+import heapq
+import struct
+import time
+from collections.abc import Callable
+from itertools import pairwise
+from pathlib import Path
+from typing import Any
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from onetape.websocket.client import FIRST_DIALS, LONGEST_PAUSE_SECONDS
+from onetape.websocket.dial_pace import BURST_DIALS, DIAL_SECONDS, DialPace
+from onetape.websocket.events import StreamEvent, StreamLost
+from repeatable import examples
+
+Run = Callable[[Any], Any]
+#: What Binance allows one address in five minutes.
+MOST_DIALS, DIALS_SECONDS = 300, 300.0
+BACK_SECONDS = 5.0
+
+
+class Clock:
+    """Stands where a test sets it."""
+
+    def __init__(self) -> None:
+        self.seconds = 1_000.0
+
+    def __call__(self) -> float:
+        return self.seconds
+
+
+async def dials_of(programs: int, pause_seconds: float) -> list[float]:
+    """Return when programs dial that share a queue, in 20 minutes in which every dial fails."""
+    clock = Clock()
+    pace = DialPace(None, clock=clock)
+    dials: list[float] = []
+    due = [(clock.seconds, number) for number in range(programs)]
+    end = clock.seconds + 1_200.0
+    while due[0][0] < end:
+        clock.seconds, number = heapq.heappop(due)
+        dials.append(clock.seconds)
+        wait = max(pause_seconds, await pace.reserve())
+        heapq.heappush(due, (clock.seconds + wait, number))
+    return dials
+
+
+@settings(max_examples=examples(40))
+@given(st.integers(1, 40), st.floats(0.5, LONGEST_PAUSE_SECONDS))
+def test_programs_that_share_a_queue_stay_under_the_limit_of_dials(
+    programs: int, pause_seconds: float
+) -> None:
+    dials = asyncio.run(dials_of(programs, pause_seconds))
+    for at, first in enumerate(dials):
+        assert sum(first <= one < first + DIALS_SECONDS for one in dials[at:][:1_000]) <= MOST_DIALS
+    # The exchange is tried at least every few seconds by one of them, however long it lasts.
+    gaps = [later - earlier for earlier, later in pairwise(dials)]
+    assert max(gaps) <= BACK_SECONDS
+
+
+def test_programs_that_share_a_file_dial_one_after_the_other(tmp_path: Path) -> None:
+    clock = Clock()
+    first, second = (DialPace(tmp_path / "dials", clock=clock) for _ in range(2))
+
+    async def scene() -> None:
+        for _ in range(BURST_DIALS):
+            assert await first.reserve() == 0.0
+        assert await second.reserve() == 0.0
+        assert await first.reserve() == DIAL_SECONDS
+        assert await second.reserve() == 2 * DIAL_SECONDS
+        clock.seconds += 1.0
+        await first.note_connection()
+        assert await second.connected() == clock.seconds
+
+    asyncio.run(scene())
+
+
+@pytest.mark.parametrize(
+    "content",
+    [b"", b"\0", struct.pack("<dd", float("nan"), float("nan")), struct.pack("<dd", 1e9, 1e9)],
+    ids=["empty", "short", "not a number", "of an earlier start of the computer"],
+)
+def test_a_file_that_holds_no_times_of_now_holds_up_no_dial(tmp_path: Path, content: bytes) -> None:
+    (tmp_path / "dials").write_bytes(content)
+    pace = DialPace(tmp_path / "dials", clock=Clock())
+    assert asyncio.run(pace.connected()) == 0.0
+    assert asyncio.run(pace.reserve()) == 0.0
+    assert pace.fault is None
+
+
+@pytest.mark.parametrize("kind", ["a folder", "no folder", "locked"])
+def test_a_file_that_cannot_be_used_holds_up_no_dial_and_is_named(
+    tmp_path: Path, kind: str
+) -> None:
+    path = tmp_path / "missing" / "dials" if kind == "no folder" else tmp_path / "dials"
+    if kind == "a folder":
+        path.mkdir()
+    holder = path.open("wb") if kind == "locked" else None
+    if holder is not None:
+        # As a process that was suspended while it held the lock.
+        fcntl.flock(holder, fcntl.LOCK_EX)
+    pace = DialPace(path, clock=Clock())
+    assert asyncio.run(pace.reserve()) == 0.0
+    assert pace.fault is not None
+    assert str(path) in pace.fault
+    if holder is not None:
+        holder.close()
+        assert asyncio.run(pace.reserve()) == 0.0
+        assert pace.fault is None
+
+
+def lost(events: list[StreamEvent]) -> bool:
+    return any(isinstance(event, StreamLost) for event in events)
+
+
+@pytest.mark.parametrize("status", [403, 503])
+def test_a_long_refusal_of_dials_alone_ends_with_the_first_accepted_one_row_35(
+    run: Run, misbehaving: Any, watching: Any, monkeypatch: pytest.MonkeyPatch, status: int
+) -> None:
+    monkeypatch.setattr("onetape.websocket.client.LONGEST_PAUSE_SECONDS", 0.05)
+
+    async def scene() -> None:
+        async with misbehaving() as server:
+            server.dial_status = status
+            async with watching(server.url) as stream:
+                await stream.until(lost)
+                # CCXT pauses for 30 s by then.
+                await server.wait_for_dials(FIRST_DIALS + 4)
+                server.dial_status = None
+                before = time.monotonic()
+                await server.wait_for_socket()
+                assert time.monotonic() - before < BACK_SECONDS
+
+    run(scene())
+
+
+def long_pause(seconds: float, attempts: int, *, is_shared: bool) -> float:
+    """Return the pause before a dial: an hour after the first one that failed."""
+    del is_shared
+    return 3_600.0 if attempts else seconds
+
+
+def test_a_program_dials_at_once_where_another_one_is_connected(
+    run: Run,
+    misbehaving: Any,
+    watching: Any,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr("onetape.websocket.client._dial_pause", long_pause)
+    monkeypatch.setattr("onetape.websocket.client.LOOK_SECONDS", 0.02)
+
+    async def scene() -> None:
+        async with misbehaving() as server:
+            server.dial_status = 503
+            shared = tmp_path / "dials"
+            async with (
+                watching(server.url, dial_file=shared) as first,
+                watching(server.url, dial_file=shared) as second,
+            ):
+                await first.until(lost)
+                await second.until(lost)
+                server.dial_status = None
+                # The next dial of both waits by now.
+                await asyncio.sleep(0.5)
+                assert server.dials == 2
+                first.manager.dial_now()
+                await server.wait_for_socket(2)
+
+    run(scene())
+
+
+@pytest.mark.parametrize("status", [418, 429])
+def test_a_handshake_refused_for_too_many_requests_is_not_repeated_at_once(
+    run: Run, misbehaving: Any, watching: Any, status: int
+) -> None:
+    async def scene() -> None:
+        async with misbehaving() as server:
+            server.dial_status = status
+            async with watching(server.url) as stream:
+                await stream.until(lost)
+                server.dial_status = None
+                await asyncio.sleep(0.5)
+                stream.manager.dial_now()
+                await asyncio.sleep(0.5)
+                assert server.dials == 1
+
+    run(scene())
