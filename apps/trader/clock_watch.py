@@ -46,7 +46,7 @@ class ClockWatch:
         """
         clock = self._exchange.clock
         if not isinstance(clock, ExchangeClock):
-            return  # The simulator's time is requested at each read.
+            return  # The simulator's clock requests the time by itself.
         step_ms = clock.take_step_ms()
         if abs(step_ms) > STEP_MS:
             self._was_set = True

@@ -24,6 +24,8 @@ class Gate:
         self.url = ""
         self.rest_is_down = False
         """Reset every REST connection."""
+        self.rest_delay_seconds = 0.0
+        """How long each REST answer is held back."""
         self.hidden_candles: set[int] = set()
         """Opens, in milliseconds, of candles that REST answers leave out."""
         self.refuses_sockets = False
@@ -101,6 +103,7 @@ class Gate:
             session.request(request.method, url, data=body, headers=headers) as answer,
         ):
             content = await answer.read()
+            await asyncio.sleep(self.rest_delay_seconds)
             if request.path.endswith("/klines") and self.hidden_candles:
                 rows = [row for row in json.loads(content) if row[0] not in self.hidden_candles]
                 content = json.dumps(rows).encode()

@@ -1,5 +1,6 @@
-"""The simulator's clock, asked for its time: what happens when it does not answer."""
+"""The simulator's clock: when its time is asked for, and when the last answer is carried on."""
 
+import asyncio
 import re
 import signal
 import time
@@ -8,10 +9,16 @@ from pathlib import Path
 
 import pytest
 
+from gate import Gate
+from onetape.core.clock import ScaledClock
 from onetape.core.errors import ExchangeUnreachable
 from onetape.core.simulated import SimulatedSource
+from onetape.exchange import market_clock
 from onetape.exchange.clients import Endpoint
 from onetape.exchange.market_clock import SimulatorClock, ask_simulator
+from onetape.simulator.embedded import embedded_simulator
+from onetape.simulator.market.clock import PacedClock
+from onetape.simulator.server.simulator import Simulator
 from programs import Program
 
 #: 2024-03-01 00:00 UTC.
@@ -27,8 +34,9 @@ def simulator(tmp_path: Path) -> Generator[tuple[Program, str]]:
 
 
 def test_a_frozen_simulator_holds_its_readers_up_once_and_not_each_time(
-    simulator: tuple[Program, str],
+    simulator: tuple[Program, str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    monkeypatch.setattr(market_clock, "CARRY_SECONDS", 0.0)
     program, url = simulator
     clock = SimulatorClock(url)
     before = clock.now_ms()
@@ -44,6 +52,78 @@ def test_a_frozen_simulator_holds_its_readers_up_once_and_not_each_time(
         assert time.monotonic() < deadline
         time.sleep(0.05)
     clock.close()
+
+
+def test_a_steady_time_goes_on_without_the_simulator_and_stands_still_after_a_while(
+    simulator: tuple[Program, str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(market_clock, "CARRY_SECONDS", 60.0)
+    program, url = simulator
+    clock = SimulatorClock(url)
+    before = clock.now_ms()
+    program.send(signal.SIGSTOP)
+    deadline = time.monotonic() + 60
+    while clock.now_ms() < before + 50:
+        assert time.monotonic() < deadline
+    monkeypatch.setattr(market_clock, "CARRY_SECONDS", 0.0)
+    assert clock.now_ms() == clock.now_ms()
+    program.send(signal.SIGCONT)
+    clock.close()
+
+
+def test_a_time_that_is_carried_on_is_never_ahead_of_the_simulators_and_never_runs_back(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    own = ScaledClock(MARCH_MS, 50_000)
+    with embedded_simulator(seed=1, clock=own) as simulator:
+        clock = SimulatorClock(simulator.url)
+        last_ms = MARCH_MS
+        for number in range(2_000):
+            # Each tenth time it asks again; each answer is late by another way.
+            monkeypatch.setattr(market_clock, "CARRY_SECONDS", 60.0 if number % 10 else 0.0)
+            found_ms = clock.now_ms()
+            assert last_ms <= found_ms <= own.now_ms()
+            last_ms = found_ms
+        clock.close()
+
+
+def test_an_answer_that_was_long_on_its_way_does_not_put_the_clock_behind(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    own = ScaledClock(MARCH_MS, 50)
+
+    def behind_ms(clock: SimulatorClock) -> tuple[int, int]:
+        """Return the least and the most that the clock may be behind."""
+        before = own.now_ms()
+        found = clock.now_ms()
+        return before - found, own.now_ms() - found
+
+    async def compare() -> None:
+        async with Simulator(seed=1, clock=own) as simulator, Gate(simulator.url) as gate:
+            clock = await asyncio.to_thread(SimulatorClock, gate.url)
+            _, most = await asyncio.to_thread(behind_ms, clock)
+            gate.rest_delay_seconds = 0.2
+            monkeypatch.setattr(market_clock, "CARRY_SECONDS", 0.0)
+            await asyncio.to_thread(clock.now_ms)
+            monkeypatch.setattr(market_clock, "CARRY_SECONDS", 60.0)
+            least, _ = await asyncio.to_thread(behind_ms, clock)
+            assert least <= most
+            clock.close()
+
+    asyncio.run(compare())
+
+
+def test_a_time_that_a_driver_holds_is_asked_for_each_time() -> None:
+    own = PacedClock(MARCH_MS, 1_000)
+    with embedded_simulator(seed=1, clock=own) as simulator:
+        clock = SimulatorClock(simulator.url)
+        for limit_ms in range(MARCH_MS, MARCH_MS + 20_000, 1_000):
+            own.allow_until(limit_ms)
+            deadline = time.monotonic() + 60
+            while own.now_ms() < limit_ms:
+                assert time.monotonic() < deadline
+            assert clock.now_ms() == limit_ms
+        clock.close()
 
 
 def test_a_connection_that_was_closed_is_made_anew_at_once(

@@ -8,7 +8,7 @@ import pytest
 
 from onetape.core.clock import Clock
 from onetape.core.errors import ConfigurationError, SafetyRefusal, UsageError
-from onetape.simulator.market.clock import make_clock
+from onetape.simulator.market.clock import PacedClock, make_clock
 from onetape.simulator.server.simulator import Simulator
 
 Run = Callable[[Coroutine[Any, Any, Any]], Any]
@@ -29,22 +29,30 @@ async def call(clock: Clock, method: str, path: str, body: str | None = None) ->
 
 def test_the_clock_tells_its_kind_time_speed_and_seed(run: Run, stepped: Stepped) -> None:
     state = {
-        "kind": "stepped", "market_ms": MARCH_MS + 5, "speed": 0.0, "seed": 3, "origin": "invented"
+        "kind": "stepped", "market_ms": MARCH_MS + 5, "speed": 0.0, "steady": False, "seed": 3,
+        "origin": "invented",
     }  # fmt: skip
     assert run(call(stepped(5), "GET", "/simulator/clock")) == (200, state)
 
 
 @pytest.mark.parametrize(
-    ("clock", "kind", "speed"),
+    ("clock", "kind", "speed", "steady"),
     [
-        (make_clock(), "real", 1.0),
-        (make_clock(start_ms=MARCH_MS, speed=60), "accelerated", 60.0),
-        (make_clock(start_ms=MARCH_MS), "accelerated", 1.0),
+        (make_clock(), "real", 1.0, True),
+        (make_clock(start_ms=MARCH_MS, speed=60), "accelerated", 60.0, True),
+        (make_clock(start_ms=MARCH_MS), "accelerated", 1.0, True),
+        (PacedClock(MARCH_MS, 60), "accelerated", 60.0, False),
     ],
 )
-def test_every_kind_of_clock_has_a_name(run: Run, clock: Clock, kind: str, speed: float) -> None:
+def test_every_kind_of_clock_has_a_name(
+    run: Run,
+    clock: Clock,
+    kind: str,
+    speed: float,
+    steady: bool,
+) -> None:
     _, state = run(call(clock, "GET", "/simulator/clock"))
-    assert (state["kind"], state["speed"]) == (kind, speed)
+    assert (state["kind"], state["speed"], state["steady"]) == (kind, speed, steady)
 
 
 def test_a_driver_steps_the_clock_and_never_back(run: Run, stepped: Stepped) -> None:

@@ -2,6 +2,7 @@
 
 import http.client
 import json
+import select
 import threading
 import time
 from typing import Any
@@ -21,22 +22,28 @@ from onetape.exchange.waiting import Wall
 #: A local simulator answers at once or not at all; at the start it may still be busy.
 FIRST_TIMEOUT_SECONDS = 2.0
 TIMEOUT_SECONDS = 0.4
-#: One that did not answer is not asked again for so long: whoever asks for the time waits for it.
+#: After a request without an answer none is sent for so long: the caller waits for each.
 PAUSE_SECONDS = 1.0
+#: A steady time is carried on by the monotonic clock for so long before the next request.
+CARRY_SECONDS = 5.0
 _NO_ANSWER = (OSError, http.client.HTTPException, ValueError, KeyError, TypeError)
 
 
 class SimulatorClock:
-    """The simulator's market time, asked for anew each time (under a millisecond on loopback).
+    """The simulator's market time.
 
-    A clock of our own that was set once would run ahead whenever the simulator's is held or
-    stepped, and take forming candles for closed ones. While the simulator does not answer, time
-    stands still: nothing can be known to have closed. The question waits in the caller's thread, so
+    A steady time runs by itself. The last answer is carried on by the monotonic clock, because a
+    busy simulator answers late and a decision would wait for it many times. That holds for
+    `CARRY_SECONDS`, and only while the connection stands: another simulator may have the next one.
+
+    A time that a driver steps or holds is requested at each read: a clock of our own would run
+    ahead, and take forming candles for closed ones. While the simulator does not answer, time
+    stands still: nothing can be known to have closed. The request waits in the caller's thread, so
     a simulator that is frozen costs 0.4 s of each 1.4 s, and no more.
     """
 
     def __init__(self, url: str) -> None:
-        """Ask for the first time.
+        """Request the time once.
 
         Args:
             url: Where the simulator listens, such as `http://127.0.0.1:8790`.
@@ -53,15 +60,21 @@ class SimulatorClock:
         self._lock = threading.Lock()
         self._now_ms = 0
         self._speed = 1.0
-        self._ask_after = 0.0
+        self._request_after = 0.0
+        self._is_steady = False
+        self._base_ms = 0
+        self._base = 0.0
+        """When the time that is carried on was there, monotonic seconds; 0: none is."""
+        self._answered = 0.0
+        """When the simulator answered last, monotonic seconds."""
         self.seed = 0
         """Seed of the simulator's market."""
         self.replays: bool | None = None
         """Whether the simulator replays recorded candles; None where it does not say."""
         try:
-            self._ask()
+            self._request()
         except _NO_ANSWER as error:
-            self._connection.close()
+            self._disconnect()
             raise ExchangeUnreachable(
                 f"no simulator answers at {url} ({error}); {way_out(SIMULATOR_ID)}"
             ) from error
@@ -75,27 +88,50 @@ class SimulatorClock:
             return self._now()
 
     def _now(self) -> int:
-        if time.monotonic() < self._ask_after:
+        now = time.monotonic()
+        if now < self._request_after:
+            return self._now_ms
+        if self._is_carried(now):
+            self._now_ms = self._carried_ms(now)
             return self._now_ms
         try:
             try:
-                self._ask()
+                self._request()
             except (ConnectionError, http.client.HTTPException):
                 # A connection kept open may have been closed meanwhile: the next one is new.
-                self._connection.close()
-                self._ask()
+                self._disconnect()
+                self._request()
         except _NO_ANSWER:
-            self._connection.close()
-            self._ask_after = time.monotonic() + PAUSE_SECONDS
+            self._disconnect()
+            self._request_after = time.monotonic() + PAUSE_SECONDS
         return self._now_ms
+
+    def _is_carried(self, now: float) -> bool:
+        """Return whether the last answer is carried on to a moment of the monotonic clock."""
+        if not self._is_steady or now - self._answered >= CARRY_SECONDS:
+            return False
+        connection = self._connection.sock
+        if connection is None:
+            return False
+        # No answer is due, so all that can be read is the end of the connection.
+        poll = select.poll()
+        poll.register(connection, select.POLLIN)
+        return not poll.poll(0)
+
+    def _carried_ms(self, now: float) -> int:
+        return self._base_ms + int((now - self._base) * self._speed * 1_000)
+
+    def _disconnect(self) -> None:
+        self._connection.close()
+        self._base = 0.0
 
     def wall_seconds(self, market_ms: int) -> float:
         """Return how long `market_ms` take on the wall clock, in seconds; 0 where it is stepped."""
         return market_ms / 1_000 / self._speed if self._speed else 0.0
 
     def close(self) -> None:
-        """Close the connection; the next question opens another."""
-        self._connection.close()
+        """Close the connection; the next request opens another."""
+        self._disconnect()
 
     def recordings(self) -> dict[str, Recording] | None:
         """Return the recorded candles that the simulator replays, by symbol; as `SimulatedSource`.
@@ -117,13 +153,28 @@ class SimulatorClock:
                 f"the simulator at {self._url} does not say what it replays ({error})"
             ) from error
 
-    def _ask(self) -> None:
+    def _request(self) -> None:
         self._connection.request("GET", "/simulator/clock")
         state: dict[str, Any] = json.loads(self._connection.getresponse().read())
-        self._now_ms, self._speed = int(state["market_ms"]), float(state["speed"])
+        answered_ms, self._speed = int(state["market_ms"]), float(state["speed"])
         self.seed = int(state["seed"])
         origin = state.get("origin")
         self.replays = None if origin is None else origin == "recorded"
+        self._is_steady = bool(state.get("steady"))
+        self._answered = time.monotonic()
+        self._now_ms = self._later(answered_ms) if self._is_steady else answered_ms
+
+    def _later(self, answered_ms: int) -> int:
+        """Carry on the answer that has just come, or the older one that was less late; return it.
+
+        Both are behind the simulator by the way of their answer, and never ahead of it.
+        """
+        carried_ms = self._carried_ms(self._answered)
+        longest_way_ms = TIMEOUT_SECONDS * self._speed * 1_000
+        if self._base and 0 <= carried_ms - answered_ms <= longest_way_ms:
+            return carried_ms
+        self._base, self._base_ms = self._answered, answered_ms
+        return answered_ms
 
 
 def market_clock(endpoint: Endpoint, wall: Wall) -> Clock:

@@ -76,3 +76,8 @@ def clock_speed(clock: Clock) -> float:
     if isinstance(clock, SteppedClock):
         return clock.pace
     return clock.speed if isinstance(clock, ScaledClock) else 1.0
+
+
+def is_steady(clock: Clock) -> bool:
+    """Return whether it runs on by itself: no driver steps it or holds it."""
+    return isinstance(clock, SystemClock | ScaledClock) and not isinstance(clock, PacedClock)

@@ -8,7 +8,7 @@ from onetape.core.clock import Clock, SteppedClock
 from onetape.core.errors import UsageError
 from onetape.simulator.faults.durations import span_ms
 from onetape.simulator.market.bars import TIMEFRAMES
-from onetape.simulator.market.clock import clock_kind, clock_speed
+from onetape.simulator.market.clock import clock_kind, clock_speed, is_steady
 from onetape.simulator.market.price_moves import PriceMove
 from onetape.simulator.market.price_path import END_SECONDS
 from onetape.simulator.market.simulated_market import SimulatedMarket
@@ -30,8 +30,9 @@ class Control:
     X-Onetape-Control (`request_guard`).
 
     - `GET /simulator/clock`: `{"kind": "real" | "accelerated" | "stepped", "market_ms": int,
-      "speed": float, "seed": int, "origin": "invented" | "recorded"}`; the speed of a
-      stepped clock is its driver's pace, or 0.
+      "speed": float, "steady": bool, "seed": int, "origin": "invented" | "recorded"}`; the speed of
+      a stepped clock is its driver's pace, or 0. A steady clock is neither stepped nor held by a
+      driver.
     - `GET /simulator/recordings`: `{"BTC/USDT": {"timeframe": "1h", "digest": sha256}}`, the
       recorded candles that are replayed; empty for an invented market.
     - `POST /simulator/clock {"advance_to_ms": int}`: moves a stepped clock forward and answers like
@@ -116,6 +117,7 @@ class Control:
             "kind": clock_kind(self._clock),
             "market_ms": self._clock.now_ms(),
             "speed": clock_speed(self._clock),
+            "steady": is_steady(self._clock),
             "seed": self._market.seed,
             "origin": "invented" if self._replay is None else "recorded",
         }
