@@ -31,7 +31,13 @@ from store import FIRST, KEY
 
 from onetape.core.candles import Candles
 from onetape.core.steps import IDEAL_MARKET
-from onetape.engine import AccountConfig, Series, metrics_of, simulate, simulate_together
+from onetape.engine import (
+    AccountConfig,
+    SymbolSeries,
+    compute_metrics,
+    simulate,
+    simulate_portfolio,
+)
 from onetape.store.candles import insert_columns
 from onetape.store.database import open_store
 from onetape.strategies import load_strategy
@@ -85,20 +91,20 @@ def time_engine(kind: str, symbols: int, rows: int) -> None:
     account, *_ = KINDS[kind]
     rules = AccountConfig(cash=float(CASH), fee_rate=0.001, **account)
     strategy = load_strategy("sma_cross", {"fast": 10, "slow": 30})
-    series: list[Series] = []
+    series: list[SymbolSeries] = []
     for number in range(symbols):
         candles = walk(number, rows)
         signal = strategy.evaluate(candles, {}).signal
-        series.append(Series(symbol_of(number), candles, signal, 0, IDEAL_MARKET))
+        series.append(SymbolSeries(symbol_of(number), candles, signal, 0, IDEAL_MARKET))
     seconds, alone = list[float](), list[float]()
     document: dict[str, Any] = {}
     for _ in range(2):
         began = time.perf_counter()
-        metrics = metrics_of(simulate_together(series, rules))
+        metrics = compute_metrics(simulate_portfolio(series, rules))
         seconds.append(time.perf_counter() - began)
         document = {"equity": metrics.final_equity, "trades": metrics.trades}
         began = time.perf_counter()
-        metrics_of(simulate(series[0].candles, series[0].signal, rules))
+        compute_metrics(simulate(series[0].candles, series[0].signal, rules))
         alone.append(time.perf_counter() - began)
     print(json.dumps({**document, "seconds": min(seconds), "alone": min(alone)}))  # noqa: T201 - read by the parent
 

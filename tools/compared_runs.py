@@ -89,7 +89,7 @@ RUNS: Final = (
             "0.005",
             "--take-profit",
             "0.005",
-            "--detail-timeframe",
+            "--timeframe-detail",
             "1m",
         ),
     ),

@@ -43,7 +43,7 @@ class Follower:
         if self.is_filled or event not in ("call", "return"):
             return
         # What a simulation returns has all fills.
-        self.is_filled = event == "return" and type(result).__name__ == "Result"
+        self.is_filled = event == "return" and type(result).__name__ == "SimulationResult"
         file = self._name(frame.f_code.co_filename)
         if not file or (self.files and self.files[-1] == file):
             return

@@ -80,7 +80,7 @@ def config_of(settings: BacktesterSettings) -> BacktestConfig:
         strategy=StrategyChoice(settings.strategy.name, settings.strategy.parameters, USER_FOLDER),
         account=settings.account,
         max_open_trades=settings.max_open_trades,
-        detail_timeframe=settings.detail_timeframe,
+        timeframe_detail=settings.timeframe_detail,
         market=settings.market,
         allow_gaps=settings.allow_gaps,
         check=settings.check,

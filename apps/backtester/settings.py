@@ -41,11 +41,11 @@ class BacktesterSettings(DeclaredStruct, frozen=True, kw_only=True):
     strategy: StrategySettings = StrategySettings()
     account: AccountConfig = AccountConfig()
     """Money, costs, sizes and exits."""
-    detail_timeframe: Annotated[
+    timeframe_detail: Annotated[
         str | None,
         Setting(
-            "Stored candles asked how a stop or target was met, as 1m.",
-            flag="--detail-timeframe",
+            "Timeframe of intrabar candles, which show what came first: 1m.",
+            flag="--timeframe-detail",
             metavar="NAME",
         ),
     ] = None

@@ -11,7 +11,7 @@ from typing import Protocol
 from onetape.core.candles import SeriesKey
 from onetape.core.symbols import base_and_quote
 from onetape.core.trading import Mode, Trade
-from onetape.engine import Fill, Refused
+from onetape.engine import Fill, RefusedOrder
 from onetape.execution.positions import Position, position_of
 from onetape.store.accounts import read_account_series
 from onetape.store.candles import last_closed
@@ -72,11 +72,11 @@ class AccountFunds:
         client_order_id: str,
         symbol: str,
         fence: Fence,
-        size: Callable[[float, float | None], Fill | Refused],
+        size: Callable[[float, float | None], Fill | RefusedOrder],
         *,
         moment: int,
         now_ms: int,
-    ) -> Fill | Refused:
+    ) -> Fill | RefusedOrder:
         """Return the fill of an order to buy, after its money and its place were reserved.
 
         Args:
@@ -91,7 +91,7 @@ class AccountFunds:
             StoreError: the file cannot be written.
             SafetyRefusal: another process trades the symbol.
         """
-        found: list[Fill | Refused] = []
+        found: list[Fill | RefusedOrder] = []
 
         def choose(free: Decimal) -> Decimal:
             no_place = self._place_refusal(symbol, moment)
@@ -101,14 +101,14 @@ class AccountFunds:
             cash = float(max(free - self._brought_inside(moment), Decimal(0)))
             fill = size(cash, self._equity(cash, moment))
             found.append(fill)
-            if isinstance(fill, Refused):
+            if isinstance(fill, RefusedOrder):
                 return Decimal(0)
             return min(Decimal(repr(-fill.cash_change)), free)
 
         self._cash.reserve(client_order_id, fence, choose, reserved_ms=now_ms)
         return found[0]
 
-    def _place_refusal(self, symbol: str, moment: int) -> Refused | None:
+    def _place_refusal(self, symbol: str, moment: int) -> RefusedOrder | None:
         """Return why the account may have no further position, all processes counted; or None."""
         most = self._rules.most_positions
         if most is None:
@@ -120,7 +120,7 @@ class AccountFunds:
             if one[1] not in self._symbols
         }
         taken = self._rules.places_taken(symbol, moment) + len(elsewhere)
-        return Refused("places_taken", taken, most) if taken >= most else None
+        return RefusedOrder("places_taken", taken, most) if taken >= most else None
 
     def equity_at(self, price_of: Callable[[SeriesKey], Decimal | None]) -> Decimal | None:
         """Return cash and positions at given prices; None where one of these is not known.

@@ -12,7 +12,7 @@ from onetape.core.candles import Candle
 from onetape.core.digits import number_text
 from onetape.core.trading import Order, Side, Trade
 from onetape.engine import (
-    Market,
+    OrderContext,
     volatility_before,
 )
 from onetape.execution.events import (
@@ -130,12 +130,12 @@ class OrderBooking:
         trade = next((trade for trade in self._trades[::-1] if trade.side == side), None)
         return None if trade is None else filled_candle(self._context.store, trade.client_order_id)
 
-    def _market(self, row: Candle) -> Market:
+    def _market(self, row: Candle) -> OrderContext:
         """Return what an order in a candle meets, known from the candles before it."""
         context, rules = self._context, self._context.rules
         by_volatility = rules.sizing == "volatility_target"
         if not (rules.volume_impact or by_volatility):
-            return Market()
+            return OrderContext()
         known = last_closed(
             context.store, context.key, rules.volatility_bars + 1, up_to=row.timestamp - 1
         )
@@ -144,7 +144,7 @@ class OrderBooking:
             volatility = volatility_before(
                 known.close, len(known), rules.volatility_bars, context.timeframe.average_seconds
             )
-        return Market(float(known.volume[-1]) if len(known) else 0.0, None, volatility)
+        return OrderContext(float(known.volume[-1]) if len(known) else 0.0, None, volatility)
 
     def _store_events(
         self,

@@ -6,7 +6,7 @@ from typing import Any
 import numpy as np
 
 from desk import HOUR, MARCH, Desk, Market
-from onetape.engine import AccountConfig, ExitConfig, Series, booked_fill, simulate_together
+from onetape.engine import AccountConfig, ExitConfig, SymbolSeries, booked_fill, simulate_portfolio
 from onetape.strategies import checked_signals, load_strategy
 from symbol_desk import Made, candles_of
 
@@ -81,14 +81,14 @@ def backtest_fills(
     """
     any_desk = next(iter(desks.values()))
     first = any_desk.query("SELECT min(timestamp) FROM decisions")[0][0]
-    series: list[Series] = []
+    series: list[SymbolSeries] = []
     for symbol, own in desks.items():
         start = first - BEFORE * HOUR
         candles = candles_of(opened, symbol, start, MARCH + (last_hour + 1) * HOUR)
         signal = checked_signals(load_strategy(own.context.evaluator.settings.name), candles).signal
         signal = np.where(candles.timestamp < first, 0, signal).astype(np.int8)
-        series.append(Series(symbol, candles, signal, BEFORE, own.context.market.steps))
-    found = simulate_together(series, any_desk.context.rules, max_open_trades=places)
+        series.append(SymbolSeries(symbol, candles, signal, BEFORE, own.context.market.steps))
+    found = simulate_portfolio(series, any_desk.context.rules, max_open_trades=places)
     made: dict[str, list[Made]] = {}
     for one, part in zip(series, found.parts, strict=True):
         kinds = iter(part.exit_kinds)

@@ -16,11 +16,11 @@ from msgspec.structs import replace
 from onetape.core.candles import FloatArray, IntArray
 from onetape.core.price_steps import with_month_steps
 from onetape.core.steps import MarketSteps
-from onetape.engine import AccountConfig, Portfolio, Result, Series
-from onetape.engine.entry_plan import NONE
+from onetape.engine import AccountConfig, PortfolioResult, SimulationResult, SymbolSeries
+from onetape.engine.entry_plan import NO_CANDIDATE
 from onetape.engine.equity import equity_of
 from onetape.engine.exits import TARGET
-from onetape.engine.fills import Numbers
+from onetape.engine.fills import FillValues
 from onetape.engine.simulation import no_state, symbol_state
 from onetape.engine.symbol_state import SymbolState
 
@@ -30,19 +30,19 @@ _NOISE: Final = Decimal("1e-12")
 #: Digits enough for any sum of cash and changes of it.
 _EXACT: Final = Context(prec=1_200)
 _ZERO: Final = Decimal(0)
-#: When, which kind of event, which symbol, which row of its plan, which bar.
+#: When, which kind of event, which symbol, which candidate of its plan, which bar.
 _Event = tuple[int, int, int, int, int]
 
 
 def simulate_by_events(
-    series: Sequence[Series], rules: AccountConfig, max_open_trades: int | None = None
-) -> Portfolio:
+    series: Sequence[SymbolSeries], rules: AccountConfig, max_open_trades: int | None = None
+) -> PortfolioResult:
     """Return what `simulate_together` returns."""
     empty = no_state(rules)
     own_rules = [replace(rules, steps=with_month_steps(one.steps, one.candles)) for one in series]
     symbols = [
         symbol_state(
-            one.candles, one.signal, own, one.start_index, empty, one.detail, one.has_volume
+            one.candles, one.signal, own, one.start_index, empty, one.intrabar, one.has_volume
         )
         for one, own in zip(series, own_rules, strict=True)
     ]
@@ -51,22 +51,22 @@ def simulate_by_events(
     timestamp = _union([symbol.candles.timestamp for symbol in symbols])
     equity = account.equity(timestamp)
     parts = tuple(
-        Result(
+        SimulationResult(
             rules=own,
             candles=symbol.candles,
             start_index=one.start_index,
             start_cash=rules.cash,
             equity=equity[np.searchsorted(timestamp, symbol.candles.timestamp)],
             cash=account.cash,
-            base=symbol.book.base,
-            book=symbol.book,
+            base=symbol.fill_log.base,
+            fill_log=symbol.fill_log,
             state=empty,
             untraded=symbol.due.untraded,
             symbol=one.symbol,
         )
         for one, own, symbol in zip(series, own_rules, symbols, strict=True)
     )
-    return Portfolio(
+    return PortfolioResult(
         rules=own_rules[0],
         max_open_trades=max_open_trades,
         parts=parts,
@@ -111,7 +111,9 @@ class ExactChange(Struct, frozen=True):
             _EXACT.multiply(unit, 1 - target_fee),
         )
 
-    def change(self, numbers: Numbers, *, is_maker: bool, has_price_step: bool = True) -> Decimal:
+    def change(
+        self, numbers: FillValues, *, is_maker: bool, has_price_step: bool = True
+    ) -> Decimal:
         """Return the change of cash of one fill, quote currency; negative for a buy.
 
         Args:
@@ -146,16 +148,16 @@ class PlainAccount:
     cash is exact. One symbol alone never spends a remainder; its cash is the sum of `simulate`.
     """
 
-    def __init__(self, lanes: list[SymbolState], rules: list[AccountConfig], places: int) -> None:
-        self._lanes = lanes
+    def __init__(self, symbols: list[SymbolState], rules: list[AccountConfig], places: int) -> None:
+        self._symbols = symbols
         self._exact = [ExactChange.of(own) for own in rules]
         self._places = places
         self._noise = [_ZERO if own.steps.amount_step else _NOISE for own in rules]
         self._open: set[int] = set()
         self._cool_down = rules[0].cool_down_bars
         self._blocked: dict[int, int] = {}
-        """By symbol the row that found all slots full, until one is free."""
-        self._skipped_run = [NONE] * len(lanes)
+        """By symbol the candidate that found all slots full, until one is free."""
+        self._skipped_run = [NO_CANDIDATE] * len(symbols)
         """By symbol the run of BUYs that was counted as skipped last."""
         self._events: list[_Event] = []
         self._moments: list[int] = []
@@ -167,49 +169,49 @@ class PlainAccount:
 
     def trade(self) -> None:
         """Carry out all plans, event by event."""
-        for number, lane in enumerate(self._lanes):
-            self._await_entry(number, lane.plan.entry_from(0))
+        for number, symbol in enumerate(self._symbols):
+            self._await_entry(number, symbol.plan.entry_from(0))
         while self._events:
-            moment, kind, number, row, bar = heapq.heappop(self._events)
+            moment, kind, number, candidate, bar = heapq.heappop(self._events)
             if kind == _ENTRY:
-                self._enter(moment, number, row, bar)
+                self._enter(moment, number, candidate, bar)
             else:
-                self._leave(moment, kind, number, row, bar)
-        for number, row in self._blocked.items():
-            self.skipped += self._lanes[number].plan.runs_between(row, NONE)
-        for number, lane in enumerate(self._lanes):
-            exits = lane.book.exit_bars()
+                self._leave(moment, kind, number, candidate, bar)
+        for number, candidate in self._blocked.items():
+            self.skipped += self._symbols[number].plan.runs_between(candidate, NO_CANDIDATE)
+        for number, symbol in enumerate(self._symbols):
+            exits = symbol.fill_log.exit_bars()
             free = exits[-1] + 1 + self._cool_down if exits else 0
-            lane.note_waits(free, is_held=number in self._open)
+            symbol.note_waits(free, is_held=number in self._open)
 
     def equity(self, timestamp: IntArray) -> FloatArray:
         """Return cash and positions at the close of the candles that open at these moments."""
         done = np.searchsorted(np.asarray(self._moments, dtype=np.int64), timestamp, side="right")
         worth = np.array(self._cash_after)[done]
-        for lane in self._lanes:
-            own = equity_of(lane.candles, lane.book, 0.0, 0.0)[1]
-            last = np.searchsorted(lane.candles.timestamp, timestamp, side="right") - 1
+        for symbol in self._symbols:
+            own = equity_of(symbol.candles, symbol.fill_log, 0.0, 0.0)[1]
+            last = np.searchsorted(symbol.candles.timestamp, timestamp, side="right") - 1
             if len(own):
                 worth += np.where(last >= 0, own[last], 0.0)
         return worth
 
-    def _enter(self, moment: int, number: int, row: int, bar: int) -> None:
-        lane = self._lanes[number]
+    def _enter(self, moment: int, number: int, candidate: int, bar: int) -> None:
+        symbol = self._symbols[number]
         if len(self._open) >= self._places:
-            self._blocked[number] = row
-            self._count_skipped(number, lane.plan.run_of(row))
+            self._blocked[number] = candidate
+            self._count_skipped(number, symbol.plan.run_of(candidate))
             return
-        bought = lane.buy(row, self.cash, self._worth(moment) if self._open else None)
+        bought = symbol.buy(candidate, self.cash, self._worth(moment) if self._open else None)
         if bought is None:
-            self._await_entry(number, lane.plan.buy_after(row))
+            self._await_entry(number, symbol.plan.buy_after(candidate))
             return
         self._note(moment, number, bar, bought)
         self._open.add(number)
-        if self._skipped_run[number] == lane.plan.run_of(row):
+        if self._skipped_run[number] == symbol.plan.run_of(candidate):
             # It was late, and not skipped.
-            self._skipped_run[number] = NONE
+            self._skipped_run[number] = NO_CANDIDATE
             self.skipped -= 1
-        self._await_exit(number, row, lane.exit_of(row))
+        self._await_exit(number, candidate, symbol.exit_of(candidate))
 
     def _count_skipped(self, number: int, run: int) -> None:
         if self._skipped_run[number] != run:
@@ -222,36 +224,36 @@ class PlainAccount:
         Args:
             moment: From which on an open may fill them.
         """
-        for number, row in self._blocked.items():
-            lane = self._lanes[number]
-            bar = int(np.searchsorted(lane.candles.timestamp, moment))
-            later = lane.plan.buy_after(row, bar)
-            missed = lane.plan.runs_between(row, later)
+        for number, candidate in self._blocked.items():
+            symbol = self._symbols[number]
+            bar = int(np.searchsorted(symbol.candles.timestamp, moment))
+            later = symbol.plan.buy_after(candidate, bar)
+            missed = symbol.plan.runs_between(candidate, later)
             if missed:
                 self.skipped += missed
-                self._skipped_run[number] = lane.plan.run_of(row) + missed
+                self._skipped_run[number] = symbol.plan.run_of(candidate) + missed
             self._await_entry(number, later)
         self._blocked.clear()
 
-    def _leave(self, moment: int, kind: int, number: int, row: int, bar: int) -> None:
-        lane = self._lanes[number]
-        sold = lane.sell(row, bar)
+    def _leave(self, moment: int, kind: int, number: int, candidate: int, bar: int) -> None:
+        symbol = self._symbols[number]
+        sold = symbol.sell(candidate, bar)
         if sold is None:
-            self._await_exit(number, row, lane.plan.exit_by_signal(row, bar))
+            self._await_exit(number, candidate, symbol.plan.exit_by_signal(candidate, bar))
             return
-        is_maker = lane.plan.exit_kinds[row] == TARGET
+        is_maker = symbol.plan.exit_kinds[candidate] == TARGET
         self._note(moment, number, bar, sold, is_maker=is_maker)
         self._open.discard(number)
-        self._await_entry(number, lane.plan.entry_after(row, bar))
+        self._await_entry(number, symbol.plan.entry_after(candidate, bar))
         self._try_blocked(moment if kind == _EXIT_AT_OPEN else moment + 1)
 
     def _note(
-        self, moment: int, number: int, bar: int, numbers: Numbers, *, is_maker: bool = False
+        self, moment: int, number: int, bar: int, numbers: FillValues, *, is_maker: bool = False
     ) -> None:
-        if len(self._lanes) == 1:
+        if len(self._symbols) == 1:
             self.cash += numbers[4]
         else:
-            has_step = self._lanes[number].has_price_step(bar)
+            has_step = self._symbols[number].has_price_step(bar)
             change = self._exact[number].change(numbers, is_maker=is_maker, has_price_step=has_step)
             self._take(number, change)
         self._moments.append(moment)
@@ -265,28 +267,30 @@ class PlainAccount:
         self._exact_cash = cash
         self.cash = float(cash)
 
-    def _await_entry(self, number: int, row: int) -> None:
-        if row != NONE:
-            lane = self._lanes[number]
-            bar = lane.plan.bars[row]
-            moment = int(lane.candles.timestamp[bar])
-            heapq.heappush(self._events, (moment, _ENTRY, number, row, bar))
+    def _await_entry(self, number: int, candidate: int) -> None:
+        if candidate != NO_CANDIDATE:
+            symbol = self._symbols[number]
+            bar = symbol.plan.bars[candidate]
+            moment = int(symbol.candles.timestamp[bar])
+            heapq.heappush(self._events, (moment, _ENTRY, number, candidate, bar))
 
-    def _await_exit(self, number: int, row: int, bar: int) -> None:
-        lane = self._lanes[number]
-        if bar >= len(lane.candles):
+    def _await_exit(self, number: int, candidate: int, bar: int) -> None:
+        symbol = self._symbols[number]
+        if bar >= len(symbol.candles):
             return
-        kind = _EXIT_AT_OPEN if lane.is_exit_at_open(row, bar) else _EXIT_INSIDE
-        heapq.heappush(self._events, (int(lane.candles.timestamp[bar]), kind, number, row, bar))
+        kind = _EXIT_AT_OPEN if symbol.is_exit_at_open(candidate, bar) else _EXIT_INSIDE
+        heapq.heappush(
+            self._events, (int(symbol.candles.timestamp[bar]), kind, number, candidate, bar)
+        )
 
     def _worth(self, moment: int) -> float:
         """Return cash and open positions at the closes known at a moment."""
         worth = self.cash
         for number in sorted(self._open):
-            lane = self._lanes[number]
-            last = int(np.searchsorted(lane.candles.timestamp, moment)) - 1
-            price = lane.candles.close[last] if last >= 0 else lane.candles.open[0]
-            worth += lane.book.base * float(price)
+            symbol = self._symbols[number]
+            last = int(np.searchsorted(symbol.candles.timestamp, moment)) - 1
+            price = symbol.candles.close[last] if last >= 0 else symbol.candles.open[0]
+            worth += symbol.fill_log.base * float(price)
         return worth
 
 

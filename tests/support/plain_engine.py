@@ -15,8 +15,8 @@ from onetape.engine import (
     AccountConfig,
     ExitConfig,
     FillModel,
-    Market,
-    Refused,
+    OrderContext,
+    RefusedOrder,
     exit_in_bar,
     levels_of,
 )
@@ -110,10 +110,10 @@ class PlainLoop:
     def _enter(self, bar: int, price: float, order: int) -> None:
         seconds = int(self.candles.timestamp[1] - self.candles.timestamp[0])
         known = volatility_before(self.candles.close, bar, self.rules.volatility_bars, seconds)
-        market = Market(float(self.candles.volume[bar - 1]), None, known)
+        market = OrderContext(float(self.candles.volume[bar - 1]), None, known)
         fill = self.model.buy(self.done.cash, price, market)
         self.buy_waits = False
-        if isinstance(fill, Refused):
+        if isinstance(fill, RefusedOrder):
             self.done.refused.append(bar)
             return
         self.entry, self.entry_price, self.highest, self.gave_up = bar, price, price, False
@@ -121,9 +121,9 @@ class PlainLoop:
         self._book(bar, "buy", fill, "")
 
     def leave(self, bar: int, price: float, kind: int) -> None:
-        market = Market(float(self.candles.volume[bar - 1]))
+        market = OrderContext(float(self.candles.volume[bar - 1]))
         fill = self.model.sell(self.done.base, price, market, is_maker=kind == TARGET)
-        if isinstance(fill, Refused):
+        if isinstance(fill, RefusedOrder):
             self.done.refused.append(bar)
             self.gave_up = True
             return

@@ -21,7 +21,7 @@ from onetape.core.candles import SeriesKey
 from onetape.core.symbols import base_and_quote
 from onetape.core.timeframes import Timeframe
 from onetape.core.trading import Order, Session, Side, Trade
-from onetape.engine import AccountConfig, Market, Refused, StepRules, buy_fill
+from onetape.engine import AccountConfig, OrderContext, RefusedOrder, StepRules, buy_fill
 from onetape.execution.events import Acknowledged, FillReport, OrderEvent, StatusReport, Submitted
 from onetape.execution.positions import Position, position_of
 from onetape.store.accounts import Account, open_account
@@ -151,11 +151,11 @@ class Spender:
             order_id,
             self.symbol,
             self.fence,
-            lambda cash, _: buy_fill(rules, cash, float(PRICE), Market()),
+            lambda cash, _: buy_fill(rules, cash, float(PRICE), OrderContext()),
             moment=self.sent,
             now_ms=self.sent,
         )
-        return Decimal(0) if isinstance(found, Refused) else PRICE
+        return Decimal(0) if isinstance(found, RefusedOrder) else PRICE
 
     def _intend(self, side: Side) -> str:
         self.sent += 1

@@ -29,13 +29,13 @@ from onetape.engine import (
     Fill,
     FillModel,
     Intent,
-    Market,
     OpenedCandle,
-    Refused,
-    Series,
+    OrderContext,
+    RefusedOrder,
     StepRules,
     StepState,
     StrategySignal,
+    SymbolSeries,
     rules_at,
     step,
     volatility_before,
@@ -52,7 +52,7 @@ Step = Callable[[StepRules, StepState, Event], tuple[StepState, list[Intent]]]
 class SymbolMarket:
     """One symbol: its candles, its coins and what was filled."""
 
-    def __init__(self, series: Series, rules: AccountConfig) -> None:
+    def __init__(self, series: SymbolSeries, rules: AccountConfig) -> None:
         self.name, self.all, self.skipped = series.symbol, series.candles, series.start_index
         self.candles: Candles = series.candles[series.start_index :]
         self.rules = replace(rules, steps=with_month_steps(series.steps, series.candles))
@@ -81,7 +81,7 @@ class SymbolMarket:
     def model(self) -> FillModel:
         return FillModel.of(rules_at(self.rules, self.rows[self.bar].timestamp))
 
-    def market(self, equity: float | None) -> Market:
+    def market(self, equity: float | None) -> OrderContext:
         """Return what an order in the open candle meets."""
         number = self.skipped + self.bar
         volume = float(self.all.volume[number - 1]) if number else 0.0
@@ -89,7 +89,7 @@ class SymbolMarket:
         if self.rules.sizing == "volatility_target":
             seconds = candle_seconds(self.all.timestamp)
             known = volatility_before(self.all.close, number, self.rules.volatility_bars, seconds)
-        return Market(volume, equity, known)
+        return OrderContext(volume, equity, known)
 
     def last_close(self, moment: int) -> float:
         """Return the newest close that is known at a moment."""
@@ -102,7 +102,7 @@ class StepBroker:
 
     def __init__(
         self,
-        series: Sequence[Series],
+        series: Sequence[SymbolSeries],
         account: AccountConfig,
         max_open_trades: int | None = None,
         stepping: Step = step,
@@ -168,7 +168,7 @@ class StepBroker:
         assert intent.timestamp == market.rows[market.bar].timestamp
         equity = self._equity(intent.timestamp) if self._asks_equity else None
         fill = market.model.buy(self.cash, intent.price, market.market(equity))
-        if isinstance(fill, Refused):
+        if isinstance(fill, RefusedOrder):
             market.refused.append(market.bar)
             return EntryRefused(intent.symbol)
         self._book(market, fill, "")
@@ -182,7 +182,7 @@ class StepBroker:
         is_maker = intent.kind == "target"
         market.ambiguous += intent.is_ambiguous
         fill = market.model.sell(market.base, intent.price, market.market(None), is_maker=is_maker)
-        if isinstance(fill, Refused):
+        if isinstance(fill, RefusedOrder):
             market.refused.append(market.bar)
             market.fact = replace(market.fact, exit="refused")
             return ExitRefused(intent.symbol)

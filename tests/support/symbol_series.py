@@ -10,7 +10,7 @@ from onetape.core.candles import Candles
 from onetape.core.resample import resample
 from onetape.core.steps import IDEAL_MARKET, MarketSteps
 from onetape.core.timeframes import Timeframe
-from onetape.engine import AccountConfig, Detail, ExitConfig, Series
+from onetape.engine import AccountConfig, ExitConfig, IntrabarSource, SymbolSeries
 from onetape.engine.intrabar import reader_of
 from plain_engine import STEPS, signals_of, walk
 
@@ -32,23 +32,26 @@ def with_holes(candles: Candles, rng: np.random.Generator) -> Candles:
 
 def series_of(
     seed: int, count: int, rules: AccountConfig, *, symbols: int, has_detail: bool, is_mixed: bool
-) -> list[Series]:
+) -> list[SymbolSeries]:
     """Return symbols on axes that are equal, or differ in some of them."""
     rng = np.random.default_rng(seed)
     is_uneven = rng.random() < 0.5
-    found: list[Series] = []
+    found: list[SymbolSeries] = []
     for number in range(symbols):
-        candles, detail = walk(seed + number, count), None
+        candles, intrabar = walk(seed + number, count), None
         if has_detail:
             fine = walk(seed + number, count * 4)
-            candles, detail = resample(fine, FINE, COARSE), Detail(COARSE, FINE, reader_of(fine))
+            candles, intrabar = (
+                resample(fine, FINE, COARSE),
+                IntrabarSource(COARSE, FINE, reader_of(fine)),
+            )
         if is_uneven and rng.random() < 0.7:
             candles = with_holes(candles, rng)
         start = int(rng.integers(0, 4)) if is_uneven and rng.random() < 0.3 else 0
         steps = (rules.steps, IDEAL_MARKET, STEPS)[number % 3] if is_mixed else rules.steps
         signal = np.array(signals_of(seed + number, len(candles)), np.int8)
         start = min(start, len(candles))
-        found.append(Series(f"{number}/Q", candles, signal, start, steps, detail))
+        found.append(SymbolSeries(f"{number}/Q", candles, signal, start, steps, intrabar))
     return found
 
 
@@ -77,15 +80,15 @@ def busy_rules(draw: st.DrawFn) -> AccountConfig:
     )
 
 
-def busy_series(seed: int, count: int, rules: AccountConfig, symbols: int) -> list[Series]:
+def busy_series(seed: int, count: int, rules: AccountConfig, symbols: int) -> list[SymbolSeries]:
     """Return symbols on one axis whose signals change often, BUY more often than SELL."""
     rng = np.random.default_rng(seed)
-    found: list[Series] = []
+    found: list[SymbolSeries] = []
     for number in range(symbols):
         hold = rng.random() * 0.6
         chances = [(1 - hold) * 0.6, (1 - hold) * 0.4, hold]
         drawn = rng.choice([1, -1, 0], count, p=chances)
         signal = np.repeat(drawn, rng.integers(1, 5, count))[:count].astype(np.int8)
         candles = walk(int(rng.integers(1 << 30)), count)
-        found.append(Series(f"{number}/Q", candles, signal, 0, rules.steps))
+        found.append(SymbolSeries(f"{number}/Q", candles, signal, 0, rules.steps))
     return found

@@ -9,7 +9,7 @@ from typing import Any, Final
 from msgspec.structs import asdict
 
 from onetape.backtest.assumptions import window_notes
-from onetape.backtest.intrabar import intrabar_note
+from onetape.backtest.intrabar_candles import intrabar_note
 from onetape.backtest.metrics import DEFINITIONS, LABELS
 from onetape.backtest.metrics import value_text as metric_value_text
 from onetape.backtest.warning_banner import warning, warning_lines
@@ -306,8 +306,8 @@ def notes(optimization: Optimization) -> list[str]:
     """Return what a reader must know to trust the numbers, in sentences."""
     window = optimization.context.window
     found = [*window_notes(window, "some combinations ask"), *optimization.pauses]
-    if optimization.context.detail is not None:
-        found.append(intrabar_note(optimization.context.detail, window))
+    if optimization.context.intrabar is not None:
+        found.append(intrabar_note(optimization.context.intrabar, window))
     return found
 
 

@@ -9,7 +9,7 @@ from typing import Final
 
 from onetape.core.candles import Candle
 from onetape.core.trading import Order
-from onetape.engine import AccountConfig, Fill, Refused, booked_fill, rules_of_candle
+from onetape.engine import AccountConfig, Fill, RefusedOrder, booked_fill, rules_of_candle
 from onetape.exchange.rest import Market
 from onetape.execution.broker import OrderReport
 from onetape.execution.events import (
@@ -58,7 +58,7 @@ class PaperExchange:
     def execute(
         self,
         order: Order,
-        fill: Fill | Refused,
+        fill: Fill | RefusedOrder,
         row: Candle,
         rules: AccountConfig,
         market: Market,
@@ -74,7 +74,7 @@ class PaperExchange:
         """
         identity = order.client_order_id
         self._open.discard(identity)
-        if isinstance(fill, Refused):
+        if isinstance(fill, RefusedOrder):
             self._report(identity, StatusReport("rejected", reason=fill.reason))
             return
         booked = booked_fill(fill, rules_of_candle(rules, row))

@@ -16,7 +16,7 @@ from onetape.core.trading import ExitObligation, Order
 from onetape.engine import (
     BarExit,
     Fill,
-    Refused,
+    RefusedOrder,
     buy_fill,
     rules_of_candle,
     sell_fill,
@@ -189,13 +189,13 @@ class PaperExecutor(Executor):
         return self._finish(order, fill, row, now_ms)
 
     def _finish(
-        self, order: Order, fill: Fill | Refused, row: Candle, now_ms: int, note: str = ""
+        self, order: Order, fill: Fill | RefusedOrder, row: Candle, now_ms: int, note: str = ""
     ) -> str:
         """Let the paper exchange execute the order; store and return what happened, in words."""
         known = len(self._trades)
         self._broker.execute(order, fill, row, self._context.rules, self._context.market)
         self._record([], now_ms, row=row, note=note)
-        if isinstance(fill, Refused):
+        if isinstance(fill, RefusedOrder):
             return f"no {order.side}: {fill.reason}"
         return "; ".join(self._trade_words(trade) for trade in self._trades[known:])
 

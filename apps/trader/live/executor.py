@@ -16,7 +16,7 @@ from msgspec.structs import replace
 from onetape.cli.output import print_line
 from onetape.core.candles import Candle
 from onetape.core.trading import ExitObligation, Order
-from onetape.engine import BarExit, Fill, Refused, buy_fill, rules_of_candle
+from onetape.engine import BarExit, Fill, RefusedOrder, buy_fill, rules_of_candle
 from onetape.exchange.rest import RestExchange
 from onetape.execution.events import (
     CancelRefused,
@@ -284,7 +284,7 @@ class LiveExecutor(LiveBook):
         rules, market = rules_of_candle(self.context.rules, row), self._market(row)
         positions = 0
 
-        def size(cash: float, equity: float | None) -> Fill | Refused:
+        def size(cash: float, equity: float | None) -> Fill | RefusedOrder:
             # In the transaction that reserves the place: of two entries at once one is the second.
             nonlocal positions
             positions = self._funds.count_other_positions(one.order.symbol)
@@ -293,7 +293,7 @@ class LiveExecutor(LiveBook):
         fill = self._funds.reserve(
             one.identity, one.order.symbol, self.fence, size, moment=row.timestamp, now_ms=now_ms
         )
-        if isinstance(fill, Refused):
+        if isinstance(fill, RefusedOrder):
             return fill.reason
         step = self.context.market.steps.amount_step
         # A float may miss the whole number of steps that it stands for.

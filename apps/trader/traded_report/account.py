@@ -206,7 +206,7 @@ def tested_trades(run: SymbolRun) -> list[BacktestTrade]:
     first = int(result.candles.timestamp[0])
     found: list[BacktestTrade] = []
     for trade in result.trades:
-        bar = int(result.book.signal_bars(np.array([trade.entry_index]))[0])
+        bar = int(result.fill_log.signal_bars(np.array([trade.entry_index]))[0])
         signal = int(result.candles.timestamp[bar]) if bar >= 0 else timeframe.floor(first - 1)
         price = last if trade.exit_price is None else trade.exit_price
         found.append(BacktestTrade(trade, signal, price))

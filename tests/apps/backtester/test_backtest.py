@@ -13,7 +13,7 @@ from msgspec.structs import asdict
 
 from onetape.core.candles import Candles, SeriesKey
 from onetape.core.steps import IDEAL_MARKET, MarketSteps
-from onetape.engine import AccountConfig, ExitConfig, Result, metrics_of, simulate
+from onetape.engine import AccountConfig, ExitConfig, SimulationResult, compute_metrics, simulate
 from onetape.store.candles import insert_columns, replace_forming, row_at
 from onetape.store.database import open_store
 from onetape.store.gaps import set_gap
@@ -28,7 +28,7 @@ END = START + 120 * DAY
 STEPS = MarketSteps(Decimal("0.01"), Decimal("0.001"), Decimal("0.001"), Decimal(5))
 
 
-def engine(candles: Candles, start: int, steps: MarketSteps, **parameters: str) -> Result:
+def engine(candles: Candles, start: int, steps: MarketSteps, **parameters: str) -> SimulationResult:
     """Return what the engine makes of the candles, traded from `start` on."""
     strategy = load_strategy("rsi", parameters)
     signals = checked_signals(strategy, candles)
@@ -37,14 +37,14 @@ def engine(candles: Candles, start: int, steps: MarketSteps, **parameters: str) 
     return simulate(candles, signals.signal, rules, start_index=first)
 
 
-def same(document: dict[str, Any], result: Result) -> None:
+def same(document: dict[str, Any], result: SimulationResult) -> None:
     reasons = {"entry_reason", "exit_reason"}
     trades = [
         {name: value for name, value in trade.items() if name not in reasons}
         for trade in document["trades"]
     ]
     assert trades == json.loads(json.dumps([asdict(trade) for trade in result.trades]))
-    assert document["metrics"] == json.loads(json.dumps(metrics_of(result).as_dict()))
+    assert document["metrics"] == json.loads(json.dumps(compute_metrics(result).as_dict()))
     assert document["candles"] == len(result.candles)
 
 

@@ -72,7 +72,7 @@ def check(ended: Any, code: int, words: str) -> None:
         ("--spread-bps=-1", 2, "--spread-bps must be 0 or more"),
         ("--fee-coin gold", 2, "--fee-coin must be one of quote, received"),
         ("--market reel", 2, "--market must be one of exchange, ideal, found 'reel'"),
-        ("--detail-timeframe 1x", 2, "--detail-timeframe: timeframe '1x' was not understood"),
+        ("--timeframe-detail 1x", 2, "--timeframe-detail: timeframe '1x' was not understood"),
         ("--sizing equity_share=2", 2, "--sizing: equity_share must be above 0 and at most 1"),
         ("--stratgy rsi", 2, "No such option: --stratgy"),
         ("--config none.yaml", 3, "none.yaml does not exist"),
@@ -108,8 +108,8 @@ def test_bad_input_is_one_line_and_changes_nothing(
         ("market: reel", "market must be one of exchange, ideal, found 'reel'"),
         ("symbol: BTCUSDT", "symbol 'BTCUSDT' was not understood"),
         ("timeframe: 1x", "timeframe '1x' was not understood"),
-        ("detail_timeframe: 1x", "detail_timeframe: timeframe '1x' was not understood"),
-        ("detail_timeframe: 2h", "detail_timeframe must be under the timeframe 1h, found 2h"),
+        ("timeframe_detail: 1x", "timeframe_detail: timeframe '1x' was not understood"),
+        ("timeframe_detail: 2h", "timeframe_detail must be under the timeframe 1h, found 2h"),
         ("from: soon", "from 'soon' was not understood"),
         ("max_open_trades: 0", "max_open_trades must be 1 or more, found 0"),
         ("account: {fee_rate: 1.5}", "fee_rate must be 0 or more and under 1, found 1.5"),
@@ -157,8 +157,8 @@ def test_a_bad_value_of_the_environment_names_the_variable(
 
 def test_a_flag_that_does_not_fit_a_file_is_the_flags_fault(on_tape: Run, folder: Path) -> None:
     (folder / "mine.yaml").write_text("timeframe: 1h\n")
-    ended = on_tape("--config", "mine.yaml", "--detail-timeframe", "1h")
-    check(ended, 2, "--detail-timeframe must be under the timeframe 1h, found 1h")
+    ended = on_tape("--config", "mine.yaml", "--timeframe-detail", "1h")
+    check(ended, 2, "--timeframe-detail must be under the timeframe 1h, found 1h")
 
 
 NOISY = """

@@ -23,7 +23,11 @@ UNUSED = {
     *("onetape.engine.step_exports", "onetape.engine.step_events", "onetape.engine.step_restore"),
     *("onetape.engine.step_state", "onetape.engine.stepper"),
     *("onetape.engine.exact_cash", "onetape.engine.independent", "onetape.engine.shared_account"),
-    *("onetape.backtest.common_range", "onetape.backtest.intrabar", "onetape.backtest.metrics"),
+    *(
+        "onetape.backtest.common_range",
+        "onetape.backtest.intrabar_candles",
+        "onetape.backtest.metrics",
+    ),
     *("onetape.backtest.report_data", "onetape.backtest.trade_frame", "onetape.report"),
     *("onetape.backtest.storage", "onetape.optimization", "onetape.backtest.parallel"),
     *("backtester.commands", "backtester.ending", "backtester.watch"),

@@ -6,21 +6,23 @@ import pytest
 from msgspec.structs import fields, replace
 
 from onetape.backtest.metrics import DEFINITIONS, metric_lines, value_text
-from onetape.engine import BuyAndHold, Metrics
+from onetape.engine import BuyAndHoldResult, Metrics
 
 
 def some_metrics() -> Metrics:
     values: dict[str, Any] = {field.name: 0.05 for field in fields(Metrics)}
     values |= {"trades": 1_234, "wins": 3, "refused_orders": 0, "ambiguous_bars": 2}
     values |= {"decided_bars": 0, "open_at_end": True, "max_drawdown_seconds": 129_600}
-    values["buy_and_hold"] = BuyAndHold(final_equity=9.5, total_return=-0.05, max_drawdown=-0.2)
+    values["buy_and_hold"] = BuyAndHoldResult(
+        final_equity=9.5, total_return=-0.05, max_drawdown=-0.2
+    )
     return Metrics(**values)
 
 
 def test_every_number_of_the_engine_is_defined_once() -> None:
     names = [one.field for one in DEFINITIONS]
     assert sorted([*names, "buy_and_hold"]) == sorted(field.name for field in fields(Metrics))
-    assert {field.name for field in fields(BuyAndHold)} <= set(names)
+    assert {field.name for field in fields(BuyAndHoldResult)} <= set(names)
 
 
 def test_every_definition_has_a_formula_and_a_source() -> None:

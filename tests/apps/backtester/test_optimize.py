@@ -378,7 +378,7 @@ def test_without_a_least_number_of_trades_all_are_ranked(optimize: Run, backtest
             "no combination can be tried (10 refused)",
         ),
         (("--symbool", "X"), "No such option: --symbool"),
-        (("--param", "slow=50,60", "--detail-timeframe", "7m"), "must divide the timeframe 1h"),
+        (("--param", "slow=50,60", "--timeframe-detail", "7m"), "must divide the timeframe 1h"),
         (
             ("--param", "slow=50,60", "--symbol", "BTC/USDT", "--symbol", "ETH/USDT"),
             "this takes one symbol, found BTC/USDT, ETH/USDT",

@@ -120,7 +120,7 @@ def test_a_beginning_of_several_ids_is_refused_with_all_of_them(
 
 @pytest.mark.parametrize(
     "content",
-    ["", "{", "[]", '{"format": 2}', '{"format": 99, "result": {}}', '{"format": 2, "result": 3}'],
+    ["", "{", "[]", '{"format": 3}', '{"format": 2, "result": {}}', '{"format": 3, "result": 3}'],
 )
 def test_a_damaged_manifest_is_named_and_hides_no_other_run(
     kept: Callable[..., Path], backtester: Run, content: str

@@ -9,7 +9,7 @@ from msgspec.structs import replace
 
 from onetape.core.timeframes import Timeframe
 from onetape.core.trading import Trade
-from onetape.engine import AccountConfig, Refused, StepRules
+from onetape.engine import AccountConfig, RefusedOrder, StepRules
 from onetape.execution.positions import Position, position_of
 from onetape.store.ledger import trades_of
 from traded_accounts import HOUR, MARCH, TradedAccount
@@ -56,9 +56,9 @@ def known_at(account: TradedAccount, funds: AccountFunds, hour: int) -> tuple[fl
     """Return cash and equity at the open of a candle."""
     seen: list[tuple[float, float | None]] = []
 
-    def size(cash: float, equity: float | None) -> Refused:
+    def size(cash: float, equity: float | None) -> RefusedOrder:
         seen.append((cash, equity))
-        return Refused("volatility_unknown")
+        return RefusedOrder("volatility_unknown")
 
     moment = MARCH + hour * HOUR
     funds.reserve(
@@ -98,11 +98,11 @@ def test_an_entry_that_finds_the_places_taken_by_another_process_is_refused(
         "no order",
         "ETH/USDT",
         account.fence,
-        lambda _cash, _equity: Refused("volatility_unknown"),
+        lambda _cash, _equity: RefusedOrder("volatility_unknown"),
         moment=MARCH + HOUR,
         now_ms=0,
     )
-    assert isinstance(found, Refused)
+    assert isinstance(found, RefusedOrder)
     assert (found.kind == "places_taken") is is_refused
 
 

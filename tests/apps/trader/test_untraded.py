@@ -10,7 +10,7 @@ import pytest
 from desk import HOUR, MARCH, Desk, Market, desk, market
 from onetape.core.candles import Candles
 from onetape.core.untraded import untraded_rows
-from onetape.engine import AccountConfig, ExitConfig, Result, booked_fill, simulate
+from onetape.engine import AccountConfig, ExitConfig, SimulationResult, booked_fill, simulate
 from onetape.engine.account_config import Reentry
 from onetape.simulator.recorded.replay import Replay, read_replay
 from onetape.strategies import checked_signals
@@ -77,7 +77,7 @@ def candles_of(opened: Market, last_hour: int) -> Candles:
     return Candles.from_columns(opens.astype(np.int64), *prices)
 
 
-def backtested(opened: Market, trading: Desk, last_hour: int) -> Result:
+def backtested(opened: Market, trading: Desk, last_hour: int) -> SimulationResult:
     """Return the engine's run over the candles from the first decision on."""
     first: int = trading.query("SELECT min(timestamp) FROM decisions")[0][0]
     candles = candles_of(opened, last_hour)
@@ -101,7 +101,7 @@ def on_paper(trading: Desk) -> list[tuple[Any, ...]]:
     return [(trade.side, trade.price, trade.amount) for trade in trading.trades()]
 
 
-def by_engine(result: Result) -> list[tuple[Any, ...]]:
+def by_engine(result: SimulationResult) -> list[tuple[Any, ...]]:
     booked = [(fill.side, booked_fill(fill, result.rules)) for fill in result.fills]
     return [(side, fill.price, fill.amount) for side, fill in booked]
 
@@ -140,7 +140,7 @@ def test_paper_fills_of_a_halting_market_equal_the_backtest(
             assert fills[: len(trades)] == trades
             assert len(fills) - len(trades) <= 1
             assert len(trades) >= 4
-            assert result.book.waited
+            assert result.fill_log.waited
 
     run(scene())
 

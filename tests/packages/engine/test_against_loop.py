@@ -6,7 +6,7 @@ from hypothesis import strategies as st
 from msgspec.structs import replace
 
 from onetape.core.steps import IDEAL_MARKET
-from onetape.engine import AccountConfig, Result, simulate
+from onetape.engine import AccountConfig, SimulationResult, simulate
 from plain_engine import engine_rules, plain_run, signals_of, walk
 from repeatable import examples
 
@@ -14,11 +14,11 @@ PLAIN_SIZINGS = ("all_in", "quote_amount", "base_amount")
 seeds = st.integers(0, 2**32 - 1)
 
 
-def run_of(seed: int, count: int, rules: AccountConfig) -> Result:
+def run_of(seed: int, count: int, rules: AccountConfig) -> SimulationResult:
     return simulate(walk(seed, count), np.array(signals_of(seed, count), np.int8), rules)
 
 
-def fills_of(result: Result) -> list[tuple[int, str, float, float, str]]:
+def fills_of(result: SimulationResult) -> list[tuple[int, str, float, float, str]]:
     kinds = iter(result.exit_kinds)
     return [
         (bar, fill.side, fill.price, fill.amount, "" if fill.side == "buy" else next(kinds))
@@ -35,7 +35,7 @@ def test_every_fill_is_that_of_a_loop_over_the_bars(seed: int, count: int, rules
     assert [bar for bar, _ in result.refused] == plain.refused
     assert (result.cash, result.base) == (plain.cash, plain.base)
     assert result.equity.tolist() == plain.equity
-    assert result.book.ambiguous == plain.ambiguous
+    assert result.fill_log.ambiguous == plain.ambiguous
 
 
 @st.composite
@@ -55,13 +55,13 @@ def test_the_account_in_columns_equals_the_loop_over_the_bars(
     assert fills_of(result) == plain.fills
     assert (result.cash, result.base) == (plain.cash, plain.base)
     assert result.equity.tolist() == plain.equity
-    assert result.book.ambiguous == plain.ambiguous
+    assert result.fill_log.ambiguous == plain.ambiguous
 
 
 def test_the_account_in_columns_is_the_one_that_plain_rules_get():
     result = run_of(1, 300, AccountConfig())
     assert len(result.fills) > 10
-    assert result.book.added == 0
+    assert result.fill_log.added == 0
 
 
 @settings(max_examples=25)

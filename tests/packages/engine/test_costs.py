@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from onetape.core.candles import Candles
-from onetape.engine import AccountConfig, ExitConfig, Result, simulate
+from onetape.engine import AccountConfig, ExitConfig, SimulationResult, simulate
 
 HOUR = 3_600
 #: Opens and closes at 100; the third candle reaches 112 or 88, the others stay.
@@ -13,7 +13,7 @@ FLAT = np.full(6, 100.0)
 
 def run(
     rules: AccountConfig, *, high: float = 100.0, low: float = 100.0, signal: str = "b....."
-) -> Result:
+) -> SimulationResult:
     """Return a run of signals, b for BUY and s for SELL, over flat candles with one wick."""
     highs, lows = FLAT.copy(), FLAT.copy()
     highs[2], lows[2] = high, low

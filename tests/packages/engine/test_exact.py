@@ -18,12 +18,12 @@ from onetape.core.steps import IDEAL_MARKET, MarketSteps
 from onetape.engine import (
     AccountConfig,
     ExitConfig,
-    Result,
-    Series,
+    SimulationResult,
+    SymbolSeries,
     booked_fill,
     rules_at,
     simulate,
-    simulate_together,
+    simulate_portfolio,
 )
 from onetape.engine.buy_and_hold import buy_and_hold
 from plain_engine import engine_rules, signals_of
@@ -36,7 +36,7 @@ def signals_array(signal: Sequence[int]) -> NDArray[np.int8]:
     return np.array(signal, dtype=np.int8)
 
 
-def same_fills(result: Result, fills: Sequence[ExactFill]) -> None:
+def same_fills(result: SimulationResult, fills: Sequence[ExactFill]) -> None:
     """Compare fill by fill: to the last digit where the market has steps."""
     assert [(bar, fill.side) for bar, fill in zip(result.indices, result.fills, strict=True)] == [
         (fill.bar, fill.side) for fill in fills
@@ -57,15 +57,15 @@ def same_fills(result: Result, fills: Sequence[ExactFill]) -> None:
             assert found == pytest.approx(wanted, rel=1e-9, abs=1e-9), exact
 
 
-def same_run(result: Result, exact: ExactAccount) -> None:
-    (lane,) = exact.lanes
-    same_fills(result, lane.fills)
-    assert [bar for bar, _ in result.refused] == lane.refused
-    assert result.book.ambiguous == lane.ambiguous
+def same_run(result: SimulationResult, exact: ExactAccount) -> None:
+    (symbol,) = exact.symbols
+    same_fills(result, symbol.fills)
+    assert [bar for bar, _ in result.refused] == symbol.refused
+    assert result.fill_log.ambiguous == symbol.ambiguous
     near = pytest.approx
     assert result.cash == near(float(exact.cash), rel=1e-9, abs=1e-4)
-    assert result.base == near(float(lane.base), rel=1e-9, abs=1e-9)
-    worth = exact.cash + lane.base * lane.prices.close[-1]
+    assert result.base == near(float(symbol.base), rel=1e-9, abs=1e-9)
+    worth = exact.cash + symbol.base * symbol.prices.close[-1]
     assert result.final_equity == near(float(worth), rel=1e-9, abs=1e-4)
 
 
@@ -175,11 +175,11 @@ def test_buying_and_holding_equals_a_decimal_recomputation(
         for name in ("cash", "fee_rate", "fee_coin", "slippage_bps", "spread_bps", "volume_impact")
     }
     exact = exact_run([(prices, [1] + [0] * (count - 1), rules.steps)], AccountConfig(**costs))
-    (lane,) = exact.lanes
+    (symbol,) = exact.symbols
     if hold is None:
-        assert len(lane.refused) == 1 or lane.buy_waits
+        assert len(symbol.refused) == 1 or symbol.buy_waits
         return
-    (bought,) = lane.fills
+    (bought,) = symbol.fills
     worth = [of(rules.cash)] * (bought.bar - 1)
     worth += [exact.cash + bought.base_change * close for close in prices.close[bought.bar :]]
     path = [of(rules.cash), *worth]
@@ -224,22 +224,22 @@ def test_symbols_that_share_an_account_equal_a_decimal_recomputation(
     markets = three(seed, count)
     steps = [rules.steps, IDEAL_MARKET, STEPS]
     series = [
-        Series(f"{number}/Q", prices.candles, signals_array(signal), 0, own)
+        SymbolSeries(f"{number}/Q", prices.candles, signals_array(signal), 0, own)
         for number, ((prices, signal), own) in enumerate(zip(markets, steps, strict=True))
     ]
-    result = simulate_together(series, rules, places)
+    result = simulate_portfolio(series, rules, places)
     exact = exact_run(
         [(prices, signal, own) for (prices, signal), own in zip(markets, steps, strict=True)],
         rules,
         places,
     )
-    for part, lane in zip(result.parts, exact.lanes, strict=True):
-        same_fills(part, lane.fills)
-        assert [bar for bar, _ in part.refused] == lane.refused
-        assert part.book.ambiguous == lane.ambiguous
+    for part, symbol in zip(result.parts, exact.symbols, strict=True):
+        same_fills(part, symbol.fills)
+        assert [bar for bar, _ in part.refused] == symbol.refused
+        assert part.fill_log.ambiguous == symbol.ambiguous
     assert result.skipped_entries == exact.skipped
     assert result.cash == pytest.approx(float(exact.cash), rel=1e-9, abs=1e-6)
-    worth = sum(lane.base * lane.prices.close[-1] for lane in exact.lanes)
+    worth = sum(symbol.base * symbol.prices.close[-1] for symbol in exact.symbols)
     assert result.final_equity == pytest.approx(float(exact.cash + worth), rel=1e-9, abs=1e-6)
 
 
@@ -255,11 +255,11 @@ def test_the_shared_cash_is_exact_where_months_have_a_finer_step(
         for number in range(2)
     ]
     series = [
-        Series(f"{number}/Q", prices.candles, signals_array(signal), 0, steps)
+        SymbolSeries(f"{number}/Q", prices.candles, signals_array(signal), 0, steps)
         for number, (prices, signal) in enumerate(markets)
     ]
-    result = simulate_together(series, rules)
+    result = simulate_portfolio(series, rules)
     exact = exact_run([(prices, signal, steps) for prices, signal in markets], rules)
-    for part, lane in zip(result.parts, exact.lanes, strict=True):
-        same_fills(part, lane.fills)
+    for part, symbol in zip(result.parts, exact.symbols, strict=True):
+        same_fills(part, symbol.fills)
     assert result.cash == pytest.approx(float(exact.cash), rel=1e-9, abs=1e-6)

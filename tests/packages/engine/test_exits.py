@@ -13,7 +13,7 @@ from onetape.engine import (
     AccountConfig,
     ExitConfig,
     Levels,
-    Market,
+    OrderContext,
     buy_fill,
     exit_in_bar,
     final_exit,
@@ -204,7 +204,7 @@ def test_a_target_falls_with_time_and_is_a_price_of_the_market():
     assert targets == [np.inf, 105.0, 105.0, 101.5, 101.5]
 
 
-def spent(rules: AccountConfig, market: Market) -> float:
+def spent(rules: AccountConfig, market: OrderContext) -> float:
     fill = buy_fill(rules, 1_000.0, 10.0, market)
     assert isinstance(fill, Fill), fill
     return fill.amount
@@ -213,33 +213,41 @@ def spent(rules: AccountConfig, market: Market) -> float:
 @pytest.mark.parametrize(
     ("given", "market", "amount"),
     [
-        ({"sizing": "base_amount", "base_amount": 3.0}, Market(), 3.0),
-        ({"sizing": "equity_share", "equity_share": 0.2}, Market(equity=2_000.0), 40.0),
-        ({"sizing": "equity_share", "equity_share": 0.9}, Market(equity=9_000.0), 100.0),
-        ({"sizing": "volatility_target", "volatility_target": 0.2}, Market(volatility=0.8), 25.0),
-        ({"sizing": "volatility_target", "volatility_target": 0.2}, Market(volatility=0.1), 100.0),
+        ({"sizing": "base_amount", "base_amount": 3.0}, OrderContext(), 3.0),
+        ({"sizing": "equity_share", "equity_share": 0.2}, OrderContext(equity=2_000.0), 40.0),
+        ({"sizing": "equity_share", "equity_share": 0.9}, OrderContext(equity=9_000.0), 100.0),
+        (
+            {"sizing": "volatility_target", "volatility_target": 0.2},
+            OrderContext(volatility=0.8),
+            25.0,
+        ),
+        (
+            {"sizing": "volatility_target", "volatility_target": 0.2},
+            OrderContext(volatility=0.1),
+            100.0,
+        ),
     ],
 )
-def test_a_sizing_spends_what_it_says(given: dict[str, Any], market: Market, amount: float):
+def test_a_sizing_spends_what_it_says(given: dict[str, Any], market: OrderContext, amount: float):
     assert spent(AccountConfig(fee_rate=0.0, **given), market) == pytest.approx(amount)
 
 
 def test_an_order_pays_for_its_share_of_the_volume_and_a_fixed_size_stays():
     rules = AccountConfig(fee_rate=0.0, volume_impact=0.1, sizing="base_amount", base_amount=5.0)
-    fill = buy_fill(rules, 1_000.0, 10.0, Market(volume=50.0))
+    fill = buy_fill(rules, 1_000.0, 10.0, OrderContext(volume=50.0))
     assert isinstance(fill, Fill)
     assert (fill.amount, fill.price) == (5.0, pytest.approx(10.1))
 
 
 def test_all_cash_is_spent_at_the_price_that_the_order_itself_makes():
-    fill = buy_fill(AccountConfig(volume_impact=0.2), 1_000.0, 10.0, Market(volume=500.0))
+    fill = buy_fill(AccountConfig(volume_impact=0.2), 1_000.0, 10.0, OrderContext(volume=500.0))
     assert isinstance(fill, Fill)
     assert fill.cash_change == pytest.approx(-1_000.0)
     assert fill.price == pytest.approx(10.0 * (1 + 0.2 * fill.amount / 500.0))
 
 
 def test_all_cash_is_spent_where_it_buys_more_than_the_candles_volume():
-    fill = buy_fill(AccountConfig(volume_impact=0.2), 1_000.0, 10.0, Market(volume=0.5))
+    fill = buy_fill(AccountConfig(volume_impact=0.2), 1_000.0, 10.0, OrderContext(volume=0.5))
     assert isinstance(fill, Fill)
     assert fill.cash_change == pytest.approx(-1_000.0)
     assert fill.price == pytest.approx(12.0)

@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 
 from onetape.core.errors import UsageError
 from onetape.core.steps import MarketSteps
-from onetape.engine import AccountConfig, Refused, booked_fill, buy_fill, sell_fill
+from onetape.engine import AccountConfig, RefusedOrder, booked_fill, buy_fill, sell_fill
 from onetape.engine.fills import Fill
 from repeatable import examples
 
@@ -39,7 +39,7 @@ def rules_of(draw: st.DrawFn) -> AccountConfig:
 prices = st.floats(0.01, 200_000)
 
 
-def filled(fill: Fill | Refused) -> Fill:
+def filled(fill: Fill | RefusedOrder) -> Fill:
     assert isinstance(fill, Fill), fill
     return fill
 
@@ -102,9 +102,9 @@ def test_an_open_that_is_a_price_of_the_market_is_filled_at_exactly_that():
     ],
 )
 def test_an_order_that_the_market_would_refuse_is_not_filled_and_says_why(
-    order: Fill | Refused, text: str
+    order: Fill | RefusedOrder, text: str
 ):
-    assert isinstance(order, Refused)
+    assert isinstance(order, RefusedOrder)
     assert text in order.reason
 
 
@@ -130,7 +130,7 @@ def test_nobody_spends_more_than_the_cash_or_sells_more_than_the_coins(
     bought = filled(buy)
     assert 0 <= rules.cash + bought.cash_change < rules.cash
     sell = sell_fill(rules, bought.base_change, price)
-    assert isinstance(sell, Refused) or 0 < -sell.base_change <= bought.base_change
+    assert isinstance(sell, RefusedOrder) or 0 < -sell.base_change <= bought.base_change
 
 
 @given(rules_of(), prices)
@@ -149,8 +149,8 @@ def test_what_a_fill_moves_and_its_fee_add_up_at_its_price(rules: AccountConfig,
 def test_a_fill_is_never_better_than_the_open(rules: AccountConfig, price: float):
     noise = price * 1e-6 + float(rules.steps.price_step or 0) * 1e-6
     buy, sell = buy_fill(rules, rules.cash, price), sell_fill(rules, 1e6, price)
-    assert isinstance(buy, Refused) or buy.price >= price - noise
-    assert isinstance(sell, Refused) or sell.price <= price + noise
+    assert isinstance(buy, RefusedOrder) or buy.price >= price - noise
+    assert isinstance(sell, RefusedOrder) or sell.price <= price + noise
 
 
 @given(rules_of(), prices)
@@ -174,7 +174,7 @@ def test_booked_decimals_add_up_to_the_accounts_of_the_floats(
         price = round(price * move, 2)
         is_buy = number % 2 == 0
         fill = buy_fill(rules, cash, price) if is_buy else sell_fill(rules, base, price)
-        if isinstance(fill, Refused):
+        if isinstance(fill, RefusedOrder):
             break
         cash, base = cash + fill.cash_change, base + fill.base_change
         booked = booked_fill(fill, rules)
@@ -199,7 +199,7 @@ def test_amounts_in_steps_equal_a_decimal_recomputation(cents: int, price_cents:
     price, cash = Decimal(price_cents) / 100, Decimal(cents) / 100
     most = EXACT.divide(cash, price * Decimal("1.001"))
     expected = most.quantize(Decimal("0.00001"), rounding=ROUND_FLOOR)
-    if isinstance(fill, Refused):
+    if isinstance(fill, RefusedOrder):
         assert expected == 0
     else:
         booked = booked_fill(fill, rules)

@@ -11,8 +11,8 @@ from onetape.core.steps import MarketSteps
 from onetape.engine import (
     AccountConfig,
     ExitConfig,
-    Market,
-    Refused,
+    OrderContext,
+    RefusedOrder,
     buy_fill,
     levels_of,
     sell_fill,
@@ -58,7 +58,7 @@ def test_an_entry_that_could_not_be_sold_again_is_refused(given_rules: dict[str,
     merged: dict[str, Any] = {"cash": 10.2, "fee_rate": 0.0, "steps": LEAST}
     rules = AccountConfig(**(merged | given_rules))
     refused = buy_fill(rules, 10.2, 1.0)
-    assert isinstance(refused, Refused)
+    assert isinstance(refused, RefusedOrder)
     assert text in refused.reason
 
 
@@ -85,7 +85,7 @@ def test_the_coins_of_any_entry_can_be_sold_at_its_first_stop(
         cash=cash, fee_rate=fee, fee_coin=coin, slippage_bps=slippage, volume_impact=impact,
         exits=exits, steps=STEPS,
     )  # fmt: skip
-    market, price = Market(volume=3.0), cents / 100
+    market, price = OrderContext(volume=3.0), cents / 100
     bought = buy_fill(rules, cash, price, market)
     if isinstance(bought, Fill):
         stop = levels_of(exits, price, price, 0, 0.01).stop

@@ -18,18 +18,18 @@ from onetape.core.timeframes import Timeframe
 from onetape.engine import (
     AccountConfig,
     BarExit,
-    Detail,
     ExitConfig,
+    IntrabarSource,
     Levels,
-    Result,
-    Series,
+    SimulationResult,
+    SymbolSeries,
     exit_in_bar,
     levels_of,
     simulate,
-    simulate_together,
+    simulate_portfolio,
 )
 from onetape.engine.exits import STOP_LOSS, TARGET, TRAILING_STOP
-from onetape.engine.intrabar import exit_told, reader_of
+from onetape.engine.intrabar import find_intrabar_exit, reader_of
 from plain_engine import PlainLoop, engine_rules, signals_of, walk
 from repeatable import examples
 
@@ -41,13 +41,13 @@ LIMIT = BOTH._replace(stop=-math.inf, stop_kind=TARGET)
 Minute = tuple[float, ...]
 
 
-def detail_of(rows: Sequence[Minute], absent: tuple[tuple[int, int], ...] = ()) -> Detail:
-    """Return the detail of these minutes."""
+def intrabar_of(rows: Sequence[Minute], absent: tuple[tuple[int, int], ...] = ()) -> IntrabarSource:
+    """Return the intrabar of these minutes."""
     times = np.array([60 * int(row[0]) for row in rows], dtype=np.int64)
     open_, high, low = (np.array([row[at] for row in rows], dtype=np.float64) for at in (1, 2, 3))
     volume = np.array([row[4] if len(row) > 4 else 1.0 for row in rows], dtype=np.float64)
     candles = Candles.from_columns(times, open_, high, low, open_, volume)
-    return Detail(HOUR, MINUTE, reader_of(candles), absent)
+    return IntrabarSource(HOUR, MINUTE, reader_of(candles), absent)
 
 
 QUIET = (0, 100, 101, 99)
@@ -75,13 +75,13 @@ QUIET = (0, 100, 101, 99)
 def test_the_first_minute_that_reaches_a_level_fills_it_or_its_own_open_beyond_it(
     levels: Levels, rows: Sequence[Minute], found: tuple[float, int, int]
 ):
-    told = exit_told(detail_of(rows), 0, levels, 80.0, 120.0)
-    assert told.found is not None
-    assert (told.found.price, told.found.kind, told.opened) == found
+    inside = find_intrabar_exit(intrabar_of(rows), 0, levels, 80.0, 120.0)
+    assert inside.exit is not None
+    assert (inside.exit.price, inside.exit.kind, inside.timestamp) == found
 
 
 @pytest.mark.parametrize(
-    ("rows", "silence"),
+    ("rows", "undecided"),
     [
         ([], "missing"),
         ([QUIET, (2, 100, 111, 99)], "missing"),
@@ -91,14 +91,14 @@ def test_the_first_minute_that_reaches_a_level_fills_it_or_its_own_open_beyond_i
         ([QUIET, (1, 70, 71, 69)], "unlike"),
     ],
 )
-def test_minutes_that_tell_nothing_say_why(rows: Sequence[Minute], silence: str):
-    told = exit_told(detail_of(rows), 0, BOTH, 80.0, 120.0)
-    assert (told.found, told.silence, told.goes_on) == (None, silence, False)
+def test_minutes_that_decide_nothing_have_a_reason(rows: Sequence[Minute], undecided: str):
+    inside = find_intrabar_exit(intrabar_of(rows), 0, BOTH, 80.0, 120.0)
+    assert (inside.exit, inside.undecided, inside.goes_on) == (None, undecided, False)
 
 
 def test_a_minute_that_reaches_stop_and_target_is_taken_as_stopped_and_decides_nothing():
-    told = exit_told(detail_of([(0, 100, 111, 89)]), 0, BOTH, 80.0, 120.0)
-    assert told == ((90.0, STOP_LOSS, True), 0, "both")
+    inside = find_intrabar_exit(intrabar_of([(0, 100, 111, 89)]), 0, BOTH, 80.0, 120.0)
+    assert inside == ((90.0, STOP_LOSS, True), 0, "both")
 
 
 #: A trailing stop of 5 % on an entry at 100, in an hour that reaches from 96.5 to 130.
@@ -107,7 +107,7 @@ REST = [(minute, 130, 130, 130) for minute in range(3, 60)]
 
 
 @pytest.mark.parametrize(
-    ("rows", "found", "opened", "silence"),
+    ("rows", "found", "opened", "undecided"),
     [
         # The stop follows the highest minute so far: 103, then the low.
         ([(0, 100, 103, 100), (1, 103, 103, 96.5), (2, 97, 130, 97)], 97.85, 60, None),
@@ -122,31 +122,33 @@ REST = [(minute, 130, 130, 130) for minute in range(3, 60)]
     ],
 )
 def test_a_trailing_stop_follows_the_minutes_inside_a_bar(
-    rows: Sequence[Minute], found: float | None, opened: int, silence: str | None
+    rows: Sequence[Minute], found: float | None, opened: int, undecided: str | None
 ):
-    rest = [(minute, 97, 97, 97) for minute in range(3, 60)] if silence == "unlike" else REST
-    told = exit_told(detail_of([*rows, *rest]), 0, TRAILING, 96.5, 130.0)
-    price = None if told.found is None else told.found.price
-    assert (price, told.opened, told.silence) == (pytest.approx(found), opened, silence)
-    assert told.goes_on == (found is None and silence is None)
+    rest = [(minute, 97, 97, 97) for minute in range(3, 60)] if undecided == "unlike" else REST
+    inside = find_intrabar_exit(intrabar_of([*rows, *rest]), 0, TRAILING, 96.5, 130.0)
+    price = None if inside.exit is None else inside.exit.price
+    assert (price, inside.timestamp, inside.undecided) == (pytest.approx(found), opened, undecided)
+    assert inside.goes_on == (found is None and undecided is None)
 
 
-@pytest.mark.parametrize(("absent", "silence"), [((60, 180), None), ((60, 120), "missing")])
+@pytest.mark.parametrize(("absent", "undecided"), [((60, 180), None), ((60, 120), "missing")])
 def test_a_minute_that_the_exchange_has_not_is_not_waited_for(
-    absent: tuple[int, int], silence: str | None
+    absent: tuple[int, int], undecided: str | None
 ):
-    detail = detail_of([QUIET, (3, 100, 111, 99)], (absent,))
-    assert exit_told(detail, 0, BOTH, 80.0, 120.0).silence == silence
+    intrabar = intrabar_of([QUIET, (3, 100, 111, 99)], (absent,))
+    assert find_intrabar_exit(intrabar, 0, BOTH, 80.0, 120.0).undecided == undecided
 
 
 def test_quiet_minutes_of_a_series_with_volume_reach_nothing():
     # The bar traded although its minutes did not: they lack its trades.
     quiet = [(minute, 87, 87, 87, 0.0) for minute in range(60)]
-    detail = replace(detail_of(quiet), has_volume=True)
-    assert exit_told(detail, 0, BOTH, 80.0, 120.0).silence == "unlike"
+    intrabar = replace(intrabar_of(quiet), has_volume=True)
+    assert find_intrabar_exit(intrabar, 0, BOTH, 80.0, 120.0).undecided == "unlike"
 
 
-def run_of(bar: tuple[float, float, float], exits: ExitConfig, rows: Sequence[Minute]) -> Result:
+def run_of(
+    bar: tuple[float, float, float], exits: ExitConfig, rows: Sequence[Minute]
+) -> SimulationResult:
     """Return a run of an entry at 100 in the second of three hours, which is this bar."""
     open_, high, low = np.array([(100.0, 100.0, 100.0), bar, (100.0, 100.0, 100.0)]).T
     times = np.arange(3, dtype=np.int64) * 3_600
@@ -156,7 +158,7 @@ def run_of(bar: tuple[float, float, float], exits: ExitConfig, rows: Sequence[Mi
         candles,
         np.array([1, 0, 0], dtype=np.int8),
         AccountConfig(fee_rate=0.0, exits=exits),
-        detail=detail_of(minutes),
+        intrabar=intrabar_of(minutes),
     )
 
 
@@ -186,16 +188,16 @@ def test_a_bar_that_opens_beyond_a_level_asks_no_minutes():
     )
     rules = AccountConfig(fee_rate=0.0, exits=ExitConfig(stop_loss=0.1))
     signal = np.array([1, 0, 0], dtype=np.int8)
-    result = simulate(candles, signal, rules, detail=detail_of([(120, 70, 71, 69)]))
-    assert (result.sells[0].before_slippage, result.book.told) == (80.0, {})
+    result = simulate(candles, signal, rules, intrabar=intrabar_of([(120, 70, 71, 69)]))
+    assert (result.sells[0].before_slippage, result.fill_log.intrabar_exits) == (80.0, {})
 
 
 def test_ambiguous_bars_are_counted_by_what_minutes_said_of_them():
     exits = ExitConfig(stop_loss=0.1, take_profit=0.1)
     counts = [
-        (book.ambiguous, book.decided, book.wanting)
+        (fill_log.ambiguous, fill_log.decided, fill_log.missing_intrabar)
         for rows in ([QUIET, (1, 100, 111, 99)], [(0, 100, 111, 89)], [QUIET])
-        for book in [run_of((100.0, 120.0, 80.0), exits, rows).book]
+        for fill_log in [run_of((100.0, 120.0, 80.0), exits, rows).fill_log]
     ]
     assert counts == [(0, 1, 0), (1, 0, 0), (1, 0, 1)]
 
@@ -222,11 +224,11 @@ class FinerLoop(PlainLoop):
     """The plain loop, which goes on candle by finer candle where a bar may end a position."""
 
     def __init__(
-        self, candles: Candles, signal: list[int], rules: AccountConfig, detail: "Made"
+        self, candles: Candles, signal: list[int], rules: AccountConfig, intrabar: "Made"
     ) -> None:
         super().__init__(candles, signal, rules)
-        self._made = detail
-        self.decided = self.wanting = 0
+        self._made = intrabar
+        self.decided = self.missing_intrabar = 0
 
     def inside(self, bar: int, open_: float, high: float, low: float) -> None:
         step = float(self.rules.steps.price_step or 0)
@@ -238,16 +240,18 @@ class FinerLoop(PlainLoop):
         if open_ <= levels.stop or open_ >= levels.target:
             self.leave(bar, coarse.price, coarse.kind)
             return
-        told = self._walked(int(self.candles.timestamp[bar]), levels, (open_, high, low))
-        if isinstance(told, BarExit) and not low <= told.price <= high:
-            told = "unlike"
+        found_inside = self._walked(int(self.candles.timestamp[bar]), levels, (open_, high, low))
+        if isinstance(found_inside, BarExit) and not low <= found_inside.price <= high:
+            found_inside = "unlike"
         if coarse.is_ambiguous:
-            is_decided = told == "on" or (isinstance(told, BarExit) and not told.is_ambiguous)
+            is_decided = found_inside == "on" or (
+                isinstance(found_inside, BarExit) and not found_inside.is_ambiguous
+            )
             self.decided += is_decided
             self.done.ambiguous += not is_decided
-            self.wanting += told == "missing"
-        if told != "on":
-            found = told if isinstance(told, BarExit) else coarse
+            self.missing_intrabar += found_inside == "missing"
+        if found_inside != "on":
+            found = found_inside if isinstance(found_inside, BarExit) else coarse
             self.leave(bar, found.price, found.kind)
 
     def _walked(self, start: int, levels: Levels, bar: tuple[float, float, float]) -> BarExit | str:
@@ -316,14 +320,14 @@ def test_every_fill_is_that_of_a_loop_over_the_finer_candles(
     bars = resample(fine, FINE, COARSE)
     rng = np.random.default_rng(seed)
     # Foreign ones contradict the bars: no fill may leave its candle for that.
-    told = walk(seed + 1, count, move=move) if is_foreign else fine
+    stored = walk(seed + 1, count, move=move) if is_foreign else fine
     is_lost = rng.random(count) < lost
     is_absent = is_lost & (rng.random(count) < 0.5)
-    there, absent = some(told, ~is_lost), told.timestamp[is_absent].tolist()
+    there, absent = some(stored, ~is_lost), stored.timestamp[is_absent].tolist()
     signal = signals_of(seed, len(bars))
     ranges = tuple((moment, moment + FINE.seconds) for moment in absent)
-    detail = Detail(COARSE, FINE, reader_of(there), ranges)
-    result = simulate(bars, np.array(signal, np.int8), rules, detail=detail)
+    intrabar = IntrabarSource(COARSE, FINE, reader_of(there), ranges)
+    result = simulate(bars, np.array(signal, np.int8), rules, intrabar=intrabar)
     loop = FinerLoop(bars, signal, rules, Made.of(there, set(absent)))
     plain = loop.run()
     kinds = iter(result.exit_kinds)
@@ -332,9 +336,9 @@ def test_every_fill_is_that_of_a_loop_over_the_finer_candles(
         for bar, fill in zip(result.indices, result.fills, strict=True)
     ] == plain.fills
     assert result.equity.tolist() == plain.equity
-    book = result.book
-    assert (book.ambiguous, book.decided, book.wanting) == (
-        *(plain.ambiguous, loop.decided, loop.wanting),
+    fill_log = result.fill_log
+    assert (fill_log.ambiguous, fill_log.decided, fill_log.missing_intrabar) == (
+        *(plain.ambiguous, loop.decided, loop.missing_intrabar),
     )
     for bar, fill in zip(result.indices, result.fills, strict=True):
         noise = fill.before_slippage * 1e-12
@@ -352,14 +356,17 @@ def test_finer_candles_tell_the_same_of_a_range_in_two_parts_and_of_a_symbol_on_
 ):
     fine = walk(seed, 400)
     bars = resample(fine, FINE, COARSE)
-    detail = Detail(COARSE, FINE, reader_of(fine))
+    intrabar = IntrabarSource(COARSE, FINE, reader_of(fine))
     signal = np.array(signals_of(seed, len(bars)), np.int8)
-    whole = simulate(bars, signal, rules, detail=detail)
+    whole = simulate(bars, signal, rules, intrabar=intrabar)
     split = int(at * len(bars))
-    first = simulate(bars[:split], signal[:split], rules, detail=detail)
-    second = simulate(bars, signal, rules, split, state=first.state, detail=detail)
+    first = simulate(bars[:split], signal[:split], rules, intrabar=intrabar)
+    second = simulate(bars, signal, rules, split, state=first.state, intrabar=intrabar)
     assert [*first.fills, *second.fills] == list(whole.fills)
-    assert first.book.decided + second.book.decided == whole.book.decided
-    series = Series("A/B", bars, signal, 0, rules.steps, detail)
-    (alone,) = simulate_together([series], rules).parts
-    assert (alone.fills, alone.book.told) == (whole.fills, whole.book.told)
+    assert first.fill_log.decided + second.fill_log.decided == whole.fill_log.decided
+    series = SymbolSeries("A/B", bars, signal, 0, rules.steps, intrabar)
+    (alone,) = simulate_portfolio([series], rules).parts
+    assert (alone.fills, alone.fill_log.intrabar_exits) == (
+        whole.fills,
+        whole.fill_log.intrabar_exits,
+    )

@@ -14,13 +14,13 @@ from onetape.core.steps import IDEAL_MARKET
 from onetape.core.timeframes import Timeframe
 from onetape.engine import (
     AccountConfig,
-    Detail,
     ExitConfig,
-    Result,
-    Series,
-    metrics_of,
+    IntrabarSource,
+    SimulationResult,
+    SymbolSeries,
+    compute_metrics,
     simulate,
-    simulate_together,
+    simulate_portfolio,
 )
 from plain_engine import engine_rules, plain_run, signals_of, walk
 from repeatable import examples
@@ -33,7 +33,7 @@ def mean(values: list[float]) -> float | None:
     return statistics.fmean(values) if values else None
 
 
-def of_trades(result: Result) -> dict[str, float | None]:
+def of_trades(result: SimulationResult) -> dict[str, float | None]:
     """Return the metrics of closed trades: profits after both fees, parts of what was paid."""
     closed = [trade for trade in result.trades if not trade.open_at_end]
     buys = result.fills[0::2]
@@ -62,7 +62,7 @@ def of_trades(result: Result) -> dict[str, float | None]:
     }
 
 
-def of_falls(result: Result, start: float) -> dict[str, float]:
+def of_falls(result: SimulationResult, start: float) -> dict[str, float]:
     """Return depth and length of the deepest fall, and the longest one."""
     times, high, since = result.candles.timestamp.tolist(), start, 0
     deepest, deepest_from, deepest_lasts, is_under = 0.0, -1, 0, False
@@ -85,7 +85,9 @@ def of_falls(result: Result, start: float) -> dict[str, float]:
     }
 
 
-def of_account(result: Result, rules: AccountConfig, depth: float) -> dict[str, float | None]:
+def of_account(
+    result: SimulationResult, rules: AccountConfig, depth: float
+) -> dict[str, float | None]:
     """Return what the whole account made, and what it paid."""
     equity, seconds = result.equity.tolist(), len(result.candles) * HOUR
     growth = (
@@ -110,7 +112,7 @@ def of_account(result: Result, rules: AccountConfig, depth: float) -> dict[str, 
     }
 
 
-def of_risk(result: Result, start: float) -> dict[str, float | None]:
+def of_risk(result: SimulationResult, start: float) -> dict[str, float | None]:
     """Return what the returns from the last close of one day to that of the next say."""
     last_of_day: dict[int, float] = {}
     for time, worth in zip(result.candles.timestamp.tolist(), result.equity.tolist(), strict=True):
@@ -141,7 +143,7 @@ def test_every_metric_follows_its_formula(seed: int, count: int, rules: AccountC
     last = result.trades[-1:]
     expected |= {"start_cash": rules.cash, "open_at_end": any(one.open_at_end for one in last)}
     expected |= {"refused_orders": len(plain.refused), "ambiguous_bars": plain.ambiguous}
-    found = metrics_of(result).as_dict()
+    found = compute_metrics(result).as_dict()
     assert found.keys() - expected.keys() == {"buy_and_hold", "decided_bars", "waited_orders"}
     ours = {name: found[name] for name in expected}
     assert ours == {
@@ -157,7 +159,7 @@ def test_the_numbers_of_a_small_run_are_those_worked_out_on_paper():
         np.arange(6, dtype=np.int64) * DAY, open_, open_, open_, open_, np.ones(6)
     )
     signal = np.array([1, -1, 1, 0, -1, 0], dtype=np.int8)
-    metrics = metrics_of(simulate(candles, signal, AccountConfig(cash=1_000.0, fee_rate=0.0)))
+    metrics = compute_metrics(simulate(candles, signal, AccountConfig(cash=1_000.0, fee_rate=0.0)))
     # Equity: 1,000 1,000 2,000 2,000 1,500 1,000; profits: 1,000 and -1,000.
     assert metrics.turnover == pytest.approx(
         (1_000 + 2_000 + 2_000 + 1_000) / (8_500 / 6) * 365 / 6
@@ -180,9 +182,11 @@ def test_a_bar_that_finer_candles_decide_is_counted_as_decided():
             starts, two, np.array([100.0, 111.0]), np.array([first_low, 89.0]), two, np.ones(2)
         )
         rules = AccountConfig(fee_rate=0.0, exits=ExitConfig(stop_loss=0.1, take_profit=0.1))
-        detail = Detail(Timeframe.parse("1h"), Timeframe.parse("1m"), lambda start, end: minutes)
+        intrabar = IntrabarSource(
+            Timeframe.parse("1h"), Timeframe.parse("1m"), lambda start, end: minutes
+        )
         signal = np.array([1, 0, 0], dtype=np.int8)
-        metrics = metrics_of(simulate(candles, signal, rules, detail=detail))
+        metrics = compute_metrics(simulate(candles, signal, rules, intrabar=intrabar))
         return metrics.decided_bars, metrics.ambiguous_bars, metrics.total_return
 
     assert decided(first_low=89.0) == (1, 0, pytest.approx(-0.1))
@@ -190,11 +194,11 @@ def test_a_bar_that_finer_candles_decide_is_counted_as_decided():
 
 
 def test_the_markets_change_of_several_symbols_is_their_mean():
-    def series(symbol: str, last: float) -> Series:
+    def series(symbol: str, last: float) -> SymbolSeries:
         price = np.array([100.0, last])
         times = np.arange(2, dtype=np.int64) * HOUR
         candles = Candles.from_columns(times, price, price, price, price, np.ones(2))
-        return Series(symbol, candles, np.zeros(2, dtype=np.int8), 0, IDEAL_MARKET)
+        return SymbolSeries(symbol, candles, np.zeros(2, dtype=np.int8), 0, IDEAL_MARKET)
 
-    both = simulate_together([series("A/B", 110.0), series("C/B", 150.0)], AccountConfig())
-    assert metrics_of(both).market_change == pytest.approx(0.3)
+    both = simulate_portfolio([series("A/B", 110.0), series("C/B", 150.0)], AccountConfig())
+    assert compute_metrics(both).market_change == pytest.approx(0.3)

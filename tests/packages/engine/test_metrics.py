@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 from onetape.core.candles import Candles
-from onetape.engine import AccountConfig, max_drawdown, metrics_of, simulate
+from onetape.engine import AccountConfig, compute_metrics, max_drawdown, simulate
 from onetape.engine.ratios import (
     cagr,
     calendar_of,
@@ -30,7 +30,9 @@ def candles_of(close: list[float], seconds: int = DAY) -> Candles:
 
 
 def test_no_trades_leave_every_undefined_number_none_and_none_is_nan():
-    metrics = metrics_of(simulate(candles_of([1.0] * 5), np.zeros(5, np.int8), AccountConfig()))
+    metrics = compute_metrics(
+        simulate(candles_of([1.0] * 5), np.zeros(5, np.int8), AccountConfig())
+    )
     found = metrics.as_dict()
     undefined = {name for name, value in found.items() if value is None}
     assert undefined == {
@@ -53,7 +55,7 @@ def test_no_trades_leave_every_undefined_number_none_and_none_is_nan():
 
 @pytest.mark.parametrize("count", [0, 1])
 def test_a_range_of_no_or_one_candle_has_metrics(count: int):
-    metrics = metrics_of(
+    metrics = compute_metrics(
         simulate(candles_of([1.0] * count), np.zeros(count, np.int8), AccountConfig())
     )
     assert (metrics.total_return, metrics.cagr, metrics.buy_and_hold) == (0.0, None, None)
@@ -63,7 +65,7 @@ def test_a_range_of_no_or_one_candle_has_metrics(count: int):
 def test_trades_are_counted_and_averaged_after_fees():
     candles = candles_of([10, 20, 10, 10, 5, 5])
     signal = np.array([1, -1, 1, 0, -1, 0], dtype=np.int8)
-    metrics = metrics_of(simulate(candles, signal, AccountConfig(cash=100.0, fee_rate=0.0)))
+    metrics = compute_metrics(simulate(candles, signal, AccountConfig(cash=100.0, fee_rate=0.0)))
     assert (metrics.trades, metrics.wins, metrics.win_rate) == (2, 1, 0.5)
     assert metrics.profit_factor == pytest.approx(100 / 100)
     assert (metrics.best_trade, metrics.worst_trade) == (1.0, -0.5)
@@ -73,21 +75,21 @@ def test_trades_are_counted_and_averaged_after_fees():
 def test_fees_in_the_received_coin_are_counted_in_quote_currency():
     candles = candles_of([10.0] * 4)
     rules = AccountConfig(cash=1_000.0, fee_rate=0.01, fee_coin="received")
-    metrics = metrics_of(simulate(candles, np.array([1, 0, -1, 0], np.int8), rules))
+    metrics = compute_metrics(simulate(candles, np.array([1, 0, -1, 0], np.int8), rules))
     assert metrics.fees == pytest.approx(10 + 9.9)
 
 
 def test_buy_and_hold_is_bought_with_the_same_fee_and_slippage_at_the_second_open():
     candles = candles_of([10, 11, 22])
     rules = AccountConfig(cash=1_000.0, fee_rate=0.01, slippage_bps=100)
-    held = metrics_of(simulate(candles, np.zeros(3, np.int8), rules)).buy_and_hold
+    held = compute_metrics(simulate(candles, np.zeros(3, np.int8), rules)).buy_and_hold
     assert held is not None
     assert held.total_return == pytest.approx(22 / (10 * 1.01 * 1.01) - 1)
 
 
 def test_a_strategy_that_buys_first_and_never_sells_equals_buy_and_hold():
     candles = candles_of([10, 11, 7, 22])
-    metrics = metrics_of(simulate(candles, np.array([1, 0, 0, 0], np.int8), AccountConfig()))
+    metrics = compute_metrics(simulate(candles, np.array([1, 0, 0, 0], np.int8), AccountConfig()))
     assert metrics.buy_and_hold is not None
     assert metrics.final_equity == metrics.buy_and_hold.final_equity
     assert metrics.max_drawdown == metrics.buy_and_hold.max_drawdown

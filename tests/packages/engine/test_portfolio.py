@@ -13,11 +13,11 @@ from onetape.core.steps import IDEAL_MARKET, MarketSteps
 from onetape.engine import (
     AccountConfig,
     ExitConfig,
-    Portfolio,
-    Series,
-    metrics_of,
+    PortfolioResult,
+    SymbolSeries,
+    compute_metrics,
     simulate,
-    simulate_together,
+    simulate_portfolio,
 )
 from plain_engine import engine_rules, signals_of, walk
 from repeatable import examples
@@ -38,12 +38,12 @@ def candles_of(opens: list[float], lows: list[float] | None = None) -> Candles:
 
 def series_of(
     symbol: str, opens: list[float], signal: list[int], lows: list[float] | None = None
-) -> Series:
+) -> SymbolSeries:
     signals = np.array(signal, dtype=np.int8)
-    return Series(symbol, candles_of(opens, lows), signals, 0, IDEAL_MARKET)
+    return SymbolSeries(symbol, candles_of(opens, lows), signals, 0, IDEAL_MARKET)
 
 
-def traded(result: Portfolio) -> list[tuple[str, int, int | None]]:
+def traded(result: PortfolioResult) -> list[tuple[str, int, int | None]]:
     return [(trade.symbol, trade.entry_index, trade.exit_index) for trade in result.trades]
 
 
@@ -52,11 +52,11 @@ def traded(result: Portfolio) -> list[tuple[str, int, int | None]]:
 def test_one_symbol_alone_equals_the_single_run(seed: int, count: int, rules: AccountConfig):
     candles, signal = walk(seed, count), np.array(signals_of(seed, count), np.int8)
     alone = simulate(candles, signal, rules)
-    together = simulate_together([Series("A/Q", candles, signal, 0, rules.steps)], rules)
+    together = simulate_portfolio([SymbolSeries("A/Q", candles, signal, 0, rules.steps)], rules)
     assert together.equity.tolist() == alone.equity.tolist()
     assert [replace(trade, symbol="") for trade in together.trades] == list(alone.trades)
     assert (together.cash, together.parts[0].refused) == (alone.cash, alone.refused)
-    assert metrics_of(together) == metrics_of(alone)
+    assert compute_metrics(together) == compute_metrics(alone)
 
 
 @settings(max_examples=examples(100))
@@ -66,7 +66,7 @@ def test_no_more_positions_than_places_and_money_adds_up(
 ):
     lengths = (count, count, max(2, count // 2))
     series = [
-        Series(
+        SymbolSeries(
             f"{number}/Q",
             walk(seed + number, length),
             np.array(signals_of(seed + number, length), np.int8),
@@ -75,7 +75,7 @@ def test_no_more_positions_than_places_and_money_adds_up(
         )
         for number, length in enumerate(lengths)
     ]
-    result = simulate_together(series, rules, places)
+    result = simulate_portfolio(series, rules, places)
     held = np.zeros(count, dtype=int)
     worth = np.zeros(count)
     cash = np.full(count, rules.cash)
@@ -95,14 +95,14 @@ def test_no_more_positions_than_places_and_money_adds_up(
 def test_at_one_moment_an_exit_makes_place_for_an_entry():
     first = series_of("A/Q", [10, 10, 10, 10], [1, 0, -1, 0])
     second = series_of("B/Q", [5, 5, 5, 5], [0, 0, 1, 0])
-    result = simulate_together([second, first], FREE, 1)
+    result = simulate_portfolio([second, first], FREE, 1)
     assert traded(result) == [("A/Q", 1, 3), ("B/Q", 3, None)]
 
 
 def test_two_entries_at_one_moment_come_in_the_order_of_the_symbols():
     first = series_of("A/Q", [10, 10, 10], [1, 0, 0])
     second = series_of("B/Q", [5, 5, 5], [1, 0, 0])
-    result = simulate_together([second, first], FREE, 1)
+    result = simulate_portfolio([second, first], FREE, 1)
     assert traded(result) == [("B/Q", 1, None)]
     assert result.skipped_entries == 1
 
@@ -111,7 +111,7 @@ def test_the_money_of_a_stop_inside_a_candle_is_not_there_at_its_open():
     rules = replace(FREE, exits=ExitConfig(stop_loss=0.1))
     stopped = series_of("A/Q", [10, 10, 10, 10], [1, 0, 0, 0], [10, 10, 8, 10])
     other = series_of("B/Q", [5, 5, 5, 5], [0, 1, 0, 0])
-    result = simulate_together([stopped, other], rules)
+    result = simulate_portfolio([stopped, other], rules)
     assert traded(result) == [("A/Q", 1, 2)]
     assert [bar for bar, _ in result.parts[1].refused] == [2]
 
@@ -121,7 +121,7 @@ def test_a_stop_at_a_gap_makes_place_at_that_open():
     stopped = series_of("A/Q", [10, 10, 8, 8], [1, 0, 0, 0], [10, 10, 8, 8])
     stopped.candles.close[1] = stopped.candles.low[1] = 10
     other = series_of("B/Q", [5, 5, 5, 5], [0, 1, 0, 0])
-    result = simulate_together([stopped, other], rules, 1)
+    result = simulate_portfolio([stopped, other], rules, 1)
     assert traded(result) == [("A/Q", 1, 2), ("B/Q", 2, None)]
 
 
@@ -136,7 +136,7 @@ def test_what_rounding_leaves_of_all_the_cash_buys_nothing(price: float, later: 
     both = [
         replace(one, candles=replace(one.candles, volume=traded_volume)) for one in (first, second)
     ]
-    result = simulate_together(both, rules)
+    result = simulate_portfolio(both, rules)
     assert [trade.symbol for trade in result.trades] == ["A/Q", "A/Q"]
     assert result.cash == 0
 
@@ -146,7 +146,7 @@ def test_the_next_symbol_spends_all_that_an_order_in_steps_left_of_a_large_accou
     rules = AccountConfig(cash=1e6, fee_rate=0.001)
     first = replace(series_of("A/Q", [99.9] * 4, [1, 0, 0, 0]), steps=steps)
     second = series_of("B/Q", [5] * 4, [0, 1, 0, 0])
-    result = simulate_together([first, second], rules)
+    result = simulate_portfolio([first, second], rules)
     # 10,000.01 coins cost 999,999.999999: a millionth is left.
     assert [trade.symbol for trade in result.trades] == ["A/Q", "B/Q"]
     assert result.trades[1].amount == pytest.approx(1e-6 / (5 * 1.001), rel=1e-12)
@@ -157,7 +157,7 @@ def test_a_share_of_the_worth_counts_positions_at_their_last_close():
     rules = replace(FREE, sizing="equity_share", equity_share=0.5)
     first = series_of("A/Q", [10, 10, 20, 20], [1, 0, 0, 0])
     second = series_of("B/Q", [5, 5, 5, 5], [0, 1, 0, 0])
-    trades = simulate_together([first, second], rules).trades
+    trades = simulate_portfolio([first, second], rules).trades
     # 500 became 1,000 by the close before the second entry, so half of the worth is 750: all of
     # the 500 that are left.
     assert [trade.amount for trade in trades] == [50, 100]
@@ -167,5 +167,5 @@ def test_trades_are_merged_by_time_with_their_symbols():
     first = series_of("A/Q", [10] * 6, [1, -1, 0, 1, 0, 0])
     second = series_of("B/Q", [5] * 6, [0, 0, 0, 0, 0, 0])
     third = series_of("C/Q", [5] * 6, [0, 1, -1, 0, 0, 0])
-    result = simulate_together([third, second, first], FREE)
+    result = simulate_portfolio([third, second, first], FREE)
     assert traded(result) == [("A/Q", 1, 2), ("C/Q", 2, 3), ("A/Q", 4, None)]

@@ -13,10 +13,10 @@ from onetape.core.steps import IDEAL_MARKET
 from onetape.engine import (
     AccountConfig,
     ExitConfig,
-    Portfolio,
-    Series,
-    metrics_of,
-    simulate_together,
+    PortfolioResult,
+    SymbolSeries,
+    compute_metrics,
+    simulate_portfolio,
 )
 from plain_engine import engine_rules, exit_rules, walk
 from repeatable import examples
@@ -44,23 +44,23 @@ def plain_rules(draw: st.DrawFn) -> AccountConfig:
     )
 
 
-def all_of(result: Portfolio) -> list[Any]:
+def all_of(result: PortfolioResult) -> list[Any]:
     """Return everything that a run came to, in values that are equal to the last bit or not."""
     found: list[Any] = [result.cash, result.skipped_entries, result.timestamp.tolist()]
     found += [result.equity.tolist(), result.trades, result.rules]
     for part in result.parts:
-        book = part.book
+        fill_log = part.fill_log
         found += [part.equity.tolist(), part.base, part.fills, part.indices, part.exit_kinds]
-        found += [part.refused, book.ambiguous, book.decided, book.wanting]
-        found += [book.waited, book.waiting, book.told]
+        found += [part.refused, fill_log.ambiguous, fill_log.decided, fill_log.missing_intrabar]
+        found += [fill_log.waited, fill_log.waiting, fill_log.intrabar_exits]
     return found
 
 
-def require_equal(series: Sequence[Series], rules: AccountConfig, places: int | None) -> None:
-    result = simulate_together(series, rules, places)
+def require_equal(series: Sequence[SymbolSeries], rules: AccountConfig, places: int | None) -> None:
+    result = simulate_portfolio(series, rules, places)
     plain = simulate_by_events(series, rules, places)
     assert all_of(result) == all_of(plain)
-    assert metrics_of(result) == metrics_of(plain)
+    assert compute_metrics(result) == compute_metrics(plain)
 
 
 @settings(max_examples=examples(250))
@@ -107,10 +107,10 @@ def test_any_rules_equal_the_plain_loop(
     require_equal(series, rules, places)
 
 
-def fills_in_columns(result: Portfolio) -> tuple[int, int]:
+def fills_in_columns(result: PortfolioResult) -> tuple[int, int]:
     """Return how many fills came in columns, and how many there are."""
     count = sum(len(part.indices) for part in result.parts)
-    return count - sum(part.book.added for part in result.parts), count
+    return count - sum(part.fill_log.added for part in result.parts), count
 
 
 def test_symbols_that_never_touch_each_other_are_traded_in_columns():
@@ -121,7 +121,7 @@ def test_symbols_that_never_touch_each_other_are_traded_in_columns():
         exits=ExitConfig(stop_loss=0.02, take_profit=0.05),
     )
     series = series_of(4, 400, rules, symbols=4, has_detail=False, is_mixed=False)
-    in_columns, count = fills_in_columns(simulate_together(series, rules))
+    in_columns, count = fills_in_columns(simulate_portfolio(series, rules))
     assert in_columns == count > 100
 
 
@@ -136,10 +136,10 @@ def test_only_from_the_first_moment_that_binds_on_is_traded_event_by_event(
     late[300:390:10], late[305:395:10] = 1, -1
     signals = (early + late, np.roll(early, 6) + late, late)
     series = [
-        Series(f"{number}/Q", walk(number, 400), signal, 0, IDEAL_MARKET)
+        SymbolSeries(f"{number}/Q", walk(number, 400), signal, 0, IDEAL_MARKET)
         for number, signal in enumerate(signals)
     ]
-    result = simulate_together(series, rules, places)
+    result = simulate_portfolio(series, rules, places)
     in_columns, count = fills_in_columns(result)
     assert 40 < in_columns < count
     assert result.skipped_entries or any(part.refused for part in result.parts)

@@ -9,7 +9,13 @@ from hypothesis import strategies as st
 from msgspec.structs import replace
 
 from onetape.core.candles import Candles
-from onetape.engine import AccountConfig, Portfolio, Series, metrics_of, simulate_together
+from onetape.engine import (
+    AccountConfig,
+    PortfolioResult,
+    SymbolSeries,
+    compute_metrics,
+    simulate_portfolio,
+)
 from plain_engine import doubled_money, engine_rules, signals_of, walk
 from repeatable import examples
 
@@ -17,11 +23,11 @@ HOUR = 3_600
 seeds, counts, places = st.integers(0, 2**32 - 1), st.integers(30, 200), st.integers(1, 3)
 
 
-def three(seed: int, count: int, rules: AccountConfig) -> list[Series]:
+def three(seed: int, count: int, rules: AccountConfig) -> list[SymbolSeries]:
     """Return three symbols; the last one ends early."""
     lengths = (count, count, max(2, count // 2))
     return [
-        Series(
+        SymbolSeries(
             f"{number}/Q",
             walk(seed + number, length),
             np.array(signals_of(seed + number, length), np.int8),
@@ -37,7 +43,7 @@ def three(seed: int, count: int, rules: AccountConfig) -> list[Series]:
 def test_before_slippage_no_fill_of_any_symbol_lies_outside_its_candle(
     seed: int, count: int, rules: AccountConfig, most: int
 ):
-    for part in simulate_together(three(seed, count, rules), rules, most).parts:
+    for part in simulate_portfolio(three(seed, count, rules), rules, most).parts:
         for bar, fill in zip(part.indices, part.fills, strict=True):
             noise = fill.before_slippage * 1e-12
             low, high = part.candles.low[bar], part.candles.high[bar]
@@ -58,9 +64,10 @@ def test_doubled_prices_and_money_double_the_shared_equity_and_leave_the_amounts
 ):
     series, more = three(seed, count, rules), doubled_money(rules)
     twice = [
-        Series(each.symbol, doubled(each.candles), each.signal, 0, more.steps) for each in series
+        SymbolSeries(each.symbol, doubled(each.candles), each.signal, 0, more.steps)
+        for each in series
     ]
-    one, two = simulate_together(series, rules, most), simulate_together(twice, more, most)
+    one, two = simulate_portfolio(series, rules, most), simulate_portfolio(twice, more, most)
     # The volatility is a logarithm, which knows its argument to the last bit but one.
     exact = rules.sizing != "volatility_target"
     amounts, same = [[trade.amount for trade in run.trades] for run in (one, two)]
@@ -69,7 +76,7 @@ def test_doubled_prices_and_money_double_the_shared_equity_and_leave_the_amounts
     assert two.equity.tolist() == (equity if exact else pytest.approx(equity, rel=1e-9))
 
 
-def expected_of(result: Portfolio, count: int) -> dict[str, float | int | None]:
+def expected_of(result: PortfolioResult, count: int) -> dict[str, float | int | None]:
     """Return metrics of the shared account, computed from its trades, fills and equity."""
     closed = [trade for trade in result.trades if not trade.open_at_end]
     fills = [fill for part in result.parts for fill in part.fills]
@@ -97,7 +104,7 @@ def expected_of(result: Portfolio, count: int) -> dict[str, float | int | None]:
         "fees": sum(fill.fee_quote for fill in fills),
         "slippage": sum(fill.slippage_quote for fill in fills),
         "refused_orders": sum(len(part.refused) for part in result.parts),
-        "ambiguous_bars": sum(part.book.ambiguous for part in result.parts),
+        "ambiguous_bars": sum(part.fill_log.ambiguous for part in result.parts),
     }  # fmt: skip
 
 
@@ -107,14 +114,16 @@ def test_metrics_of_several_symbols_are_those_of_their_one_account(
     seed: int, count: int, rules: AccountConfig, most: int
 ):
     series = three(seed, count, rules)
-    result = simulate_together(series, rules, most)
-    metrics = metrics_of(result)
+    result = simulate_portfolio(series, rules, most)
+    metrics = compute_metrics(result)
     found = metrics.as_dict()
     for name, value in expected_of(result, count).items():
         near = None if value is None else pytest.approx(value, rel=1e-9, abs=1e-9)
         assert found[name] == near, name
     alone = [
-        metrics_of(simulate_together([each], replace(rules, cash=rules.cash / 3), 1)).buy_and_hold
+        compute_metrics(
+            simulate_portfolio([each], replace(rules, cash=rules.cash / 3), 1)
+        ).buy_and_hold
         for each in series
     ]
     finals = [None if hold is None else hold.final_equity for hold in alone]

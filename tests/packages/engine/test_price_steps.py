@@ -13,14 +13,14 @@ from onetape.core.candles import Candles, FloatArray
 from onetape.core.steps import MarketSteps
 from onetape.engine import (
     AccountConfig,
-    Refused,
-    Result,
-    Series,
+    RefusedOrder,
+    SimulationResult,
+    SymbolSeries,
     booked_fill,
     buy_and_hold_equity,
     sell_fill,
     simulate,
-    simulate_together,
+    simulate_portfolio,
 )
 from plain_engine import engine_rules, signals_of, walk
 from repeatable import examples
@@ -39,7 +39,7 @@ def flat(prices: list[float], start: int = MAY_2020) -> Candles:
     return Candles.from_columns(times, column, column, column, column, np.full(len(prices), 1e6))
 
 
-def traded(prices: list[float], signal: list[int], rules: AccountConfig) -> Result:
+def traded(prices: list[float], signal: list[int], rules: AccountConfig) -> SimulationResult:
     return simulate(flat(prices), np.array(signal, dtype=np.int8), rules)
 
 
@@ -58,14 +58,14 @@ def test_slippage_takes_no_sell_under_one_price_step(slippage: float):
     satoshi = MarketSteps(Decimal("1E-8"), None, Decimal(0), Decimal(0))
     rules = AccountConfig(steps=satoshi, slippage_bps=slippage)
     fill = sell_fill(rules, 1_000.0, 1e-8)
-    assert not isinstance(fill, Refused)
+    assert not isinstance(fill, RefusedOrder)
     assert fill.price == 1e-8
     assert booked_fill(fill, rules).price == Decimal("1E-8")
 
 
 def test_a_sell_below_the_only_step_that_is_known_is_not_at_zero():
     fill = sell_fill(AccountConfig(steps=TODAY), 1e9, 3.1e-7)
-    assert not isinstance(fill, Refused)
+    assert not isinstance(fill, RefusedOrder)
     assert 0 < fill.price <= 3.1e-7
 
 
@@ -120,7 +120,7 @@ def markets(draw: st.DrawFn) -> tuple[Candles, list[int], AccountConfig]:
 LEAST = (Decimal(0), Decimal(0))
 
 
-def assert_inside(result: Result, rules: AccountConfig) -> None:
+def assert_inside(result: SimulationResult, rules: AccountConfig) -> None:
     candles = result.candles
     slips = rules.slippage or rules.volume_impact
     for bar, fill in zip(result.indices, result.fills, strict=True):
@@ -148,8 +148,8 @@ def test_fills_of_symbols_that_share_an_account_lie_inside_their_candles(
 ):
     rules = given_markets[0][2]
     series = [
-        Series(f"{number}/Q", candles, np.array(signal, dtype=np.int8), 0, own.steps)
+        SymbolSeries(f"{number}/Q", candles, np.array(signal, dtype=np.int8), 0, own.steps)
         for number, (candles, signal, own) in enumerate(given_markets)
     ]
-    for part in simulate_together(series, rules).parts:
+    for part in simulate_portfolio(series, rules).parts:
         assert_inside(part, rules)

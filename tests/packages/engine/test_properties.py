@@ -10,7 +10,14 @@ from hypothesis import strategies as st
 from msgspec.structs import replace
 
 from onetape.core.candles import Candles
-from onetape.engine import AccountConfig, Result, Trade, booked_fill, metrics_of, simulate
+from onetape.engine import (
+    AccountConfig,
+    SimulationResult,
+    Trade,
+    booked_fill,
+    compute_metrics,
+    simulate,
+)
 from plain_engine import STEPS, doubled_money, engine_rules, signals_of, walk
 from repeatable import examples
 
@@ -19,7 +26,7 @@ counts = st.integers(2, 250)
 EXACT = Context(prec=60)
 
 
-def run_of(seed: int, count: int, rules: AccountConfig) -> Result:
+def run_of(seed: int, count: int, rules: AccountConfig) -> SimulationResult:
     return simulate(walk(seed, count), np.array(signals_of(seed, count), np.int8), rules)
 
 
@@ -80,7 +87,7 @@ def test_doubled_prices_and_money_double_the_equity_and_leave_the_amounts(
     assert two.equity.tolist() == (equity if exact else pytest.approx(equity, rel=1e-9))
 
 
-def as_one(parts: list[Result]) -> list[Trade]:
+def as_one(parts: list[SimulationResult]) -> list[Trade]:
     """Return the trades of ranges that follow each other; an open one goes on in the next."""
     trades: list[Trade] = []
     skipped = 0
@@ -111,7 +118,7 @@ def test_a_range_split_in_parts_with_the_state_carried_over_gives_the_same_trade
     candles, signal = walk(seed, count), np.array(signals_of(seed, count), np.int8)
     whole = simulate(candles, signal, rules)
     bounds = sorted({0, *(int(part * count) for part in at), count})
-    parts: list[Result] = []
+    parts: list[SimulationResult] = []
     for start, end in pairwise(bounds):
         state = parts[-1].state if parts else None
         parts.append(simulate(candles[:end], signal[:end], rules, start, state=state))
@@ -127,7 +134,7 @@ def test_the_metrics_of_any_run_are_numbers_that_fit_together(
     seed: int, count: int, rules: AccountConfig
 ):
     result = run_of(seed, count, rules)
-    metrics = metrics_of(result)
+    metrics = compute_metrics(result)
     closed = [trade for trade in result.trades if not trade.open_at_end]
     assert metrics.trades == len(closed)
     assert metrics.fees == pytest.approx(sum(fill.fee_quote for fill in result.fills))

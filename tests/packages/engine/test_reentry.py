@@ -9,7 +9,14 @@ from msgspec.structs import replace
 from onetape.core.candles import Candles
 from onetape.core.errors import UsageError
 from onetape.core.steps import IDEAL_MARKET
-from onetape.engine import AccountConfig, ExitConfig, Portfolio, Series, simulate, simulate_together
+from onetape.engine import (
+    AccountConfig,
+    ExitConfig,
+    PortfolioResult,
+    SymbolSeries,
+    simulate,
+    simulate_portfolio,
+)
 
 Reentry = Literal["new_signal", "while_signal"]
 STOP = AccountConfig(cash=1_000.0, fee_rate=0.0, exits=ExitConfig(stop_loss=0.1))
@@ -71,15 +78,17 @@ def test_a_word_that_is_no_reentry_is_refused_with_the_nearest():
         AccountConfig(reentry="new_signals")  # pyright: ignore[reportArgumentType]
 
 
-def together(rules: AccountConfig, *symbols: tuple[str, tuple[int, ...]]) -> Portfolio:
+def together(rules: AccountConfig, *symbols: tuple[str, tuple[int, ...]]) -> PortfolioResult:
     series = [
-        Series(f"{number}/Q", candles_of(len(signals), stops), signal_of(signals), 0, IDEAL_MARKET)
+        SymbolSeries(
+            f"{number}/Q", candles_of(len(signals), stops), signal_of(signals), 0, IDEAL_MARKET
+        )
         for number, (signals, stops) in enumerate(symbols)
     ]
-    return simulate_together(series, rules, 1)
+    return simulate_portfolio(series, rules, 1)
 
 
-def bought(result: Portfolio) -> list[tuple[str, int]]:
+def bought(result: PortfolioResult) -> list[tuple[str, int]]:
     return [(trade.symbol, trade.entry_index) for trade in result.trades]
 
 

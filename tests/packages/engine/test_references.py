@@ -10,7 +10,14 @@ import pytest
 
 from onetape.core.candles import Candles
 from onetape.core.steps import IDEAL_MARKET
-from onetape.engine import AccountConfig, Result, buy_fill, metrics_of, sell_fill, simulate
+from onetape.engine import (
+    AccountConfig,
+    SimulationResult,
+    buy_fill,
+    compute_metrics,
+    sell_fill,
+    simulate,
+)
 from onetape.engine.drawdown import drawdown_curve, max_drawdown
 from onetape.engine.fills import Fill
 from onetape.engine.ratios import cagr, expectancy_ratio
@@ -35,7 +42,7 @@ def strategy_of(run: Mapping[str, Any]) -> Strategy:
 @pytest.fixture(scope="module", params=RUNS)
 def run(
     shared: Path, recorded: Callable[[str], Candles], request: pytest.FixtureRequest
-) -> tuple[Mapping[str, Any], Result]:
+) -> tuple[Mapping[str, Any], SimulationResult]:
     runs = reference(shared, "backtests_long_only.json")["runs"]
     expected = next(run for run in runs if run["name"] == request.param)
     candles = recorded(Path(expected["candles"]).name.removesuffix(".csv.gz"))
@@ -67,10 +74,10 @@ def test_the_file_of_recorded_runs_claims_nothing_that_no_test_looks_at(shared: 
 
 
 def test_the_numbers_that_are_stated_of_the_recorded_run_come_out(
-    run: tuple[Mapping[str, Any], Result],
+    run: tuple[Mapping[str, Any], SimulationResult],
 ):
     expected, result = run
-    metrics = metrics_of(result)
+    metrics = compute_metrics(result)
     drawdown = round(metrics.max_drawdown * 100, 2)
     assert STATED[expected["name"]] == (metrics.trades, round(metrics.final_equity, 2), drawdown)
     assert result.start_cash == 10_000.0
@@ -78,7 +85,7 @@ def test_the_numbers_that_are_stated_of_the_recorded_run_come_out(
     assert result.rules.steps == IDEAL_MARKET
 
 
-def test_every_trade_of_the_recorded_run_comes_out(run: tuple[Mapping[str, Any], Result]):
+def test_every_trade_of_the_recorded_run_comes_out(run: tuple[Mapping[str, Any], SimulationResult]):
     expected, result = run
     assert len(result.candles) == expected["rows"]
     closed = [trade for trade in result.trades if not trade.open_at_end]
@@ -91,15 +98,15 @@ def test_every_trade_of_the_recorded_run_comes_out(run: tuple[Mapping[str, Any],
     assert ratios == pytest.approx([trade[4] for trade in expected["trades"]], abs=2e-12)
 
 
-def test_the_recorded_run_ends_with_the_same_money(run: tuple[Mapping[str, Any], Result]):
+def test_the_recorded_run_ends_with_the_same_money(run: tuple[Mapping[str, Any], SimulationResult]):
     expected, result = run
     assert result.final_equity == pytest.approx(expected["final_equity"], rel=1e-12)
     assert round(result.final_equity, 2) == round(expected["final_equity"], 2)
 
 
-def test_metrics_of_the_recorded_run_come_out(run: tuple[Mapping[str, Any], Result]):
+def test_metrics_of_the_recorded_run_come_out(run: tuple[Mapping[str, Any], SimulationResult]):
     expected, result = run
-    metrics = metrics_of(result)
+    metrics = compute_metrics(result)
     assert (metrics.trades, metrics.wins) == (expected["closed_trades"], expected["wins"])
     assert metrics.open_at_end == (expected["open_at_end"] is not None)
     assert metrics.total_return * 100 == pytest.approx(expected["return_pct"])
@@ -108,7 +115,9 @@ def test_metrics_of_the_recorded_run_come_out(run: tuple[Mapping[str, Any], Resu
     assert metrics.market_change * 100 == pytest.approx(expected["buy_hold_pct"])
 
 
-def test_the_position_open_at_the_end_is_the_recorded_one(run: tuple[Mapping[str, Any], Result]):
+def test_the_position_open_at_the_end_is_the_recorded_one(
+    run: tuple[Mapping[str, Any], SimulationResult],
+):
     expected, result = run
     left = [
         {"entry_time": trade.entry_timestamp, "entry_price": trade.entry_price}

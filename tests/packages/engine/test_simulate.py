@@ -10,7 +10,7 @@ from msgspec.structs import replace
 
 from onetape.core.candles import Candles
 from onetape.core.steps import IDEAL_MARKET, MarketSteps
-from onetape.engine import AccountConfig, Result, simulate
+from onetape.engine import AccountConfig, SimulationResult, simulate
 
 FREE = AccountConfig(cash=1_000.0, fee_rate=0.0)
 STEPS = MarketSteps(Decimal("0.01"), Decimal("0.001"), Decimal("0.002"), Decimal(5))
@@ -27,11 +27,11 @@ def candles_of(opens: list[float]) -> Candles:
 
 def run_of(
     opens: list[float], signal: list[int], rules: AccountConfig = FREE, start: int = 0
-) -> Result:
+) -> SimulationResult:
     return simulate(candles_of(opens), np.array(signal, dtype=np.int8), rules, start)
 
 
-def where(result: Result) -> list[tuple[int, int | None]]:
+def where(result: SimulationResult) -> list[tuple[int, int | None]]:
     return [(trade.entry_index, trade.exit_index) for trade in result.trades]
 
 

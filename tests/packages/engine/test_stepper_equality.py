@@ -7,12 +7,12 @@ from hypothesis import strategies as st
 from onetape.engine import (
     AccountConfig,
     CandleFacts,
-    Portfolio,
-    Result,
-    Series,
+    PortfolioResult,
+    SimulationResult,
     StepState,
+    SymbolSeries,
     restore_state,
-    simulate_together,
+    simulate_portfolio,
 )
 from plain_engine import engine_rules
 from repeatable import examples
@@ -22,7 +22,7 @@ from symbol_series import busy_rules, busy_series, series_of
 seeds = st.integers(0, 2**32 - 1)
 
 
-def backtested(part: Result) -> list[Made]:
+def backtested(part: SimulationResult) -> list[Made]:
     kinds = iter(part.exit_kinds)
     return [
         (fill.side, bar, fill.price, fill.amount, "" if fill.side == "buy" else next(kinds))
@@ -36,13 +36,15 @@ def since_last_entry(rows: list[CandleFacts]) -> list[CandleFacts]:
     return rows[max(0, entries[-1] - 1) :] if entries else rows[-1:]
 
 
-def require_equal(series: list[Series], rules: AccountConfig, max_open_trades: int | None) -> None:
-    result: Portfolio = simulate_together(series, rules, max_open_trades)
+def require_equal(
+    series: list[SymbolSeries], rules: AccountConfig, max_open_trades: int | None
+) -> None:
+    result: PortfolioResult = simulate_portfolio(series, rules, max_open_trades)
     stepped = StepBroker(series, rules, max_open_trades).run()
     for part, market in zip(result.parts, stepped.markets.values(), strict=True):
         assert market.made == backtested(part)
         assert market.refused == [bar for bar, _ in part.refused]
-        assert (market.base, market.ambiguous) == (part.base, part.book.ambiguous)
+        assert (market.base, market.ambiguous) == (part.base, part.fill_log.ambiguous)
     assert stepped.cash == result.cash
 
 

@@ -8,7 +8,7 @@ from msgspec.structs import replace
 
 from onetape.core.candles import Candles
 from onetape.core.untraded import untraded_rows
-from onetape.engine import AccountConfig, ExitConfig, Result, metrics_of, simulate
+from onetape.engine import AccountConfig, ExitConfig, SimulationResult, compute_metrics, simulate
 from onetape.engine.buy_and_hold import buy_and_hold_equity
 from plain_engine import engine_rules, signals_of, walk
 from repeatable import examples
@@ -33,12 +33,12 @@ def candles_of(bars: str, closes: list[float]) -> Candles:
 
 def run(
     bars: str, signals: str, closes: list[float] | None = None, rules: AccountConfig = FREE
-) -> Result:
+) -> SimulationResult:
     signal = np.array([_ORDERS[one] for one in signals], np.int8)
     return simulate(candles_of(bars, closes or [100.0] * len(bars)), signal, rules)
 
 
-def where(result: Result) -> list[tuple[int, int | None]]:
+def where(result: SimulationResult) -> list[tuple[int, int | None]]:
     return [(trade.entry_index, trade.exit_index) for trade in result.trades]
 
 
@@ -53,8 +53,8 @@ def test_a_sell_in_a_halt_fills_at_the_open_of_the_first_candle_with_a_trade():
         60.0,
         pytest.approx(-0.4),
     )
-    assert result.book.waited == {7: 4}
-    assert metrics_of(result).waited_orders == 1
+    assert result.fill_log.waited == {7: 4}
+    assert compute_metrics(result).waited_orders == 1
 
 
 @pytest.mark.parametrize(
@@ -76,7 +76,7 @@ def test_what_is_due_in_candles_without_a_trade(
 ):
     result = run(bars, signals.replace("x", "."))
     assert where(result) == trades
-    assert result.book.waited == waited
+    assert result.fill_log.waited == waited
 
 
 @pytest.mark.parametrize(
@@ -85,7 +85,7 @@ def test_what_is_due_in_candles_without_a_trade(
 )
 def test_an_order_that_still_waits_at_the_end_is_known(bars: str, signals: str, waiting: int):
     result = run(bars, signals)
-    assert result.book.waiting == result.state.waiting == waiting
+    assert result.fill_log.waiting == result.state.waiting == waiting
 
 
 def test_a_series_that_has_volume_has_no_trade_in_a_range_without_any():
@@ -104,7 +104,7 @@ def test_a_time_stop_waits_for_a_trade():
     rules = replace(FREE, exits=ExitConfig(time_stop_bars=2))
     result = run("xxx--xx", "b......", rules=rules)
     assert (where(result), result.exit_kinds) == ([(1, 5)], ("time_stop",))
-    assert result.book.waited == {5: 2}
+    assert result.fill_log.waited == {5: 2}
 
 
 def test_a_falling_target_is_not_reached_in_a_candle_without_a_trade():
@@ -142,4 +142,6 @@ def test_no_order_is_filled_in_a_candle_without_a_trade(
     result = simulate(candles, signal, rules)
     untraded = untraded_rows(candles)
     assert not untraded[list(result.indices)].any()
-    assert all(untraded[bar - candles_ : bar].all() for bar, candles_ in result.book.waited.items())
+    assert all(
+        untraded[bar - candles_ : bar].all() for bar, candles_ in result.fill_log.waited.items()
+    )

@@ -38,7 +38,7 @@ def backtest(
     account: Account | None = None,
     exits: Exits | None = None,
     max_open_trades: int | None = None,
-    detail_timeframe: str | None = None,
+    timeframe_detail: str | None = None,
     market: MarketKind = "exchange",
     allow_gaps: bool = False,
     check: bool = True,
@@ -55,7 +55,7 @@ def backtest(
         account: Start balance, costs and sizing; None: the defaults.
         exits: Stops and targets; None: the strategy's SELL alone.
         max_open_trades: Open positions at a time, of several symbols; None: as many as symbols.
-        detail_timeframe: Stored timeframe that decides how a candle met stop or target.
+        timeframe_detail: Stored timeframe that decides how a candle met stop or target.
         market: exchange: price and amount steps and minimums of the exchange; ideal: none.
         allow_gaps: Whether to go on over candles that are missing for an unknown reason.
         check: Whether to run the bias check.
@@ -71,7 +71,7 @@ def backtest(
         end=end,
         account=account_of(account, exits),
         max_open_trades=max_open_trades,
-        detail_timeframe=detail_timeframe,
+        timeframe_detail=timeframe_detail,
         market=market,
         allow_gaps=allow_gaps,
         check=check,

@@ -13,7 +13,7 @@ from onetape.core.simulated import ORIGIN_WORDS
 from onetape.core.symbols import base_and_quote
 from onetape.core.timeframes import Timeframe
 from onetape.core.words import counted
-from onetape.engine import TIE_RULE, AccountConfig, Result
+from onetape.engine import TIE_RULE, AccountConfig, SimulationResult
 from onetape.strategies.segments import Segment, segment_ends
 
 
@@ -34,14 +34,14 @@ class Pause(Struct, frozen=True):
 def assumptions(backtest: Backtest) -> dict[str, str]:
     """Return the rules of a run in words, by label."""
     rules, first = backtest.first.result.rules, backtest.first
-    finer = backtest.config.detail_timeframe
+    finer = backtest.config.timeframe_detail
     words = {
         "fills": f"signal on the close, filled at the next open, {slippage_words(rules)}",
         "account": _account_words(first),
         "fees": fee_words(rules),
         "exits": exit_words(rules),
         "re-entry": reentry_words(rules),
-        **({} if finer is None else _detail_words(finer, backtest.runs)),
+        **({} if finer is None else _intrabar_words(finer, backtest.runs)),
         "market": first.market,
         **first.higher.words,
     }
@@ -55,27 +55,27 @@ def _account_words(run: SymbolRun) -> str:
     return f"{cash} {quote}, {sizing_words(rules, base, quote)}"
 
 
-def _detail_words(finer: str, runs: Sequence[SymbolRun]) -> dict[str, str]:
-    """Return the use of finer candles and how many exits they decided, for the assumptions.
+def _intrabar_words(finer: str, runs: Sequence[SymbolRun]) -> dict[str, str]:
+    """Return the use of intrabar candles and how many exits they decided, for the assumptions.
 
     Args:
-        finer: Timeframe of the finer candles.
+        finer: Timeframe of the intrabar candles.
         runs: The runs of all symbols.
     """
     rules = runs[0].result.rules
     if not rules.exits.has_levels:
-        return {"detail": f"{finer} candles are asked nothing: there is no stop and no target"}
-    told = [each for run in runs for each in run.result.book.told.values()]
-    exits = [each for each in told if not each.goes_on]
-    known = sum(each.silence is None for each in exits)
-    went_on = len(told) - len(exits)
+        return {"intrabar": f"{finer} candles are not used: there is no stop and no target"}
+    bars = [each for run in runs for each in run.result.fill_log.intrabar_exits.values()]
+    exits = [each for each in bars if not each.goes_on]
+    known = sum(each.undecided is None for each in exits)
+    went_on = len(bars) - len(exits)
     trails = rules.exits.trailing_stop is not None
     return {
-        "detail": f"{finer} candles tell whether stop or target came first, "
+        "intrabar": f"{finer} candles decide whether stop or target came first, "
         f"{'move the trailing stop, ' if trails else ''}and fill at its open a "
-        f"level that one of them opens beyond: they told {known:,} of "
+        f"level that one of them opens beyond: they decided {known:,} of "
         f"{counted(len(exits), 'exit')} inside a candle"
-        + (f", and that {counted(went_on, 'candle')} ended no position" if went_on else "")
+        + (f"; {counted(went_on, 'candle')} ended no position" if went_on else "")
     }
 
 
@@ -123,7 +123,7 @@ def sizing_words(rules: AccountConfig, base: str, quote: str) -> str:
         "equity_share": f"{size:.2%} of the account's worth an entry",
         "risk_per_trade": f"as much as loses {size:.2%} of the account's worth at the first stop",
         "volatility_target": (
-            f"as much as brings {size:.2%} of volatility a year, told by "
+            f"as much as brings {size:.2%} of volatility a year, from "
             f"{rules.volatility_bars} closes"
         ),
     }[rules.sizing]
@@ -172,7 +172,7 @@ def notes(backtest: Backtest) -> list[str]:
 
     Of several symbols, a note that does not hold for all of them begins with its symbol.
     """
-    finer = backtest.config.detail_timeframe
+    finer = backtest.config.timeframe_detail
     results = [run.result for run in backtest.runs]
     own = {run.symbol: _run_notes(run, finer) for run in backtest.runs}
     refused = refusal_notes(results, backtest.config.most_open_trades)
@@ -207,25 +207,25 @@ def _run_notes(run: SymbolRun, finer: str | None) -> tuple[list[str], list[str]]
     tail: list[str] = []
     if result.untraded is not None:
         tail += waiting_notes(result)
-    if result.book.ambiguous or result.book.decided:
+    if result.fill_log.ambiguous or result.fill_log.decided:
         tail.append(_ambiguity(result, finer))
     return head, tail
 
 
-def waiting_notes(result: Result) -> list[str]:
+def waiting_notes(result: SimulationResult) -> list[str]:
     """Return which orders waited for a candle with a trade, and which one still waits."""
-    book, found = result.book, list[str]()
-    if book.waited:
-        candles = counted(sum(book.waited.values()), "candle")
-        longest = max(book.waited, key=lambda bar: book.waited[bar])
+    fill_log, found = result.fill_log, list[str]()
+    if fill_log.waited:
+        candles = counted(sum(fill_log.waited.values()), "candle")
+        longest = max(fill_log.waited, key=lambda bar: fill_log.waited[bar])
         found.append(
-            f"{counted(len(book.waited), 'order')} waited for a trade, {candles} in all "
+            f"{counted(len(fill_log.waited), 'order')} waited for a trade, {candles} in all "
             f"(volume 0 and one price); the longest was filled at "
             f"{utc_text(int(result.candles.timestamp[longest]))} UTC after "
-            f"{counted(book.waited[longest], 'candle')}"
+            f"{counted(fill_log.waited[longest], 'candle')}"
         )
-    if book.waiting:
-        side = "buy" if book.waiting > 0 else "sell"
+    if fill_log.waiting:
+        side = "buy" if fill_log.waiting > 0 else "sell"
         found.append(
             f"an order to {side} still waits at the end of the range: nothing was traded in the "
             "last candles"
@@ -265,20 +265,25 @@ def window_notes(window: CandleWindow, who_asks: str) -> list[str]:
     return found
 
 
-def _ambiguity(result: Result, finer: str | None) -> str:
+def _ambiguity(result: SimulationResult, finer: str | None) -> str:
     """Return what became of the bars whose prices allow several exits, or none, for a note."""
-    book, trailing = result.book, result.rules.exits.trailing_stop
+    fill_log, trailing = result.fill_log, result.rules.exits.trailing_stop
     has_target = result.rules.exits.has_target
-    if book.decided and not book.ambiguous:
+    if fill_log.decided and not fill_log.ambiguous:
         what = "had stop and target inside" if trailing is None else "allowed several exits"
-        return f"0 ambiguous bars: {finer} candles decided all that {what} ({book.decided:,})"
-    told = f"; {finer} candles decided {book.decided:,} more" if book.decided else ""
-    want = f" ({book.wanting:,} of them for want of {finer} candles)" if book.wanting else ""
+        return f"0 ambiguous bars: {finer} candles decided all that {what} ({fill_log.decided:,})"
+    decided = f"; {finer} candles decided {fill_log.decided:,} more" if fill_log.decided else ""
+    missing = (
+        f" ({fill_log.missing_intrabar:,} of them because {finer} candles are missing)"
+        if fill_log.missing_intrabar
+        else ""
+    )
     both = "stop and target inside one candle, taken as stopped"
     moved = "a trailing stop moved over the low by the candle's own high, taken at the worst price"
     kinds = [text for text, has in ((both, has_target), (moved, trailing is not None)) if has]
-    hint = "" if finer or trailing is None else "; finer candles may decide: --detail-timeframe"
-    return f"{counted(book.ambiguous, 'ambiguous bar')}: {' or '.join(kinds)}{want}{told}{hint}"
+    hint = "" if finer or trailing is None else "; intrabar candles may decide: --timeframe-detail"
+    bars = counted(fill_log.ambiguous, "ambiguous bar")
+    return f"{bars}: {' or '.join(kinds)}{missing}{decided}{hint}"
 
 
 def pauses_of(window: CandleWindow, segments: Sequence[Segment]) -> list[Pause]:

@@ -84,8 +84,8 @@ class BacktestConfig(DeclaredStruct, frozen=True, kw_only=True):
     """Account, costs, sizing and exits; the market's steps are those of each symbol."""
     max_open_trades: Annotated[int | None, MAX_OPEN_TRADES] = None
     """Open positions at a time; None: as many as symbols."""
-    detail_timeframe: str | None = None
-    """Timeframe of the finer candles that decide how a candle met stop or target."""
+    timeframe_detail: str | None = None
+    """Timeframe of the intrabar candles that decide how a candle met stop or target."""
     market: Annotated[MarketKind, MARKET] = "exchange"
     """exchange: the price and amount steps and minimums of the exchange; ideal: none."""
     allow_gaps: bool = False
@@ -142,27 +142,27 @@ class BacktestConfig(DeclaredStruct, frozen=True, kw_only=True):
         return replace(self, symbols=(symbol,), strategy=chosen, own_strategies={})
 
     def intrabar_timeframe(self) -> Timeframe | None:
-        """Return the timeframe of the finer candles, or None where none are wanted.
+        """Return the timeframe of the intrabar candles, or None where none are wanted.
 
         Raises:
             UsageError: whole candles of it do not make up the traded candles.
         """
-        if self.detail_timeframe is None:
+        if self.timeframe_detail is None:
             return None
-        both = ("detail_timeframe", "timeframe")
+        both = ("timeframe_detail", "timeframe")
         with naming_settings(both[0]):
-            finer = Timeframe.parse(self.detail_timeframe)
+            finer = Timeframe.parse(self.timeframe_detail)
         traded = Timeframe.parse(self.timeframe)
         if finer.seconds >= traded.seconds:
             raise UsageError(
-                f"detail_timeframe must be under the timeframe {traded.name}, found {finer.name}",
+                f"timeframe_detail must be under the timeframe {traded.name}, found {finer.name}",
                 setting=both,
             )
         try:
             check_multiple(finer, traded)
         except UsageError as error:
             raise UsageError(
-                f"detail_timeframe must divide the timeframe {traded.name}, found {finer.name}; "
+                f"timeframe_detail must divide the timeframe {traded.name}, found {finer.name}; "
                 f"choose one such as {'1m' if traded.seconds > 60 else '1s'}",
                 setting=both,
             ) from error

@@ -5,7 +5,7 @@ import math
 import numpy as np
 from msgspec import Struct
 
-from onetape.backtest.intrabar import explained_exit, explained_survival
+from onetape.backtest.intrabar_candles import explained_exit, explained_survival
 from onetape.backtest.models import Backtest, SymbolRun
 from onetape.backtest.trade_levels import levels_at
 from onetape.backtest.trades import EXIT_WORDS, entry_reason, exit_reason
@@ -15,7 +15,7 @@ from onetape.core.digits import Digits, number_text
 from onetape.core.errors import DataError
 from onetape.core.timeframes import Timeframe
 from onetape.core.words import counted
-from onetape.engine import Fill, Result, Trade
+from onetape.engine import Fill, SimulationResult, Trade
 
 _SIGNALS = {1: "BUY", 0: "HOLD", -1: "SELL"}
 
@@ -83,7 +83,7 @@ def _explain_run(backtest: Backtest, run: SymbolRun, moment: int) -> CandleExpla
         closed=Timeframe.parse(run.window.key.timeframe).next(opened),
         candle={name: float(getattr(candles, name)[bar]) for name in columns},
         indicators={name: _known(values[index]) for name, values in signals.indicators.items()},
-        inside=_inside(run, backtest.config.detail_timeframe, bar),
+        inside=_inside(run, backtest.config.timeframe_detail, bar),
         position=_position(run, bar),
         equity=float(result.equity[bar]),
         signal=_SIGNALS[signal],
@@ -162,12 +162,12 @@ def _kept(run: SymbolRun, buy: Fill) -> str:
     return f", {number_text(buy.base_change, commas=True)} after the fee"
 
 
-def _number(result: Result, trade: Trade) -> int:
+def _number(result: SimulationResult, trade: Trade) -> int:
     """Return which trade of the run it is; two may be equal, and end on the same candle."""
     return next(at for at, one in enumerate(result.trades) if one is trade)
 
 
-def _held(result: Result, trade: Trade) -> float:
+def _held(result: SimulationResult, trade: Trade) -> float:
     """Return the coins while a trade is open: less a fee in coins, and with the dust before it."""
     number = _number(result, trade)
     fills = (*result.buys[: number + 1], *result.sells[:number])
@@ -178,7 +178,7 @@ def _at(run: SymbolRun, amount: float, price: float) -> str:
     return f"{number_text(amount, commas=True)} at {run.digits.price_text(price)}"
 
 
-def _open_trade(result: Result, bar: int) -> Trade | None:
+def _open_trade(result: SimulationResult, bar: int) -> Trade | None:
     """Return the trade that is open at the close of a candle."""
     for trade in result.trades:
         if trade.entry_index <= bar and (trade.exit_index is None or bar < trade.exit_index):
@@ -232,12 +232,12 @@ def _followed(run: SymbolRun, bar: int, signal: int) -> str:
     return _why_nothing(run, bar, signal)
 
 
-def _signal_bar(result: Result, filled: int) -> int:
+def _signal_bar(result: SimulationResult, filled: int) -> int:
     """Return the candle whose signal led to an order that was filled in a candle."""
-    return int(result.book.signal_bars(np.array([filled]))[0])
+    return int(result.fill_log.signal_bars(np.array([filled]))[0])
 
 
-def _fill_bar(result: Result, due: int) -> int:
+def _fill_bar(result: SimulationResult, due: int) -> int:
     """Return the candle that fills an order which is due in one; the number of candles: none."""
     if result.untraded is None:
         return due
@@ -245,7 +245,7 @@ def _fill_bar(result: Result, due: int) -> int:
     return due + int(traded[0]) if len(traded) else len(result.candles)
 
 
-def _when(result: Result, bar: int, filled: int) -> str:
+def _when(result: SimulationResult, bar: int, filled: int) -> str:
     """Return which open filled the order of a candle's signal."""
     waited = filled - bar - 1
     if not waited:
@@ -285,19 +285,19 @@ def _why_nothing(run: SymbolRun, bar: int, signal: int) -> str:
     return "no order: all slots of the account were full"
 
 
-def _why_sell_waits(result: Result, bar: int, held: Trade) -> str:
+def _why_sell_waits(result: SimulationResult, bar: int, held: Trade) -> str:
     if held.exit_index is None:
         return "an order to sell that still waits for a trade at the end of the range"
     opened = utc_text(int(result.candles.timestamp[held.exit_index]))
     return f"no order: SELL, and the position waits for a trade already, until {opened} UTC"
 
 
-def _why_buy_waits(result: Result, bar: int) -> str:
+def _why_buy_waits(result: SimulationResult, bar: int) -> str:
     """Return what became of a BUY that was due in a candle without a trade."""
     filled = _fill_bar(result, bar + 1)
     if any(trade.entry_index == filled for trade in result.trades):
         return "no order: BUY, and an order to buy waits for a trade already"
-    if result.book.waiting > 0 and filled == len(result.candles):
+    if result.fill_log.waiting > 0 and filled == len(result.candles):
         return "an order to buy that still waits for a trade at the end of the range"
     return "an order to buy that waited for a trade until a SELL dropped it, or all slots were full"
 

@@ -151,7 +151,7 @@ def read_frame(
         seconds=time.monotonic() - began,
         steps=IDEAL_MARKET,
         market="none: a DataFrame has no trading rules, so nothing is rounded",
-        detail=None,
+        intrabar=None,
         has_volume=bool(candles.volume.any()),
     )
 

@@ -120,8 +120,8 @@ def config_of(
     timeframes = {timeframe_of(one).name for one in frames.values()}
     if len(timeframes) > 1:
         raise UsageError(f"the DataFrames have different timeframes: {', '.join(timeframes)}")
-    if settings.get("detail_timeframe") is not None:
-        raise UsageError("detail_timeframe needs stored candles; use load_candles")
+    if settings.get("timeframe_detail") is not None:
+        raise UsageError("timeframe_detail needs stored candles; use load_candles")
     values: dict[str, Any] = {**settings, **moments, "market": "ideal"}
     config = BacktestConfig(
         exchange=FRAME_EXCHANGE,

@@ -12,7 +12,13 @@ from onetape.core.candles import Candles, FloatArray, IntArray, SeriesKey
 from onetape.core.digits import Digits
 from onetape.core.simulated import Origin
 from onetape.core.steps import MarketSteps
-from onetape.engine import Detail, Metrics, Portfolio, Result, shared_holding
+from onetape.engine import (
+    IntrabarSource,
+    Metrics,
+    PortfolioResult,
+    SimulationResult,
+    equal_parts_equity,
+)
 from onetape.strategies import Higher, HigherCandles, Signals, Strategy
 from onetape.strategies.segments import WHOLE, Hole, Range, Segment
 
@@ -74,8 +80,8 @@ class SymbolInput(Struct, frozen=True):
     """Price and amount rules of the market."""
     market: str
     """Description of the price and amount rounding, for output."""
-    detail: Detail | None
-    """Reader of finer candles; None: none are used."""
+    intrabar: IntrabarSource | None
+    """Reader of intrabar candles; None: none are used."""
     has_volume: bool
     """Whether any stored candle of the series has volume."""
 
@@ -89,7 +95,7 @@ class SymbolRun(Struct, frozen=True):
     """Signals of all candles of the window, warm-up included."""
     segments: tuple[Segment, ...]
     """Parts of the candles without an unexplained hole; no window crosses from one to another."""
-    result: Result
+    result: SimulationResult
     """Fills, trades and equity; the equity is that of the whole account."""
     market: str
     """Description of the price and amount rounding, for output."""
@@ -119,7 +125,7 @@ class Backtest(Struct, frozen=True):
     """Parameters of the strategy by name."""
     runs: tuple[SymbolRun, ...]
     """One run for each symbol, in the order of the symbols."""
-    portfolio: Portfolio
+    portfolio: PortfolioResult
     """Result of the account that all symbols share."""
     metrics: Metrics
     """Metrics of the account."""
@@ -153,5 +159,5 @@ class Backtest(Struct, frozen=True):
     def buy_and_hold(self) -> FloatArray:
         """Return the value of buying and holding all symbols, at the same closes; shape (m,)."""
         markets = [(run.result.candles, run.result.rules) for run in self.runs]
-        held = shared_holding(markets, self.timestamp)
+        held = equal_parts_equity(markets, self.timestamp)
         return np.full(len(self.timestamp), self.metrics.start_cash) if held is None else held

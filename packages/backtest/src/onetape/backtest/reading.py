@@ -13,7 +13,7 @@ from onetape.backtest.trading_rules import market_rules
 from onetape.backtest.warm_up import run_segments
 from onetape.core.candles import SeriesKey
 from onetape.core.errors import DataError
-from onetape.engine import Detail
+from onetape.engine import IntrabarSource
 from onetape.store.database import Store
 from onetape.strategies import Strategy, lookback_of
 from onetape.strategies.segments import Segment, signals_by_segment
@@ -96,7 +96,7 @@ def _read_symbol(
         seconds=time.monotonic() - began,
         steps=steps,
         market=market,
-        detail=_intrabar_reader(store, window, own),
+        intrabar=_intrabar_reader(store, window, own),
         has_volume=series_has_volume(store, window),
     )
 
@@ -105,15 +105,17 @@ def _without_indicators(source: SymbolInput) -> SymbolInput:
     return replace(source, signals=replace(source.signals, indicators={}, overlays=frozenset()))
 
 
-def _intrabar_reader(store: Store, window: CandleWindow, config: BacktestConfig) -> Detail | None:
-    """Return the reader of finer candles, or None where none are wanted or needed.
+def _intrabar_reader(
+    store: Store, window: CandleWindow, config: BacktestConfig
+) -> IntrabarSource | None:
+    """Return the source of intrabar candles, or None where none are needed.
 
     Raises:
         DataError: none is stored in the range.
     """
-    if config.detail_timeframe is None:
+    if config.timeframe_detail is None:
         return None
-    # Most runs use no finer candles: the import would cost each of them a millisecond.
-    from onetape.backtest.intrabar import detail_from
+    # Most runs use no intrabar candles: the import would cost each of them a millisecond.
+    from onetape.backtest.intrabar_candles import load_intrabar
 
-    return detail_from(store, window, config)
+    return load_intrabar(store, window, config)

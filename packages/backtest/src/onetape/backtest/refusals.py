@@ -4,10 +4,10 @@ from collections import Counter
 from collections.abc import Sequence
 
 from onetape.core.words import counted
-from onetape.engine import RefusalKind, Result
+from onetape.engine import RefusalKind, SimulationResult
 
 
-def refusal_notes(results: Sequence[Result], places: int = 1) -> list[str]:
+def refusal_notes(results: Sequence[SimulationResult], places: int = 1) -> list[str]:
     """Return how many orders were refused, the most frequent reason, and a remedy; or nothing.
 
     Args:
@@ -28,7 +28,7 @@ def refusal_notes(results: Sequence[Result], places: int = 1) -> list[str]:
     return [f"{orders} refused by account or market, not filled{like}: {example}; {remedy}"]
 
 
-def _remedy(kind: RefusalKind, result: Result, places: int) -> str:
+def _remedy(kind: RefusalKind, result: SimulationResult, places: int) -> str:
     sizing = result.rules.sizing
     if kind == "volatility_unknown":
         return "begin later, or store more candles before the range"

@@ -12,7 +12,14 @@ from onetape.backtest.models import Backtest, SymbolInput, SymbolRun
 from onetape.backtest.reading import read_symbols
 from onetape.core.market_digits import market_digits
 from onetape.core.symbols import base_and_quote
-from onetape.engine import Portfolio, Result, Series, metrics_of, simulate, simulate_together
+from onetape.engine import (
+    PortfolioResult,
+    SimulationResult,
+    SymbolSeries,
+    compute_metrics,
+    simulate,
+    simulate_portfolio,
+)
 from onetape.strategies import Strategy, parameters_of
 from onetape.strategies.segments import Holes, without_entries_before_holes
 
@@ -59,11 +66,11 @@ def _backtest_of(
     config: BacktestConfig,
     strategy: Strategy,
     inputs: list[SymbolInput],
-    portfolio: Portfolio,
+    portfolio: PortfolioResult,
     range_notes: tuple[str, ...],
     began: float,
 ) -> Backtest:
-    metrics = metrics_of(portfolio if len(inputs) > 1 else portfolio.parts[0])
+    metrics = compute_metrics(portfolio if len(inputs) > 1 else portfolio.parts[0])
     return Backtest(
         config=config,
         strategy=strategy,
@@ -108,33 +115,33 @@ def _strategy_note(strategy: Strategy) -> str:
     return captured_note(strategy)
 
 
-def _simulate(inputs: list[SymbolInput], config: BacktestConfig) -> Portfolio:
+def _simulate(inputs: list[SymbolInput], config: BacktestConfig) -> PortfolioResult:
     """Return the result of the account; one symbol takes the fast path of the engine."""
     series = [
-        Series(
+        SymbolSeries(
             symbol=one.window.key.symbol,
             candles=one.window.candles,
             # A BUY right before an unexplained hole is not traded: the next open is unknown.
             signal=without_entries_before_holes(one.signals.signal, Holes(one.window.holes)),
             start_index=one.window.warm_up,
             steps=one.steps,
-            detail=one.detail,
+            intrabar=one.intrabar,
             has_volume=one.has_volume,
         )
         for one in inputs
     ]
     if len(series) > 1:
-        return simulate_together(series, config.account, config.max_open_trades)
+        return simulate_portfolio(series, config.account, config.max_open_trades)
     only, rules = series[0], replace(config.account, steps=series[0].steps)
     result = simulate(
         only.candles,
         only.signal,
         rules,
         start_index=only.start_index,
-        detail=only.detail,
+        intrabar=only.intrabar,
         has_volume=only.has_volume,
     )
-    return Portfolio(
+    return PortfolioResult(
         rules=rules,
         max_open_trades=config.max_open_trades,
         parts=(result,),
@@ -145,7 +152,7 @@ def _simulate(inputs: list[SymbolInput], config: BacktestConfig) -> Portfolio:
     )
 
 
-def _symbol_run(source: SymbolInput, result: Result) -> SymbolRun:
+def _symbol_run(source: SymbolInput, result: SimulationResult) -> SymbolRun:
     """Return the finished run of one symbol, with its bias check."""
     rules, window = result.rules, source.window
     return SymbolRun(

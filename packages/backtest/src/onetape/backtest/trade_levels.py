@@ -7,7 +7,7 @@ import numpy as np
 
 from onetape.core.candles import FloatArray
 from onetape.core.price_steps import price_step_at
-from onetape.engine import Levels, Result, Trade, levels_of
+from onetape.engine import Levels, SimulationResult, Trade, levels_of
 
 #: Bars from which a level holds, and the level, quote currency.
 Steps = tuple[tuple[int, float], ...]
@@ -20,7 +20,7 @@ class TradeLevels(NamedTuple):
     target: Steps
 
 
-def all_levels(result: Result) -> list[TradeLevels]:
+def all_levels(result: SimulationResult) -> list[TradeLevels]:
     """Return the levels of each trade, by the engine's rule."""
     return [
         _levels_of_trade(result, trade, buy.before_slippage)
@@ -28,7 +28,7 @@ def all_levels(result: Result) -> list[TradeLevels]:
     ]
 
 
-def _levels_of_trade(result: Result, trade: Trade, entry: float) -> TradeLevels:
+def _levels_of_trade(result: SimulationResult, trade: Trade, entry: float) -> TradeLevels:
     exits = result.rules.exits
     if not exits.has_levels:
         return TradeLevels((), ())
@@ -46,7 +46,7 @@ def _levels_of_trade(result: Result, trade: Trade, entry: float) -> TradeLevels:
     )
 
 
-def levels_at(result: Result, trade: Trade, entry: float, bar: int) -> Levels:
+def levels_at(result: SimulationResult, trade: Trade, entry: float, bar: int) -> Levels:
     """Return the levels that one bar of a trade met.
 
     Args:
@@ -56,7 +56,7 @@ def levels_at(result: Result, trade: Trade, entry: float, bar: int) -> Levels:
         bar: Of the candles that were traded, within the trade.
     """
     highs = _highs(result, max(trade.entry_index, 0), bar)
-    carried = result.book.carried if trade.entry_index < 0 else None
+    carried = result.fill_log.carried if trade.entry_index < 0 else None
     highest = max(
         entry, carried.highest if carried else 0.0, float(highs.max()) if len(highs) else 0.0
     )
@@ -64,7 +64,7 @@ def levels_at(result: Result, trade: Trade, entry: float, bar: int) -> Levels:
     return levels_of(result.rules.exits, entry, highest, bar - trade.entry_index, step)
 
 
-def _highs(result: Result, first: int, end: int) -> FloatArray:
+def _highs(result: SimulationResult, first: int, end: int) -> FloatArray:
     """Return the highs of bars; minus infinity where nothing was traded: it moves no stop."""
     highs = result.candles.high[first:end]
     if result.untraded is None:
@@ -72,7 +72,7 @@ def _highs(result: Result, first: int, end: int) -> FloatArray:
     return np.where(result.untraded[first:end], -math.inf, highs)
 
 
-def _last_bar(result: Result, trade: Trade) -> int:
+def _last_bar(result: SimulationResult, trade: Trade) -> int:
     if trade.exit_index is None:
         return len(result.candles) - 1
     # A sell at the open has nothing to do with the levels of its bar.

@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 
 from onetape.backtest.models import Backtest, SymbolRun
 from onetape.backtest.records import TRADE_COLUMNS, TradeRecord
-from onetape.engine import Result, Trade
+from onetape.engine import SimulationResult, Trade
 from onetape.strategies import Signals
 
 #: What a trade was left by, where the strategy did not say so.
@@ -66,7 +66,7 @@ class TradeSequence(Sequence[TradeRecord], ABC):
 class TradeRows(TradeSequence):
     """All trades of one symbol's run, in time order."""
 
-    def __init__(self, result: Result, signals: Signals, warm_up: int) -> None:
+    def __init__(self, result: SimulationResult, signals: Signals, warm_up: int) -> None:
         """Prepare the columns; no record is made yet.
 
         Args:
@@ -103,7 +103,7 @@ class TradeRows(TradeSequence):
         columns["entry_reason"], left = (
             _reasons(
                 self._signals,
-                self._result.book.signal_bars(bars[start:stop]) + self._warm_up,
+                self._result.fill_log.signal_bars(bars[start:stop]) + self._warm_up,
                 otherwise,
             )
             for bars, otherwise in (
@@ -149,13 +149,13 @@ class JoinedTradeRows(TradeSequence):
         return (next(rows[number]) for number in numbers)
 
 
-def _columns(result: Result) -> tuple[dict[str, NDArray[Any]], dict[str, NDArray[Any]]]:
+def _columns(result: SimulationResult) -> tuple[dict[str, NDArray[Any]], dict[str, NDArray[Any]]]:
     """Return the fields of `Trade` as columns: those of each trade, and those of closed ones."""
-    times, book = result.candles.timestamp, result.book
-    numbers = book.columns()
+    times, fill_log = result.candles.timestamp, result.fill_log
+    numbers = fill_log.columns()
     bought, sold = numbers[0::2], numbers[1::2]
-    entries = np.asarray(book.entry_bars(), dtype=np.int64)
-    exits = np.asarray(book.exit_bars(), dtype=np.int64)
+    entries = np.asarray(fill_log.entry_bars(), dtype=np.int64)
+    exits = np.asarray(fill_log.exit_bars(), dtype=np.int64)
     closed, count = len(exits), len(entries)
     fees = bought[:, 3] * bought[:, 0] if result.rules.fee_coin == "received" else bought[:, 3]
     paid = -bought[:, 4]
@@ -212,5 +212,5 @@ def _signal_reason(run: SymbolRun, filled_index: int) -> str:
     """Return the reason that the strategy gave for the signal behind a fill."""
     # The signals have the warm-up candles too.
     filled = np.array([filled_index])
-    index = run.window.warm_up + int(run.result.book.signal_bars(filled)[0])
+    index = run.window.warm_up + int(run.result.fill_log.signal_bars(filled)[0])
     return run.signals.reason_text(index) if index >= 0 else ""

@@ -11,12 +11,12 @@ from onetape.core.price_steps import steps_at, with_month_steps
 from onetape.core.untraded import untraded_rows
 from onetape.engine.account_config import AccountConfig
 from onetape.engine.drawdown import max_drawdown
-from onetape.engine.fills import FillModel, Market
-from onetape.engine.refused_orders import Refused
+from onetape.engine.fills import FillModel, OrderContext
+from onetape.engine.refused_orders import RefusedOrder
 from onetape.engine.time_axis import on_axis
 
 
-class BuyAndHold(Struct, frozen=True):
+class BuyAndHoldResult(Struct, frozen=True):
     """All cash put in at the first open that a strategy could have had, and kept."""
 
     final_equity: float
@@ -27,21 +27,21 @@ class BuyAndHold(Struct, frozen=True):
     """As `Metrics.max_drawdown`."""
 
 
-def buy_and_hold(candles: Candles, rules: AccountConfig) -> BuyAndHold | None:
+def buy_and_hold(candles: Candles, rules: AccountConfig) -> BuyAndHoldResult | None:
     """Return what buying and holding made; None where there was nothing to buy."""
     equity = buy_and_hold_equity(candles, rules)
     if equity is None:
         return None
-    return holding_of(equity, rules.cash)
+    return buy_and_hold_result(equity, rules.cash)
 
 
-def holding_of(equity: FloatArray, cash: float) -> BuyAndHold:
+def buy_and_hold_result(equity: FloatArray, cash: float) -> BuyAndHoldResult:
     """Return the numbers of an account that bought and kept; shape (n,), n above 0."""
     final = float(equity[-1])
-    return BuyAndHold(final, final / cash - 1.0, max_drawdown(equity).ratio)
+    return BuyAndHoldResult(final, final / cash - 1.0, max_drawdown(equity).ratio)
 
 
-def shared_holding(
+def equal_parts_equity(
     markets: Sequence[tuple[Candles, AccountConfig]], timestamp: IntArray
 ) -> FloatArray | None:
     """Return what equal parts of the cash are worth, each kept in one market.
@@ -83,9 +83,9 @@ def buy_and_hold_equity(candles: Candles, rules: AccountConfig) -> FloatArray | 
         steps=steps_at(with_month_steps(rules.steps, candles), int(candles.timestamp[bar])),
     )
     fill = FillModel.of(all_in).buy(
-        rules.cash, float(candles.open[bar]), Market(float(candles.volume[bar - 1]))
+        rules.cash, float(candles.open[bar]), OrderContext(float(candles.volume[bar - 1]))
     )
-    if isinstance(fill, Refused):
+    if isinstance(fill, RefusedOrder):
         return None
     equity = candles.close * fill.base_change + (rules.cash + fill.cash_change)
     equity[:bar] = rules.cash

@@ -14,14 +14,14 @@ from onetape.core.candles import Candles, FloatArray, IntArray
 from onetape.core.price_steps import price_step_column
 from onetape.engine.account_config import AccountConfig
 from onetape.engine.due_orders import OrderBars
-from onetape.engine.exit_search import Exits, LevelSearch, Positions
+from onetape.engine.exit_search import ExitColumns, ExitSearch, PositionColumns
 from onetape.engine.exits import SIGNAL, TIME_STOP
 
 #: The exit of a BUY that has not been searched.
 _UNKNOWN: Final = -1
-#: Entries in a lane, on average, from which taking them in turn is slower than looking at all.
+#: Entries in a chain, on average, from which taking them in turn is slower than looking at all.
 _MANY: Final = 4
-#: The same for `while_signal`: BUYs in the longest lane, of which few are entries.
+#: The same for `while_signal`: BUYs in the longest chain, of which few are entries.
 _LONG: Final = 1_000
 #: Times that entries in the middle of a run are looked for; the others are searched when asked.
 _ROUNDS: Final = 8
@@ -32,7 +32,7 @@ class Searched(NamedTuple):
 
     numbers: IntArray
     """Index of each BUY, ascending."""
-    exits: Exits
+    exits: ExitColumns
     """How its position ends."""
     following: IntArray
     """Index of the BUY that enters after it; the number of BUYs: none."""
@@ -58,7 +58,7 @@ class EntrySearch:
         self._cool_down = rules.cool_down_bars
         self._all_first = len(orders.run_starts) == len(orders.buys) + 1
         self._once = rules.reentry == "new_signal"
-        self._search = LevelSearch(
+        self._search = ExitSearch(
             reached,
             rules.exits,
             float(rules.steps.price_step or 0),
@@ -95,7 +95,7 @@ class EntrySearch:
 
     def exits_of(
         self, entry: IntArray, price: FloatArray, highest: FloatArray, at: IntArray | None = None
-    ) -> Exits:
+    ) -> ExitColumns:
         """Return how positions end that do not follow each other; arrays have shape (m,).
 
         Args:
@@ -106,8 +106,8 @@ class EntrySearch:
         """
         end, kind = self._ends(entry)
         first = np.maximum(entry, 0) if at is None else at
-        positions = Positions(entry, price, highest, first, end)
-        found = self._search.run(positions) if self._exits.has_levels else Exits.unknown(end)
+        positions = PositionColumns(entry, price, highest, first, end)
+        found = self._search.run(positions) if self._exits.has_levels else ExitColumns.unknown(end)
         return self._completed(found, kind)
 
     def search(self) -> Searched:
@@ -119,7 +119,7 @@ class EntrySearch:
             price = self._candles.open[entry]
             exits = self.exits_of(entry, price, price)
             return Searched(numbers, exits, self.following(numbers, exits.bar))
-        known = Exits.unknown(np.full(len(orders.buys), _UNKNOWN, dtype=np.int64))
+        known = ExitColumns.unknown(np.full(len(orders.buys), _UNKNOWN, dtype=np.int64))
         wanted, is_dense = self._wanted_first()
         is_tried = np.zeros(len(orders.buys), dtype=np.bool_)
         numbers = following = np.empty(0, dtype=np.int64)
@@ -148,11 +148,11 @@ class EntrySearch:
             end = np.minimum(end, timed)
         return end, kind
 
-    def _positions(self, entry: IntArray) -> Positions:
+    def _positions(self, entry: IntArray) -> PositionColumns:
         price = self._candles.open[entry]
-        return Positions(entry, price, price, entry, self._ends(entry)[0])
+        return PositionColumns(entry, price, price, entry, self._ends(entry)[0])
 
-    def _completed(self, found: Exits, kinds: NDArray[np.int8]) -> Exits:
+    def _completed(self, found: ExitColumns, kinds: NDArray[np.int8]) -> ExitColumns:
         """Return exits with kind and price also where no level ended the position.
 
         Args:
@@ -164,7 +164,9 @@ class EntrySearch:
         is_plain = found.kind < 0
         kind = np.where(is_plain, kinds, found.kind)
         opens = self._candles.open[np.minimum(found.bar, len(self._candles) - 1)]
-        return Exits(found.bar, kind, np.where(is_plain, opens, found.price), found.is_ambiguous)
+        return ExitColumns(
+            found.bar, kind, np.where(is_plain, opens, found.price), found.is_ambiguous
+        )
 
     def _enters_on_first(self) -> bool:
         """Return whether SELLs alone end positions, so that only a run's first BUY enters."""
@@ -174,39 +176,39 @@ class EntrySearch:
     def _wanted_first(self) -> tuple[IntArray, bool]:
         """Return the BUYs to begin the search with, and whether each is looked at by itself.
 
-        Else each is the first one of a lane (between two SELLs) and the others of it follow.
+        Else each is the first one of a chain (between two SELLs) and the others of it follow.
         """
         orders = self._orders
         first = orders.run_starts[:-1]
-        lane_of = np.searchsorted(orders.sells, orders.buys[first], side="right")
-        lanes = first[np.flatnonzero(np.diff(lane_of, prepend=-1))]
+        chain_of = np.searchsorted(orders.sells, orders.buys[first], side="right")
+        chains = first[np.flatnonzero(np.diff(chain_of, prepend=-1))]
         if self._once or self._all_first:
-            is_dense = len(first) > _MANY * len(lanes)
-            return (first if is_dense else lanes), is_dense
-        longest = np.diff(np.append(lanes, len(orders.buys))).max(initial=0)
+            is_dense = len(first) > _MANY * len(chains)
+            return (first if is_dense else chains), is_dense
+        longest = np.diff(np.append(chains, len(orders.buys))).max(initial=0)
         is_dense = bool(longest > _LONG)
-        return (np.arange(len(orders.buys)) if is_dense else lanes), is_dense
+        return (np.arange(len(orders.buys)) if is_dense else chains), is_dense
 
-    def _guess(self, numbers: IntArray, known: Exits) -> None:
+    def _guess(self, numbers: IntArray, known: ExitColumns) -> None:
         """Write the exits of BUYs that end soon into `known`, which counts BUYs."""
         found, is_known = self._search.guess(self._positions(self._orders.buys[numbers]))
         known.put(numbers[is_known], found.taken(is_known))
 
-    def _follow(self, starts: IntArray, known: Exits) -> None:
-        """Write the exits of BUYs and of those that follow in their lanes into `known`."""
+    def _follow(self, starts: IntArray, known: ExitColumns) -> None:
+        """Write the exits of BUYs and of those that follow in their chains into `known`."""
         buys, current = self._orders.buys, starts.copy()
-        lane_end = self.sells_after(buys[starts])
+        chain_end = self.sells_after(buys[starts])
 
-        def following(lanes: IntArray, ended: Exits) -> Positions:
-            rows = current[lanes]
+        def following(chains: IntArray, ended: ExitColumns) -> PositionColumns:
+            rows = current[chains]
             known.put(rows, ended)
             new = self.following(rows, ended.bar)
             is_next = new < len(buys)
             new = np.where(is_next, new, 0)
-            is_next &= (buys[new] < lane_end[lanes]) & (known.bar[new] < 0)
-            current[lanes] = new
+            is_next &= (buys[new] < chain_end[chains]) & (known.bar[new] < 0)
+            current[chains] = new
             positions = self._positions(buys[new])
-            # A lane without another entry has nothing to look at.
+            # A chain without another entry has nothing to look at.
             positions.end[~is_next] = positions.at[~is_next]
             return positions
 

@@ -3,23 +3,23 @@
 import numpy as np
 
 from onetape.core.candles import Candles, FloatArray
-from onetape.engine.fill_log import Book
+from onetape.engine.fill_log import FillLog
 
 
 def equity_of(
-    candles: Candles, book: Book, cash: float, base: float
+    candles: Candles, fill_log: FillLog, cash: float, base: float
 ) -> tuple[FloatArray, FloatArray]:
     """Return cash and value of the coins at each close, shape (n,).
 
     Args:
         candles: Those that are traded.
-        book: Its fills.
+        fill_log: Its fills.
         cash: Before the first candle, quote currency.
         base: Before the first candle, base currency.
     """
-    lengths = np.diff(np.concatenate(([0], book.index_column(), [len(candles)])))
+    lengths = np.diff(np.concatenate(([0], fill_log.index_column(), [len(candles)])))
     # A running sum adds in the order in which the account did: the same to the last bit.
-    columns = book.columns()
+    columns = fill_log.columns()
     money = np.cumsum(np.concatenate(([cash], columns[:, 4])))
     coins = np.cumsum(np.concatenate(([base], columns[:, 5])))
     worth = np.repeat(coins, lengths)

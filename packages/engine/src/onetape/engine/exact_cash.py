@@ -19,7 +19,7 @@ from msgspec import Struct
 from onetape.core.candles import FloatArray
 from onetape.core.steps import MarketSteps
 from onetape.engine.account_config import AccountConfig
-from onetape.engine.fills import Numbers
+from onetape.engine.fills import FillValues
 
 #: An order without an amount step that leaves no more than one part in so many leaves nothing.
 _NOISE_PARTS: Final = 10**12
@@ -63,7 +63,12 @@ class ExactCash:
             self._refine(_TWOS)
 
     def book(
-        self, number: int, numbers: Numbers, *, is_maker: bool = False, has_price_step: bool = True
+        self,
+        number: int,
+        numbers: FillValues,
+        *,
+        is_maker: bool = False,
+        has_price_step: bool = True,
     ) -> float:
         """Take in the change of one fill; return the float nearest to the cash after it.
 
@@ -148,7 +153,7 @@ class _StepChanges(Struct, frozen=True):
     target: int
     """Change by selling one unit of price times one amount step by a limit order, fee included."""
 
-    def change(self, numbers: Numbers, *, is_maker: bool) -> int:
+    def change(self, numbers: FillValues, *, is_maker: bool) -> int:
         """Return the change of one fill; negative for a buy."""
         count = round(numbers[0] / self.price_unit) * round(numbers[1] / self.amount_step)
         if numbers[4] < 0:

@@ -1,8 +1,8 @@
 """Find the bar that ends each position, for many entries at once: exits.py's rule in arrays.
 
 Each position is looked at in blocks of bars that double in width, youngest positions together, so
-Python runs for rounds and not for bars. Positions that follow each other within one lane (between
-two SELLs) are taken in turn; lanes do not depend on each other and run side by side.
+Python runs for rounds and not for bars. Positions that follow each other within one chain (between
+two SELLs) are taken in turn; chains do not depend on each other and run side by side.
 """
 
 from collections.abc import Callable
@@ -26,61 +26,63 @@ from onetape.engine.exits import (
 _FIRST_LEVEL: Final = 4
 _LONE_LEVEL: Final = 7
 _WIDEST_LEVEL: Final = 16
-#: Bars looked at for positions that nobody may ask for, in all, as a multiple of the candles.
+#: Bars searched in all for positions that may not be needed, as a multiple of the candles.
 _GUESSED: Final = 16
 #: Bars looked at in one round: what they need stays in the processor's cache.
 _CELLS: Final = 1 << 16
 
 
-class Positions(NamedTuple):
-    """Positions to be ended; arrays have shape (m,)."""
+class PositionColumns(NamedTuple):
+    """Positions whose exits are searched, in columns; arrays have shape (m,)."""
 
     entry: IntArray
     """Bar whose open filled the entry; before the first bar (negative) where it was carried in."""
     price: FloatArray
     """Price of each entry before slippage, quote currency."""
     highest: FloatArray
-    """Highest of it and of the highs of the bars before `at`."""
+    """Highest price of each position: of its entry and of the bars before `at`."""
     at: IntArray
-    """First bar to look at."""
+    """First bar of each position to search."""
     end: IntArray
-    """First bar not to look at: the one at whose open the position ends anyhow."""
+    """Bar at whose open each position ends without a level; it is not searched."""
 
-    def taken(self, rows: IntArray) -> "Positions":
-        """Return some of them."""
-        return Positions(
+    def taken(self, rows: IntArray) -> "PositionColumns":
+        """Return the positions or exits in these rows."""
+        return PositionColumns(
             self.entry[rows], self.price[rows], self.highest[rows], self.at[rows], self.end[rows]
         )
 
-    def put(self, rows: IntArray, new: "Positions") -> None:
-        """Replace some of them, in place."""
+    def put(self, rows: IntArray, new: "PositionColumns") -> None:
+        """Replace the positions or exits in these rows, in place."""
         for column, values in zip(self, new, strict=True):
             column[rows] = values
 
 
-class Exits(NamedTuple):
-    """How positions ended; arrays have shape (m,)."""
+class ExitColumns(NamedTuple):
+    """Exits of positions, in columns; arrays have shape (m,)."""
 
     bar: IntArray
-    """Where; `end` for those that no level ended."""
+    """Bar of each exit; the position's `end` where no level ended it."""
     kind: NDArray[np.int8]
-    """Index into EXIT_KINDS; -1 for those."""
+    """Kind of each exit, as an index into EXIT_KINDS; -1: no level ended the position."""
     price: FloatArray
-    """Before slippage; NaN for those."""
+    """Price of each exit before slippage; NaN: no level ended the position."""
     is_ambiguous: NDArray[np.bool_]
-    """Whether the prices of the bar allow another exit as well."""
+    """Whether the prices of the exit's bar allow another exit as well."""
 
-    def taken(self, rows: IntArray | NDArray[np.bool_]) -> "Exits":
-        """Return some of them."""
-        return Exits(self.bar[rows], self.kind[rows], self.price[rows], self.is_ambiguous[rows])
+    def taken(self, rows: IntArray | NDArray[np.bool_]) -> "ExitColumns":
+        """Return the positions or exits in these rows."""
+        return ExitColumns(
+            self.bar[rows], self.kind[rows], self.price[rows], self.is_ambiguous[rows]
+        )
 
-    def put(self, rows: IntArray | NDArray[np.bool_], new: "Exits") -> None:
-        """Replace some of them, in place."""
+    def put(self, rows: IntArray | NDArray[np.bool_], new: "ExitColumns") -> None:
+        """Replace the positions or exits in these rows, in place."""
         for column, values in zip(self, new, strict=True):
             column[rows] = values
 
     @classmethod
-    def unknown(cls, bar: IntArray) -> "Exits":
+    def unknown(cls, bar: IntArray) -> "ExitColumns":
         """Return exits at these bars that no level made."""
         count = len(bar)
         return cls(
@@ -91,8 +93,8 @@ class Exits(NamedTuple):
         )
 
 
-class LevelSearch:
-    """Looks for the first bar that reaches a level."""
+class ExitSearch:
+    """Search for the first bar in which a position reaches its stop or target."""
 
     def __init__(
         self,
@@ -122,19 +124,21 @@ class LevelSearch:
         self._factors = np.array([target_factor(exits.target_ratio(age)) for age in ages])
 
     def run(
-        self, positions: Positions, following: Callable[[IntArray, Exits], Positions] | None = None
-    ) -> Exits:
+        self,
+        positions: PositionColumns,
+        following: Callable[[IntArray, ExitColumns], PositionColumns] | None = None,
+    ) -> ExitColumns:
         """Return how each position ended.
 
         Args:
-            positions: One a lane.
-            following: Told of positions that ended (their lanes, and how), it gives the next one of
-                each lane, with `entry` equal to `end` where there is none; without it, each lane
-                has one position and the exits are returned.
+            positions: The first position of each chain.
+            following: Called with the chains whose positions ended, and their exits; returns the
+                next position of each chain, with `entry` equal to `end` where there is none. None:
+                each chain has one position.
         """
         count = len(positions.entry)
         first = _LONE_LEVEL if count == 1 else _FIRST_LEVEL
-        found = Exits.unknown(positions.end)
+        found = ExitColumns.unknown(positions.end)
         open_ = positions.taken(np.arange(count))
         level = np.full(count, first, dtype=np.int64)
         alive = np.flatnonzero(open_.at < open_.end)
@@ -151,13 +155,13 @@ class LevelSearch:
             alive = np.setdiff1d(alive, done, assume_unique=True) if len(done) else alive
         return found
 
-    def guess(self, positions: Positions) -> tuple[Exits, NDArray[np.bool_]]:
+    def guess(self, positions: PositionColumns) -> tuple[ExitColumns, NDArray[np.bool_]]:
         """Return how positions ended that end soon, and which those are.
 
         Many are looked at with little effort each; those that last are left.
         """
         count, left = len(positions.entry), _GUESSED * len(self._candles)
-        found = Exits.unknown(positions.end)
+        found = ExitColumns.unknown(positions.end)
         open_ = positions.taken(np.arange(count))
         is_known = open_.at >= open_.end
         alive, level = np.flatnonzero(~is_known), _FIRST_LEVEL
@@ -170,7 +174,9 @@ class LevelSearch:
             alive, level = alive[~is_known[alive]], level + 1
         return found, is_known
 
-    def _look(self, open_: Positions, group: IntArray, width: int, found: Exits) -> IntArray:
+    def _look(
+        self, open_: PositionColumns, group: IntArray, width: int, found: ExitColumns
+    ) -> IntArray:
         """Look at the next block of some positions; return which of them ended."""
         entry, price, highest, at, end = open_.taken(group)
         bars = at[:, None] + np.arange(width)
@@ -233,14 +239,14 @@ class LevelSearch:
 
     def _fill(
         self,
-        found: Exits,
+        found: ExitColumns,
         ending: IntArray,
         bar: IntArray,
         price: FloatArray,
         stop: FloatArray,
         target: FloatArray,
     ) -> None:
-        """Write down what `exits.exit_in_bar` says of bars that reach a level.
+        """Store the exits that `exits.exit_in_bar` returns for bars that reach a level.
 
         Args:
             found: Takes the exits.

@@ -23,7 +23,7 @@ allows, and such a bar is ambiguous:
   bar's open where the low reaches that: no path through the bar sells lower. Where the bar reaches
   the target, the stop followed the price up to the target at most.
 
-Finer candles are asked the same in turn, each with the highest price so far (intrabar.py).
+Intrabar candles are examined by the same rule, each with the highest price so far (intrabar.py).
 """
 
 import math

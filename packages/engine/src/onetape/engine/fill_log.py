@@ -1,4 +1,4 @@
-"""What one symbol's orders came to: its fills as plain numbers."""
+"""The fills and refused orders of one symbol, as plain numbers."""
 
 from itertools import chain
 from typing import Final, NamedTuple, cast
@@ -9,9 +9,9 @@ from numpy.typing import NDArray
 
 from onetape.core.candles import FloatArray, IntArray
 from onetape.engine.exits import EXIT_KINDS, TARGET, ExitKind
-from onetape.engine.fills import Fill, FillModel, Numbers
-from onetape.engine.intrabar import Told
-from onetape.engine.refused_orders import Refused
+from onetape.engine.fills import Fill, FillModel, FillValues
+from onetape.engine.intrabar import IntrabarExit
+from onetape.engine.refused_orders import RefusedOrder
 
 
 class OpenPosition(Struct, frozen=True):
@@ -34,8 +34,8 @@ class FillColumns(NamedTuple):
 
     bars: IntArray
     """Bar of each fill, shape (m,)."""
-    numbers: FloatArray
-    """The fills' numbers as `fills.Numbers` orders them, shape (m, 6)."""
+    values: FloatArray
+    """Values of each fill in the order of `fills.FillValues`, shape (m, 6)."""
     prices: FloatArray
     """Price of each fill before slippage, shape (m,)."""
     kinds: NDArray[np.int8]
@@ -49,11 +49,11 @@ _NO_FILLS: Final = FillColumns(
 )
 
 
-class Book:
-    """What one symbol's orders came to."""
+class FillLog:
+    """Fills and refused orders of one symbol; fills are kept in columns."""
 
     def __init__(self, model: FillModel, carried: OpenPosition | None = None) -> None:
-        """Begin an empty book, or with a position that an earlier range opened."""
+        """Begin an empty log, or with a position that an earlier range opened."""
         self.model = model
         self.carried = carried
         self.base = 0.0
@@ -61,43 +61,43 @@ class Book:
         # Fills that came one by one after those of the columns, and a list of such columns: a tuple
         # of six floats takes five times the memory.
         self._bars: list[int] = []
-        self._numbers: list[Numbers] = []
+        self._values: list[FillValues] = []
         self._prices: list[float] = []
         self._kinds: list[int] = []
         self._chunks: list[FillColumns] = []
         self._added = 0
-        self.refused: list[tuple[int, Refused]] = []
+        self.refused: list[tuple[int, RefusedOrder]] = []
         self.ambiguous = 0
-        """Bars taken at the worst exit that their prices allow, because nothing decided."""
+        """Number of ambiguous bars, taken at the worst exit that their prices allow."""
         self.decided = 0
-        """Bars that allow several exits, or none, of which finer candles decided for one."""
-        self.wanting = 0
+        """Bars that allow several exits, or none, decided by intrabar candles."""
+        self.missing_intrabar = 0
         """Number of ambiguous bars for which an intrabar candle was missing."""
         self.waited: dict[int, int] = {}
-        """Candles that an order waited for a trade, by the bar that filled it."""
+        """Number of candles that an order waited for a trade, by the bar that filled it."""
         self.waiting = 0
         """Order that still waits for a trade at the end: 1 BUY, -1 SELL, 0 none."""
-        self.told: dict[int, Told] = {}
-        """By bar what finer candles said, of each one inside which a level may end a position."""
+        self.intrabar_exits: dict[int, IntrabarExit] = {}
+        """Result of the intrabar candles, by bar; only bars inside which a level may be reached."""
 
     def keep(self, columns: FillColumns) -> None:
-        """Take all fills so far at once; the book must be empty."""
+        """Take all fills so far at once; the log must be empty."""
         self._columns = columns
 
-    def add_buy(self, bar: int, numbers: Numbers, price: float) -> None:
+    def add_buy(self, bar: int, values: FillValues, price: float) -> None:
         """Take one more buy, with its price before slippage."""
         self._bars.append(bar)
-        self._numbers.append(numbers)
+        self._values.append(values)
         self._prices.append(price)
-        self.base += numbers[5]
+        self.base += values[5]
 
-    def add_sell(self, bar: int, numbers: Numbers, price: float, kind: int) -> None:
+    def add_sell(self, bar: int, values: FillValues, price: float, kind: int) -> None:
         """Take one more sell, with its price before slippage and its kind."""
         self._bars.append(bar)
-        self._numbers.append(numbers)
+        self._values.append(values)
         self._prices.append(price)
         self._kinds.append(kind)
-        self.base += numbers[5]
+        self.base += values[5]
         if len(self._bars) >= _CHUNK:
             self._put_away()
 
@@ -118,17 +118,17 @@ class Book:
 
     def _put_away(self) -> None:
         """Move the fills that came one by one into columns."""
-        numbers = np.fromiter(chain.from_iterable(self._numbers), np.float64)
+        values = np.fromiter(chain.from_iterable(self._values), np.float64)
         self._chunks.append(
             FillColumns(
                 np.array(self._bars, np.int64),
-                numbers.reshape(-1, 6),
+                values.reshape(-1, 6),
                 np.array(self._prices, np.float64),
                 np.array(self._kinds, np.int8),
             )
         )
         self._added += len(self._bars)
-        self._bars, self._numbers, self._prices, self._kinds = [], [], [], []
+        self._bars, self._values, self._prices, self._kinds = [], [], [], []
 
     @property
     def indices(self) -> list[int]:
@@ -183,13 +183,13 @@ class Book:
         return self.fill_columns().prices
 
     def columns(self) -> FloatArray:
-        """Return the fills' numbers as `fills.Numbers` orders them, shape (m, 6)."""
-        return self.fill_columns().numbers
+        """Return the fills' values as `fills.FillValues` orders them, shape (m, 6)."""
+        return self.fill_columns().values
 
     def last_buy(self) -> Fill:
         """Return the newest fill, which must be a buy; the others are not made."""
         columns = self.fill_columns()
-        row = cast("Numbers", columns.numbers[-1].tolist())
+        row = cast("FillValues", columns.values[-1].tolist())
         return self.model.bought(row, float(columns.prices[-1]))
 
     def fills(self) -> tuple[Fill, ...]:
@@ -198,11 +198,11 @@ class Book:
         columns = self.fill_columns()
         sells = iter(columns.kinds.tolist())
         is_buy = self.carried is None
-        rows = cast("list[Numbers]", columns.numbers.tolist())
-        for numbers, price in zip(rows, columns.prices.tolist(), strict=True):
+        rows = cast("list[FillValues]", columns.values.tolist())
+        for values, price in zip(rows, columns.prices.tolist(), strict=True):
             if is_buy:
-                made.append(self.model.bought(numbers, price))
+                made.append(self.model.bought(values, price))
             else:
-                made.append(self.model.sold(numbers, price, next(sells) == TARGET))
+                made.append(self.model.sold(values, price, next(sells) == TARGET))
             is_buy = not is_buy
         return tuple(made)

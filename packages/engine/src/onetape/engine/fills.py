@@ -24,7 +24,7 @@ from msgspec import Struct
 
 from onetape.core.steps import ceil_count, floor_count, multiple
 from onetape.engine.account_config import AccountConfig, Sizing
-from onetape.engine.refused_orders import Refused
+from onetape.engine.refused_orders import RefusedOrder
 
 #: Relative part of the cash by which rounding may miss it.
 CASH_NOISE = 1e-12
@@ -66,10 +66,10 @@ class Fill(NamedTuple):
 
 
 #: Price, amount, notional, fee, change of cash, change of coins: a fill without its circumstances.
-Numbers = tuple[float, float, float, float, float, float]
+FillValues = tuple[float, float, float, float, float, float]
 
 
-class Market(Struct, frozen=True, gc=False):
+class OrderContext(Struct, frozen=True, gc=False):
     """What an order meets, beside its price."""
 
     volume: float = 0.0
@@ -80,7 +80,7 @@ class Market(Struct, frozen=True, gc=False):
     """Annual volatility of the market, known before the order; None: not known."""
 
 
-NO_MARKET = Market()
+EMPTY_CONTEXT = OrderContext()
 
 
 class FillModel(Struct, frozen=True):
@@ -126,41 +126,50 @@ class FillModel(Struct, frozen=True):
         limits = (self.price_step, self.amount_step, self.min_amount, self.min_notional)
         return not (any(limits) or self.impact or self.fee_in_base)
 
-    def buy(self, cash: float, price: float, market: Market = NO_MARKET) -> Fill | Refused:
+    def buy(
+        self, cash: float, price: float, context: OrderContext = EMPTY_CONTEXT
+    ) -> Fill | RefusedOrder:
         """Return the fill of a market buy.
 
         Args:
             cash: Quote currency at hand.
             price: Open of the candle that fills the order.
-            market: What else the sizing and the slippage depend on.
+            context: What else the sizing and the slippage depend on.
         """
-        numbers = self.buy_numbers(cash, price, market)
-        return numbers if isinstance(numbers, Refused) else self.bought(numbers, price)
+        numbers = self.buy_values(cash, price, context)
+        return numbers if isinstance(numbers, RefusedOrder) else self.bought(numbers, price)
 
     def sell(
-        self, base: float, price: float, market: Market = NO_MARKET, *, is_maker: bool = False
-    ) -> Fill | Refused:
+        self,
+        base: float,
+        price: float,
+        context: OrderContext = EMPTY_CONTEXT,
+        *,
+        is_maker: bool = False,
+    ) -> Fill | RefusedOrder:
         """Return the fill of a sell of all that can be sold; the rest stays as dust.
 
         Args:
             base: Base currency at hand.
             price: Open of the candle, or the level inside it, that fills the order.
-            market: What else the slippage depends on.
+            context: What else the slippage depends on.
             is_maker: Whether it is a limit order: no slippage, and its own fee.
         """
-        numbers = self.sell_numbers(base, price, market.volume, is_maker)
-        return numbers if isinstance(numbers, Refused) else self.sold(numbers, price, is_maker)
+        numbers = self.sell_values(base, price, context.volume, is_maker)
+        return numbers if isinstance(numbers, RefusedOrder) else self.sold(numbers, price, is_maker)
 
-    def bought(self, numbers: Numbers, price: float) -> Fill:
-        """Return the fill of `buy_numbers`."""
+    def bought(self, numbers: FillValues, price: float) -> Fill:
+        """Return the fill of `buy_values`."""
         fee_in = "base" if self.fee_in_base else "quote"
         return Fill("buy", *numbers[:4], fee_in, *numbers[4:], price, is_maker=False)
 
-    def sold(self, numbers: Numbers, price: float, is_maker: bool) -> Fill:
-        """Return the fill of `sell_numbers`."""
+    def sold(self, numbers: FillValues, price: float, is_maker: bool) -> Fill:
+        """Return the fill of `sell_values`."""
         return Fill("sell", *numbers[:4], "quote", *numbers[4:], price, is_maker)
 
-    def buy_numbers(self, cash: float, open_price: float, market: Market) -> Numbers | Refused:
+    def buy_values(
+        self, cash: float, open_price: float, context: OrderContext
+    ) -> FillValues | RefusedOrder:
         """Return `buy` in bare numbers: no object is made, for the simulation's sake."""
         price = open_price * (1 + self.slippage)
         if self.price_step:
@@ -172,15 +181,15 @@ class FillModel(Struct, frozen=True):
             budget = cash
             amount = budget / unit_cost
         elif sizing == "equity_share":
-            budget = self._share_of_equity(self.size, cash, market)
+            budget = self._share_of_equity(self.size, cash, context)
             amount = budget / unit_cost
         else:
-            sized = self._sized(cash, open_price, unit_cost, market)
-            if isinstance(sized, Refused):
+            sized = self._sized(cash, open_price, unit_cost, context)
+            if isinstance(sized, RefusedOrder):
                 return sized
             budget, amount = sized
         if self.impact:
-            price, unit_cost, amount = self._impacted(open_price, budget, amount, market.volume)
+            price, unit_cost, amount = self._impacted(open_price, budget, amount, context.volume)
         if self.amount_step:
             amount = self._affordable(amount, unit_cost, budget)
         notional = price * amount
@@ -195,16 +204,16 @@ class FillModel(Struct, frozen=True):
             cost = notional + fee
         numbers = price, amount, notional, fee, -cost if cost < cash else -cash, kept
         if self.min_amount or self.min_notional or self.amount_step:
-            return self._trapped(numbers, open_price, market.volume) or numbers
+            return self._trapped(numbers, open_price, context.volume) or numbers
         return numbers
 
-    def sell_numbers(
+    def sell_values(
         self,
         base: float,
         at_price: float,
         volume: float,
         is_maker: bool,
-    ) -> Numbers | Refused:
+    ) -> FillValues | RefusedOrder:
         """Return `sell` in bare numbers: no object is made, for the simulation's sake."""
         amount = self._sellable(base) if self.amount_step else base
         if is_maker:
@@ -224,19 +233,19 @@ class FillModel(Struct, frozen=True):
         return price, amount, notional, fee, notional - fee, -amount
 
     def _sized(
-        self, cash: float, open_price: float, unit_cost: float, market: Market
-    ) -> tuple[float, float] | Refused:
+        self, cash: float, open_price: float, unit_cost: float, context: OrderContext
+    ) -> tuple[float, float] | RefusedOrder:
         """Return what may be spent, and how many coins are wanted for it."""
         size, sizing = self.size, self.sizing
-        equity = cash if market.equity is None else market.equity
+        equity = cash if context.equity is None else context.equity
         if sizing == "quote_amount":
             if size > cash * (1 + CASH_NOISE):
-                return Refused("cash_below_order", cash, size)
+                return RefusedOrder("cash_below_order", cash, size)
             return size, size / unit_cost
         if sizing == "base_amount":
             cost = size * unit_cost
             if cost > cash * (1 + CASH_NOISE):
-                return Refused("cash_below_cost", cash, cost)
+                return RefusedOrder("cash_below_cost", cash, cost)
             return cash, size
         if sizing == "risk_per_trade":
             stop = open_price * (self.stop_ratio or 0.0)
@@ -245,15 +254,15 @@ class FillModel(Struct, frozen=True):
                 back *= 1 - self.fee_rate
             return cash, min(size * equity / (unit_cost - back), cash / unit_cost)
         if sizing == "volatility_target":
-            if market.volatility is None:
-                return Refused("volatility_unknown")
-            size = size / market.volatility if market.volatility > 0 else 1.0
-        budget = self._share_of_equity(size, cash, market)
+            if context.volatility is None:
+                return RefusedOrder("volatility_unknown")
+            size = size / context.volatility if context.volatility > 0 else 1.0
+        budget = self._share_of_equity(size, cash, context)
         return budget, budget / unit_cost
 
-    def _share_of_equity(self, share: float, cash: float, market: Market) -> float:
+    def _share_of_equity(self, share: float, cash: float, context: OrderContext) -> float:
         """Return a part of the account's equity, as far as the cash goes; quote currency."""
-        equity = cash if market.equity is None else market.equity
+        equity = cash if context.equity is None else context.equity
         wanted = share * equity if share < 1.0 else equity
         return wanted if wanted < cash else cash
 
@@ -298,7 +307,7 @@ class FillModel(Struct, frozen=True):
             count -= 1
         return multiple(count, step)
 
-    def _trapped(self, bought: Numbers, open_price: float, volume: float) -> Refused | None:
+    def _trapped(self, bought: FillValues, open_price: float, volume: float) -> RefusedOrder | None:
         """Return why the market would not take the coins of a buy back at its stop, or None.
 
         Without a stop nobody knows at which price they will be sold, but how many are left of them.
@@ -307,45 +316,47 @@ class FillModel(Struct, frozen=True):
             if not self._is_under(self._sellable(bought[5]), self.min_notional):
                 return None
             least = max(self.min_amount, self.amount_step)
-            return Refused("rest_unsellable", bought[5], least, bought[1])
-        sold = self.sell_numbers(bought[5], open_price * self.stop_ratio, volume, is_maker=False)
-        if not isinstance(sold, Refused):
+            return RefusedOrder("rest_unsellable", bought[5], least, bought[1])
+        sold = self.sell_values(bought[5], open_price * self.stop_ratio, volume, is_maker=False)
+        if not isinstance(sold, RefusedOrder):
             return None
         is_amount = sold.kind == "sell_amount_too_small"
         kind = "stop_amount_unsellable" if is_amount else "stop_value_unsellable"
-        return Refused(kind, sold.found, sold.least, bought[2])
+        return RefusedOrder(kind, sold.found, sold.least, bought[2])
 
     def _is_under(self, amount: float, notional: float) -> bool:
         """Return whether an order is too small; one of exactly the least value may miss it."""
         is_less = amount <= 0 or amount < self.min_amount * _LEAST
         return is_less or notional < self.min_notional * _LEAST
 
-    def _too_small(self, side: Literal["buy", "sell"], amount: float, notional: float) -> Refused:
+    def _too_small(
+        self, side: Literal["buy", "sell"], amount: float, notional: float
+    ) -> RefusedOrder:
         if self._is_under(amount, self.min_notional):
             least = max(self.min_amount, self.amount_step)
             kind = "buy_amount_too_small" if side == "buy" else "sell_amount_too_small"
-            return Refused(kind, amount, least)
+            return RefusedOrder(kind, amount, least)
         kind = "buy_value_too_small" if side == "buy" else "sell_value_too_small"
-        return Refused(kind, notional, self.min_notional)
+        return RefusedOrder(kind, notional, self.min_notional)
 
 
 def buy_fill(
-    rules: AccountConfig, cash: float, open_price: float, market: Market = NO_MARKET
-) -> Fill | Refused:
+    rules: AccountConfig, cash: float, open_price: float, context: OrderContext = EMPTY_CONTEXT
+) -> Fill | RefusedOrder:
     """Return the fill of one market buy; see `FillModel.buy`."""
-    return FillModel.of(rules).buy(cash, open_price, market)
+    return FillModel.of(rules).buy(cash, open_price, context)
 
 
 def sell_fill(
     rules: AccountConfig,
     base: float,
     open_price: float,
-    market: Market = NO_MARKET,
+    context: OrderContext = EMPTY_CONTEXT,
     *,
     is_maker: bool = False,
-) -> Fill | Refused:
+) -> Fill | RefusedOrder:
     """Return the fill of one sell; see `FillModel.sell`."""
-    return FillModel.of(rules).sell(base, open_price, market, is_maker=is_maker)
+    return FillModel.of(rules).sell(base, open_price, context, is_maker=is_maker)
 
 
 def _share(amount: float, volume: float) -> float:

@@ -15,7 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from onetape.core.candles import FloatArray, IntArray
-from onetape.engine.entry_plan import NONE
+from onetape.engine.entry_plan import NO_CANDIDATE
 from onetape.engine.exits import SIGNAL, TIME_STOP
 from onetape.engine.fill_log import FillColumns
 from onetape.engine.fills import CASH_NOISE
@@ -54,8 +54,8 @@ class _Merged(NamedTuple):
     """Symbol of each fill."""
     place: IntArray
     """Where on the axis its candle stands."""
-    numbers: FloatArray
-    """As `fills.Numbers` orders them, shape (m, 6)."""
+    values: FloatArray
+    """Values of each fill in the order of `fills.FillValues`, shape (m, 6)."""
     is_buy: NDArray[np.bool_]
 
 
@@ -73,16 +73,16 @@ def trade_independent(account: SharedAccount) -> bool:
     if len(found) < len(alone):
         return False
     merged = _merged(found, account.axis)
-    units, cash = account.exact.running(merged.numbers[:, 4])
+    units, cash = account.exact.running(merged.values[:, 4])
     is_taken = _is_taken(account, merged, cash[:-1], cash[1:])
     count = len(is_taken) if is_taken.all() else int(is_taken.argmin())
     account.exact.restore(units[count])
     counts = np.bincount(merged.number[:count], minlength=len(found)).tolist()
-    rows = [_keep(one, fills) for one, fills in zip(found, counts, strict=True)]
+    candidates = [_keep(one, fills) for one, fills in zip(found, counts, strict=True)]
     account.go_on(
         merged.place[:count],
         cash[: count + 1],
-        rows,
+        candidates,
         is_open=[fills % 2 == 1 for fills in counts],
     )
     return True
@@ -90,10 +90,10 @@ def trade_independent(account: SharedAccount) -> bool:
 
 def _alone(symbol: SymbolState) -> _Alone | None:
     """Return one symbol's trades with all the money there is; None where they are not plain."""
-    row = symbol.plan.entry_from(0)
-    if row == NONE:
-        return _Alone(symbol, None, symbol.book.fill_columns(), np.empty(0, dtype=np.int64))
-    route = plain_route(symbol, row)
+    candidate = symbol.plan.entry_from(0)
+    if candidate == NO_CANDIDATE:
+        return _Alone(symbol, None, symbol.fill_log.fill_columns(), np.empty(0, dtype=np.int64))
+    route = plain_route(symbol, candidate)
     if route is None:
         return None
     amount = fixed_amounts(symbol, route)
@@ -109,7 +109,7 @@ def _are_at_open(symbol: SymbolState, route: Route) -> NDArray[np.bool_]:
     """Return which exits fill at the open of their bar; as `SymbolState.is_exit_at_open`."""
     exits, opens = route.exits, symbol.candles.open
     open_ = opens[np.minimum(exits.bar, len(opens) - 1)]
-    is_inside = exits.is_ambiguous | (exits.bar == symbol.plan.entries[route.rows])
+    is_inside = exits.is_ambiguous | (exits.bar == symbol.plan.entries[route.candidates])
     is_order = (exits.kind == SIGNAL) | (exits.kind == TIME_STOP)
     return is_order | (~is_inside & (exits.price == open_))
 
@@ -126,7 +126,7 @@ def _merged(alone: Sequence[_Alone], axis: IntArray) -> _Merged:
     # Each symbol's fills are in order: a stable sort merges them.
     order = np.argsort(key, kind="stable")
     key = key[order]
-    numbers = np.concatenate([one.columns.numbers for one in alone])[order]
+    numbers = np.concatenate([one.columns.values for one in alone])[order]
     return _Merged(key % count, key // (3 * count), numbers, key // count % 3 == ENTRY)
 
 
@@ -141,7 +141,7 @@ def _is_taken(
         before: Cash before each of them.
         after: Cash after each of them.
     """
-    price, amount, notional, fee, change = (merged.numbers[:, column] for column in range(5))
+    price, amount, notional, fee, change = (merged.values[:, column] for column in range(5))
     model = account.symbols[0].model
     held = np.cumsum(np.where(merged.is_buy, 1, -1))
     wanted = np.full(len(price), model.size)
@@ -155,19 +155,19 @@ def _is_taken(
 
 
 def _keep(one: _Alone, fills: int) -> int:
-    """Write a symbol's first fills down; return the row of its position or next entry, or NONE."""
+    """Log a symbol's first fills; return its position or next entry, or NO_CANDIDATE."""
     if one.route is None:
-        return NONE
+        return NO_CANDIDATE
     columns = one.columns
     keep_columns(
         one.symbol,
         one.route,
         FillColumns(
             columns.bars[:fills],
-            columns.numbers[:fills],
+            columns.values[:fills],
             columns.prices[:fills],
             columns.kinds[: fills // 2],
         ),
     )
     trade = fills // 2
-    return int(one.route.rows[trade]) if trade < len(one.route.rows) else NONE
+    return int(one.route.candidates[trade]) if trade < len(one.route.candidates) else NO_CANDIDATE

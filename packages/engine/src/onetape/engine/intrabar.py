@@ -1,10 +1,10 @@
-"""Ask finer candles how a bar met stop and target: which was first, and at what price.
+"""Decide from intrabar candles how a bar met stop and target: which came first, at what price.
 
 Stop loss and target are the bar's own (see exits.py): they move from bar to bar and not within one.
-A trailing stop follows the finer candles one by one, so it may turn out that the bar's low came
-before its high and the position goes on. What the rule for one bar says of the first finer candle
-that ends a position holds: a finer candle that opens beyond a level fills it at its open, and one
-that allows several exits gives the worst, as a bar does; the bar stays ambiguous then.
+A trailing stop follows the intrabar candles one by one, so the bar's low may have come before its
+high, and the position stays open. The first intrabar candle that reaches a level ends the position
+by the rule for one bar: where it opens beyond the level, at its open; where it allows several
+exits, at the worst of them, and the bar stays ambiguous.
 """
 
 import math
@@ -22,76 +22,78 @@ from onetape.core.timeframes import Timeframe
 from onetape.core.untraded import untraded_rows
 from onetape.engine.exits import BarExit, Levels, exit_in_bar
 
-#: Why finer candles do not decide: one is missing before a level is reached; the first that reaches
-#: a level is ambiguous itself; or they are not what the bar is made of: none reaches a level that
-#: the bar reached, or one opens where the bar never was.
-Silence = Literal["missing", "both", "unlike"]
+#: Why intrabar candles do not decide: one is missing before a level is reached; the first that
+#: reaches a level is ambiguous itself; or they contradict the bar: none reaches a level that the
+#: bar reached, or one opens outside the bar.
+UndecidedReason = Literal["missing", "both", "unlike"]
 
 
-class Detail(Struct, frozen=True):
-    """Finer candles of the same market, read when they are needed."""
+class IntrabarSource(Struct, frozen=True):
+    """Intrabar candles of one symbol, read when they are needed."""
 
     timeframe: Timeframe
     """Timeframe of the traded bars."""
-    finer: Timeframe
+    intrabar_timeframe: Timeframe
     """Timeframe of the intrabar candles."""
     read: Callable[[int, int], Candles]
-    """Returns the closed finer candles of a half-open range, epoch seconds."""
+    """Function that returns the closed intrabar candles of a half-open range, epoch seconds."""
     absent: Sequence[tuple[int, int]] = ()
-    """Half-open ranges in which the exchange has no finer candle, oldest first: nobody traded."""
+    """Half-open ranges without an intrabar candle at the exchange, oldest first: nothing traded."""
     has_volume: bool | None = None
-    """Whether any candle of the stored finer series has volume; None: whether one of those read
-    for a bar has."""
+    """Whether any candle of the stored intrabar series has volume; None: only those read for a bar
+    are examined."""
 
 
-class Told(NamedTuple):
-    """What finer candles say of a bar that may end a position inside."""
+class IntrabarExit(NamedTuple):
+    """How the intrabar candles of one bar end a position, or why they do not decide."""
 
-    found: BarExit | None
-    """Price and kind of the exit; None: the position goes on, or `silence` says why nothing is
-    known and the rule for one bar holds."""
-    opened: int
-    """Open of the finer candle that ended the position, epoch seconds; 0 where none did."""
-    silence: Silence | None
-    """Why they do not decide; None where they do."""
+    exit: BarExit | None
+    """Price and kind of the exit; None: the position goes on, or `undecided` has the reason why the
+    intrabar candles do not decide, and the rule for one bar holds."""
+    timestamp: int
+    """Open of the intrabar candle that ended the position, epoch seconds; 0: none did."""
+    undecided: UndecidedReason | None
+    """Why the intrabar candles do not decide; None: they decide."""
 
     @property
     def goes_on(self) -> bool:
-        """Return whether the position outlives the bar."""
-        return self.found is None and self.silence is None
+        """Return whether the position is still open after the bar."""
+        return self.exit is None and self.undecided is None
 
 
-_GOES_ON: Final = Told(None, 0, None)
-_MISSING: Final = Told(None, 0, "missing")
-_UNLIKE: Final = Told(None, 0, "unlike")
+_GOES_ON: Final = IntrabarExit(None, 0, None)
+_MISSING: Final = IntrabarExit(None, 0, "missing")
+_UNLIKE: Final = IntrabarExit(None, 0, "unlike")
 
 
-def exit_told(detail: Detail, timestamp: int, levels: Levels, low: float, high: float) -> Told:
-    """Return what finer candles say of a bar that may end a position and opens beyond no level.
+def find_intrabar_exit(
+    intrabar: IntrabarSource, timestamp: int, levels: Levels, low: float, high: float
+) -> IntrabarExit:
+    """Return how intrabar candles end a position in a bar that opens beyond no level.
 
-    A finer candle in which nothing was traded only repeats the last price, and reaches nothing.
+    An intrabar candle without a trade repeats the last price, and reaches no level.
 
     Args:
-        detail: Where to look.
+        intrabar: Source of the intrabar candles.
         timestamp: Open of the bar, epoch seconds.
-        levels: Its levels.
-        low: Of the bar.
-        high: Of the bar.
+        levels: Stop, target and trailing stop of the position in the bar.
+        low: Lowest price of the bar.
+        high: Highest price of the bar.
     """
-    end = detail.timeframe.next(timestamp)
+    end = intrabar.timeframe.next(timestamp)
     # What the bar did not reach cannot have ended the position.
     levels = levels._replace(
         stop=levels.stop if low <= levels.stop else -math.inf,
         target=levels.target if high >= levels.target else math.inf,
     )
-    candles = detail.read(timestamp, end)
-    traded = ~untraded_rows(candles, has_volume=detail.has_volume)
+    candles = intrabar.read(timestamp, end)
+    traded = ~untraded_rows(candles, has_volume=intrabar.has_volume)
     highest = np.maximum.accumulate(np.where(traded, candles.high, 0.0))
     reached = (candles.low <= np.maximum(highest * levels.trailing, levels.stop)) & traded
     reached |= (candles.high >= levels.target) & traded
     first = int(reached.argmax()) if reached.any() else len(candles)
     opened = int(candles.timestamp[first]) if first < len(candles) else end
-    if _lacks_any(detail, candles.timestamp[:first], timestamp, opened):
+    if _lacks_any(intrabar, candles.timestamp[:first], timestamp, opened):
         return _MISSING
     if opened == end:
         return _GOES_ON if _are_like(candles, traded, levels, low, high) else _UNLIKE
@@ -104,7 +106,7 @@ def exit_told(detail: Detail, timestamp: int, levels: Levels, low: float, high: 
     )
     if found is None or not low <= found.price <= high:
         return _UNLIKE
-    return Told(found, opened, "both" if found.is_ambiguous else None)
+    return IntrabarExit(found, opened, "both" if found.is_ambiguous else None)
 
 
 def _are_like(
@@ -120,11 +122,11 @@ def _are_like(
     return bool(candles.high[traded].max() >= high and candles.low[traded].min() <= low)
 
 
-def _lacks_any(detail: Detail, timestamp: IntArray, start: int, end: int) -> bool:
-    """Return whether a finer candle of `[start, end)` is missing that may have been traded in."""
-    for low, high in holes_between(timestamp, detail.finer, start, end):
-        row = max(0, bisect_right(detail.absent, low, key=lambda absent: absent[0]) - 1)
-        for first, after in detail.absent[row:]:
+def _lacks_any(intrabar: IntrabarSource, timestamp: IntArray, start: int, end: int) -> bool:
+    """Return whether an intrabar candle of `[start, end)` is missing that may have had trades."""
+    for low, high in holes_between(timestamp, intrabar.intrabar_timeframe, start, end):
+        row = max(0, bisect_right(intrabar.absent, low, key=lambda absent: absent[0]) - 1)
+        for first, after in intrabar.absent[row:]:
             if not first <= low < after:
                 break
             low = after

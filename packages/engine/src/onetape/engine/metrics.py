@@ -14,9 +14,14 @@ from msgspec.structs import asdict
 
 from onetape.core.candles import Candles, FloatArray, IntArray
 from onetape.engine.account_config import AccountConfig
-from onetape.engine.buy_and_hold import BuyAndHold, buy_and_hold, holding_of, shared_holding
+from onetape.engine.buy_and_hold import (
+    BuyAndHoldResult,
+    buy_and_hold,
+    buy_and_hold_result,
+    equal_parts_equity,
+)
 from onetape.engine.drawdown import Drawdown, highs_of, max_drawdown
-from onetape.engine.portfolio import Portfolio
+from onetape.engine.portfolio import PortfolioResult
 from onetape.engine.ratios import (
     Calendar,
     cagr,
@@ -30,8 +35,8 @@ from onetape.engine.ratios import (
     turnover,
     volatility,
 )
-from onetape.engine.simulation_result import Result
-from onetape.engine.trade_stats import tally_of
+from onetape.engine.simulation_result import SimulationResult
+from onetape.engine.trade_stats import sum_trade_stats
 
 
 class Metrics(Struct, frozen=True):
@@ -100,8 +105,8 @@ class Metrics(Struct, frozen=True):
     ambiguous_bars: int
     """Bars whose prices allow several exits, or none, taken at the worst of these prices."""
     decided_bars: int
-    """Such bars where finer candles told it."""
-    buy_and_hold: BuyAndHold | None
+    """Bars whose prices allow several exits, decided by intrabar candles."""
+    buy_and_hold: BuyAndHoldResult | None
     """None where no candle after the first had a trade, or the market refuses such an order."""
     waited_orders: int = 0
     """Orders that were filled later than they were due, because nothing was traded until then."""
@@ -112,45 +117,46 @@ class Metrics(Struct, frozen=True):
         return {**asdict(self), "buy_and_hold": None if hold is None else asdict(hold)}
 
 
-class Background(Struct, frozen=True):
+class MetricsContext(Struct, frozen=True):
     """What the metrics of all runs over the same candles, with the same rules, have in common."""
 
     calendar: Calendar
     change: float | None
     """As `Metrics.market_change`."""
-    hold: BuyAndHold | None
+    hold: BuyAndHoldResult | None
     """As `Metrics.buy_and_hold`."""
 
 
-def background_of(candles: Candles, rules: AccountConfig) -> Background:
-    """Return the background of runs over one symbol."""
-    return Background(
+def metrics_context(candles: Candles, rules: AccountConfig) -> MetricsContext:
+    """Return the context of runs over one symbol."""
+    return MetricsContext(
         calendar_of(candles.timestamp), _mean_change([candles]), buy_and_hold(candles, rules)
     )
 
 
-def metrics_of(result: Result | Portfolio, background: Background | None = None) -> Metrics:
+def compute_metrics(
+    result: SimulationResult | PortfolioResult, context: MetricsContext | None = None
+) -> Metrics:
     """Return the metrics of a run over one symbol, or over several that share an account.
 
     Args:
         result: The run.
-        background: `background_of` its candles and rules, where an earlier run over one symbol has
-            needed it already.
+        context: `metrics_context` of the run's candles and rules; None: it is computed.
     """
-    if isinstance(result, Portfolio) and len(result.parts) == 1:
+    if isinstance(result, PortfolioResult) and len(result.parts) == 1:
         result = result.parts[0]
-    if isinstance(result, Portfolio):
+    if isinstance(result, PortfolioResult):
         times, parts = result.timestamp, result.parts
-        background = _shared_background(result)
+        context = _shared_background(result)
     else:
         times, parts = result.candles.timestamp, (result,)
-        background = background or background_of(result.candles, result.rules)
-    calendar = background.calendar
-    tally = tally_of(parts)
+        context = context or metrics_context(result.candles, result.rules)
+    calendar = context.calendar
+    tally = sum_trade_stats(parts)
     return Metrics(
         **equity_metrics(result.equity, result.start_cash, times, calendar),
         **trade_metrics(tally.profits, tally.ratios, tally.bars),
-        market_change=background.change,
+        market_change=context.change,
         exposure=result.exposure,
         open_at_end=tally.open_positions > 0,
         fees=tally.fees,
@@ -160,15 +166,15 @@ def metrics_of(result: Result | Portfolio, background: Background | None = None)
         ambiguous_bars=tally.ambiguous,
         decided_bars=tally.decided,
         waited_orders=tally.waited,
-        buy_and_hold=background.hold,
+        buy_and_hold=context.hold,
     )
 
 
-def _shared_background(portfolio: Portfolio) -> Background:
+def _shared_background(portfolio: PortfolioResult) -> MetricsContext:
     parts, times = portfolio.parts, portfolio.timestamp
-    held = shared_holding([(part.candles, part.rules) for part in parts], times)
-    hold = None if held is None else holding_of(held, portfolio.rules.cash)
-    return Background(calendar_of(times), _mean_change([part.candles for part in parts]), hold)
+    held = equal_parts_equity([(part.candles, part.rules) for part in parts], times)
+    hold = None if held is None else buy_and_hold_result(held, portfolio.rules.cash)
+    return MetricsContext(calendar_of(times), _mean_change([part.candles for part in parts]), hold)
 
 
 def equity_metrics(

@@ -18,10 +18,10 @@ from onetape.core.price_steps import with_month_steps
 from onetape.core.steps import MarketSteps
 from onetape.engine.account_config import AccountConfig
 from onetape.engine.equity import equity_of
-from onetape.engine.intrabar import Detail
+from onetape.engine.intrabar import IntrabarSource
 from onetape.engine.round_trips import Trade
 from onetape.engine.simulation import no_state, simulate, symbol_state
-from onetape.engine.simulation_result import Result
+from onetape.engine.simulation_result import SimulationResult
 from onetape.engine.time_axis import common_axis, is_whole, on_axis, places_on
 
 if TYPE_CHECKING:
@@ -34,7 +34,7 @@ TIE_RULE: Final = (
 )
 
 
-class Series(Struct, frozen=True):
+class SymbolSeries(Struct, frozen=True):
     """One symbol of a run over several."""
 
     symbol: str
@@ -46,20 +46,20 @@ class Series(Struct, frozen=True):
     """First candle that is traded."""
     steps: MarketSteps
     """Price and amount rules of this symbol's market."""
-    detail: Detail | None = None
-    """Finer candles, asked about exits inside a bar."""
+    intrabar: IntrabarSource | None = None
+    """Intrabar candles, which decide exits inside a bar; None: none are used."""
     has_volume: bool | None = None
     """Whether any candle of the whole stored series has volume; None: whether one of these has."""
 
 
-class Portfolio(Struct, frozen=True, dict=True):
+class PortfolioResult(Struct, frozen=True, dict=True):
     """What a run over several symbols did; arrays have shape (m,), one entry per moment."""
 
     rules: AccountConfig
     """What the run assumed; the steps are those of the first symbol."""
     max_open_trades: int | None
     """Positions at a time; None: as many as symbols."""
-    parts: tuple[Result, ...]
+    parts: tuple[SimulationResult, ...]
     """Each symbol's own trades, in the order given; their equity is that of the whole account."""
     timestamp: IntArray
     """Opens of all symbols' candles, epoch seconds."""
@@ -93,9 +93,9 @@ class Portfolio(Struct, frozen=True, dict=True):
         count = len(self.timestamp)
         change = np.zeros(count, dtype=np.int64)
         for part in self.parts:
-            book = part.book
+            fill_log = part.fill_log
             own = part.candles.timestamp
-            for bars, sign in ((book.entry_column(), 1), (book.exit_column(), -1)):
+            for bars, sign in ((fill_log.entry_column(), 1), (fill_log.exit_column(), -1)):
                 places = bars
                 if not is_whole(own, self.timestamp):
                     places = places_on(self.timestamp, own[bars])
@@ -113,9 +113,9 @@ class Portfolio(Struct, frozen=True, dict=True):
         )
 
 
-def simulate_together(
-    series: Sequence[Series], rules: AccountConfig, max_open_trades: int | None = None
-) -> Portfolio:
+def simulate_portfolio(
+    series: Sequence[SymbolSeries], rules: AccountConfig, max_open_trades: int | None = None
+) -> PortfolioResult:
     """Trade several symbols of one quote currency and timeframe on one account.
 
     Each symbol follows the rules of `simulate`. A BUY that finds all slots full has not entered:
@@ -137,7 +137,7 @@ def simulate_together(
     own_rules = [replace(rules, steps=with_month_steps(one.steps, one.candles)) for one in series]
     symbols = [
         symbol_state(
-            one.candles, one.signal, own, one.start_index, empty, one.detail, one.has_volume
+            one.candles, one.signal, own, one.start_index, empty, one.intrabar, one.has_volume
         )
         for one, own in zip(series, own_rules, strict=True)
     ]
@@ -149,22 +149,22 @@ def simulate_together(
     account.end()
     equity = _equity(account)
     parts = tuple(
-        Result(
+        SimulationResult(
             rules=own,
             candles=symbol.candles,
             start_index=one.start_index,
             start_cash=rules.cash,
             equity=_at_own_candles(equity, axis, symbol.candles.timestamp),
             cash=account.cash,
-            base=symbol.book.base,
-            book=symbol.book,
+            base=symbol.fill_log.base,
+            fill_log=symbol.fill_log,
             state=empty,
             untraded=symbol.due.untraded,
             symbol=one.symbol,
         )
         for one, own, symbol in zip(series, own_rules, symbols, strict=True)
     )
-    return Portfolio(
+    return PortfolioResult(
         rules=own_rules[0],
         max_open_trades=max_open_trades,
         parts=parts,
@@ -175,17 +175,19 @@ def simulate_together(
     )
 
 
-def _portfolio_of_one(one: Series, rules: AccountConfig, max_open_trades: int | None) -> Portfolio:
+def _portfolio_of_one(
+    one: SymbolSeries, rules: AccountConfig, max_open_trades: int | None
+) -> PortfolioResult:
     """Return the run of `simulate`, which is that of an account with one symbol."""
     result = simulate(
         one.candles,
         one.signal,
         replace(rules, steps=one.steps),
         one.start_index,
-        detail=one.detail,
+        intrabar=one.intrabar,
         has_volume=one.has_volume,
     )
-    return Portfolio(
+    return PortfolioResult(
         rules=result.rules,
         max_open_trades=max_open_trades,
         parts=(replace(result, symbol=one.symbol),),
@@ -200,7 +202,7 @@ def _equity(account: "SharedAccount") -> FloatArray:
     """Return cash and all positions at each moment, quote currency."""
     equity = account.cash_on_axis()
     for symbol in account.symbols:
-        worth = equity_of(symbol.candles, symbol.book, 0.0, 0.0)[1]
+        worth = equity_of(symbol.candles, symbol.fill_log, 0.0, 0.0)[1]
         equity += on_axis(worth, symbol.candles.timestamp, account.axis, 0.0)
     return equity
 

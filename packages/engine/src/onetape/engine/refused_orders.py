@@ -39,7 +39,7 @@ _REASONS: Final[dict[RefusalKind, str]] = {
 }
 
 
-class Refused(Struct, frozen=True, gc=False):
+class RefusedOrder(Struct, frozen=True, gc=False):
     """An order that the account or the market would not take.
 
     A run may refuse a hundred thousand orders, so the sentence is made where it is read, and Python

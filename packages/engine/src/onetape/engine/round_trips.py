@@ -9,7 +9,7 @@ from onetape.engine.exits import ExitKind
 from onetape.engine.fills import Fill
 
 
-class Bought(NamedTuple):
+class TradeEntry(NamedTuple):
     """The buy of a trade."""
 
     bar: int
@@ -19,7 +19,7 @@ class Bought(NamedTuple):
     fill: Fill
 
 
-class Sold(NamedTuple):
+class TradeExit(NamedTuple):
     """The sell of a trade."""
 
     bar: int
@@ -68,7 +68,9 @@ class Trade(Struct, frozen=True):
     """In a run over several symbols; else empty."""
 
 
-def trade_of(candles: Candles, entry: Bought, leave: Sold | None, symbol: str = "") -> Trade:
+def trade_of(
+    candles: Candles, entry: TradeEntry, leave: TradeExit | None, symbol: str = ""
+) -> Trade:
     """Return the trade of a buy and its sell.
 
     Args:

@@ -10,7 +10,7 @@ import numpy as np
 
 from onetape.core.candles import FloatArray, IntArray
 from onetape.engine.account_config import AccountConfig
-from onetape.engine.entry_plan import NONE
+from onetape.engine.entry_plan import NO_CANDIDATE
 from onetape.engine.exact_cash import ExactCash
 from onetape.engine.exits import TARGET
 from onetape.engine.symbol_state import SymbolState
@@ -62,13 +62,13 @@ class SharedAccount:
         self._open: list[int] = []
         """Symbols with a position, ascending."""
         self._blocked: dict[int, int] = {}
-        """By symbol the row that found all slots full, until one is free."""
-        self._skipped_run = [NONE] * len(symbols)
+        """By symbol the candidate that found all slots full, until one is free."""
+        self._skipped_run = [NO_CANDIDATE] * len(symbols)
         """By symbol the run of BUYs that was counted as skipped last."""
         self._events: list[int] = []
         """A heap of the numbers that order events."""
-        self._awaited = [(ENTRY, NONE, 0, 0)] * len(symbols)
-        """By symbol the event that it waits for: kind, row of its plan, bar, place on the axis."""
+        self._awaited = [(ENTRY, NO_CANDIDATE, 0, 0)] * len(symbols)
+        """By symbol the event that it waits for: kind, candidate, bar, place on the axis."""
         self._fill_places = array("q")
         """Index on the common time axis of each fill's candle."""
         self._cash_after = array("d", [self.cash])
@@ -76,18 +76,26 @@ class SharedAccount:
 
     def begin(self) -> None:
         """Await each symbol's first entry."""
-        rows = [symbol.plan.entry_from(0) for symbol in self.symbols]
-        self._await_all(self._entry(number, row) for number, row in enumerate(rows))
+        candidates = [symbol.plan.entry_from(0) for symbol in self.symbols]
+        self._await_all(
+            self._entry(number, candidate) for number, candidate in enumerate(candidates)
+        )
 
     def go_on(
-        self, places: IntArray, cash: FloatArray, rows: Sequence[int], *, is_open: Sequence[bool]
+        self,
+        places: IntArray,
+        cash: FloatArray,
+        candidates: Sequence[int],
+        *,
+        is_open: Sequence[bool],
     ) -> None:
         """Take over an account whose first fills have been carried out; `exact` knows its cash.
 
         Args:
             places: Where on the axis the candles of those fills stand, in order, shape (m,).
             cash: At the start and after each of them, shape (m + 1,).
-            rows: Of each symbol: the row of its position, or of its next entry, or NONE.
+            candidates: By symbol the candidate of its position or of its next entry, or
+                NO_CANDIDATE.
             is_open: Whether each symbol has a position.
         """
         self._fill_places = array("q", places.tobytes())
@@ -95,13 +103,13 @@ class SharedAccount:
         self.cash = self._cash_after[-1]
         self._open = [number for number in range(self._count) if is_open[number]]
         self._await_all(
-            self._exit(number, row) if is_open[number] else self._entry(number, row)
-            for number, row in enumerate(rows)
+            self._exit(number, candidate) if is_open[number] else self._entry(number, candidate)
+            for number, candidate in enumerate(candidates)
         )
 
     def _await_all(self, events: Iterable[int]) -> None:
         for event in events:
-            if event != NONE:
+            if event != NO_CANDIDATE:
                 heapq.heappush(self._events, event)
 
     def trade(self) -> None:
@@ -109,25 +117,25 @@ class SharedAccount:
         events, awaited, count = self._events, self._awaited, self._count
         while events:
             number = events[0] % count
-            kind, row, bar, place = awaited[number]
+            kind, candidate, bar, place = awaited[number]
             if kind == ENTRY:
-                following = self._enter(number, row, bar, place)
+                following = self._enter(number, candidate, bar, place)
             else:
-                following = self._leave(number, row, bar, place)
+                following = self._leave(number, candidate, bar, place)
             # Nothing that was added meanwhile comes before the event that was carried out.
-            if following == NONE:
+            if following == NO_CANDIDATE:
                 heapq.heappop(events)
             else:
                 heapq.heapreplace(events, following)
-        for number, row in self._blocked.items():
-            self.skipped += self.symbols[number].plan.runs_between(row, NONE)
+        for number, candidate in self._blocked.items():
+            self.skipped += self.symbols[number].plan.runs_between(candidate, NO_CANDIDATE)
 
     def end(self) -> None:
         """Note which orders waited, and which still wait."""
         for symbol in self.symbols:
-            exits = symbol.book.exit_column()
+            exits = symbol.fill_log.exit_column()
             free = int(exits[-1]) + 1 + self._cool_down if len(exits) else 0
-            symbol.note_waits(free, is_held=len(symbol.book.index_column()) % 2 == 1)
+            symbol.note_waits(free, is_held=len(symbol.fill_log.index_column()) % 2 == 1)
 
     def cash_on_axis(self) -> FloatArray:
         """Return the cash at the close of the candles of each moment of the axis."""
@@ -135,49 +143,49 @@ class SharedAccount:
         lengths = np.diff(np.array(self._fill_places), prepend=0, append=len(self.axis))
         return np.repeat(np.array(self._cash_after), lengths)
 
-    def _entry(self, number: int, row: int) -> int:
-        """Await an entry; return the number of the event, or NONE."""
-        if row == NONE:
-            return NONE
+    def _entry(self, number: int, candidate: int) -> int:
+        """Await an entry; return the number of the event, or NO_CANDIDATE."""
+        if candidate == NO_CANDIDATE:
+            return NO_CANDIDATE
         places = self._places[number]
-        bar = self.symbols[number].plan.bars[row]
+        bar = self.symbols[number].plan.bars[candidate]
         place = bar if places is None else places.item(bar)
-        self._awaited[number] = (ENTRY, row, bar, place)
+        self._awaited[number] = (ENTRY, candidate, bar, place)
         return (place * 3 + ENTRY) * self._count + number
 
-    def _exit(self, number: int, row: int) -> int:
-        """Await the exit of a position; return the number of the event, or NONE."""
+    def _exit(self, number: int, candidate: int) -> int:
+        """Await the exit of a position; return the number of the event, or NO_CANDIDATE."""
         symbol = self.symbols[number]
-        bar = symbol.plan.exit_bars[row]
-        if bar < 0 or symbol.detail is not None:
-            bar = symbol.exit_of(row)
+        bar = symbol.plan.exit_bars[candidate]
+        if bar < 0 or symbol.intrabar is not None:
+            bar = symbol.exit_of(candidate)
         if bar >= self._ends[number]:
-            return NONE
-        kind = EXIT_AT_OPEN if symbol.is_exit_at_open(row, bar) else EXIT_INSIDE
+            return NO_CANDIDATE
+        kind = EXIT_AT_OPEN if symbol.is_exit_at_open(candidate, bar) else EXIT_INSIDE
         places = self._places[number]
         place = bar if places is None else places.item(bar)
-        self._awaited[number] = (kind, row, bar, place)
+        self._awaited[number] = (kind, candidate, bar, place)
         return (place * 3 + kind) * self._count + number
 
-    def _enter(self, number: int, row: int, bar: int, place: int) -> int:
-        """Try an entry; return the number of the symbol's next event, or NONE."""
+    def _enter(self, number: int, candidate: int, bar: int, place: int) -> int:
+        """Try an entry; return the number of the symbol's next event, or NO_CANDIDATE."""
         symbol, open_ = self.symbols[number], self._open
         if len(open_) >= self.max_open_trades:
-            self._blocked[number] = row
-            self._count_skipped(number, symbol.plan.run_of(row))
-            return NONE
+            self._blocked[number] = candidate
+            self._count_skipped(number, symbol.plan.run_of(candidate))
+            return NO_CANDIDATE
         equity = self._equity(place) if self._asks_equity and open_ else None
-        bought = symbol.buy(row, self.cash, equity)
+        bought = symbol.buy(candidate, self.cash, equity)
         if bought is None:
-            return self._entry(number, symbol.plan.buy_after(row))
+            return self._entry(number, symbol.plan.buy_after(candidate))
         has_step = symbol.months is None or symbol.has_price_step(bar)
         self.cash = self.exact.book(number, bought, has_price_step=has_step)
         self._fill_places.append(place)
         self._cash_after.append(self.cash)
         insort(open_, number)
-        if self._skipped_run[number] != NONE:
-            self._uncount_skipped(number, symbol.plan.run_of(row))
-        return self._exit(number, row)
+        if self._skipped_run[number] != NO_CANDIDATE:
+            self._uncount_skipped(number, symbol.plan.run_of(candidate))
+        return self._exit(number, candidate)
 
     def _count_skipped(self, number: int, run: int) -> None:
         if self._skipped_run[number] != run:
@@ -187,17 +195,17 @@ class SharedAccount:
     def _uncount_skipped(self, number: int, run: int) -> None:
         """Take back a run that was late, and not skipped."""
         if self._skipped_run[number] == run:
-            self._skipped_run[number] = NONE
+            self._skipped_run[number] = NO_CANDIDATE
             self.skipped -= 1
 
-    def _leave(self, number: int, row: int, bar: int, place: int) -> int:
-        """Try an exit; return the number of the symbol's next event, or NONE."""
+    def _leave(self, number: int, candidate: int, bar: int, place: int) -> int:
+        """Try an exit; return the number of the symbol's next event, or NO_CANDIDATE."""
         symbol = self.symbols[number]
-        sold = symbol.sell(row, bar)
+        sold = symbol.sell(candidate, bar)
         if sold is None:
-            symbol.plan.exit_by_signal(row, bar)
-            return self._exit(number, row)
-        is_maker = symbol.plan.exit_kinds[row] == TARGET
+            symbol.plan.exit_by_signal(candidate, bar)
+            return self._exit(number, candidate)
+        is_maker = symbol.plan.exit_kinds[candidate] == TARGET
         has_step = symbol.months is None or symbol.has_price_step(bar)
         self.cash = self.exact.book(number, sold, is_maker=is_maker, has_price_step=has_step)
         self._fill_places.append(place)
@@ -206,7 +214,7 @@ class SharedAccount:
         if self._blocked:
             is_at_open = self._awaited[number][0] == EXIT_AT_OPEN
             self._try_blocked(place if is_at_open else place + 1)
-        return self._entry(number, symbol.plan.entry_after(row, bar))
+        return self._entry(number, symbol.plan.entry_after(candidate, bar))
 
     def _try_blocked(self, place: int) -> None:
         """Await the next BUYs of symbols that found all slots full, now that one is free.
@@ -214,17 +222,17 @@ class SharedAccount:
         Args:
             place: On the axis, from which on an open may fill them.
         """
-        for number, row in self._blocked.items():
+        for number, candidate in self._blocked.items():
             plan, places = self.symbols[number].plan, self._places[number]
             later = plan.buy_after(
-                row, place if places is None else int(places.searchsorted(place))
+                candidate, place if places is None else int(places.searchsorted(place))
             )
-            missed = plan.runs_between(row, later)
+            missed = plan.runs_between(candidate, later)
             if missed:
                 self.skipped += missed
-                self._skipped_run[number] = plan.run_of(row) + missed
+                self._skipped_run[number] = plan.run_of(candidate) + missed
             event = self._entry(number, later)
-            if event != NONE:
+            if event != NO_CANDIDATE:
                 heapq.heappush(self._events, event)
         self._blocked.clear()
 
@@ -240,5 +248,5 @@ class SharedAccount:
             bar = (place if places is None else int(places.searchsorted(place))) - 1
             symbol = self.symbols[number]
             price = self._closes[number].item(bar) if bar >= 0 else symbol.candles.open.item(0)
-            equity += symbol.book.base * price
+            equity += symbol.fill_log.base * price
         return equity

@@ -9,16 +9,16 @@ from onetape.core.price_steps import with_month_steps
 from onetape.core.untraded import untraded_rows
 from onetape.engine.account_config import AccountConfig
 from onetape.engine.due_orders import DueOrders, order_bars, orders_of, without_untraded
-from onetape.engine.entry_plan import NONE, Plan
+from onetape.engine.entry_plan import NO_CANDIDATE, EntryPlan
 from onetape.engine.equity import equity_of
-from onetape.engine.fill_log import Book, OpenPosition
+from onetape.engine.fill_log import FillLog, OpenPosition
 from onetape.engine.fills import FillModel
-from onetape.engine.intrabar import Detail
-from onetape.engine.simulation_result import Result, State
+from onetape.engine.intrabar import IntrabarSource
+from onetape.engine.simulation_result import AccountState, SimulationResult
 from onetape.engine.symbol_state import SymbolState, trade_alone
 from onetape.engine.vectorized import trade_vectorized
 
-__all__ = ["Result", "State", "simulate"]
+__all__ = ["AccountState", "SimulationResult", "simulate"]
 
 
 def simulate(
@@ -27,10 +27,10 @@ def simulate(
     rules: AccountConfig,
     start_index: int = 0,
     *,
-    state: State | None = None,
-    detail: Detail | None = None,
+    state: AccountState | None = None,
+    intrabar: IntrabarSource | None = None,
     has_volume: bool | None = None,
-) -> Result:
+) -> SimulationResult:
     """Trade a strategy's signals: known at the close of bar t, filled at the open of bar t + 1.
 
     The next bar is the next one stored, across a gap too; an order that is due in a candle without
@@ -48,7 +48,7 @@ def simulate(
         start_index: First candle that is traded: what was signalled before it is not.
         state: Where a run over the candles right before left the account; its last signal is
             traded at the first open. None: cash alone.
-        detail: Finer candles, asked about exits inside a bar.
+        intrabar: Intrabar candles, which decide exits inside a bar; None: none are used.
         has_volume: Whether any candle of the whole stored series has volume; None: whether one
             of `candles` has.
 
@@ -64,39 +64,39 @@ def simulate(
     if rules.steps.price_step and rules.steps.months is None:
         rules = replace(rules, steps=with_month_steps(rules.steps, candles))
     traded = candles[start_index:]
-    symbol = symbol_state(candles, signal, rules, start_index, state, detail, has_volume)
-    row, is_held = _first_row(symbol, state)
-    in_columns = None if is_held else trade_vectorized(symbol, state.cash, row)
-    cash, held = in_columns or trade_alone(symbol, state.cash, row, is_held=is_held)
+    symbol = symbol_state(candles, signal, rules, start_index, state, intrabar, has_volume)
+    candidate, is_held = _first_candidate(symbol, state)
+    in_columns = None if is_held else trade_vectorized(symbol, state.cash, candidate)
+    cash, held = in_columns or trade_alone(symbol, state.cash, candidate, is_held=is_held)
     free = _free_bar(symbol, state, rules)
-    symbol.note_waits(free, is_held=held != NONE)
-    money, worth = equity_of(traded, symbol.book, state.cash, state.base)
+    symbol.note_waits(free, is_held=held != NO_CANDIDATE)
+    money, worth = equity_of(traded, symbol.fill_log, state.cash, state.base)
     money += worth
-    return Result(
+    return SimulationResult(
         rules=rules,
         candles=traded,
         start_index=start_index,
         start_cash=_worth_before(state, candles, start_index),
         equity=money,
         cash=cash,
-        base=symbol.book.base,
-        book=symbol.book,
+        base=symbol.fill_log.base,
+        fill_log=symbol.fill_log,
         untraded=symbol.due.untraded,
-        state=State(
+        state=AccountState(
             cash=cash,
-            base=symbol.book.base,
+            base=symbol.fill_log.base,
             signal=int(signal[-1]) if len(traded) else state.signal,
             wait_bars=max(0, free - len(traded)),
-            waiting=symbol.book.waiting,
-            is_used=symbol.due.is_run_used(len(traded) - 1, symbol.book.last_entry),
+            waiting=symbol.fill_log.waiting,
+            is_used=symbol.due.is_run_used(len(traded) - 1, symbol.fill_log.last_entry),
             position=_position(symbol, held),
         ),
     )
 
 
-def no_state(rules: AccountConfig) -> State:
+def no_state(rules: AccountConfig) -> AccountState:
     """Return an account that has only cash."""
-    return State(rules.cash, 0.0, 0, 0, waiting=0, is_used=False, position=None)
+    return AccountState(rules.cash, 0.0, 0, 0, waiting=0, is_used=False, position=None)
 
 
 def symbol_state(
@@ -104,8 +104,8 @@ def symbol_state(
     signal: NDArray[np.int8],
     rules: AccountConfig,
     start_index: int,
-    state: State,
-    detail: Detail | None,
+    state: AccountState,
+    intrabar: IntrabarSource | None,
     has_volume: bool | None,
 ) -> SymbolState:
     """Return one symbol, ready to be traded; arguments as in `simulate`."""
@@ -114,15 +114,15 @@ def symbol_state(
     untraded = _untraded(candles, start_index, has_volume)
     bars = order_bars(orders, untraded, waiting=state.waiting, is_used=state.is_used)
     reached = without_untraded(traded, untraded)
-    book = Book(FillModel.of(rules), state.position)
-    book.base = state.base
+    fill_log = FillLog(FillModel.of(rules), state.position)
+    fill_log.base = state.base
     return SymbolState(
         traded,
-        Plan(traded, reached, bars, rules),
-        book,
+        EntryPlan(traded, reached, bars, rules),
+        fill_log,
         rules,
         candles,
-        detail,
+        intrabar,
         DueOrders(
             orders=orders,
             untraded=untraded,
@@ -147,29 +147,29 @@ def _untraded(
     return untraded if untraded.any() else None
 
 
-def _first_row(symbol: SymbolState, state: State) -> tuple[int, bool]:
-    """Return the row to begin with, and whether it is a position that is held already."""
+def _first_candidate(symbol: SymbolState, state: AccountState) -> tuple[int, bool]:
+    """Return the candidate to begin with, and whether it is a position that is held already."""
     plan, held = symbol.plan, state.position
     if held is not None:
-        row = plan.added(-held.bars, held.fill.before_slippage)
+        candidate = plan.added(-held.bars, held.fill.before_slippage)
         if held.has_levels:
-            plan.exit_of(row, held.highest)
+            plan.exit_of(candidate, held.highest)
         else:
-            plan.exit_by_signal(row, -1)
-        return row, True
+            plan.exit_by_signal(candidate, -1)
+        return candidate, True
     # A BUY that waits was due before the first bar.
     return plan.entry_from(-1 if state.waiting > 0 else state.wait_bars), False
 
 
-def _position(symbol: SymbolState, row: int) -> OpenPosition | None:
-    """Return the position of a row that is open at the end."""
-    if row == NONE:
+def _position(symbol: SymbolState, candidate: int) -> OpenPosition | None:
+    """Return the position of a candidate that is open at the end."""
+    if candidate == NO_CANDIDATE:
         return None
-    plan, book, candles = symbol.plan, symbol.book, symbol.candles
-    bar, carried = int(book.entry_column()[-1]), book.carried
+    plan, fill_log, candles = symbol.plan, symbol.fill_log, symbol.candles
+    bar, carried = int(fill_log.entry_column()[-1]), fill_log.carried
     highs = symbol.due.reached.high[max(bar, 0) :]
     highest = float(highs.max()) if len(highs) else 0.0
-    has_levels = row not in plan.given_up
+    has_levels = candidate not in plan.given_up
     if carried is not None and bar < 0:
         return OpenPosition(
             carried.fill,
@@ -178,7 +178,7 @@ def _position(symbol: SymbolState, row: int) -> OpenPosition | None:
             max(carried.highest, highest),
             has_levels and carried.has_levels,
         )
-    fill = book.last_buy()
+    fill = fill_log.last_buy()
     return OpenPosition(
         fill,
         int(candles.timestamp[bar]),
@@ -188,13 +188,13 @@ def _position(symbol: SymbolState, row: int) -> OpenPosition | None:
     )
 
 
-def _free_bar(symbol: SymbolState, state: State, rules: AccountConfig) -> int:
+def _free_bar(symbol: SymbolState, state: AccountState, rules: AccountConfig) -> int:
     """Return the first bar at which a BUY may be due after the last exit."""
-    exits = symbol.book.exit_column()
+    exits = symbol.fill_log.exit_column()
     return int(exits[-1]) + rules.cool_down_bars + 1 if len(exits) else state.wait_bars
 
 
-def _worth_before(state: State, candles: Candles, start_index: int) -> float:
+def _worth_before(state: AccountState, candles: Candles, start_index: int) -> float:
     if not state.base:
         return state.cash
     price = candles.close[start_index - 1] if start_index else candles.open[:1].sum()

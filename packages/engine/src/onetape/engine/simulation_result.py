@@ -10,13 +10,13 @@ from numpy.typing import NDArray
 from onetape.core.candles import Candles, FloatArray
 from onetape.engine.account_config import AccountConfig
 from onetape.engine.exits import ExitKind
-from onetape.engine.fill_log import Book, OpenPosition
+from onetape.engine.fill_log import FillLog, OpenPosition
 from onetape.engine.fills import Fill
-from onetape.engine.refused_orders import Refused
-from onetape.engine.round_trips import Bought, Sold, Trade, trade_of
+from onetape.engine.refused_orders import RefusedOrder
+from onetape.engine.round_trips import Trade, TradeEntry, TradeExit, trade_of
 
 
-class State(Struct, frozen=True):
+class AccountState(Struct, frozen=True):
     """Where an account stands after a range; a run over what follows goes on from it."""
 
     cash: float
@@ -35,7 +35,7 @@ class State(Struct, frozen=True):
     """What is held."""
 
 
-class Result(Struct, frozen=True, dict=True):
+class SimulationResult(Struct, frozen=True, dict=True):
     """What a run did; arrays have shape (m,), one entry per candle from `start_index` on."""
 
     rules: AccountConfig
@@ -52,9 +52,9 @@ class Result(Struct, frozen=True, dict=True):
     """Quote currency left at the end."""
     base: float
     """Base currency held at the end: an open position, or dust that could not be sold."""
-    book: Book
+    fill_log: FillLog
     """The orders, as numbers."""
-    state: State
+    state: AccountState
     """Where the account stands after the last candle."""
     untraded: NDArray[np.bool_] | None = None
     """Which of `candles` hold no trade; None: each holds one."""
@@ -64,7 +64,7 @@ class Result(Struct, frozen=True, dict=True):
     @property
     def indices(self) -> tuple[int, ...]:
         """Return the candle that filled each of `fills`, in time order."""
-        return tuple(self.book.indices)
+        return tuple(self.fill_log.indices)
 
     @cached_property
     def fills(self) -> tuple[Fill, ...]:
@@ -72,48 +72,48 @@ class Result(Struct, frozen=True, dict=True):
 
         Where an earlier range left a position, its buy is not among them: they begin with a sell.
         """
-        return self.book.fills()
+        return self.fill_log.fills()
 
     @property
-    def refused(self) -> tuple[tuple[int, Refused], ...]:
+    def refused(self) -> tuple[tuple[int, RefusedOrder], ...]:
         """Return the orders that account or market kept from being filled, with their candle."""
-        return tuple(self.book.refused)
+        return tuple(self.fill_log.refused)
 
     @property
     def exit_kinds(self) -> tuple[ExitKind, ...]:
         """Return how each sell came about."""
-        return self.book.kinds
+        return self.fill_log.kinds
 
     @property
     def buys(self) -> tuple[Fill, ...]:
         """Return the fills that opened a position, one that was carried in included."""
-        carried = self.book.carried
+        carried = self.fill_log.carried
         return self.fills[0::2] if carried is None else (carried.fill, *self.fills[1::2])
 
     @property
     def sells(self) -> tuple[Fill, ...]:
         """Return the fills that ended one: the k-th sell ends the k-th buy."""
-        return self.fills[1::2] if self.book.carried is None else self.fills[0::2]
+        return self.fills[1::2] if self.fill_log.carried is None else self.fills[0::2]
 
     @property
     def is_open_at_end(self) -> bool:
         """Return whether the range ended before the last position did."""
-        return (len(self.book.index_column()) + (self.book.carried is not None)) % 2 == 1
+        return (len(self.fill_log.index_column()) + (self.fill_log.carried is not None)) % 2 == 1
 
     @cached_property
     def trades(self) -> tuple[Trade, ...]:
         """Return the round trips in time order; the last may be open at the end."""
         times = self.candles.timestamp
-        bars = self.book.entry_bars()
+        bars = self.fill_log.entry_bars()
         exits = [
-            Sold(bar, int(times[bar]), fill, kind)
+            TradeExit(bar, int(times[bar]), fill, kind)
             for bar, fill, kind in zip(
-                self.book.exit_bars(), self.sells, self.exit_kinds, strict=True
+                self.fill_log.exit_bars(), self.sells, self.exit_kinds, strict=True
             )
         ]
-        carried = self.book.carried
+        carried = self.fill_log.carried
         entries = [
-            Bought(bar, carried.timestamp if carried and bar < 0 else int(times[bar]), fill)
+            TradeEntry(bar, carried.timestamp if carried and bar < 0 else int(times[bar]), fill)
             for bar, fill in zip(bars, self.buys, strict=True)
         ]
         return tuple(
@@ -131,7 +131,7 @@ class Result(Struct, frozen=True, dict=True):
         """Return the part of the candles at whose close a position was open, 0 to 1."""
         if not len(self.candles):
             return 0.0
-        ends = int(self.book.exit_column().sum())
+        ends = int(self.fill_log.exit_column().sum())
         ends += len(self.candles) if self.is_open_at_end else 0
-        starts = int(self.book.entry_column().clip(0).sum())
+        starts = int(self.fill_log.entry_column().clip(0).sum())
         return (ends - starts) / len(self.candles)

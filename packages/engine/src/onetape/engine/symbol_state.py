@@ -1,4 +1,4 @@
-"""Cash and coins while a plan is carried out: plain numbers, one round of the loop for a trade."""
+"""One symbol in a simulation, and the loop that trades its entry plan, one round a trade."""
 
 from collections.abc import Callable
 from typing import Final
@@ -8,35 +8,35 @@ from onetape.core.price_steps import price_step_at
 from onetape.engine.account_config import AccountConfig
 from onetape.engine.annual_volatility import volatility_before
 from onetape.engine.due_orders import DueOrders
-from onetape.engine.entry_plan import NONE, Plan
+from onetape.engine.entry_plan import NO_CANDIDATE, EntryPlan
 from onetape.engine.exits import SIGNAL, TARGET, TIME_STOP, levels_of
-from onetape.engine.fill_log import Book
+from onetape.engine.fill_log import FillLog
 from onetape.engine.fills import (
-    NO_MARKET,
+    EMPTY_CONTEXT,
     FillModel,
-    Market,
-    Numbers,
+    FillValues,
+    OrderContext,
 )
-from onetape.engine.intrabar import Detail, Told, exit_told
+from onetape.engine.intrabar import IntrabarExit, IntrabarSource, find_intrabar_exit
 from onetape.engine.month_models import MonthModels
 from onetape.engine.ratios import candle_seconds
-from onetape.engine.refused_orders import Refused
+from onetape.engine.refused_orders import RefusedOrder
 
 #: Exits that are orders of an open.
 _AT_OPEN: Final = (SIGNAL, TIME_STOP)
 
 
 class SymbolState:
-    """One symbol while it is traded: candles, possible entries and exits, and its book."""
+    """One symbol while it is traded: candles, possible entries and exits, and its fill log."""
 
     def __init__(
         self,
         candles: Candles,
-        plan: Plan,
-        book: Book,
+        plan: EntryPlan,
+        fill_log: FillLog,
         rules: AccountConfig,
         all_candles: Candles,
-        detail: Detail | None,
+        intrabar: IntrabarSource | None,
         due: DueOrders,
     ) -> None:
         """Prepare; nothing is traded yet.
@@ -44,27 +44,27 @@ class SymbolState:
         Args:
             candles: Those that are traded.
             plan: Their entries and exits.
-            book: Takes the fills.
+            fill_log: Takes the fills.
             rules: Money, fees and market.
             all_candles: These, and those before them.
-            detail: Finer candles, asked about exits inside a bar.
+            intrabar: Intrabar candles, which decide exits inside a bar; None: none are used.
             due: What was due on each candle.
         """
         self.due = due
         self.candles = candles
         self.plan = plan
-        self.book = book
-        self.model = book.model
+        self.fill_log = fill_log
+        self.model = fill_log.model
         self.months = MonthModels(rules) if rules.steps.months else None
         """Models of months with a finer price step; None: one model holds for all."""
         self._all = all_candles
         self._skipped = len(all_candles) - len(candles)
-        self.detail = detail
+        self.intrabar = intrabar
         self._exits = rules.exits
         self._steps = rules.steps
         self._volatility = self._volatility_of(rules)
         self._needs_volume = bool(rules.volume_impact)
-        self.needs_market = self._needs_volume or self._volatility is not None
+        self.needs_context = self._needs_volume or self._volatility is not None
 
     def _volatility_of(self, rules: AccountConfig) -> Callable[[int], float | None] | None:
         if rules.sizing != "volatility_target":
@@ -92,14 +92,16 @@ class SymbolState:
             free: First bar at which a BUY may be due after the last exit.
             is_held: Whether a position is open at the end.
         """
-        due, book = self.due, self.book
+        due, fill_log = self.due, self.fill_log
         if due.untraded is not None:
-            book.waited = due.waits(book.entry_bars(), book.exit_bars(), book.exit_kinds)
-            book.waiting = due.left(book.last_entry, free, is_held=is_held)
+            fill_log.waited = due.waits(
+                fill_log.entry_bars(), fill_log.exit_bars(), fill_log.exit_kinds
+            )
+            fill_log.waiting = due.left(fill_log.last_entry, free, is_held=is_held)
 
-    def market(self, bar: int, equity: float | None = None) -> Market:
-        """Return what an order in this bar meets."""
-        return Market(
+    def order_context(self, bar: int, equity: float | None = None) -> OrderContext:
+        """Return volume, equity and volatility for an order that is filled in this bar."""
+        return OrderContext(
             self._volume_before(bar), equity, self._volatility(bar) if self._volatility else None
         )
 
@@ -108,123 +110,133 @@ class SymbolState:
         number = self._skipped + bar - 1
         return float(self._all.volume[number]) if number >= 0 else 0.0
 
-    def buy(self, row: int, cash: float, equity: float | None = None) -> Numbers | None:
-        """Enter; return the fill, or None where the order was refused."""
-        plan, book = self.plan, self.book
-        bar, price = plan.bars[row], plan.prices[row]
-        market = NO_MARKET
-        if self.needs_market:
-            market = self.market(bar, equity)
+    def buy(self, candidate: int, cash: float, equity: float | None = None) -> FillValues | None:
+        """Buy; return the fill, or None where the order was refused."""
+        plan, fill_log = self.plan, self.fill_log
+        bar, price = plan.bars[candidate], plan.prices[candidate]
+        context = EMPTY_CONTEXT
+        if self.needs_context:
+            context = self.order_context(bar, equity)
         elif equity is not None:
-            market = Market(0.0, equity)
+            context = OrderContext(0.0, equity)
         model = self.model if self.months is None else self._model_of(bar)
-        numbers = model.buy_numbers(cash, price, market)
-        if isinstance(numbers, Refused):
-            book.refused.append((bar, numbers))
+        numbers = model.buy_values(cash, price, context)
+        if isinstance(numbers, RefusedOrder):
+            fill_log.refused.append((bar, numbers))
             return None
-        book.add_buy(bar, numbers, price)
+        fill_log.add_buy(bar, numbers, price)
         return numbers
 
-    def sell(self, row: int, bar: int) -> Numbers | None:
-        """Leave; return the fill, or None where the order was refused."""
-        plan, book = self.plan, self.book
-        kind, price = plan.exit_kinds[row], plan.exit_prices[row]
-        if self.detail is None:
-            book.ambiguous += row in plan.ambiguous
+    def sell(self, candidate: int, bar: int) -> FillValues | None:
+        """Sell; return the fill, or None where the order was refused."""
+        plan, fill_log = self.plan, self.fill_log
+        kind, price = plan.exit_kinds[candidate], plan.exit_prices[candidate]
+        if self.intrabar is None:
+            fill_log.ambiguous += candidate in plan.ambiguous
         volume = self._volume_before(bar) if self._needs_volume else 0.0
         model = self.model if self.months is None else self._model_of(bar)
-        numbers = model.sell_numbers(book.base, price, volume, kind == TARGET)
-        if isinstance(numbers, Refused):
-            book.refused.append((bar, numbers))
+        numbers = model.sell_values(fill_log.base, price, volume, kind == TARGET)
+        if isinstance(numbers, RefusedOrder):
+            fill_log.refused.append((bar, numbers))
             return None
-        book.add_sell(bar, numbers, price, kind)
+        fill_log.add_sell(bar, numbers, price, kind)
         return numbers
 
-    def exit_of(self, row: int) -> int:
-        """Return the bar of the exit of a position that is held; finer candles may move it.
+    def exit_of(self, candidate: int) -> int:
+        """Return the bar of the exit of a position that is held; intrabar candles may move it.
 
         Args:
-            row: Its row.
+            candidate: Candidate of the position.
         """
-        bar = self.plan.exit_of(row)
-        if self.detail is None or row in self.plan.given_up:
+        bar = self.plan.exit_of(candidate)
+        if self.intrabar is None or candidate in self.plan.given_up:
             return bar
-        while bar < len(self.candles) and not self.is_exit_at_open(row, bar):
-            if bar in self.book.told:
+        while bar < len(self.candles) and not self.is_exit_at_open(candidate, bar):
+            if bar in self.fill_log.intrabar_exits:
                 break
-            told = self._ask(self.detail, row, bar)
-            if not told.goes_on:
-                if told.found is not None:
-                    self.plan.replace_exit(row, told.found)
+            inside = self._find_inside(self.intrabar, candidate, bar)
+            if not inside.goes_on:
+                if inside.exit is not None:
+                    self.plan.replace_exit(candidate, inside.exit)
                 break
-            bar = self.plan.exit_after(row, bar, self._highest(row, bar + 1))
+            bar = self.plan.exit_after(candidate, bar, self._highest(candidate, bar + 1))
         return bar
 
-    def is_exit_at_open(self, row: int, bar: int) -> bool:
-        """Return whether a row's exit fills at the open of its bar, whatever came later in it."""
+    def is_exit_at_open(self, candidate: int, bar: int) -> bool:
+        """Return whether a candidate's exit fills at the open of its bar."""
         plan = self.plan
-        if plan.exit_kinds[row] in _AT_OPEN:
+        if plan.exit_kinds[candidate] in _AT_OPEN:
             return True
-        is_inside = row in plan.ambiguous or bar in self.book.told or bar == plan.bars[row]
-        return not is_inside and plan.exit_prices[row] == self.candles.open[bar]
+        is_inside = (
+            candidate in plan.ambiguous
+            or bar in self.fill_log.intrabar_exits
+            or bar == plan.bars[candidate]
+        )
+        return not is_inside and plan.exit_prices[candidate] == self.candles.open[bar]
 
-    def _highest(self, row: int, end: int) -> float:
+    def _highest(self, candidate: int, end: int) -> float:
         """Return the highest price of a position before a bar."""
-        entry, carried = self.plan.bars[row], self.book.carried
-        highest = carried.highest if entry < 0 and carried is not None else self.plan.prices[row]
+        entry, carried = self.plan.bars[candidate], self.fill_log.carried
+        highest = (
+            carried.highest if entry < 0 and carried is not None else self.plan.prices[candidate]
+        )
         highs = self.due.reached.high[max(entry, 0) : end]
         return max(highest, float(highs.max())) if len(highs) else highest
 
-    def _ask(self, detail: Detail, row: int, bar: int) -> Told:
-        """Return what finer candles say of a bar inside which a level may end a position."""
-        plan, book, candles = self.plan, self.book, self.candles
-        moment, age = int(candles.timestamp[bar]), bar - plan.bars[row]
+    def _find_inside(self, intrabar: IntrabarSource, candidate: int, bar: int) -> IntrabarExit:
+        """Find how the intrabar candles of a bar end the position; record it in the fill log."""
+        plan, fill_log, candles = self.plan, self.fill_log, self.candles
+        moment, age = int(candles.timestamp[bar]), bar - plan.bars[candidate]
         step = price_step_at(self._steps, moment)
-        levels = levels_of(self._exits, plan.prices[row], self._highest(row, bar), age, step)
+        levels = levels_of(
+            self._exits, plan.prices[candidate], self._highest(candidate, bar), age, step
+        )
         low, high = float(candles.low[bar]), float(candles.high[bar])
         levels = levels.raised_to(float(candles.open[bar]))
-        told = exit_told(detail, moment, levels, low, high)
-        book.told[bar] = told
-        if row in plan.ambiguous:
-            is_decided = told.silence is None
-            book.decided += is_decided
-            book.ambiguous += not is_decided
-            book.wanting += told.silence == "missing"
-        return told
+        inside = find_intrabar_exit(intrabar, moment, levels, low, high)
+        fill_log.intrabar_exits[bar] = inside
+        if candidate in plan.ambiguous:
+            is_decided = inside.undecided is None
+            fill_log.decided += is_decided
+            fill_log.ambiguous += not is_decided
+            fill_log.missing_intrabar += inside.undecided == "missing"
+        return inside
 
 
-def trade_alone(symbol: SymbolState, cash: float, row: int, *, is_held: bool) -> tuple[float, int]:
+def trade_alone(
+    symbol: SymbolState, cash: float, candidate: int, *, is_held: bool
+) -> tuple[float, int]:
     """Carry out one symbol's plan with an account of its own.
 
     Args:
         symbol: The symbol.
         cash: Quote currency at the start.
-        row: First entry to try, or NONE; where `is_held`, the position that is held.
+        candidate: First entry to try, or NO_CANDIDATE; where `is_held`, the position that is held.
         is_held: Whether the range begins with a position.
 
     Returns:
-        The cash at the end, and the row of the position that is open then, or NONE.
+        The cash at the end, and the candidate of the position that is open then, or NO_CANDIDATE.
     """
     plan, count = symbol.plan, len(symbol.candles)
     exit_bars = plan.exit_bars
-    while row != NONE:
+    while candidate != NO_CANDIDATE:
         if not is_held:
-            bought = symbol.buy(row, cash)
+            bought = symbol.buy(candidate, cash)
             if bought is None:
-                row = plan.buy_after(row)
+                candidate = plan.buy_after(candidate)
                 continue
             cash += bought[4]
         is_held = False
-        bar = exit_bars[row]
-        if bar < 0 or symbol.detail is not None:
-            bar = symbol.exit_of(row)
+        bar = exit_bars[candidate]
+        if bar < 0 or symbol.intrabar is not None:
+            bar = symbol.exit_of(candidate)
         while bar < count:
-            sold = symbol.sell(row, bar)
+            sold = symbol.sell(candidate, bar)
             if sold is not None:
                 cash += sold[4]
                 break
-            bar = plan.exit_by_signal(row, bar)
+            bar = plan.exit_by_signal(candidate, bar)
         else:
-            return cash, row
-        row = plan.entry_after(row, bar)
-    return cash, NONE
+            return cash, candidate
+        candidate = plan.entry_after(candidate, bar)
+    return cash, NO_CANDIDATE

@@ -6,10 +6,10 @@ import numpy as np
 from msgspec import Struct
 
 from onetape.core.candles import FloatArray
-from onetape.engine.simulation_result import Result
+from onetape.engine.simulation_result import SimulationResult
 
 
-class Tally(Struct, frozen=True):
+class TradeStats(Struct, frozen=True):
     """Sums over fills and closed trades; money in quote currency."""
 
     profits: FloatArray
@@ -31,10 +31,10 @@ class Tally(Struct, frozen=True):
     """Orders that waited for a candle with a trade, and were filled."""
 
 
-def tally_of(results: Sequence[Result]) -> Tally:
+def sum_trade_stats(results: Sequence[SimulationResult]) -> TradeStats:
     """Return the sums of runs that share an account, or of one."""
     tallies = [_tally(result) for result in results]
-    return Tally(
+    return TradeStats(
         profits=np.concatenate([one.profits for one in tallies]),
         ratios=np.concatenate([one.ratios for one in tallies]),
         bars=sum(one.bars for one in tallies),
@@ -49,30 +49,30 @@ def tally_of(results: Sequence[Result]) -> Tally:
     )
 
 
-def _tally(result: Result) -> Tally:
-    book = result.book
-    numbers = book.columns()
+def _tally(result: SimulationResult) -> TradeStats:
+    fill_log = result.fill_log
+    numbers = fill_log.columns()
     profits, ratios = _closed_profits(result, numbers)
-    exits = book.exit_column()
-    missed = np.abs(numbers[:, 0] - book.price_column())
-    return Tally(
+    exits = fill_log.exit_column()
+    missed = np.abs(numbers[:, 0] - fill_log.price_column())
+    return TradeStats(
         profits=profits,
         ratios=ratios,
-        bars=int(exits.sum() - book.entry_column()[: len(exits)].sum()),
+        bars=int(exits.sum() - fill_log.entry_column()[: len(exits)].sum()),
         fees=_fees(result, numbers),
         traded=float(numbers[:, 2].sum()),
         slippage=float((missed * numbers[:, 1]).sum()),
         open_positions=int(result.is_open_at_end),
-        refused=len(book.refused),
-        ambiguous=book.ambiguous,
-        decided=book.decided,
-        waited=len(book.waited),
+        refused=len(fill_log.refused),
+        ambiguous=fill_log.ambiguous,
+        decided=fill_log.decided,
+        waited=len(fill_log.waited),
     )
 
 
-def _closed_profits(result: Result, numbers: FloatArray) -> tuple[FloatArray, FloatArray]:
+def _closed_profits(result: SimulationResult, numbers: FloatArray) -> tuple[FloatArray, FloatArray]:
     """Return profit and profit ratio of each closed trade, without making the trades."""
-    change, carried = numbers[:, 4], result.book.carried
+    change, carried = numbers[:, 4], result.fill_log.carried
     if carried is not None:
         change = np.append(carried.fill.cash_change, change)
     back = change[1::2]
@@ -80,10 +80,10 @@ def _closed_profits(result: Result, numbers: FloatArray) -> tuple[FloatArray, Fl
     return back - paid, back / paid - 1.0
 
 
-def _fees(result: Result, numbers: FloatArray) -> float:
+def _fees(result: SimulationResult, numbers: FloatArray) -> float:
     fees = numbers[:, 3].copy()
     if result.rules.fee_coin == "received":
         # A buy's fee is in coins; what was carried in makes the first fill a sell.
-        buys = slice(0 if result.book.carried is None else 1, None, 2)
+        buys = slice(0 if result.fill_log.carried is None else 1, None, 2)
         fees[buys] *= numbers[buys, 0]
     return float(fees.sum())

@@ -9,8 +9,8 @@ from typing import NamedTuple
 import numpy as np
 
 from onetape.core.candles import FloatArray, IntArray
-from onetape.engine.entry_plan import NONE
-from onetape.engine.exit_search import Exits
+from onetape.engine.entry_plan import NO_CANDIDATE
+from onetape.engine.exit_search import ExitColumns
 from onetape.engine.exits import TARGET
 from onetape.engine.fill_log import FillColumns
 from onetape.engine.symbol_state import SymbolState
@@ -22,9 +22,9 @@ FIXED_SIZINGS = ("quote_amount", "base_amount")
 class Route(NamedTuple):
     """Trades that follow each other, before an account has its say; arrays have shape (m,)."""
 
-    rows: IntArray
+    candidates: IntArray
     """Row of each trade in the symbol's plan."""
-    exits: Exits
+    exits: ExitColumns
     """How each position ends."""
     price: FloatArray
     """Price of each buy, slippage included."""
@@ -34,45 +34,45 @@ class Route(NamedTuple):
     """Fee rate of each sell."""
 
 
-def plain_route(symbol: SymbolState, row: int) -> Route | None:
-    """Return the trades from a row on, where the rules are plain and no order is refused.
+def plain_route(symbol: SymbolState, candidate: int) -> Route | None:
+    """Return the trades from a candidate on, where the rules are plain and no order is refused.
 
     Args:
-        symbol: The symbol; its book is empty.
-        row: First entry, or NONE.
+        symbol: The symbol; its fill log is empty.
+        candidate: First entry, or NO_CANDIDATE.
 
     Returns:
         None where the rules are not plain, or an exit has not been searched.
     """
     plan, model = symbol.plan, symbol.model
-    plain = model.is_plain and not symbol.book.base and symbol.detail is None
-    rows = plan.route(row) if plain and row != NONE else None
-    if rows is None:
+    plain = model.is_plain and not symbol.fill_log.base and symbol.intrabar is None
+    candidates = plan.route(candidate) if plain and candidate != NO_CANDIDATE else None
+    if candidates is None:
         return None
-    exits = plan.found.taken(rows)
+    exits = plan.found.taken(candidates)
     is_target = exits.kind == TARGET
     return Route(
-        rows,
+        candidates,
         exits,
-        symbol.candles.open[plan.entries[rows]] * (1 + model.slippage),
+        symbol.candles.open[plan.entries[candidates]] * (1 + model.slippage),
         np.where(is_target, exits.price, exits.price * (1 - model.slippage)),
         np.where(is_target, model.maker_fee_rate, model.fee_rate),
     )
 
 
-def trade_vectorized(symbol: SymbolState, cash: float, row: int) -> tuple[float, int] | None:
+def trade_vectorized(symbol: SymbolState, cash: float, candidate: int) -> tuple[float, int] | None:
     """Carry out one symbol's plan; as `trade_alone`, without a position that is held.
 
     Args:
-        symbol: The symbol; its book is empty.
+        symbol: The symbol; its fill log is empty.
         cash: Quote currency at the start.
-        row: First entry, or NONE.
+        candidate: First entry, or NO_CANDIDATE.
 
     Returns:
         As `trade_alone`; None where the rules are not plain, or an order would be refused.
     """
     sizing = symbol.model.sizing
-    route = plain_route(symbol, row) if sizing in ("all_in", *FIXED_SIZINGS) else None
+    route = plain_route(symbol, candidate) if sizing in ("all_in", *FIXED_SIZINGS) else None
     if route is None:
         return None
     if sizing == "all_in":
@@ -81,18 +81,18 @@ def trade_vectorized(symbol: SymbolState, cash: float, row: int) -> tuple[float,
         amount = fixed_amounts(symbol, route)
         cost = cost_of(symbol, route, amount)
     columns = columns_of(symbol, route, amount, cost)
-    money = np.cumsum(np.concatenate(([cash], columns.numbers[:, 4])))
+    money = np.cumsum(np.concatenate(([cash], columns.values[:, 4])))
     if (money < 0).any() or not (amount > 0).all():
         return None
     keep_columns(symbol, route, columns)
     is_open = len(columns.bars) % 2 == 1
-    return float(money[-1]), int(route.rows[-1]) if is_open else NONE
+    return float(money[-1]), int(route.candidates[-1]) if is_open else NO_CANDIDATE
 
 
 def fixed_amounts(symbol: SymbolState, route: Route) -> FloatArray:
     """Return what each buy of a fixed size gets, base currency, shape (m,)."""
     model = symbol.model
-    amount = np.full(len(route.rows), model.size, dtype=np.float64)
+    amount = np.full(len(route.candidates), model.size, dtype=np.float64)
     if model.sizing == "quote_amount":
         amount /= route.price * (1 + model.fee_rate)
     return amount
@@ -108,13 +108,13 @@ def columns_of(
     symbol: SymbolState, route: Route, amount: FloatArray, cost: FloatArray
 ) -> FillColumns:
     """Return the fills of a route; the last buy has no sell where its position stays open."""
-    count, fee_rate = len(route.rows), symbol.model.fee_rate
+    count, fee_rate = len(route.candidates), symbol.model.fee_rate
     numbers = np.empty((2 * count, 6))
     _put(numbers[0::2], route.price, amount, fee_rate, is_buy=True)
     numbers[0::2, 4] = -cost
     _put(numbers[1::2], route.out, amount, route.rate, is_buy=False)
     bars = np.empty(2 * count, dtype=np.int64)
-    bars[0::2], bars[1::2] = symbol.plan.entries[route.rows], route.exits.bar
+    bars[0::2], bars[1::2] = symbol.plan.entries[route.candidates], route.exits.bar
     prices = np.empty(2 * count)
     prices[0::2], prices[1::2] = symbol.candles.open[bars[0::2]], route.exits.price
     fills = 2 * count - (count > 0 and int(bars[-1]) == len(symbol.candles))
@@ -124,17 +124,17 @@ def columns_of(
 
 
 def keep_columns(symbol: SymbolState, route: Route, columns: FillColumns) -> None:
-    """Give fills to the symbol's book.
+    """Give fills to the symbol's fill log.
 
     Args:
-        symbol: Its book is empty.
+        symbol: Its fill log is empty.
         route: Where they are from.
         columns: The first fills of the route, or all.
     """
-    book, fills = symbol.book, len(columns.bars)
-    book.keep(columns)
-    book.ambiguous = int(route.exits.is_ambiguous[: fills // 2].sum())
-    book.base = float(columns.numbers[-1, 1]) if fills % 2 else 0.0
+    fill_log, fills = symbol.fill_log, len(columns.bars)
+    fill_log.keep(columns)
+    fill_log.ambiguous = int(route.exits.is_ambiguous[: fills // 2].sum())
+    fill_log.base = float(columns.values[-1, 1]) if fills % 2 else 0.0
 
 
 def _all_in(symbol: SymbolState, route: Route, cash: float) -> tuple[FloatArray, FloatArray]:
@@ -165,7 +165,7 @@ def _put(
     *,
     is_buy: bool,
 ) -> None:
-    """Fill the columns of `fills.Numbers`; a buy's change of cash is left to the caller."""
+    """Fill the columns of `fills.FillValues`; a buy's change of cash is left to the caller."""
     notional = price * amount
     fee = notional * rate
     columns = (price, amount, notional, fee, notional - fee, amount if is_buy else -amount)

@@ -7,7 +7,7 @@ import numpy as np
 from msgspec import Struct
 
 from onetape.core.candles import Candles, FloatArray
-from onetape.engine import AccountConfig, Result
+from onetape.engine import AccountConfig, SimulationResult
 from onetape.engine.ratios import Calendar, period_returns
 from onetape.optimization.statistics.random_timing import TimedPositions
 
@@ -28,9 +28,9 @@ class TrialDetails(Struct, frozen=True):
     """Candles of the exits; one fewer where a position is open at the end."""
 
 
-def trial_details(result: Result, calendar: Calendar) -> TrialDetails | None:
+def trial_details(result: SimulationResult, calendar: Calendar) -> TrialDetails | None:
     """Return the details of a backtest; None where it has too many trades."""
-    entries, exits = result.book.entry_bars(), result.book.exit_bars()
+    entries, exits = result.fill_log.entry_bars(), result.fill_log.exit_bars()
     if len(entries) > _MOST_POSITIONS:
         return None
     returns, _ = period_returns(result.start_cash, result.equity, calendar)

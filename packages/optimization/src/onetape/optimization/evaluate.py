@@ -12,11 +12,11 @@ from onetape.core.errors import DataError, OnetapeError
 from onetape.core.timeframes import Timeframe
 from onetape.engine import (
     AccountConfig,
-    Background,
-    Detail,
-    Result,
-    background_of,
-    metrics_of,
+    IntrabarSource,
+    MetricsContext,
+    SimulationResult,
+    compute_metrics,
+    metrics_context,
     simulate,
 )
 from onetape.optimization.details import trial_details
@@ -42,7 +42,7 @@ class SearchContext(Struct, frozen=True, dict=True):
     rules: AccountConfig
     higher: Higher
     """Higher-timeframe candles of the window, enough for every combination."""
-    detail: Detail | None = None
+    intrabar: IntrabarSource | None = None
     """Finer candles of the range, in memory: a store does not outlive a fork."""
     closes_before: int = 0
     """Closes before an entry that its size depends on."""
@@ -52,12 +52,12 @@ class SearchContext(Struct, frozen=True, dict=True):
     """Whether any stored candle of the series has volume; None: whether one of the window has."""
 
     @cached_property
-    def backgrounds(self) -> tuple[Background, Background]:
+    def metrics_contexts(self) -> tuple[MetricsContext, MetricsContext]:
         """Return what the metrics of each part need of its candles alone."""
         candles = self.window.candles
         middle = self.window.warm_up + self.in_sample
         parts = (candles[self.window.warm_up : middle], candles[middle:])
-        first, second = (background_of(part, self.rules) for part in parts)
+        first, second = (metrics_context(part, self.rules) for part in parts)
         return first, second
 
     @cached_property
@@ -100,7 +100,9 @@ def parts_of(
     )
 
 
-def evaluate_parts(strategy: Strategy, context: SearchContext) -> tuple[Result, Result]:
+def evaluate_parts(
+    strategy: Strategy, context: SearchContext
+) -> tuple[SimulationResult, SimulationResult]:
     """Return the backtests of the in-sample and of the out-of-sample part.
 
     Each is evaluated on its own candles, so that not even a strategy that looks ahead sees the
@@ -119,7 +121,7 @@ def simulate_part(
     context: SearchContext,
     part: tuple[int, int, int],
     rules: AccountConfig | None = None,
-) -> Result:
+) -> SimulationResult:
     """Return the backtest of a part of the range, evaluated on its own candles.
 
     Args:
@@ -138,7 +140,7 @@ def simulate_part(
         signal,
         context.rules if rules is None else rules,
         start_index=traded - first,
-        detail=context.detail,
+        intrabar=context.intrabar,
         has_volume=context.has_volume,
     )
 
@@ -185,7 +187,7 @@ class Evaluator:
         self._strategy = strategy
         self._context = context
         self._columns = SharedColumns((context.window.candles, *context.higher.values()))
-        _ = context.backgrounds, context.are_sound
+        _ = context.metrics_contexts, context.are_sound
 
     def __call__(self, job: Job) -> bytes:
         """Return the line of the results, without its end: metrics of both parts, or the error."""
@@ -194,10 +196,12 @@ class Evaluator:
             with self._columns.used():
                 strategy = self._strategy(**job.parameters)
                 first, second = evaluate_parts(strategy, self._context)
-            backgrounds = self._context.backgrounds
-            line["in_sample"] = metrics_of(first, backgrounds[0])
-            line["out_of_sample"] = metrics_of(second, backgrounds[1])
-            details = trial_details(first, backgrounds[0].calendar) if job.has_details else None
+            metrics_contexts = self._context.metrics_contexts
+            line["in_sample"] = compute_metrics(first, metrics_contexts[0])
+            line["out_of_sample"] = compute_metrics(second, metrics_contexts[1])
+            details = (
+                trial_details(first, metrics_contexts[0].calendar) if job.has_details else None
+            )
             if details is not None:
                 line["details"] = details
         except OnetapeError as error:

@@ -7,7 +7,7 @@ import numpy as np
 
 import onetape.core
 import onetape.engine
-from onetape.backtest.intrabar import detail_identity
+from onetape.backtest.intrabar_candles import intrabar_identity
 from onetape.core.candles import Candles, SeriesKey
 from onetape.core.digest import code_digest, data_digest
 from onetape.core.holes import holes_between
@@ -43,7 +43,7 @@ def identity_of(
         "warm_up_digest": data_digest(before),
         "holes": _holes(store, key, before, context),
         "higher": {name: data_digest(larger) for name, larger in sorted(context.higher.items())},
-        "detail": detail_identity(context.detail, window),
+        "intrabar": intrabar_identity(context.intrabar, window),
         "rules": repr(context.rules),
         "strategy_digest": digest(strategy),
         "engine_digest": _engine_digest(),

@@ -9,7 +9,7 @@ from msgspec import Struct
 from msgspec.structs import asdict, replace
 
 from onetape.core.candles import FloatArray
-from onetape.engine import AccountConfig, Metrics, Result, metrics_of
+from onetape.engine import AccountConfig, Metrics, SimulationResult, compute_metrics
 from onetape.engine.ratios import period_returns
 from onetape.optimization.details import (
     daily_matrix,
@@ -125,8 +125,8 @@ class _Best(Struct, frozen=True):
 
     judged: Judged
     """In-sample part."""
-    first: Result
-    second: Result
+    first: SimulationResult
+    second: SimulationResult
     out_of_sample: Metrics
     later: FloatArray
     """Daily returns out of sample."""
@@ -188,14 +188,17 @@ def _backtests(best: Strategy, context: SearchContext) -> _Best:
     parts = parts_of(context, lookback)
     first, second = (simulate_part(best, context, part) for part in parts)
     doubled = simulate_part(best, context, parts[0], doubled_costs(context.rules))
-    backgrounds = context.backgrounds
-    returns, periods = period_returns(first.start_cash, first.equity, backgrounds[0].calendar)
-    later, _ = period_returns(second.start_cash, second.equity, backgrounds[1].calendar)
+    metrics_contexts = context.metrics_contexts
+    returns, periods = period_returns(first.start_cash, first.equity, metrics_contexts[0].calendar)
+    later, _ = period_returns(second.start_cash, second.equity, metrics_contexts[1].calendar)
     candles = first.candles
-    market, _ = period_returns(float(candles.open[0]), candles.close, backgrounds[0].calendar)
-    metrics, costly = metrics_of(first, backgrounds[0]), metrics_of(doubled, backgrounds[0])
+    market, _ = period_returns(float(candles.open[0]), candles.close, metrics_contexts[0].calendar)
+    metrics, costly = (
+        compute_metrics(first, metrics_contexts[0]),
+        compute_metrics(doubled, metrics_contexts[0]),
+    )
     judged = Judged(metrics, costly, returns, market, periods)
-    return _Best(judged, first, second, metrics_of(second, backgrounds[1]), later)
+    return _Best(judged, first, second, compute_metrics(second, metrics_contexts[1]), later)
 
 
 def doubled_costs(rules: AccountConfig) -> AccountConfig:
@@ -288,7 +291,7 @@ def _timing(
 ) -> RandomTiming | None:
     """Compare the best of the trials with the best of them at every shift."""
     candles, rules = run.first.candles, context.rules
-    own = (run.first.book.entry_bars(), run.first.book.exit_bars())
+    own = (run.first.fill_log.entry_bars(), run.first.fill_log.exit_bars())
     others = [(one["entries"], one["exits"]) for one in details]
     trials = [own, *(one for one in others if one != own)]
     count = len(candles)
@@ -336,9 +339,9 @@ def deflated_rung(sharpe: SharpeEvidence, where: str, trials: str, *, is_by_shar
     return Rung(name, sharpe.deflated >= CONFIDENCE, failure, text)
 
 
-def _trade_returns(result: Result) -> FloatArray:
+def _trade_returns(result: SimulationResult) -> FloatArray:
     """Return the return of equity between the exits of closed trades."""
-    exits = [bar for bar in result.book.exit_bars() if bar < len(result.equity)]
+    exits = [bar for bar in result.fill_log.exit_bars() if bar < len(result.equity)]
     if not exits:
         return np.empty(0)
     path = np.concatenate(([result.start_cash], result.equity[exits]))

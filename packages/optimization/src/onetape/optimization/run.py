@@ -15,7 +15,7 @@ from onetape.backtest.assumptions import pause_notes
 from onetape.backtest.config import BacktestConfig
 from onetape.backtest.data import load_window, open_run_database, series_has_volume
 from onetape.backtest.higher_timeframe import load_higher
-from onetape.backtest.intrabar import detail_in_memory
+from onetape.backtest.intrabar_candles import load_intrabar_into_memory
 from onetape.backtest.models import CandleWindow, HigherTimeframes
 from onetape.backtest.parallel import WorkerPool
 from onetape.backtest.records import BiasCheck
@@ -200,7 +200,7 @@ def load_market(config: BacktestConfig, plan: SearchPlan, out_of_sample: float) 
             in_sample_candles(window, out_of_sample),
             replace(config.account, steps=steps),
             higher.candles,
-            detail_in_memory(store, window, config),
+            load_intrabar_into_memory(store, window, config),
             config.account.closes_before,
             Holes(window.holes, higher.holes),
             series_has_volume(store, window),

@@ -14,11 +14,11 @@ from onetape.core.candles import FloatArray
 from onetape.core.errors import OnetapeError
 from onetape.engine import (
     AccountConfig,
-    Background,
     Metrics,
-    Result,
-    background_of,
-    metrics_of,
+    MetricsContext,
+    SimulationResult,
+    compute_metrics,
+    metrics_context,
     simulate,
 )
 from onetape.engine.ratios import calendar_of, period_returns
@@ -90,7 +90,7 @@ class WalkForward(Struct, frozen=True):
     stability: list[ParameterStability]
     sharpe: SharpeEvidence
     verdict: Verdict
-    result: Result
+    result: SimulationResult
     """Backtest of the stitched signals."""
 
 
@@ -103,8 +103,8 @@ class WindowEvaluator:
         """Compute what all combinations share."""
         self._strategy, self._context, self._windows = strategy, context, windows
         self._columns = SharedColumns((context.window.candles, *context.higher.values()))
-        self._backgrounds: list[Background] = [
-            background_of(context.window.candles[one.train_start : one.test_start], context.rules)
+        self._backgrounds: list[MetricsContext] = [
+            metrics_context(context.window.candles[one.train_start : one.test_start], context.rules)
             for one in windows
         ]
         _ = context.are_sound
@@ -116,8 +116,8 @@ class WindowEvaluator:
             with self._columns.used():
                 strategy = self._strategy(**job.parameters)
                 line["windows"] = [
-                    metrics_of(simulate_part(strategy, self._context, part), background)
-                    for part, background in zip(
+                    compute_metrics(simulate_part(strategy, self._context, part), metrics_context)
+                    for part, metrics_context in zip(
                         (train_part(self._context, strategy, one) for one in self._windows),
                         self._backgrounds,
                         strict=True,
@@ -180,8 +180,8 @@ def walk_forward(
     timing = None
     if not first_failure(rungs):
         own = timed_positions(
-            result.book.entry_bars(),
-            result.book.exit_bars(),
+            result.fill_log.entry_bars(),
+            result.fill_log.exit_bars(),
             len(result.candles),
             context.rules,
         )
@@ -241,7 +241,7 @@ def _simulate(
     windows: Sequence[Window],
     signals: SignalArray,
     rules: AccountConfig,
-) -> Result:
+) -> SimulationResult:
     begin, end = windows[0].test_start, windows[-1].test_end
     before = min(begin, context.closes_before)
     padded = np.concatenate((np.zeros(before, dtype=np.int8), signals))
@@ -250,7 +250,7 @@ def _simulate(
         padded,
         rules,
         start_index=before,
-        detail=context.detail,
+        intrabar=context.intrabar,
         has_volume=context.has_volume,
     )
 
@@ -260,7 +260,7 @@ def _window_choice(
     window: Window,
     best: TrialResult | None,
     metric: str,
-    result: Result,
+    result: SimulationResult,
     begin: int,
 ) -> WindowChoice:
     times = context.window.candles.timestamp
@@ -286,11 +286,11 @@ def _window_choice(
     )
 
 
-def _judged(result: Result, doubled: Result) -> Judged:
+def _judged(result: SimulationResult, doubled: SimulationResult) -> Judged:
     calendar = calendar_of(result.candles.timestamp)
     returns, periods = period_returns(result.start_cash, result.equity, calendar)
     market, _ = period_returns(float(result.candles.open[0]), result.candles.close, calendar)
-    return Judged(metrics_of(result), metrics_of(doubled), returns, market, periods)
+    return Judged(compute_metrics(result), compute_metrics(doubled), returns, market, periods)
 
 
 def _stability(chosen: Sequence[TrialResult | None]) -> list[ParameterStability]:
@@ -306,7 +306,7 @@ def _stability(chosen: Sequence[TrialResult | None]) -> list[ParameterStability]
     return found
 
 
-def daily_equity(result: Result) -> tuple[list[int], FloatArray, FloatArray]:
+def daily_equity(result: SimulationResult) -> tuple[list[int], FloatArray, FloatArray]:
     """Return days, equity and holding at equal exposure, both from 1, for a picture."""
     calendar = calendar_of(result.candles.timestamp)
     times = [int(time) for time in result.candles.timestamp[calendar.measured]]

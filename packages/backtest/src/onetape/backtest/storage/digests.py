@@ -1,4 +1,4 @@
-"""Digests of what the result of a run depends on: candles, strategy, engine, finer candles."""
+"""Digests of what the result of a run depends on: candles, strategy, engine, intrabar candles."""
 
 import hashlib
 from collections.abc import Sequence
@@ -15,7 +15,7 @@ def digests_of(backtest: Backtest) -> dict[str, str]:
 
     The candles are those of the windows, warm-up included; where there are more symbols or higher
     timeframes it is the digest of all their digests. Unexplained holes, which no window crosses,
-    are part of it. Of finer candles, what they decided is part of it.
+    are part of it. Of intrabar candles, what they decided is part of it.
     """
     windows = [
         candles
@@ -34,8 +34,8 @@ def digests_of(backtest: Backtest) -> dict[str, str]:
         "strategy": digest(backtest.strategy),
         "engine": _engine_digest(),
     }
-    if backtest.config.detail_timeframe is not None:
-        digests["detail"] = _digest_intrabar(backtest.runs)
+    if backtest.config.timeframe_detail is not None:
+        digests["intrabar"] = _digest_intrabar(backtest.runs)
     return digests
 
 
@@ -47,6 +47,6 @@ def _engine_digest() -> str:
 
 
 def _digest_intrabar(runs: Sequence[SymbolRun]) -> str:
-    """Return the SHA-256, in hex, of what the finer candles decided in a run."""
-    decided = [sorted(run.result.book.told.items()) for run in runs]
+    """Return the SHA-256, in hex, of what the intrabar candles decided in a run."""
+    decided = [sorted(run.result.fill_log.intrabar_exits.items()) for run in runs]
     return hashlib.sha256(repr(decided).encode()).hexdigest()

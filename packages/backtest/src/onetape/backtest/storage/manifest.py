@@ -51,7 +51,7 @@ def config_tree(config: BacktestConfig) -> dict[str, Any]:
         },
         "account": account,
         "exits": msgspec.to_builtins(exits, str_keys=True),
-        "detail_timeframe": config.detail_timeframe,
+        "timeframe_detail": config.timeframe_detail,
         "market": config.market,
         "allow_gaps": config.allow_gaps,
         "check": config.check,
@@ -74,7 +74,7 @@ class _Settings(msgspec.Struct, rename={"from_": "from"}):
     account: dict[str, Any]
     exits: dict[str, Any]
     max_open_trades: int | None
-    detail_timeframe: str | None
+    timeframe_detail: str | None
     market: str
     allow_gaps: bool
     check: bool
@@ -109,7 +109,7 @@ def config_of(manifest: Manifest) -> BacktestConfig:
         strategy=StrategyChoice(found.strategy.name, found.strategy.parameters, USER_FOLDER),
         account=account,
         max_open_trades=found.max_open_trades,
-        detail_timeframe=found.detail_timeframe,
+        timeframe_detail=found.timeframe_detail,
         market="ideal" if found.market == "ideal" else "exchange",
         allow_gaps=found.allow_gaps,
         check=found.check,

@@ -13,7 +13,7 @@ _COVERS = {
     "data": "the candles (warm-up included)",
     "strategy": "the strategy's code",
     "engine": "the engine's code",
-    "detail": "what the finer candles say of exits",
+    "intrabar": "the exits that intrabar candles decide",
 }
 
 

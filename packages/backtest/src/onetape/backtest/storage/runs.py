@@ -32,7 +32,7 @@ if TYPE_CHECKING:
 RUNS_FOLDER: Final = DATA_FOLDER / "runs"
 MANIFEST, TRADES, EQUITY, REPORT = "manifest.json", "trades.csv", "equity.npy", "report.html"
 #: What a manifest of this program begins with; another number is another layout.
-FORMAT: Final = 2
+FORMAT: Final = 3
 #: Names the newest run.
 LAST: Final = "last"
 

@@ -1,4 +1,4 @@
-"""Finer candles inside a bar: which may be asked, where they come from, and what they said."""
+"""Intrabar candles of a backtest: read from the candle store, and the exits that they decided."""
 
 import hashlib
 from typing import Any, Final
@@ -14,7 +14,7 @@ from onetape.core.digest import data_digest
 from onetape.core.digits import Digits
 from onetape.core.errors import DataError
 from onetape.core.timeframes import Timeframe
-from onetape.engine import BarExit, Detail, Levels, exit_in_bar
+from onetape.engine import BarExit, IntrabarSource, Levels, exit_in_bar
 from onetape.engine.exits import TARGET, TRAILING_STOP
 from onetape.engine.intrabar import reader_of
 from onetape.store.candles import closed_range, last_closed_before, stored_series
@@ -22,7 +22,7 @@ from onetape.store.database import Store
 from onetape.store.gaps import explained_gaps
 from onetape.store.reading import closed_between, has_volume
 
-_SILENCES: Final = {
+_UNDECIDED: Final = {
     "missing": "a {} candle is missing",
     "both": "the first {} candle that reached one allows both",
     "unlike": "the {} candles contradict this one",
@@ -35,8 +35,10 @@ _MOVED: Final = (
 )
 
 
-def detail_from(store: Store, window: CandleWindow, config: BacktestConfig) -> Detail | None:
-    """Return the reader of finer candles; None where none are asked, or there is nothing to ask.
+def load_intrabar(
+    store: Store, window: CandleWindow, config: BacktestConfig
+) -> IntrabarSource | None:
+    """Return the source of the intrabar candles; None without --timeframe-detail or without levels.
 
     Raises:
         DataError: none is stored in the range; the text has the command that fetches them.
@@ -50,7 +52,7 @@ def detail_from(store: Store, window: CandleWindow, config: BacktestConfig) -> D
         raise DataError(_nothing_text(store, key, window, config))
     if not config.account.exits.has_levels:
         return None
-    return Detail(
+    return IntrabarSource(
         Timeframe.parse(window.key.timeframe),
         finer,
         lambda start, end: _sound(closed_between(store, key, start, end), key),
@@ -75,77 +77,82 @@ def _sound(candles: Candles, key: SeriesKey) -> Candles:
     return candles
 
 
-def detail_in_memory(store: Store, window: CandleWindow, config: BacktestConfig) -> Detail | None:
-    """Return the same for a reader that has no store: all finer candles of the range, read now.
+def load_intrabar_into_memory(
+    store: Store, window: CandleWindow, config: BacktestConfig
+) -> IntrabarSource | None:
+    """Return a source that holds all intrabar candles of the range in memory, without the store.
 
     Raises:
-        OnetapeError: as `detail_from` says.
+        OnetapeError: as `load_intrabar` says.
     """
-    detail = detail_from(store, window, config)
-    if detail is None:
+    intrabar = load_intrabar(store, window, config)
+    if intrabar is None:
         return None
-    candles = detail.read(window.start, window.end)
-    return msgspec.structs.replace(detail, read=reader_of(candles))
+    candles = intrabar.read(window.start, window.end)
+    return msgspec.structs.replace(intrabar, read=reader_of(candles))
 
 
-def detail_identity(detail: Detail | None, window: CandleWindow) -> dict[str, Any] | None:
-    """Return what the results of a run owe to its finer candles."""
-    if detail is None:
+def intrabar_identity(
+    intrabar: IntrabarSource | None, window: CandleWindow
+) -> dict[str, Any] | None:
+    """Return timeframe and digests of the intrabar candles that the results depend on."""
+    if intrabar is None:
         return None
-    absent = hashlib.sha256(repr(detail.absent).encode()).hexdigest()
-    candles = data_digest(detail.read(window.start, window.end))
-    return {"timeframe": detail.finer.name, "candles": candles, "absent": absent}
+    absent = hashlib.sha256(repr(intrabar.absent).encode()).hexdigest()
+    candles = data_digest(intrabar.read(window.start, window.end))
+    return {"timeframe": intrabar.intrabar_timeframe.name, "candles": candles, "absent": absent}
 
 
-def intrabar_note(detail: Detail, window: CandleWindow) -> str:
-    """Return what a reader of an optimization must know of its finer candles."""
-    stored = len(detail.read(window.start, window.end).timestamp)
-    due = detail.finer.count_between(window.start, window.end)
+def intrabar_note(intrabar: IntrabarSource, window: CandleWindow) -> str:
+    """Return a note on how many intrabar candles of the range are stored."""
+    stored = len(intrabar.read(window.start, window.end).timestamp)
+    due = intrabar.intrabar_timeframe.count_between(window.start, window.end)
     return (
-        f"{detail.finer.name} candles tell what came first in a candle where they are stored: "
+        f"{intrabar.intrabar_timeframe.name} candles decide what came first in a candle where they "
+        f"are stored: "
         f"{stored:,} of {due:,} of the range are"
     )
 
 
 def explained_exit(run: SymbolRun, finer: str | None, bar: int, levels: Levels) -> list[str]:
-    """Return who decided how a candle ended a position, where its own prices do not say it all.
+    """Return why a candle ended a position as it did, where its own prices allow several ways.
 
     Args:
         run: The symbol's run.
-        finer: Timeframe of the finer candles, or None.
+        finer: Timeframe of the intrabar candles, or None.
         bar: Of the candles that were traded: one inside which a level ended a position.
         levels: That the position had in it.
     """
-    candles, book = run.result.candles, run.result.book
+    candles, fill_log = run.result.candles, run.result.fill_log
     open_, high, low = (float(one[bar]) for one in (candles.open, candles.high, candles.low))
     own = exit_in_bar(open_, high, low, levels)
-    told = book.told.get(bar)
+    inside = fill_log.intrabar_exits.get(bar)
     is_ambiguous = own is not None and own.is_ambiguous
-    inside, taken = _BOTH if high >= levels.target else _MOVED
-    if told is None or told.found is None or told.silence is not None:
+    cause, taken = _BOTH if high >= levels.target else _MOVED
+    if inside is None or inside.exit is None or inside.undecided is not None:
         why = (
-            "no finer candles were asked (--detail-timeframe)"
-            if told is None or told.silence is None
-            else _SILENCES[told.silence].format(finer)
+            "no intrabar candles were used (--timeframe-detail)"
+            if inside is None or inside.undecided is None
+            else _UNDECIDED[inside.undecided].format(finer)
         )
         if is_ambiguous:
-            return [f"{inside}: {taken}, because {why}"]
-        return [] if told is None else [f"filled at its level, because {why}"]
-    who = f"the {finer} candle of {utc_text(told.opened)} UTC"
-    did = _did(told.found, levels, run.digits)
-    return [f"{inside}: {who} decided, it {did} first" if is_ambiguous else f"{who} {did}"]
+            return [f"{cause}: {taken}, because {why}"]
+        return [] if inside is None else [f"filled at its level, because {why}"]
+    who = f"the {finer} candle of {utc_text(inside.timestamp)} UTC"
+    did = _did(inside.exit, levels, run.digits)
+    return [f"{cause}: {who} decided, it {did} first" if is_ambiguous else f"{who} {did}"]
 
 
 def explained_survival(run: SymbolRun, finer: str | None, bar: int) -> list[str]:
     """Return why a candle that may have reached a trailing stop did not end the position."""
-    told = run.result.book.told.get(bar)
-    if told is None or not told.goes_on:
+    inside = run.result.fill_log.intrabar_exits.get(bar)
+    if inside is None or not inside.goes_on:
         return []
     return [f"{_MOVED[0]}: the {finer} candles show that the price was never under the stop"]
 
 
 def _did(found: BarExit, levels: Levels, digits: Digits) -> str:
-    """Return how a finer candle ended a position."""
+    """Return how an intrabar candle ended a position."""
     if found.kind == TRAILING_STOP and found.price != levels.stop:
         return f"met the trailing stop at {digits.price_text(found.price)}"
     level = "target" if found.kind == TARGET else "stop"
@@ -169,7 +176,7 @@ def _nothing_text(
         names = [each.name for each in others if each.seconds < traded.seconds]
         has = f"stored under {traded.name}: {', '.join(names) or 'nothing'}"
     return (
-        f"--detail-timeframe {key.timeframe}: no closed candle of {key} is stored from "
+        f"--timeframe-detail {key.timeframe}: no closed candle of {key} is stored from "
         f"{utc_text(window.start)} to {utc_text(window.end)} UTC ({has}); run: "
         f"{repair_command(key, config, window.start, window.end)} (or leave the flag out)"
     )

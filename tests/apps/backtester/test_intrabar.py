@@ -1,4 +1,4 @@
-"""`--detail-timeframe`: what is refused, what finer candles decide, and what the result says."""
+"""`--timeframe-detail`: errors, decisions of intrabar candles, and what is printed of them."""
 
 import json
 import shutil
@@ -25,7 +25,7 @@ DAY, DAYS, START = 86_400, 20, 1_704_067_200
 SIM = ("--exchange", "simulator")
 RSI = ("--param", "buy=40", "--param", "sell=60")
 TIGHT = ("--stop-loss", "0.002", "--take-profit", "0.002")
-FINER = ("--detail-timeframe", "1m")
+FINER = ("--timeframe-detail", "1m")
 #: A run with ambiguous bars.
 MANY = (*SIM, *RSI, *TIGHT, "--no-report", "--no-keep", "--json")
 MINUTES = SeriesKey("simulator", "BTC/USDT", "1m")
@@ -87,7 +87,7 @@ def test_what_the_candles_are_not_made_of_is_refused(
     tape: Path, backtester: Run, command: tuple[str, ...], flags: tuple[str, ...], text: str
 ) -> None:
     del tape
-    ended = backtester(*command, *SIM, "--detail-timeframe", *flags)
+    ended = backtester(*command, *SIM, "--timeframe-detail", *flags)
     assert (ended.code, ended.out, ended.err.count("\n")) == (2, "", 1)
     assert text in ended.err
 
@@ -119,7 +119,7 @@ def test_a_range_without_a_finer_candle_is_refused_with_the_command_that_fetches
     tape: Path, backtester: Run, command: tuple[str, ...], flags: tuple[str, ...], text: str
 ) -> None:
     forget(tape, MINUTES, START + 10 * DAY, START + DAYS * DAY)
-    ended = backtester(*command, *SIM, *TIGHT, "--detail-timeframe", *flags)
+    ended = backtester(*command, *SIM, *TIGHT, "--timeframe-detail", *flags)
     assert (ended.code, ended.out, ended.err.count("\n")) == (4, "", 1)
     assert text in ended.err
 
@@ -132,19 +132,22 @@ def test_each_symbol_of_an_account_needs_finer_candles(tape: Path, backtester: R
     assert "no closed candle of simulator ETH/USDT 1m" in ended.err
 
 
-def test_stored_minutes_tell_whether_stop_or_target_came_first(tape: Path, backtester: Run) -> None:
+def test_stored_minutes_decide_whether_stop_or_target_came_first(
+    tape: Path, backtester: Run
+) -> None:
     del tape
     without = backtester(*MANY).document
-    told = backtester(*MANY, *FINER).document
-    ambiguous, decided = bars_of(told)
+    with_minutes = backtester(*MANY, *FINER).document
+    ambiguous, decided = bars_of(with_minutes)
     assert decided > 5
     assert (ambiguous + decided, 0) == bars_of(without)
-    exits = sum(one["exit_kind"] in {"stop_loss", "target"} for one in told["trades"])
-    assert told["assumptions"]["detail"].startswith("1m candles tell whether stop or target came")
-    assert f"they told {exits - ambiguous} of {exits} exits" in told["assumptions"]["detail"]
+    exits = sum(one["exit_kind"] in {"stop_loss", "target"} for one in with_minutes["trades"])
+    text = with_minutes["assumptions"]["intrabar"]
+    assert text.startswith("1m candles decide whether stop or target came")
+    assert f"they decided {exits - ambiguous} of {exits} exits" in text
     all_decided = f"1m candles decided all that had stop and target inside ({decided})"
     assert ambiguous == 0
-    assert f"0 ambiguous bars: {all_decided}" in told["notes"]
+    assert f"0 ambiguous bars: {all_decided}" in with_minutes["notes"]
 
 
 def test_bars_whose_minutes_are_not_stored_stay_ambiguous_and_are_counted(
@@ -157,11 +160,11 @@ def test_bars_whose_minutes_are_not_stored_stay_ambiguous_and_are_counted(
     assert 0 < decided < whole[1]
     wanting = f"{ambiguous} ambiguous bars: stop and target inside one candle, taken as stopped "
     (note,) = (text for text in half["notes"] if text.startswith(wanting))
-    assert f"({ambiguous - whole[0]} of them for want of 1m candles)" in note
+    assert f"({ambiguous - whole[0]} of them because 1m candles are missing)" in note
     assert f"1m candles decided {decided} more" in note
 
 
-def test_where_finer_candles_decided_all_no_bar_is_said_to_be_taken_as_stopped(
+def test_where_intrabar_candles_decided_all_no_bar_is_reported_as_taken_as_stopped(
     gap_tape: Path, backtester: Run
 ) -> None:
     del gap_tape
@@ -177,14 +180,14 @@ def test_a_minute_that_the_exchange_has_not_is_not_wanted(tape: Path, backtester
         put(store, MINUTES, MARKET.candles("BTC/USDT", "1m", end - 60, end))
         set_gap(store, MINUTES, START + 8 * DAY, end - 60, state="none at exchange", asked_ms=0)
     notes = " ".join(backtester(*MANY, *FINER).document["notes"])
-    assert "for want of" not in notes
+    assert "are missing" not in notes
 
 
 def test_without_stop_and_target_nothing_is_claimed(tape: Path, backtester: Run) -> None:
     del tape
     document = backtester(*SIM, *RSI, *FINER, "--no-report", "--json").document
-    assert document["assumptions"]["detail"] == (
-        "1m candles are asked nothing: there is no stop and no target"
+    assert document["assumptions"]["intrabar"] == (
+        "1m candles are not used: there is no stop and no target"
     )
 
 
@@ -239,8 +242,8 @@ INSIDE = "stop and target both lie inside this candle"
         (
             BOTH,
             (0, 0),
-            f"{INSIDE}: taken as stopped, the worse, because no finer candles were asked "
-            "(--detail-timeframe)",
+            f"{INSIDE}: taken as stopped, the worse, because no intrabar candles were used "
+            "(--timeframe-detail)",
         ),
         (
             (*BOTH, *FINER),
@@ -284,8 +287,8 @@ def test_explain_says_who_decided_how_a_candle_ended_the_position(
 ) -> None:
     forget(gap_tape, MINUTES, *lost)
     at = ("explain", "--at", utc_text(GAP).replace(" ", "T"))
-    told = backtester(*at, *HOLD, *flags, "--json").document["inside"]
-    assert words in told
+    inside = backtester(*at, *HOLD, *flags, "--json").document["inside"]
+    assert words in inside
 
 
 def test_explain_says_nothing_of_it_where_a_candles_own_prices_tell(
@@ -293,18 +296,18 @@ def test_explain_says_nothing_of_it_where_a_candles_own_prices_tell(
 ) -> None:
     del gap_tape
     at = ("explain", "--at", utc_text(GAP).replace(" ", "T"))
-    told = backtester(*at, *HOLD, "--stop-loss", "0.1", "--json").document["inside"]
-    assert [text.partition(" ")[0] for text in told] == ["stop", "sold"]
+    inside = backtester(*at, *HOLD, "--stop-loss", "0.1", "--json").document["inside"]
+    assert [text.partition(" ")[0] for text in inside] == ["stop", "sold"]
 
 
 def test_a_kept_run_says_when_its_finer_candles_changed(gap_tape: Path, backtester: Run) -> None:
     assert backtester(*HOLD, *BOTH, *FINER).code == 0
-    assert "detail" in load_run().manifest.digests
+    assert "intrabar" in load_run().manifest.digests
     at = ("explain", "--at", "2024-01-03", "--run", "last", "--json")
     assert backtester(*at).document["changed_since"] == []
     forget(gap_tape, MINUTES, GAP - 60, GAP)
     assert backtester(*at).document["changed_since"] == [
-        "what the finer candles say of exits changed since the run was made"
+        "the exits that intrabar candles decide changed since the run was made"
     ]
 
 
@@ -392,10 +395,10 @@ RISE_THEN_FALL, FALL_THEN_RISE = [100.0, 103.0, 96.5], [98.0, 96.5, 100.0]
     ("wide_tape", "flags", "exit_day", "price", "bars"),
     [
         (RISE_THEN_FALL, (), 2, 96.5, (1, 0)),
-        (RISE_THEN_FALL, ("--detail-timeframe", "1h"), 2, 97.85, (0, 1)),
+        (RISE_THEN_FALL, ("--timeframe-detail", "1h"), 2, 97.85, (0, 1)),
         (FALL_THEN_RISE, (), 2, 96.5, (1, 0)),
         # The hours show that the stop was never reached that day: the exit is two days later.
-        (FALL_THEN_RISE, ("--detail-timeframe", "1h"), 4, 123.5, (0, 1)),
+        (FALL_THEN_RISE, ("--timeframe-detail", "1h"), 4, 123.5, (0, 1)),
     ],
     indirect=["wide_tape"],
 )
@@ -416,16 +419,14 @@ def test_a_trailing_stop_follows_stored_hours_inside_a_day_and_else_takes_the_wo
 
 
 @pytest.mark.parametrize("wide_tape", [RISE_THEN_FALL], indirect=True)
-def test_a_day_whose_hours_are_missing_stays_ambiguous_for_want_of_them(
-    wide_tape: Path, backtester: Run
-) -> None:
+def test_a_day_whose_hours_are_missing_stays_ambiguous(wide_tape: Path, backtester: Run) -> None:
     forget(wide_tape, SeriesKey("simulator", "BTC/USDT", "1h"), WIDE + 3_600, WIDE + 7_200)
-    document = backtester(*HOLD, *TRAIL, "--detail-timeframe", "1h").document
+    document = backtester(*HOLD, *TRAIL, "--timeframe-detail", "1h").document
     assert bars_of(document) == (1, 0)
     (note,) = [text for text in document["notes"] if "ambiguous" in text]
     assert note == (
         "1 ambiguous bar: a trailing stop moved over the low by the candle's own high, taken at "
-        "the worst price (1 of them for want of 1h candles)"
+        "the worst price (1 of them because 1h candles are missing)"
     )
 
 
@@ -449,5 +450,5 @@ def test_explain_says_how_the_hours_met_a_trailing_stop(
     wide_tape: Path, backtester: Run, words: str
 ) -> None:
     del wide_tape
-    flags = (*HOLD, *TRAIL[:-1], "--detail-timeframe", "1h")
+    flags = (*HOLD, *TRAIL[:-1], "--timeframe-detail", "1h")
     assert words in backtester("explain", "--at", "2024-01-03", *flags).document["inside"]
