@@ -37,7 +37,7 @@ _Event = tuple[int, int, int, int, int]
 def simulate_by_events(
     series: Sequence[SymbolSeries], rules: AccountConfig, max_open_trades: int | None = None
 ) -> PortfolioResult:
-    """Return what `simulate_together` returns."""
+    """Return what `simulate_portfolio` returns."""
     empty = no_state(rules)
     own_rules = [replace(rules, steps=with_month_steps(one.steps, one.candles)) for one in series]
     symbols = [

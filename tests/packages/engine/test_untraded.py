@@ -107,6 +107,16 @@ def test_a_time_stop_waits_for_a_trade():
     assert result.fill_log.waited == {5: 2}
 
 
+def test_a_time_stop_that_waits_at_the_end_of_a_range_fills_at_the_first_open_of_the_next():
+    rules = replace(FREE, exits=ExitConfig(time_stop_bars=2))
+    candles, signal = candles_of("xxx--xx", [100.0] * 7), np.zeros(7, np.int8)
+    signal[0] = 1
+    first = simulate(candles[:5], signal[:5], rules)
+    second = simulate(candles, signal, rules, 5, state=first.state)
+    assert (where(first), where(second)) == ([(1, None)], [(-4, 0)])
+    assert second.exit_kinds == ("time_stop",)
+
+
 def test_a_falling_target_is_not_reached_in_a_candle_without_a_trade():
     exits = ExitConfig(target_table={1: 0.5, 3: -0.1})
     closes = [100.0, 100, 100, 100, 100, 100, 120, 120]

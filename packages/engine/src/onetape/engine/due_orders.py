@@ -43,9 +43,13 @@ class OrderBars(Struct, frozen=True):
     """Whether a SELL still waits after the last bar, for a position."""
 
     def fill_bars(self, due: IntArray) -> IntArray:
-        """Return the bars whose open fills orders that are due at these bars."""
+        """Return the bars whose open fills orders that are due at these bars.
+
+        Args:
+            due: Bars; negative for an order that waits since before the first bar.
+        """
         if self.traded is None:
-            return due
+            return np.maximum(due, 0)
         count = int(self.traded[-1])
         return self.traded[np.searchsorted(self.traded, np.clip(due, 0, count))]
 
