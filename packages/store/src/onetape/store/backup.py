@@ -58,13 +58,13 @@ def backup(path: Path, target: Path, *, replace: bool = False) -> BackupReport:
 
 
 def restore(backup: Path, path: Path) -> Path | None:
-    """Put a backup in a database's place, and keep what was there beside it.
+    """Put a backup in a database's place, and keep what was there in the same folder.
 
     The process that calls this must not have `path` open.
 
     Args:
         backup: A file that `backup` made, or any closed database of ours; it stays as it is.
-        path: Where to; nobody may have it open.
+        path: Where to; no process may have it open.
 
     Returns:
         What the replaced file is called now; None where there was none.
@@ -117,7 +117,7 @@ def _alone_with(path: Path) -> Generator[None]:
     with translated(path), closing(connect(path)) as connection:
         try:
             _check_leases(connection, path)
-            # Folds the log into the file. SQLite allows it only to whoever has the file alone.
+            # Folds the log into the file. SQLite allows it only to one that has it alone.
             connection.execute("PRAGMA journal_mode = DELETE").fetchall()
             connection.execute("BEGIN EXCLUSIVE")
         except apsw.BusyError as error:
@@ -163,9 +163,9 @@ def _kept_beside(path: Path) -> Path:
         kept = kept.with_name(f"{kept.name}x")
     for suffix in ("-wal", "-shm", "-journal"):
         # Left where it is, it would be taken for the log of the file that comes.
-        beside = Path(f"{path}{suffix}")
-        if beside.exists():
-            beside.replace(f"{kept}{suffix}")
+        log_file = Path(f"{path}{suffix}")
+        if log_file.exists():
+            log_file.replace(f"{kept}{suffix}")
     try:
         os.link(path, kept)
     except OSError:
@@ -176,9 +176,9 @@ def _kept_beside(path: Path) -> Path:
 def _set_aside_log_of_nothing(path: Path) -> None:
     """Set aside the log of a file that was deleted; it would be taken for that of the next one."""
     for suffix in ("-wal", "-shm", "-journal"):
-        beside = Path(f"{path}{suffix}")
-        if beside.exists():
-            beside.replace(f"{path}{suffix}.left-over")
+        log_file = Path(f"{path}{suffix}")
+        if log_file.exists():
+            log_file.replace(f"{path}{suffix}.left-over")
 
 
 def _in_the_way(target: Path) -> StoreError:

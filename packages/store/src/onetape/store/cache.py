@@ -1,6 +1,6 @@
-"""The columnar cache: closed candles in chunk files beside the database, for fast reading.
+"""The columnar cache: closed candles in chunk files in a folder of the database, for fast reading.
 
-A row of the table `chunks` says that a file of that key holds exactly the closed candles of a span.
+A row of the table `chunks` means that a file of that key has exactly the closed candles of a span.
 A trigger deletes the row in the very transaction that adds, changes or deletes one of them, whoever
 does so, and a key is random and never used twice. So what a row of `chunks` names cannot be stale,
 not even after a backup was put back or a crash took back the last commits; and a file without such
@@ -38,7 +38,7 @@ _SERIES: Final = "exchange = ? AND symbol = ? AND timeframe = ?"
 
 
 class _InTheWayError(Exception):
-    """The cache cannot be filled now, which is nobody's concern but ours."""
+    """The cache cannot be filled now: the candles are read from the database instead."""
 
 
 class Chunk(Struct, frozen=True):
@@ -129,7 +129,7 @@ def _build(store: Store, folder: Path, key: SeriesKey, start: int, stop: int) ->
     """Write the file of a span, then its row; return whether it can be cached.
 
     Both happen in the read transaction that saw the candles. SQLite lets it go on to write only if
-    nobody has committed anything since, so the row cannot tell of candles that have changed. The
+    no process has committed anything since, so no candle of the row has changed. The
     file comes first: a process that is killed between leaves rubbish, never a wrong promise.
     """
     with store.read() as connection:

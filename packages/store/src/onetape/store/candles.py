@@ -40,7 +40,7 @@ from onetape.store.database import Store
 from onetape.store.quarantine import Source, refuse
 
 _SERIES = "exchange = ? AND symbol = ? AND timeframe = ?"
-# A row that plain SQL wrote says nothing of its state: a later row proves that its period ended.
+# A row that plain SQL wrote has no state: a later row proves that its period ended.
 _CLOSED = (
     "(closed = 1 OR (closed IS NULL AND timestamp < (SELECT max(timestamp) FROM ohlcv_data "
     f"WHERE {_SERIES})))"
@@ -270,7 +270,7 @@ def closed_range(store: Store, key: SeriesKey) -> tuple[int, int] | None:
 def check_kind(store: Store, exchange: str, *, is_sandbox: bool = False) -> None:
     """Refuse a file of other candles: a simulator's, a real exchange's, or a test network's.
 
-    A file without candles becomes one of the test network, if that is what is asked for.
+    A file without candles becomes one of the test network, if that is what is wanted.
 
     Raises:
         StoreOfOtherMarket: candles of this exchange may not go into the file.
@@ -311,7 +311,7 @@ class SeriesSummary(Struct, frozen=True):
     """Open of the last candle, epoch seconds."""
     rows: int
     sources: tuple[str, ...]
-    """Where they came from: import, resample, rest, ws, and sql for rows that say nothing."""
+    """Where they came from: import, resample, rest, ws, and sql for rows without a source."""
 
 
 def stored_series(store: Store) -> list[SeriesSummary]:

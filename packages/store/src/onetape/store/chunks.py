@@ -2,7 +2,7 @@
 
 A file is believed only if its checksum, its key and its count are those that are expected: one that
 was cut, overwritten or damaged is as good as none. CRC-32 is enough for that, because the key is
-random and nobody is being defended against; it costs a third of what a cryptographic digest does.
+random and no attacker is defended against; it costs a third of what a cryptographic digest does.
 
 Layout: mark (8 bytes), CRC-32 of all that follows the checksum (4), count (4), key (16), then the
 columns one after the other: times as int64, prices and volume as float64. All in this machine's

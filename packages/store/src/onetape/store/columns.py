@@ -17,9 +17,9 @@ _SELECT: Final = f"SELECT {', '.join(_NAMES)} FROM ohlcv_data WHERE {_SERIES} AN
 
 
 def proven_end(connection: Connection, key: SeriesKey, end: int) -> int:
-    """Return before what time every row is closed that does not say it is forming; at most `end`.
+    """Return before what time every row is closed that is not marked as forming; at most `end`.
 
-    A row that plain SQL wrote says nothing of its state. A later row proves that its period ended,
+    A row that plain SQL wrote has no state. A later row proves that its period ended,
     so only the very newest of a series can be such a row and not closed.
     """
     newest = connection.execute(

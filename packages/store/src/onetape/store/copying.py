@@ -20,18 +20,18 @@ from onetape.store.connection import Connection, connect
 
 #: 4 MiB: between two steps a signal gets through.
 PAGES_A_STEP = 1_024
-#: A draft that nobody has written to for so long belongs to a process that was killed.
+#: A draft that was not written to for so long belongs to a process that was killed.
 STALE_AFTER_SECONDS = 3_600.0
 
 
 def copy_database(source: Path, target: Path) -> None:
     """Write a checked copy of an open or closed database over an empty file.
 
-    The copy needs no files beside it and can be opened on a medium that cannot be written.
+    The copy needs no other files and can be opened on a medium that cannot be written.
 
     Raises:
         StoreError: a page of it is damaged.
-        apsw.Error: as SQLite says.
+        apsw.Error: as raised by SQLite.
     """
     with closing(connect(source)) as original, closing(connect(target)) as copy:
         # Pins the moment: the steps below would otherwise each see a newer one and start over.
@@ -74,7 +74,7 @@ def _sweep(path: Path) -> None:
 
 @contextmanager
 def draft_of(path: Path) -> Generator[Path]:
-    """Give an empty file beside `path`, 0600, which is gone afterwards unless it was renamed.
+    """Give an empty file next to `path`, 0600, which is gone afterwards unless it was renamed.
 
     Raises:
         ConfigurationError: the folder cannot be made or written.
@@ -115,7 +115,7 @@ def name_new(draft: Path, path: Path) -> bool:
 
 
 def flush(path: Path) -> None:
-    """Wait until a file that nobody has open, or a folder, is on the disk."""
+    """Wait until a file that no process has open, or a folder, is on the disk."""
     handle = os.open(path, os.O_RDONLY)
     try:
         # Some file systems cannot flush a folder, and need not.

@@ -1,6 +1,6 @@
 """One SQLite file, opened so that many processes can share it and none can harm it.
 
-WAL, BEGIN IMMEDIATE for every write, an own retry with jitter beside SQLite's busy timeout (its
+WAL, BEGIN IMMEDIATE for every write, an own retry with jitter after SQLite's busy timeout (its
 handler only sleeps and polls, so a busy writer can starve others), and errors that name the file.
 A process that has the file open must not open it in any other way, not even to read its bytes:
 closing the other handle drops the locks of this one.
@@ -18,7 +18,7 @@ import apsw
 from onetape.core.errors import ConfigurationError, StoreError, StoreReplaced
 from onetape.store.connection import Connection, connect, patiently
 from onetape.store.copying import check_pages, draft_of, name_new
-from onetape.store.filesystem import check_file_system, file_identity, log_of, tell
+from onetape.store.filesystem import check_file_system, file_identity, log_of, print_note
 from onetape.store.migrations import NEWEST_VERSION, check_ours, migrate
 from onetape.store.translate import translated
 
@@ -51,7 +51,7 @@ class Store:
         self.yields_to_traders = True
         """Whether a bulk write sleeps after its commit while a trader's lease runs."""
         self.uses_cache = True
-        """Whether long ranges are read from the columnar cache beside the file."""
+        """Whether long ranges are read from the columnar cache in its folder."""
         self._connection = connection
         self._identity = identity
 
@@ -142,7 +142,7 @@ class Store:
         self._connection.set_wal_hook(hook)
 
     def checkpoint(self) -> None:
-        """Fold the log into the file as far as readers allow; nobody waits for it.
+        """Fold the log into the file as far as readers allow; no other process waits for it.
 
         Raises:
             StoreError: the file cannot be written, was deleted or replaced.
@@ -155,7 +155,7 @@ class Store:
     def check_in_place(self) -> None:
         """Look whether the path still leads to the open file; every write does so first.
 
-        A file that was deleted stays writable for whoever has it open, and is gone with them.
+        A deleted file stays writable for processes that have it open, and is gone with them.
 
         Raises:
             StoreReplaced: it was deleted or emptied, or another file has its name.
@@ -172,13 +172,13 @@ class Store:
     def _cut_log(self) -> None:
         """Fold a log that has grown too long into the file; wait for readers who keep it.
 
-        SQLite begins the log anew only at a moment when nobody reads from it, which may never come
-        by itself. A reader that stays for longer slows this writer down and stops nobody.
+        SQLite begins the log again only at a moment without a reader, which may never come
+        by itself. A reader that stays for longer slows this writer down and stops no other.
         """
         log = log_of(self.path)
         deadline = time.monotonic() + self.patience_seconds
         while _size(log) > self.log_limit_bytes:
-            # Others cannot write while this waits for a reader, so it asks again instead.
+            # Others cannot write while this waits for a reader, so it tries again instead.
             self._connection.set_busy_timeout(0)
             try:
                 busy = self._connection.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchall()[0][0]
@@ -196,7 +196,7 @@ def open_store(path: Path, *, create: bool, whole: bool = False) -> Store:
         path: The file.
         create: Whether a missing file is made, with its folder. Files are made 0600, folders 0700.
         whole: Whether every page is read first (about a second for each million rows): a damaged
-            one in the middle shows in no other way until somebody needs it.
+            one in the middle shows in no other way until it is needed.
 
     Raises:
         StoreError: missing (and not `create`), damaged, empty, not ours, newer than this program,
@@ -234,7 +234,9 @@ def open_store(path: Path, *, create: bool, whole: bool = False) -> Store:
             connection.close()
             raise
     if kept is not None:
-        tell(f"{path} was brought up to schema {NEWEST_VERSION}; as it was, it is kept as {kept}")
+        print_note(
+            f"{path} was brought up to schema {NEWEST_VERSION}; as it was, it is kept as {kept}"
+        )
     return store
 
 
@@ -307,7 +309,7 @@ def _sqlite_version() -> tuple[int, ...]:
 
 
 def _create(path: Path) -> None:
-    """Make a complete database beside `path`, then give it that name in one step.
+    """Make a complete database in the folder of `path`, then give it that name in one step.
 
     Other processes see no file or a whole one; where two race, the first wins and both use it.
     """

@@ -22,7 +22,7 @@ MOUNTS = Path("/proc/self/mountinfo")
 
 
 def check_file_system(path: Path) -> None:
-    """Refuse a file on a network drive, and warn of one in a shared folder, where Linux tells.
+    """Refuse a file on a network drive, and warn of one in a shared folder, where Linux names it.
 
     Raises:
         ConfigurationError: it lies on a network drive.
@@ -34,14 +34,14 @@ def check_file_system(path: Path) -> None:
             "name a file on a disk of this computer with --db"
         )
     if kind in SHARED_FOLDERS or kind.startswith("fuse."):
-        tell(
+        print_note(
             f"{path} lies in a shared folder ({kind}), where two programs at once can damage it; "
             "use a disk of this computer, or in a container a named volume"
         )
 
 
 def file_system_of(path: Path) -> str:
-    """Return the kind of file system that holds a path; empty where the system does not tell."""
+    """Return the kind of file system that holds a path; empty where the system does not name it."""
     try:
         mounts = MOUNTS.read_text(encoding="utf-8", errors="surrogateescape")
     except OSError:
@@ -72,8 +72,8 @@ def log_of(path: Path) -> Path:
     return Path(f"{os.path.realpath(path)}-wal")
 
 
-def tell(text: str) -> None:
-    """Tell whoever runs the program, in one line on stderr unless it arranged otherwise."""
+def print_note(text: str) -> None:
+    """Print one line on stderr, or pass it to the handler that the program has set."""
     import logging
 
     logging.getLogger("onetape.store").warning("%s", printable(text))

@@ -23,13 +23,13 @@ GapState = Literal[
 CONFIRMED: Final = "none at exchange"
 #: The exchange's own archive has no row there.
 NO_TRADES: Final = "no trades"
-#: A person said why the candles are missing.
+#: A person has stated why the candles are missing.
 ACCEPTED: Final = "accepted"
-#: The exchange was asked, and it is not proven that it has no candles there.
+#: The candles were requested, and it is not proven that it has no candles there.
 UNPROVEN: Final = "unproven"
-#: The exchange was never asked. Such a hole has no row in the ledger.
+#: The candles were never requested. Such a hole has no row in the ledger.
 NOT_FETCHED: Final = "not fetched"
-#: A file that was imported lacks the candles, and the exchange was not asked.
+#: A file that was imported lacks the candles, and they were not requested.
 UNKNOWN_IMPORT: Final = "unknown: import"
 #: States of holes with a known cause: a backtest goes over them, and `verify` does not count them.
 EXPLAINED: Final = frozenset({CONFIRMED, NO_TRADES, ACCEPTED})
@@ -42,14 +42,14 @@ _COLUMNS = (
 
 
 class Evidence(Struct, frozen=True):
-    """What the exchange's answers say of a range that is missing."""
+    """What the exchange's answers prove of a range that is missing."""
 
     answers: int = 0
     """Answers that held both neighbours of the range and nothing in it."""
     answered_ms: int | None = None
     """Market time of the first of those answers."""
     window_start: int | None = None
-    """Time that the first of those answers was asked from, epoch seconds."""
+    """Time that the first of those answers was requested from, epoch seconds."""
 
 
 NO_EVIDENCE: Final = Evidence()
@@ -70,7 +70,7 @@ class Gap(Struct, frozen=True):
     first_seen_ms: int | None
     """When the range was first written down; None where it never was."""
     last_asked_ms: int | None
-    """When the exchange was last asked for it (or the file imported); None where it never was."""
+    """When it was last requested (or the file imported); None where it never was."""
     answers: int
     """Answers that held both neighbours of the range and nothing in it."""
     reason: str | None
@@ -120,7 +120,7 @@ def set_gap(
         end: Open of the next candle that is there, epoch seconds.
         state: What is known; "not fetched" cannot be stored.
         asked_ms: Market time, epoch milliseconds.
-        evidence: What the exchange's answers say.
+        evidence: What the exchange's answers prove.
         reason: Why a person accepted the gap; needed in that state, and refused in others.
 
     Raises:
@@ -302,7 +302,7 @@ def _entries(connection: Connection, key: SeriesKey, start: int, end: int) -> li
 
 
 def _joined(entries: list[Entry]) -> list[Entry]:
-    """Return the rows with neighbours of which the same is known, asked at one time, made one."""
+    """Return the rows, neighbours of which the same is known, requested at one time, made one."""
     joined: list[Entry] = []
     for each in sorted(entries, key=lambda entry: entry.start):
         last = joined[-1] if joined else None

@@ -31,7 +31,7 @@ class LargerCandles(Struct, frozen=True):
     """Half-open ranges of opens of which nothing is known: neither stored, nor can they be built,
     nor does the exchange lack them."""
     begins_inside: bool = False
-    """Whether the first of `missing` only says that nothing older is stored of the market."""
+    """Whether the first of `missing` only means that nothing older is stored of the market."""
 
     @property
     def holes(self) -> list[tuple[int, int]]:
@@ -56,7 +56,7 @@ def larger_between(
 ) -> LargerCandles:
     """Return the candles of a larger timeframe that open at `start` or later and closed by `end`.
 
-    One whose smaller candles have a hole that nobody explained is not built.
+    One whose smaller candles have an unexplained hole is not built.
 
     Args:
         store: The open database; nothing is written.
@@ -92,7 +92,7 @@ def larger_between(
 
 
 def keep_built(store: Store, larger: LargerCandles, *, seen_ms: int) -> None:
-    """Store the candles that were built, so that whoever reads the tape later sees the same.
+    """Store the candles that were built, so that later reads return the same.
 
     Raises:
         StoreError: the file cannot be written.

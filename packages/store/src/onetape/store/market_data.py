@@ -45,7 +45,7 @@ def delete_tickers_before(
     """Delete the tickers older than `before_ms`, the oldest first, and return how many.
 
     In small transactions, so that others get their turn, and no more than `at_most` rows, so that
-    whoever watches a market does not stand still for long: call it again later.
+    the caller does not stand still for long: call it again later.
 
     Raises:
         StoreError: the file cannot be written.
@@ -114,7 +114,7 @@ def save_market(store: Store, exchange: str, symbol: str, steps: MarketSteps, se
 
 
 def market_steps(store: Store, exchange: str, symbol: str) -> MarketSteps | None:
-    """Return what a market accepts, or None where no program has asked the exchange yet."""
+    """Return what a market accepts, or None where no program has fetched it yet."""
     with store.read() as connection:
         rows = connection.execute(
             "SELECT price_step, amount_step, min_amount, min_notional FROM markets "

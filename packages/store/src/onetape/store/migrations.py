@@ -88,7 +88,7 @@ def _has_rows(connection: Connection) -> bool:
 
 
 def _kept_copy(path: Path, version: int) -> Path:
-    """Copy a file beside it, named after its version and the time, and return that name.
+    """Copy a file in its folder, named after its version and the time, and return that name.
 
     Called under the write lock, so unfinished copies can only be left by a process that was killed.
     """

@@ -79,7 +79,7 @@ class StoredOrder(Struct, frozen=True):
 def insert_order(
     store: Store, order: Order, fence: Fence, *, obligation: ExitObligation | None = None
 ) -> None:
-    """Store the intent of an order that no decision asked for, and its obligation, if it is new.
+    """Store the intent of an order without a decision, and its obligation, if it is new.
 
     Raises:
         SafetyRefusal: another process took the account over.

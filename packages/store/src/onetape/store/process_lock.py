@@ -1,6 +1,6 @@
 """A lock of the kernel that ends with its process, whatever ends it: proof that it is dead.
 
-It is one byte of a file beside the database (POSIX, `lockf`). Child processes do not inherit it.
+It is one byte of a file next to the database (POSIX, `lockf`). Child processes do not inherit it.
 A process that closes the file once loses all its locks on it, so the file stays open until its end.
 """
 
@@ -28,7 +28,7 @@ _held: set[tuple[int, str, int]] = set()
 
 
 class ProcessLock:
-    """One named lock beside a database; not held yet."""
+    """One named lock of a database; not held yet."""
 
     def __init__(self, database: Path, name: str) -> None:
         """Prepare.
@@ -44,7 +44,7 @@ class ProcessLock:
         self.identity: str | None = None
         """Boot of the computer and lock file, as text; None while the lock is not held.
 
-        Whoever gets the lock and finds the same identity stored knows that the holder is dead.
+        A process that gets the lock and finds the same identity stored: the holder is dead.
         """
         self.is_taken = False
         """Whether another process, or another part of this one, held it at the last `acquire`."""

@@ -2,7 +2,7 @@
 
 Cash is the start balance and what the stored trades took and brought. Before an order to buy is
 sent, it reserves what it may spend, in a transaction that has seen all trades and all other
-reservations: so no money is spent twice, whoever trades the account. A reservation ends with its
+reservations: so no money is spent twice by two processes. A reservation ends with its
 order; the part that its own trades have spent already does not count twice.
 """
 

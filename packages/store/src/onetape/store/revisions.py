@@ -123,7 +123,7 @@ def accept_outranking(store: Store, revision_ids: Iterable[int]) -> int:
 
     Raises:
         UsageError: there is no revision of that number; nothing was changed.
-        StoreError: as `accept` says.
+        StoreError: as `accept`.
     """
     with store.write() as connection:
         named = [_named(store, connection, each) for each in sorted(set(revision_ids))]

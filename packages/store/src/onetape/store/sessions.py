@@ -15,8 +15,8 @@ def start_session(
 ) -> None:
     """Write down that a session began, and that those of account and symbol before it have ended.
 
-    A session that was killed could not say so itself; when it ended is not known, so its end is the
-    moment of the takeover, and the reason says who took over.
+    A session that was killed has not stored its end; when it ended is not known, so its end is the
+    moment of the takeover, and the reason names the process that took over.
 
     Args:
         store: The open database.
@@ -94,7 +94,7 @@ def change_session_rules(store: Store, session: str, rules: Mapping[str, Any]) -
 
 
 def end_session(store: Store, session: str, *, ended_ms: int, reason: str) -> None:
-    """Write down that a session ended, and why; what a takeover said of it stays."""
+    """Write down that a session ended, and why; what a takeover has stored stays."""
     with store.write() as connection:
         connection.execute(
             "UPDATE sessions SET ended_ms = ?, end_reason = ? "

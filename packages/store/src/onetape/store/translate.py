@@ -64,7 +64,7 @@ def _unwritable(path: Path, reason: str) -> StoreUnwritable:
 
 
 def _io_error(path: Path, connection: Connection | None, error: apsw.IOError) -> OnetapeError:
-    """Return our error for an I/O error: the operating system says more than SQLite."""
+    """Return our error for an I/O error: the operating system's text is clearer than SQLite's."""
     number = 0 if connection is None else connection.system_errno
     if number in _NO_SPACE:
         return StoreFull(

@@ -40,7 +40,7 @@ FindingKind = Literal[
     "quick_check",
 ]
 _SERIES: Final = "exchange = ? AND symbol = ? AND timeframe = ?"
-# Rows worth a look, found without leaving SQLite: `candle_fault` says what is wrong with them, and
+# Rows to look at, found without leaving SQLite: `candle_fault` names what is wrong with them, and
 # a price between a sound low and a sound high is sound.
 _SUSPECT: Final = (
     f"(timestamp BETWEEN 0 AND {LATEST_TIMESTAMP} AND (timestamp - ?) % ? = 0 "
@@ -146,7 +146,7 @@ def _only_refused(connection: Connection, keys: Sequence[SeriesKey] | None) -> I
 
 
 def _grid(timeframe: Timeframe) -> tuple[int, int]:
-    """Return an open, and the seconds between opens: what `_SUSPECT` asks for."""
+    """Return an open, and the seconds between opens: the values for `_SUSPECT`."""
     if timeframe.is_month:
         # Months differ in length, so each of their few rows is looked at.
         return -1, 2**62
@@ -218,7 +218,7 @@ def _runs(
 
 
 def _broken_rules(connection: Connection, lines: Counter[str]) -> Iterator[Finding]:
-    """Give what quick_check says of rows that break a rule of their table and no series names."""
+    """Give what quick_check finds of rows that break a rule of their table and no series names."""
     candles = f"{_RULE_BROKEN}ohlcv_data"
     for line, count in lines.items():
         rows = count

@@ -6,7 +6,7 @@ from onetape.store.database import Store
 from onetape.store.quarantine import refuse
 
 _SERIES = "exchange = ? AND symbol = ? AND timeframe = ?"
-#: Why a forming row is taken out that nobody will ever close.
+#: Why a forming row is taken out that will never be closed.
 NEVER_CLOSED = "never closed"
 
 
