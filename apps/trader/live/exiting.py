@@ -18,6 +18,7 @@ from onetape.execution.protection import sellable
 from trader.live.adopting import leave_as_dust
 from trader.live.book import LiveBook
 from trader.live.reconciling import AccountCheck
+from trader.live.stop_watch import Obstacle
 from trader.live.tracking import LiveOrder
 from trader.states import Problem
 
@@ -25,6 +26,7 @@ from trader.states import Problem
 EXIT: Final = "exit"
 _ZERO: Final = Decimal(0)
 _OF_STOPS: Final = ("stop_loss", "trailing_stop")
+_SELL_BY_HAND: Final = "sell it by hand where this lasts, then run: uv run trader reconcile"
 _LONGEST_PAUSE_SECONDS: Final = 300.0
 #: What exchanges write about an order that is too small.
 _TOO_SMALL: Final = ("NOTIONAL", "LOT_SIZE", "minimum", "too small")
@@ -61,6 +63,29 @@ class ExitSender:
         return time.monotonic() >= self._not_before
 
     @property
+    def obstacle(self) -> Obstacle | None:
+        """Return why nothing would be sold now where the price passes a level; None: it would."""
+        book, one = self._book, self._book.exit
+        if book.halt is not None:
+            return Obstacle(
+                book.halt, "nothing is sold before a resume", "run: uv run trader resume"
+            )
+        if self._account.bars_exits:
+            return Obstacle(
+                "coins of the position are missing",
+                "nothing is sold before a person has answered",
+                "look at the account, then run: uv run trader reconcile",
+            )
+        if not self.may_begin:
+            measure = "nothing is sold before it is tried again"
+            return Obstacle("the exit could not be made", measure, _SELL_BY_HAND)
+        is_sent = one is not None and one.state.stage in ("sent", "unknown")
+        if one is not None and is_sent and one.waited >= book.times.acknowledge:
+            measure = "it is looked up, and nothing else is sold before that is known"
+            return Obstacle("the exit has no answer", measure, "keep this program running")
+        return None
+
+    @property
     def is_between(self) -> bool:
         """Return whether an exit is stored, may be sent by now, and is not sent yet."""
         one = self._book.exit
@@ -92,7 +117,7 @@ class ExitSender:
             Problem(
                 text,
                 f"it is tried again in {pause:.0f} s; the stop is put back meanwhile",
-                "sell it by hand where this lasts, then run: uv run trader reconcile",
+                _SELL_BY_HAND,
             ),
         )
 
@@ -101,7 +126,7 @@ class ExitSender:
 
         Until it begins to cancel the stops, they are kept and moved as without it.
         """
-        if self._book.halt is not None or self._account.is_missing or not self.may_begin:
+        if self._book.halt is not None or self._account.bars_exits or not self.may_begin:
             return False
         return one.has_begun or self._may_fire(one) or self._is_bare
 
@@ -157,7 +182,7 @@ class ExitSender:
 
     def _forget(self, one: LiveOrder | None, now_ms: int) -> None:
         """Drop an exit of a position that is closed already."""
-        self._refusals = 0
+        self._refusals, self._not_before = 0, 0.0
         book = self._book
         book.states.solve(EXIT)
         if one is None or not one.is_unsent:

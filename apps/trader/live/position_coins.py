@@ -18,8 +18,9 @@ class PositionCoins:
         self._before: Decimal | None = None
         self.covered = _ZERO
         """What is there of the position, base currency."""
-        self.is_sold_by_others = False
-        """Whether coins are missing that others have sold, hidden by the account's own coins."""
+        self.is_short = False
+        """Whether coins of the position are missing: gone, or sold by others and hidden by the
+        account's own coins."""
         self._missing = _ZERO
         """What no order may sell of the position, base currency."""
 
@@ -36,7 +37,7 @@ class PositionCoins:
     def measure(self, ledger: LedgerSnapshot, total: Decimal) -> None:
         """Compare the position with what the account has of its base currency."""
         self.covered = covered(ledger, total)
-        self.is_sold_by_others = self.covered < ledger.position <= total
+        self.is_short = self.covered < ledger.position
         safe = self.covered
         if total < ledger.position:
             # What is there may be coins of the account's own.
@@ -45,7 +46,7 @@ class PositionCoins:
 
     def note_correction(self) -> None:
         """Note that missing coins were taken out of the position."""
-        self._missing = _ZERO
+        self._missing, self.is_short = _ZERO, False
 
     def sellable(self, total: Decimal, *, is_missing: bool) -> Decimal:
         """Return what an order may sell of the base currency; coins of the account's own never.

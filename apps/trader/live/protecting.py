@@ -110,7 +110,7 @@ class Protector:
             self._exits.put_off_overdue(now_ms)
         if not (self._is_leaving() or self._is_waiting):
             self._act(level, known, now_ms)
-        if self._watch.look(level, known, now_ms):
+        if self._watch.look(level, known, self._exits.obstacle, now_ms):
             self._refusals, self._known_good = 0, None
 
     @property
@@ -188,9 +188,8 @@ class Protector:
             return self._exits.keeps_stop_away(one)
         if one.state.stage not in ("sent", "unknown"):
             return True
-        sent, amount = one.sent, one.order.ordered_amount
-        waited = float("inf") if sent is None else time.monotonic() - sent
-        if waited < book.times.acknowledge or amount is None:
+        amount = one.order.ordered_amount
+        if one.waited < book.times.acknowledge or amount is None:
             return True
         return not self._account.shows_unsold(one, amount)
 

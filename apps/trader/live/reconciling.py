@@ -232,7 +232,7 @@ class AccountCheck:
     @property
     def bars_exits(self) -> bool:
         """Return whether an exit might sell coins of the account's own in place of missing ones."""
-        return self.is_missing or self._coins.is_sold_by_others
+        return self.is_missing or self._coins.is_short
 
     @property
     def total_base(self) -> Decimal:

@@ -5,6 +5,7 @@ from decimal import Decimal
 from typing import Final
 
 from msgspec import Struct
+from msgspec.structs import replace
 
 from trader.live.book import Level, LiveBook
 from trader.live.price_watch import KnownPrice
@@ -41,12 +42,19 @@ class StopWatch:
         self.naked_since: float | None = None
         """Since when the position has no stop at the exchange, monotonic; None: it has one."""
 
-    def look(self, level: Level | None, known: KnownPrice | None, now_ms: int) -> bool:
+    def look(
+        self,
+        level: Level | None,
+        known: KnownPrice | None,
+        exit_obstacle: Obstacle | None,
+        now_ms: int,
+    ) -> bool:
         """Note where the stop is, and sell where the price has passed it unseen by the stream.
 
         Args:
             level: Kind and price of the stop by the rules; None: there is no position, or no stop.
             known: The newest price.
+            exit_obstacle: Why a passed level would sell nothing now; None: it would.
             now_ms: Market time.
 
         Returns:
@@ -67,7 +75,7 @@ class StopWatch:
             price = resting.order.stop_price or price
             self._log.note("exchange", price, "", now_ms)
         else:
-            self._note_naked(price, known, now_ms)
+            self._note_naked(price, known, exit_obstacle, now_ms)
         is_fresh = known is not None and known.age_seconds <= book.times.price_is_old
         if known is not None and is_fresh and known.is_by_rest and known.price <= price:
             book.level_exit(
@@ -90,17 +98,22 @@ class StopWatch:
         self.naked_since = self.obstacle = None
         self._book.states.solve(PROTECTION)
 
-    def _note_naked(self, level: Decimal, known: KnownPrice | None, now_ms: int) -> None:
+    def _note_naked(
+        self,
+        level: Decimal,
+        known: KnownPrice | None,
+        exit_obstacle: Obstacle | None,
+        now_ms: int,
+    ) -> None:
         """Note and report a position without a stop at the exchange."""
         book, now = self._book, time.monotonic()
         self.naked_since = self.naked_since or now
-        obstacle = self.obstacle or Obstacle("it is not acknowledged yet", "it is looked up")
-        if book.exit is not None and self.obstacle is None:
-            obstacle = Obstacle("an exit is on its way", "the position is being sold")
+        obstacle = self._chosen(exit_obstacle)
         naked_seconds = now - self.naked_since
         is_blind = known is None or known.age_seconds > book.times.price_is_old
         is_blind = is_blind and naked_seconds >= min(book.times.naked, _FIRST_PRICE_SECONDS)
-        is_none = is_blind or obstacle.is_given_up
+        is_watched = exit_obstacle is None and not obstacle.is_given_up
+        is_none = is_blind or not is_watched
         reason = obstacle.reason
         if is_blind:
             reason += f"; no price for over {book.times.price_is_old:.0f} s"
@@ -109,7 +122,7 @@ class StopWatch:
         if not is_reported:
             return
         watched = f"the level is watched here; {obstacle.measure}"
-        measure = obstacle.measure if obstacle.is_given_up else watched
+        measure = watched if is_watched else f"NONE: {obstacle.measure}"
         if is_blind:
             measure = f"NONE: nothing sells at {level:f}; {obstacle.measure}"
         book.states.report(
@@ -120,6 +133,20 @@ class StopWatch:
                 obstacle.remedy,
             ),
         )
+
+    def _chosen(self, exit_obstacle: Obstacle | None) -> Obstacle:
+        """Return what to say of a position without a stop: why it has none, and what is done.
+
+        Where a passed level would sell nothing, that comes first.
+        """
+        known = self.obstacle
+        if exit_obstacle is not None and known is not None and not known.is_given_up:
+            return replace(exit_obstacle, reason=f"{known.reason}; {exit_obstacle.reason}")
+        if exit_obstacle is not None and known is None:
+            return exit_obstacle
+        if known is None and self._book.exit is not None:
+            return Obstacle("an exit is on its way", "the position is being sold")
+        return known or Obstacle("it is not acknowledged yet", "it is looked up")
 
 
 def protects(one: LiveOrder, book: LiveBook) -> bool:

@@ -1,5 +1,6 @@
 """A live order that is not over, with what only this process knows of it, and time limits."""
 
+import math
 import time
 from decimal import Decimal
 
@@ -53,6 +54,11 @@ class LiveOrder:
     def is_unsent(self) -> bool:
         """Return whether the order is stored and was never sent."""
         return self.state.stage == "intended"
+
+    @property
+    def waited(self) -> float:
+        """Return how long ago it was sent, wall seconds; infinite where not by this process."""
+        return math.inf if self.sent is None else time.monotonic() - self.sent
 
     @property
     def is_nowhere(self) -> bool:

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 from msgspec import structs
 
-from live_desk import BALANCE, LiveDesk, live_desk
+from live_desk import BALANCE, QUICK, LiveDesk, live_desk
 from onetape.core.trading import Trade
 from onetape.store.connection import insert_row
 from onetape.store.live_accounts import answer_difference, open_differences
@@ -89,6 +89,23 @@ def test_a_position_sold_by_hand_is_not_sold_again_out_of_coins_of_before(run: R
         assert abs(desk.coins) < Decimal("0.0001")
 
     run(scenario, baseline=BALANCE)
+
+
+def test_an_exit_sells_no_coins_of_before_while_it_is_not_sure_that_coins_are_missing(
+    run: Run,
+) -> None:
+    async def scenario(desk: LiveDesk) -> None:
+        await desk.hold()
+        desk.simulator.account.cancel_by_hand("BTC/USDT")
+        sell_by_hand(desk, Decimal("2.03"))
+        sold, exit_ = desk.sold, desk.leave()
+        await desk.until(lambda: "coins" in desk.problems)
+        await desk.drive(0.3)
+        assert desk.sold == sold
+        assert exit_.client_order_id not in desk.taken
+        assert desk.owes_exit
+
+    run(scenario, baseline=BALANCE, times=structs.replace(QUICK, missing=1.5))
 
 
 def test_what_a_hand_has_left_of_a_position_keeps_its_stop_and_is_adopted(run: Run) -> None:

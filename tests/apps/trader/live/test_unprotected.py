@@ -4,7 +4,9 @@ from collections.abc import Callable
 from decimal import Decimal
 from typing import Any
 
-from live_desk import ACCOUNT, KEY, LiveDesk
+from msgspec import structs
+
+from live_desk import ACCOUNT, BALANCE, KEY, QUICK, LiveDesk
 from onetape.core.digits import Digits
 from onetape.simulator.faults.model import Fault
 from onetape.store.accounts import Account
@@ -129,3 +131,97 @@ def test_a_stop_without_an_answer_is_reported_after_some_seconds(run: Run) -> No
         Fault("reset", method="POST", path="/api/v3/order", nth=2, count=1, when="before"),
         Fault("status", method="GET", path="/api/v3/order", status=503, when="before"),
     )
+
+
+def refuse_orders(desk: LiveDesk) -> int:
+    """Let the exchange refuse every order from now on; return the number of the fault."""
+    return desk.simulator.faults.add(
+        Fault("status", method="POST", path="/api/v3/order", status=400, code=-2010, text="no",
+              when="before")
+    )  # fmt: skip
+
+
+async def until_none(desk: LiveDesk, reason: str) -> None:
+    """Wait until the stop is NONE for a reason, and check what is shown of it."""
+    await desk.until(lambda: desk.stop_state and desk.stop_state.place == "none")
+    await desk.until(lambda: desk.stop_state and reason in desk.stop_state.reason)
+    assert "NONE" in shown(desk)
+    await desk.until(lambda: reason in (desk.states.entry_obstacle or ""))
+
+
+def test_a_refused_stop_during_a_halt_is_none_because_its_level_sells_nothing(run: Run) -> None:
+    async def scenario(desk: LiveDesk) -> None:
+        desk.enter()
+        await desk.until(lambda: "protection" in desk.problems)
+        assert "watched locally" in shown(desk)
+        desk.executor.halt = "halted by anna"
+        await until_none(desk, "(-2010); halted by anna")
+        desk.executor.halt = None
+        await desk.until(lambda: desk.stop_state and desk.stop_state.place == "here")
+
+    run(scenario, NO_STOPS)
+
+
+def test_a_position_whose_coins_a_hand_has_sold_is_none_before_the_answer(run: Run) -> None:
+    async def scenario(desk: LiveDesk) -> None:
+        await desk.hold()
+        stop = Decimal(desk.resting[0].quantity).scaleb(-5)
+        desk.simulator.account.trade_by_hand("SELL", "BTC/USDT", quantity=stop)
+        await desk.until(lambda: "coins" in desk.problems)
+        await desk.until(lambda: not desk.resting)
+        await until_none(desk, "coins of the position are missing")
+        # No level and no exit sells coins of the account's own.
+        sell_at_levels(desk)
+        await desk.move_price(0.9)
+        await desk.drive(0.5)
+        assert len(desk.taken) == 3
+        assert "coins of the position are missing" in shown(desk)
+
+    run(scenario, baseline=BALANCE)
+
+
+def test_an_exit_that_was_refused_with_the_stop_is_none_until_it_is_tried_again(run: Run) -> None:
+    async def scenario(desk: LiveDesk) -> None:
+        await desk.hold()
+        number = refuse_orders(desk)
+        desk.leave()
+        await desk.until(lambda: "exit" in desk.problems)
+        await until_none(desk, "the exit could not be made")
+        desk.simulator.faults.remove(number)
+        await desk.until(lambda: desk.resting)
+        await desk.until(lambda: desk.stop_state and desk.stop_state.place == "exchange")
+
+    times = structs.replace(QUICK, exit_again=60.0, stop_again=2.0)
+    run(scenario, times=times)
+
+
+def test_an_exit_without_an_answer_is_none_while_it_is_looked_up(run: Run) -> None:
+    async def scenario(desk: LiveDesk) -> None:
+        await desk.hold()
+        desk.simulator.faults.add(
+            Fault("reset", method="POST", path="/api/v3/order", count=1, when="before")
+        )
+        desk.leave()
+        # Before its deadline it may arrive: no stop is put back, and nothing else is sold.
+        await until_none(desk, "the exit has no answer")
+        await desk.pass_time(4)
+        await desk.until(lambda: desk.executor.position.is_flat)
+
+    run(scenario)
+
+
+def test_a_stop_whose_lowest_price_was_jumped_over_is_not_shown_as_one(run: Run) -> None:
+    async def scenario(desk: LiveDesk) -> None:
+        settings = structs.replace(desk.context.settings, stop_limit=0.01)
+        desk.context = structs.replace(desk.context, settings=settings)
+        desk.start()
+        await desk.hold()
+        await desk.until(lambda: "on the exchange" in shown(desk))
+        silence(desk)
+        await desk.move_price(0.9)
+        await desk.until(lambda: "protection" in desk.problems)
+        assert len(desk.resting) == 1
+        assert "has jumped over the lowest price" in shown(desk)
+        assert "on the exchange" not in shown(desk)
+
+    run(scenario)

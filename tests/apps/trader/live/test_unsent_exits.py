@@ -179,3 +179,38 @@ def test_coins_that_go_missing_while_an_exit_waits_leave_a_stop_for_the_rest(run
         assert desk.owes_exit
 
     run(scenario, baseline=BALANCE)
+
+
+def test_a_stop_is_back_at_the_first_reading_that_lacks_coins_of_the_position(run: Run) -> None:
+    async def scenario(desk: LiveDesk) -> None:
+        await hold(desk)
+        exit_ = desk.leave()
+        await desk.until(lambda: not desk.resting)
+        number = desk.simulator.faults.add(NO_FILLS)
+        desk.simulator.account.trade_by_hand("SELL", "BTC/USDT", quantity=Decimal("0.02"))
+        desk.simulator.faults.remove(number)
+        await desk.until(lambda: desk.resting)
+        assert "coins" not in desk.problems
+        assert exit_.client_order_id not in desk.taken
+
+    run(scenario, baseline=BALANCE, times=structs.replace(SLOW, missing=60.0))
+
+
+def test_a_position_does_not_wait_for_the_pause_of_an_earlier_ones_exit(run: Run) -> None:
+    async def scenario(desk: LiveDesk) -> None:
+        await hold(desk)
+        refused = Fault(
+            "status", method="POST", path="/api/v3/order", count=1, status=400, code=-2010,
+            text="no", when="before",
+        )  # fmt: skip
+        desk.simulator.faults.add(refused)
+        desk.leave()
+        await desk.until(lambda: "exit" in desk.problems)
+        await desk.until(lambda: desk.resting)
+        await desk.let_stop_fire()
+        await desk.until(lambda: desk.executor.position.is_flat and not desk.executor.orders)
+        await hold(desk)
+        desk.leave()
+        await desk.until(lambda: desk.executor.position.is_flat)
+
+    run(scenario, stop_loss=0.001, times=structs.replace(QUICK, exit_again=600.0))
