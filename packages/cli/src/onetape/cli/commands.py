@@ -12,9 +12,9 @@ class Command(NamedTuple):
     """Where the function of a command is defined."""
 
     module: str
-    """Name of the module."""
+    """Module that defines the command, imported when it runs."""
     function: str
-    """Name of the function in the module."""
+    """Function of the module that runs the command."""
     keeps_unknown: bool = False
     """Whether the function gets unknown flags in `context.args`, instead of an error."""
 

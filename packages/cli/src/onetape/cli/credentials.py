@@ -31,7 +31,7 @@ class ApiCredentials(Struct, frozen=True):
     password: str = ""
     """Passphrase that some exchanges issue together with a key; otherwise empty."""
     notes: tuple[str, ...] = ()
-    """What a person should know of how they are kept."""
+    """Warnings about how the credentials are stored, one sentence each."""
 
     def __repr__(self) -> str:
         """Return a text without any of it."""

@@ -23,9 +23,9 @@ class Event(Struct, frozen=True):
     event: str
     """Kind, such as `candle`, `state` or `trade`; `line`: a line without a kind."""
     text: str
-    """In one line, as it is printed."""
+    """Text of the event, in one line, as it is printed."""
     fields: Mapping[str, Any]
-    """Values by name, that JSON can hold."""
+    """Values of the event by name, as JSON can hold them."""
 
 
 EventHandler = Callable[[Event], None]

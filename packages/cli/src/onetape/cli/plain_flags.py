@@ -22,7 +22,7 @@ class PlainFlag(msgspec.Struct, frozen=True):
     kind: type[Any] = str
     """str, int or float; list: a text that may be repeated; bool: a switch."""
     is_on: bool = True
-    """What a switch sets."""
+    """Value that a switch sets."""
 
 
 def plain_flags(model: type[msgspec.Struct], own: Mapping[str, PlainFlag]) -> dict[str, PlainFlag]:

@@ -19,9 +19,9 @@ class Source(NamedTuple):
     """A place that settings come from."""
 
     place: Callable[[str], str]
-    """Returns, in words, where a dotted key is given."""
+    """Function that returns where a dotted key is given, as a text."""
     error_class: type[OnetapeError]
-    """What a mistake in it is."""
+    """Error class of an invalid value from this source."""
 
     @property
     def is_flags(self) -> bool:

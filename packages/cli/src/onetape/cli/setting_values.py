@@ -18,9 +18,9 @@ class Converted(NamedTuple):
 
     value: Any
     entries: list[str]
-    """Dotted keys of its entries, where the value is a table that was given entry by entry."""
+    """Dotted keys of the entries of a table that was given entry by entry."""
     is_whole: bool
-    """Whether it replaces a table that came before rather than join it."""
+    """Whether the value replaces an earlier table; otherwise their entries are merged."""
 
 
 def converted_value(one: Declared, value: object, source: Source) -> Converted:

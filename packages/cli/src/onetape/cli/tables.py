@@ -13,10 +13,10 @@ class Column(Struct, frozen=True):
     title: str
     cells: Sequence[str]
     short: Sequence[str] | None = None
-    """The cells in a narrow terminal; none at all: the column is left out there."""
+    """Cells in a narrow terminal; without any, the column is left out there."""
     right: bool = False
     brief: str | None = None
-    """The title in a narrow terminal; None: the same."""
+    """Title in a narrow terminal; None: the usual title."""
 
 
 def fitted(columns: Sequence[Column], *, width: int | None = None) -> str:

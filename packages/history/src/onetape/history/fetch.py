@@ -23,11 +23,11 @@ class FetchReport(Struct, frozen=True):
 
     inserted: int = 0
     present: int = 0
-    """Closed ones that the tape already had."""
+    """Closed candles that were stored already."""
     quarantined: int = 0
     pages: int = 0
     revised: int = 0
-    """Closed ones that came with another value than the tape has; see the revisions."""
+    """Closed candles whose fetched value differs from the stored one; see the revisions."""
 
     def plus(self, other: "FetchReport") -> "FetchReport":
         """Return both together."""

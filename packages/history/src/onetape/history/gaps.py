@@ -51,7 +51,8 @@ class Hole(Struct, frozen=True):
     end: int
     """Open of the next candle, epoch seconds."""
     is_bounded: bool
-    """Whether the next candle is stored and closed; otherwise it is the forming one."""
+    """Whether the next candle is stored and closed; otherwise the gap ends at the forming candle.
+    """
 
 
 class _Answers(Struct):

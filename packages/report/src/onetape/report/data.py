@@ -24,23 +24,23 @@ class ReportTitle(Struct, frozen=True):
     end_timestamp: int
     """End of the range, exclusive, epoch seconds UTC."""
     strategy: str
-    """The strategy's name as people say it, such as `RSI`."""
+    """Display name of the strategy, such as `RSI`."""
     generated_at_ms: int
     """When the run was made, epoch milliseconds UTC."""
     kind: str = "Backtest of"
     """What the page shows, before the market: `Backtest of`, `Paper trading of`."""
     parameters: Mapping[str, str] = field(default_factory=dict[str, str])
-    """The strategy's parameters, in the order to show."""
+    """Parameters of the strategy, in display order."""
     rules: Mapping[str, str] = field(default_factory=dict[str, str])
-    """Cash, fee, slippage, market steps or ideal ...: label and value, in the order to show."""
+    """Cash, fee, slippage, trading rules and so on: label and value, in display order."""
     notes: tuple[str, ...] = ()
-    """Sentences a reader must know: known outages, ambiguous bars, the check's verdict."""
+    """Sentences a reader must know: known outages, ambiguous bars, result of the bias check."""
     origin: Origin | None = None
-    """Where candles of the simulator come from; a banner says so. None for a real exchange."""
+    """Origin of the simulator's candles, shown in a banner; None for a real exchange."""
     warning: str = ""
     """Why the result is not to be trusted, in short; shown in red under the headline."""
     warning_text: str = ""
-    """What was found, and the command that tells more; shown after it."""
+    """Finding behind `warning`, and the command that shows more; shown after it."""
 
     @property
     def quote(self) -> str:
@@ -52,9 +52,9 @@ class Headline(Struct, frozen=True):
     """The four numbers that come first; the engine's own, so that no two places disagree."""
 
     strategy_return: float
-    """Ratio: 0.123 is +12.3 %."""
+    """Return of the strategy as a ratio: 0.123 is +12.3 %."""
     buy_and_hold_return: float
-    """Ratio."""
+    """Return of buy and hold as a ratio: 0.123 is +12.3 %."""
     fees_quote: float
     """All fees, in quote currency."""
     max_drawdown: float
@@ -71,7 +71,7 @@ class MetricRow(Struct, frozen=True):
     buy_and_hold: str = ""
     """Text of the value for buy and hold; empty where it has no meaning."""
     help: str = ""
-    """One sentence that says how the number is made."""
+    """One sentence that explains how the metric is computed."""
 
 
 #: What ends a trade; as the engine names them.
@@ -84,35 +84,36 @@ class ReportTrade(Struct, frozen=True):
     """One round trip, or the open one at the end valued at the last close."""
 
     entry_timestamp: int
-    """When it was filled, epoch seconds UTC."""
+    """Time of the entry fill, epoch seconds UTC."""
     exit_timestamp: int
-    """When it was filled, or the last candle's open for an open trade; epoch seconds UTC."""
+    """Time of the exit fill, or the last candle's open for an open trade; epoch seconds UTC."""
     entry_price: float
-    """Quote currency per coin."""
+    """Price of the entry, quote currency per unit of base currency."""
     exit_price: float
-    """Quote currency per coin; the valuation price of an open trade."""
+    """Price of the exit, or valuation price of an open trade; quote currency per unit of base
+    currency."""
     amount: float
-    """Base currency."""
+    """Amount bought, base currency."""
     profit_quote: float
-    """After fees, in quote currency."""
+    """Profit after fees, quote currency."""
     profit_ratio: float
-    """After fees, of what was paid; 0.05 is +5 %."""
+    """Profit after fees as a ratio of the amount paid; 0.05 is +5 %."""
     fee_quote: float
-    """Both fees, in quote currency."""
+    """Fees of entry and exit, quote currency."""
     open_at_end: bool = False
-    """Whether it was still open when the range ended."""
+    """Whether the trade was still open at the end of the range."""
     entry_reason: str = ""
-    """Why it was bought, in words."""
+    """Reason of the entry, as a text."""
     exit_reason: str = ""
-    """Why it was sold, in words."""
+    """Reason of the exit, as a text."""
     exit_kind: ExitKind = "signal"
-    """What sold it; without meaning while open."""
+    """Kind of the exit; without meaning for an open trade."""
     symbol: str = ""
-    """What was traded; empty: the title's symbol."""
+    """Symbol that was traded; empty: the symbol of the title."""
     stop: LevelSteps = ()
-    """Where its stop lay, drawn until the exit."""
+    """Price of the stop, drawn until the exit."""
     target: LevelSteps = ()
-    """Where its target lay, drawn until the exit."""
+    """Price of the target, drawn until the exit."""
 
 
 class Difference(Struct, frozen=True):
@@ -121,13 +122,13 @@ class Difference(Struct, frozen=True):
     timestamp: int
     """Open of the candle of the entry, epoch seconds UTC."""
     symbol: str
-    """CCXT symbol; empty where it concerns the whole account."""
+    """CCXT symbol; empty for a difference of the whole account."""
     what: str
-    """Which position, in words."""
+    """Position that differs, as a text."""
     cause: str
-    """Why it differs, in words."""
+    """Cause of the difference, as a text."""
     money: float
-    """What it added to the result of trading, quote currency; negative: the backtest is better."""
+    """Contribution to the result of trading, quote currency; negative: the backtest is better."""
 
 
 class Comparison(Struct, frozen=True):
@@ -136,11 +137,11 @@ class Comparison(Struct, frozen=True):
     equity: FloatArray
     """Equity of the backtest at each candle's close, quote currency; shape of the candles."""
     rows: tuple[tuple[str, str, str], ...]
-    """Label, value of what was traded, and of the backtest, as texts."""
+    """Label, value of the traded account and value of the backtest, as texts."""
     differences: tuple[Difference, ...]
-    """Oldest first; their money adds up to `total`."""
+    """Differences, oldest first; their money adds up to `total`."""
     total: float
-    """Profit of what was traded less that of the backtest, quote currency."""
+    """Profit of the traded account less that of the backtest, quote currency."""
 
 
 class Charted(Struct, frozen=True, kw_only=True):
@@ -149,24 +150,19 @@ class Charted(Struct, frozen=True, kw_only=True):
     candles: Candles
     """The closed candles of the range shown."""
     equity: FloatArray
-    """The account's worth at each candle's close, in quote currency."""
+    """Equity at each candle's close, quote currency."""
     buy_and_hold: FloatArray
     """Equity of buying at the start and holding, quote currency."""
     indicators: Mapping[str, FloatArray] = field(default_factory=dict[str, FloatArray])
-    """Columns by name, in the order to draw; NaN where there is no value yet.
-
-    One whose name ends in the word `histogram` is drawn as columns from zero, others as lines.
-    """
+    """Indicator columns by name, in drawing order; NaN without a value. A name that ends in the
+    word `histogram` is drawn as columns from zero, others as lines."""
     overlays: Collection[str] = ()
-    """Indicators in the unit of the price, drawn over the candles.
-
-    Every other one gets a pane below; names that begin with the same word share one, such as `MACD`
-    and `MACD signal`.
-    """
+    """Indicators in the unit of the price, drawn over the candles. Each other one gets a pane
+    below; names that begin with the same word share a pane, such as `MACD` and `MACD signal`."""
     levels: Mapping[str, tuple[float, ...]] = field(default_factory=dict[str, tuple[float, ...]])
-    """Guide lines of an indicator, in its own unit, such as `rsi`: (30, 70)."""
+    """Guide lines of an indicator, in the unit of the indicator, such as `rsi`: (30, 70)."""
     digits: Digits | None = None
-    """Decimals of prices, amounts and money; None: those that the candles and the cash have."""
+    """Decimals of prices, amounts and money; None: taken from the candles and the cash."""
 
     def __post_init__(self) -> None:
         """Check that the arrays are as long as the candles and that every name is known.
@@ -198,7 +194,7 @@ class OtherMarket(Charted, frozen=True, kw_only=True):
     """A market that was traded on the same account."""
 
     symbol: str
-    """CCXT spot symbol."""
+    """CCXT spot symbol of the other chart."""
 
 
 class ReportData(Charted, frozen=True, kw_only=True):
@@ -209,13 +205,14 @@ class ReportData(Charted, frozen=True, kw_only=True):
     start_cash: float = 0.0
     """Quote currency before the first candle; it counts as a peak that equity can fall from."""
     metrics: tuple[MetricRow, ...] = ()
-    """In the order to show."""
+    """Metrics, in display order."""
     trades: tuple[ReportTrade, ...] = ()
-    """In the order of entry."""
+    """Trades, in the order of their entries."""
     others: tuple[OtherMarket, ...] = ()
-    """The chart can be switched to each of them; their trades are among `trades`."""
+    """Other symbols that the chart can show; their trades are among `trades`."""
     comparison: Comparison | None = None
-    """A backtest of the same candles; None: the page shows one itself."""
+    """Backtest of the same candles, for a page of a traded account; None for the page of a
+    backtest."""
 
     def __post_init__(self) -> None:
         """Check what is charted, and that every trade's market is there.

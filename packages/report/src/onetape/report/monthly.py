@@ -19,11 +19,11 @@ class Year(Struct, frozen=True):
 
     year: int
     months: tuple[float | None, ...]
-    """Ratio of each of the twelve; None where the range has no candle."""
+    """Return of each of the twelve months as a ratio; None where the range has no candle."""
     total: float
-    """Ratio of the whole year, as far as the range has it."""
+    """Return of the year as a ratio, as far as the range covers it."""
     held: float
-    """Return of buy and hold in this month."""
+    """Return of buy and hold in the year as a ratio."""
 
 
 def yearly_returns(

@@ -20,7 +20,7 @@ class MetricChoice(Struct, frozen=True):
     """A metric that the page can show."""
 
     name: str
-    """Name in `--json`."""
+    """Name of the metric in `--json`."""
     label: str
     unit: str
     """Unit of the value, as the definitions of the metrics name it."""
@@ -34,19 +34,19 @@ class OptimizationPage(Struct, frozen=True, kw_only=True):
     heading: str
     """What was optimized, in one line."""
     verdict: str
-    """What is left of the best, in one line."""
+    """Verdict on the best combination, in one line."""
     trials: str
-    """Number of trials and of looks."""
+    """Number of trials, and of evaluations of the out-of-sample part."""
     parts: Sequence[str]
-    """Ranges of both parts, one line each."""
+    """In-sample and out-of-sample range, one line each."""
     findings: Sequence[str]
-    """How far the ranking can be trusted, and notes, one sentence each."""
+    """Sentences on how far the ranking can be trusted, and notes."""
     warning: str = ""
-    """Fault that the bias check of the best found, in short; empty where it found none."""
+    """Fault found by the bias check of the best combination, in short; empty: none."""
     warning_text: str = ""
-    """Result of the bias check of the best."""
+    """Result of the bias check of the best combination."""
     origin: Origin | None = None
-    """Where candles of the simulator come from; None for those of a real exchange."""
+    """Origin of the simulator's candles; None for a real exchange."""
     count: str
     """Number of combinations, in words."""
     head: Sequence[str]
@@ -56,9 +56,9 @@ class OptimizationPage(Struct, frozen=True, kw_only=True):
     hold_row: Sequence[str] | None
     """Row of buy and hold; None where there is no result."""
     rules: Mapping[str, str]
-    """Searched values, market and database: label and text."""
+    """Parameter values, market and database: label and text."""
     command: str
-    """Command that runs the best, or a text where none is ranked."""
+    """Command that runs the best combination, or a text where none is ranked."""
     names: Sequence[str]
     """Names of the parameters that vary."""
     metrics: Sequence[MetricChoice]
@@ -70,7 +70,7 @@ class OptimizationPage(Struct, frozen=True, kw_only=True):
     few: str
     """Label of combinations with too few trades."""
     points: Sequence[Sequence[Any]]
-    """Values of the varying parameters."""
+    """Values of the varying parameters of each combination."""
     in_sample: Sequence[Sequence[float | None]]
     """Metrics of the in-sample part."""
     out_of_sample: Sequence[Sequence[float | None]]

@@ -22,7 +22,7 @@ class Grouping(Struct, frozen=True):
     """Which candles are drawn as one."""
 
     name: str
-    """Length of a drawn candle, such as `5m`; empty where each stands for itself."""
+    """Length of a drawn candle, such as `5m`; empty where candles are not grouped."""
     starts: IntArray
     """Index of the first candle of each group, strictly increasing, shape (groups,)."""
     timestamp: IntArray

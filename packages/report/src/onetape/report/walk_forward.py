@@ -22,7 +22,7 @@ class WalkForwardPage(Struct, frozen=True, kw_only=True):
     scheme: str
     """Lengths of the windows and the rule of a choice."""
     trials: str
-    """Number of trials and of looks."""
+    """Number of trials, and of evaluations of test parts."""
     verdict: str
     """Verdict in one line."""
     rungs: Sequence[str]
@@ -30,21 +30,21 @@ class WalkForwardPage(Struct, frozen=True, kw_only=True):
     findings: Sequence[str]
     """Metrics of the stitched equity and notes, one sentence each."""
     origin: Origin | None = None
-    """Where candles of the simulator come from; None for those of a real exchange."""
+    """Origin of the simulator's candles; None for a real exchange."""
     head: Sequence[str]
     """Headings of the table of windows."""
     rows: Sequence[Sequence[str]]
-    """Rows of the table, in the order of time."""
+    """Rows of the table of windows, in the order of time."""
     rules: Mapping[str, str]
     """Values that were tried, market and database: label and text."""
     times: Sequence[int]
     """Days of the stitched equity, epoch seconds."""
     equity: Sequence[float]
-    """Stitched equity over start, 1 at the begin."""
+    """Stitched equity divided by the start balance; 1 at the start."""
     hold: Sequence[float]
-    """Buying and holding at equal exposure, 1 at the begin."""
+    """Equity of buy and hold with the same exposure; 1 at the start."""
     boundaries: Sequence[int]
-    """Begin of each test part, epoch seconds."""
+    """Start of each test part, epoch seconds."""
 
 
 def write_walk_forward_page(page: WalkForwardPage, path: Path) -> None:

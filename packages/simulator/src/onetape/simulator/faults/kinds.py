@@ -48,13 +48,12 @@ class Kind:
     settings: frozenset[str] = frozenset()
     """Names of the settings of this kind, in addition to those that every kind takes."""
     needs: frozenset[str] = frozenset()
-    """Settings that it cannot do without."""
+    """Settings that a fault of this kind must have."""
     shapes: tuple[str, ...] = ()
     """Names of the variants of this kind; the first is the default."""
     whens: tuple[str, ...] = ()
-    """When it may act: `before` the exchange did anything, `after`, or inside the answer (`body`).
-
-    The first is the usual one."""
+    """When a fault may act: `before` the exchange did anything, `after`, or inside the response
+    (`body`). The first is the default."""
 
     @property
     def allowed(self) -> frozenset[str]:

@@ -33,12 +33,13 @@ class Fault(msgspec.Struct, frozen=True, forbid_unknown_fields=True, omit_defaul
     """
 
     kind: str
-    """One of `kinds.KINDS`."""
+    """Kind of the fault, one of `kinds.KINDS`."""
     name: str = ""
-    """What the log calls it."""
+    """Name of the fault in the log."""
 
     method: str | None = None
-    """HTTP method of the requests that it acts on, or the WebSocket API's, as `order.place`."""
+    """HTTP method of the requests that the fault acts on, or a method of the WebSocket API, such as
+    `order.place`."""
     path: str | None = None
     """Path of the requests, such as `/api/v3/klines`, or `/ws-api/v3`; `*` is any text."""
     stream: str | None = None
@@ -46,60 +47,64 @@ class Fault(msgspec.Struct, frozen=True, forbid_unknown_fields=True, omit_defaul
     event: str | None = None
     """Type of the stream's event, such as `kline` or `executionReport`."""
     symbol: str | None = None
-    """`BTC/USDT` or `BTCUSDT`."""
+    """Market that the fault acts on, as `BTC/USDT` or `BTCUSDT`."""
     nth: int | None = None
-    """Fires at the nth call that fits and, without `count`, at no other; 1 is the first."""
+    """Number of the matching call at which the fault fires, from 1; without `count` it fires at no
+    other."""
     count: int | None = None
-    """Fires so often and no more; without it as long as its time lasts."""
+    """Number of times that the fault fires at most; without it as often as calls match while its
+    time lasts."""
     probability: float = 1.0
     """Probability that a matching call is affected; drawn from the seed, the fault's and the
     call's number."""
     market_from: str | None = None
-    """Market time at which it begins: `2024-03-01T00:10` (UTC), or `+10m` after it was added."""
+    """Market time at which the fault begins: `2024-03-01T00:10` (UTC), or `+10m` after it was
+    added."""
     market_to: str | None = None
-    """Market time at which it has ended."""
+    """Market time at which the fault has ended, in the form of `market_from`."""
     market_for: str | None = None
-    """Instead of `market_to`: how long it lasts, such as `2m`."""
+    """Duration of the fault in market time, such as `2m`; instead of `market_to`."""
     wall_from: str | None = None
-    """Real time after which it begins, counted from when it was added, such as `5s`."""
+    """Real time from when the fault was added to when it begins, such as `5s`."""
     wall_to: str | None = None
-    """Real time after which it has ended, counted from when it was added."""
+    """Real time from when the fault was added to when it has ended."""
     wall_for: str | None = None
-    """Instead of `wall_to`: how long it lasts."""
+    """Duration of the fault in real time; instead of `wall_to`."""
 
     shape: str | None = None
     """Variant of the kind, such as `html` of `wrong_body`."""
     when: str | None = None
-    """`before` or `after` the exchange did what was asked, or inside the `body` of its answer."""
+    """Moment of the fault: `before` or `after` the exchange did what was requested, or inside the
+    `body` of its response."""
     seconds: float | None = None
-    """Real time: of a delay, of a silence, between two bytes; market time of the faults
-    `clock_skew` and `visibility_delay`."""
+    """Real time of a delay, of a period without events, or between two bytes; market time of the
+    faults `clock_skew` and `visibility_delay`."""
     jitter_seconds: float | None = None
-    """Up to so much is added to `seconds`, drawn from the seed."""
+    """Largest random addition to `seconds`, drawn from the seed."""
     status: int | None = None
-    """HTTP status."""
+    """HTTP status of the response."""
     code: int | None = None
     """Binance's error code, or the close code of a socket."""
     text: str | None = None
-    """Text of the error; known codes have Binance's own."""
+    """Text of the error; known codes have the text of Binance."""
     headers: dict[str, str] | None = None
-    """Headers of the answer, such as `Retry-After: 30`."""
+    """Headers of the response, such as `Retry-After: 30`."""
     part: float | None = None
-    """How much of the body is sent before it is cut, 0 to 1."""
+    """Part of the body that is sent before it is cut, 0 to 1."""
     bytes: int | None = None
-    """Size of a big frame."""
+    """Size of a big frame, bytes."""
     per_second: int | None = None
-    """Messages of a flood."""
+    """Messages per second of a flood."""
     levels: int | None = None
-    """Offers on each side of a thin book; 5 without it."""
+    """Offers on each side of a thin book; default 5."""
     amount: float | None = None
-    """Base currency in each offer of a thin book; 0.01 without it."""
+    """Base currency in each offer of a thin book; default 0.01."""
     ticks: int | None = None
-    """Price steps between two offers of a thin book; 1 without it."""
+    """Price steps between two offers of a thin book; default 1."""
     candle_from: str | None = None
-    """The first candle's open, market time; without it one candle of the page is drawn."""
+    """Open of the first spoiled candle, market time; without it one candle of the page is drawn."""
     candle_to: str | None = None
-    """The open of the first candle after those."""
+    """Open of the first candle that is not spoiled any more, market time."""
 
     def __post_init__(self) -> None:
         """Check everything that a type cannot say.

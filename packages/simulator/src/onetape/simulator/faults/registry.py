@@ -25,10 +25,10 @@ class Call:
     """A request, a handshake, a command or an event that a fault may fit."""
 
     place: str
-    """`rest`, `request` (over the WebSocket API), `handshake`, `command`, `event`, `candles` or
-    `state`."""
+    """Where the call happens: `rest`, `request` (over the WebSocket API), `handshake`, `command`,
+    `event`, `candles` or `state`."""
     on: str
-    """What the log calls it, such as `GET /api/v3/klines` or `btcusdt@kline_1m`."""
+    """Name of the call in the log, such as `GET /api/v3/klines` or `btcusdt@kline_1m`."""
     method: str = ""
     path: str = ""
     stream: str = ""
@@ -37,9 +37,9 @@ class Call:
     opens_ms: tuple[int, int] = (0, 0)
     """Open of the first and end of the last of `candles`, epoch milliseconds."""
     is_fill: bool = False
-    """Whether an event of the user data stream tells of a fill."""
+    """Whether an event of the user data stream reports a fill."""
     socket: int = 0
-    """Which socket an event leaves by; a fault that lasts is logged once for each."""
+    """Socket that an event leaves by; a fault that lasts is logged once for each."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,15 +47,15 @@ class Fired:
     """One line of the log: with the same seed and timeline the same lines come again."""
 
     number: int
-    """Counts the firings of this simulator from 1."""
+    """Number of this firing, counted from 1 over all faults of the simulator."""
     fault: int
-    """Number of the fault."""
+    """Number of the fault that fired."""
     kind: str
     name: str
     on: str
     symbol: str
     call: int
-    """Which call that fitted this fault it was, from 1."""
+    """Number of the call among those that matched this fault, from 1."""
     market_ms: int
     seed: int
     """Seed of the timeline; with `fault` and `call` it determines every random draw."""
@@ -84,7 +84,8 @@ class Firing:
     began_ms: int
     """Market time at which the fault began, epoch milliseconds."""
     added_ms: int
-    """Market time from which its offsets count."""
+    """Market time at which the fault was added, from which its offsets count; epoch milliseconds.
+    """
 
     def delay_seconds(self) -> float:
         """Return how late it makes an answer; what is random in it is drawn at each call."""
@@ -103,9 +104,9 @@ class _Entry:
     sockets: set[int] = field(default_factory=set[int])
     began_ms: int = 0
     market: tuple[float, float] = (0.0, 0.0)
-    """First millisecond of its market time, and the first after it."""
+    """First millisecond of the fault's market time, and the first after it."""
     wall: tuple[float, float] = (0.0, 0.0)
-    """Start and end in real time, seconds."""
+    """Start and end of the fault in real time, seconds."""
 
     def __post_init__(self) -> None:
         self.anchor(self.added_ms, self.added_wall)

@@ -21,7 +21,7 @@ class Timeline:
 
     faults: tuple[Fault, ...]
     seed: int | None = None
-    """Seed of every random draw; None: the seed of the market."""
+    """Seed of every random draw of the faults; None: the seed of the market."""
 
 
 def read_timeline(file: Path) -> Timeline:

@@ -21,23 +21,23 @@ class Bars:
     """Candles of one market, oldest first; all arrays have shape (n,)."""
 
     timestamp: IntArray
-    """The bar's open, epoch seconds UTC, strictly increasing."""
+    """Opens of the bars, epoch seconds UTC, strictly increasing."""
     open: IntArray
-    """First price, in ticks."""
+    """First price of each bar, in ticks."""
     high: IntArray
-    """Highest price, in ticks."""
+    """Highest price of each bar, in ticks."""
     low: IntArray
-    """Lowest price, in ticks."""
+    """Lowest price of each bar, in ticks."""
     close: IntArray
-    """Last price, in ticks."""
+    """Last price of each bar, in ticks."""
     volume: IntArray
-    """Traded amount, in steps."""
+    """Traded amount of each bar, in steps."""
     quote: IntArray
-    """Traded value, in ticks times steps."""
+    """Traded value of each bar, in ticks times steps."""
     trades: IntArray
-    """Number of trades."""
+    """Number of trades of each bar."""
     first_id: IntArray
-    """Id of the first trade; ids run without a hole, so the last is first_id + trades - 1."""
+    """Id of the first trade of each bar; ids have no gaps, so the last is first_id + trades - 1."""
     buy_volume: IntArray
     """The part of `volume` whose taker bought."""
     buy_quote: IntArray

@@ -22,13 +22,13 @@ class Book:
 
     update_id: int
     bid: int
-    """In ticks; at least one tick below `ask`."""
+    """Highest price at which the market buys, in ticks; at least one tick below `ask`."""
     bid_amount: int
-    """In steps."""
+    """Amount offered at `bid`, in steps."""
     ask: int
-    """In ticks."""
+    """Lowest price at which the market sells, in ticks."""
     ask_amount: int
-    """In steps."""
+    """Amount offered at `ask`, in steps."""
     last: int
     """Price of the last trade, in ticks."""
     last_amount: int

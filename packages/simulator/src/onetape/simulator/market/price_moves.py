@@ -14,11 +14,11 @@ class PriceMove:
     """A spike, or without an end a gap: prices are multiplied while it lasts."""
 
     start: int
-    """First minute, epoch seconds."""
+    """First minute of the price move, epoch seconds."""
     end: int | None
-    """First minute after it, epoch seconds; None lasts for good."""
+    """First minute after the price move, epoch seconds; None: it lasts forever."""
     factor: float
-    """What prices are multiplied by, such as 0.9 for a fall by 10 %."""
+    """Factor of the prices, such as 0.9 for a fall by 10 %."""
 
 
 def move_prices(found: Minutes, moves: Sequence[PriceMove]) -> Minutes:

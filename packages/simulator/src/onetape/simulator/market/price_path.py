@@ -53,13 +53,13 @@ class Path:
     """The path of n minutes."""
 
     level: FloatArray
-    """Where the path stands at each boundary, shape (n + 1,); a log price once weighted. It begins
-    and ends (2041) at 0."""
+    """Level of the path at each boundary, shape (n + 1,); a log price once weighted. It begins and
+    ends (2041) at 0."""
     variance: FloatArray
     """Variance spent since the origin at each boundary, shape (n + 1,): the market's own, uneven
     time. Strictly increasing."""
     swing: FloatArray
-    """Variance that the level has within each minute, shape (n,); jumps not counted."""
+    """Variance of the level within each minute, without jumps, shape (n,)."""
 
     def cut(self, begin: int, end: int) -> "Path":
         """Return its minutes `begin` to `end - 1`, counted from its first, as views."""

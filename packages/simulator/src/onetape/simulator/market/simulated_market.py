@@ -41,9 +41,9 @@ class LastDay:
     """The last 1,440 minutes of a market, of which the running one as far as it has come."""
 
     bar: Bars
-    """One bar, which opens with the first of these minutes that has a candle; or none."""
+    """The running bar, which opens with the first of these minutes that has a candle; or none."""
     previous: int | None
-    """Close of the minute before, in ticks; None where it has no candle."""
+    """Close of the minute before these minutes, in ticks; None where it has no candle."""
 
 
 class SimulatedMarket:

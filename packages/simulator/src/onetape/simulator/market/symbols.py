@@ -25,9 +25,9 @@ class SpotSymbol:
     amount_digits: int
     """Digits after the point of an amount; a step is 10**-amount_digits."""
     anchor: float
-    """The price that the market wanders about, in quote currency."""
+    """Price that the market moves around, in quote currency."""
     weights: tuple[tuple[str, float], ...]
-    """How much of each shared path moves the log price; 0.6 alone means 60 % volatility a year."""
+    """Weight of each shared path in the log price; 0.6 alone means an annual volatility of 60 %."""
     lot: int
     """Mean amount of one trade, in steps."""
     listed: int
@@ -43,7 +43,7 @@ class SpotSymbol:
     delisted: int | None = None
     """First minute without trades, epoch seconds UTC; from then on its status is BREAK."""
     quiet: float = 0.0
-    """Share of the minutes in which nobody trades, 0 to 0.5."""
+    """Share of the minutes without a trade, 0 to 0.5."""
 
     @property
     def price_places(self) -> int:

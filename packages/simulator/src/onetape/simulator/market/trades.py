@@ -29,15 +29,15 @@ class Trades:
     """Trades of one market, oldest first; all arrays have shape (n,)."""
 
     id: IntArray
-    """Rises by one from trade to trade."""
+    """Trade ids, rising by one from trade to trade."""
     time_ms: IntArray
-    """Epoch milliseconds UTC; several trades may share one."""
+    """Times of the trades, epoch milliseconds UTC; several trades may share one."""
     price: IntArray
-    """In ticks."""
+    """Prices of the trades, in ticks."""
     amount: IntArray
-    """In steps."""
+    """Amounts of the trades, in steps."""
     buys: BoolArray
-    """Whether the taker bought."""
+    """Whether the taker of each trade bought."""
 
     def __len__(self) -> int:
         """Return the number of trades."""

@@ -29,7 +29,7 @@ class Recording:
     query: Query
     status: int
     body: object
-    """A document, or text that is sent as it stands."""
+    """Body of the response: a document, or text that is sent unchanged."""
     headers: Mapping[str, str] = field(default_factory=dict[str, str])
 
     def __str__(self) -> str:

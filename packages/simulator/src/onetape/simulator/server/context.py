@@ -18,4 +18,4 @@ class ServerContext:
     sockets_end: bool
     """Whether a socket ends after 24 hours of market time, as Binance's do."""
     rules: RuleBook
-    """Steps and smallest values of the markets."""
+    """Trading rules of each market: steps and smallest values."""

@@ -35,12 +35,13 @@ class Block:
     """The text of some closed candles, as they stand in a reply."""
 
     timestamp: IntArray
-    """Opens, epoch seconds, shape (n,)."""
+    """Opens of the candles, epoch seconds, shape (n,)."""
     edge: IntArray
-    """Where each begins in `text`, and where the last ends with its comma, shape (n + 1,)."""
+    """Position in `text` where each candle begins, and where the last ends with its comma, shape (n
+    + 1,)."""
     text: bytes
     end: int
-    """Where the range of opens ends that was looked at, epoch seconds."""
+    """End of the range of opens that the block covers, epoch seconds."""
 
     def between(self, start: int, end: int) -> list[bytes]:
         """Return the candles that open in `[start, end)` as one text with a comma at its end."""

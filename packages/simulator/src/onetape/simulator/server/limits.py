@@ -118,7 +118,7 @@ class Excess:
     code: int
     text: str
     left_seconds: float
-    """After how much real time the next request is served."""
+    """Real time until the next request is served, seconds."""
 
 
 class Limits:

@@ -14,7 +14,7 @@ class Balance:
 
     free: Decimal = ZERO
     locked: Decimal = ZERO
-    """Set aside for open orders."""
+    """Amount reserved for open orders."""
 
 
 class Overdrawn(Exception):

@@ -21,9 +21,9 @@ class Fees:
     """The account's fee rates."""
 
     maker: Decimal = Decimal("0.001")
-    """Share of what is received, for an order that stood in the book."""
+    """Fee rate of an order that was in the book, as a share of what is received."""
     taker: Decimal = Decimal("0.001")
-    """Share of what is received, for an order that met what stood there."""
+    """Fee rate of an order that matched orders of the book, as a share of what is received."""
     in_bnb: bool = False
     """Whether fees are taken from the account's BNB while it holds enough."""
 

@@ -30,12 +30,13 @@ class ApiKey:
     secret: str
     reading: bool = True
     trading: bool = True
-    """Spot trading."""
+    """Whether the key may trade on the spot market."""
     withdrawals: bool = False
     internal_transfer: bool = False
     universal_transfer: bool = False
     ip_restricted: bool = False
-    """What `apiRestrictions` says; requests are taken from every address all the same."""
+    """Value of `ipRestrict` in `apiRestrictions`; requests are accepted from every address all the
+    same."""
 
 
 #: The keys of every simulator. Nothing is secret here: whoever reaches it may trade.

@@ -33,15 +33,15 @@ class OrderRequest:
     type: OrderType
     time_in_force: TimeInForce = "GTC"
     quantity: int = 0
-    """In steps; 0 where `quote_quantity` says how much."""
+    """Amount of the order, in steps; 0 where `quote_quantity` is given."""
     quote_quantity: Decimal = ZERO
-    """How much quote currency a market order spends or brings; 0 where `quantity` says it."""
+    """Quote currency that a market order spends or receives; 0 where `quantity` is given."""
     price: int = 0
-    """Limit in ticks; 0 without one."""
+    """Limit price, in ticks; 0 without one."""
     stop: int = 0
-    """Price that wakes the order, in ticks; 0 without one."""
+    """Stop price that activates the order, in ticks; 0 without one."""
     client_id: str = ""
-    """Chosen by the client; empty lets the exchange choose."""
+    """Order id chosen by the client; empty: the exchange chooses one."""
 
 
 @dataclass(slots=True)
@@ -52,23 +52,24 @@ class Order:
     id: int
     client_id: str
     time_ms: int
-    """When it came, epoch milliseconds."""
+    """Time at which the exchange received the order, epoch milliseconds."""
     quantity: int
-    """In steps; of a market order by value what it came to."""
+    """Amount of the order, in steps; for a market order by value, the amount that was filled."""
     status: Status = "NEW"
     filled: int = 0
-    """In steps."""
+    """Amount filled so far, in steps."""
     value: Decimal = ZERO
-    """Quote currency that changed hands, fees apart."""
+    """Quote currency paid or received so far, without fees."""
     locked: Decimal = ZERO
-    """Still set aside for it, in the asset that it spends."""
+    """Amount still reserved for the order, in the asset that it spends."""
     update_ms: int = 0
     working_ms: int = -1
-    """When it began to trade or stood in the book; -1 while it waits for its stop price."""
+    """Time at which the order began to trade or entered the book, epoch milliseconds; -1 before its
+    stop price is reached."""
     list: "OrderList | None" = field(default=None, repr=False, compare=False)
-    """The order list (OCO) that it belongs to."""
+    """Number of the order list (OCO) that the order belongs to."""
     lost_to_sibling: bool = False
-    """Whether the other order of its list traded or woke first."""
+    """Whether the other order of the list traded or was activated first."""
 
     @property
     def list_id(self) -> int:
@@ -167,7 +168,7 @@ class OrderList:
     id: int
     client_id: str
     time_ms: int
-    """When it came, epoch milliseconds."""
+    """Time at which the exchange received the list, epoch milliseconds."""
     orders: tuple[Order, Order]
     """The stop or target below the price first, then the order above it."""
 
@@ -186,11 +187,11 @@ class Fill:
     symbol: SpotSymbol
     side: Side
     price: int
-    """In ticks."""
+    """Price of the fill, in ticks."""
     quantity: int
-    """In steps."""
+    """Amount of the fill, in steps."""
     value: Decimal
-    """Quote currency that changed hands."""
+    """Quote currency paid or received, without the fee."""
     fee: Decimal
     fee_asset: str
     time_ms: int

@@ -13,9 +13,9 @@ class Rules:
     """The rules of one market."""
 
     ticks: int
-    """Price step, in the market's own ticks."""
+    """Price step, in multiples of the market's original tick."""
     steps: int
-    """Amount step, in the market's own steps."""
+    """Amount step, in multiples of the market's original step."""
     min_notional: Decimal
     """Smallest value of an order, quote currency."""
 

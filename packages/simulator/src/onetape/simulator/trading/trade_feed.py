@@ -19,15 +19,15 @@ class Tick:
     """One trade of the market."""
 
     id: int
-    """Rises from trade to trade within a market."""
+    """Trade id, rising from trade to trade within a market."""
     time_ms: int
-    """Epoch milliseconds UTC."""
+    """Time of the trade, epoch milliseconds UTC."""
     price: int
-    """In ticks."""
+    """Price of the trade, in ticks."""
     amount: int
-    """In steps."""
+    """Amount of the trade, in steps."""
     buys: bool
-    """Whether the taker bought."""
+    """Whether the taker of the trade bought."""
 
 
 class TradeFeed(Protocol):
