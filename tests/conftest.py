@@ -31,7 +31,7 @@ give_children_default_signals()
 install()
 # Reading all certificates of the system takes 30 ms for each client of an exchange, of thousands.
 ssl.create_default_context = cache(ssl.create_default_context)
-# To make the commands of an app anew takes 10 ms for each run inside the tests, of thousands.
+# Building the commands of an app takes 10 ms for each of thousands of runs inside the tests.
 typer.main.get_command = cache(typer.main.get_command)
 # Without bytecode each process of the tests, and each program that they start, compiles everything.
 sys.dont_write_bytecode = False

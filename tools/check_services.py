@@ -39,7 +39,7 @@ LIVE = {"ONETAPE_MODE": "live"}
 SIMULATOR_SECRET = "simulator"  # noqa: S105 - no secret
 #: A variable of the compose file with its default.
 VARIABLE = re.compile(r"\$\{(\w+):-([^}]*)\}")
-#: What a service that stays has said when it has done its work for the first time.
+#: Line that a lasting service prints after its work was done for the first time.
 SIGNS = {"trader": re.compile(r": (BUY|SELL|HOLD)\b"), "backfiller": re.compile(r"^next run: ")}
 
 
@@ -147,7 +147,7 @@ def check_run(service: Service, environments: Path, folder: Path) -> None:
     print(output, end="")
     if process.returncode:
         raise SystemExit(f"{service.name}: exit code {process.returncode}")
-    print(f"{service.name}: exit code 0, {stored_rows(folder):,} candles in the tape")
+    print(f"{service.name}: exit code 0, {stored_rows(folder):,} candles stored")
 
 
 def check_until_stopped(
@@ -188,7 +188,7 @@ def check_until_stopped(
     if code:
         raise SystemExit(f"{service.name}: exit code {code} on SIGTERM")
     rows = stored_rows(folder)
-    print(f"{service.name}: worked, and exit code 0 on SIGTERM, {rows:,} candles in the tape")
+    print(f"{service.name}: worked, and exit code 0 on SIGTERM, {rows:,} candles stored")
     if service.program == "backfiller":
         accept_gaps(environments, folder)
     return lines
@@ -199,7 +199,7 @@ def check_trader(service: Service, environments: Path, folder: Path) -> None:
 
     Raises:
         SystemExit: it did nothing in time, its stop was not clean, or its orders are not those
-            that the mode says.
+            of the mode.
     """
     for mode, values in (("paper", {}), ("live", LIVE)):
         lines = check_until_stopped(service, environments, folder, values)
@@ -264,7 +264,7 @@ def watch(
 
 
 def stored_rows(folder: Path) -> int:
-    """Return how many candles the simulator's tape holds.
+    """Return how many candles the simulator's database holds.
 
     Raises:
         SystemExit: it holds none.
@@ -273,7 +273,7 @@ def stored_rows(folder: Path) -> int:
     (rows,) = connection.execute("SELECT count(*) FROM ohlcv_data").fetchone()
     connection.close()
     if not rows:
-        raise SystemExit("the tape holds no candle")
+        raise SystemExit("the database holds no candle")
     return int(rows)
 
 

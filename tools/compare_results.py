@@ -44,7 +44,7 @@ _BIN: Final = Path(sys.executable).parent
 
 
 def main() -> None:
-    """Record or compare, as the command line says."""
+    """Record or compare, by the arguments of the command line."""
     parser = argparse.ArgumentParser(description=(__doc__ or "").split("\n", maxsplit=1)[0])
     commands = parser.add_subparsers(dest="command", required=True)
     recording = commands.add_parser("record", help="run the commands in this checkout")

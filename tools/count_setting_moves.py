@@ -50,7 +50,7 @@ class Follower:
         code = frame.f_code
         count = code.co_argcount + code.co_kwonlyargcount
         names = code.co_varnames[: count + bool(code.co_flags & 0x08) + bool(code.co_flags & 0x04)]
-        # A method asks the record that it is of: nothing moves.
+        # A method reads its own record: nothing moves.
         given = [frame.f_locals.get(name) for name in names if name != "self"]
         values = given if event == "call" else [result]
         if any(holds(value) for value in values):

@@ -16,7 +16,7 @@ from pathlib import Path
 ROOT = Path(__file__).resolve().parent.parent
 #: The option of Hypothesis that seeds all tests (tests/support/repeatable.py).
 SEED_OPTION = "--hypothesis-seed"
-#: How a line of our tests begins that says how a failure is repeated.
+#: Start of the line with which our tests print how to repeat a failure.
 REPEAT = "repeat with: "
 #: Seeds are short enough to be typed.
 SEEDS = 10**6

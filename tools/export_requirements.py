@@ -1,6 +1,6 @@
 """Write requirements/*.txt from uv.lock: versions, hashes and markers for pip, no address.
 
-`--check` writes nothing and fails where a file differs from what the lock says.
+`--check` writes nothing and fails where a file differs from the lock.
 """
 
 import subprocess

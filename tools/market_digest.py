@@ -8,7 +8,7 @@ import numpy as np
 from onetape.simulator.market.bars import TIMEFRAMES
 from onetape.simulator.market.simulated_market import SimulatedMarket
 
-#: Of seed 7. Changes only when somebody means to change the market: old seeds then give others.
+#: Of seed 7. Changes only when the market is changed on purpose: old seeds then give others.
 GOLDEN = "56ce93f798f637cb"
 _DAY = 86_400
 _SPANS = (("1m", 7_200), ("1h", 3 * _DAY), ("1d", 40 * _DAY), ("1M", 99 * _DAY))

@@ -55,7 +55,7 @@ def others(found: Iterable[tuple[Version, str]], own: Version) -> dict[Version, 
 
 
 def computed(python: str) -> tuple[str, str]:
-    """Return the digest of the market on an interpreter, and what it says of itself.
+    """Return the digest of the market on an interpreter, and its version text.
 
     Raises:
         SystemExit: it could not be computed.
@@ -73,8 +73,8 @@ def computed(python: str) -> tuple[str, str]:
     )
     if done.returncode:
         raise SystemExit(f"the market could not be computed by {python}: {done.stderr.strip()}")
-    number, _, told = done.stdout.strip().partition(" ")
-    return number, told
+    number, _, version = done.stdout.strip().partition(" ")
+    return number, version
 
 
 def main() -> None:
@@ -87,9 +87,9 @@ def main() -> None:
         return
     different: list[str] = []
     for python in chosen.values():
-        number, told = computed(python)
-        different += [told] if number != GOLDEN else []
-        print(f"{told}: market {number}")
+        number, version = computed(python)
+        different += [version] if number != GOLDEN else []
+        print(f"{version}: market {number}")
     if different:
         raise SystemExit(f"the market should be {GOLDEN}, and is not on {'; '.join(different)}")
 

@@ -93,7 +93,7 @@ def yaml_of(program: Program) -> str:
     """Return the commented YAML file of a program, with all its settings at their defaults."""
     name = program.name
     header = (
-        f"What `uv run {name}` {program.does} when no flag says otherwise. Your own copy goes to "
+        f"What `uv run {name}` {program.does} without flags. Your own copy goes to "
         f"user/config/{name}.yaml, which git ignores. Flags win over the environment "
         f"({name.upper()}__{program.variable}), the environment wins over this file."
     )

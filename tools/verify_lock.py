@@ -63,7 +63,7 @@ def package_findings(ours: Package, theirs: Package) -> Iterator[str]:
     known, now = file_hashes(ours), file_hashes(theirs)
     for file in sorted(known.keys() & now.keys()):
         if not known[file] or known[file] != now[file]:
-            yield f"{file} has hash {now[file]}, the committed lock says {known[file]}"
+            yield f"{file} has hash {now[file]}, the committed lock has {known[file]}"
     if known and not known.keys() & now.keys():
         yield "the index has none of the files that the committed lock names"
 

@@ -105,7 +105,7 @@ async def repair_series(
     if stored is not None:
         before_ms = NEVER_MS if all_gaps else seen_ms - _OLD_PROOF_MS
         asked = await ask_gaps(
-            exchange, store, key, start=stored[0], end=stored[1], asked_before_ms=before_ms
+            exchange, store, key, start=stored[0], end=stored[1], requested_before_ms=before_ms
         )
         inserted += asked.inserted
     for one in findings:

@@ -75,7 +75,7 @@ def test_row_20_binances_hole_inside_a_full_page_is_a_gap_and_not_the_end(
     opens = opens_of(pages)
     assert opens == [row[0] // 1_000 for row in rows]
     assert [(b - a) // HOUR - 1 for a, b in pairwise(opens) if b - a != HOUR] == [3]
-    assert len(player.asked) == 2
+    assert len(player.requested) == 2
     closes = [value for page in pages for value in page.candles.close.tolist()]
     assert closes == [float(row[4]) for row in rows]
 
@@ -97,7 +97,7 @@ def test_kraken_serves_its_newest_and_says_from_when_on_it_can_be_had(
     assert opens_of(pages) == [row[0] for row in rows[:-1]]
     assert pages[0].since == rows[0][0]
     assert pages[-1].covered_until == forming
-    assert len(player.asked) <= 2
+    assert len(player.requested) <= 2
     (note,) = notes
     assert "BTC/USDT 1m can be had from 2025-11-10 12:17 UTC on" in note
     assert "not fetched" in note

@@ -292,10 +292,15 @@ def test_a_proven_gap_is_asked_for_again_and_is_one_no_more_where_candles_come(
     assert states(store) == [(ago(5), "none at exchange")]
     exchange.has(4)
 
-    def again(asked_before_ms: int) -> None:
+    def again(requested_before_ms: int) -> None:
         async def work(client: RestExchange) -> None:
             await ask_gaps(
-                client, store, KEY, start=ago(7), end=FORMING, asked_before_ms=asked_before_ms
+                client,
+                store,
+                KEY,
+                start=ago(7),
+                end=FORMING,
+                requested_before_ms=requested_before_ms,
             )
 
         ask(work)
@@ -314,7 +319,7 @@ def test_a_bad_answer_takes_no_proof_back(ask: Ask, store: Store, exchange: Any)
     exchange.answer = empty
 
     async def again(client: RestExchange) -> None:
-        await ask_gaps(client, store, KEY, start=ago(7), end=FORMING, asked_before_ms=2**62)
+        await ask_gaps(client, store, KEY, start=ago(7), end=FORMING, requested_before_ms=2**62)
 
     ask(again)
     assert states(store) == [(ago(5), "none at exchange")]

@@ -53,7 +53,7 @@ def read_credentials(
     Args:
         environment: Variables; those that were read are removed.
         needs_password: Whether the exchange gives a password together with a key.
-        prompt: Asks a person without showing what is typed; None: there is no terminal.
+        prompt: Reads a person's input without showing it; None: there is no terminal.
 
     Raises:
         ConfigurationError: one is missing or cannot be used; the text never holds it.

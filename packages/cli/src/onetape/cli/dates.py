@@ -14,7 +14,7 @@ def range_flags(
     if timerange is None:
         return from_, to
     if from_ is not None or to is not None:
-        raise UsageError("--timerange says the same as --from and --to; leave one of them out")
+        raise UsageError("--timerange and --from or --to set the same range; leave one of them out")
     return parse_timerange(timerange)
 
 

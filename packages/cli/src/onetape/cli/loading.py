@@ -1,6 +1,6 @@
 """Load the settings of a program: defaults, then a file, then the environment, then flags.
 
-The settings of a program are a frozen struct whose fields are declared as `core.setting` says.
+The settings of a program are a frozen struct whose fields are declared with `core.setting`.
 Values travel as text until they are converted to the declared type, so a number means the same in
 a file, in `TRADER__ACCOUNT__CASH=500` and after `--cash`.
 """
@@ -55,7 +55,7 @@ class Places:
         name = key.rpartition(".")[2] if one is None else one.name
         place, text = source.place(key), str(error)
         if source.is_flags:
-            # What `market must be ...` is about, --market says alone; --fee says no fee_rate.
+            # --market names its setting itself; --fee does not name fee_rate.
             is_name = place == f"--{name.replace('_', '-')}" and text.startswith(f"{name} ")
             text = f"{place}{text[len(name) :]}" if is_name else f"{place}: {text}"
         else:

@@ -1,4 +1,4 @@
-"""How a short program uses memory: it asks the system for little of it twice."""
+"""Memory of a short program: what it frees stays with the process and is used again."""
 
 import sys
 from typing import Final

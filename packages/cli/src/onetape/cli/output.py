@@ -62,7 +62,7 @@ def note(text: str) -> None:
 
 
 def tell(text: str) -> None:
-    """Tell whoever watches what is under way: a line on stderr, where that is a terminal."""
+    """Print what is under way: a line on stderr, where that is a terminal."""
     if sys.stderr.isatty():
         note(text)
 

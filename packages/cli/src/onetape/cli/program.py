@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
 #: Set to any text to see the traceback of an unexpected error.
 TRACEBACK_VARIABLE = "ONETAPE_TRACEBACK"
-#: What asks for help.
+#: Flags that print the help text.
 HELP_NAMES = ["--help", "-h"]
 #: What a write to stdout fails with: no space, a quota, a device that broke, no such descriptor.
 _NO_OUTPUT = (errno.ENOSPC, errno.EDQUOT, errno.EIO, errno.EBADF)
@@ -172,7 +172,7 @@ def _print_no_more() -> None:
 
 def _fail(name: str, text: str, exit_code: int) -> int:
     line = printable(" ".join(text.split()))
-    # Where stderr is closed or full, the exit code is all that can be said.
+    # Where stderr is closed or full, only the exit code can report it.
     with contextlib.suppress(OSError, AttributeError):
         sys.stderr.write(f"{name}: {line}\n")
     return exit_code

@@ -82,7 +82,7 @@ def _check_text(value: object, key: str, source: Source) -> None:
             f"{source.place(key)} is empty; give it a value, or leave it out", setting=key
         )
     elif isinstance(value, str | Path) and _is_no_text(str(value)):
-        raise source.error(key, f"{key}: {str(value)!r} is no text in UTF-8; write it anew")
+        raise source.error(key, f"{key}: {str(value)!r} is not UTF-8 text; write it again")
 
 
 def _is_no_text(text: str) -> bool:

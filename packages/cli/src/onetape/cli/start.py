@@ -24,12 +24,12 @@ def start(module: str, stop: Handler | None = None) -> NoReturn:
             the process at once, as shells expect (143 and 130).
     """
     # A shell's background jobs are started with Ctrl-C ignored, and keep that.
-    heard = [
+    handled = [
         number
         for number in (signal.SIGTERM, signal.SIGINT)
         if signal.getsignal(number) != signal.SIG_IGN
     ]
-    for number in heard:
+    for number in handled:
         signal.signal(number, stop or signal.SIG_DFL)
     # NumPy's BLAS would start a thread for each core: 50 ms of the processor at each start, and
     # threads where a search forks. Nothing here multiplies matrices.
@@ -37,7 +37,7 @@ def start(module: str, stop: Handler | None = None) -> NoReturn:
 
     def import_and_run() -> None:
         run = _imported(module)
-        if stop is None and signal.SIGINT in heard:
+        if stop is None and signal.SIGINT in handled:
             signal.signal(signal.SIGINT, signal.default_int_handler)
         run()
 
@@ -47,7 +47,7 @@ def start(module: str, stop: Handler | None = None) -> NoReturn:
 
 def _imported(module: str) -> Callable[[], object]:
     """Return the function `run` of a module, imported without a search for cyclic garbage."""
-    # Imports leave no garbage worth a search, and what they made is not searched later either.
+    # Imports leave hardly any garbage, and their objects need no later search either.
     gc.disable()
     run = importlib.import_module(module).run
     gc.freeze()

@@ -16,7 +16,7 @@ async def ended(*tasks: asyncio.Task[Any]) -> None:
     """Cancel tasks and wait until each has ended; their results and errors stay in them.
 
     Python 3.11's `wait_for`, which CCXT uses, may swallow a cancellation that comes just as what it
-    waits for is done: asked once, such a task would go on for ever.
+    waits for is done: cancelled once, such a task would go on forever.
     """
     pending = {task for task in tasks if not task.done()}
     while pending:
@@ -25,7 +25,7 @@ async def ended(*tasks: asyncio.Task[Any]) -> None:
         _, pending = await asyncio.wait(pending, timeout=CANCEL_AGAIN_SECONDS)
     for task in tasks:
         if not task.cancelled():
-            # Whoever wants the error reads it again; asyncio would log one that nobody has read.
+            # The caller reads the error again; asyncio would log an error that was never read.
             task.exception()
 
 
@@ -36,13 +36,13 @@ class StopRequest:
         """Take over the signals, unless this is the loop of a thread, which gets none."""
         self._event = asyncio.Event()
         self.name = ""
-        """What was asked: `SIGTERM` or `Ctrl-C`; empty until then."""
+        """Name of the request, `SIGTERM` or `Ctrl-C`; empty before it."""
         loop = asyncio.get_running_loop()
         for number in (signal.SIGTERM, signal.SIGINT) if takes_signals else ():
             loop.add_signal_handler(number, self._stop, number)
 
     def request(self, name: str) -> None:
-        """Ask for the stop, in the name of whoever wants it."""
+        """Request the stop, under the name of its cause."""
         self.name = name
         self._event.set()
 
@@ -50,7 +50,7 @@ class StopRequest:
         self.request("Ctrl-C" if number == signal.SIGINT else "SIGTERM")
 
     async def wait(self) -> None:
-        """Wait until somebody asks."""
+        """Wait for the request."""
         await self._event.wait()
 
     async def unless_stopped(self, work: Coroutine[Any, Any, T]) -> T | None:

@@ -1,1 +1,1 @@
-"""Closed candles from REST into the tape, and the ledger of what is missing."""
+"""Closed candles from REST into the store, and the ledger of gaps."""

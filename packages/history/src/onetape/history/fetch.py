@@ -1,4 +1,4 @@
-"""Closed candles from REST into the tape: the same for the backfiller and the trader's warm-up."""
+"""Closed candles from REST into the store, for the backfiller and the trader's warm-up."""
 
 from collections.abc import Callable
 from contextlib import aclosing
@@ -14,7 +14,7 @@ from onetape.store.database import Store
 
 #: How many of the newest closed candles are read again on each run.
 REREAD_CANDLES = 10
-#: The newest one may have been stored by a run that asked too early; the one before it not.
+#: The newest one may have been stored by a run that read it too early; the one before it not.
 LEAST_REREAD = 2
 
 
@@ -76,7 +76,7 @@ async def fetch_closed(
 def reread_from(store: Store, key: SeriesKey, *, count: int = REREAD_CANDLES) -> int | None:
     """Return the open (epoch seconds) of the `count`-th newest closed candle, or None without any.
 
-    A fetch that begins there sees late revisions. At least two are read again, whatever is asked.
+    A fetch that begins there sees late revisions. At least two are always read again.
     """
     newest = last_closed(store, key, max(count, LEAST_REREAD))
     return int(newest.timestamp[0]) if len(newest) else None

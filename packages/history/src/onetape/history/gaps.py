@@ -1,8 +1,8 @@
 """Proof of gaps: which answers of an exchange show that it has no candles in a range.
 
 A hole is proven between two candles that are stored, by two answers that held both of them and
-nothing in between, asked from different times and minutes apart. Until then it is unproven, and the
-next run asks again. Before the first candle and after the last one nothing is ever proven.
+nothing in between, requested from different times and minutes apart. Until then it is unproven, and
+the next run requests it again. Nothing is proven before the first candle or after the last one.
 
 Minutes are minutes of the exchange: what must pass for a second answer to say something new (a lag,
 a cache, an outage) passes at the exchange. On a real exchange that is the computer's time.
@@ -59,13 +59,13 @@ class _Answers(Struct):
     """What the pages of one walk say. Times are epoch seconds."""
 
     timeframe: Timeframe
-    asked: list[Range] = field(default_factory=list[Range])
+    requested: list[Range] = field(default_factory=list[Range])
     opens: set[int] = field(default_factory=set[int])
     refused: list[int] = field(default_factory=list[int])
 
     def see(self, page: Page) -> None:
         """Take a page."""
-        self.asked.append((page.since, page.covered_until))
+        self.requested.append((page.since, page.covered_until))
         self.opens.update(page.opens)
         self.refused += [row.timestamp for row in page.refused]
 
@@ -84,7 +84,7 @@ class _Answers(Struct):
 
     def _cover(self, start: int, end: int) -> bool:
         cursor = start
-        for since, covered_until in sorted(self.asked):
+        for since, covered_until in sorted(self.requested):
             if since <= cursor:
                 cursor = max(cursor, covered_until)
         return cursor >= end
@@ -97,11 +97,11 @@ async def ask_gaps(
     *,
     start: int,
     end: int,
-    asked_before_ms: int | None = None,
+    requested_before_ms: int | None = None,
 ) -> FetchReport:
     """Ask for what is missing in `[start, end)` and write down what the answers prove.
 
-    Holes that one page reaches across are asked for together.
+    Holes that one page reaches across are requested together.
 
     Args:
         exchange: Where the candles come from.
@@ -109,8 +109,8 @@ async def ask_gaps(
         key: The series.
         start: Epoch seconds.
         end: Epoch seconds, exclusive.
-        asked_before_ms: Ask for explained gaps, too, that were last asked for before this market
-            time; None: only for unexplained ones.
+        requested_before_ms: Market time; explained gaps are requested too if their last request was
+            before it. None: only unexplained gaps.
 
     Raises:
         ExchangeUnreachable: the exchange stopped answering; nothing unproven was written down.
@@ -127,7 +127,7 @@ async def ask_gaps(
         if (hole.is_bounded and start <= hole.start and hole.end <= end)
         or timeframe.count_between(hole.start, hole.end) <= page_limit - 2
     ]
-    wanted = _wanted(store, key, holes, asked_before_ms)
+    wanted = _wanted(store, key, holes, requested_before_ms)
     for group in grouped(wanted, timeframe, page_limit):
         first, last = group[0][0], timeframe.next(group[-1][1])
         total = total.plus(await fetch_noting(exchange, store, key, start=first, end=last))
@@ -160,7 +160,7 @@ async def fetch_noting(
 
     window_start = _new_window(store, key, start, end)
     report = await fetch_closed(exchange, store, key, start=window_start, end=end, on_page=see)
-    if answers.asked:  # otherwise all of it lies before what the exchange serves
+    if answers.requested:  # otherwise all of it lies before what the exchange serves
         asked_ms = exchange.now_ms()
         for hole in holes_of(store, key, start, end, now_ms=asked_ms):
             if hole.start >= start:
@@ -216,15 +216,15 @@ def due_gaps(store: Store, key: SeriesKey, start: int, end: int, *, now_ms: int)
 
 
 def _wanted(
-    store: Store, key: SeriesKey, holes: list[Range], asked_before_ms: int | None
+    store: Store, key: SeriesKey, holes: list[Range], requested_before_ms: int | None
 ) -> list[Range]:
-    """Return the whole holes to ask for: unexplained in part, or last asked for before a time."""
+    """Return the whole holes to request: unexplained in part, or last requested before a time."""
     if not holes:
         return []
     parts = unexplained(store, key, holes)
-    if asked_before_ms is not None:
+    if requested_before_ms is not None:
         known = ledger_of(store, key, holes[0][0], holes[-1][1])
-        old = [each for each in known if each.last_asked_ms < asked_before_ms]
+        old = [each for each in known if each.last_asked_ms < requested_before_ms]
         parts = sorted([*parts, *((each.start, each.end) for each in old)])
     wanted: list[Range] = []
     for hole in holes:
@@ -236,7 +236,7 @@ def _wanted(
 
 
 def _new_window(store: Store, key: SeriesKey, start: int, end: int) -> int:
-    """Return from when on to ask: before `start`, and not as the answers so far were asked."""
+    """Return where a request begins: before `start`, and at another time than earlier requests."""
     timeframe = Timeframe.parse(key.timeframe)
     taken = {each.window_start for each in ledger_of(store, key, start, end)}
     leads = [timeframe.shift(start, -lead) for lead in range(1, _MOST_LEAD + 1)]
@@ -256,7 +256,7 @@ def _note(
     known = ledger_of(store, key, hole.start, hole.end)
     kept = [(each.start, each.end) for each in known if each.state in (ACCEPTED, NO_TRADES)]
     for start, end in _without(hole, kept):
-        # What is known of another extent was said of another hole: a candle has come since.
+        # A finding about another extent was about another hole: a candle has come since.
         before = next((each for each in known if (each.start, each.end) == (start, end)), None)
         if before is not None and before.state in EXPLAINED and not is_left_out:
             continue
@@ -291,7 +291,7 @@ def _evidence(
 
 
 def _touch(store: Store, key: SeriesKey, entry: Entry, asked_ms: int) -> None:
-    """Write down that an accepted gap was asked for; it stays as it is."""
+    """Store that an accepted gap was requested; it stays as it is."""
     set_gap(
         store,
         key,

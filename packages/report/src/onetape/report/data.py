@@ -132,7 +132,7 @@ class Difference(Struct, frozen=True):
 
 
 class Comparison(Struct, frozen=True):
-    """A backtest of the same candles, beside what was traded."""
+    """A backtest of the candles that an account traded, compared with its trades."""
 
     equity: FloatArray
     """Equity of the backtest at each candle's close, quote currency; shape of the candles."""

@@ -84,17 +84,17 @@ def definitions(values: Mapping[str, str]) -> str:
     )
 
 
-def alarm_bar(said: str, more: str) -> str:
-    """Return a red bar that says why a page is not to be trusted; nothing where nothing is said.
+def alarm_bar(fault: str, more: str) -> str:
+    """Return a red bar with the reason not to trust a page; empty without a fault.
 
     Args:
-        said: In short, plain text.
+        fault: Short reason, plain text.
         more: What was found, and what tells more.
     """
-    if not said:
+    if not fault:
         return ""
     return (
-        f'<p class="alarm" role="alert"><strong>{escape(said[0].upper() + said[1:])}.</strong> '
+        f'<p class="alarm" role="alert"><strong>{escape(fault[0].upper() + fault[1:])}.</strong> '
         f"{escape(more)}</p>"
     )
 

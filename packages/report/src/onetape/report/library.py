@@ -2,7 +2,7 @@
 
 The wheel `litecharts` carries the library's standalone build. Its Python side is never imported,
 and the file is never copied into this repository. The licence header stays in the text; the page
-shows the notice and the link that the library's NOTICE asks for.
+shows the notice and the link that the library's NOTICE requires.
 """
 
 import importlib.util

@@ -31,8 +31,8 @@ def yearly_returns(
 ) -> list[Year]:
     """Return the years of a range, the first one first.
 
-    A candle belongs to the month of its open, which is that of all its time. Where an account is
-    worth nothing any more its returns are 0.
+    A candle belongs to the month of its open, which is that of all its time. Once the
+    equity is 0, returns are 0.
 
     Args:
         timestamp: Open of each candle, epoch seconds UTC, shape (n,).
@@ -56,12 +56,12 @@ def yearly_returns(
     ]
 
 
-def _returns(period: IntArray, worth: FloatArray, start: float) -> tuple[list[int], list[float]]:
+def _returns(period: IntArray, equity: FloatArray, start: float) -> tuple[list[int], list[float]]:
     """Return each period that has candles, and its return."""
     if not len(period):
         return [], []
     last = np.append(np.flatnonzero(np.diff(period)), len(period) - 1)
-    ends = worth[last]
+    ends = equity[last]
     before = np.concatenate(([start], ends[:-1]))
     ratios = np.divide(ends, before, out=np.ones_like(ends), where=before > 0) - 1.0
     return period[last].tolist(), ratios.tolist()

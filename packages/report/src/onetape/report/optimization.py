@@ -95,7 +95,7 @@ def render_optimization_page(page: OptimizationPage) -> str:
     """Return the page as HTML."""
     own = Path(__file__).with_name("optimization_page")
     alarm = alarm_bar(page.warning, page.warning_text)
-    banner = origin_banner(page.origin, "No combination says anything about a real market.")
+    banner = origin_banner(page.origin, "No combination predicts a result on a real market.")
     values = {
         "market": "<br>".join(escape(line) for line in page.parts),
         "headline": escape(page.heading),

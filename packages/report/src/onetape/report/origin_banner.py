@@ -22,7 +22,7 @@ def origin_banner(origin: Origin | None, invented: str) -> str:
 
     Args:
         origin: Where the candles come from; None for a real exchange.
-        invented: What invented prices are worth, as a sentence.
+        invented: Sentence about results on invented prices.
     """
     if origin is None:
         return ""

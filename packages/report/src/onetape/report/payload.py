@@ -86,7 +86,7 @@ def _account(data: ReportData, market: Charted, groups: Grouping) -> Json:
 
 
 def _backtest(data: ReportData, groups: Grouping, decimals: int) -> Json:
-    """Return the equity of the backtest beside what was traded; nothing where there is none.
+    """Return the equity of the backtest of a traded account; empty without one.
 
     All markets of such a page have the same candle times.
     """

@@ -72,7 +72,7 @@ def render_walk_forward_page(page: WalkForwardPage) -> str:
     values = {
         "scheme": escape(page.scheme),
         "headline": escape(page.heading),
-        "banner": origin_banner(page.origin, "Nothing here says anything about a real market."),
+        "banner": origin_banner(page.origin, "Nothing here predicts a result on a real market."),
         "trials": escape(page.trials),
         "verdict": escape(page.verdict),
         "rungs": "".join(f"<li>{escape(line)}</li>" for line in page.rungs),

@@ -62,7 +62,9 @@ def _replace(target: Path, content: bytes) -> None:
     try:
         with os.fdopen(descriptor, "wb") as file:
             file.write(content)
-        partial.chmod(0o644)  # mkstemp gives 0600; a report is for whoever may read the folder
+        partial.chmod(
+            0o644
+        )  # mkstemp gives 0600; everyone who may read the folder may read the report
         partial.replace(target)
     except OSError:
         partial.unlink(missing_ok=True)

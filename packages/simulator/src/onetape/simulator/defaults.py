@@ -4,5 +4,5 @@ from typing import Final
 
 DEFAULT_PORT: Final = 8790
 DEFAULT_URL: Final = f"http://127.0.0.1:{DEFAULT_PORT}"
-#: Which market is invented unless somebody chooses another.
+#: Default seed of the invented market.
 DEFAULT_SEED: Final = 7

@@ -64,7 +64,7 @@ class Live:
 
 @app.command()
 def demo(
-    db: Annotated[Path, typer.Option(metavar="FILE", help="Made anew each time.")] = Path(
+    db: Annotated[Path, typer.Option(metavar="FILE", help="Created again by each run.")] = Path(
         "data/demo.db"
     ),
     report: Annotated[

@@ -25,8 +25,7 @@ if TYPE_CHECKING:
     from onetape.simulator.server.simulator import Simulator
     from onetape.simulator.trading.account_service import AccountService
 
-#: Where `uv run simulator` listens unless told otherwise, and where programs look for one.
-#: Whoever listens on loopback answers within this, or is no simulator.
+#: A simulator on loopback responds within this time, seconds.
 PROBE_SECONDS: Final = 2.0
 
 T = TypeVar("T")
@@ -91,7 +90,7 @@ class EmbeddedSimulator:
 
 
 class _Thread(threading.Thread):
-    """Runs one simulator until it is told to stop."""
+    """Runs one simulator until `stop` is called."""
 
     def __init__(self, simulator: "Simulator") -> None:
         super().__init__(name="onetape-simulator", daemon=True)
@@ -197,12 +196,11 @@ def find_or_start(
 ) -> Generator[str]:
     """Yield the address of a running simulator; without one, start one in this process.
 
-    A line in the terminal says which, because they may differ in market and time.
+    A line in the terminal names the address, because market and time may differ.
 
     Args:
-        url: Where somebody said that one runs; None looks at `DEFAULT_URL` and, where nothing
-            listens there, starts an embedded one. An address that was given is never replaced by
-            another market.
+        url: Address of a running simulator; None tries `DEFAULT_URL` and, where nothing listens
+            there, starts an embedded one. A given address is never replaced by another market.
         seed: Of the embedded simulator.
         clock: Of the embedded simulator.
 
@@ -236,7 +234,7 @@ def is_running(url: str) -> bool:
         raise ConfigurationError(
             f"{url!r} is no address of a simulator; it looks like {DEFAULT_URL}"
         )
-    # No proxy: loopback is never behind one, whatever the environment says.
+    # Loopback is never behind a proxy, so proxies of the environment are ignored.
     opener = urllib.request.build_opener(urllib.request.ProxyHandler({}))
     try:
         with opener.open(f"{url.rstrip('/')}/simulator/clock", timeout=PROBE_SECONDS) as answer:

@@ -63,7 +63,7 @@ _AllowRemote = Annotated[
 ]
 _Faults = Annotated[
     Path | None,
-    typer.Option(metavar="FILE", help="Let go wrong what this YAML timeline says."),
+    typer.Option(metavar="FILE", help="YAML timeline of faults to inject."),
 ]
 _Limits = Annotated[
     bool, typer.Option("--limits", help="Refuse what goes beyond Binance's request limits.")
@@ -161,7 +161,7 @@ def play(
     """Serve recorded replies of any exchange as they were recorded, until Ctrl-C.
 
     A file is {"items": [...]}: a reply has method, path, query, status, headers and body, a
-    WebSocket message has message. What was not recorded is a 404 that says so.
+    WebSocket message has message. A request that was not recorded gets a 404.
     """
     from onetape.simulator.recorded.play_command import play_recordings
 

@@ -19,7 +19,7 @@ class ProgramFailed(OnetapeError):
 
     def __init__(self, app: str, exit_code: int, text: str) -> None:
         """Say which app failed, how, and in its own words."""
-        last = text.strip().splitlines()[-1] if text.strip() else "it said nothing"
+        last = text.strip().splitlines()[-1] if text.strip() else "it printed nothing"
         super().__init__(f"{app} ended with exit code {exit_code}: {last}")
 
 
@@ -38,7 +38,7 @@ def run_json(app: str, *arguments: str) -> dict[str, Any]:
 
 
 class RunningProgram:
-    """An app that runs until it is told to stop."""
+    """An app that runs until it is stopped."""
 
     def __init__(self, app: str, process: "subprocess.Popen[str]") -> None:
         """Take a process that was just started."""

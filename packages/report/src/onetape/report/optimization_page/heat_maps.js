@@ -94,8 +94,8 @@ function choose(key, members) {
   }
   const [index] = members;
   chosen = index;
-  const told = [index >= data.ranked ? data.few : index ? "" : "the best of all", members.length > 1 ? `the best of ${members.length} combinations here` : ""];
-  byId("point").replaceChildren(make("strong", pointText(data.points[index])), make("span", told.filter(Boolean).join("; ")));
+  const parts = [index >= data.ranked ? data.few : index ? "" : "the best of all", members.length > 1 ? `the best of ${members.length} combinations here` : ""];
+  byId("point").replaceChildren(make("strong", pointText(data.points[index])), make("span", parts.filter(Boolean).join("; ")));
   byId("numbers").replaceChildren(...data.metrics.slice(0, 5).map((metric, at) => {
     const row = make("div");
     row.append(make("dt", data.labels[metric]), ...PARTS.map((part) => make("dd", `${valueText(metric, data[part][index][at])} ${PART_WORDS[part]}`)));

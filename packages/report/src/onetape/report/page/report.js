@@ -71,7 +71,7 @@ function otherMarket(data, view, market, chosen) {
   return other;
 }
 
-// Says where a table goes on to the right: by a class that fades its edge and shows a hint.
+// Marks a table that goes on to the right: a class fades its edge and shows a hint.
 function watchOverflow(box) {
   const look = () => {
     const left = box.scrollWidth - box.clientWidth - box.scrollLeft;

@@ -19,7 +19,7 @@ _FIXED: Final = {
     "empty": ("", "application/json"),
     "text": ("upstream connect error or disconnect/reset before headers", "text/plain"),
 }
-#: Binance's own texts of the errors that are most often told.
+#: Binance's own texts of its most frequent errors.
 TEXTS: Final = {
     -1000: "An unknown error occurred while processing the request.",
     -1001: "Internal error; unable to process your request. Please try again.",

@@ -57,7 +57,7 @@ def spoil_event(firing: Firing, event: JsonObject) -> JsonObject:
 
 
 def spoiled_values(shape: str, values: Row, random: Random) -> Row:
-    """Return open time, open, high, low and close with what the shape says put in."""
+    """Return open time, open, high, low and close spoiled as the shape defines."""
     time_ms = int(str(values[_TIME]))
     times: dict[str, JsonValue] = {
         "time_none": None,

@@ -46,11 +46,11 @@ class FaultControl:
             body = json_value(await request.text())
         except ValueError:
             return _json({"error": "the body must be a fault, or a list of them, as JSON"}, 400)
-        asked = cast("list[object]", body) if isinstance(body, list) else [body]
-        if not all(isinstance(one, dict) for one in asked):
+        given = cast("list[object]", body) if isinstance(body, list) else [body]
+        if not all(isinstance(one, dict) for one in given):
             return _json({"error": "the body must be a fault, or a list of them, as JSON"}, 400)
         try:
-            made = [make_fault(cast("dict[str, Any]", one)) for one in asked]
+            made = [make_fault(cast("dict[str, Any]", one)) for one in given]
         except FaultError as error:
             return _json({"error": str(error)}, 400)
         return _json({"numbers": [self._faults.add(fault) for fault in made]})

@@ -28,7 +28,7 @@ Frame = JsonObject | str | bytes
 
 
 class FaultInjector:
-    """One socket's faults. Whoever sends on the socket does it through `send`."""
+    """Applies the faults of one socket; everything that leaves the socket passes `send`."""
 
     def __init__(
         self,
@@ -43,8 +43,8 @@ class FaultInjector:
         Args:
             socket: To close it.
             transport: Below it, to cut it.
-            faults: Asked at each event.
-            states: Asked at each event.
+            faults: Faults that fire; read at each event.
+            states: Faults that last; read at each event.
             put: Sends one frame; it raises what the socket raises.
         """
         self._socket = socket
@@ -236,7 +236,7 @@ class FaultInjector:
             try:
                 await work()
             except (ConnectionError, RuntimeError):
-                return  # the socket has gone, and there is nobody left to tell
+                return  # the socket is gone, so the client cannot be informed
 
         task = asyncio.create_task(finish())
         self._late.add(task)

@@ -8,8 +8,8 @@ BODY_SHAPES: Final = (
     "html", "null", "empty_object", "empty_list", "truncated", "octet_stream", "empty", "text",
     "no_symbols",
 )  # fmt: skip
-#: Frames that no client expects. Up to `deep` they end CCXT's receive loop without a word;
-#: `invalid_utf8` ends the socket, `error` is an answer that says no, and the rest is ignored.
+#: Frames that no client expects. Up to `deep` they end CCXT's receive loop without an
+#: error; `invalid_utf8` ends the socket, `error` is a refusal, and the rest is ignored.
 FRAME_SHAPES: Final = (
     "truncated", "array", "no_k", "k_list", "unknown_interval", "binary", "nan", "deep",
     "invalid_utf8", "text", "null", "number", "empty", "unknown_symbol", "unknown_event", "error",

@@ -19,7 +19,7 @@ class FaultError(UsageError):
     """A fault that cannot be; `key` is the setting that is wrong."""
 
     def __init__(self, key: str, text: str) -> None:
-        """Say which setting is wrong, and how to mend it."""
+        """Name the setting that is wrong, and how to fix it."""
         super().__init__(f"{key}: {text}")
         self.key = key
         self.text = text

@@ -180,7 +180,7 @@ class Faults:
         self._numbers = 0
         self._log: list[Fired] = []
         self._fired = 0
-        #: Told of each firing; `--verbose` prints it.
+        #: Called with each firing; `--verbose` prints it.
         self.listener: Callable[[Fired], None] | None = None
         for fault in faults:
             self.add(fault)
@@ -282,7 +282,7 @@ class Faults:
 
         Args:
             kind: `maintenance`, `halted`, `delisted` or `clock_skew`.
-            on: What the log says that it was first seen on.
+            on: Name of the call in the log, where the fault is first seen.
             symbol: Only those of this market, as `BTCUSDT`; empty is all.
         """
         if not self._entries:

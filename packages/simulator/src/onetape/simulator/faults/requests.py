@@ -21,10 +21,10 @@ _UNKNOWN = -1000
 
 
 class RequestFaults:
-    """The faults of one socket's requests. Whoever answers a request does it through `answer`."""
+    """Applies the faults of one socket's requests; each response passes `answer`."""
 
     def __init__(self, faults: Faults, injector: FaultInjector, clock: Clock) -> None:
-        """Ask these faults at each request, and send replies through this injector."""
+        """Apply these faults to each request, and send replies through this injector."""
         self._faults = faults
         self._injector = injector
         self._clock = clock
@@ -36,7 +36,7 @@ class RequestFaults:
             method: Such as `order.place`.
             symbol: The market that it names, or nothing.
             number: Its id.
-            work: Does what is asked for and returns the reply.
+            work: Carries out the request and returns the reply.
         """
         call = Call(
             "request", f"{method} over WebSocket", method=method, path=WS_API_PATH, symbol=symbol

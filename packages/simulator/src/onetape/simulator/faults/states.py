@@ -28,7 +28,7 @@ class States:
         self._clock = clock
 
     def in_maintenance(self, on: str) -> bool:
-        """Return whether the whole exchange is away; `on` is what asks."""
+        """Return whether the exchange is in maintenance; `on` names the request in the log."""
         return bool(self._faults.states("maintenance", on))
 
     def skew_ms(self) -> int:
@@ -49,7 +49,7 @@ class States:
         return web.Response(text=text, status=503, content_type="text/html")
 
     def refusal(self, method: str, path: str, symbol: str) -> web.Response | None:
-        """Return the answer to a request that is refused whatever else it says, or None."""
+        """Return the response to a request that is refused in any form, or None."""
         on = f"{method} {path}"
         if self.in_maintenance(on):
             return self.unavailable()
@@ -60,7 +60,7 @@ class States:
         """Return why a market refuses a request, or None.
 
         Args:
-            on: What asks, for the log.
+            on: Name of the request, for the log.
             symbol: The market that it names, if any.
             orders: Whether it is a new order.
         """

@@ -17,7 +17,7 @@ _FORM = "a timeline has `seed: N` (optional) and `faults:` with one `- kind: ...
 
 @dataclass(frozen=True, slots=True)
 class Timeline:
-    """What a file says."""
+    """The faults of a timeline file and their seed."""
 
     faults: tuple[Fault, ...]
     seed: int | None = None

@@ -5,7 +5,7 @@ or half of a pair with equal amounts whose prices lie as far below the middle of
 above it. So the value of all pairs is known without making a single trade, and a minute's sums are
 exactly those of its trades (`trades.py`).
 
-A minute without a trade is flat at the previous close; an outage has no minutes (`silence.py`).
+A minute without a trade is flat at the previous close; an outage has no minutes (`outages.py`).
 """
 
 from collections.abc import Sequence
@@ -57,7 +57,7 @@ MOST_SURGE: Final = 12.0
 class Minutes:
     """One-minute candles and what their trades need; arrays have shape (n,).
 
-    Amounts are 0 where nobody traded.
+    Amounts are 0 in minutes without a trade.
     """
 
     bars: Bars
@@ -161,7 +161,7 @@ def _traded(
     tick_price = exponential(log_price) * (symbol.anchor * 10.0**symbol.price_digits)
     bounds = np.maximum(np.rint(tick_price), 1.0)
     ids = pairs_before_each(seed, symbol, variance, begin, last)
-    # Whoever wanted to trade in quiet minutes does so in the next that is not.
+    # The volume of quiet minutes moves to the next minute with trades.
     pairs_before = np.append(ids[rows[0]], ids[rows + 1])
     index = rows + begin
     noise = hashed(key_of(seed, symbol.id, "minute"), index)

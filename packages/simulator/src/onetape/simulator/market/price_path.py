@@ -4,7 +4,7 @@ The years from 2010 to 2041 are one interval of 2**24 minutes that is halved 24 
 draws from the hash of its node how the interval's variance divides between its halves (uneven, so
 calm and wild stretches come at every scale: volatility clusters, regimes and fat tails) and where
 the path stands in the middle (a Brownian bridge in that uneven time). A value depends on its 24
-ancestors only, so any range gives the same numbers whatever was asked before.
+ancestors only, so any range gives the same numbers in any order of calls.
 
 Regimes: halvings of days to weeks divide the variance very unevenly (calm and wild stretches), and
 every three days draw how rough they are inside: smooth ones are trends, since their ends stay where

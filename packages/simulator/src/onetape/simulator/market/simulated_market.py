@@ -61,7 +61,7 @@ class SimulatedMarket:
         self._minute_days: _Days = OrderedDict()
         self._hour_days: _Days = OrderedDict()
         self._trades: OrderedDict[tuple[str, int], Trades] = OrderedDict()
-        # Of each market the day that was asked for last: its running minute, and the others.
+        # The day that was read last of each market: its running minute, and the others.
         self._last_days: dict[str, tuple[int, LastDay]] = {}
         self._parts: OrderedDict[tuple[str, int], Minutes] = OrderedDict()
         self._moves: dict[str, list[PriceMove]] = {}
@@ -188,7 +188,7 @@ class SimulatedMarket:
         return self.trades(symbol, minute * 60 + ORIGIN_SECONDS).until(now_ms)
 
     def _running_minute(self, symbol: SpotSymbol, now_ms: int) -> Bars:
-        """Return the running minute's bar as far as it has come, flat where nobody trades in it."""
+        """Return the running minute's bar as far as it has come, flat where it has no trade."""
         minute = now_ms // 60_000 * 60
         trades = self.running_trades(symbol, now_ms)
         if len(trades):

@@ -24,7 +24,7 @@ _MINI_KEYS: Final = ("s", "c", "o", "h", "l", "v", "q")
 
 
 def book(market: SimulatedMarket, symbol: SpotSymbol, now_ms: int) -> Book | None:
-    """Return the book at a moment; where nobody trades it stays as the last trade left it.
+    """Return the book at a moment; without trades it stays as the last trade left it.
 
     None while the market is not open.
     """
@@ -167,7 +167,7 @@ def _offers(symbol: SpotSymbol, found: Book | None) -> JsonObject:
 
 
 def _silent_day(symbol: SpotSymbol) -> JsonObject:
-    """Return what Binance says of a market without a trade in 24 hours: zeros, and ids of -1."""
+    """Return Binance's ticker of a market without a trade in 24 hours: zeros, and ids of -1."""
     zero = "0.00000000"
     ticker: JsonObject = {name: zero for name in _STREAM_KEYS if name not in ("symbol", "count")}
     return {"symbol": symbol.id} | ticker | {

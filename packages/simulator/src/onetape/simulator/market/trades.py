@@ -95,7 +95,7 @@ NO_TRADES: Final = Trades(_NONE, _NONE, _NONE, _NONE, _NONE.astype(np.bool_))
 
 
 def trades_of_minute(seed: int, symbol: SpotSymbol, part: Minutes) -> Trades:
-    """Return all trades of one minute of an invented market; empty where nobody traded.
+    """Return all trades of one minute of an invented market; empty without trades.
 
     The first trade comes at the very start of the minute, so a candle has a price from its open on.
 
@@ -111,7 +111,7 @@ def trades_of_minute(seed: int, symbol: SpotSymbol, part: Minutes) -> Trades:
 
 
 def trades_of_bar(parts: Minutes, key: int, length_seconds: int) -> Trades:
-    """Return all trades of one bar, the first at its very start; empty where nobody traded.
+    """Return all trades of one bar, the first at its very start; empty without trades.
 
     Args:
         parts: The bar and the amounts of its trades, one row (or none).

@@ -1,4 +1,4 @@
-"""A server that plays what an exchange once said: recorded replies and messages of any exchange."""
+"""A server that replays recorded replies and messages of any exchange."""
 
 import asyncio
 from collections import defaultdict
@@ -6,7 +6,7 @@ from typing import Final
 
 from aiohttp import WSMsgType, web
 
-from onetape.simulator.recorded.recordings import Query, Recording, Reel, asked_text, plain_query
+from onetape.simulator.recorded.recordings import Query, Recording, Reel, plain_query, request_text
 from onetape.simulator.server.listening import listen, refuse_remote, url_of
 from onetape.simulator.server.request_guard import RequestGuard
 from onetape.simulator.server.wire import json_text
@@ -23,10 +23,10 @@ class Player:
     A request gets the recording of the same method, path and query; parameters that differ from
     call to call (timestamp, signature) do not count. With `in_order` the query does not count
     either. Of several that fit, each is given once, in the order of the files, and the last again
-    and again. What was not recorded is a 404 that says so, and is listed in `missed`.
+    and again. A request that was not recorded gets a 404 and is listed in `missed`.
 
     Every WebSocket, on any path, gets all recorded messages one after the other once its client
-    has said something.
+    has sent something.
     """
 
     def __init__(
@@ -63,7 +63,7 @@ class Player:
         self._given: dict[Key, int] = defaultdict(int)
         self._runner: web.AppRunner | None = None
         #: Every request, as `GET /path?query`, oldest first.
-        self.asked: list[str] = []
+        self.requested: list[str] = []
         #: Those of them that were not recorded.
         self.missed: list[str] = []
 
@@ -97,14 +97,14 @@ class Player:
         if request.headers.get("Upgrade", "").lower() == "websocket":
             return await self._play_messages(request)
         query = plain_query(request.query.items())
-        asked = asked_text(request.method, request.path, query)
-        self.asked.append(asked)
+        requested = request_text(request.method, request.path, query)
+        self.requested.append(requested)
         key = self._key(request.method, request.path, query)
         recordings = self._replies.get(key)
         if not recordings:
-            self.missed.append(asked)
+            self.missed.append(requested)
             return web.Response(
-                text=json_text({"error": self._missing(asked, request.path)}),
+                text=json_text({"error": self._missing(requested, request.path)}),
                 status=404,
                 content_type="application/json",
             )
@@ -112,13 +112,15 @@ class Player:
         self._given[key] += 1
         return _answer(recordings[place])
 
-    def _missing(self, asked: str, path: str) -> str:
-        """Say what was not recorded, and what was of the same path, else which paths were."""
+    def _missing(self, requested: str, path: str) -> str:
+        """Return an error text: the request, and recordings of the same path or else the paths."""
         replies = [one for found in self._replies.values() for one in found]
         near = [str(one) for one in replies if one.path == path]
         known = near or sorted({f"{one.method} {one.path}" for one in replies})
         more = ", ..." if len(known) > _MOST_NAMED else ""
-        return f"not recorded: {asked}; recorded: {', '.join(known[:_MOST_NAMED]) or 'none'}{more}"
+        return (
+            f"not recorded: {requested}; recorded: {', '.join(known[:_MOST_NAMED]) or 'none'}{more}"
+        )
 
     async def _play_messages(self, request: web.Request) -> web.StreamResponse:
         socket = web.WebSocketResponse()

@@ -15,7 +15,7 @@ from urllib.parse import parse_qsl
 
 from onetape.core.errors import ConfigurationError, UsageError
 
-#: What differs from call to call and says nothing about what is asked.
+#: Parameters that differ from call to call and do not identify a request.
 VOLATILE: Final = frozenset({"timestamp", "recvWindow", "signature", "nonce"})
 Query = tuple[tuple[str, str], ...]
 
@@ -33,8 +33,8 @@ class Recording:
     headers: Mapping[str, str] = field(default_factory=dict[str, str])
 
     def __str__(self) -> str:
-        """Return what was asked, as `GET /path?query`."""
-        return asked_text(self.method, self.path, self.query)
+        """Return the request as `GET /path?query`."""
+        return request_text(self.method, self.path, self.query)
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,14 +45,14 @@ class Reel:
     messages: tuple[object, ...]
 
 
-def asked_text(method: str, path: str, query: Query) -> str:
+def request_text(method: str, path: str, query: Query) -> str:
     """Return a request as `GET /path?query`."""
     text = "&".join(f"{name}={value}" for name, value in query)
     return f"{method} {path}{'?' if text else ''}{text}"
 
 
 def plain_query(pairs: Iterable[tuple[str, str]]) -> Query:
-    """Return what a query asks, sorted and without what differs from call to call."""
+    """Return the parameters of a query, sorted and without those that differ from call to call."""
     return tuple(sorted(pair for pair in pairs if pair[0] not in VOLATILE))
 
 

@@ -56,7 +56,7 @@ class Replay:
 
     @property
     def start_ms(self) -> int:
-        """Where market time begins unless somebody says otherwise, epoch milliseconds.
+        """Default start of market time, epoch milliseconds.
 
         After the first 500 candles of the longest series, or after half of a shorter one.
         """
@@ -251,7 +251,7 @@ def _written_digits(price: float) -> int:
 
 
 def _most_coins(lowest_price: float) -> int:
-    """Return the largest order, in coins: ten times the most that an order may be worth."""
+    """Return the largest order, in coins: ten times the largest value of an order."""
     return max(9_000_000_000, math.ceil(10 * float(MOST_NOTIONAL) / lowest_price))
 
 

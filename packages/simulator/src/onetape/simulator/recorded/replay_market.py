@@ -42,7 +42,7 @@ T = TypeVar("T")
 
 
 class ReplayMarket(SimulatedMarket):
-    """The market of a file. Before its first and after its last candle nobody trades."""
+    """The market of a file. Before its first and after its last candle there are no trades."""
 
     def __init__(self, seed: int, replay: Replay) -> None:
         """Take the recorded candles; the seed decides what happens inside them."""
@@ -111,7 +111,7 @@ class ReplayMarket(SimulatedMarket):
 
         Args:
             now: The moment.
-            symbol: Where; None asks whether it does in every market.
+            symbol: Market of the candles; None: whether it is so in every market.
         """
         symbols = self.symbols if symbol is None else (symbol,)
         return all(

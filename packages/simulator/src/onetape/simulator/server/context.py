@@ -10,7 +10,7 @@ from onetape.simulator.trading.rules import RuleBook
 
 @dataclass(frozen=True, slots=True)
 class ServerContext:
-    """The rules of the context, for whoever opens a socket."""
+    """What every socket of a simulator shares: faults, limits and rules."""
 
     faults: Faults
     states: States

@@ -151,7 +151,7 @@ class Klines:
     async def _block(
         self, symbol: SpotSymbol, timeframe: Timeframe, number: int, forming: int
     ) -> Block:
-        """Return a block; one that was not full is made anew when another candle has closed."""
+        """Return a block; one that was not full is built again when another candle has closed."""
         key = (symbol.id, timeframe.name, number)
         length = _block_seconds(timeframe)
         start, end = timeframe.ceil(number * length), timeframe.ceil((number + 1) * length)
@@ -189,7 +189,7 @@ def number_of(query: Query, name: str) -> int | None:
 
 
 def limit_of(query: Query, default: int, most: int) -> int:
-    """Return how many rows were asked for; Binance cuts more than it gives to its maximum.
+    """Return the number of rows requested, at most Binance's maximum.
 
     Raises:
         Refusal: it is 0 or no number.

@@ -2,7 +2,7 @@
 
 All are counted by real time, also in an accelerated or stepped market: they protect the exchange
 from clients, and a client waits, backs off and spreads its requests by real time too. With
-`--speed 60` a strategy asks sixty times as often as it would; that is what the limits then say.
+`--speed 60` a strategy sends sixty times as many requests, and the limits count all of them.
 """
 
 import math
@@ -162,7 +162,7 @@ class Limits:
         """Count a request of an address; return why it is refused, if it is.
 
         Args:
-            address: Who asks.
+            address: Address of the client.
             weight: What the request weighs.
             orders: How many orders it places; `count_orders` counts those that were taken.
         """

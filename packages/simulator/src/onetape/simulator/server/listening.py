@@ -1,4 +1,4 @@
-"""Listening on an address of this machine, and refusing every other one unless told."""
+"""Listen on an address; those that other machines can reach need a flag."""
 
 import errno
 
@@ -9,15 +9,15 @@ from onetape.core.loopback import is_loopback
 
 
 def refuse_remote(host: str, *, allow_remote: bool) -> None:
-    """Raise where others could reach an address and nobody said that they may.
+    """Raise where other machines could reach an address and `allow_remote` is not set.
 
     Raises:
         SafetyRefusal: the address is not loopback and `allow_remote` is not set.
     """
     if not allow_remote and not is_loopback(host):
         raise SafetyRefusal(
-            f"{host} can be reached from other machines and the simulator asks nobody for a "
-            "password; use 127.0.0.1, or say --allow-remote"
+            f"{host} can be reached from other machines and the simulator has no "
+            "password; use 127.0.0.1, or add --allow-remote"
         )
 
 

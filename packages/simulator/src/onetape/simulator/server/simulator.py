@@ -38,7 +38,7 @@ from onetape.simulator.trading.replies import USER_ID
 from onetape.simulator.trading.rules import RuleBook
 
 _NOT_FOUND: Final = "<html><body><h2>404 Not found</h2></body></html>"
-#: So often somebody looks whether maintenance has begun, seconds.
+#: Interval of the check whether maintenance has begun, seconds.
 _KEEP_SECONDS: Final = 0.05
 Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
 

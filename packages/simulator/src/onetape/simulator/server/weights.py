@@ -1,4 +1,4 @@
-"""What each request weighs, as Binance's documentation of the spot interface says."""
+"""Weight of each request, from Binance's documentation of the spot API."""
 
 import re
 from collections.abc import Callable, Mapping

@@ -26,7 +26,7 @@ def json_text(value: object) -> str:
 
 
 def json_value(text: str) -> object:
-    """Return what a JSON text says.
+    """Return the value of a JSON text.
 
     Raises:
         ValueError: it is no JSON, or nested deeper than Python reads.

@@ -37,7 +37,7 @@ class CommandError(Exception):
 class Connection(Socket):
     """One client of market streams.
 
-    A slow reader gets fewer forming candles, never fewer closed ones, and holds up nobody else.
+    A slow reader gets fewer forming candles, never fewer closed ones, and delays no other client.
     Nothing is queued: what is due is worked out when the socket can take it.
     """
 
@@ -84,7 +84,7 @@ class Connection(Socket):
         super().wake()
 
     async def _received(self, text: str) -> None:
-        """Answer a command, or leave the client without an answer where a fault says so."""
+        """Respond to a command, unless a fault drops the response."""
         firing = self._injector.command(_streams_in(text))
         if firing is not None and firing.fault.kind == "ws_reject":
             error = CommandError(

@@ -65,7 +65,7 @@ class KlineFeed:
             bars = self._market.bars(self._symbol, self._timeframe, self._open, end)
             for row in range(len(bars)):
                 one = bars[row : row + 1]
-                # Noted before the event leaves: whoever stops reading here goes on with the next.
+                # Noted before the event leaves: a reader that stops here continues with the next.
                 self._open = self._timeframe.next(int(one.timestamp[0]))
                 yield from kline_events(self._symbol, self._timeframe, one, now_ms, closed=True)
             self._open = end

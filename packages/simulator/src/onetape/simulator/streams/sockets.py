@@ -18,21 +18,22 @@ SEND_SECONDS: Final = 10.0
 #: The server pings so often, and cuts a socket that has been silent for so long, as Binance does.
 PING_SECONDS: Final = 20.0
 SILENT_SECONDS: Final = 60.0
-#: What may wait for a slow reader, and how often somebody looks how far it is.
+#: What may wait for a slow reader, and the interval of the check how far it is.
 MOST_UNSENT_BYTES: Final = 256 * 1_024
 DRAIN_SECONDS: Final = 0.002
-#: A socket lives so long (market time), and is told so long before.
+#: Life of a socket in market time, and how long before its end the client is warned.
 LIFE_MS: Final = 24 * 3_600_000
 WARNING_MS: Final = 10 * 60_000
-#: What goes wrong on a socket whose other side is gone; there is nobody left to tell.
+#: Errors of a socket whose client is gone; they are ignored.
 GONE: Final = (ConnectionError, ClientError, RuntimeError)
 
 
 class Socket:
     """One client, served by tasks of its own at the pace of its reader.
 
-    A subclass says what a text means (`_received`), what has become due (`_send_due`), after how
-    many seconds something is due again (`_idle_seconds`), and how an event leaves (`_send`).
+    A subclass defines how a text is handled (`_received`), what has become due (`_send_due`),
+    after how many seconds something is due again (`_idle_seconds`), and how an event is sent
+    (`_send`).
     """
 
     #: Whether texts count among the messages that a client may send in a second.
@@ -45,7 +46,7 @@ class Socket:
         clock: Clock,
         context: ServerContext,
     ) -> None:
-        """Take a socket, for a client that has asked for it."""
+        """Take the socket of a client that has connected."""
         self._socket = socket
         self._transport = request.transport
         self._clock = clock
@@ -92,7 +93,7 @@ class Socket:
                 self._progress.notify_all()
 
     async def _received(self, text: str) -> None:
-        """Do what a message asks for, and answer it."""
+        """Carry out a message, and respond to it."""
         raise NotImplementedError
 
     async def _send_due(self, now_ms: int) -> None:
@@ -226,7 +227,7 @@ class Sockets:
         """Return what serves a new client.
 
         Raises:
-            web.HTTPBadRequest: the address asks for something that there is not.
+            web.HTTPBadRequest: the address names a stream that does not exist.
         """
         raise NotImplementedError
 

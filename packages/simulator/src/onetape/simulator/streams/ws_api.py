@@ -17,11 +17,11 @@ from onetape.simulator.trading.account_api import TRADING, AccountApi
 from onetape.simulator.trading.exchange import Exchange
 from onetape.simulator.trading.keys import KeyRing
 
-#: Wall seconds between two looks for fills while nobody asks anything.
+#: Wall seconds between two checks for fills without a request.
 LOOK_SECONDS: Final = 0.1
 SUBSCRIBE: Final = "userDataStream.subscribe.signature"
 UNSUBSCRIBE: Final = "userDataStream.unsubscribe"
-#: Name of the user data stream where faults are told which stream they are for.
+#: Name of the user data stream in the setting `stream` of faults.
 STREAM: Final = "user"
 
 
@@ -109,7 +109,7 @@ class ApiSocket(Socket):
         await super()._send(value, stream)
 
     async def _received(self, text: str) -> None:
-        """Answer a request, or leave the client without an answer where a fault says so."""
+        """Respond to a request, unless a fault drops the response."""
         number: object = None
         try:
             request = _parsed(text)

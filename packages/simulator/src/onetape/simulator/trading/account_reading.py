@@ -1,4 +1,4 @@
-"""What a client reads of the account: orders, fills and balances, late where a fault says so."""
+"""Orders, fills and balances as a client reads them, late where a fault delays them."""
 
 from collections.abc import Iterable
 from decimal import Decimal

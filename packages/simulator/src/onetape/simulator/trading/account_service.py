@@ -27,14 +27,14 @@ from onetape.simulator.trading.signed_rest import SignedRest
 from onetape.simulator.trading.taker import Liquidity
 from onetape.simulator.trading.trade_feed import Side
 
-#: What the account holds unless told otherwise.
+#: Default balances of the account.
 DEFAULT_BALANCE: Final = {"USDT": Decimal(10_000)}
 #: A campaign's account: coins that a trader never bought, and cash for ten orders, so that an
 #: order sent twice shows in the ledger and is not refused for want of money.
 CAMPAIGN_BALANCE: Final = {
     "USDT": Decimal(100_000), "BTC": Decimal("0.5"), "ETH": Decimal(5), "BNB": Decimal(2),
 }  # fmt: skip
-#: A `thin_book` that says nothing else.
+#: Default of a `thin_book`.
 THIN_LEVELS: Final = 5
 THIN_AMOUNT: Final = 0.01
 

@@ -1,4 +1,4 @@
-"""What the user data stream says about orders and balances, in Binance's form."""
+"""Events of the user data stream about orders and balances, in Binance's form."""
 
 from collections.abc import Iterable
 from decimal import Decimal

@@ -58,15 +58,15 @@ class Fees:
         discounted = rate * BNB_SHARE
         if asset == BNB:
             return down(received * discounted), BNB
-        worth = quantity if symbol.base == BNB else in_bnb(value, symbol.quote, price_of)
-        fee = None if worth is None else down(worth * discounted)
+        bnb = quantity if symbol.base == BNB else in_bnb(value, symbol.quote, price_of)
+        fee = None if bnb is None else down(bnb * discounted)
         if fee is None or fee > bnb_free or fee == ZERO:
             return down(received * rate), asset
         return fee, BNB
 
 
 def in_bnb(value: Decimal, asset: str, price_of: PriceOf) -> Decimal | None:
-    """Return what an amount of an asset is worth in BNB, directly or by way of USDT."""
+    """Return the value of an amount of an asset in BNB, directly or by way of USDT."""
     if asset == BNB:
         return value
     direct = price_of(BNB, asset)

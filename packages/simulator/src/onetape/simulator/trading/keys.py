@@ -39,7 +39,7 @@ class ApiKey:
     same."""
 
 
-#: The keys of every simulator. Nothing is secret here: whoever reaches it may trade.
+#: Keys of every simulator, not secret: each client that reaches the simulator may trade.
 DEFAULT_KEYS: Final = (
     ApiKey("simulator", "simulator"),
     ApiKey("reader", "reader", trading=False),
@@ -48,7 +48,7 @@ DEFAULT_KEYS: Final = (
 
 
 class KeyRing:
-    """Checks who asks, whether they may, and whether the request is signed and fresh."""
+    """Checks the key of a request, its permissions, signature and time."""
 
     def __init__(
         self,

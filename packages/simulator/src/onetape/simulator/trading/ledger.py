@@ -22,7 +22,7 @@ class Ledger:
         """A row for each change of one asset: what was added to free and to locked, and the state
         after it."""
         self.events: list[JsonObject] = []
-        """What the user data stream says, in order."""
+        """Events of the user data stream, in order."""
 
     def order(self, order: Order, event: str, time_ms: int, reason: str = "") -> None:
         """Write what happened to an order."""

@@ -54,7 +54,7 @@ def summary(document: dict[str, Any]) -> str:
 
 
 def _read(url: str, path: str) -> object:
-    # No proxy: loopback is never behind one, whatever the environment says.
+    # Loopback is never behind a proxy, so proxies of the environment are ignored.
     opener = urllib.request.build_opener(urllib.request.ProxyHandler({}))
     try:
         address = f"{url.rstrip('/')}/simulator/{path}"

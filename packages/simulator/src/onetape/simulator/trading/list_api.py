@@ -184,5 +184,5 @@ def response_kind(params: Params, default: str) -> str:
 
 
 def default_kind(order_type: str) -> str:
-    """Return the kind of reply that an order gets where it asks for none."""
+    """Return the default kind of reply of an order type."""
     return "FULL" if order_type in ("MARKET", "LIMIT") else "ACK"

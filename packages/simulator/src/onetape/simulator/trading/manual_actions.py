@@ -13,12 +13,12 @@ from onetape.simulator.trading.money import ZERO, down
 from onetape.simulator.trading.orders import Order, OrderRequest
 from onetape.simulator.trading.trade_feed import Side
 
-#: Binance keeps this share of what dust is worth.
+#: Binance keeps this share of the value of dust.
 DUST_FEE: Final = Decimal("0.02")
 
 
 class ManualActions:
-    """Acts on the account at the times it is told."""
+    """Acts on the account at given times."""
 
     def __init__(self, exchange: Exchange) -> None:
         """Take the exchange with the account."""

@@ -110,7 +110,7 @@ def sent_twice() -> Refusal:
 
 
 def unread(read: int, sent: int) -> Refusal:
-    """Return the reply to parameters that nobody knows."""
+    """Return the reply to unknown parameters."""
     text = f"Not all sent parameters were read; read '{read}' parameter(s) but was sent '{sent}'."
     return Refusal(-1104, text)
 

@@ -26,7 +26,7 @@ LIMITS: Final = ("LIMIT", "LIMIT_MAKER", "STOP_LOSS_LIMIT", "TAKE_PROFIT_LIMIT")
 
 @dataclass(frozen=True, slots=True)
 class OrderRequest:
-    """An order as it was asked for, in whole ticks and steps."""
+    """An order as it was requested, in whole ticks and steps."""
 
     symbol: SpotSymbol
     side: Side

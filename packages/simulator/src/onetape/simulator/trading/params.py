@@ -88,7 +88,7 @@ def check_known(params: Params, known: Collection[str]) -> None:
     """Refuse a request with parameters that its endpoint does not read.
 
     Raises:
-        Refusal: -1104, or what Binance says of an order feature that the market does not have.
+        Refusal: -1104, or Binance's error for an order feature that the market does not have.
     """
     for name, refusal in _NOT_OFFERED.items():
         if any(one == name or one.endswith(name[:1].upper() + name[1:]) for one in params):

@@ -21,7 +21,7 @@ class Rules:
 
 
 class RuleBook:
-    """The rules of every market; those that nobody changed are the market's own."""
+    """The rules of every market; without a change they are the market's own."""
 
     def __init__(self) -> None:
         """Begin without a change."""

@@ -1,4 +1,4 @@
-"""The signed REST endpoints: the account under /api/v3, and what CCXT asks of the wallet."""
+"""The signed REST endpoints: the account under /api/v3, and the wallet's that CCXT reads."""
 
 from collections.abc import Awaitable, Callable
 from typing import Final
@@ -73,7 +73,7 @@ class SignedRest:
             "/sapi/v1/asset/tradeFee": self._trade_fees,
             "/sapi/v1/capital/config/getall": self._coins,
             "/sapi/v1/bnbBurn": self._bnb_burn,
-            # CCXT asks for them with a key while it loads markets; nothing here has margin.
+            # CCXT requests them with a key while it loads markets; no market here has margin.
             "/sapi/v1/margin/allPairs": _nothing,
             "/sapi/v1/margin/isolated/allPairs": _nothing,
         }
@@ -118,7 +118,7 @@ class SignedRest:
 
     def _trade_fees(self, params: Params, key: ApiKey) -> list[JsonObject]:
         del key
-        asked = [self._api.symbol(params)] if params.get("symbol") else self._exchange.symbols
+        symbols = [self._api.symbol(params)] if params.get("symbol") else self._exchange.symbols
         fees = self._exchange.fees
         return [
             {
@@ -126,7 +126,7 @@ class SignedRest:
                 "makerCommission": f"{fees.maker:f}",
                 "takerCommission": f"{fees.taker:f}",
             }
-            for symbol in asked
+            for symbol in symbols
         ]
 
     def _coins(self, params: Params, key: ApiKey) -> list[JsonObject]:
