@@ -43,7 +43,7 @@ class Sixths(Strategy):
 """
 
 
-@pytest.fixture(scope="module")
+@pytest.fixture
 def simulator(tmp_path_factory: pytest.TempPathFactory) -> Generator[str]:
     """Return the address of a simulator's process."""
     arguments = ("--port", "0", "--speed", SPEED, "--start", "2024-03-01T00:00:20")
@@ -65,12 +65,13 @@ def trader(folder: Path, url: str, *flags: str, timeframe: str = "1m") -> Progra
     )  # fmt: skip
 
 
-def control(url: str, verb: str, document: dict[str, Any]) -> None:
+def control(url: str, verb: str, document: object, *, method: str = "POST") -> None:
     """Send a manual action to the simulator."""
     request = urllib.request.Request(  # noqa: S310 - our own loopback
         f"{url}/simulator/{verb}",
         json.dumps(document).encode(),
         {"Content-Type": "application/json", "X-Onetape-Control": "1"},
+        method=method,
     )
     with urllib.request.urlopen(request, timeout=10) as answer:  # noqa: S310
         assert answer.status == 200
@@ -151,3 +152,35 @@ def test_the_program_trades_is_killed_goes_on_and_stops_with_its_stop_in_place(
     assert b"exits only" in written
     for secret in (KEY, SECRET):
         assert secret.encode() not in written
+
+
+def test_row_68_sigterm_leaves_a_stop_for_the_part_that_an_entry_has_filled(
+    tmp_path: Path, simulator: str
+) -> None:
+    folder = tmp_path / "app"
+    folder.mkdir()
+    faults = (
+        # Two offers of 0.01 BTC: the entry takes both, and the rest of it expires.
+        {"kind": "thin_book", "levels": 2, "amount": 0.01, "ticks": 50},
+        # Nothing that the exchange sends shows the order before the signal.
+        {"kind": "reset", "method": "POST", "path": "/api/v3/order", "when": "after", "count": 1},
+        {"kind": "status", "method": "GET", "path": "/api/v3/order", "status": 503},
+        {"kind": "events", "stream": "user", "shape": "lost"},
+    )
+    control(simulator, "faults", faults)
+    with trader(folder, simulator) as program:
+        program.until("entry: no clear answer")
+        assert [fill["side"] for fill in ledger(simulator, "fills")] == ["BUY", "BUY"]
+        began = time.monotonic()
+        program.send(signal.SIGTERM)
+        control(simulator, "faults", {}, method="DELETE")
+        assert program.ends() == 0
+        assert time.monotonic() - began < 8
+    assert sum(line.startswith("entry: bought ") for line in program.lines) == 2
+    last = {one["order_id"]: one for one in ledger(simulator, "orders")}
+    entry, stop = last.values()
+    assert (entry["side"], entry["status"], entry["filled"]) == ("BUY", "EXPIRED", "0.02000000")
+    assert (stop["side"], stop["type"], stop["status"]) == ("SELL", "STOP_LOSS", "NEW")
+    # All of it but the fee, which is taken in coins.
+    assert stop["quantity"] == "0.01998000"
+    assert "on the exchange" in status(folder)
