@@ -12,7 +12,6 @@ are the strategy's parameters. A parameter called `higher` gets the higher-timef
 import contextlib
 import dataclasses
 import dis
-import functools
 import hashlib
 import inspect
 import types
@@ -26,18 +25,13 @@ from msgspec import Struct, field
 from numpy.typing import NDArray
 
 from onetape.core.candles import Candles, FloatArray
-from onetape.core.errors import ConfigurationError, OnetapeError
-from onetape.core.words import said
+from onetape.core.errors import ConfigurationError
 from onetape.strategies.higher import HigherCandles
 from onetape.strategies.interface import SignalArray, Signals, Strategy
+from onetape.strategies.measuring import measure_lookback
 from onetape.strategies.sharing import as_array
 
 _Function = TypeVar("_Function", bound=Callable[..., Any])
-#: Candles that a lookback is measured on, and bars of them that are compared.
-_MEASURED_CANDLES: Final = 4_000
-_MEASURED_BARS: Final = 120
-#: The longest lookback that can be measured; a longer one must be declared.
-MOST_MEASURED: Final = 2_000
 _OPTIONS: Final = "__onetape_options__"
 
 
@@ -195,94 +189,22 @@ def measured_lookback(strategy: FunctionStrategy) -> int:
     check of a run shows where that is too short for real candles.
 
     Raises:
-        ConfigurationError: none up to 2,000 candles is enough, or the function fails.
+        ConfigurationError: none up to 2,000 candles is enough, or the function fails, or its
+            lookback must be declared because it uses higher timeframes.
     """
     values = tuple(getattr(strategy, one.name) for one in dataclasses.fields(strategy))
     measured = type(strategy).measured
     if values not in measured:
         key = (digest_function(type(strategy).function), *values)
         if key not in _MEASURED:
-            _MEASURED[key] = _measure(strategy)
+            if type(strategy).options.higher:
+                raise ConfigurationError(
+                    f"strategy function {strategy.name} uses higher timeframes; declare its "
+                    "lookback: @strategy_function(lookback=200, higher=...)"
+                )
+            _MEASURED[key] = measure_lookback(strategy)
         measured[values] = _MEASURED[key]
     return measured[values]
-
-
-def _measure(strategy: FunctionStrategy) -> int:
-    if type(strategy).options.higher:
-        raise ConfigurationError(
-            f"strategy function {strategy.name} uses higher timeframes; declare its lookback: "
-            "@strategy_function(lookback=200, higher=...)"
-        )
-    candles = _invented_candles()
-    whole = _evaluate(strategy, candles)
-    bars = _bars_to_compare(whole)
-
-    def is_enough(lookback: int) -> bool:
-        return all(
-            _evaluate(strategy, candles[bar + 1 - lookback : bar + 1])[-1] == whole[bar]
-            for bar in bars
-        )
-
-    enough = 1
-    while enough <= MOST_MEASURED and not is_enough(enough):
-        enough *= 2
-    if enough > MOST_MEASURED:
-        raise ConfigurationError(
-            f"strategy function {strategy.name}: no lookback up to {MOST_MEASURED:,} candles "
-            "repeats its signals: it looks further back, or into the future; correct it, or "
-            "declare a longer one: @strategy_function(lookback=...)"
-        )
-    short = enough // 2
-    while enough - short > 1:
-        middle = (short + enough) // 2
-        short, enough = (short, middle) if is_enough(middle) else (middle, enough)
-    return enough
-
-
-def _evaluate(strategy: FunctionStrategy, candles: Candles) -> SignalArray:
-    try:
-        signal = strategy.evaluate(candles, {}).signal
-        if len(signal) != len(candles):
-            msg = f"entry and exit must have one value per candle, found {len(signal):,}"
-            raise ValueError(msg)  # noqa: TRY301 - the text below names function and candles
-    except OnetapeError:
-        raise
-    except Exception as error:
-        raise ConfigurationError(
-            f"strategy function {strategy.name} fails on {len(candles):,} candles "
-            f"({type(error).__name__}: {said(error)}); correct it, or declare its lookback: "
-            "@strategy_function(lookback=...)"
-        ) from error
-    return signal
-
-
-def _bars_to_compare(whole: SignalArray) -> list[int]:
-    """Return bars with a signal, the bars after them, and others, spread over the candles."""
-    first = MOST_MEASURED
-    later = whole[first:]
-    signalling = np.flatnonzero(later != 0) + first
-    bars = {*_spread(signalling, _MEASURED_BARS), *_spread(np.arange(first, len(whole)), 40)}
-    return sorted({min(bar + step, len(whole) - 1) for bar in bars for step in (0, 1)})
-
-
-def _spread(values: NDArray[np.int64], count: int) -> list[int]:
-    if len(values) <= count:
-        return values.tolist()
-    return values[np.linspace(0, len(values) - 1, count).astype(np.int64)].tolist()
-
-
-@functools.lru_cache(maxsize=1)
-def _invented_candles() -> Candles:
-    """Return hourly candles of a random walk, the same in every process."""
-    random = np.random.default_rng(20_240_101)
-    steps = random.normal(0.0, 0.01, (_MEASURED_CANDLES, 4)).cumsum(axis=1)
-    close = 100.0 * np.exp(np.clip(random.normal(0.0, 0.01, _MEASURED_CANDLES).cumsum(), -3, 3))
-    open_ = np.concatenate(([100.0], close[:-1]))
-    spread = np.abs(steps[:, 0]) * close
-    high, low = np.maximum(open_, close) + spread, np.minimum(open_, close) * 0.995
-    volume = random.uniform(1.0, 100.0, _MEASURED_CANDLES)
-    timestamp = 1_704_067_200 + 3_600 * np.arange(_MEASURED_CANDLES, dtype=np.int64)
-    return Candles(timestamp, open_, high, low, close, volume)
 
 
 def captured_values(function: Callable[..., Any]) -> dict[str, str]:

@@ -1,0 +1,140 @@
+"""Measures how many candles a strategy looks back over, on invented candles."""
+
+import functools
+from typing import Final
+
+import numpy as np
+from numpy.typing import NDArray
+
+from onetape.core.candles import Candles
+from onetape.core.errors import ConfigurationError, OnetapeError
+from onetape.core.words import said
+from onetape.strategies.interface import SignalArray, Strategy
+from onetape.strategies.moved_clock import AHEAD_SECONDS, FURTHER_SECONDS, moved_clock
+
+#: Candles that a lookback is measured on, and bars of them that are compared.
+_CANDLES: Final = 4_000
+_BARS: Final = 120
+#: The longest lookback that can be measured; a longer one must be declared.
+MOST_MEASURED: Final = 2_000
+#: How far the clock is moved for each further evaluation of the same candles; 0: not at all.
+_CLOCKS: Final = (0, AHEAD_SECONDS, AHEAD_SECONDS + 1, FURTHER_SECONDS, 0)
+
+
+def measure_lookback(strategy: Strategy) -> int:
+    """Return the smallest lookback with which a strategy repeats its signals.
+
+    On each compared bar the last candles must give the signal that all give. A window on which the
+    strategy fails is too short.
+
+    Raises:
+        ConfigurationError: none up to 2,000 candles is enough, or it fails on all of them.
+    """
+    candles = _invented_candles()
+    whole = _evaluate(strategy, candles)
+    bars = _bars_to_compare(whole)
+    failures: list[ConfigurationError] = []
+
+    def is_enough(lookback: int) -> bool:
+        try:
+            return all(
+                _evaluate(strategy, candles[bar + 1 - lookback : bar + 1])[-1] == whole[bar]
+                for bar in bars
+            )
+        except ConfigurationError as error:
+            failures.append(error)
+            return False
+
+    enough = 1
+    while enough <= MOST_MEASURED and not is_enough(enough):
+        enough *= 2
+    if enough > MOST_MEASURED:
+        raise _unmeasurable(strategy, candles, whole, failures[-1:])
+    short = enough // 2
+    while enough - short > 1:
+        middle = (short + enough) // 2
+        short, enough = (short, middle) if is_enough(middle) else (middle, enough)
+    return enough
+
+
+def _unmeasurable(
+    strategy: Strategy, candles: Candles, whole: SignalArray, failures: list[ConfigurationError]
+) -> ConfigurationError:
+    """Return why no lookback repeats the signals of a strategy, and where it fails besides."""
+    also = f"; it also {_failure(failures[0])}" if failures else ""
+    if _is_unrepeatable(strategy, candles, whole):
+        return ConfigurationError(
+            f"strategy function {strategy.name} gives other signals for the same candles each "
+            "time: by random numbers, by the clock, or by what it keeps between calls; use none "
+            f"of them{also}"
+        )
+    return ConfigurationError(
+        f"strategy function {strategy.name}: no lookback up to {MOST_MEASURED:,} candles "
+        "repeats its signals: it looks further back, or into the future; correct it, or "
+        f"declare a longer one: @strategy_function(lookback=...){also}"
+    )
+
+
+def _is_unrepeatable(strategy: Strategy, candles: Candles, whole: SignalArray) -> bool:
+    """Return whether the same candles give other signals, also at other times of day."""
+    for ahead_seconds in _CLOCKS:
+        with moved_clock(ahead_seconds):
+            try:
+                again = _evaluate(strategy, candles)
+            except OnetapeError:
+                return True
+        if not np.array_equal(again, whole):
+            return True
+    return False
+
+
+def _evaluate(strategy: Strategy, candles: Candles) -> SignalArray:
+    try:
+        signal = strategy.evaluate(candles, {}).signal
+        if len(signal) != len(candles):
+            msg = f"entry and exit must have one value per candle, found {len(signal):,}"
+            raise ValueError(msg)  # noqa: TRY301 - the text below names function and candles
+    except OnetapeError:
+        raise
+    except Exception as error:
+        raise ConfigurationError(
+            f"strategy function {strategy.name} fails on {len(candles):,} candles "
+            f"({type(error).__name__}: {said(error)}); correct it, or declare its lookback: "
+            "@strategy_function(lookback=...)"
+        ) from error
+    return signal
+
+
+def _failure(error: ConfigurationError) -> str:
+    """Return `fails on 16 candles (ValueError: ...)` of such an error."""
+    what = str(error).partition("; correct it")[0].partition(" fails ")[2]
+    return f"fails {what}"
+
+
+def _bars_to_compare(whole: SignalArray) -> list[int]:
+    """Return bars with a signal, the bars after them, and others, spread over the candles."""
+    first = MOST_MEASURED
+    later = whole[first:]
+    signalling = np.flatnonzero(later != 0) + first
+    bars = {*_spread(signalling, _BARS), *_spread(np.arange(first, len(whole)), 40)}
+    return sorted({min(bar + step, len(whole) - 1) for bar in bars for step in (0, 1)})
+
+
+def _spread(values: NDArray[np.int64], count: int) -> list[int]:
+    if len(values) <= count:
+        return values.tolist()
+    return values[np.linspace(0, len(values) - 1, count).astype(np.int64)].tolist()
+
+
+@functools.lru_cache(maxsize=1)
+def _invented_candles() -> Candles:
+    """Return hourly candles of a random walk, the same in every process."""
+    random = np.random.default_rng(20_240_101)
+    steps = random.normal(0.0, 0.01, (_CANDLES, 4)).cumsum(axis=1)
+    close = 100.0 * np.exp(np.clip(random.normal(0.0, 0.01, _CANDLES).cumsum(), -3, 3))
+    open_ = np.concatenate(([100.0], close[:-1]))
+    spread = np.abs(steps[:, 0]) * close
+    high, low = np.maximum(open_, close) + spread, np.minimum(open_, close) * 0.995
+    volume = random.uniform(1.0, 100.0, _CANDLES)
+    timestamp = 1_704_067_200 + 3_600 * np.arange(_CANDLES, dtype=np.int64)
+    return Candles(timestamp, open_, high, low, close, volume)

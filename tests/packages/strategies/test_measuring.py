@@ -1,0 +1,96 @@
+"""The measured lookback of strategy functions, and what is said where there is none."""
+
+import time
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+import pytest
+
+from onetape.core.errors import ConfigurationError
+from onetape.strategies.functions import Entries, function_class, measured_lookback
+
+CALLS = {"count": 0}
+
+
+def by_chance(df: Any) -> Entries:
+    chance = np.random.random(len(df))  # noqa: NPY002 - what users write
+    return Entries(entry=chance < 0.01, exit=chance > 0.99)
+
+
+def by_clock(df: Any) -> Entries:
+    odd = time.time_ns() // 1_000 % 2 == 1
+    rises = df.close > df.open
+    return Entries(entry=rises == odd, exit=rises != odd)
+
+
+def by_state(df: Any) -> Entries:
+    CALLS["count"] += 1
+    even = CALLS["count"] % 2 == 0
+    rises = df.close > df.open
+    return Entries(entry=rises == even, exit=rises != even)
+
+
+def ahead(df: Any) -> Entries:
+    return Entries(entry=df.close.shift(-1) > df.close, exit=df.close.shift(-1) < df.close)
+
+
+def ahead_and_failing(df: Any) -> Entries:
+    if len(df) < 30:
+        msg = "needs 30 candles"
+        raise ValueError(msg)
+    return ahead(df)
+
+
+def two_candles(df: Any) -> Entries:
+    if len(df) < 2:
+        raise IndexError
+    return Entries(entry=df.close.pct_change() < -0.01, exit=df.close.pct_change() > 0.01)
+
+
+def sixty_candles(df: Any) -> Entries:
+    if len(df) < 60:
+        msg = "needs 60 candles"
+        raise ValueError(msg)
+    return Entries(entry=df.close.pct_change() < -0.01, exit=df.close.pct_change() > 0.01)
+
+
+def failing(df: Any) -> Entries:
+    return Entries(entry=df.closing > 1, exit=df.close < 0)
+
+
+def lookback_of(function: Callable[..., Entries]) -> int:
+    return measured_lookback(function_class(function)())
+
+
+@pytest.mark.parametrize("function", [by_chance, by_clock, by_state])
+def test_chance_clock_and_state_are_not_called_look_ahead(
+    function: Callable[..., Entries],
+) -> None:
+    with pytest.raises(ConfigurationError) as caught:
+        lookback_of(function)
+    assert "gives other signals for the same candles each time" in str(caught.value)
+    assert "the future" not in str(caught.value)
+
+
+def test_look_ahead_behind_a_failure_on_few_candles_is_named_with_it() -> None:
+    with pytest.raises(ConfigurationError) as caught:
+        lookback_of(ahead_and_failing)
+    text = str(caught.value)
+    assert "it looks further back, or into the future" in text
+    assert text.endswith("it also fails on 16 candles (ValueError: needs 30 candles)")
+
+
+def test_look_ahead_alone_names_no_failure() -> None:
+    with pytest.raises(ConfigurationError, match="into the future") as caught:
+        lookback_of(ahead)
+    assert "fails" not in str(caught.value)
+
+
+def test_a_function_that_fails_on_fewer_candles_than_it_needs_is_measured() -> None:
+    assert (lookback_of(two_candles), lookback_of(sixty_candles)) == (2, 60)
+
+
+def test_a_function_that_fails_on_all_candles_is_refused_with_its_fault() -> None:
+    with pytest.raises(ConfigurationError, match=r"fails on 4,000 candles \(AttributeError"):
+        lookback_of(failing)
