@@ -50,7 +50,7 @@ _BEGINNING: Final = """\
 What works where, and how far it was tried. *Tested against the simulator*: CCXT's unchanged class
 of that exchange against our simulator, which speaks Binance's protocol. *Recorded replies*: CCXT's
 class against answers that were recorded from the exchange. *Untested*: read in CCXT's source;
-nobody has tried it for Onetape. `backfiller exchanges` lists all exchanges of CCXT that serve
+it was never tried with Onetape. `backfiller exchanges` lists all exchanges of CCXT that serve
 candles.
 
 """

@@ -55,7 +55,7 @@ app = typer.Typer(add_completion=False, rich_markup_mode=None)
 
 @dataclass(frozen=True, slots=True)
 class Live:
-    """What the live part showed."""
+    """Result of the live part of the demo."""
 
     account: str
     first_decision: int
@@ -64,14 +64,14 @@ class Live:
 
 @app.command()
 def demo(
-    db: Annotated[Path, typer.Option(metavar="FILE", help="Created again by each run.")] = Path(
-        "data/demo.db"
-    ),
+    db: Annotated[
+        Path, typer.Option(metavar="FILE", help="Database; each run creates it again.")
+    ] = Path("data/demo.db"),
     report: Annotated[
         Path, typer.Option(metavar="FILE", help="HTML report of the backtest.")
     ] = Path("data/reports/demo.html"),
 ) -> None:
-    """Show the whole chain on an invented market: no account, no key, no network, one minute."""
+    """Show the whole chain on an invented market: no account, no key, no network, half a minute."""
     screen = Screen()
     screen.say("Onetape demo: no account, no key, nothing leaves this machine.")
     began = time.monotonic()

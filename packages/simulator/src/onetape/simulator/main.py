@@ -20,23 +20,27 @@ app = typer.Typer(add_completion=False, rich_markup_mode=None)
 
 
 _Port = Annotated[
-    int, typer.Option(min=0, max=65_535, metavar="PORT", help="Listen here; 0 takes any.")
+    int, typer.Option(min=0, max=65_535, metavar="PORT", help="Port to listen on; 0: any free one.")
 ]
 _Seed = Annotated[
-    int, typer.Option(metavar="N", help="Which market is invented; the same seed, the same.")
+    int,
+    typer.Option(metavar="N", help="Seed of the invented market; equal seeds give equal markets."),
 ]
-_Speed = Annotated[float, typer.Option(metavar="X", help="Run X times as fast as the wall clock.")]
+_Speed = Annotated[
+    float, typer.Option(metavar="X", help="Market time runs X times as fast as real time.")
+]
 _Start = Annotated[
     str | None,
     typer.Option(
         metavar="YYYY-MM-DD",
-        help="Market time to begin at, UTC; a time may follow.  [default: now, or in --data]",
+        help="Start of market time, UTC; also YYYY-MM-DDTHH:MM.  [default: now; with --data "
+        "after its first 500 candles]",
     ),
 ]
 _Data = Annotated[
     Path | None,
     typer.Option(
-        metavar="FILE", help="Replay these candles: a database of ours, a .csv or .csv.gz."
+        metavar="FILE", help="Replay these candles: an Onetape database, .csv or .csv.gz."
     ),
 ]
 _DataSymbol = Annotated[
@@ -50,32 +54,32 @@ _DataExchange = Annotated[
 ]
 _Symbols = Annotated[
     int | None,
-    typer.Option(min=1, max=10_000, metavar="N", help="List so many markets, most made up."),
+    typer.Option(
+        min=1, max=10_000, metavar="N", help="Number of markets; most have invented names."
+    ),
 ]
 _Stepped = Annotated[
-    bool, typer.Option("--stepped", help="Stand still until POST /simulator/clock.")
+    bool, typer.Option("--stepped", help="The clock moves only by POST /simulator/clock.")
 ]
 _Host = Annotated[
     str, typer.Option(metavar="ADDRESS", help="Address to listen on, of this machine only.")
 ]
 _AllowRemote = Annotated[
-    bool, typer.Option("--allow-remote", help="Permit an address that others can reach.")
+    bool, typer.Option("--allow-remote", help="Allow an address that other machines can reach.")
 ]
 _Faults = Annotated[
     Path | None,
     typer.Option(metavar="FILE", help="YAML timeline of faults to inject."),
 ]
-_Limits = Annotated[
-    bool, typer.Option("--limits", help="Refuse what goes beyond Binance's request limits.")
-]
+_Limits = Annotated[bool, typer.Option("--limits", help="Enforce Binance's request limits.")]
 _Verbose = Annotated[
-    bool, typer.Option("--verbose", "-v", help="Tell of every fault that fires, on stderr.")
+    bool, typer.Option("--verbose", "-v", help="Print every fault that fires, on stderr.")
 ]
 _Balance = Annotated[
     str | None,
     typer.Option(
         metavar="ASSET=AMOUNT,...",
-        help="What the account holds, such as USDT=10000,BTC=0.5.  [default: USDT=10000]",
+        help="Start balances of the account, such as USDT=10000,BTC=0.5.  [default: USDT=10000]",
     ),
 ]
 
@@ -103,11 +107,11 @@ def simulate(
 ) -> None:
     """Serve an invented market, or recorded candles, as Binance spot would, until Ctrl-C.
 
-    Trading programs connect with --exchange simulator. The market can be read from 2010 to 2041
-    and is the same for the same seed, whatever the clock does. With --data the closed candles are
-    those of the file and what happens inside them is invented to fit; market time begins after
-    the first 500 candles. The account's API key and its secret are both "simulator"; the key
-    "reader" may look and not trade.
+    Trading programs connect with --exchange simulator. The market spans 2010 to 2041 and depends
+    on the seed alone, not on the clock. With --data the closed candles are those of the file, and
+    prices inside them are invented to fit; market time begins after the first 500 candles. The
+    account's API key and its secret are both "simulator"; the key "reader" may read, but not
+    trade.
     """
     if context.invoked_subcommand is not None:
         return
@@ -146,13 +150,17 @@ def play(
     *,
     port: _Port = DEFAULT_PORT + 1,
     in_order: Annotated[
-        bool, typer.Option("--in-order", help="Ignore queries: replies of a path in their order.")
+        bool,
+        typer.Option(
+            "--in-order", help="Ignore query strings: give the replies of a path in their order."
+        ),
     ] = False,
     route: Annotated[
         list[str] | None,
         typer.Option(
             metavar="NAME=REQUEST",
-            help="Give an item without a path one: 'http_ohlc=GET /0/public/OHLC'; repeatable.",
+            help="Request of the items NAME that have no path: 'http_ohlc=GET /0/public/OHLC'; "
+            "repeat for several.",
         ),
     ] = None,
     host: _Host = "127.0.0.1",
@@ -160,7 +168,7 @@ def play(
 ) -> None:
     """Serve recorded replies of any exchange as they were recorded, until Ctrl-C.
 
-    A file is {"items": [...]}: a reply has method, path, query, status, headers and body, a
+    A file is {"items": [...]}. A reply has method, path, query, status, headers and body; a
     WebSocket message has message. A request that was not recorded gets a 404.
     """
     from onetape.simulator.recorded.play_command import play_recordings
@@ -174,14 +182,14 @@ def play(
 def ledger(
     *,
     url: Annotated[
-        str, typer.Option(metavar="ADDRESS", help="Where the simulator listens.")
+        str, typer.Option(metavar="ADDRESS", help="Address of the simulator.")
     ] = DEFAULT_URL,
     symbol: Annotated[
         str | None,
         typer.Option(metavar="BASE/QUOTE", help="Add this market's closed candles."),
     ] = None,
     timeframe: Annotated[
-        str, typer.Option("--timeframe", "-t", metavar="TF", help="Of the candles.")
+        str, typer.Option("--timeframe", "-t", metavar="TF", help="Timeframe of these candles.")
     ] = "1h",
     start: Annotated[
         str, typer.Option("--from", metavar="YYYY-MM-DD", help="First candle, UTC.")
@@ -190,13 +198,13 @@ def ledger(
         str, typer.Option("--to", metavar="YYYY-MM-DD", help="Stop before this day, UTC.")
     ] = "2041-11-24",
     as_json: Annotated[
-        bool, typer.Option("--json", help="Print one JSON document: every row on the books.")
+        bool, typer.Option("--json", help="Print one JSON document with every row.")
     ] = False,
 ) -> None:
-    """Show what a running simulator has on its books: balances, orders, fills.
+    """Show the ledger of a running simulator: balances, orders, fills.
 
-    With --json: "account" (free and locked by asset now), "orders" (a row for each thing that
-    happened to an order), "fills", "balances" (a row for each change), and "candles" with --symbol.
+    With --json: "account" (free and locked amounts by asset), "orders" (a row for each event of an
+    order), "fills", "balances" (a row for each change), and "candles" with --symbol.
     """
     from onetape.simulator.trading.ledger_command import read_ledger, summary
 
