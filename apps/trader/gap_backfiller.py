@@ -145,7 +145,7 @@ class GapBackfiller:
         if is_longest and self._noted is not None and now < self._noted + NOTE_SECONDS:
             return
         self._noted = now
-        print_line(f"REST: {error}; trying again in {seconds:.0f} s")
+        print_line(f"REST: {_what(error)}; trying again in {seconds:.0f} s")
 
     async def compare(self) -> None:
         """Compare the candles that are due for it with REST, and accept what REST corrects."""
@@ -153,7 +153,7 @@ class GapBackfiller:
             try:
                 await self._comparison.run()
             except ExchangeUnreachable as error:
-                print_line(f"REST: {error}; candles of the stream are compared later")
+                print_line(f"REST: {_what(error)}; candles of the stream are compared later")
             except ExchangeRefused:
                 self.is_refused = True
                 raise
@@ -235,6 +235,11 @@ def _refused_words(
     faults = [candle_fault(row, context.timeframe) or "" for row in refused]
     sound = fetched.inserted + fetched.present
     return refused_text(faults, next(iter(refused.values())), context.key.timeframe, sound=sound)
+
+
+def _what(error: ExchangeUnreachable) -> str:
+    """Return what happened: what follows is advice for a program that has ended."""
+    return str(error).partition("; ")[0]
 
 
 def _backoff(longest_seconds: float) -> Backoff:

@@ -180,7 +180,15 @@ def way_out(exchange: str) -> str:
 
 
 def _cause(error: BaseException) -> str:
-    """Return why, in words where the reason is known; it may sit deep in the chain of causes."""
+    return known_cause(error) or " ".join(str(error).split())[:200]
+
+
+def known_cause(error: BaseException) -> str | None:
+    """Return why an exchange cannot be reached, in words; None where the reason is not known.
+
+    Args:
+        error: CCXT's; the reason may sit deep in the chain of its causes.
+    """
     texts: list[str] = []
     link: BaseException | None = error
     while link is not None:
@@ -190,4 +198,4 @@ def _cause(error: BaseException) -> str:
     for needle, cause in _CAUSES:
         if needle.casefold() in chain.casefold():
             return cause
-    return " ".join(str(error).split())[:200]
+    return None

@@ -181,10 +181,19 @@ def _pace_of(endpoint: Endpoint, dial_file: Path | None) -> DialPace:
 def _note_refusal(refused_until: dict[str, float], client: Any, error: Any) -> None:
     """Note until when the exchange refuses dials of an address, by its answer to the last one."""
     seconds: float | None = client.last_retry_after
-    status = getattr(error.args[0] if error.args else None, "status", None)
-    if seconds is None and status in BAN_STATUSES:
+    if seconds is None and handshake_status(error) in BAN_STATUSES:
         seconds = BAN_PAUSE_SECONDS
     refused_until[client.url] = time.monotonic() + (seconds or 0.0)
+
+
+def handshake_status(error: Exception) -> int | None:
+    """Return the HTTP status that a WebSocket handshake was refused with; None: it was not.
+
+    Args:
+        error: CCXT's, which has aiohttp's as its argument.
+    """
+    status = getattr(error.args[0] if error.args else None, "status", None)
+    return status if isinstance(status, int) else None
 
 
 def _dial_pause(seconds: float, attempts: int, *, is_shared: bool) -> float:
@@ -263,12 +272,19 @@ def _paced_dial(
     """Return the coroutine function that opens a connection when its turn has come."""
 
     async def paced(session: Any, pause_seconds: float = 0.0) -> None:
-        began, pace = time.monotonic(), exchange.pace
-        queue_seconds = await pace.reserve()
-        backoff: dict[str, Any] = exchange.ws_dial_backoff
-        attempts: int = backoff.get(client.url, {}).get("attempts", 0)
-        pause = _dial_pause(pause_seconds, attempts, is_shared=pace.fault is None)
-        await _wait_for_turn(exchange, began + max(pause, queue_seconds))
+        began, pace, wait = time.monotonic(), exchange.pace, asyncio.Event()
+        # Before anything is awaited: `dial_now` ends this pause too.
+        exchange.dial_waits.add(wait)
+        try:
+            queue_seconds = await pace.reserve()
+            backoff: dict[str, Any] = exchange.ws_dial_backoff
+            failed: dict[str, Any] | None = backoff.get(client.url)
+            is_shared, pause = pace.fault is None, 0.0
+            if failed is not None:
+                pause = _dial_pause(pause_seconds, failed["attempts"], is_shared=is_shared)
+            await _wait_for_turn(pace, began, began + max(pause, queue_seconds), wait)
+        finally:
+            exchange.dial_waits.discard(wait)
         # A Retry-After is never cut short.
         await asyncio.sleep(exchange.refused_until.get(client.url, 0.0) - time.monotonic())
         await dial(session, 0.0)
@@ -278,23 +294,24 @@ def _paced_dial(
     return paced
 
 
-async def _wait_for_turn(exchange: Any, until: float) -> None:
-    """Wait until a monotonic time, or until the exchange is known to accept connections again."""
-    began = time.monotonic()
-    wait = asyncio.Event()
-    exchange.dial_waits.add(wait)
-    try:
-        while (seconds := until - time.monotonic()) > 0 and not wait.is_set():
-            with contextlib.suppress(TimeoutError):
-                async with asyncio.timeout(min(seconds, LOOK_SECONDS)):
-                    await wait.wait()
-            if await exchange.pace.connected() > began:
-                # Another program is connected: all of them may be, but not in the same moment.
-                jitter = random.uniform(0.0, LOOK_SECONDS)  # noqa: S311 - no secret
-                until = min(until, time.monotonic() + jitter)
-                began = until
-    finally:
-        exchange.dial_waits.discard(wait)
+async def _wait_for_turn(pace: DialPace, began: float, until: float, wait: asyncio.Event) -> None:
+    """Wait for a dial's turn, or until the exchange is known to accept connections again.
+
+    Args:
+        pace: The queue of dials.
+        began: When the dial's pause began, monotonic seconds.
+        until: When its turn comes, monotonic seconds.
+        wait: Set where the exchange can be reached again.
+    """
+    while (seconds := until - time.monotonic()) > 0 and not wait.is_set():
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(min(seconds, LOOK_SECONDS)):
+                await wait.wait()
+        if await pace.connected() > began:
+            # Another program is connected: all of them may be, but not in the same moment.
+            jitter = random.uniform(0.0, LOOK_SECONDS)  # noqa: S311 - no secret
+            until = min(until, time.monotonic() + jitter)
+            began = until
 
 
 def _remembered(

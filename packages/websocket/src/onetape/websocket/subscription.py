@@ -1,12 +1,14 @@
 """A task that reads one feed for as long as it is wanted, and keeps what was not taken yet."""
 
 import asyncio
+from http import HTTPStatus
 
 from ccxt import BaseError, ExchangeClosedByUser, OperationFailed
 from msgspec.structs import replace
 
 from onetape.core.errors import ExchangeRefused, ExchangeUnreachable, UsageError
-from onetape.exchange.translate import translated
+from onetape.exchange.translate import known_cause, translated
+from onetape.websocket.client import handshake_status
 from onetape.websocket.events import (
     CandleUpdate,
     StreamEvent,
@@ -107,16 +109,27 @@ class Subscription:
             return await self.feed.read()
         except (OperationFailed, ExchangeClosedByUser, OSError) as error:
             # An OSError: the socket was reset right after it was opened, before CCXT wrote to it.
-            raise ExchangeUnreachable(_one_line(error)) from error
+            raise ExchangeUnreachable(self._reason(error)) from error
         except BaseError as error:
             final = _refusal(self._exchange, error)
-            raise final or ExchangeUnreachable(_one_line(error)) from error
+            raise final or ExchangeUnreachable(self._reason(error)) from error
         except asyncio.CancelledError:
             task = asyncio.current_task()
             if task is not None and task.cancelling():
                 raise
             # This task was not cancelled: CCXT cancels what waits for a socket that it closes.
             raise ExchangeUnreachable("CCXT closed the stream") from None
+
+    def _reason(self, error: Exception) -> str:
+        """Return why the stream broke or cannot be opened, in one line."""
+        text = " ".join(str(error).split())
+        status = handshake_status(error)
+        if status is not None:
+            phrase = HTTPStatus(status).phrase if status in set(HTTPStatus) else ""
+            return f"{self._exchange} refused the stream with {status} {phrase}".rstrip()
+        # Pings without an answer are a break of a stream that was open.
+        cause = None if "keepalive" in text else known_cause(error)
+        return text[:200] if cause is None else f"cannot reach {self._exchange}: {cause}"
 
 
 def merged(waiting: list[StreamEvent], event: StreamEvent) -> list[StreamEvent]:
@@ -157,7 +170,3 @@ def _refusal(exchange: str, error: BaseError) -> ExchangeRefused | None:
         return refused
     except ExchangeUnreachable:
         return None
-
-
-def _one_line(error: Exception) -> str:
-    return " ".join(str(error).split())[:200]
