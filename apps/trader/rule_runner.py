@@ -39,6 +39,7 @@ from onetape.strategies import Signals
 from trader.account_rules import AccountRules
 from trader.executor import Executor
 from trader.exit_orders import ExitOrders
+from trader.late_sells import LateSells
 from trader.reentry import obstacle_text
 from trader.session_context import SessionContext
 from trader.stepping import RuleStepper, rows_of
@@ -76,6 +77,7 @@ class RuleRunner:
         self._orders = orders
         self._recorder = recorder
         self._rules = rules
+        self._late_sells = LateSells(context, broker, orders)
         self._stepper = self._new_stepper()
         self._due: Candle | None = None
         """The candle whose open fills the strategy's SELL that is in flight, or None."""
@@ -108,6 +110,7 @@ class RuleRunner:
     def watch_closed(self, timestamp: int) -> None:
         """Look at the closed candles up to one that is decided on next."""
         self._note_found_position(timestamp)
+        self._late_sells.leave_for_missed()
         if self._is_outdated and self._broker.open_order is None:
             self._is_outdated = False
             self._stepper = self._new_stepper()
@@ -430,6 +433,7 @@ class RuleRunner:
         for exit_ in exits:
             if exit_.kind == "signal":
                 self._due = candle
+                self._late_sells.leave_for_early(candle, self._stepper.state.closed)
                 self.fill()
             else:
                 self._leave(exit_, candle, is_late=is_late or self._is_old(candle))

@@ -138,10 +138,14 @@ class LiveDesk:
 
     def turn(self) -> None:
         """Let the order to buy have its turn, with a fresh bid and ask."""
+        self.quote()
+        self.executor.fill_open_order(self.row(self.price), self.exchange.now_ms())
+
+    def quote(self) -> None:
+        """Store a fresh bid and ask."""
         price = self.price
         ticker = Ticker(self.exchange.now_ms(), price * 0.9999, price * 1.0001, price)
         insert_ticker(self.store, *KEY.names[:2], ticker)
-        self.executor.fill_open_order(self.row(price), self.exchange.now_ms())
 
     def row(self, price: float) -> Candle:
         """Return the candle that an order is filled in."""

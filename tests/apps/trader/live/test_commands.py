@@ -9,12 +9,13 @@ from msgspec import structs
 
 from live_desk import ACCOUNT, KEY, START_MS, LiveDesk
 from onetape.core.candles import Candle, Candles
-from onetape.core.trading import Order
+from onetape.core.trading import Decision, Order
 from onetape.engine import ExitConfig
 from onetape.execution.events import FillReport
 from onetape.simulator.faults.model import Fault
 from onetape.store.candles import insert_closed, replace_forming
 from onetape.store.controls import NewControl, insert_controls
+from onetape.store.ledger import insert_decision
 from onetape.strategies import Signals
 from trader.account_context import AccountContext, build_account_context
 from trader.control_watch import ControlWatch
@@ -258,3 +259,88 @@ def window(timestamp: int) -> tuple[Candles, Signals]:
     times = np.array([timestamp], np.int64)
     candles = Candles.from_columns(times, price, price, price, price, price)
     return candles, Signals(np.array([0], np.int8), {})
+
+
+def test_a_sell_that_came_while_the_entry_was_on_its_way_sells_once_it_is_known(
+    run: Run, rules: Callable[..., Rules]
+) -> None:
+    unknown = (
+        Fault("reset", method="POST", path="/api/v3/order", count=1, when="after"),
+        Fault("status", method="GET", path="/api/v3/order", status=503, when="before"),
+    )
+
+    async def scenario(desk: LiveDesk) -> None:
+        store, now_ms = desk.store, desk.exchange.now_ms()
+        insert_closed(store, KEY, [candle(-1)], source="rest", seen_ms=now_ms)
+        replace_forming(store, KEY, candle(0), seen_ms=now_ms)
+        await desk.until(lambda: desk.executor.balance_is_known)
+        for fault in unknown:
+            desk.simulator.faults.add(fault)
+        trading = rules(desk, ExitConfig(take_profit=0.5))
+        runner = trading.runner
+        runner.watch_closed(ENTERED - HOUR)
+        order = desk.intend_entry()
+        desk.quote()
+        runner.decide(*window(ENTERED - HOUR), 1, can_enter=True)
+        runner.watch_forming(ENTERED - HOUR)
+        await trading.until(lambda: desk.state_of(order.client_order_id) == "unknown")
+        # The candle of the entry closes with a SELL before it is known what the order has become.
+        await desk.pass_time(HOUR)
+        now_ms = desk.exchange.now_ms()
+        insert_closed(store, KEY, [candle(0)], source="rest", seen_ms=now_ms)
+        replace_forming(store, KEY, candle(1), seen_ms=now_ms)
+        runner.watch_closed(ENTERED)
+        runner.decide(*window(ENTERED), -1, can_enter=False)
+        runner.watch_forming(ENTERED)
+        assert desk.executor.position.is_flat
+        desk.simulator.faults.clear()
+        await trading.until(lambda: desk.executor.entry_order_id == order.client_order_id)
+        await trading.until(lambda: desk.executor.open_order is None)
+        runner.watch_forming(ENTERED)
+        assert desk.owes_exit
+        await trading.until(lambda: desk.executor.position.is_flat and not desk.executor.orders)
+        causes = desk.query("SELECT cause, end_reason FROM exit_obligations")
+        assert causes == [("market", "filled")]
+        desk.assert_ledgers_equal()
+
+    run(scenario)
+
+
+@pytest.mark.parametrize("newest", ["SELL", "BUY after it", "SELL held back"])
+def test_a_sell_from_before_a_restart_sells_a_position_that_is_found_later(
+    run: Run, rules: Callable[..., Rules], newest: str
+) -> None:
+    async def scenario(desk: LiveDesk) -> None:
+        order = await send_entry(desk)
+        store = desk.store
+        # It was decided on while it was not known what the order had become.
+        gates = {"candles": "missing" if newest == "SELL held back" else "ok"}
+        insert_decision(store, decision(desk, ENTERED, -1, gates), None, desk.lease.fence)
+        if newest == "BUY after it":
+            later = decision(desk, ENTERED + HOUR, 1, gates)
+            insert_decision(store, later, None, desk.lease.fence)
+        await desk.pass_time(HOUR)
+        insert_closed(store, KEY, [candle(0)], source="rest", seen_ms=desk.exchange.now_ms())
+        replace_forming(store, KEY, candle(1), seen_ms=desk.exchange.now_ms())
+        desk.start()
+        trading = rules(desk)
+        trading.runner.watch_forming(ENTERED)
+        assert desk.executor.position.is_flat
+        await trading.until(lambda: desk.executor.entry_order_id == order.client_order_id)
+        await trading.until(lambda: desk.executor.open_order is None)
+        trading.runner.watch_forming(ENTERED)
+        assert desk.owes_exit == (newest == "SELL")
+        if newest == "SELL":
+            await trading.until(lambda: desk.executor.position.is_flat)
+            desk.assert_ledgers_equal()
+
+    run(scenario)
+
+
+def decision(desk: LiveDesk, timestamp: int, signal: int, gates: dict[str, str]) -> Decision:
+    """Return the decision on a candle that led to no order."""
+    session = desk.context.session.session
+    return Decision(
+        decision=f"on {timestamp}", session=session, timestamp=timestamp, signal=signal,
+        indicators={}, gates=gates, action="HOLD", decided_ms=desk.exchange.now_ms(),
+    )  # fmt: skip

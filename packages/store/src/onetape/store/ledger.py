@@ -105,6 +105,32 @@ def decided_signals(store: Store, session: Session, start: int, end: int) -> dic
     return dict(rows)
 
 
+def missed_sell(store: Store, session: Session, entry_order_id: str) -> int | None:
+    """Return the candle of a SELL that was decided on before the position was known, or None.
+
+    It is the newest signal since the entry was filled, no check held it back, it led to no order,
+    and no exit of the position was ever owed.
+
+    Args:
+        store: The open database.
+        session: As for `last_decided`.
+        entry_order_id: Client order id of the order that opened the position.
+
+    Returns:
+        The candle's open, epoch SECONDS.
+    """
+    with store.read() as connection:
+        rows = connection.execute(
+            f"SELECT timestamp, signal, action FROM {_DECISIONS} AND signal <> 0 "
+            "AND timestamp >= (SELECT filled_timestamp FROM orders WHERE client_order_id = ?) "
+            "AND NOT EXISTS (SELECT 1 FROM json_each(gates) WHERE value <> 'ok') "
+            "AND NOT EXISTS (SELECT 1 FROM exit_obligations WHERE entry_order_id = ?) "
+            "ORDER BY timestamp DESC LIMIT 1",
+            (*_like(session), entry_order_id, entry_order_id),
+        ).fetchall()
+    return rows[0][0] if rows and rows[0][1:] == (-1, "HOLD") else None
+
+
 def decisions_of_last_session(store: Store) -> tuple[Session, list[Decision]]:
     """Return the session that started last, and its decisions, oldest first.
 

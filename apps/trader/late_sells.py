@@ -1,0 +1,69 @@
+"""SELLs that came while it was not known that there is a position.
+
+An entry at an exchange may be unknown for minutes. A SELL that is decided on meanwhile finds no
+position, and so has no order; the position is sold once it is known.
+"""
+
+from decimal import Decimal
+
+from onetape.cli.output import print_line
+from onetape.core.candles import Candle
+from onetape.store.candles import row_at
+from onetape.store.ledger import missed_sell
+from trader.executor import Executor
+from trader.exit_orders import ExitOrders
+from trader.session_context import SessionContext
+
+
+class LateSells:
+    """Sends the exits of such SELLs of one symbol."""
+
+    def __init__(self, context: SessionContext, broker: Executor, orders: ExitOrders) -> None:
+        """Begin; nothing has been looked at yet.
+
+        Args:
+            context: What is traded.
+            broker: Holds the position.
+            orders: Sends the exits.
+        """
+        self._context = context
+        self._broker = broker
+        self._orders = orders
+        self._looked_at: str | None = None
+        """Entry of the position that the stored decisions were searched for."""
+
+    def leave_for_missed(self) -> None:
+        """Sell a position that stored decisions found none of, maybe of an earlier session; once.
+
+        On paper a position is known at once.
+        """
+        context, entry = self._context, self._broker.entry_order_id
+        is_known = self._broker.is_live and not self._broker.is_entry_in_flight
+        if not is_known or entry == self._looked_at:
+            return
+        self._looked_at = entry
+        if entry is None or self._orders.is_owed:
+            return
+        timestamp = missed_sell(context.store, context.session, entry)
+        row = None if timestamp is None else row_at(context.store, context.key, timestamp)
+        if timestamp is not None and row is not None:
+            self._sell(timestamp, row.close, "SELL that came before the position was known")
+
+    def leave_for_early(self, candle: Candle, closed: int | None) -> None:
+        """Sell the position where the rules have taken a SELL during its entry, and no order has.
+
+        Args:
+            candle: The one at whose open the SELL is due.
+            closed: Open of the newest closed candle, epoch seconds; None: there is none.
+        """
+        order = self._broker.open_order
+        is_selling = order is not None and order.side == "sell"
+        if self._broker.entry_order_id is None or self._orders.is_owed or is_selling:
+            return
+        timestamp = candle.timestamp if closed is None else closed
+        self._sell(timestamp, candle.open, "SELL that came while the order to buy was on its way")
+
+    def _sell(self, timestamp: int, price: float, reason: str) -> None:
+        print_line(f"{reason}: the position is sold now")
+        made = self._orders.make("market", timestamp, Decimal(repr(price)), reason)
+        self._orders.send_late(*made)
