@@ -11,7 +11,7 @@ from typing import Any, Self
 import pytest
 
 ANSWER_SECONDS = 90
-#: What Chromium answers about a page that is replaced while it is asked.
+#: What Chromium returns for a page that is replaced while it is read.
 RELOADED = ("navigated or closed", "context was destroyed", "Cannot find context")
 FLAGS = (
     "--headless",
@@ -137,7 +137,7 @@ class Page:
     def wait_for(self, condition: str) -> None:
         """Ask until the condition holds, a hundred times a second: others need the processor.
 
-        A page that reloads at this moment does not answer, and is asked again.
+        A page that reloads at this moment does not respond, and is read again.
         """
         deadline = time.monotonic() + ANSWER_SECONDS
         while not self._holds(condition):

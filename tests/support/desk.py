@@ -186,7 +186,7 @@ class Desk:
         return bool(self.query(sql, self.context.session.session, timestamp))
 
     def closed_rows(self) -> dict[int, Candle]:
-        """Return every row of the tape that is marked closed."""
+        """Return every stored row that is marked closed."""
         rows = self.query(
             "SELECT timestamp, open, high, low, close, volume FROM ohlcv_data WHERE closed = 1"
         )
@@ -207,7 +207,7 @@ class Desk:
 
     @property
     def is_live(self) -> bool:
-        """Return whether the stream was up and filled in when the session last said so."""
+        """Return whether the stream was up and its gaps filled, by the session's last report."""
         rows = self.query("SELECT count(*) FROM data_outages WHERE to_ms IS NULL")
         return rows[0][0] == 0
 

@@ -276,7 +276,7 @@ def _enter(account: ExactAccount, symbol: _ExactSymbol, bar: int, places: int, m
 
 
 def _worth(held: list[_ExactSymbol], moment: int) -> Iterator[Decimal]:
-    """Give what each position is worth at the last close before a moment."""
+    """Return the value of each position at the last close before a moment."""
     for one in held:
         last = min(moment // 3_600, len(one.prices.close)) - 1
         yield one.base * one.prices.close[last]

@@ -1,6 +1,6 @@
-"""A proxy between a program and the simulator, that loses, holds back and invents what it is told.
+"""A proxy between a program and the simulator: it loses, delays and invents responses and frames.
 
-REST answers and WebSocket frames pass through it unchanged unless a switch says otherwise.
+REST answers and WebSocket frames pass through it unchanged unless a switch is set.
 """
 
 import asyncio
@@ -35,7 +35,7 @@ class Gate:
         self.is_half_open = False
         """Swallow everything on the WebSockets, pings too, and keep them open."""
         self.lets_pass: Callable[[dict[str, Any]], bool] = lambda _: True
-        """Frames for which it says no are swallowed."""
+        """Frames for which it returns False are dropped."""
         self.change: Callable[[dict[str, Any]], dict[str, Any]] = lambda frame: frame
         """Returns what is sent in place of a frame; itself: the frame goes on as it is."""
         self.delay_seconds: Callable[[dict[str, Any]], float] = lambda _: 0.0
@@ -48,7 +48,7 @@ class Gate:
         self.commands: list[dict[str, Any]] = []
         """Every message that a program sent over a WebSocket."""
         self.dials = 0
-        """WebSockets that were asked for, refused ones included."""
+        """WebSockets that were requested, refused ones included."""
 
     def cut(self) -> int:
         """Reset every WebSocket and return how many there were."""

@@ -16,7 +16,7 @@ from onetape.simulator.faults.model import Fault
 from onetape.simulator.market.clock import make_clock
 from onetape.simulator.server.simulator import Simulator
 
-#: Coins that the trader did not buy, and cash for ten entries that nobody asked for.
+#: Coins that the trader did not buy, and cash for ten more entries.
 CASH, COINS = Decimal(50_000), Decimal(2)
 #: Part of the requests that place or cancel an order and go wrong.
 FAULTY: Final = 0.2
@@ -55,7 +55,7 @@ class Campaign(Struct, frozen=True):
     requests_failed: int
     """Requests that went wrong."""
     entries: int
-    """Entries that the trader was asked for."""
+    """Entries that were requested from the trader."""
     bought: int
     """Orders to buy that the exchange took."""
     faults: list[str]

@@ -1,6 +1,6 @@
 """Strategies of a user, as text."""
 
-#: Asks for larger candles, and never trades.
+#: Uses a higher timeframe, and never trades.
 LARGER = """
 from dataclasses import dataclass
 from typing import ClassVar
@@ -58,7 +58,7 @@ def scripted_source(
     Args:
         buys: BUY on the candles of these hours after March 2024.
         sells: SELL on those of these hours.
-        higher_timeframes: Higher timeframes that it asks for.
+        higher_timeframes: Higher timeframes that it uses.
     """
     source = _SCRIPTED.replace("BUYS", str(buys)).replace("SELLS", str(sells))
     return source.replace("HIGHER", repr(higher_timeframes))

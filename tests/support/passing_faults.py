@@ -2,7 +2,7 @@
 
 from typing import Any
 
-#: Name and settings; what says when to come back is each test's own.
+#: Name and settings; each test chooses when to continue.
 PASSING: list[tuple[str, dict[str, Any]]] = [
     ("row 2 no answer", {"kind": "timeout"}),
     ("row 2 a body that drips", {"kind": "drip", "seconds": 0.05}),

@@ -8,7 +8,7 @@ import os
 from pathlib import Path
 
 MEMORY = Path("/dev/shm")  # noqa: S108 - pytest makes a folder of its own in it
-#: The environment variable by which pytest is told where to put its folders.
+#: The environment variable that sets the place of pytest's folders.
 VARIABLE = "PYTEST_DEBUG_TEMPROOT"
 #: A whole run leaves less than half of it at a time.
 LEAST_BYTES = 4 * 2**30

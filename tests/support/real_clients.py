@@ -33,7 +33,7 @@ async def real_client(
         url: Where the test's server listens.
         now_ms: Market time, which stands still.
         markets: Its spot markets: the exchange's own name by symbol.
-        note: Told what the client says.
+        note: Called with the client's output.
     """
     client = RestExchange(Endpoint(exchange), wall=QuickWall(), seed=1, note=note)
     client.clock = SteppedClock(now_ms)

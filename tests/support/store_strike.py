@@ -49,7 +49,7 @@ Say = Callable[[str], None]
 
 @dataclass(frozen=True)
 class Strike:
-    """One child: where its file is, and what it said before it was struck."""
+    """One child: where its file is, and what it printed before it was killed."""
 
     path: Path
     killed: bool
@@ -267,7 +267,7 @@ def _strike(
 
 
 def main() -> None:
-    """Strike as the command line says, and print what became of it."""
+    """Strike as given on the command line, and print the result."""
     logging.disable()
     base, folder, scenario = Path(sys.argv[1]), Path(sys.argv[2]), sys.argv[3]
     strikes, guards_off = json.loads(sys.argv[4])

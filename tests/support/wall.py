@@ -25,7 +25,7 @@ class QuickWall:
         return START_MS + int(self.now * 1_000)
 
     async def sleep(self, seconds: float) -> None:
-        """Let the time pass; whoever sleeps beside has slept as long."""
+        """Let the time pass; every other sleeper has slept as long."""
         self.slept.append(seconds)
         until = self.now + seconds
         await asyncio.sleep(0)

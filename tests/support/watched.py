@@ -8,7 +8,7 @@ T = TypeVar("T")
 
 
 def run_watched(work: Coroutine[Any, Any, T], patience_seconds: float) -> T:
-    """Run a coroutine for a bounded time; an exception that nobody fetched fails the test."""
+    """Run a coroutine for a bounded time; an exception that was not fetched fails the test."""
     complaints: list[str] = []
 
     async def watched() -> T:

@@ -1,4 +1,4 @@
-"""The address of a simulator, before anybody is asked there."""
+"""The address of a simulator, checked before any request is sent to it."""
 
 import pytest
 

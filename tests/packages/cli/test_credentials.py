@@ -31,15 +31,15 @@ def test_files_are_read_and_one_that_others_may_read_is_a_note(tmp_path: Path) -
 
 
 def test_a_prompt_asks_for_what_is_missing() -> None:
-    asked: list[str] = []
+    requested: list[str] = []
 
     def prompt(text: str) -> str:
-        asked.append(text)
+        requested.append(text)
         return "typed"
 
     found = read_credentials({"ONETAPE_API_KEY": "key"}, needs_password=True, prompt=prompt)
     assert (found.key, found.secret, found.password) == ("key", "typed", "typed")
-    assert asked == ["ONETAPE_API_SECRET: ", "ONETAPE_API_PASSWORD: "]
+    assert requested == ["ONETAPE_API_SECRET: ", "ONETAPE_API_PASSWORD: "]
 
 
 def test_a_key_in_pem_keeps_its_lines() -> None:

@@ -34,7 +34,7 @@ def act(
     what: Annotated[str, typer.Argument()] = "",
     count: Annotated[int, typer.Option(min=1)] = 1,
 ) -> None:
-    """Do what was asked for."""
+    """Run the command."""
     del count
     if what == "exit":
         raise typer.Exit(9)

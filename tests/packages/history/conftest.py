@@ -28,7 +28,7 @@ FORMING = NOW_MS // 1_000 - 20 * 60
 
 
 class ChosenServer(ThreadingHTTPServer):
-    """Serves the hours it is told to have, each flat at its price, and counts what is asked."""
+    """Serves chosen hours, each flat at its price, and records the requested times."""
 
     daemon_threads = True
 
@@ -42,10 +42,10 @@ class ChosenServer(ThreadingHTTPServer):
         self.now_ms = NOW_MS
         self.prices: dict[int, float] = {}
         self.requests = 0
-        self.asked: list[int] = []
-        """Times that were asked for, epoch seconds."""
+        self.requested: list[int] = []
+        """Requested times, epoch seconds."""
         self.answer: Callable[[list[int], int, int], list[int]] = _from_then_on
-        """Gives the opens of an answer, from all there are, the time asked for and the limit."""
+        """Returns the opens of a response, given all opens, the requested time and the limit."""
 
     @property
     def endpoint(self) -> Endpoint:
@@ -67,7 +67,7 @@ class ChosenServer(ThreadingHTTPServer):
 
     def klines(self, since: int, limit: int) -> list[list[Any]]:
         self.requests += 1
-        self.asked.append(since)
+        self.requested.append(since)
         opens = self.answer(sorted(self.prices), since, limit)
         return [[opened * 1_000, *[str(self.prices[opened])] * 4, "1"] for opened in opens]
 

@@ -1,4 +1,4 @@
-"""Closed candles from REST into the tape, and which gaps count as the exchange's own."""
+"""Closed candles from REST into the store, and which gaps count as the exchange's own."""
 
 from collections.abc import Callable
 from math import nan

@@ -82,7 +82,7 @@ def test_the_two_answers_are_asked_from_different_times(
     windows: list[int] = []
     for _ in range(2):
         fetch_and_ask(ask, store, exchange, ago(9))
-        windows.append(exchange.asked[-1])
+        windows.append(exchange.requested[-1])
         exchange.later(5)
     assert states(store) == [(ago(5), "none at exchange")]
     assert len(set(windows)) == 2
@@ -111,7 +111,7 @@ def test_answers_about_another_hole_prove_nothing(ask: Ask, store: Store, exchan
     exchange.has(0, 1, 2, 6, 7)
     fetch_and_ask(ask, store, exchange, ago(7))
     exchange.later(5)
-    # The first answer left this one out, too: it says nothing of the others.
+    # The first answer left this one out, too: it proves nothing about the others.
     exchange.has(4)
     fetch_and_ask(ask, store, exchange, ago(7))
     assert states(store) == [(ago(5), "unproven"), (ago(3), "unproven")]
@@ -172,7 +172,7 @@ def empty(opens: list[int], since: int, limit: int) -> list[int]:
 
 
 def newest_only(opens: list[int], since: int, limit: int) -> list[int]:
-    """Ignore the time asked for."""
+    """Ignore the requested time."""
     del since, limit
     return opens[-5:]
 

@@ -20,7 +20,7 @@ def test_a_request_costs_twice_as_much_while_a_live_trader_runs(tmp_path: Path) 
         with open_store(tmp_path / "file.db", create=True) as store:
             open_live_account(store, LiveAccount("real", "binance", "77", {}, 0, None))
             async with RestExchange(Endpoint("binance")) as exchange:
-                client: Any = exchange._client  # pyright: ignore[reportPrivateUsage] - asks nobody
+                client: Any = exchange._client  # pyright: ignore[reportPrivateUsage] - without a request
 
                 def cost() -> float:
                     exchange.share_budget(RequestBudget(store, "binance").share)

@@ -1,4 +1,4 @@
-"""What was traded beside a backtest: figures, differences, and the second line of equity."""
+"""A traded account compared with a backtest: figures, differences, second line of equity."""
 
 import json
 import re

@@ -1,4 +1,4 @@
-"""What fits, what says that it goes on, and what an axis does not say; in a headless Chromium."""
+"""Layout of the pages: what fits, marks of wide tables, labels of axes; in a headless Chromium."""
 
 from collections.abc import Callable
 

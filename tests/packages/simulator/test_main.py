@@ -185,10 +185,10 @@ def test_the_account_holds_what_balance_says_and_the_ledger_tells_it() -> None:
         with urllib.request.urlopen(order, timeout=60) as answer:  # noqa: S310 - loopback
             assert answer.status == 200
         day = ("--symbol", "BTC/USDT", "--from", "2024-02-28", "--to", "2024-02-29")
-        told = finished("ledger", "--url", url, "--json", *day)
+        reported = finished("ledger", "--url", url, "--json", *day)
         seen = finished("ledger", "--url", url)
-    assert (told.returncode, told.stderr) == (0, "")
-    document = json.loads(told.stdout)
+    assert (reported.returncode, reported.stderr) == (0, "")
+    document = json.loads(reported.stdout)
     assert document["account"]["BTC"] == {"free": "0.30000000", "locked": "0.00000000"}
     opening = [row for row in document["balances"] if row["reason"] == "opening"]
     assert {row["asset"]: row["free"] for row in opening} == {

@@ -95,18 +95,18 @@ def test_the_user_data_stream_tells_of_orders_that_a_delisting_ended(
         async with scene(pro=True, clock=at_ms(CLOSED_MS - 600_000), BCC="9", USDT="5000") as at:
             await at.client.load_markets()
             await at.client.ensure_user_data_stream_ws_subscribe_signature("spot")
-            told: dict[str, str] = {}
+            reported: dict[str, str] = {}
 
             async def watch() -> None:
-                while set(told.values()) != {"expired"} or len(told) < 3:
+                while set(reported.values()) != {"expired"} or len(reported) < 3:
                     for order in await at.client.watch_orders(BCC):
-                        told[order["id"]] = order["status"]
+                        reported[order["id"]] = order["status"]
 
             watching = asyncio.create_task(watch())
             ids = await three_orders(at)
             await at.step(600)
             await watching
-            assert told == dict.fromkeys(ids, "expired")
+            assert reported == dict.fromkeys(ids, "expired")
             last = at.ledger.events[-2:]
             assert [event["e"] for event in last] == ["executionReport", "outboundAccountPosition"]
             assert (last[0]["x"], last[0]["X"], last[0]["E"]) == ("EXPIRED", "EXPIRED", CLOSED_MS)

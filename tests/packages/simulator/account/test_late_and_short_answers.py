@@ -122,8 +122,8 @@ def test_an_order_is_acknowledged_without_status_and_fills(run: Run, scene: Open
                 "transactTime",
             }
             assert (await at.client.fetch_order(order["id"], BTC))["status"] == "closed"
-            asked = {"newOrderRespType": "ACK"}
-            again = await at.client.create_order(BTC, "market", "buy", 0.01, None, asked)
+            requested = {"newOrderRespType": "ACK"}
+            again = await at.client.create_order(BTC, "market", "buy", 0.01, None, requested)
             assert again["status"] is None
             full = await at.client.create_order(BTC, "market", "buy", 0.01)
             assert full["status"] == "closed"

@@ -41,8 +41,8 @@ def test_a_person_cancels_the_stop_of_a_program(run: Run, scene: Opened) -> None
             await client.load_markets()
             stop = {"stopLossPrice": float(cents(await at.last(), "0.9"))}
             order = await client.create_order(BTC, "market", "sell", 0.5, None, stop)
-            asked = {"symbol": BTC, "order_id": int(order["id"])}
-            assert (await post(at, "account/cancel", asked))[1]["canceled"] == [1]
+            requested = {"symbol": BTC, "order_id": int(order["id"])}
+            assert (await post(at, "account/cancel", requested))[1]["canceled"] == [1]
             assert (await client.fetch_order(order["id"], BTC))["status"] == "canceled"
             status, body = await post(at, "account/cancel", {"symbol": BTC})
             assert (status, body["code"]) == (400, -2011)
@@ -189,8 +189,8 @@ def test_a_scripted_spike_is_over_after_its_time(run: Run, scene: Opened) -> Non
             client = at.client
             await client.load_markets()
             start_ms = at.now_ms
-            asked = {"symbol": BTC, "percent": 20, "for": "1m"}
-            assert (await post(at, "price", asked))[0] == 200
+            requested = {"symbol": BTC, "percent": 20, "for": "1m"}
+            assert (await post(at, "price", requested))[0] == 200
             await at.step(240)
             rows = await client.fetch_ohlcv(BTC, "1m", since=start_ms)
             opens = [row[1] for row in rows[:3]]

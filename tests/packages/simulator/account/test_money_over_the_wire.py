@@ -1,4 +1,4 @@
-"""Whatever the unchanged CCXT class is told to do, its trades alone explain the balances."""
+"""After any orders of the unchanged CCXT class, its trades alone explain the balances."""
 
 import random
 from collections import defaultdict
@@ -15,7 +15,7 @@ from hypothesis import strategies as st
 Run = Callable[[Coroutine[Any, Any, Any]], Any]
 Opened = Callable[..., AbstractAsyncContextManager[Any]]
 HELD = {"USDT": "30000", "BTC": "0.5", "ETH": "4", "BNB": "3"}
-#: Each market with what one of its base coins is worth in dollars, roughly, and its assets.
+#: Each market with the rough value of one of its base coins in dollars, and its assets.
 MARKETS = {"BTC/USDT": ("BTC", "USDT"), "ETH/BTC": ("ETH", "BTC"), "BNB/USDT": ("BNB", "USDT")}
 TYPES = ("market", "cost", "limit", "STOP_LOSS", "STOP_LOSS_LIMIT", "TAKE_PROFIT_LIMIT")
 ORDERS = 14

@@ -22,7 +22,7 @@ MOST = 100
 
 
 def count(client: Any, window: str) -> str | None:
-    """Return the order count of a window that the last reply told."""
+    """Return the order count of a window, from the last reply."""
     headers = {name.upper(): value for name, value in client.last_response_headers.items()}
     return headers.get(f"X-MBX-ORDER-COUNT-{window}")
 

@@ -104,8 +104,8 @@ def test_cancelling_one_order_of_an_oco_cancels_both(run: Run, scene: Opened, by
             await client.load_markets()
             placed = await placed_oco(at)
             if by == "list":
-                asked = {"symbol": "BTCUSDT", "listClientOrderId": "mine"}
-                reply = await client.private_delete_orderlist(asked)
+                requested = {"symbol": "BTCUSDT", "listClientOrderId": "mine"}
+                reply = await client.private_delete_orderlist(requested)
                 assert [one["status"] for one in reply["orderReports"]] == ["CANCELED"] * 2
             elif by == "order":
                 await client.cancel_order(placed["orders"][1]["orderId"], BTC)

@@ -25,7 +25,7 @@ LIFE_SECONDS = 24 * 3_600
 
 
 async def subscribed(at: Any) -> None:
-    """Open the stream and return when it is open: what happens from now on is told."""
+    """Open the stream and return when it is open: what happens from now on is reported."""
     await at.client.load_markets()
     await at.client.ensure_user_data_stream_ws_subscribe_signature("spot")
 
@@ -223,8 +223,8 @@ def test_the_accounts_socket_is_told_of_its_end_and_ends_after_a_day(
         async with scene(limits=True) as at, opened_stream(at) as socket:
             await at.step(LIFE_SECONDS - 600)
             told_ms = MARCH_MS + (LIFE_SECONDS - 600) * 1_000
-            told = await socket.receive_json(timeout=60)
-            assert told == {"event": {"e": "serverShutdown", "E": told_ms}}
+            reported = await socket.receive_json(timeout=60)
+            assert reported == {"event": {"e": "serverShutdown", "E": told_ms}}
             step = asyncio.ensure_future(at.step(600))
             end = await socket.receive(timeout=60)
             await step
@@ -244,7 +244,7 @@ def test_watch_orders_lives_through_the_warning_and_comes_back_after_the_day(
             await at.step(LIFE_SECONDS - 600)
             await at.client.create_order(BTC, "limit", "buy", 0.01, 10_000)
             (order,) = await watching
-            assert order["status"] == "open", "the warning says nothing to CCXT"
+            assert order["status"] == "open", "CCXT ignores the warning"
             watching = asyncio.create_task(at.client.watch_orders(BTC))
             await asyncio.sleep(0)
             await at.step(600)

@@ -1,4 +1,4 @@
-"""Fills that are lost, late or told twice, as the unchanged CCXT Pro class passes them on."""
+"""Fills that are lost, late or reported twice, as the unchanged CCXT Pro class passes them on."""
 
 import asyncio
 from collections.abc import AsyncGenerator, Callable, Coroutine
@@ -34,19 +34,19 @@ async def bought(client: Any, times: int) -> None:
         await client.create_order(BTC, "market", "buy", 0.001)
 
 
-async def until_told(client: Any, watch: Callable[..., Any], last: str) -> list[dict[str, Any]]:
+async def until_reported(client: Any, watch: Callable[..., Any], last: str) -> list[dict[str, Any]]:
     """Buy three times, one after another; return what each call of CCXT gives, up to the last."""
-    told: list[dict[str, Any]] = []
+    reported: list[dict[str, Any]] = []
 
     async def listen() -> None:
-        while not told or told[-1]["id"] != last or told[-1]["status"] == "open":
-            told.extend(dict(one) for one in await watch(BTC))
+        while not reported or reported[-1]["id"] != last or reported[-1]["status"] == "open":
+            reported.extend(dict(one) for one in await watch(BTC))
 
     listening = asyncio.create_task(listen())
     await asyncio.sleep(0)
     await bought(client, 3)
     await listening
-    return told
+    return reported
 
 
 async def trades_told(faulty: Opened, shape: str, last: str) -> list[str]:
@@ -55,12 +55,12 @@ async def trades_told(faulty: Opened, shape: str, last: str) -> list[str]:
         async def watch(symbol: str) -> Any:
             return [{**one, "status": "closed"} for one in await client.watch_my_trades(symbol)]
 
-        told = [one["id"] for one in await until_told(client, watch, last)]
-        assert [one["id"] for one in client.myTrades] == list(dict.fromkeys(told))
-        asked = await client.fetch_my_trades(BTC)
-        assert [one["id"] for one in asked] == ["1", "2", "3"], "who asks learns of all"
-        # A repeated frame is told twice where a call of CCXT ended between the two.
-        return list(dict.fromkeys(told))
+        reported = [one["id"] for one in await until_reported(client, watch, last)]
+        assert [one["id"] for one in client.myTrades] == list(dict.fromkeys(reported))
+        requested = await client.fetch_my_trades(BTC)
+        assert [one["id"] for one in requested] == ["1", "2", "3"], "REST returns all of them"
+        # A repeated frame is reported twice where a call of CCXT ended between the two.
+        return list(dict.fromkeys(reported))
 
 
 @pytest.mark.parametrize(
@@ -80,14 +80,14 @@ def test_row_61_what_watch_my_trades_tells(
 
 
 async def orders_told(faulty: Opened, shape: str, last: str) -> dict[str, list[str]]:
-    """Return the states of each order as CCXT told of them."""
+    """Return the states of each order as CCXT reported them."""
     async with watching(faulty, shape) as (_, client):
-        told = await until_told(client, client.watch_orders, last)
+        reported = await until_reported(client, client.watch_orders, last)
         states: dict[str, list[str]] = {}
-        for one in told:
+        for one in reported:
             states.setdefault(one["id"], []).append(one["status"])
-        asked = await client.fetch_orders(BTC)
-        assert [one["status"] for one in asked] == ["closed"] * 3, "who asks learns of all"
+        requested = await client.fetch_orders(BTC)
+        assert [one["status"] for one in requested] == ["closed"] * 3, "REST returns all of them"
         return states
 
 
@@ -103,13 +103,13 @@ def test_row_61_what_watch_orders_tells(
     run: Run, faulty: Opened, shape: str, last: str, ends: dict[str, str]
 ) -> None:
     states = run(orders_told(faulty, shape, last))
-    assert {order: told[-1] for order, told in states.items()} == ends
+    assert {order: reported[-1] for order, reported in states.items()} == ends
 
 
 def test_a_lost_fill_leaves_the_order_open_in_what_ccxt_remembers(run: Run, faulty: Opened) -> None:
     async def scene() -> Any:
         async with watching(faulty, "lost") as (_, client):
-            await until_told(client, client.watch_orders, "3")
+            await until_reported(client, client.watch_orders, "3")
             remembered = {one["id"]: one["status"] for one in client.orders}
             return remembered["2"], (await client.fetch_order("2", BTC))["status"]
 

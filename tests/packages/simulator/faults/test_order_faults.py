@@ -152,13 +152,13 @@ async def user_stream(
     simulator: Simulator,
 ) -> AsyncGenerator[aiohttp.ClientWebSocketResponse]:
     """Open the account's stream as CCXT does, but read it raw: CCXT drops what comes twice."""
-    asked = {"apiKey": "simulator", "timestamp": simulator.clock.now_ms()}
-    signature = hmac.new(b"simulator", urlencode(asked).encode(), hashlib.sha256).hexdigest()
+    requested = {"apiKey": "simulator", "timestamp": simulator.clock.now_ms()}
+    signature = hmac.new(b"simulator", urlencode(requested).encode(), hashlib.sha256).hexdigest()
     async with (
         aiohttp.ClientSession() as session,
         session.ws_connect(f"{simulator.url}/ws-api/v3") as socket,
     ):
-        params = {**asked, "signature": signature}
+        params = {**requested, "signature": signature}
         method = "userDataStream.subscribe.signature"
         await socket.send_json({"id": 1, "method": method, "params": params})
         assert (await socket.receive_json(timeout=60))["status"] == 200
@@ -171,7 +171,7 @@ def fill_of(message: dict[str, Any]) -> int | None:
 
 
 async def fills_of(faulty: Opened, fault: Fault) -> list[int]:
-    """Buy three times and return the ids of the fills that the account's stream told of."""
+    """Buy three times and return the ids of the fills that the account's stream reported."""
     async with trading(faulty, fault) as (simulator, client), user_stream(simulator) as socket:
         for _ in range(3):
             await client.create_order("BTC/USDT", "market", "buy", 0.001)
@@ -181,8 +181,8 @@ async def fills_of(faulty: Opened, fault: Fault) -> list[int]:
             seen.append(fill_of(message))
         while fault.shape == "delayed" and seen.count(None) == len(seen) - 2:
             seen.append(fill_of(await socket.receive_json(timeout=60)))
-        asked = await client.fetch_my_trades("BTC/USDT")
-        assert [one["id"] for one in asked] == ["1", "2", "3"], "who asks learns of all"
+        requested = await client.fetch_my_trades("BTC/USDT")
+        assert [one["id"] for one in requested] == ["1", "2", "3"], "REST returns all of them"
         return [fill for fill in seen if fill is not None]
 
 

@@ -31,7 +31,7 @@ TIMELINE = (
 
 async def played(clock: Clock, faults: Faults) -> tuple[list[str], list[str], Any]:
     """Play a fixed scene; return every byte that came, the log, and the faults as listed."""
-    heard: list[str] = []
+    received: list[str] = []
     async with (
         Simulator(clock=clock, faults=faults) as simulator,
         aiohttp.ClientSession() as session,
@@ -41,14 +41,14 @@ async def played(clock: Clock, faults: Faults) -> tuple[list[str], list[str], An
             await simulator.advance_to_ms(MARCH_MS + minute * MINUTE_MS + 30_000)
             await socket.send_str('{"method":"LIST_SUBSCRIPTIONS","id":1}')
             while '"result"' not in (frame := await socket.receive_str(timeout=60)):
-                heard.append(frame)
+                received.append(frame)
             since = f"startTime={MARCH_MS - 20 * MINUTE_MS}&limit=30"
             for path in (f"klines?symbol=BTCUSDT&interval=1m&{since}", "time", "exchangeInfo"):
                 async with session.get(f"{simulator.url}/api/v3/{path}") as answer:
-                    heard.append(f"{answer.status} {await answer.text()}")
+                    received.append(f"{answer.status} {await answer.text()}")
         async with session.get(f"{simulator.url}/simulator/faults") as answer:
             listed = await answer.json()
-    return heard, [json.dumps(fired.document()) for fired in simulator.faults.log], listed
+    return received, [json.dumps(fired.document()) for fired in simulator.faults.log], listed
 
 
 def test_a_run_from_its_logged_seed_and_timeline_is_byte_equal(run: Run, stepped: Stepped) -> None:

@@ -44,7 +44,7 @@ async def ordered(client: Any, **params: str) -> Any:
 
 
 async def is_there(client: Any) -> bool:
-    """Return whether the exchange has the order, asked over REST."""
+    """Return whether the exchange has the order, requested over REST."""
     try:
         await client.fetch_order(None, BTC, {"clientOrderId": "mine-1"})
     except ccxt.OrderNotFound:
@@ -117,13 +117,13 @@ def test_a_page_in_place_of_a_reply_ends_the_receive_loop_and_the_order_is_there
 ) -> None:
     async def scene() -> Any:
         loop = asyncio.get_running_loop()
-        told: list[object] = []
-        loop.set_exception_handler(lambda _, context: told.append(context))
+        reported: list[object] = []
+        loop.set_exception_handler(lambda _, context: reported.append(context))
         fault = Fault("wrong_body", method=PLACE, shape="html")
         async with trading(faulty, fault) as (_, client):
             client.streaming["keepAlive"] = KEEP_ALIVE_MS
             error = await ordered(client)
-            return type(error), "ping-pong" in str(error), len(told), await is_there(client)
+            return type(error), "ping-pong" in str(error), len(reported), await is_there(client)
 
     # CCXT takes the letters a and b of the page for a ticker's; only the dead socket is noticed.
     assert run(scene()) == (ccxt.RequestTimeout, True, 1, True)

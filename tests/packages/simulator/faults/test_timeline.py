@@ -1,4 +1,4 @@
-"""A timeline in YAML: what it says, and one line with place and key for each mistake."""
+"""A timeline in YAML: its faults, and one line with place and key for each mistake."""
 
 from pathlib import Path
 

@@ -37,7 +37,7 @@ async def outcome(client: Any) -> Exception:
     """Watch candles until CCXT raises and return the error; `run` bounds the wait."""
     errors: list[object] = []
     loop = asyncio.get_running_loop()
-    # A dead receive loop is told to this handler only.
+    # A dead receive loop is reported to this handler only.
     loop.set_exception_handler(lambda _, context: errors.append(context))
     while True:
         try:
@@ -47,7 +47,7 @@ async def outcome(client: Any) -> Exception:
 
 
 async def until(holds: Callable[[], bool]) -> None:
-    """Wait for something that CCXT tells nobody about; `run` bounds the wait."""
+    """Wait for something that CCXT does not report; `run` bounds the wait."""
     while not holds():  # noqa: ASYNC110 - there is nothing else to wait for
         await asyncio.sleep(0.01)
 
@@ -56,8 +56,8 @@ async def each(
     scene: Callable[[str], Coroutine[Any, Any, Any]], names: Iterable[str]
 ) -> dict[str, Any]:
     """Play a scene for each name at the same time, as most of each is waiting."""
-    asked = list(names)
-    return dict(zip(asked, await asyncio.gather(*map(scene, asked)), strict=True))
+    requested = list(names)
+    return dict(zip(requested, await asyncio.gather(*map(scene, requested)), strict=True))
 
 
 @pytest.mark.parametrize("code", [1000, 1001, 1008, 1012, 4000])

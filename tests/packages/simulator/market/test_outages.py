@@ -23,7 +23,7 @@ BITCOIN = SYMBOLS[0]
 THIN = next(symbol for symbol in SYMBOLS if symbol.quiet)
 
 
-#: Changes only when somebody means to change the market; the same on every Python.
+#: Changes only when the market is changed on purpose; the same on every Python.
 GOLDEN = "4849605dc4cce900"
 
 

@@ -182,7 +182,7 @@ def test_ccxt_kraken_reads_its_recorded_candles(run: Run, shared: Path) -> None:
             Player(reel, in_order=True) as player,
             client_of(ccxt.async_support.kraken, player) as client,
         ):
-            client.has["fetchCurrencies"] = False  # which nobody recorded
+            client.has["fetchCurrencies"] = False  # which was not recorded
             return await client.fetch_ohlcv("BTC/USDT", "1m"), player.missed
 
     rows, missed = run(scene())

@@ -1,4 +1,4 @@
-"""Every recorded reply and message of Binance: ours look like it, or a reason says why not.
+"""Every recorded reply and message of Binance: ours look like it, or a reason is listed.
 
 Each recording gets a kind, by the table of its file; for each kind one reply of ours is produced in
 `produced` and compared key by key. A recording without a kind and without a reason fails the walk,
@@ -50,7 +50,7 @@ class Account:
         async with self.session.request(method, url, headers=headers) as answer:
             return json.loads(await answer.text())
 
-    async def asked(
+    async def requested(
         self,
         socket: aiohttp.ClientWebSocketResponse,
         method: str,
@@ -132,15 +132,15 @@ async def of_user_stream(account: Account) -> dict[str, Any]:
     limit = {**market, "side": "SELL", "type": "LIMIT", "price": "90000"}
     stop = {"side": "SELL", "type": "STOP_LOSS_LIMIT", "price": "20000", "stopPrice": "20001"}
     async with account.session.ws_connect(f"{account.simulator.url}/ws-api/v3") as socket:
-        asked = {
-            # As CCXT asks: with an id of its own, and without the limits in the reply.
-            "account over WebSocket": await account.asked(
+        requested = {
+            # As CCXT requests them: with an id of its own, and without the limits in the reply.
+            "account over WebSocket": await account.requested(
                 socket, "account.status", number="605a6d20", returnRateLimits="false"
             ),
-            "new order over WebSocket": await account.asked(
+            "new order over WebSocket": await account.requested(
                 socket, "order.place", **limit, timeInForce="GTC"
             ),
-            "user stream": await account.asked(socket, "userDataStream.subscribe.signature"),
+            "user stream": await account.requested(socket, "userDataStream.subscribe.signature"),
         }
         orders = (
             {**market, "side": "BUY", "type": "MARKET"},
@@ -162,7 +162,7 @@ async def of_user_stream(account: Account) -> dict[str, Any]:
         if kind == "executionReport":
             kind = "report of a stop" if event["o"] == "STOP_LOSS_LIMIT" else f"report {event['x']}"
         found.setdefault(kind, event)
-    return asked | found
+    return requested | found
 
 
 async def of_streams(account: Account) -> dict[str, Any]:
@@ -196,7 +196,7 @@ async def waiting_messages(socket: aiohttp.ClientWebSocketResponse) -> list[Any]
 def differences(ours: Any, real: Any, where: str = "") -> list[str]:
     """Return how ours differs in keys and types: `a.b missing`, `a.b added`, `a: int not str`."""
     if isinstance(real, list) != isinstance(ours, list):
-        # One entry beside a list of such entries: the same endpoint, asked in two ways.
+        # One entry and a list of such entries: the same endpoint, requested in two ways.
         ours, real = _first(ours), _first(real)
     own_type, real_type = _types([ours, real])
     if isinstance(real, dict) and isinstance(ours, dict):

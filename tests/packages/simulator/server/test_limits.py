@@ -199,9 +199,9 @@ def test_a_socket_is_told_of_its_end_and_ends_after_a_day_of_market_time(
             await socket.receive(timeout=60)
             told_ms = MARCH_MS + 24 * HOUR_MS - 600_000
             steps = asyncio.ensure_future(simulator.advance_to_ms(told_ms))
-            told = json.loads((await socket.receive(timeout=60)).data)
+            reported = json.loads((await socket.receive(timeout=60)).data)
             await steps
-            assert told == {"e": "serverShutdown", "E": told_ms}
+            assert reported == {"e": "serverShutdown", "E": told_ms}
             await socket.receive(timeout=60)
             steps = asyncio.ensure_future(simulator.advance_to_ms(MARCH_MS + 24 * HOUR_MS))
             end = await socket.receive(timeout=60)

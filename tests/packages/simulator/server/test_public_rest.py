@@ -35,7 +35,7 @@ async def answers(simulator: Simulator, *paths: str) -> list[Any]:
     return found
 
 
-def asked(run: Run, clock: Clock, *paths: str, **settings: Any) -> list[Any]:
+def requested(run: Run, clock: Clock, *paths: str, **settings: Any) -> list[Any]:
     async def scene() -> list[Any]:
         async with Simulator(clock=clock, **settings) as simulator:
             return await answers(simulator, *paths)
@@ -46,7 +46,7 @@ def asked(run: Run, clock: Clock, *paths: str, **settings: Any) -> list[Any]:
 def test_the_book_begins_with_the_best_offers_and_grows_away_from_them(
     run: Run, stepped: Stepped
 ) -> None:
-    depth, best = asked(
+    depth, best = requested(
         run, stepped(61_000), "depth?symbol=BTCUSDT&limit=5", "ticker/bookTicker?symbol=BTCUSDT"
     )
     assert depth["bids"][0] == [best["bidPrice"], best["bidQty"]]
@@ -78,14 +78,14 @@ def test_ccxt_fetches_trades_that_make_up_the_minutes_candle(
 
 
 def test_the_last_trades_end_now_and_old_ones_begin_where_asked(run: Run, stepped: Stepped) -> None:
-    last, few = asked(
+    last, few = requested(
         run, stepped(90_500), "trades?symbol=BTCUSDT", "trades?symbol=BTCUSDT&limit=7"
     )
     assert len(last) == 500
     assert last[-7:] == few
     assert all(trade["time"] <= MARCH_MS + 90_500 for trade in last)
     number = last[3]["id"]
-    old, aggregates = asked(
+    old, aggregates = requested(
         run,
         stepped(90_500),
         f"historicalTrades?symbol=BTCUSDT&fromId={number}&limit=20",
@@ -98,7 +98,7 @@ def test_the_last_trades_end_now_and_old_ones_begin_where_asked(run: Run, steppe
 
 def test_the_trades_of_a_time_are_those_inside_it(run: Run, stepped: Stepped) -> None:
     start, end = MARCH_MS + 30_000, MARCH_MS + 150_000
-    (rows,) = asked(
+    (rows,) = requested(
         run, stepped(3_600_000), f"aggTrades?symbol=BTCUSDT&startTime={start}&endTime={end}"
     )
     market = SimulatedMarket(7)
@@ -111,12 +111,12 @@ def test_old_trades_of_any_age_are_found_by_their_id(run: Run, stepped: Stepped)
     market, symbol = SimulatedMarket(7), SYMBOLS[0]
     minute = symbol.listed + 400 * 86_400
     number = int(market.trades(symbol, minute - minute % 60).id[5])
-    (rows,) = asked(run, stepped(0), f"historicalTrades?symbol=BTCUSDT&fromId={number}&limit=3")
+    (rows,) = requested(run, stepped(0), f"historicalTrades?symbol=BTCUSDT&fromId={number}&limit=3")
     assert [row["id"] for row in rows] == [number, number + 1, number + 2]
 
 
 def test_the_mean_price_is_that_of_five_minutes_by_volume(run: Run, stepped: Stepped) -> None:
-    average, klines = asked(
+    average, klines = requested(
         run,
         stepped(600_000 - 1),
         "avgPrice?symbol=BTCUSDT",
@@ -140,7 +140,7 @@ def test_the_mean_price_is_that_of_five_minutes_by_volume(run: Run, stepped: Ste
     ],
 )
 def test_exchange_info_can_be_narrowed(run: Run, stepped: Stepped, query: str, count: int) -> None:
-    (info,) = asked(run, stepped(0), f"exchangeInfo?{query}")
+    (info,) = requested(run, stepped(0), f"exchangeInfo?{query}")
     assert len(info["symbols"]) == count
 
 
@@ -155,7 +155,7 @@ def test_exchange_info_can_be_narrowed(run: Run, stepped: Stepped, query: str, c
 def test_parameters_that_exclude_each_other_are_refused(
     run: Run, stepped: Stepped, path: str
 ) -> None:
-    (body,) = asked(run, stepped(0), path)
+    (body,) = requested(run, stepped(0), path)
     assert body == {"code": -1128, "msg": "Combination of optional parameters invalid."}
 
 
@@ -169,7 +169,7 @@ def test_a_page_across_an_outage_is_full(run: Run, timeframe: str, seconds: int)
     start = (begin // seconds - 50) * seconds
     clock = make_clock(start_ms=(begin + 86_400 * 9) * 1_000, stepped=True)
     query = f"klines?symbol=BTCUSDT&interval={timeframe}&limit=100"
-    forward, backward = asked(
+    forward, backward = requested(
         run, clock, f"{query}&startTime={start * 1_000}",
         f"{query}&endTime={(ORIGIN_SECONDS + 60 * outage.end + 50 * seconds) * 1_000}",
     )  # fmt: skip
@@ -189,8 +189,8 @@ def test_a_page_is_the_same_whatever_was_asked_before(run: Run, stepped: Stepped
             ("3d", 99_000_000_000, 9),
         )
     ]  # fmt: skip
-    once = asked(run, stepped(1_234_567), *queries)
-    again = asked(run, stepped(1_234_567), *queries[::-1], *queries)[len(queries) :]
+    once = requested(run, stepped(1_234_567), *queries)
+    again = requested(run, stepped(1_234_567), *queries[::-1], *queries)[len(queries) :]
     assert once == again
 
 

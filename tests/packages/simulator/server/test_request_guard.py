@@ -159,7 +159,7 @@ def test_a_simulator_for_other_machines_is_reached_by_address_or_name_without_a_
     run: Run, host: str, status: int
 ) -> None:
     async def scene() -> None:
-        async with Simulator(host="0.0.0.0", allow_remote=True) as simulator:  # noqa: S104 - asked for
+        async with Simulator(host="0.0.0.0", allow_remote=True) as simulator:  # noqa: S104 - on purpose
             url = simulator.url.replace("0.0.0.0", "127.0.0.1")  # noqa: S104
             assert (await send(url, "GET", "/simulator/clock", {"Host": host}))[0] == status
 

@@ -23,7 +23,7 @@ def test_a_decimal_keeps_eight_digits_and_cuts_the_rest(value: int, digits: int)
 
 @given(st.sampled_from(SYMBOLS), st.integers(1, 10**12), st.integers(1, 10**25))
 def test_rows_are_exact_decimals(symbol: SpotSymbol, ticks: int, value: int) -> None:
-    # A day of a recorded market may be worth more than 64 bits hold.
+    # The value of a day of a recorded market may need more than 64 bits.
     cells = dict.fromkeys(COLUMNS, ticks) | {"timestamp": 0, "quote": value}
     bars = Bars(**{name: column_of(cell) for name, cell in cells.items()})
     (row,) = kline_rows(symbol, Timeframe.parse("1h"), bars)

@@ -116,7 +116,7 @@ def test_a_reader_that_stands_still_is_cut_and_holds_up_nobody(
             await reader.readuntil(b"\r\n\r\n")
             async with socket(simulator, "/ws/btcusdt@kline_1h") as healthy:
                 await frames(healthy, 1)
-                # Far more than the buffers of a socket hold; nobody reads it.
+                # Far more than the buffers of a socket hold; it is never read.
                 step = asyncio.ensure_future(simulator.advance_to_ms(MARCH_MS + 24 * HOUR_MS))
                 events = await frames(healthy, 25)
                 await step

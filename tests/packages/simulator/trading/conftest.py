@@ -86,7 +86,7 @@ def open_exchange() -> Open:
 def ask() -> Callable[..., OrderRequest]:
     """Return a function that writes an order for whole coins."""
 
-    def asked(side: Side, kind: str, quantity: int = 0, **more: object) -> OrderRequest:
+    def requested(side: Side, kind: str, quantity: int = 0, **more: object) -> OrderRequest:
         return OrderRequest(COIN, side, kind, quantity=quantity, **more)  # type: ignore[arg-type] # pyright: ignore[reportArgumentType] - a test's shorthand
 
-    return asked
+    return requested

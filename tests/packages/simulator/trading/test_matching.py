@@ -231,12 +231,12 @@ def test_the_stream_says_which_orders_stand_in_the_book(open_exchange: Open, ask
     exchange.place(ask("BUY", "LIMIT", 5, price=99), 0)
     exchange.place(ask("SELL", "STOP_LOSS", 5, stop=90), 0)
     exchange.settle(1_000)
-    told = [
+    reported = [
         (event["o"], event["x"], event["w"])
         for event in exchange.ledger.events
         if event["e"] == "executionReport"
     ]
-    assert told == [
+    assert reported == [
         ("MARKET", "NEW", False),
         ("MARKET", "TRADE", False),
         ("LIMIT", "NEW", True),
