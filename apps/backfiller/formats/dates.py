@@ -11,13 +11,14 @@ if TYPE_CHECKING:
 
 #: What says that a time is UTC.
 UTC_SUFFIX: Final = r"\s*(?:UTC|GMT|Z)$"
-#: An offset behind a time of day, such as +01:00.
-OFFSET: Final = r":\d\d(?:\.\d+)?\s*[+-]\d\d:?\d\d$"
+#: An offset behind a time of day, such as +01:00, or +00 as PostgreSQL writes it.
+OFFSET: Final = r":\d\d(?:\.\d+)?\s*[+-]\d\d(?::?\d\d)?$"
 _TWO: Final = r"\d{1,2}"
 _DATES: Final = (
     (r"\d{4}-\d{1,2}-\d{1,2}", "%Y-%m-%d"),
     (r"\d{4}/\d{1,2}/\d{1,2}", "%Y/%m/%d"),
     (r"\d{4}\.\d{1,2}\.\d{1,2}", "%Y.%m.%d"),
+    (r"\d{4}-\d{2}", "%Y-%m"),
     (r"\d{8}", "%Y%m%d"),
     (r"\d{12}", "%Y%m%d%H%M"),
     (r"\d{14}", "%Y%m%d%H%M%S"),
@@ -138,5 +139,5 @@ def _formats(texts: Iterable[str]) -> Iterator[str]:
 
 def _plain(texts: "pd.Series") -> "pd.Series":
     """Return dates with one blank before the time, and one before AM or PM."""
-    joined = texts.str.replace(r"(?<=\d)(?:T|, ?)(?=\d{1,2}:)", " ", regex=True)
+    joined = texts.str.replace(r"(?<=\d)(?:T|, ?)(?=\d{1,2}:|\d{6}$)", " ", regex=True)
     return joined.str.replace(r"[- ]?([AaPp][Mm])$", r" \1", regex=True)

@@ -40,7 +40,10 @@ def time_zone(name: str) -> ZoneInfo:
     try:
         return ZoneInfo(name)
     except (KeyError, ValueError, OSError) as error:
-        hint = did_you_mean(name, available_timezones())
+        # Not Etc/GMT+2, which is two hours behind, nor EST for CEST.
+        hint = did_you_mean(
+            name, {zone for zone in available_timezones() if "/" in zone and zone[:4] != "Etc/"}
+        )
         raise UsageError(
             f"--timezone {name!r} is no time zone such as Europe/Berlin or America/New_York{hint}"
         ) from error
@@ -109,7 +112,7 @@ class TimeReader:
         if self._unit is not None:
             self._note(self._unit)
             return _scaled(whole, UNITS[self._unit])
-        return self._recognised(whole)
+        return self._recognised(whole, values)
 
     def finish(self) -> None:
         """Check what can only be known at the end of the table.
@@ -142,8 +145,12 @@ class TimeReader:
             "such as 2024-01-31T14:00:00Z"
         )
 
-    def _recognised(self, whole: IntArray) -> IntArray:
-        """Convert each number by its size."""
+    def _recognised(self, whole: IntArray, values: "pd.Series") -> IntArray:
+        """Convert each number by its size.
+
+        Raises:
+            DataError: none is a time, as `values` has them.
+        """
         seconds = np.full(len(whole), UNREADABLE, dtype=np.int64)
         known = whole == UNREADABLE
         for unit, factor in UNITS.items():
@@ -155,7 +162,8 @@ class TimeReader:
         self.outside += int(np.count_nonzero(~known))
         if not self._units and len(whole):
             raise DataError(
-                f"{self._source}: the time {int(whole[0])} lies between 2009 and 2100 in no unit; "
+                f"{self._source}: the time {_number_text(values)} lies between 2009 and 2100 in "
+                "no unit, or is no whole number; "
                 "say what it counts with --time-unit s, ms, us or ns, or iso for a date"
             )
         return seconds
@@ -225,6 +233,12 @@ class TimeReader:
             if bool(times) != bool(self._newest_first):
                 first[row] = second[row]
         return first
+
+
+def _number_text(values: "pd.Series") -> str:
+    """Return the first value as the file has it, a whole number without a point."""
+    value = values[values.notna()].iloc[0]
+    return printable(str(value).removesuffix(".0"))[:40]
 
 
 def _scaled(whole: IntArray, factor: int) -> IntArray:

@@ -139,6 +139,14 @@ def test_a_run_for_people_ends_with_a_summary_and_the_file(
     assert second == "database: data/simulator.db"
 
 
+def test_a_range_of_which_the_exchange_has_nothing_says_so(
+    backfiller: Run, simulator_url: str
+) -> None:
+    address = ("--exchange", "simulator", "--simulator-url", simulator_url)
+    ended = backfiller(*address, "--from", "2009-06-01", "--to", "2009-06-03")
+    assert ", no gaps, nothing for 48 candles there, " in ended.out
+
+
 def child(*arguments: str, folder: Path) -> subprocess.Popen[str]:
     return subprocess.Popen(
         [sys.executable, "-m", "backfiller.main", *arguments],

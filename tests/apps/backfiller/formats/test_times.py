@@ -179,3 +179,31 @@ def test_a_time_that_the_clock_never_shows_is_refused() -> None:
 def test_a_zone_that_is_none_is_refused_with_the_nearest() -> None:
     with pytest.raises(UsageError, match="did you mean 'Europe/Berlin'"):
         time_zone("Europe/Berlim")
+
+
+@pytest.mark.parametrize(
+    ("text", "hours"),
+    [
+        ("2024-12-31 23:00:00+00", -1),
+        ("2025-01-01 00:00:00-03", 3),
+        ("2025-01-01T05:30+05", 0.5),
+        ("20250101T000000Z", 0),
+        ("20250101T140000", 14),
+        ("2025-01", 0),
+    ],
+)
+def test_times_as_databases_and_months_write_them_are_read(text: str, hours: float) -> None:
+    assert read([text]).seconds == [NEW_YEAR + int(hours * 3_600)]
+
+
+@pytest.mark.parametrize("value", [1_735_689_600.5, 45_352.25, 28_487_520])
+def test_a_number_that_is_no_time_is_shown_as_the_file_has_it(value: float) -> None:
+    with pytest.raises(DataError, match=f"the time {value} lies between 2009 and 2100 in no unit"):
+        read([value])
+
+
+@pytest.mark.parametrize("name", ["CEST", "UTC+2", "GMT+2"])
+def test_no_zone_of_other_hours_is_proposed_for_a_short_name(name: str) -> None:
+    with pytest.raises(UsageError) as caught:
+        time_zone(name)
+    assert "did you mean" not in str(caught.value)
