@@ -430,3 +430,20 @@ def test_a_quiet_market_is_not_dialled_again(
 
 def quiet_twice(events: list[StreamEvent]) -> bool:
     return sum(isinstance(event, StreamQuiet) for event in events) >= 2
+
+
+def test_connections_that_end_after_a_frame_are_dialled_more_and_more_rarely(
+    run: Run, misbehaving: MisbehavingServer, watching: Watching, kline: Kline
+) -> None:
+    async def scene() -> None:
+        async with misbehaving() as server, watching(server.url):
+            with contextlib.suppress(TimeoutError):
+                async with asyncio.timeout(2.0):
+                    for number in range(1, 100):
+                        await server.wait_for_socket(number)
+                        await server.send(kline(0, 100 + number))
+                        await server.sockets[-1].close()
+            # Pauses of 0.02 s, then twice as long each time; of 0.02 s each it would be dozens.
+            assert 4 <= len(server.sockets) <= 9
+
+    run(scene())

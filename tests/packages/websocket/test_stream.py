@@ -195,8 +195,11 @@ def test_a_server_that_refuses_for_a_while_is_not_hammered_and_found_again(
 
 
 def test_every_cut_of_many_is_recovered_from(
-    run: Run, stepped: Stepped, watching: Watching
+    run: Run, stepped: Stepped, watching: Watching, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    # Each connection was a good one: the pauses stay short.
+    monkeypatch.setattr("onetape.websocket.redial_pause.STEADY_SECONDS", 0.0)
+
     async def scene() -> None:
         async with stepped(600_000) as simulator, watching(simulator.url) as stream:
             await stream.until(has(MARCH))

@@ -155,6 +155,22 @@ def test_events_that_the_exchange_ends_on_an_open_socket_are_lost_and_begun_agai
         run(simulator, work)
 
 
+def test_an_exchange_that_ends_events_at_once_is_dialled_more_and_more_rarely() -> None:
+    async def work(desk: Desk) -> None:
+        def end(event: UserEvent) -> None:
+            if isinstance(event, UserStreamOpened):
+                loop.call_soon(desk.stream.reconnect, "the exchange has ended the events")
+
+        loop = asyncio.get_running_loop()
+        desk.stream.listen(end)
+        await asyncio.sleep(2.0)
+        # Pauses of 0.02 s, then twice as long each time; of 0.02 s each it would be dozens.
+        assert 4 <= desk.count(UserStreamOpened) <= 9
+
+    with embedded_simulator(balance=BALANCE) as simulator:
+        run(simulator, work)
+
+
 def test_row_76_a_key_that_is_not_accepted_is_reported_once_and_never_written() -> None:
     secret = "CanarySecret0123456789"  # noqa: S105 - a canary
     written = io.StringIO()

@@ -20,11 +20,13 @@ from onetape.websocket.events import (
 )
 from onetape.websocket.feeds import Feed
 from onetape.websocket.idle import IdleTimer
+from onetape.websocket.redial_pause import RedialPause
 
-#: Pauses after a break, in addition to those of CCXT between dials: the first, doubling to the
-#: longest, wall seconds.
-FIRST_PAUSE_SECONDS = 0.2
-LONGEST_PAUSE_SECONDS = 1.0
+#: The longest pause after a dial that has failed, in addition to CCXT's own, wall seconds.
+LONGEST_DIAL_PAUSE_SECONDS = 1.0
+#: The longest pause after a connection that ended soon, wall seconds: a dozen programs behind one
+#: address then stay near the 300 dials in five minutes that Binance allows.
+LONGEST_PAUSE_SECONDS = 10.0
 #: Trades that wait to be taken; of more, the oldest are dropped.
 MOST_TRADES_WAITING = 10_000
 
@@ -80,20 +82,21 @@ class Subscription:
 
     async def _read_on(self) -> None:
         """Read until an error that reading again will not end; the error is kept for `take`."""
-        pause_seconds = FIRST_PAUSE_SECONDS
+        pause = RedialPause(
+            after_dials=LONGEST_DIAL_PAUSE_SECONDS, after_connections=LONGEST_PAUSE_SECONDS
+        )
         while True:
             try:
                 event = await self._read()
             except ExchangeUnreachable as error:
                 self.put(StreamLost(str(error)))
-                await asyncio.sleep(pause_seconds)
-                pause_seconds = min(2 * pause_seconds, LONGEST_PAUSE_SECONDS)
+                await asyncio.sleep(pause.next_seconds())
                 continue
             except Exception as error:
                 # A task that fails alone is not noticed: the reader of the events raises its error.
                 self.fail(error)
                 return
-            pause_seconds = FIRST_PAUSE_SECONDS
+            pause.note_open()
             self._timer.note_frame(self.feed.name, _price(event))
             if event is not None:
                 self.put(event)

@@ -26,9 +26,10 @@ from onetape.exchange.trading_records import (
 )
 from onetape.exchange.translate import translated
 from onetape.websocket.client import close_client, drop, guarded_client
+from onetape.websocket.redial_pause import RedialPause
 
-#: Pauses before the stream is opened again, in addition to CCXT's between dials, wall seconds.
-FIRST_PAUSE_SECONDS: Final = 0.2
+#: The longest pause before the stream is opened again, in addition to CCXT's between dials, wall
+#: seconds.
 LONGEST_PAUSE_SECONDS: Final = 10.0
 #: How long the exchange may take to begin with events, wall seconds.
 OPEN_SECONDS: Final = 10.0
@@ -86,17 +87,16 @@ class UserStream:
             now_ms: Returns the exchange's time, epoch milliseconds.
         """
         self._exchange = endpoint.exchange
-        client = guarded_client(endpoint, on_connected=lambda: None)
+        self._frame = asyncio.Event()
+        client = guarded_client(endpoint, on_connected=self._frame.set)
         redact_client(client)
         client.apiKey, client.secret = credentials.key, credentials.secret
-        client.password = credentials.password or None
         client.password = credentials.password or None
         client.milliseconds = now_ms
         # Prices and amounts stay the exchange's own digits.
         client.number = str
         client.set_markets(list(markets.values()))
         self._client = client
-        self._frame = asyncio.Event()
         client.frames.add(self._frame)
         self._listeners: list[Callable[[UserEvent], None]] = []
         self._orders: dict[str, OrderSnapshot] = {}
@@ -106,6 +106,8 @@ class UserStream:
         self.is_open = False
         """Whether events arrive now, as far as is known."""
         self._is_lost = False
+        self._connections = 0
+        """How many connections there were when the stream was opened."""
 
     async def __aenter__(self) -> Self:
         """Begin to read in the background."""
@@ -144,11 +146,12 @@ class UserStream:
     async def _run(self) -> None:
         if not self.is_possible:
             return
-        pause_seconds = FIRST_PAUSE_SECONDS
+        longest = LONGEST_PAUSE_SECONDS
+        pause = RedialPause(after_dials=longest, after_connections=longest)
         while True:
             try:
                 await self._open()
-                pause_seconds = FIRST_PAUSE_SECONDS
+                pause.note_open()
                 await self._read_on()
             except Exception as error:
                 # Whatever CCXT stumbles over: nothing depends on an event, and the next connection
@@ -161,14 +164,14 @@ class UserStream:
                 # CCXT cancels what waits for a socket that it closes.
                 self._note_lost(NetworkError("CCXT closed the stream"))
             self.reconnect("the stream is opened again")
-            await asyncio.sleep(pause_seconds)
-            pause_seconds = min(2 * pause_seconds, LONGEST_PAUSE_SECONDS)
+            await asyncio.sleep(pause.next_seconds())
 
     async def _open(self) -> None:
-        if self._client.id == "binance":
+        if self._has_one_connection:
             # Before the answer to this no event is sent.
             async with asyncio.timeout(OPEN_SECONDS):
                 await self._client.authenticate({"type": "spot"})
+        self._connections = self._client.connections
         self.is_open, self._is_lost = True, False
         self._emit(UserStreamOpened())
 
@@ -193,10 +196,18 @@ class UserStream:
                         task.result()
                 if not self._is_subscribed:
                     raise NetworkError("the exchange has ended the events")
+                if client.connections != self._connections and self._has_one_connection:
+                    # CCXT has dialled again by itself: what happened meanwhile is missing.
+                    raise NetworkError("the connection has ended")
         finally:
             for task in tasks:
                 task.cancel()
             await asyncio.gather(*tasks, return_exceptions=True)
+
+    @property
+    def _has_one_connection(self) -> bool:
+        """Return whether all events come on one connection that is open before they are read."""
+        return self._client.id == "binance"
 
     @property
     def _is_subscribed(self) -> bool:
@@ -204,7 +215,7 @@ class UserStream:
 
         After Binance's `eventStreamTerminated` it does not, and wakes nobody who waits for one.
         """
-        if self._client.id != "binance":
+        if not self._has_one_connection:
             return True
         return any("spot" in one.subscriptions for one in self._client.clients.values())
 

@@ -1,0 +1,50 @@
+"""Pauses before a stream is opened again.
+
+An exchange may accept a connection and end it at once, again and again. So a connection that was
+open for a short time makes the next pause longer, as a dial that has failed does.
+"""
+
+import time
+from typing import Final
+
+#: The first pause, wall seconds; each one that follows is twice as long.
+FIRST_PAUSE_SECONDS: Final = 0.2
+#: A connection that was open for so long was a good one: the pauses begin anew, wall seconds.
+STEADY_SECONDS: Final = 10.0
+
+
+class RedialPause:
+    """The pauses of one stream."""
+
+    def __init__(self, *, after_dials: float, after_connections: float) -> None:
+        """Begin with the first pause.
+
+        Args:
+            after_dials: The longest pause after a dial that has failed, wall seconds.
+            after_connections: The longest pause after a connection that was open for less than
+                `STEADY_SECONDS`, wall seconds.
+        """
+        self._after_dials = after_dials
+        self._after_connections = after_connections
+        self._dials = 0
+        self._connections = 0
+        self._opened: float | None = None
+
+    def note_open(self) -> None:
+        """Note that the connection carries events; only the first call of a connection counts."""
+        if self._opened is None:
+            self._opened = time.monotonic()
+
+    def next_seconds(self) -> float:
+        """Return how long to wait now that the connection has ended, or a dial has failed."""
+        opened, self._opened = self._opened, None
+        if opened is None:
+            pause_seconds = min(FIRST_PAUSE_SECONDS * 2**self._dials, self._after_dials)
+            self._dials = min(self._dials + 1, 20)
+            return pause_seconds
+        self._dials = 0
+        if time.monotonic() - opened >= STEADY_SECONDS:
+            self._connections = 0
+        pause_seconds = min(FIRST_PAUSE_SECONDS * 2**self._connections, self._after_connections)
+        self._connections = min(self._connections + 1, 20)
+        return pause_seconds

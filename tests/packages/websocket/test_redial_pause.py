@@ -1,0 +1,45 @@
+"""Pauses before a stream is opened again: they grow after connections that ended soon."""
+
+import pytest
+
+from onetape.websocket import redial_pause
+from onetape.websocket.redial_pause import RedialPause
+
+
+@pytest.fixture
+def pause(monkeypatch: pytest.MonkeyPatch) -> RedialPause:
+    monkeypatch.setattr(redial_pause, "FIRST_PAUSE_SECONDS", 0.2)
+    return RedialPause(after_dials=1.0, after_connections=10.0)
+
+
+def test_dials_that_fail_pause_up_to_their_longest(pause: RedialPause) -> None:
+    assert [pause.next_seconds() for _ in range(5)] == [0.2, 0.4, 0.8, 1.0, 1.0]
+
+
+def test_connections_that_end_soon_pause_up_to_their_longest(pause: RedialPause) -> None:
+    found: list[float] = []
+    for _ in range(8):
+        pause.note_open()
+        found.append(pause.next_seconds())
+    assert found == [0.2, 0.4, 0.8, 1.6, 3.2, 6.4, 10.0, 10.0]
+
+
+def test_a_connection_that_lasted_begins_anew(
+    pause: RedialPause, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for _ in range(6):
+        pause.note_open()
+        pause.next_seconds()
+    monkeypatch.setattr(redial_pause, "STEADY_SECONDS", 0.0)
+    pause.note_open()
+    assert pause.next_seconds() == 0.2
+    assert pause.next_seconds() == 0.2
+
+
+def test_dials_that_fail_in_between_do_not_make_a_brief_connection_a_good_one(
+    pause: RedialPause,
+) -> None:
+    for longest in (0.2, 0.4, 0.8):
+        pause.note_open()
+        assert pause.next_seconds() == longest
+        assert pause.next_seconds() == 0.2
