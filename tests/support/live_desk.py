@@ -64,6 +64,7 @@ QUICK = LiveTimes(
     missing=0.05,
     poll_with_stream=0.1,
     poll_per_symbol=0.0,
+    after_event=0.02,
     cancel_again=0.1,
     exit_again=0.2,
     stop_moves=0.1,

@@ -8,18 +8,15 @@ import asyncio
 import contextlib
 import time
 from collections import deque
-from collections.abc import Coroutine, Iterable
+from collections.abc import Coroutine, Iterable, Set
 from concurrent.futures import Future
 from decimal import Decimal
-from typing import Any, Final, TypeVar
-
-from msgspec import Struct
+from typing import Any, TypeVar
 
 from onetape.core.errors import ExchangeError
 from onetape.core.trading import Order
 from onetape.exchange.trading import PrivateClient
 from onetape.exchange.trading_records import (
-    Balance,
     OrderRefused,
     OrderRequest,
     OrderSnapshot,
@@ -30,7 +27,6 @@ from onetape.execution.broker import OrderReport
 from onetape.execution.events import (
     Acknowledged,
     CancelRefused,
-    FillReport,
     OrderEvent,
     StatusReport,
     Unanswered,
@@ -44,37 +40,17 @@ from onetape.websocket.user_stream import (
     UserStreamLost,
     UserStreamOpened,
 )
+from trader.brokers.account_requests import AccountRequests
+from trader.brokers.live_records import (
+    OVERLAP_MS,
+    AbsenceAnswer,
+    AccountHistory,
+    AccountSnapshot,
+    events_of,
+    fill_report,
+)
 
 T = TypeVar("T")
-
-#: Own trades are asked for from this long before the time they may begin, milliseconds.
-OVERLAP_MS: Final = 60_000
-
-
-class AbsenceAnswer(Struct, frozen=True):
-    """The exchange has answered that there is no such order, completely."""
-
-    client_order_id: str
-    asked_ms: int
-    """The exchange's own time right before the questions, epoch milliseconds."""
-    fills: tuple[OwnTrade, ...]
-    """Executions in the market since the order was sent: one of them may be of the order."""
-    balances: dict[str, Balance]
-
-
-class AccountSnapshot(Struct, frozen=True):
-    """What the exchange has of the account in one market."""
-
-    asked_ms: int
-    """The exchange's own time right before the questions, epoch milliseconds."""
-    begun: float
-    """Monotonic time right before the questions."""
-    balances: dict[str, Balance]
-    open_orders: tuple[OrderSnapshot, ...]
-    fills: tuple[OwnTrade, ...]
-    """Executions since the time that was asked for."""
-    found: tuple[OrderSnapshot, ...]
-    """Orders of executions whose order was not known."""
 
 
 class LiveBroker:
@@ -100,9 +76,13 @@ class LiveBroker:
         self._reports: deque[OrderReport] = deque()
         self._absences: deque[AbsenceAnswer] = deque()
         self._snapshots: deque[AccountSnapshot] = deque()
+        self._histories: deque[AccountHistory] = deque()
+        self._requests = AccountRequests(client, symbol)
         self._running: dict[tuple[str, str], Future[None]] = {}
         self.fault: str = ""
         """Why the account could not be read at the last attempt; empty where it could."""
+        self.past_fault: str = ""
+        """Why old executions could not be read at the last attempt that failed."""
         self._is_reading_due = False
         self.stream_opened_ms: int | None = None
         """Since when the account's events arrive, exchange time; None: they do not."""
@@ -130,9 +110,9 @@ class LiveBroker:
         """Return whether a request is under way.
 
         Args:
-            what: `submit`, `cancel`, `replace` (of the stop that rests), `look_up`, `refresh` or
-                `price`.
-            subject: The client order id; the symbol of a refresh or price.
+            what: `submit`, `cancel`, `replace` (of the stop that rests), `look_up`, `refresh`,
+                `past` or `price`.
+            subject: The client order id; the symbol of the last three.
         """
         running = self._running.get((what, subject))
         return running is not None and not running.done()
@@ -207,15 +187,25 @@ class LiveBroker:
             work = self._look_up(client_order_id, sent_ms, is_stop=is_stop)
             self._start("look_up", client_order_id, work)
 
-    def refresh(self, since_ms: int, known: Iterable[str]) -> None:
+    def refresh(self, since_ms: int, known: Set[str]) -> None:
         """Read balances, open orders and executions; nothing where that is under way.
 
         Args:
             since_ms: Executions from this exchange time on.
-            known: The exchange's ids of orders that are known.
+            known: The exchange's ids of orders whose names are known.
         """
         if not self.is_asking("refresh", self._symbol):
-            self._start("refresh", self._symbol, self._refresh(since_ms, frozenset(known)))
+            self._start("refresh", self._symbol, self._refresh(since_ms, known))
+
+    def read_past(self, since_ms: int, known: Set[str]) -> None:
+        """Read executions that may be old; nothing where that is under way.
+
+        Args:
+            since_ms: Executions from this exchange time on.
+            known: The exchange's ids of orders whose names are known.
+        """
+        if not self.is_asking("past", self._symbol):
+            self._start("past", self._symbol, self._read_past(since_ms, known))
 
     def ask_price(self) -> None:
         """Read the price of the market's last trade; nothing where that is under way."""
@@ -249,6 +239,10 @@ class LiveBroker:
     def snapshots(self) -> list[AccountSnapshot]:
         """Return what was read of the account since the last call."""
         return _drained(self._snapshots)
+
+    def histories(self) -> list[AccountHistory]:
+        """Return what was read of the past since the last call."""
+        return _drained(self._histories)
 
     async def settle(self, seconds: float) -> bool:
         """Wait until no order is on its way any more; return whether that came true in time."""
@@ -386,24 +380,20 @@ class LiveBroker:
         self.fault = ""
         self._absences.append(AbsenceAnswer(client_order_id, asked_ms, since, balances))
 
-    async def _refresh(self, since_ms: int, known: frozenset[str]) -> None:
-        client, symbol = self._client, self._symbol
+    async def _refresh(self, since_ms: int, known: Set[str]) -> None:
         try:
-            begun = time.monotonic()
-            asked_ms = await client.server_ms()
-            # Fills come last: one that happens meanwhile is in a balance or in the next answer.
-            balances = await client.balances()
-            open_orders = await client.open_orders(symbol)
-            fills = await client.fills_since(symbol, since_ms=since_ms - OVERLAP_MS)
-            strange = {fill.exchange_order_id for fill in fills} - known
-            found = [await client.look_up_number(symbol, number) for number in sorted(strange)]
+            snapshot = await self._requests.read(since_ms, known)
         except (ExchangeError, OrderUnknown) as error:
             self.fault = str(error)
             return
         self.fault = ""
-        self._snapshots.append(
-            AccountSnapshot(asked_ms, begun, balances, open_orders, fills, tuple(found))
-        )
+        self._snapshots.append(snapshot)
+
+    async def _read_past(self, since_ms: int, known: Set[str]) -> None:
+        try:
+            self._histories.append(await self._requests.read_past(since_ms, known))
+        except (ExchangeError, OrderUnknown) as error:
+            self.past_fault = str(error)
 
     async def _ask_price(self) -> None:
         begun = time.monotonic()
@@ -433,22 +423,6 @@ def _request_of(order: Order, timestamp_ms: int, limit_price: Decimal | None) ->
         timestamp_ms,
         order.stop_price,
         limit_price,
-    )
-
-
-def events_of(found: OrderSnapshot, fills: Iterable[OwnTrade]) -> list[OrderEvent]:
-    """Return an order as the exchange has it as events: it exists, its fills, then its status."""
-    reports = [fill_report(fill) for fill in fills]
-    known = sum((one.amount for one in reports), Decimal(0))
-    filled = known if found.filled is None else max(known, found.filled)
-    acknowledged = Acknowledged(found.exchange_order_id)
-    return [acknowledged, *reports, StatusReport(found.status, filled)]
-
-
-def fill_report(fill: OwnTrade) -> FillReport:
-    """Return an execution as an event of its order."""
-    return FillReport(
-        fill.trade_id, fill.price, fill.amount, fill.fee, fill.fee_currency, fill.executed_ms
     )
 
 

@@ -8,7 +8,7 @@ from onetape.exchange.trading_records import OrderSnapshot, OwnTrade
 from onetape.execution.events import FillReport, StatusReport, from_json
 from onetape.execution.orders import OrderState, fold
 from onetape.store.orders import insert_order, stored_order
-from trader.brokers.live import events_of
+from trader.brokers.live_records import events_of
 from trader.live.book import CORRECTION, LiveBook
 from trader.live.tracking import LiveOrder
 from trader.order_booking import TrackedOrder

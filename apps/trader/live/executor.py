@@ -112,8 +112,9 @@ class LiveExecutor(LiveBook):
 
     @property
     def balance_is_known(self) -> bool:
-        """Return whether what the account holds is known of now."""
-        return self._account.balance(self.context.market.quote) is not None
+        """Return whether it is known what the account holds now, and whose it is."""
+        is_read = self._account.balance(self.context.market.quote) is not None
+        return is_read and self._account.is_history_read
 
     @property
     def is_at_rest(self) -> bool:
@@ -201,7 +202,7 @@ class LiveExecutor(LiveBook):
             if one is not None:
                 self.record(one, events, now_ms, source=self.broker.name)
             elif self._is_news(identity, events):
-                self._account.read_soon()
+                self._account.note_event()
 
     def _is_news(self, identity: str, events: Sequence[OrderEvent]) -> bool:
         """Return whether events of an order that is not open tell what is not known yet."""
@@ -260,9 +261,11 @@ class LiveExecutor(LiveBook):
         balance = self._account.balance(self.context.market.quote)
         if balance is None:
             self._account.read_soon()
+        if balance is None or not self.balance_is_known:
             if time.monotonic() - since < self.times.entry_waits:
                 return
-            found = "what the account holds could not be read in time"
+            what = "what the account holds" if balance is None else "executions of earlier sessions"
+            found = f"{what} could not be read in time"
         else:
             found = self._entry_amount(one, row, balance.free, now_ms)
         self._turn = None

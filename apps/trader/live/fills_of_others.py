@@ -18,10 +18,17 @@ class FillsOfOthers:
     """What one symbol's session has read of executions that are not the trader's."""
 
     def __init__(self, book: LiveBook) -> None:
-        """Begin; a session's first reading goes back to where its position was opened."""
+        """Take whose orders are known to be of others; their executions come with the readings."""
         self._book = book
         self._fills: dict[str, OwnTrade] = {}
+        self._numbers: set[str] = set()
         self._orders: set[str] = set()
+        stored = open_differences(book.context.store, book.context.session.account)
+        for one in stored:
+            # An order that carries no name is looked up again.
+            if one.kind == "foreign fills" and one.document.get("client_order_id"):
+                self._numbers.add(one.subject)
+                self._orders.add(one.subject)
 
     @property
     def orders(self) -> Set[str]:
@@ -39,12 +46,14 @@ class FillsOfOthers:
             known: The exchange's ids of the trader's own orders.
         """
         tag = self._book.tag
+        own = {one.exchange_order_id for one in orders if one.client_order_id.startswith(tag)}
+        own |= set(known)
         names = {one.exchange_order_id: one.client_order_id for one in orders}
-        own = {number for number, name in names.items() if name.startswith(tag)} | set(known)
+        self._numbers |= names.keys() - own
         for fill in fills:
-            if fill.exchange_order_id in names and fill.exchange_order_id not in own:
+            if fill.exchange_order_id in self._numbers and fill.exchange_order_id not in own:
                 self._fills[fill.trade_id] = fill
-                if names[fill.exchange_order_id]:
+                if names.get(fill.exchange_order_id):
                     self._orders.add(fill.exchange_order_id)
 
     def sold(self) -> Decimal:

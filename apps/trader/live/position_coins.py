@@ -44,6 +44,14 @@ class PositionCoins:
             safe = _ZERO if self.before is None else max(total - self.before, _ZERO)
         self._missing = ledger.position - safe
 
+    def has_own_coins(self, total: Decimal) -> bool:
+        """Return whether the account has coins that are not the position's.
+
+        Args:
+            total: What the account has, base currency.
+        """
+        return total > self._book.position.own
+
     def note_correction(self) -> None:
         """Note that missing coins were taken out of the position."""
         self._missing, self.is_short = _ZERO, False

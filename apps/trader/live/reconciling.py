@@ -7,42 +7,37 @@ this symbol until a person has looked, but for a stop for the coins of the posit
 """
 
 import time
-from collections.abc import Set
+from collections.abc import Iterable, Set
 from decimal import Decimal
 from typing import Final
 
-from onetape.cli.output import print_line
-from onetape.exchange.trading_records import Balance, OwnTrade
+from onetape.exchange.trading_records import Balance, OrderSnapshot, OwnTrade
 from onetape.execution.reconcile import (
     Difference,
     ExchangeOrder,
     ExchangeSnapshot,
     LedgerSnapshot,
     differences,
+    unknown_orders,
 )
-from onetape.store.live_accounts import (
-    add_difference,
-    end_difference,
-    known_order_numbers,
-    open_differences,
-    read_live_account,
-)
-from trader.brokers.live import AccountSnapshot, events_of, fill_report
+from onetape.store.live_accounts import known_order_numbers
+from trader.brokers.live_records import AccountHistory, AccountSnapshot
+from trader.live.account_history import HistoryReading
 from trader.live.account_notes import AccountNotes
-from trader.live.adopting import adopt, pay_fees, tracked_again, write_off
+from trader.live.adopting import adopt, pay_fees
 from trader.live.book import LiveBook
-from trader.live.fills_of_others import FillsOfOthers, fees_elsewhere, first_bought_ms
+from trader.live.fills_of_others import FillsOfOthers, fees_elsewhere
+from trader.live.judging import Judge
+from trader.live.own_orders import check_stream, take_fills, take_orders
 from trader.live.position_coins import PositionCoins
-from trader.live.reading_pause import ReadingPause
+from trader.live.reading_schedule import ReadingSchedule
 from trader.live.resolving import coins_moved
 from trader.live.tracking import LiveOrder
 from trader.states import Problem
 
-#: Sources of problems with the account.
-ACCOUNT: Final = "account"
-COINS: Final = "coins"
 #: The account could not be read for so long: a problem, wall seconds.
 UNREAD_SECONDS: Final = 30.0
+_ZERO: Final = Decimal(0)
 
 
 class AccountCheck:
@@ -54,18 +49,14 @@ class AccountCheck:
         self._notes = AccountNotes(book)
         self._others = FillsOfOthers(book)
         self._coins = PositionCoins(book)
+        self._judge = Judge(book)
+        self._history = HistoryReading(book)
+        self._schedule = ReadingSchedule(book)
         self._snapshot: AccountSnapshot | None = None
-        self._asked = -1e9
-        self._is_soon = True
-        self._pause = ReadingPause(book.times.read_again)
         self._began = time.monotonic()
         self._read = time.monotonic()
         self._changed = 0.0
         """When orders of ours last changed what is held or free, monotonic."""
-        self._missing_since: float | None = None
-        """Since when readings miss coins of the position, monotonic; None: they do not."""
-        self._missing_again = 0.0
-        """When the account is read again because coins are missing, monotonic."""
         self._since_ms: int | None = None
 
     @property
@@ -76,11 +67,20 @@ class AccountCheck:
     @property
     def is_readable(self) -> bool:
         """Return whether what the account holds is known of now, and the last reading went well."""
-        return self._fresh is not None and not self._pause.has_failed
+        return self._fresh is not None and not self._schedule.has_failed
+
+    @property
+    def is_history_read(self) -> bool:
+        """Return whether executions from before the session are known."""
+        return self._history.is_read
 
     def read_soon(self) -> None:
         """Let the account be read at once; where readings fail, after their pause."""
-        self._is_soon = True
+        self._schedule.read_soon()
+
+    def note_event(self) -> None:
+        """Note that something happened on the account; it is read soon."""
+        self._schedule.note_event()
 
     @property
     def orders_of_others(self) -> Set[str]:
@@ -91,12 +91,12 @@ class AccountCheck:
         """Note that coins were taken out of the ledger, so that they belong to the account."""
         self._notes.forget()
         self._coins.note_correction()
-        self._missing_since = None
+        self._judge.forget_missing()
 
     def note_change(self) -> None:
         """Note that an order of ours has changed what is held or free."""
         self._changed = time.monotonic()
-        self._is_soon = True
+        self._schedule.read_soon()
 
     def balance(self, currency: str) -> Balance | None:
         """Return what is held of a currency; None where that is not known of now."""
@@ -117,7 +117,7 @@ class AccountCheck:
         """
         snapshot, deadline_ms = self._snapshot, one.state.deadline_ms
         if snapshot is None or deadline_ms is None or snapshot.asked_ms <= deadline_ms:
-            self._is_soon = True
+            self._schedule.note_event()
             return False
         held = snapshot.balances.get(self._base)
         # The account may have coins of its own: what is free alone does not show what was sold.
@@ -140,43 +140,35 @@ class AccountCheck:
                 # It was asked for before the file was read: it may be older than what is stored.
                 continue
             self._read = time.monotonic()
-            self._pause.note_read()
+            self._schedule.note_read()
             self._compare(snapshot, now_ms)
         self._report_unread()
-        self._is_soon |= book.broker.take_reading_due()
-        has_stream = book.broker.stream_opened_ms is not None
-        pause = max(
-            book.times.poll_with_stream if has_stream else book.times.poll,
-            book.times.poll_per_symbol * book.broker.symbols,
-        )
+        if self.is_checked and not self.is_history_read:
+            # Stops and exits need the account as it is now first.
+            history = self._history.work(self._named(), now_ms)
+            if history is not None:
+                self._take_history(history, now_ms)
+        if book.broker.take_reading_due():
+            self._schedule.note_event()
         if not is_reading:
-            self._pause.note_ended(pause)
-        now = time.monotonic()
-        is_again = self._missing_since is not None and now >= self._missing_again
-        is_due = self._is_soon or is_again or now - self._asked >= pause
-        if is_due and self._pause.is_over:
-            self._ask(now_ms)
+            self._schedule.note_ended()
+            if self._schedule.is_due(is_again=self._judge.is_reading_due):
+                self._ask(now_ms)
 
     def _ask(self, now_ms: int) -> None:
-        book = self._book
-        key = book.context.key
-        if book.broker.is_asking("refresh", key.symbol):
-            return
-        if self._since_ms is None:
-            newest = max((trade.executed_ms for trade in book.trades), default=None)
-            if not book.position.is_flat:
-                # What others have sold since then may be coins of the position.
-                newest = first_bought_ms(book)
-            unresolved = [one.state.deadline_ms for one in book.orders.values()]
-            times = [moment for moment in (newest, *unresolved) if moment is not None]
-            account = read_live_account(book.context.store, book.context.session.account)
-            opened_ms = now_ms if account is None else account.opened_ms
-            # An execution dated ahead must not hide those that come until then.
-            self._since_ms = min(opened_ms if not times else min(times), now_ms)
-        known = known_order_numbers(book.context.store, key.exchange, key.symbol)
-        self._asked, self._is_soon = time.monotonic(), False
-        self._pause.note_begun()
-        book.broker.refresh(self._since_ms, known)
+        # The first reading goes back a minute; what is older comes with the history.
+        self._since_ms = self._since_ms or now_ms
+        self._schedule.note_begun()
+        self._book.broker.refresh(self._since_ms, self._named())
+
+    def _known(self) -> dict[str, str]:
+        """Return the exchange's ids of all our orders, each with its client order id."""
+        context = self._book.context
+        return known_order_numbers(context.store, context.key.exchange, context.key.symbol)
+
+    def _named(self) -> frozenset[str]:
+        """Return the exchange's ids of orders of which it is known whose they are."""
+        return frozenset(self._known().keys() | self._others.orders)
 
     def _report_unread(self) -> None:
         """Report that the account cannot be read, or that it can be again."""
@@ -195,51 +187,94 @@ class AccountCheck:
         """Take what is ours out of a reading, and judge the rest."""
         book = self._book
         self._snapshot = snapshot
-        self._take_orders(snapshot, now_ms)
-        self._take_fills(snapshot, now_ms)
-        ledger = self._ledger(snapshot)
+        orders = (*snapshot.open_orders, *snapshot.found)
+        take_orders(book, orders, snapshot.fills, now_ms)
+        missed = take_fills(book, snapshot.fills, now_ms)
+        check_stream(book, missed, snapshot.asked_ms)
+        ledger = self._ledger(snapshot.fills, orders)
         found = differences(ledger, _exchange_side(snapshot, self._base))
         self._coins.measure(ledger, self.total_base)
-        orders = {one.exchange_order_id: one for one in (*snapshot.open_orders, *snapshot.found)}
-        strange: list[Difference] = []
         is_missing = False
         for one in found:
             match one.kind:
-                case "own order" | "own fills":
-                    adopt(book, orders[one.subject], snapshot.fills, now_ms)
-                case "foreign order" | "foreign fills":
-                    strange.append(one)
                 case "missing coins":
                     is_missing = True
-                    self._report_missing(one, now_ms)
+                    self._note_missing(one, now_ms)
                 case "missing order":
                     self._look_for(one.text)
+                case _:
+                    pass
         if not is_missing:
-            self._missing_since = None
-        self._judge(strange, now_ms, is_missing=is_missing)
+            self._judge.forget_missing()
+        strange = self._sort_out(found, orders, snapshot.fills, now_ms)
+        if self._judge.judge(strange, self._coins.covered, now_ms, is_missing=is_missing):
+            self.note_correction()
         moving = any(one.state.stage in ("sent", "unknown") for one in book.orders.values())
+        if not self.is_history_read:
+            return
+        self._judge.report_nameless(snapshot.nameless)
         if self._fresh is not None and not (is_missing or moving):
             self._notes.look(snapshot.balances)
-        resolved = all(one.state.stage not in ("sent", "unknown") for one in book.orders.values())
-        if resolved:
+        if not moving:
             self._since_ms = max(self._since_ms or 0, snapshot.asked_ms)
+
+    def _take_history(self, history: AccountHistory, now_ms: int) -> None:
+        """Take what is ours out of executions from before the session, and store the rest."""
+        snapshot = self._snapshot
+        # A stop of a position that is taken over may rest: no other one may be placed beside it.
+        listed = () if snapshot is None else (*snapshot.open_orders, *snapshot.found)
+        orders = tuple({one.exchange_order_id: one for one in (*history.found, *listed)}.values())
+        late = () if snapshot is None else snapshot.fills
+        fills = tuple({one.trade_id: one for one in (*history.fills, *late)}.values())
+        take_orders(self._book, orders, fills, now_ms)
+        take_fills(self._book, fills, now_ms)
+        found = unknown_orders(
+            self._ledger(fills, orders),
+            [_exchange_order(one, is_open=one.status == "open") for one in orders],
+            {fill.trade_id: fill.exchange_order_id for fill in fills},
+        )
+        self._sort_out(found, orders, fills, now_ms)
+        # An entry waits for the reading that judges what was found.
+        self.note_change()
+
+    def _sort_out(
+        self,
+        found: Iterable[Difference],
+        orders: Iterable[OrderSnapshot],
+        fills: tuple[OwnTrade, ...],
+        now_ms: int,
+    ) -> list[Difference]:
+        """Take over orders that are ours, the oldest first; store those of others, return them."""
+        by_number = {one.exchange_order_id: one for one in orders}
+        strange: list[Difference] = []
+        for one in found:
+            # What is older has to be taken over first.
+            if one.kind in ("own order", "own fills") and self.is_history_read:
+                adopt(self._book, by_number[one.subject], fills, now_ms)
+            elif one.kind in ("foreign order", "foreign fills"):
+                name = by_number[one.subject].client_order_id
+                self._judge.store(one, now_ms, client_order_id=name)
+                strange.append(one)
+        return strange
 
     @property
     def is_missing(self) -> bool:
         """Return whether coins of the position are missing, so that nothing may be sold."""
-        return self._book.states.has_problem(COINS)
+        return self._judge.is_missing
 
     @property
     def bars_exits(self) -> bool:
         """Return whether an exit might sell coins of the account's own in place of missing ones."""
-        return self.is_missing or self._coins.is_short
+        if self.is_missing or self._coins.is_short:
+            return True
+        return self._history.delays_exits and self._coins.has_own_coins(self.total_base)
 
     @property
     def total_base(self) -> Decimal:
         """Return what was there of the base currency at the last reading."""
         snapshot = self._snapshot
         held = None if snapshot is None else snapshot.balances.get(self._base)
-        return Decimal(0) if held is None else held.total
+        return _ZERO if held is None else held.total
 
     @property
     def _base(self) -> str:
@@ -249,11 +284,10 @@ class AccountCheck:
         """Return what an order may sell of the base currency; coins of the account's own never."""
         return self._coins.sellable(self.total_base, is_missing=self.is_missing)
 
-    def _ledger(self, snapshot: AccountSnapshot) -> LedgerSnapshot:
-        book = self._book
-        key = book.context.key
-        known = known_order_numbers(book.context.store, key.exchange, key.symbol)
-        self._others.add(snapshot.fills, (*snapshot.open_orders, *snapshot.found), known)
+    def _ledger(self, fills: Iterable[OwnTrade], orders: Iterable[OrderSnapshot]) -> LedgerSnapshot:
+        """Return our record, with what others have executed in a reading added."""
+        book, known = self._book, self._known()
+        self._others.add(fills, orders, known)
         return LedgerSnapshot(
             tag=book.tag,
             known=known,
@@ -261,54 +295,9 @@ class AccountCheck:
             trade_ids=frozenset(trade.exchange_trade_id for trade in book.trades),
             position=book.position.own,
             base=self._base,
-            baseline=self._coins.before or Decimal(0),
+            baseline=self._coins.before or _ZERO,
             sold_by_others=self._others.sold(),
         )
-
-    def _take_orders(self, snapshot: AccountSnapshot, now_ms: int) -> None:
-        """Store the exchange's number of our orders whose acknowledgement never came."""
-        book = self._book
-        key = book.context.key
-        known = known_order_numbers(book.context.store, key.exchange, key.symbol)
-        for found in (*snapshot.open_orders, *snapshot.found):
-            if found.exchange_order_id in known or not found.client_order_id.startswith(book.tag):
-                continue
-            one = tracked_again(book, found.client_order_id)
-            if one is not None:
-                own = [
-                    fill
-                    for fill in snapshot.fills
-                    if fill.exchange_order_id == found.exchange_order_id
-                ]
-                events = events_of(found, own)
-                book.record(one, events, now_ms, source=book.broker.name)
-
-    def _take_fills(self, snapshot: AccountSnapshot, now_ms: int) -> None:
-        """Book executions of known orders that no event has brought."""
-        book = self._book
-        key = book.context.key
-        account = book.context.session.account
-        known = known_order_numbers(book.context.store, key.exchange, key.symbol, account=account)
-        booked = {trade.exchange_trade_id for trade in book.trades}
-        fresh: dict[str, list[OwnTrade]] = {}
-        for fill in snapshot.fills:
-            if fill.trade_id not in booked and fill.exchange_order_id in known:
-                fresh.setdefault(known[fill.exchange_order_id], []).append(fill)
-                self._check_stream(fill, snapshot)
-        for identity, fills in fresh.items():
-            one = tracked_again(book, identity)
-            if one is not None:
-                events = [fill_report(fill) for fill in fills]
-                book.record(one, events, now_ms, source=book.broker.name)
-
-    def _check_stream(self, fill: OwnTrade, snapshot: AccountSnapshot) -> None:
-        """Open the account's stream again where it has not carried an execution."""
-        book = self._book
-        opened_ms = book.broker.stream_opened_ms
-        late = book.exchange.clock.wall_seconds(snapshot.asked_ms - fill.executed_ms)
-        if opened_ms is not None and fill.executed_ms > opened_ms and late > book.times.event_late:
-            print_line("the account's stream has lost an execution: it is opened again")
-            book.broker.reconnect_stream("an execution came without an event")
 
     def _look_for(self, text: str) -> None:
         """Ask what became of stops that are not open any more."""
@@ -316,81 +305,21 @@ class AccountCheck:
             if one.identity in text and one.state.stage == "open":
                 one.ask_soon()
 
-    def _report_missing(self, found: Difference, now_ms: int) -> None:
+    def _note_missing(self, found: Difference, now_ms: int) -> None:
         """Halt the symbol once coins are missing in readings some seconds apart."""
-        book, now = self._book, time.monotonic()
-        self._missing_since = self._missing_since or now
-        if now - self._missing_since < book.times.missing:
-            self._missing_again = self._missing_since + book.times.missing
+        book = self._book
+        if not self._judge.note_missing():
             return
         short = book.position.own - self.total_base
         if self._fresh is not None and 0 < short <= fees_elsewhere(book):
             pay_fees(book, short, now_ms)
             self.note_correction()
             return
-        self._store(found, now_ms)
-        book.states.report(
-            COINS,
-            Problem(
-                f"coins are missing: {found.text}",
-                "nothing is bought in this symbol any more, and only a stop sells what is left",
-                "look at the account, then run: uv run trader reconcile",
-                is_final=True,
-            ),
-        )
-
-    def _judge(self, strange: list[Difference], now_ms: int, *, is_missing: bool) -> None:
-        """Report what belongs to others, and end differences that are over or were judged."""
-        book = self._book
-        account, context = book.context.session.account, book.context
-        for one in strange:
-            self._store(one, now_ms)
-        left = {(one.kind, one.subject) for one in strange}
-        waiting: list[str] = []
-        for stored in open_differences(context.store, account):
-            if stored.document.get("symbol") != context.key.symbol:
-                continue
-            is_there = (stored.kind, stored.subject) in left
-            is_over = stored.kind == "foreign order" and not is_there
-            if is_over or (stored.kind == "missing coins" and not is_missing):
-                end_difference(context.store, stored.number, ended_ms=now_ms)
-            elif stored.kind == "missing coins" and stored.answer in ("adopt", "forget"):
-                write_off(book, stored.answer, self._coins.covered, now_ms)
-                self.note_correction()
-                end_difference(context.store, stored.number, ended_ms=now_ms)
-            elif stored.kind.startswith("foreign") and stored.answer is None:
-                waiting.append(str(stored.document.get("text")))
-        if not is_missing:
-            book.states.solve(COINS)
-        if not waiting:
-            book.states.solve(ACCOUNT)
-            return
-        book.states.report(
-            ACCOUNT,
-            Problem(
-                f"somebody else trades this symbol on the account: {waiting[-1]}",
-                "no entries; exits and stops go on",
-                "uv run trader reconcile shows it, and takes your answer",
-            ),
-        )
-
-    def _store(self, found: Difference, now_ms: int) -> None:
-        book = self._book
-        context = book.context
-        document = {"text": found.text, "symbol": context.key.symbol}
-        add_difference(
-            context.store,
-            book.fence,
-            context.session.account,
-            found.kind,
-            found.subject,
-            document,
-            seen_ms=now_ms,
-        )
+        self._judge.report_missing(found, now_ms)
 
 
 def _exchange_side(snapshot: AccountSnapshot, base: str) -> ExchangeSnapshot:
-    held = snapshot.balances.get(base, Balance(Decimal(0), Decimal(0)))
+    held = snapshot.balances.get(base, Balance(_ZERO, _ZERO))
     listed = (
         *((order, True) for order in snapshot.open_orders),
         *((order, order.status == "open") for order in snapshot.found),
@@ -398,9 +327,10 @@ def _exchange_side(snapshot: AccountSnapshot, base: str) -> ExchangeSnapshot:
     by_number = {order.exchange_order_id: (order, is_open) for order, is_open in listed}
     return ExchangeSnapshot(
         base_total=held.total,
-        orders=tuple(
-            ExchangeOrder(order.exchange_order_id, order.client_order_id, is_open)
-            for order, is_open in by_number.values()
-        ),
+        orders=tuple(_exchange_order(one, is_open=is_open) for one, is_open in by_number.values()),
         fills={fill.trade_id: fill.exchange_order_id for fill in snapshot.fills},
     )
+
+
+def _exchange_order(order: OrderSnapshot, *, is_open: bool) -> ExchangeOrder:
+    return ExchangeOrder(order.exchange_order_id, order.client_order_id, is_open)

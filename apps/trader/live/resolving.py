@@ -16,7 +16,7 @@ from onetape.cli.output import print_line
 from onetape.exchange.trading_records import Balance
 from onetape.execution.events import ProvenAbsent
 from onetape.store.live_accounts import known_order_numbers, read_live_account
-from trader.brokers.live import AbsenceAnswer
+from trader.brokers.live_records import AbsenceAnswer
 from trader.live.book import LiveBook
 from trader.live.tracking import LiveOrder
 

@@ -35,6 +35,13 @@ class LiveTimes(Struct, frozen=True):
     read_again: float = 1.0
     """Before the account is read again after a reading that failed; doubles with each one, up to
     the pause between two readings."""
+    after_event: float = 1.0
+    """Between two readings that events of the account call for, for each symbol of the account."""
+    history: float = 5.0
+    """An exit waits so long after the start for executions from before it: an account with coins of
+    its own may have had the position's sold by others."""
+    history_unread: float = 30.0
+    """Executions from before the start that are not read after this are a problem."""
     event_late: float = 5.0
     """An execution that no event has brought after this shows that the stream loses events."""
     missing: float = 5.0

@@ -47,7 +47,7 @@ def quick(monkeypatch: pytest.MonkeyPatch) -> None:
     """Shorten pauses that only matter to an exchange far away."""
     # CCXT sleeps in each close for the sake of TLS, which is not used here.
     monkeypatch.setattr(ccxt.async_support.Exchange, "timeout_on_exit", 10)
-    monkeypatch.setattr("onetape.websocket.subscription.FIRST_PAUSE_SECONDS", 0.02)
+    monkeypatch.setattr("onetape.websocket.redial_pause.FIRST_PAUSE_SECONDS", 0.02)
     monkeypatch.setattr("trader.gap_backfiller.FIRST_PAUSE_SECONDS", 0.05)
     monkeypatch.setattr("trader.gap_backfiller.LONGEST_PAUSE_SECONDS", 0.2)
     monkeypatch.setattr("trader.gap_backfiller.LONGEST_FAILED_PAUSE_SECONDS", 0.2)

@@ -160,6 +160,21 @@ def test_a_deposit_leads_to_a_reading(run: Run) -> None:
     run(scenario, has_stream=True, times=BY_EVENTS)
 
 
+def test_events_that_come_in_numbers_lead_to_few_readings(run: Run) -> None:
+    async def scenario(desk: LiveDesk) -> None:
+        await desk.until(lambda: is_opened(desk) and desk.executor.balance_is_known)
+        await desk.drive(0.6)
+        account = desk.executor._account  # pyright: ignore[reportPrivateUsage]
+        begun = set[float]()
+        for _ in range(40):
+            desk.simulator.account.deposit("USDT", Decimal(1))
+            await desk.drive(0.05)
+            begun.add(account._snapshot.begun)  # pyright: ignore[reportPrivateUsage, reportOptionalMemberAccess]
+        assert 2 <= len(begun) <= 6
+
+    run(scenario, has_stream=True, times=structs.replace(BY_EVENTS, after_event=0.5))
+
+
 def test_the_account_of_many_symbols_is_read_less_often(run: Run) -> None:
     async def scenario(desk: LiveDesk) -> None:
         await desk.until(lambda: desk.executor.balance_is_known)

@@ -1,5 +1,6 @@
 """Reads of the account of one API key: open orders, own trades, balances, and whose the key is."""
 
+from collections.abc import AsyncGenerator
 from decimal import Decimal
 
 from msgspec import structs
@@ -83,8 +84,28 @@ class AccountReader(PrivateConnection):
             ExchangeUnreachable: no usable answer.
             ExchangeRefused: the exchange answered no.
         """
-        dialect = self.dialect
+        wanted = exchange_order_id
         found: dict[str, OwnTrade] = {}
+        async for page in self.fill_pages(symbol, since_ms=since_ms, exchange_order_id=wanted):
+            found.update((one.trade_id, one) for one in page)
+        every = sorted(found.values(), key=lambda one: one.executed_ms)
+        return tuple(one for one in every if wanted in (None, one.exchange_order_id))
+
+    async def fill_pages(
+        self, symbol: str, *, since_ms: int, exchange_order_id: str | None = None
+    ) -> AsyncGenerator[tuple[OwnTrade, ...]]:
+        """Give the account's executions in one market page by page, as the exchange orders them.
+
+        Args:
+            symbol: The market.
+            since_ms: From this exchange time on.
+            exchange_order_id: Only those of one order, where the exchange can be asked for them.
+
+        Raises:
+            ExchangeUnreachable: no usable answer.
+            ExchangeRefused: the exchange answered no.
+        """
+        dialect = self.dialect
         for window in time_windows(dialect, since_ms, self.now_ms()):
             position: str | None = None
             rows_read = 0
@@ -99,15 +120,13 @@ class AccountReader(PrivateConnection):
                 )
                 rows, result = await self.read_rows(call)
                 with translated(self.endpoint.exchange):
-                    found.update((one.trade_id, one) for one in map(trade_of, rows))
+                    page = tuple(map(trade_of, rows))
+                yield page
                 rows_read += len(rows)
                 after = next_position(dialect, rows, result.record.body, rows_read)
                 if after in (None, position):
                     break
                 position = after
-        every = sorted(found.values(), key=lambda one: one.executed_ms)
-        wanted = exchange_order_id
-        return tuple(one for one in every if wanted in (None, one.exchange_order_id))
 
     async def balances(self) -> dict[str, Balance]:
         """Return what the account has, by currency; currencies without any are left out.

@@ -4,7 +4,7 @@ The exchange is right about money. A difference that leaves every position cover
 that does not stops the symbol until a person has judged it.
 """
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from decimal import Decimal
 from typing import Final, Literal
 
@@ -96,8 +96,28 @@ def differences(ledger: LedgerSnapshot, exchange: ExchangeSnapshot) -> list[Diff
                 "position, answer --keep to their fills)"
             )
         found.append(Difference("missing coins", ledger.base, text))
-    filled = _unknown_fills(ledger, exchange)
-    for order in exchange.orders:
+    found += unknown_orders(ledger, exchange.orders, exchange.fills)
+    listed = {order.client_order_id for order in exchange.orders if order.is_open}
+    found += [
+        Difference("missing order", name, f"order {name} is not open at the exchange any more")
+        for name in sorted(ledger.open_orders - listed)
+    ]
+    return found
+
+
+def unknown_orders(
+    ledger: LedgerSnapshot, orders: Iterable[ExchangeOrder], fills: Mapping[str, str]
+) -> list[Difference]:
+    """Return the orders of the exchange that are not in our record, open or executed.
+
+    Args:
+        ledger: Ours.
+        orders: Of the exchange, oldest first.
+        fills: Trade ids of executions, each with the exchange's id of its order.
+    """
+    found: list[Difference] = []
+    filled = _unknown_fills(ledger, fills)
+    for order in orders:
         if order.exchange_order_id in ledger.known:
             continue
         is_own = order.client_order_id.startswith(ledger.tag)
@@ -111,11 +131,6 @@ def differences(ledger: LedgerSnapshot, exchange: ExchangeSnapshot) -> list[Diff
             f"{', its id is one of ours' if is_own else ''}"
         )
         found.append(Difference(f"{whose} {what}", order.exchange_order_id, text))  # pyright: ignore[reportArgumentType] - one of the kinds
-    listed = {order.client_order_id for order in exchange.orders if order.is_open}
-    found += [
-        Difference("missing order", name, f"order {name} is not open at the exchange any more")
-        for name in sorted(ledger.open_orders - listed)
-    ]
     return found
 
 
@@ -132,10 +147,10 @@ def covered(ledger: LedgerSnapshot, base_total: Decimal) -> Decimal:
     return ledger.position - max(min(gone, ledger.position), Decimal(0))
 
 
-def _unknown_fills(ledger: LedgerSnapshot, exchange: ExchangeSnapshot) -> dict[str, int]:
+def _unknown_fills(ledger: LedgerSnapshot, fills: Mapping[str, str]) -> dict[str, int]:
     """Return how many executions are not in our record, by the exchange's id of their order."""
     counts: dict[str, int] = {}
-    for trade_id, order_id in exchange.fills.items():
+    for trade_id, order_id in fills.items():
         if trade_id not in ledger.trade_ids:
             counts[order_id] = counts.get(order_id, 0) + 1
     return counts

@@ -24,9 +24,8 @@ from onetape.websocket.redial_pause import RedialPause
 
 #: The longest pause after a dial that has failed, in addition to CCXT's own, wall seconds.
 LONGEST_DIAL_PAUSE_SECONDS = 1.0
-#: The longest pause after a connection that ended soon, wall seconds: a dozen programs behind one
-#: address then stay near the 300 dials in five minutes that Binance allows.
-LONGEST_PAUSE_SECONDS = 10.0
+#: The longest pause after a connection that ended soon, wall seconds.
+LONGEST_PAUSE_SECONDS = 3.5
 #: Trades that wait to be taken; of more, the oldest are dropped.
 MOST_TRADES_WAITING = 10_000
 

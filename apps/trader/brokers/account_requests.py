@@ -1,0 +1,132 @@
+"""The requests that read an account at a real exchange in one market: now, and its past.
+
+A reading of now is brief: stops and exits, which rest on it, wait for nothing that is old. Whose an
+execution of an unknown order is takes a request of its own for each order; where that fails, the
+order stays nameless, and is looked up again with a later reading.
+"""
+
+import asyncio
+import time
+from collections.abc import Iterable, Set
+from typing import Final
+
+from onetape.core.errors import ExchangeError
+from onetape.exchange.trading import PrivateClient
+from onetape.exchange.trading_records import OrderSnapshot, OrderUnknown, OwnTrade
+from trader.brokers.live_records import OVERLAP_MS, AccountHistory, AccountSnapshot
+
+#: A reading of now spends so long on look-ups of unknown orders, wall seconds, and on so many.
+NAMING_SECONDS: Final = 2.0
+MOST_NAMED: Final = 10
+#: Between two look-ups of orders of the past, wall seconds: one weighs 4 of the 6,000 that Binance
+#: allows in a minute.
+NAMING_PAUSE_SECONDS: Final = 0.1
+#: Ways of paging in which executions come oldest first, so that a later attempt can go on.
+_OLDEST_FIRST: Final = ("fromId",)
+
+
+class AccountRequests:
+    """Reads one market of an account; all of it runs in the event loop of the client."""
+
+    def __init__(self, client: PrivateClient, symbol: str) -> None:
+        """Begin; nothing is requested yet.
+
+        Args:
+            client: Of the account.
+            symbol: The market.
+        """
+        self._client = client
+        self._symbol = symbol
+        self._past: dict[str, OwnTrade] = {}
+        """Executions of the past that were read, by the exchange's id."""
+        self._nameless: dict[str, dict[str, OwnTrade]] = {}
+        """By the exchange's id of an unknown order: its executions, by their ids."""
+
+    async def read(self, since_ms: int, known: Set[str]) -> AccountSnapshot:
+        """Return balances, open orders and executions.
+
+        Args:
+            since_ms: Executions from this exchange time on, and a minute before it.
+            known: The exchange's ids of orders whose names are known.
+
+        Raises:
+            ExchangeError: no usable answer.
+        """
+        client, symbol = self._client, self._symbol
+        begun = time.monotonic()
+        asked_ms = await client.server_ms()
+        # Fills come last: one that happens meanwhile is in a balance or in the next answer.
+        balances = await client.balances()
+        open_orders = await client.open_orders(symbol)
+        fills = await client.fills_since(symbol, since_ms=since_ms - OVERLAP_MS)
+        self._add_nameless(fills, known)
+        listed = {one.exchange_order_id: one for one in open_orders}
+        found: dict[str, OrderSnapshot] = {}
+        late = self._take_named({name for name in self._nameless if name in listed})
+        numbers = list(self._nameless)[:MOST_NAMED]
+        try:
+            async with asyncio.timeout(NAMING_SECONDS):
+                for number in numbers:
+                    # Where it fails, others come first next time.
+                    self._nameless[number] = self._nameless.pop(number)
+                    await self._name(number, found)
+        except TimeoutError:
+            # The others come with the next readings.
+            pass
+        late += self._take_named(found)
+        every = {one.trade_id: one for one in (*fills, *late)}
+        return AccountSnapshot(
+            asked_ms,
+            begun,
+            balances,
+            open_orders,
+            tuple(sorted(every.values(), key=lambda one: one.executed_ms)),
+            tuple(found.values()),
+            frozenset(self._nameless),
+        )
+
+    async def read_past(self, since_ms: int, known: Set[str]) -> AccountHistory:
+        """Return executions since a time that may be long ago, with the orders that made them.
+
+        What an attempt has read before it failed is not read again, but for a minute of overlap.
+
+        Args:
+            since_ms: Executions from this exchange time on, and a minute before it.
+            known: The exchange's ids of orders whose names are known.
+
+        Raises:
+            ExchangeError: no usable answer; the next attempt goes on.
+        """
+        client = self._client
+        if self._past and client.dialect.trades_paging in _OLDEST_FIRST:
+            since_ms = max(since_ms, max(one.executed_ms for one in self._past.values()))
+        async for page in client.fill_pages(self._symbol, since_ms=since_ms - OVERLAP_MS):
+            self._past.update((one.trade_id, one) for one in page)
+        fills = sorted(self._past.values(), key=lambda one: one.executed_ms)
+        found: dict[str, OrderSnapshot] = {}
+        for number in dict.fromkeys(one.exchange_order_id for one in fills):
+            if number not in known:
+                await self._name(number, found)
+                await asyncio.sleep(NAMING_PAUSE_SECONDS)
+        self._past = {}
+        self._add_nameless(fills, known | found.keys())
+        return AccountHistory(tuple(fills), tuple(found.values()))
+
+    def _add_nameless(self, fills: Iterable[OwnTrade], known: Set[str]) -> None:
+        """Keep executions whose order is not known; drop those whose order is known by now."""
+        self._take_named(known & self._nameless.keys())
+        for fill in fills:
+            if fill.exchange_order_id not in known:
+                self._nameless.setdefault(fill.exchange_order_id, {})[fill.trade_id] = fill
+
+    def _take_named(self, numbers: Iterable[str]) -> list[OwnTrade]:
+        """Return the executions of orders that are not nameless any more."""
+        return [fill for number in numbers for fill in self._nameless.pop(number, {}).values()]
+
+    async def _name(self, number: str, found: dict[str, OrderSnapshot]) -> None:
+        """Look an order up by the exchange's id, which may fail."""
+        try:
+            found[number] = await self._client.look_up_number(self._symbol, number)
+        except (ExchangeError, OrderUnknown):
+            # It stays nameless, which is counted in the next reading and reported from there.
+            return

@@ -1,0 +1,67 @@
+"""What is read of an account at a real exchange, and its orders and executions as events."""
+
+from collections.abc import Iterable
+from decimal import Decimal
+from typing import Final
+
+from msgspec import Struct
+
+from onetape.exchange.trading_records import Balance, OrderSnapshot, OwnTrade
+from onetape.execution.events import Acknowledged, FillReport, OrderEvent, StatusReport
+
+#: Own trades are asked for from this long before the time they may begin, milliseconds.
+OVERLAP_MS: Final = 60_000
+
+
+class AbsenceAnswer(Struct, frozen=True):
+    """The exchange has answered that there is no such order, completely."""
+
+    client_order_id: str
+    asked_ms: int
+    """The exchange's own time right before the questions, epoch milliseconds."""
+    fills: tuple[OwnTrade, ...]
+    """Executions in the market since the order was sent: one of them may be of the order."""
+    balances: dict[str, Balance]
+
+
+class AccountSnapshot(Struct, frozen=True):
+    """What the exchange has of the account in one market."""
+
+    asked_ms: int
+    """The exchange's own time right before the questions, epoch milliseconds."""
+    begun: float
+    """Monotonic time right before the questions."""
+    balances: dict[str, Balance]
+    open_orders: tuple[OrderSnapshot, ...]
+    fills: tuple[OwnTrade, ...]
+    """Executions since the time that was asked for."""
+    found: tuple[OrderSnapshot, ...]
+    """Orders of executions whose order was not known."""
+    nameless: frozenset[str] = frozenset()
+    """The exchange's ids of executed orders that could not be looked up: whose they are is not
+    known."""
+
+
+class AccountHistory(Struct, frozen=True):
+    """What was executed in one market since a time that may be long ago."""
+
+    fills: tuple[OwnTrade, ...]
+    """Oldest first."""
+    found: tuple[OrderSnapshot, ...]
+    """Orders of these executions that were not known, and could be looked up."""
+
+
+def events_of(found: OrderSnapshot, fills: Iterable[OwnTrade]) -> list[OrderEvent]:
+    """Return an order as the exchange has it as events: it exists, its fills, then its status."""
+    reports = [fill_report(fill) for fill in fills]
+    known = sum((one.amount for one in reports), Decimal(0))
+    filled = known if found.filled is None else max(known, found.filled)
+    acknowledged = Acknowledged(found.exchange_order_id)
+    return [acknowledged, *reports, StatusReport(found.status, filled)]
+
+
+def fill_report(fill: OwnTrade) -> FillReport:
+    """Return an execution as an event of its order."""
+    return FillReport(
+        fill.trade_id, fill.price, fill.amount, fill.fee, fill.fee_currency, fill.executed_ms
+    )

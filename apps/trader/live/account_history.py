@@ -1,0 +1,94 @@
+"""Executions from before a session: read once, beside the readings of now, and not needed by stops.
+
+They show what others have sold since the position was opened, and orders of this installation that
+the file lacks because a backup was restored. An entry waits for them; an exit waits some seconds
+where the account has coins of its own, which it might sell in place of the position's.
+"""
+
+import time
+from collections.abc import Set
+
+from onetape.core.clock import utc_text
+from onetape.store.live_accounts import read_live_account
+from trader.brokers.live_records import AccountHistory
+from trader.live.book import LiveBook
+from trader.live.fills_of_others import first_bought_ms
+from trader.live.reading_pause import ReadingPause
+from trader.states import Problem
+
+#: Source of the problem that the history cannot be read.
+HISTORY = "account history"
+
+
+class HistoryReading:
+    """The executions of one symbol from before the session."""
+
+    def __init__(self, book: LiveBook) -> None:
+        """Begin; nothing is read yet."""
+        self._book = book
+        self._pause = ReadingPause(book.times.read_again)
+        self._began = time.monotonic()
+        self._since_ms: int | None = None
+        self.is_read = False
+        """Whether all of it was read."""
+
+    @property
+    def delays_exits(self) -> bool:
+        """Return whether an exit waits for the history: for some seconds after the start."""
+        waited = time.monotonic() - self._began
+        return not self.is_read and waited < self._book.times.history
+
+    def work(self, known: Set[str], now_ms: int) -> AccountHistory | None:
+        """Return the history once it was read; read it, or go on where that has failed.
+
+        Args:
+            known: The exchange's ids of orders whose names are known.
+            now_ms: Market time.
+        """
+        book = self._book
+        is_reading = book.broker.is_asking("past", book.context.key.symbol)
+        if histories := book.broker.histories():
+            # One that was asked for before everything was built again is as complete.
+            self.is_read = True
+            book.states.solve(HISTORY)
+            return histories[-1]
+        if self.is_read or is_reading:
+            return None
+        self._pause.note_ended(book.times.poll)
+        if self._pause.is_over:
+            self._since_ms = self._since_ms or self._first_ms(now_ms)
+            self._pause.note_begun()
+            book.broker.read_past(self._since_ms, known)
+        self._report()
+        return None
+
+    def _first_ms(self, now_ms: int) -> int:
+        """Return from when on executions may be of interest, epoch milliseconds."""
+        book = self._book
+        times = [one.state.deadline_ms for one in book.orders.values()]
+        if book.position.is_flat:
+            times.append(max((trade.executed_ms for trade in book.trades), default=None))
+        else:
+            # What others have sold since then may be coins of the position.
+            times.append(first_bought_ms(book))
+        found = [moment for moment in times if moment is not None]
+        account = read_live_account(book.context.store, book.context.session.account)
+        opened_ms = now_ms if account is None else account.opened_ms
+        # An execution dated ahead must not hide those that come until then.
+        return min(opened_ms if not found else min(found), now_ms)
+
+    def _report(self) -> None:
+        """Report that the history is not read after a while."""
+        book = self._book
+        if self._since_ms is None or time.monotonic() - self._began < book.times.history_unread:
+            return
+        fault = book.broker.past_fault.partition("; ")[0]
+        book.states.report(
+            HISTORY,
+            Problem(
+                f"executions since {utc_text(self._since_ms // 1_000)} are not read yet"
+                f"{f': {fault}' if fault else ''}",
+                "no entries meanwhile; stops and exits go on",
+                "check the network and the API key, if this lasts",
+            ),
+        )

@@ -1,0 +1,156 @@
+"""Differences that a person has to judge: stored, reported, and ended once they are over."""
+
+import time
+from collections.abc import Iterable
+from decimal import Decimal
+from typing import Final
+
+from onetape.execution.reconcile import Difference
+from onetape.store.live_accounts import add_difference, end_difference, open_differences
+from trader.live.adopting import write_off
+from trader.live.book import LiveBook
+from trader.states import Problem
+
+#: Sources of problems with the account.
+ACCOUNT: Final = "account"
+COINS: Final = "coins"
+NAMES: Final = "account names"
+
+
+class Judge:
+    """What one symbol's account has that is not ours, or lacks."""
+
+    def __init__(self, book: LiveBook) -> None:
+        """Begin; nothing is missing before the first reading."""
+        self._book = book
+        self._missing_since: float | None = None
+        """Since when readings miss coins of the position, monotonic; None: they do not."""
+        self._missing_again = 0.0
+        """When the account is read again because coins are missing, monotonic."""
+        self._nameless: frozenset[str] = frozenset()
+
+    @property
+    def is_reading_due(self) -> bool:
+        """Return whether the account is to be read again because coins are missing."""
+        return self._missing_since is not None and time.monotonic() >= self._missing_again
+
+    @property
+    def is_missing(self) -> bool:
+        """Return whether coins of the position are missing, so that nothing may be sold."""
+        return self._book.states.has_problem(COINS)
+
+    def forget_missing(self) -> None:
+        """Begin anew: the last reading misses nothing, or the position was corrected."""
+        self._missing_since = None
+
+    def note_missing(self) -> bool:
+        """Note that a reading misses coins; return whether readings seconds apart have done so."""
+        now, limit = time.monotonic(), self._book.times.missing
+        self._missing_since = self._missing_since or now
+        if now - self._missing_since >= limit:
+            return True
+        self._missing_again = self._missing_since + limit
+        return False
+
+    def report_missing(self, found: Difference, now_ms: int) -> None:
+        """Halt the symbol because coins are missing."""
+        self.store(found, now_ms)
+        self._book.states.report(
+            COINS,
+            Problem(
+                f"coins are missing: {found.text}",
+                "nothing is bought in this symbol any more, and only a stop sells what is left",
+                "look at the account, then run: uv run trader reconcile",
+                is_final=True,
+            ),
+        )
+
+    def report_nameless(self, numbers: frozenset[str]) -> None:
+        """Report executed orders that two readings in a row could not look up."""
+        lasting, self._nameless = numbers & self._nameless, numbers
+        if not lasting:
+            self._book.states.solve(NAMES)
+            return
+        listed = ", ".join(sorted(lasting)[:3]) + (", ..." if len(lasting) > 3 else "")
+        self._book.states.report(
+            NAMES,
+            Problem(
+                f"executed orders cannot be looked up, and may be anybody's: {listed}",
+                "no entries meanwhile; exits and stops go on",
+                "look at the order at the exchange, if this lasts",
+            ),
+        )
+
+    def judge(
+        self, strange: Iterable[Difference], covered: Decimal, now_ms: int, *, is_missing: bool
+    ) -> bool:
+        """Report what belongs to others, and end differences that are over or were judged.
+
+        Args:
+            strange: Orders and executions of others in a reading; they are stored.
+            covered: What is there of the position, base currency.
+            now_ms: Market time.
+            is_missing: Whether the reading misses coins.
+
+        Returns:
+            Whether missing coins were taken out of the position.
+        """
+        book = self._book
+        account, context = book.context.session.account, book.context
+        left = {(one.kind, one.subject) for one in strange}
+        waiting: list[str] = []
+        is_corrected = False
+        for stored in open_differences(context.store, account):
+            if stored.document.get("symbol") != context.key.symbol:
+                continue
+            is_there = (stored.kind, stored.subject) in left
+            is_over = stored.kind == "foreign order" and not is_there
+            if is_over or (stored.kind == "missing coins" and not is_missing):
+                end_difference(context.store, stored.number, ended_ms=now_ms)
+            elif stored.kind == "missing coins" and stored.answer in ("adopt", "forget"):
+                write_off(book, stored.answer, covered, now_ms)
+                is_corrected = True
+                end_difference(context.store, stored.number, ended_ms=now_ms)
+            elif stored.kind.startswith("foreign") and stored.answer is None:
+                waiting.append(str(stored.document.get("text")))
+        if not is_missing:
+            book.states.solve(COINS)
+        self._report_others(waiting)
+        return is_corrected
+
+    def _report_others(self, waiting: list[str]) -> None:
+        """Report what belongs to others and no person has judged yet."""
+        if not waiting:
+            self._book.states.solve(ACCOUNT)
+            return
+        self._book.states.report(
+            ACCOUNT,
+            Problem(
+                f"somebody else trades this symbol on the account: {waiting[-1]}",
+                "no entries; exits and stops go on",
+                "uv run trader reconcile shows it, and takes your answer",
+            ),
+        )
+
+    def store(self, found: Difference, now_ms: int, *, client_order_id: str = "") -> None:
+        """Store a difference, if it is not.
+
+        Args:
+            found: The difference.
+            now_ms: Market time.
+            client_order_id: That somebody else's order carries.
+        """
+        book = self._book
+        context = book.context
+        document = {"text": found.text, "symbol": context.key.symbol}
+        if client_order_id:
+            document["client_order_id"] = client_order_id
+        add_difference(
+            context.store,
+            book.fence,
+            context.session.account,
+            found.kind,
+            found.subject,
+            document,
+            seen_ms=now_ms,
+        )

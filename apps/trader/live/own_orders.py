@@ -1,0 +1,73 @@
+"""Takes what is ours out of a reading: orders without an answer, executions without an event."""
+
+from collections.abc import Iterable
+
+from onetape.cli.output import print_line
+from onetape.exchange.trading_records import OrderSnapshot, OwnTrade
+from onetape.store.live_accounts import known_order_numbers
+from trader.brokers.live_records import events_of, fill_report
+from trader.live.adopting import tracked_again
+from trader.live.book import LiveBook
+
+
+def take_orders(
+    book: LiveBook, orders: Iterable[OrderSnapshot], fills: Iterable[OwnTrade], now_ms: int
+) -> None:
+    """Store the exchange's number of our orders whose acknowledgement never came.
+
+    Args:
+        book: The orders of the symbol.
+        orders: All of a reading.
+        fills: All of a reading.
+        now_ms: Market time.
+    """
+    key = book.context.key
+    known = known_order_numbers(book.context.store, key.exchange, key.symbol)
+    for found in orders:
+        if found.exchange_order_id in known or not found.client_order_id.startswith(book.tag):
+            continue
+        one = tracked_again(book, found.client_order_id)
+        if one is not None:
+            own = [one for one in fills if one.exchange_order_id == found.exchange_order_id]
+            book.record(one, events_of(found, own), now_ms, source=book.broker.name)
+
+
+def take_fills(book: LiveBook, fills: Iterable[OwnTrade], now_ms: int) -> list[OwnTrade]:
+    """Book executions of known orders that no event has brought; return them.
+
+    Args:
+        book: The orders and trades of the symbol.
+        fills: All of a reading.
+        now_ms: Market time.
+    """
+    key = book.context.key
+    account = book.context.session.account
+    known = known_order_numbers(book.context.store, key.exchange, key.symbol, account=account)
+    booked = {trade.exchange_trade_id for trade in book.trades}
+    missed = [
+        fill for fill in fills if fill.trade_id not in booked and fill.exchange_order_id in known
+    ]
+    by_order: dict[str, list[OwnTrade]] = {}
+    for fill in missed:
+        by_order.setdefault(known[fill.exchange_order_id], []).append(fill)
+    for identity, made in by_order.items():
+        one = tracked_again(book, identity)
+        if one is not None:
+            book.record(one, [fill_report(fill) for fill in made], now_ms, source=book.broker.name)
+    return missed
+
+
+def check_stream(book: LiveBook, missed: Iterable[OwnTrade], asked_ms: int) -> None:
+    """Open the account's stream again where it has not carried an execution.
+
+    Args:
+        book: The orders of the symbol.
+        missed: Executions that no event has brought.
+        asked_ms: When the account was read, exchange time.
+    """
+    for fill in missed:
+        opened_ms = book.broker.stream_opened_ms
+        late = book.exchange.clock.wall_seconds(asked_ms - fill.executed_ms)
+        if opened_ms is not None and fill.executed_ms > opened_ms and late > book.times.event_late:
+            print_line("the account's stream has lost an execution: it is opened again")
+            book.broker.reconnect_stream("an execution came without an event")

@@ -1,0 +1,72 @@
+"""When the account is read: repeatedly, at once after a change of ours, and soon after an event.
+
+Events of the account may come many times a second, and each of them would call for a reading of
+every symbol. So readings that events call for keep a distance, which grows with the symbols.
+"""
+
+import time
+
+from trader.live.book import LiveBook
+from trader.live.reading_pause import ReadingPause
+
+
+class ReadingSchedule:
+    """When one symbol's account is read next."""
+
+    def __init__(self, book: LiveBook) -> None:
+        """Begin: it is read at once."""
+        self._book = book
+        self._pause = ReadingPause(book.times.read_again)
+        self._asked = -1e9
+        self._is_soon = True
+        self._has_event = False
+
+    @property
+    def has_failed(self) -> bool:
+        """Return whether the last reading that ended has failed."""
+        return self._pause.has_failed
+
+    def read_soon(self) -> None:
+        """Let the account be read at once; where readings fail, after their pause."""
+        self._is_soon = True
+
+    def note_event(self) -> None:
+        """Let the account be read because something happened there, unless it was a moment ago."""
+        self._has_event = True
+
+    def note_begun(self) -> None:
+        """Note that a reading begins."""
+        self._asked, self._is_soon, self._has_event = time.monotonic(), False, False
+        self._pause.note_begun()
+
+    def note_read(self) -> None:
+        """Note that the account was read."""
+        self._pause.note_read()
+
+    def note_ended(self) -> None:
+        """Note that no reading is under way: one that has brought nothing has failed."""
+        self._pause.note_ended(self._between)
+
+    def is_due(self, *, is_again: bool) -> bool:
+        """Return whether the account is to be read now.
+
+        Args:
+            is_again: Whether a reading was put off until now.
+        """
+        if not self._pause.is_over:
+            return False
+        book = self._book
+        waited = time.monotonic() - self._asked
+        after_event = book.times.after_event * max(book.broker.symbols, 1)
+        is_soon = self._is_soon or is_again or (self._has_event and waited >= after_event)
+        return is_soon or waited >= self._between
+
+    @property
+    def _between(self) -> float:
+        """Return the time between two readings that nothing calls for, wall seconds."""
+        book = self._book
+        has_stream = book.broker.stream_opened_ms is not None
+        return max(
+            book.times.poll_with_stream if has_stream else book.times.poll,
+            book.times.poll_per_symbol * book.broker.symbols,
+        )

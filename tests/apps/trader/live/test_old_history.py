@@ -1,0 +1,171 @@
+"""Executions from before a start: nothing that protects a position waits for them."""
+
+import asyncio
+import time
+from collections.abc import Callable
+from decimal import Decimal
+from pathlib import Path
+
+import pytest
+from msgspec import structs
+
+from live_desk import BALANCE, QUICK, START_MS, LiveDesk, live_desk
+from onetape.simulator.faults.model import Fault
+from onetape.simulator.market.clock import make_clock
+from onetape.simulator.server.simulator import Simulator
+from onetape.store.live_accounts import answer_difference, open_differences
+
+Run = Callable[..., None]
+#: The look-up of an order by its number, which the history makes for each order of others.
+REFUSED = Fault("status", status=500, method="GET", path="/api/v3/order")
+SLOW = Fault("latency", seconds=1.0, method="GET", path="/api/v3/order")
+#: No coins of its own: an exit need not find out whose coins it sells.
+CASH = {"USDT": Decimal(500_000)}
+#: An exit waits for nothing.
+AT_ONCE = structs.replace(QUICK, history=0.0)
+
+
+def trade_by_hand(desk: LiveDesk, count: int) -> None:
+    """Buy and sell some coins, as another program does; more are bought, for their fees."""
+    for number in range(count):
+        side, amount = ("SELL", "0.01") if number % 2 else ("BUY", "0.0101")
+        desk.simulator.account.trade_by_hand(side, "BTC/USDT", quantity=Decimal(amount))
+
+
+def foreign_fills(desk: LiveDesk) -> list[str]:
+    return [one.subject for one in open_differences(desk.store) if one.kind == "foreign fills"]
+
+
+async def hold_then_end(path: Path, simulator: Simulator) -> None:
+    """Open a position and end the program; an hour later its stop is cancelled by hand."""
+    async with live_desk(path, simulator=simulator) as desk:
+        await desk.hold()
+        await desk.until(lambda: desk.executor.stops[0].state.stage == "open")
+        await desk.pass_time(3_600)
+        desk.simulator.account.exchange.cancel(desk.resting[0], desk.simulator.clock.now_ms())
+
+
+@pytest.mark.parametrize("fault", [SLOW, REFUSED], ids=["slow", "refused"])
+def test_look_ups_of_old_orders_keep_no_stop_and_no_exit_waiting(
+    tmp_path: Path, fault: Fault
+) -> None:
+    async def scenario() -> None:
+        clock = make_clock(start_ms=START_MS, stepped=True)
+        async with Simulator(clock=clock, balance=CASH) as simulator:
+            await hold_then_end(tmp_path / "x.db", simulator)
+            async with live_desk(tmp_path / "x.db", simulator=simulator, number=2) as desk:
+                trade_by_hand(desk, 40)
+                await desk.pass_time(3_600)
+                await desk.until(lambda: desk.resting)
+                began = time.monotonic()
+                desk.simulator.faults.add(fault)
+                desk.start()
+                await desk.until(lambda: desk.executor.stops[0].state.stage == "open", 5.0)
+                desk.leave()
+                await desk.until(lambda: desk.executor.position.is_flat, 9.0)
+                assert time.monotonic() - began < 10
+                assert desk.owes_exit is False
+
+    asyncio.run(scenario())
+
+
+def test_a_stop_is_placed_before_the_history_is_read(tmp_path: Path) -> None:
+    async def scenario() -> None:
+        clock = make_clock(start_ms=START_MS, stepped=True)
+        async with Simulator(clock=clock, balance=CASH) as simulator:
+            await hold_then_end(tmp_path / "x.db", simulator)
+            async with live_desk(tmp_path / "x.db", simulator=simulator, number=2) as desk:
+                trade_by_hand(desk, 40)
+                await desk.pass_time(3_600)
+                # The first page is of the reading; the history fails as long as this lasts.
+                simulator.faults.add(
+                    Fault("status", status=500, path="/api/v3/myTrades", nth=2, count=3)
+                )
+                await desk.until(lambda: desk.resting)
+                assert not desk.executor.balance_is_known
+                assert foreign_fills(desk) == []
+                await desk.until(lambda: len(foreign_fills(desk)) == 40)
+                await desk.until(lambda: desk.executor.balance_is_known)
+                assert "account" in desk.problems
+
+    asyncio.run(scenario())
+
+
+def test_an_entry_waits_for_the_history(run: Run) -> None:
+    async def scenario(desk: LiveDesk) -> None:
+        desk.simulator.faults.add(
+            Fault("status", status=500, path="/api/v3/myTrades", nth=2, count=4)
+        )
+        order = desk.intend_entry()
+        account = desk.executor._account  # pyright: ignore[reportPrivateUsage]
+        desk.turn()
+        await desk.until(lambda: account.is_readable)
+        await desk.drive(0.1)
+        assert desk.taken == []
+        await desk.until(lambda: order.client_order_id in desk.taken)
+        assert desk.executor.balance_is_known or not account.is_readable
+
+    run(scenario)
+
+
+def test_orders_that_cannot_be_looked_up_stop_entries_until_they_can(run: Run) -> None:
+    async def scenario(desk: LiveDesk) -> None:
+        await desk.hold()
+        fault = desk.simulator.faults.add(REFUSED)
+        trade_by_hand(desk, 2)
+        await desk.until(lambda: desk.states.has_problem("account names"))
+        assert desk.states.entry_obstacle is not None
+        assert foreign_fills(desk) == []
+        # The position is protected all the while.
+        held = desk.executor.position.base
+        assert len(desk.resting) == 1
+        desk.simulator.faults.remove(fault)
+        await desk.until(lambda: len(foreign_fills(desk)) == 2)
+        await desk.until(lambda: not desk.states.has_problem("account names"))
+        assert desk.executor.position.base == held
+
+    run(scenario)
+
+
+def test_orders_of_others_that_are_known_are_not_looked_up_again(run: Run) -> None:
+    async def scenario(desk: LiveDesk) -> None:
+        await desk.hold()
+        trade_by_hand(desk, 6)
+        await desk.until(lambda: len(foreign_fills(desk)) == 6)
+        for one in open_differences(desk.store):
+            assert answer_difference(desk.store, one.number, "keep", answered_ms=0)
+        desk.simulator.faults.add(REFUSED)
+        desk.start()
+        await desk.until(lambda: desk.executor.balance_is_known)
+        await desk.until(lambda: desk.executor.stops[0].state.stage == "open")
+        await desk.drive(0.5)
+        assert not desk.states.has_problem("account names")
+        assert desk.problems == []
+
+    run(scenario, times=AT_ONCE)
+
+
+def test_an_exit_waits_for_the_history_where_the_account_has_coins_of_its_own(
+    tmp_path: Path,
+) -> None:
+    """Others have sold the position: an exit at once would sell the account's own coins."""
+
+    async def scenario() -> None:
+        clock = make_clock(start_ms=START_MS, stepped=True)
+        async with Simulator(clock=clock, balance=BALANCE) as simulator:
+            await hold_then_end(tmp_path / "x.db", simulator)
+            simulator.account.trade_by_hand("SELL", "BTC/USDT", quantity=Decimal("0.06003"))
+            async with live_desk(
+                tmp_path / "x.db", simulator=simulator, number=2, baseline=BALANCE
+            ) as desk:
+                await desk.pass_time(3_600)
+                sold = desk.sold
+                # The first page is of the reading.
+                simulator.faults.add(Fault("latency", seconds=2.0, path="/api/v3/myTrades", nth=2))
+                await desk.until(lambda: desk.executor._account.is_checked)  # pyright: ignore[reportPrivateUsage]
+                desk.leave()
+                await desk.until(lambda: "coins" in desk.problems)
+                await desk.drive(0.3)
+                assert desk.sold == sold
+
+    asyncio.run(scenario())
