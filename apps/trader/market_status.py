@@ -49,20 +49,26 @@ class MarketStatus:
         self._fetched = -FETCH_SECONDS
 
     async def check(self) -> None:
-        """Wait a moment; fetch if no frame comes and the last request is long enough ago."""
+        """Wait a moment; fetch if no frame comes and the last request is long enough ago.
+
+        Raises:
+            ExchangeRefused: the exchange refused the request; call again.
+        """
         await asyncio.sleep(LOOK_SECONDS)
         has_frames = self._recorder.live and not self._recorder.is_quiet
         pause = min(FETCH_AGAIN_SECONDS, FETCH_SECONDS) if has_frames else FETCH_SECONDS
         if (has_frames and self._is_traded) or time.monotonic() - self._fetched < pause:
             return
-        self._fetched = time.monotonic()
         try:
             market = await self._exchange.current_market(
                 self._context.key.symbol, max_age_seconds=pause / 2
             )
         except ExchangeUnreachable:
             # That REST is away is reported by the task that needs it.
+            self._fetched = time.monotonic()
             return
+        # After a refusal the next call sends another request: only an answer ends the problem.
+        self._fetched = time.monotonic()
         self._is_traded = market is not None and market.active
         if self._is_traded:
             self._states.solve(MARKET)

@@ -1,7 +1,7 @@
 """Find out, while the stream is down, when the exchange can be reached again.
 
-Requests and dials that fail for long are repeated more and more rarely, so a recovery would be
-noticed late. One small request every few seconds, for all symbols together, notices it soon.
+Requests that fail for long are repeated more and more rarely, so a recovery would be noticed late.
+One small request every few seconds, for all symbols together, notices it soon.
 """
 
 import time

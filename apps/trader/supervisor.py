@@ -106,13 +106,13 @@ RULES: Final = (
     Rule(
         ExchangeRefused,
         Reaction.RETRY,
-        f"{_NO_ENTRIES}; the request is repeated, more and more rarely",
+        f"{_NO_ENTRIES}; the request is repeated until it is answered",
         "check whether the exchange can be used from here, if this lasts",
     ),
     Rule(
         ExchangeError,
         Reaction.RETRY,
-        f"{_NO_ENTRIES}; the request is repeated, more and more rarely",
+        f"{_NO_ENTRIES}; the request is repeated until it is answered",
         "check the network, if this lasts",
     ),
     Rule(

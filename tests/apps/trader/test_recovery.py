@@ -165,6 +165,27 @@ def test_a_refused_comparison_with_rest_degrades_until_rest_has_answered(
     run(scene())
 
 
+def test_a_refused_look_at_the_market_degrades_until_it_is_answered(
+    run: Run, db: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("trader.market_status.LOOK_SECONDS", 0.02)
+    monkeypatch.setattr("trader.market_status.FETCH_SECONDS", 0.3)
+
+    async def scene() -> None:
+        async with market(0.25) as opened, desk(opened, db) as trading:
+            await trading.until_live(opened)
+            faults = opened.simulator.faults
+            name = faults.add(kind="status", status=451, path="/api/v3/exchangeInfo")
+            opened.gate.refuses_sockets = True
+            opened.gate.cut()
+            await trading.until(lambda: len(faults.log) >= 4)
+            assert [state for state, _ in reasons(trading)] == ["trading", "degraded"]
+            faults.remove(name)
+            await trading.until(lambda: reasons(trading)[-1][0] == "trading")
+
+    run(scene())
+
+
 def test_a_stream_that_stays_down_degrades_until_it_is_back(
     run: Run, db: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

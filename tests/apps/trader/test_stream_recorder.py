@@ -16,6 +16,7 @@ from onetape.core.clock import SteppedClock, SystemClock
 from onetape.store.candles import replace_forming
 from onetape.store.database import open_store
 from onetape.store.gaps import confirmed_gaps, gaps_of, ledger_of
+from onetape.store.revisions import revisions_of
 
 Run = Callable[[Any], Any]
 MARCH_MS = MARCH * 1_000
@@ -385,6 +386,57 @@ def test_an_unsound_row_is_quarantined_and_proves_nothing(
             await trading.until(lambda: trading.query("SELECT 1 FROM quarantine"))
             assert trading.source(1) == (0, "ws")
             assert trading.query("SELECT 1 FROM ohlcv_data WHERE timestamp > ?", MARCH + HOUR) == []
+            await opened.go_to(2.5)
+            await trading.until_decided(1)
+            assert_true(opened, trading, until_hour=2)
+
+    run(scene())
+
+
+def test_a_late_frame_of_a_candle_that_rest_has_closed_is_dropped_row_23(
+    run: Run, db: Path
+) -> None:
+    async def scene() -> None:
+        async with market(0.25) as opened, desk(opened, db) as trading:
+            await go_live(opened, trading, 0)
+            opened.gate.lets_pass = is_not_marked
+            await opened.go_to(1.1)
+            await trading.until(lambda: trading.source(0) == (1, "rest"))
+            await go_live(opened, trading, 1)
+            opened.gate.rest_is_down = True
+            await opened.gate.inject(kline(MARCH_MS, 100))
+            # Frames are read in their order: after this one the late one has been read.
+            await opened.gate.inject(kline(MARCH_MS + HOUR_MS, 101))
+            await trading.until(
+                lambda: trading.query(
+                    "SELECT 1 FROM ohlcv_data WHERE close = 101 AND timestamp = ?", MARCH + HOUR
+                )
+            )
+            assert trading.source(0) == (1, "rest")
+            assert_true(opened, trading, until_hour=1)
+            assert revisions_of(trading.store, open_only=False) == []
+
+    run(scene())
+
+
+def test_a_mark_of_a_candle_that_has_not_ended_closes_nothing_row_23(
+    run: Run, db: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    # A stepped clock cannot be waited for; here it stands for one that runs.
+    monkeypatch.setattr(SteppedClock, "wall_seconds", SystemClock.wall_seconds)
+
+    async def scene() -> None:
+        async with market(0.25) as opened, desk(opened, db) as trading:
+            await go_live(opened, trading, 0)
+            await opened.go_to(1.5)
+            await go_live(opened, trading, 1)
+            await opened.gate.inject(kline(MARCH_MS + HOUR_MS, 101, x=True))
+            await trading.until(
+                lambda: trading.query(
+                    "SELECT 1 FROM ohlcv_data WHERE close = 101 AND timestamp = ?", MARCH + HOUR
+                )
+            )
+            assert trading.source(1) == (0, "ws")
             await opened.go_to(2.5)
             await trading.until_decided(1)
             assert_true(opened, trading, until_hour=2)
