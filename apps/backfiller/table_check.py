@@ -7,7 +7,7 @@ from typing import Final
 import numpy as np
 from msgspec import Struct
 
-from backfiller.formats.kinds import better_order
+from backfiller.formats.kinds import are_exchanged, better_order
 from backfiller.formats.plan import Planned, Wanted, timeframe_of
 from backfiller.formats.spool import Spool
 from backfiller.formats.tables import ReadTable, read_table
@@ -160,6 +160,8 @@ def _check_rows(
             first_fault = (fault, _candle(candles, at))
         if found and order is None and not has_header:
             order = better_order(candles)
+        if not has_header and not found and are_exchanged(candles):
+            raise _exchanged(source)
         if len(found) < len(candles):
             sound = np.delete(candles.timestamp, list(found))
             first = int(sound[0]) if first < 0 else first
@@ -173,6 +175,15 @@ def _check_rows(
     if first < 0:
         raise DataError(f"{source}: none of {counted(read.rows, 'row')} is a candle that is over")
     return first, last
+
+
+def _exchanged(source: str) -> DataError:
+    columns = "timestamp,close,high,low,open,volume"
+    return DataError(
+        f"{source}: open and close must be exchanged, because its candles close near the open of "
+        f"the candle before, and have no header; add --columns {columns} if that is their order, "
+        "or --columns timestamp,open,high,low,close,volume if it is not"
+    )
 
 
 def _wrong_reading(

@@ -31,6 +31,11 @@ _PUBLISHED: Final = (
     ("open", "close", "low", "high", "volume"),  # HTX
     ("volume", "close", "high", "low", "open"),  # Gate
 )
+_EXCHANGED: Final = ("close", "high", "low", "open", "volume")
+#: Fewer rows do not tell open from close; between candles, the price jumps so much more where they
+#: are exchanged.
+_ROWS_THAT_TELL: Final = 20
+_JUMPS_APART: Final = 4
 #: So many rows tell the order of columns.
 _ORDER_ROWS: Final = 50_000
 
@@ -158,6 +163,23 @@ def better_order(candles: Candles) -> tuple[str, ...] | None:
     # Open and close can be exchanged; a candle opens near the close of the one before.
     chosen = min(published or best, key=lambda order: _jumps(order, columns))
     return ("timestamp", *chosen)
+
+
+def are_exchanged(candles: Candles) -> bool:
+    """Return whether open and close must be each other: by the jumps between candles.
+
+    Both orders are sound candles, but a candle opens near the close before it, and by far not so
+    near the other way round.
+
+    Args:
+        candles: Rows as they were read, oldest first.
+    """
+    rows = candles[:_ORDER_ROWS]
+    if len(rows) < _ROWS_THAT_TELL:
+        return False
+    columns = (rows.open, rows.high, rows.low, rows.close, rows.volume)
+    exchanged = _jumps(_EXCHANGED, columns)
+    return exchanged * _JUMPS_APART < _jumps(_VALUE_NAMES, columns)
 
 
 Columns = tuple[np.ndarray[tuple[int], np.dtype[np.float64]], ...]
