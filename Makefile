@@ -84,6 +84,10 @@ live-parity: ## Trade a month with real orders on a stepped simulator, and compa
 	ONETAPE_LIVE_PARITY_HOURS=720 uv run pytest -n 2 --dist load tests/apps/trader/live/test_live_parity.py \
 		tests/apps/trader/live/test_live_differences.py
 
+.PHONY: guards
+guards: ## Switch each guard of the paper trader off: its test must fail (half an hour)
+	uv run python tools/guards.py
+
 .PHONY: paper
 paper: ## Trade a month on paper, on a stepped clock, and compare it with the backtest
 	ONETAPE_PAPER_HOURS=720 uv run pytest tests/apps/trader/test_exits.py -k equal_the_backtest

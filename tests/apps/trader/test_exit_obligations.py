@@ -76,8 +76,14 @@ def is_only_sold_late(trading: Desk, cause: str) -> bool:
 
 
 def test_a_sell_on_a_candle_that_closes_while_the_stream_is_down_is_sold_when_it_is_back_row_77(
-    run: Run, db: Path, scripted: Scripted, capsys: pytest.CaptureFixture[str]
+    run: Run,
+    db: Path,
+    scripted: Scripted,
+    capsys: pytest.CaptureFixture[str],
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
+    monkeypatch.setattr("trader.rest_price.AFTER_SECONDS", 3_600.0)
+
     async def scene() -> None:
         async with (
             market(0.25) as opened,
@@ -89,8 +95,10 @@ def test_a_sell_on_a_candle_that_closes_while_the_stream_is_down_is_sold_when_it
             opened.gate.refuses_sockets = True
             opened.gate.cut()
             await trading.until(lambda: not trading.is_live)
-            await opened.go_to(3.1)
-            await trading.until_decided(2)
+            for hour in (3, 4):
+                await opened.go_to(hour + 0.1)
+                await trading.until_decided(hour - 1)
+            # The close of a candle that REST has returned is no price of now.
             assert sides(trading) == ["buy"]
             opened.gate.refuses_sockets = False
             await trading.until(lambda: sides(trading) == ["buy", "sell"])
