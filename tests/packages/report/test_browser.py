@@ -100,7 +100,7 @@ def test_exits_are_marked_by_their_kind(
         "document.getElementById('selected').textContent"
     )
     keys = page.run("[...document.querySelectorAll('.key')].map(key => key.textContent.trim())")
-    assert {"exit by stop", "exit by target", "stop", "target, where it lay"} <= set(keys)
+    assert {"exit by stop", "exit by target", "stop", "target price"} <= set(keys)
 
 
 def test_stop_and_target_of_a_trade_are_drawn_in_their_colours(

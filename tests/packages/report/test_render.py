@@ -58,13 +58,13 @@ def test_the_headline_says_return_beside_buy_and_hold_fees_and_drawdown(
     report: Callable[..., ReportData],
 ) -> None:
     assert words_of(render_report(report()), "h1") == (
-        "RSI made +12.3 %, buying and holding +40.1 %; fees 312.40 USDT; max drawdown -18.0 %"
+        "RSI returned +12.3 %, buy and hold +40.1 %; fees 312.40 USDT; max drawdown -18.0 %"
     )
 
 
 def test_a_return_that_rounds_to_nothing_has_no_sign(report: Callable[..., ReportData]) -> None:
     data = replace(report(), headline=Headline(-0.0001, 0.0, 0.0, 0.0))
-    assert "made 0.0 %, buying and holding 0.0 %" in words_of(render_report(data), "h1")
+    assert "returned 0.0 %, buy and hold 0.0 %" in words_of(render_report(data), "h1")
 
 
 @pytest.mark.parametrize(
@@ -81,7 +81,7 @@ def test_a_banner_says_where_the_simulators_candles_come_from(
 ) -> None:
     page = render_report(report(origin=origin))
     assert f"<strong>{head}</strong>" in page
-    assert page.count("say nothing about what this strategy would earn") == (origin != "recorded")
+    assert page.count("not what this strategy would earn") == (origin != "recorded")
 
 
 def test_candles_of_a_real_exchange_have_no_banner(report: Callable[..., ReportData]) -> None:
@@ -173,7 +173,7 @@ def test_merged_candles_are_stated_with_the_number_that_made_it_so(
     report: Callable[..., ReportData],
 ) -> None:
     page = render_report(report(60_000, step_seconds=60, timeframe="1m"))
-    assert "Drawn as 20,000 3m candles: the range has 60,000 1m candles, and above 50,000" in page
+    assert "Drawn as 20,000 3m candles: the range has 60,000 1m candles; more than 50,000" in page
 
 
 def test_a_report_loads_neither_pandas_nor_the_wrapper_of_the_chart_library() -> None:

@@ -53,12 +53,12 @@ def test_what_is_no_page_is_never_replaced(
 ) -> None:
     database = tmp_path / "tape.db"
     database.write_bytes(b"SQLite format 3\x00 and all my trades")
-    with pytest.raises(ConfigurationError, match="no HTML page stands there"):
+    with pytest.raises(ConfigurationError, match="not an HTML page exists there"):
         write_report(report(), database)
     assert database.read_bytes().endswith(b"all my trades")
 
 
 def test_a_device_is_never_replaced(report: Callable[..., ReportData]) -> None:
-    with pytest.raises(ConfigurationError, match="no HTML page stands there"):
+    with pytest.raises(ConfigurationError, match="not an HTML page exists there"):
         write_report(report(), Path("/dev/null"))
     assert Path("/dev/null").is_char_device()

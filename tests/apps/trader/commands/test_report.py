@@ -91,7 +91,7 @@ def test_a_difference_has_the_command_as_its_cause_and_all_of_them_add_up(
     assert sum(one.money for one in found.differences) == pytest.approx(found.total)
     page = render_report(page_data(found))
     assert "Paper trading of simulator BTC/USDT 1h" in page
-    assert "Trading and backtest" in page
+    assert "Traded account and backtest" in page
     assert "paused by anna on host" in page
 
 

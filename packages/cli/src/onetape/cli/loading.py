@@ -93,7 +93,7 @@ def settings_file(app: str, given: Path | None) -> Path | None:
         try:
             is_file = given.is_file()
         except (OSError, ValueError) as error:  # a name that no file can have
-            raise ConfigurationError(f"{given} cannot be looked at: {error_text(error)}") from error
+            raise ConfigurationError(f"{given} cannot be read: {error_text(error)}") from error
         if not is_file:
             raise ConfigurationError(f"{given} does not exist; --config names a YAML file")
         return given

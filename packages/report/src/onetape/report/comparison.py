@@ -20,9 +20,9 @@ def comparison_section(data: ReportData) -> str:
         [
             '<section aria-labelledby="comparison-title">',
             '<div class="bar">',
-            '<h2 id="comparison-title">Trading and backtest</h2>',
-            '<p class="hint"><span>The backtest ran over the same candles. '
-            f"Trading made {total} {quote} against it, by {count}.</span></p>",
+            '<h2 id="comparison-title">Traded account and backtest</h2>',
+            '<p class="hint"><span>The backtest used the same candles. '
+            f"Difference to the backtest: {total} {quote}, from {count}.</span></p>",
             "</div>",
             '<div class="columns">',
             _figures(found),
@@ -40,7 +40,7 @@ def _figures(found: Comparison) -> str:
         for label, traded, tested in found.rows
     )
     return (
-        '<table id="comparison"><thead><tr><th scope="col" class="text">Figure</th>'
+        '<table id="comparison"><thead><tr><th scope="col" class="text">Metric</th>'
         '<th scope="col">Traded</th><th scope="col">Backtest</th></tr></thead>\n'
         f"<tbody>{rows}</tbody></table>"
     )
@@ -48,7 +48,7 @@ def _figures(found: Comparison) -> str:
 
 def _differences(data: ReportData, found: Comparison, quote: str) -> str:
     if not found.differences:
-        return '<p class="hint">Every trade is the same.</p>'
+        return '<p class="hint">All trades are equal.</p>'
     symbol = '<th scope="col">Symbol</th>' if data.others else ""
     head = (
         f'<th scope="col" class="text">Position (UTC)</th>{symbol}'
@@ -57,7 +57,7 @@ def _differences(data: ReportData, found: Comparison, quote: str) -> str:
     rows = "\n".join(_row(one, data) for one in found.differences)
     return (
         '<h3>Differences</h3>\n<div class="scroll tall" tabindex="0" role="region" '
-        'aria-label="Differences between trading and backtest">\n'
+        'aria-label="Differences between traded account and backtest">\n'
         f'<table id="differences"><thead><tr>{head}</tr></thead>\n'
         f"<tbody>{rows}</tbody></table></div>"
     )

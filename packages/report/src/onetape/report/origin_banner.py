@@ -12,7 +12,7 @@ _HEADS: Final = {
     ),
     "unknown": (
         "Simulated market.",
-        "The simulator made these prices up, or replayed recorded ones; the file does not say.",
+        "These prices are invented or replayed by the simulator; the file does not state which.",
     ),
 }
 

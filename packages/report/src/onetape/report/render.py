@@ -111,8 +111,8 @@ def _headline(data: ReportData) -> str:
     fees = digits_of(data, data).money_text(line.fees_quote)
     fees = escape(f"{fees} {data.title.quote}".strip())
     return (
-        f"{escape(data.title.strategy)} made {_percent(line.strategy_return)}, "
-        f"buying and holding {_percent(line.buy_and_hold_return)}; "
+        f"{escape(data.title.strategy)} returned {_percent(line.strategy_return)}, "
+        f"buy and hold {_percent(line.buy_and_hold_return)}; "
         f'<span class="figure">fees {fees}</span>; '
         f"max drawdown {_percent(-abs(line.max_drawdown))}"
     )
@@ -128,7 +128,7 @@ def _percent(ratio: float) -> str:
 def _banner(title: ReportTitle) -> str:
     return origin_banner(
         title.origin,
-        "They show how the programs work; they say nothing about what this strategy would earn.",
+        "They show how the programs work, not what this strategy would earn.",
     )
 
 
@@ -142,8 +142,8 @@ def _drawn(data: ReportData) -> str:
     each = " of each symbol" if data.others else ""
     return (
         f'<p class="hint" id="drawn">Drawn as {len(groups.starts):,} {length} candles: the range '
-        f"has {found}, and above {limit:,}{each} they are merged for drawing. Trades, "
-        "equity figures and metrics come from every candle.</p>"
+        f"has {found}; more than {limit:,}{each} are merged for drawing. Trades, "
+        "equity and metrics come from every candle.</p>"
     )
 
 
@@ -172,7 +172,7 @@ def _keys(data: ReportData) -> str:
     if any(trade.stop for trade in data.trades):
         marks.append(_mark("stop-line", _LINE, "stop"))
     if any(trade.target for trade in data.trades):
-        marks.append(_mark("target-line", _LINE, "target, where it lay"))
+        marks.append(_mark("target-line", _LINE, "target price"))
     return "\n".join(marks)
 
 

@@ -49,10 +49,10 @@ def _refuse_to_destroy(target: Path) -> None:
                     return
     except OSError as error:
         raise ConfigurationError(
-            f"report {target} cannot be looked at: {error.strerror or error}; choose another file"
+            f"report {target} cannot be read: {error.strerror or error}; choose another file"
         ) from error
     raise ConfigurationError(
-        f"report {target}: something that is no HTML page stands there; choose another file"
+        f"report {target}: a file that is not an HTML page exists there; choose another file"
     )
 
 

@@ -32,7 +32,7 @@ def read_ledger(url: str, candles: dict[str, str] | None = None) -> dict[str, An
     """
     if not is_running(url):
         raise ExchangeUnreachable(
-            f"no simulator listens at {url}; start one (uv run simulator), or say --url ADDRESS"
+            f"no simulator listens at {url}; start one (uv run simulator), or give --url ADDRESS"
         )
     document = {name: _read(url, path) for name, path in SECTIONS.items()}
     document["account"] = cast("dict[str, Any]", document["account"])["balances"]
