@@ -6,7 +6,7 @@ from contextlib import AsyncExitStack, ExitStack, closing, contextmanager, nullc
 from functools import partial
 from uuid import uuid4
 
-from msgspec import structs
+from msgspec import Struct, structs
 
 from onetape.cli.addresses import check_simulator_url
 from onetape.cli.output import print_line
@@ -47,6 +47,7 @@ from trader.live.confirmation import FirstEntry, confirm_first_entry, plan_live_
 from trader.live.first_day import first_day_lines
 from trader.live.keys import keys_for
 from trader.live.opening import LiveAccess, check_live_exchange, hold_live_account, open_access
+from trader.live.opening_again import open_exchange
 from trader.live.start_checks import Start, ask_markets, check_accounts, check_other_accounts
 from trader.live.start_plan import StartPlan
 from trader.session import run_sessions
@@ -87,7 +88,7 @@ def run_trader(settings: TraderSettings, *, is_confirmed: bool = False) -> None:
                 start = check_accounts(store, start)
         # Before the event loop has the signals: one of them ends the question for a key at once.
         credentials = keys_for(start.plan)
-        endpoint = _endpoint(start.plan.settings, stack)
+        endpoint = _endpoint(start.plan, stack)
         work = _trade(start, endpoint, credentials, first, is_confirmed=is_confirmed)
         runner.run(work)
 
@@ -132,7 +133,11 @@ def account_config(settings: TraderSettings, steps: MarketSteps) -> AccountConfi
     return structs.replace(settings.account, cash=float(asked_balance(settings)), steps=steps)
 
 
-def _endpoint(settings: TraderSettings, stack: ExitStack) -> Endpoint:
+def _endpoint(plan: StartPlan, stack: ExitStack) -> Endpoint:
+    settings = plan.settings
+    if settings.simulator_url and plan.held and settings.exchange == SIMULATOR_ID:
+        # It may not be reached yet: with a position open the start waits for it.
+        return Endpoint(SIMULATOR_ID, settings.simulator_url.rstrip("/"))
     if settings.exchange != SIMULATOR_ID:
         return Endpoint(settings.exchange, is_sandbox=settings.sandbox)
     from onetape.simulator.embedded import find_or_start
@@ -153,39 +158,66 @@ async def _trade(
     path = trader_database(settings)
     bans = SharedRateLimitBans(path, settings.exchange)
     with closing(bans), taking_command_signals(path, account):
-        # The trader fetches it again by itself, and its stream goes on meanwhile.
-        async with RestExchange(
-            endpoint, retry_seconds=BRIEF_RETRY_SECONDS, waits_for_ban_end=False
-        ) as exchange:
-            exchange.share_rate_limit_bans(bans)
-            found = await stop.unless_stopped(ask_markets(exchange, start))
-            if found is None:
+        async with AsyncExitStack() as stack:
+            opened = await open_exchange(
+                partial(_open, start, endpoint, credentials, bans),
+                stack,
+                stop,
+                is_held=bool(start.plan.held),
+            )
+            if opened is None:
                 print_line(f"{stop.name}: stopped before trading began")
                 return
-            (start, markets), plan = found, found[0].plan
-            async with AsyncExitStack() as stack:
-                names = [one.key.symbol for one in plan.symbols]
-                access = None
-                if credentials is not None:
-                    access = await open_access(
-                        exchange,
-                        names,
-                        stack,
-                        credentials,
-                        held_account=plan.exchange_account,
-                        is_unknown_allowed=settings.untested_exchange,
-                    )
-                    plan = check_other_accounts(plan, path, access.exchange_account)
-                    if first.is_open and not await confirm_first_entry(
-                        plan, access, first, stop, is_confirmed=is_confirmed
-                    ):
-                        print_line(f"{stop.name}: stopped before trading began")
-                        return
-                    access = structs.replace(access, is_confirmed=first.is_open)
-                evaluators = start.evaluators
-                await run_in_thread(
-                    stop, partial(trade_in_sessions, plan, exchange, evaluators, markets, access)
-                )
+            plan, access = opened.start.plan, opened.access
+            if access is not None:
+                plan = check_other_accounts(plan, path, access.exchange_account)
+                if first.is_open and not await confirm_first_entry(
+                    plan, access, first, stop, is_confirmed=is_confirmed
+                ):
+                    print_line(f"{stop.name}: stopped before trading began")
+                    return
+                access = structs.replace(access, is_confirmed=first.is_open)
+            evaluators, markets = opened.start.evaluators, opened.markets
+            await run_in_thread(
+                stop,
+                partial(trade_in_sessions, plan, opened.exchange, evaluators, markets, access),
+            )
+
+
+class _Opened(Struct, frozen=True):
+    """An exchange that answers, and the account of the key, if there is one."""
+
+    exchange: RestExchange
+    start: Start
+    markets: Sequence[Market]
+    access: LiveAccess | None
+
+
+async def _open(
+    start: Start,
+    endpoint: Endpoint,
+    credentials: Credentials | None,
+    bans: SharedRateLimitBans,
+    stack: AsyncExitStack,
+) -> _Opened:
+    """Open the exchange and the account; the stack closes both."""
+    # The trader fetches it again by itself, and its stream goes on meanwhile.
+    exchange = await stack.enter_async_context(
+        RestExchange(endpoint, retry_seconds=BRIEF_RETRY_SECONDS, waits_for_ban_end=False)
+    )
+    exchange.share_rate_limit_bans(bans)
+    start, markets = await ask_markets(exchange, start)
+    plan, access = start.plan, None
+    if credentials is not None:
+        access = await open_access(
+            exchange,
+            [one.key.symbol for one in plan.symbols],
+            stack,
+            credentials,
+            held_account=plan.exchange_account,
+            is_unknown_allowed=plan.settings.untested_exchange,
+        )
+    return _Opened(exchange, start, markets, access)
 
 
 async def trade_in_sessions(

@@ -1,7 +1,9 @@
 """What a start is refused for; with a position open, what it leaves out instead.
 
 A start that holds a position or an order is not refused because of a symbol that holds nothing:
-that symbol is left out, and the others enter nothing until a person has put it right.
+that symbol is left out, and the others enter nothing until a person has put it right. Nor is it
+refused because of a position in a market that is not listed any more: nothing can be sold there, so
+that symbol is named and left out, and the others go on.
 """
 
 import time
@@ -35,20 +37,52 @@ class Start(Struct, frozen=True):
             symbol: Which one.
             reason: Why it is left out, in words.
         """
-        plan = self.plan
-        pairs = zip(plan.symbols, self.evaluators, strict=True)
-        left = [(one, evaluator) for one, evaluator in pairs if one.key.symbol != symbol]
+        start = self._reduced(symbol)
+        plan = start.plan
         found = f"{symbol} is left out: {reason}"
         bans = {
             name: f"{plan.exits_only[name]}; {found}" if name in plan.exits_only else found
-            for name in (one.key.symbol for one, _ in left)
+            for name in (one.key.symbol for one in plan.symbols)
         }
+        plan = structs.replace(plan, exits_only={**plan.exits_only, **bans})
+        return Start(plan, start.evaluators)
+
+    def without_delisted(self, symbol: str, reason: str) -> "Start":
+        """Return the start without a symbol whose position cannot be sold; the others go on.
+
+        The position stays in the ledger, with its money and its place among the open trades.
+
+        Args:
+            symbol: Which one.
+            reason: The exchange does not list it, in words.
+
+        Raises:
+            UsageError: no other symbol is left to be traded.
+        """
+        advice = "sell, convert or withdraw its coins at the exchange"
+        if len(self.plan.symbols) == 1:
+            raise UsageError(
+                f"{reason}; the position in {symbol} cannot be sold here: {advice}, and trade "
+                "other symbols under another name (--account NAME)"
+            )
+        print_line(
+            f"{symbol} is left out, with its open position or order: {reason}; the other symbols "
+            f"go on; {advice}",
+            level="ERROR",
+            event="market",
+            symbol=symbol,
+        )
+        return self._reduced(symbol)
+
+    def _reduced(self, symbol: str) -> "Start":
+        """Return the start without a symbol, under the same name of the account."""
+        plan = self.plan
+        pairs = zip(plan.symbols, self.evaluators, strict=True)
+        left = [(one, evaluator) for one, evaluator in pairs if one.key.symbol != symbol]
         plan = structs.replace(
             plan,
-            # A symbol that is left out shall not change the name of the account.
             settings=structs.replace(plan.settings, account_name=plan.account),
             symbols=tuple(one for one, _ in left),
-            exits_only={**plan.exits_only, **bans},
         )
         return Start(plan, tuple(evaluator for _, evaluator in left))
 
@@ -96,7 +130,7 @@ async def ask_markets(exchange: RestExchange, start: Start) -> tuple[Start, list
         start: What is to be traded.
 
     Raises:
-        UsageError: the exchange has no such market or timeframe.
+        UsageError: the exchange has no such market or timeframe, and nothing else is held.
         ExchangeError: the exchange cannot be reached, or its clock is not ours.
     """
     markets: list[Market] = []
@@ -104,9 +138,13 @@ async def ask_markets(exchange: RestExchange, start: Start) -> tuple[Start, list
         try:
             markets.append(await exchange.market(one.key.symbol))
         except UsageError as error:
-            if not start.may_leave_out(one.key.symbol):
+            symbol = one.key.symbol
+            if symbol in start.plan.held:
+                start = start.without_delisted(symbol, str(error))
+            elif start.may_leave_out(symbol):
+                start = start.without(symbol, str(error))
+            else:
                 raise
-            start = start.without(one.key.symbol, str(error))
     exchange.check_timeframe(start.plan.symbols[0].key.timeframe)
     await exchange.compare_clocks()
     return start, markets

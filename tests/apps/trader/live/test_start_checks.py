@@ -2,7 +2,9 @@
 
 import asyncio
 import os
+import queue
 import signal
+import socket
 import threading
 from collections.abc import Generator, Iterator
 from contextlib import ExitStack, contextmanager
@@ -13,10 +15,12 @@ import pytest
 from msgspec.structs import replace
 
 from onetape.cli.common_settings import StrategySettings
-from onetape.core.errors import SafetyRefusal, UsageError
+from onetape.cli.output import print_line
+from onetape.core.errors import ExchangeUnreachable, SafetyRefusal, UsageError
 from onetape.exchange.clients import Endpoint
 from onetape.exchange.rest import RestExchange
 from onetape.simulator.embedded import embedded_simulator
+from onetape.simulator.faults.model import Fault
 from onetape.store.database import open_store
 from onetape.store.live_accounts import LiveAccount, open_live_account
 from traded_accounts import TradedAccount
@@ -198,3 +202,110 @@ def test_the_program_looks_after_a_position_although_a_flat_symbol_is_refused(
     assert "SIGTERM: stopped with 999.00 USDT and 0.01 BTC" in out
     assert "exits only: ETH/USDT is left out: " in out
     assert "; GONE/USDT is left out: " in out
+
+
+def print_to(lines: queue.Queue[str], monkeypatch: pytest.MonkeyPatch) -> None:
+    """Copy what the start prints about the exchange, as it is printed."""
+
+    def printed(line: str, **_: object) -> None:
+        print_line(line)
+        lines.put(line)
+
+    monkeypatch.setattr("trader.live.opening_again.print_line", printed)
+
+
+@pytest.mark.usefixtures("key", "holder")
+def test_a_start_with_a_position_waits_for_an_exchange_that_cannot_be_reached(
+    db: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    lines: queue.Queue[str] = queue.Queue()
+    print_to(lines, monkeypatch)
+    monkeypatch.setattr("trader.live.opening_again.FIRST_PAUSE_SECONDS", 0.1)
+    with socket.create_server(("127.0.0.1", 0)) as free:
+        port = free.getsockname()[1]
+    has_ended = threading.Event()
+
+    def simulate() -> None:
+        lines.get(timeout=60)
+        balance = {"BTC": Decimal(1), "USDT": Decimal(100)}
+        with embedded_simulator(port=port, balance=balance):
+            has_ended.wait(60)
+
+    simulating = threading.Thread(target=simulate)
+    simulating.start()
+    try:
+        with stopped_once_it_trades(db):
+            url = f"http://127.0.0.1:{port}"
+            run_trader(replace(SETTINGS, db=db, simulator_url=url, symbol="BTC/USDT"))
+    finally:
+        has_ended.set()
+        simulating.join()
+    out = capsys.readouterr().out
+    assert "degraded: " in out
+    assert "a position or order is open: no entries and no exits until the exchange" in out
+    assert "the exchange can be reached again" in out
+    assert "SIGTERM: stopped with 999.00 USDT and 0.01 BTC" in out
+
+
+@pytest.mark.usefixtures("key", "holder")
+def test_a_start_that_waits_for_the_exchange_ends_by_sigterm(
+    db: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    lines: queue.Queue[str] = queue.Queue()
+    print_to(lines, monkeypatch)
+
+    def end() -> None:
+        lines.get(timeout=60)
+        os.kill(os.getpid(), signal.SIGTERM)
+
+    refused = Fault("status", status=403, path="/api/v3/exchangeInfo")
+    ending = threading.Thread(target=end)
+    ending.start()
+    with embedded_simulator(faults=[refused]) as simulator:
+        run_trader(replace(SETTINGS, db=db, simulator_url=simulator.url, symbol="BTC/USDT"))
+    ending.join()
+    assert "SIGTERM: stopped before trading began" in capsys.readouterr().out
+
+
+@pytest.mark.usefixtures("key")
+def test_a_start_that_holds_nothing_ends_where_the_exchange_cannot_be_reached(
+    db: Path, holder: TradedAccount
+) -> None:
+    holder.fill("sell", "0.01", "100", 2)
+    with socket.create_server(("127.0.0.1", 0)) as free:
+        url = f"http://127.0.0.1:{free.getsockname()[1]}"
+    with pytest.raises(ExchangeUnreachable):
+        run_trader(replace(SETTINGS, db=db, simulator_url=url, symbol="BTC/USDT"))
+
+
+@pytest.mark.usefixtures("key", "holder")
+def test_a_held_symbol_that_is_delisted_is_named_and_the_others_go_on(
+    db: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    settings = with_symbols(BITCOIN, SymbolSettings(symbol="ETH/USDT"))
+    delisted = Fault("delisted", symbol="BTC/USDT")
+    balance = {"BTC": Decimal(1), "USDT": Decimal(100)}
+    with (
+        embedded_simulator(balance=balance, faults=[delisted]) as simulator,
+        stopped_once_it_trades(db),
+    ):
+        run_trader(replace(settings, db=db, simulator_url=simulator.url))
+    out = capsys.readouterr().out
+    assert "BTC/USDT is left out, with its open position or order: " in out
+    assert "sell, convert or withdraw its coins at the exchange" in out
+    assert "SIGTERM: stopped with" in out
+    assert "exits only" not in out
+    with open_store(db, create=False) as store, store.read() as connection:
+        (newest,) = connection.execute(
+            "SELECT symbol FROM sessions ORDER BY started_ms DESC LIMIT 1"
+        ).fetchall()
+    assert newest == ("ETH/USDT",)
+
+
+@pytest.mark.usefixtures("key", "holder")
+def test_a_start_whose_only_symbol_is_held_and_delisted_says_what_to_do(db: Path) -> None:
+    delisted = Fault("delisted", symbol="BTC/USDT")
+    with embedded_simulator(faults=[delisted]) as simulator:
+        settings = replace(SETTINGS, db=db, simulator_url=simulator.url, symbol="BTC/USDT")
+        with pytest.raises(UsageError, match="sell, convert or withdraw its coins"):
+            run_trader(settings)
