@@ -105,10 +105,12 @@ def plan_import(
             failed.append(Failed(str(file), error))
             continue
         nameless: list[Part] = []
+        # Where names say the markets, one that says none is of none that a flag names.
+        is_flag_for_nameless = wanted.symbol is not None and all(map(_says_no_market, parts))
         for part in parts:
             if part.member and not _is_chosen(part, wanted):
                 continue
-            if part.member and _is_nameless(part, wanted):
+            if part.member and _says_no_market(part) and not is_flag_for_nameless:
                 nameless.append(part)
                 continue
             try:
@@ -219,10 +221,9 @@ def _common_codes(exchange: str) -> Mapping[str, str]:
     return common_codes(exchange)
 
 
-def _is_nameless(part: Part, wanted: Wanted) -> bool:
-    """Return whether neither the name nor a flag say anything of the market of a table."""
-    name = part.named
-    return not (name.symbol or name.either or name.other_kind or wanted.symbol)
+def _says_no_market(part: Part) -> bool:
+    """Return whether the name of a table says nothing of its market."""
+    return not (part.named.symbol or part.named.either or part.named.other_kind)
 
 
 def _plan(part: Part, wanted: Wanted) -> Planned:

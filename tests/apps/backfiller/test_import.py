@@ -84,6 +84,34 @@ def test_flags_choose_from_krakens_archive(backfiller: Run, folder: Path) -> Non
     assert series == [("BTC/USD", "1h")]
 
 
+@pytest.mark.parametrize("name", ["WHO_60.csv", "other.csv", "XBTUSD_10080.csv"])
+def test_a_table_whose_name_says_no_market_is_left_out_where_others_say_theirs(
+    backfiller: Run, folder: Path, name: str
+) -> None:
+    with zipfile.ZipFile(folder / "Kraken_OHLCVT.zip", "w") as archive:
+        archive.writestr("XBTUSD_60.csv", lines(ROWS, more=",42"))
+        later = [row._replace(timestamp=row.timestamp + 40 * HOUR) for row in ROWS]
+        archive.writestr(name, lines(later, more=",42"))
+    flags = ("--exchange", "kraken", "--symbol", "BTC/USD", "--timeframe", "1h", "--db", DB)
+    ended = backfiller("import", "Kraken_OHLCVT.zip", *flags)
+    assert (ended.code, f"{name}: left out, its name does not say the market" in ended.err) == (
+        0,
+        True,
+    )
+    assert stored(SeriesKey("kraken", "BTC/USD", "1h")) == ROWS
+
+
+def test_flags_say_the_market_of_an_archive_whose_names_say_none(
+    backfiller: Run, folder: Path
+) -> None:
+    with zipfile.ZipFile(folder / "mine.zip", "w") as archive:
+        archive.writestr("2024-03-01.csv", lines(ROWS[:2]))
+        archive.writestr("2024-03-02.csv", lines(ROWS[2:]))
+    flags = ("--exchange", "kraken", "--symbol", "BTC/USD", "--timeframe", "1h", "--db", DB)
+    assert backfiller("import", "mine.zip", *flags).code == 0
+    assert stored(SeriesKey("kraken", "BTC/USD", "1h")) == ROWS
+
+
 def test_freqtrades_feather_and_json_are_read(backfiller: Run, folder: Path) -> None:
     data = folder / "user_data" / "data" / "binance"
     data.mkdir(parents=True)
