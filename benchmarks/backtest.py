@@ -134,8 +134,8 @@ def ours(database: Path, sizing: str) -> list[str]:
     """Return the command of our backtest."""
     return [
         str(BACKTESTER), "--db", str(database), "-t", "1m", "-s", "sma_cross", "--param", "fast=10",
-        "--param", "slow=30", "--fee", "0.001", "--cash", CASH, "--sizing", sizing, "--market",
-        "ideal", "--json",
+        "--param", "slow=30", "--fee", "0.001", "--cash", CASH, "--sizing", sizing,
+        "--trading-rules", "none", "--json",
     ]  # fmt: skip
 
 
@@ -198,7 +198,7 @@ def grid(folder: Path, pythons: dict[str, Path], rounds: int) -> Generator[dict[
     database, columns = folder / "100000.db", folder / "100000"
     command = [
         str(BACKTESTER), "optimize", "--db", str(database), "-t", "1m", "-s", "sma_cross", *GRID,
-        "--fee", "0.001", "--cash", CASH, "--market", "ideal", "--json",
+        "--fee", "0.001", "--cash", CASH, "--trading-rules", "none", "--json",
     ]  # fmt: skip
     peer = [str(pythons["vectorbt"]), str(SCRIPTS / "with_vectorbt.py"), str(columns), "grid"]
     taken: dict[str, list[float]] = {"whole process": [], "in process": []}

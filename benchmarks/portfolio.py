@@ -30,7 +30,7 @@ from recording import ROOT, SEED, machine, measure, print_document, refuse_slow_
 from store import FIRST, KEY
 
 from onetape.core.candles import Candles
-from onetape.core.steps import IDEAL_MARKET
+from onetape.core.steps import NO_TRADING_RULES
 from onetape.engine import (
     AccountConfig,
     SymbolSeries,
@@ -95,7 +95,7 @@ def time_engine(kind: str, symbols: int, rows: int) -> None:
     for number in range(symbols):
         candles = walk(number, rows)
         signal = strategy.evaluate(candles, {}).signal
-        series.append(SymbolSeries(symbol_of(number), candles, signal, 0, IDEAL_MARKET))
+        series.append(SymbolSeries(symbol_of(number), candles, signal, 0, NO_TRADING_RULES))
     seconds, alone = list[float](), list[float]()
     document: dict[str, Any] = {}
     for _ in range(2):
@@ -170,7 +170,7 @@ def whole(folder: Path, python: Path, rows: int, rounds: int) -> Generator[dict[
     own = [
         str(BACKTESTER), "--db", str(folder / "candles.db"), *symbols, "-t", "1m", "-s",
         "sma_cross", "--param", "fast=10", "--param", "slow=30", "--fee", "0.001", "--cash", CASH,
-        "--market", "ideal", "--json", "--sizing", "base_amount=1",
+        "--trading-rules", "none", "--json", "--sizing", "base_amount=1",
     ]  # fmt: skip
     peer = [str(python), str(PEER), str(folder), str(SYMBOLS), "one_coin", "1"]
     ours, theirs = list[Ended](), list[Ended]()

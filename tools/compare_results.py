@@ -102,7 +102,7 @@ def _reference_job(reference: Reference, candles: Path, work: Path) -> tuple[str
     parameters = [word for one in reference.parameters for word in ("--param", one)]
     return (
         *("backtester", *series, "--db", database, "-s", reference.strategy, *parameters),
-        *("--market", "ideal", "--json"),
+        *("--trading-rules", "none", "--json"),
     )
 
 

@@ -66,7 +66,7 @@ def _backtest(*flags: str) -> tuple[str, ...]:
 RUNS: Final = (
     ("default", _backtest(*_HALF)),
     ("sma", _backtest(*_HALF, *_SMA)),
-    ("sma_ideal", _backtest(*_HALF, *_SMA, "--market", "ideal")),
+    ("sma_ideal", _backtest(*_HALF, *_SMA, "--trading-rules", "none")),
     ("ema", _backtest(*_HALF, *_FAST)),
     ("macd", _backtest(*_HALF, "-s", "macd")),
     ("bollinger", _backtest(*_HALF, "-s", "bollinger")),
@@ -78,7 +78,7 @@ RUNS: Final = (
     ("stop_loss", _backtest(*_HALF, *_FAST, "--stop-loss", "0.02")),
     ("stop_and_target", _backtest(*_HALF, *_FAST, "--stop-loss", "0.01", "--take-profit", "0.01")),
     ("trailing", _backtest(*_HALF, *_FAST, "--trailing-stop", "0.03")),
-    ("time_stop", _backtest(*_HALF, *_FAST, "--time-stop", "6", "--cool-down", "3")),
+    ("time_stop", _backtest(*_HALF, *_FAST, "--time-stop", "6", "--cooldown", "3")),
     ("target_table", _backtest(*_HALF, *_FAST, "--target", "0=0.02,12=0.005")),
     (
         "intrabar",
@@ -94,7 +94,7 @@ RUNS: Final = (
         ),
     ),
     ("costs", _backtest(*_HALF, *_FAST, "--slippage", "5", "--spread-bps", "2", "--fee", "0.002")),
-    ("impact", _backtest(*_HALF, *_FAST, "--volume-impact", "0.1", "--fee-coin", "received")),
+    ("impact", _backtest(*_HALF, *_FAST, "--volume-impact", "0.1", "--fee-currency", "base")),
     ("quote_amount", _backtest(*_HALF, *_FAST, "--sizing", "quote_amount=500")),
     ("base_amount", _backtest(*_HALF, *_FAST, "--sizing", "base_amount=0.05")),
     ("equity_share", _backtest(*_HALF, *_FAST, "--sizing", "equity_share=0.5")),

@@ -81,7 +81,7 @@ def config_of(settings: BacktesterSettings) -> BacktestConfig:
         account=settings.account,
         max_open_trades=settings.max_open_trades,
         timeframe_detail=settings.timeframe_detail,
-        market=settings.market,
+        trading_rules=settings.trading_rules,
         allow_gaps=settings.allow_gaps,
         check=settings.check,
         database=database_path(settings.db, settings.exchange),

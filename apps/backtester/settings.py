@@ -8,7 +8,12 @@ import msgspec
 from onetape.cli.common_settings import DATABASE, EXCHANGE, SYMBOL, TIMEFRAME, StrategySettings
 from onetape.core.defaults import DEFAULT_EXCHANGE, DEFAULT_SYMBOL, DEFAULT_TIMEFRAME
 from onetape.core.setting import DeclaredStruct, Setting
-from onetape.engine.account_config import MARKET, MAX_OPEN_TRADES, AccountConfig, MarketKind
+from onetape.engine.account_config import (
+    MAX_OPEN_TRADES,
+    TRADING_RULES,
+    AccountConfig,
+    TradingRulesSource,
+)
 
 
 class BacktesterSettings(DeclaredStruct, frozen=True, kw_only=True):
@@ -49,7 +54,7 @@ class BacktesterSettings(DeclaredStruct, frozen=True, kw_only=True):
             metavar="NAME",
         ),
     ] = None
-    market: Annotated[MarketKind, MARKET] = "exchange"
+    trading_rules: Annotated[TradingRulesSource, TRADING_RULES] = "exchange"
     allow_gaps: Annotated[
         bool, Setting("Go on over candles missing unexplained.", flag="--allow-gaps")
     ] = False

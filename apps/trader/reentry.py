@@ -27,10 +27,10 @@ def obstacle_text(
     if obstacle == "run_used":
         candle = "" if entered is None else f" of {utc_text(entered)}"
         return f"its run of BUYs has led to the entry{candle} already"
-    passed = rules.cool_down_bars - state.cooldown_left(rules)
+    passed = rules.cooldown_bars - state.cooldown_left(rules)
     if passed < 0:
         return "a position was left in the candle after it"
-    return f"{passed:,} of {rules.cool_down_bars:,} candles of cool-down after the exit"
+    return f"{passed:,} of {rules.cooldown_bars:,} candles of cooldown after the exit"
 
 
 def command_obstacle(

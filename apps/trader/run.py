@@ -14,7 +14,7 @@ from onetape.cli.stop import StopRequest
 from onetape.core.candles import SeriesKey
 from onetape.core.errors import OnetapeError, UsageError, naming_settings
 from onetape.core.folders import USER_FOLDER
-from onetape.core.steps import MarketSteps
+from onetape.core.steps import TradingRules
 from onetape.core.symbols import SIMULATOR_ID
 from onetape.core.timeframes import Timeframe
 from onetape.core.trading import Session
@@ -128,7 +128,7 @@ def _naming_symbol(symbol: str) -> Generator[None]:
         raise UsageError(f"{symbol}: {error}", setting="symbols") from error
 
 
-def account_config(settings: TraderSettings, steps: MarketSteps) -> AccountConfig:
+def account_config(settings: TraderSettings, steps: TradingRules) -> AccountConfig:
     """Return the account of these settings in a market with these steps."""
     return structs.replace(settings.account, cash=float(asked_balance(settings)), steps=steps)
 

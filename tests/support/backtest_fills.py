@@ -54,15 +54,15 @@ class Dips(Strategy):
 
 
 def account_of(
-    sizing: str, exits: ExitConfig, *, cool_down_bars: int = 1, **other: Any
+    sizing: str, exits: ExitConfig, *, cooldown_bars: int = 1, **other: Any
 ) -> AccountConfig:
-    """Return the rules of an account: any BUY may enter after the cool-down."""
+    """Return the rules of an account: any BUY may enter after the cooldown."""
     numbers: dict[str, Any] = SIZINGS[sizing]
     return AccountConfig(
         sizing=sizing,  # pyright: ignore[reportArgumentType]
         exits=exits,
         reentry="while_signal",
-        cool_down_bars=cool_down_bars,
+        cooldown_bars=cooldown_bars,
         **numbers,
         **other,
     )

@@ -15,7 +15,7 @@ from gate import Gate
 from onetape.cli.common_settings import StrategySettings
 from onetape.cli.stop import StopRequest
 from onetape.core.candles import Candle, SeriesKey
-from onetape.core.steps import MarketSteps
+from onetape.core.steps import TradingRules
 from onetape.core.timeframes import Timeframe
 from onetape.core.trading import Mode, Session, Trade
 from onetape.engine import AccountConfig, ExitConfig
@@ -239,7 +239,7 @@ async def desk(
     *,
     strategy: str = "rsi",
     number: int = 1,
-    steps: MarketSteps | None = None,
+    steps: TradingRules | None = None,
     account: AccountConfig | None = None,
     exits: ExitConfig | None = None,
     account_name: str = ACCOUNT,

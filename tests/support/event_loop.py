@@ -15,7 +15,7 @@ from msgspec.structs import replace
 
 from onetape.core.candles import FloatArray, IntArray
 from onetape.core.price_steps import with_month_steps
-from onetape.core.steps import MarketSteps
+from onetape.core.steps import TradingRules
 from onetape.engine import AccountConfig, PortfolioResult, SimulationResult, SymbolSeries
 from onetape.engine.entry_plan import NO_CANDIDATE
 from onetape.engine.equity import equity_of
@@ -102,7 +102,7 @@ class ExactChange(Struct, frozen=True):
         price_unit = _price_unit(steps)
         unit = price_unit * (steps.amount_step or Decimal(0))
         fee, target_fee = (Decimal(repr(rate)) for rate in (rules.fee_rate, rules.target_fee_rate))
-        bought = 1 if rules.fee_coin == "received" else 1 + fee
+        bought = 1 if rules.fee_currency == "base" else 1 + fee
         return cls(
             float(price_unit),
             float(steps.amount_step or 0),
@@ -129,7 +129,7 @@ class ExactChange(Struct, frozen=True):
         return _EXACT.multiply(self.per_unit_target if is_maker else self.per_unit_sold, units)
 
 
-def _price_unit(steps: MarketSteps) -> Decimal:
+def _price_unit(steps: TradingRules) -> Decimal:
     """Return what the price steps of all months are whole numbers of; 0: no step."""
     if not steps.price_step:
         return Decimal(0)
@@ -154,7 +154,7 @@ class PlainAccount:
         self._places = places
         self._noise = [_ZERO if own.steps.amount_step else _NOISE for own in rules]
         self._open: set[int] = set()
-        self._cool_down = rules[0].cool_down_bars
+        self._cooldown = rules[0].cooldown_bars
         self._blocked: dict[int, int] = {}
         """By symbol the candidate that found all slots full, until one is free."""
         self._skipped_run = [NO_CANDIDATE] * len(symbols)
@@ -181,7 +181,7 @@ class PlainAccount:
             self.skipped += self._symbols[number].plan.runs_between(candidate, NO_CANDIDATE)
         for number, symbol in enumerate(self._symbols):
             exits = symbol.fill_log.exit_bars()
-            free = exits[-1] + 1 + self._cool_down if exits else 0
+            free = exits[-1] + 1 + self._cooldown if exits else 0
             symbol.note_waits(free, is_held=number in self._open)
 
     def equity(self, timestamp: IntArray) -> FloatArray:

@@ -11,7 +11,7 @@ from decimal import ROUND_CEILING, ROUND_FLOOR, Context, Decimal
 from itertools import pairwise
 
 from cent_walk import Prices, of
-from onetape.core.steps import MarketSteps
+from onetape.core.steps import TradingRules
 from onetape.engine import AccountConfig
 
 EXACT = Context(prec=45)
@@ -46,7 +46,7 @@ class _ExactSymbol:
     prices: Prices
     signal: list[int]
     rules: AccountConfig
-    steps: MarketSteps
+    steps: TradingRules
     base: Decimal = ZERO
     entry: int | None = None
     entry_price: Decimal = ZERO
@@ -80,7 +80,7 @@ class ExactAccount:
 
 
 def exact_run(
-    markets: Sequence[tuple[Prices, Sequence[int], MarketSteps]],
+    markets: Sequence[tuple[Prices, Sequence[int], TradingRules]],
     rules: AccountConfig,
     places: int | None = None,
 ) -> ExactAccount:
@@ -284,7 +284,7 @@ def _worth(held: list[_ExactSymbol], moment: int) -> Iterator[Decimal]:
 
 def _bought(symbol: _ExactSymbol, bar: int, cash: Decimal, equity: Decimal) -> ExactFill | None:
     rules, open_ = symbol.rules, symbol.prices.open[bar]
-    fee, in_coin = of(rules.fee_rate), rules.fee_coin == "received"
+    fee, in_coin = of(rules.fee_rate), rules.fee_currency == "base"
     kept = ONE if in_coin else 1 + fee
     price = _to_step(open_ * (1 + _slip(rules)), symbol, bar, ROUND_CEILING)
     wanted = _wanted(symbol, bar, cash, equity, price * kept)
@@ -345,7 +345,7 @@ def _wanted(
         loss, fee = rules.exits.first_stop, of(rules.fee_rate)
         assert loss is not None
         back = symbol.prices.open[bar] * (1 - of(loss)) * (1 - _slip(rules)) * (1 - fee)
-        if rules.fee_coin == "received":
+        if rules.fee_currency == "base":
             back *= 1 - fee
         return cash, min(EXACT.divide(size * equity, unit - back), EXACT.divide(cash, unit))
     if name == "volatility_target":
@@ -403,4 +403,4 @@ def _sell(
         ExactFill(bar, "sell", price, amount, fee, price * amount - fee, -amount, kinds)
     )
     symbol.entry, symbol.sell_waits = None, False
-    symbol.free_from = bar + 1 + rules.cool_down_bars
+    symbol.free_from = bar + 1 + rules.cooldown_bars

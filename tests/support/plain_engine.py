@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 from msgspec.structs import replace
 
 from onetape.core.candles import Candles, FloatArray
-from onetape.core.steps import IDEAL_MARKET, MarketSteps
+from onetape.core.steps import NO_TRADING_RULES, TradingRules
 from onetape.core.untraded import untraded_rows
 from onetape.engine import (
     AccountConfig,
@@ -128,7 +128,7 @@ class PlainLoop:
             self.gave_up = True
             return
         self.entry, self.sell_waits = None, False
-        self.free_from = bar + 1 + self.rules.cool_down_bars
+        self.free_from = bar + 1 + self.rules.cooldown_bars
         self._book(bar, "sell", fill, EXIT_KINDS[kind])
 
     def _book(self, bar: int, side: str, fill: Any, kind: str) -> None:
@@ -177,7 +177,7 @@ def signals_of(seed: int, count: int) -> list[int]:
 
 
 #: A market with steps of a hundredth and a least order that small accounts run into.
-STEPS = MarketSteps(Decimal("0.01"), Decimal("0.001"), Decimal("0.002"), Decimal(5))
+STEPS = TradingRules(Decimal("0.01"), Decimal("0.001"), Decimal("0.002"), Decimal(5))
 _SIZINGS: dict[str, tuple[float, ...]] = {
     "quote_amount": (15.0, 400.0, 2_000.0),
     "base_amount": (0.5, 9.0),
@@ -216,15 +216,15 @@ def engine_rules(draw: st.DrawFn) -> AccountConfig:
         cash=draw(st.sampled_from([7.0, 20.0, 1_000.0, 1e6])),
         fee_rate=draw(st.sampled_from([0.0, 0.001, 0.01])),
         maker_fee_rate=draw(st.sampled_from([None, 0.0, 0.0005])),
-        fee_coin=draw(st.sampled_from(["quote", "received"])),
+        fee_currency=draw(st.sampled_from(["quote", "base"])),
         slippage_bps=draw(st.sampled_from([0.0, 5.0])),
         spread_bps=draw(st.sampled_from([0.0, 3.0])),
         volume_impact=draw(st.sampled_from([0.0, 0.0, 0.1])),
         volatility_bars=5,
         exits=exits,
-        cool_down_bars=draw(st.sampled_from([0, 0, 1, 6])),
+        cooldown_bars=draw(st.sampled_from([0, 0, 1, 6])),
         reentry=draw(st.sampled_from(["new_signal", "while_signal"])),
-        steps=draw(st.sampled_from([IDEAL_MARKET, STEPS])),
+        steps=draw(st.sampled_from([NO_TRADING_RULES, STEPS])),
         **given,
     )
 
@@ -236,7 +236,7 @@ def doubled_money(rules: AccountConfig) -> AccountConfig:
         rules,
         cash=rules.cash * 2,
         quote_amount=rules.quote_amount and rules.quote_amount * 2,
-        steps=MarketSteps(
+        steps=TradingRules(
             steps.price_step and steps.price_step * 2,
             steps.amount_step,
             steps.min_amount,

@@ -8,14 +8,14 @@ from hypothesis import strategies as st
 
 from onetape.core.candles import Candles
 from onetape.core.resample import resample
-from onetape.core.steps import IDEAL_MARKET, MarketSteps
+from onetape.core.steps import NO_TRADING_RULES, TradingRules
 from onetape.core.timeframes import Timeframe
 from onetape.engine import AccountConfig, ExitConfig, IntrabarSource, SymbolSeries
 from onetape.engine.intrabar import reader_of
 from plain_engine import STEPS, signals_of, walk
 
 #: A least order that is a large part of a small account.
-NARROW = MarketSteps(Decimal("0.01"), Decimal("0.001"), Decimal("0.002"), Decimal("5.5"))
+NARROW = TradingRules(Decimal("0.01"), Decimal("0.001"), Decimal("0.002"), Decimal("5.5"))
 FINE, COARSE = Timeframe.parse("1h"), Timeframe.parse("4h")
 
 
@@ -48,7 +48,7 @@ def series_of(
         if is_uneven and rng.random() < 0.7:
             candles = with_holes(candles, rng)
         start = int(rng.integers(0, 4)) if is_uneven and rng.random() < 0.3 else 0
-        steps = (rules.steps, IDEAL_MARKET, STEPS)[number % 3] if is_mixed else rules.steps
+        steps = (rules.steps, NO_TRADING_RULES, STEPS)[number % 3] if is_mixed else rules.steps
         signal = np.array(signals_of(seed + number, len(candles)), np.int8)
         start = min(start, len(candles))
         found.append(SymbolSeries(f"{number}/Q", candles, signal, start, steps, intrabar))
@@ -65,7 +65,7 @@ def busy_rules(draw: st.DrawFn) -> AccountConfig:
     return AccountConfig(
         cash=draw(st.sampled_from([6.0, 12.0, 20.0, 1_000.0])),
         fee_rate=draw(st.sampled_from([0.0, 0.01])),
-        fee_coin=draw(st.sampled_from(["quote", "received"])),
+        fee_currency=draw(st.sampled_from(["quote", "base"])),
         sizing=sizing[0],  # pyright: ignore[reportArgumentType]
         exits=ExitConfig(
             stop_loss=draw(st.sampled_from([None, 0.02, 0.05])),
@@ -73,9 +73,9 @@ def busy_rules(draw: st.DrawFn) -> AccountConfig:
             take_profit=draw(st.sampled_from([None, 0.02, 0.05])),
             time_stop_bars=draw(st.sampled_from([None, None, 1, 3])),
         ),
-        cool_down_bars=draw(st.sampled_from([0, 0, 1, 2])),
+        cooldown_bars=draw(st.sampled_from([0, 0, 1, 2])),
         reentry=draw(st.sampled_from(["new_signal", "while_signal"])),
-        steps=draw(st.sampled_from([IDEAL_MARKET, NARROW])),
+        steps=draw(st.sampled_from([NO_TRADING_RULES, NARROW])),
         **given,
     )
 

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any, Self
 
 from onetape.core.candles import Candle, SeriesKey
-from onetape.core.steps import MarketSteps
+from onetape.core.steps import TradingRules
 from onetape.core.symbols import base_and_quote
 from onetape.core.trading import Decision, ExitObligation, Mode, Order, Session, Side, Trade
 from onetape.execution.events import Acknowledged, Submitted
@@ -117,7 +117,7 @@ class TradedAccount:
 
     def least_amount(self, amount: str) -> None:
         """Store that amounts of the market are multiples of this one."""
-        steps = MarketSteps(None, Decimal(amount), Decimal(amount), Decimal(0))
+        steps = TradingRules(None, Decimal(amount), Decimal(amount), Decimal(0))
         save_market(self.store, self.key.exchange, self.key.symbol, steps, at_ms(0))
 
     def candles(self, *prices: tuple[float, float, float, float], first_hour: int = 0) -> None:

@@ -20,5 +20,5 @@ def render_explanation(found: CandleExplanation) -> str:
         f"followed:   {found.followed}",
     ]
     if found.has_finer_steps:
-        lines.append(f"market:     {found.market}")
+        lines.append(f"trading rules: {found.trading_rules}")
     return "\n".join(lines)

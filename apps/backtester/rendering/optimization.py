@@ -45,7 +45,7 @@ def optimization_text(optimization: Optimization, page: Path, given: Sequence[st
     lines += trust_lines(optimization)
     lines += neighbour_lines(optimization)
     lines += evidence_lines(optimization)
-    lines.append(f"market: {optimization.market}")
+    lines.append(f"trading rules: {optimization.trading_rules_text}")
     lines += check_lines(optimization)
     lines += [f"note: {text}" for text in notes(optimization)]
     lines += [f"page: {page}", f"results: {optimization.folder}"]
@@ -67,7 +67,7 @@ def optimization_document(
         "timeframe": window.key.timeframe,
         "strategy": strategy_name(optimization),
         "parameters": {one.name: one.words for one in optimization.plan.ranges},
-        "market": optimization.market,
+        "trading_rules": optimization.trading_rules_text,
         "sampler": options.sampler,
         "seed": None if options.sampler == "grid" else options.seed,
         "constraints": [one.text for one in options.constraints],

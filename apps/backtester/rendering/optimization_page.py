@@ -79,7 +79,10 @@ def optimization_page(optimization: Optimization, given: Sequence[str]) -> Optim
     medians = neighbour_medians(optimization.order, metrics[0])
     head.append("neighbours")
     rules = {one.name: one.words for one in optimization.plan.ranges}
-    rules |= {"market": optimization.market, "database": str(optimization.config.database)}
+    rules |= {
+        "trading rules": optimization.trading_rules_text,
+        "database": str(optimization.config.database),
+    }
     return OptimizationPage(
         title=f"Optimization: {strategy_name(optimization)} on {key.symbol}",
         heading=heading(optimization),

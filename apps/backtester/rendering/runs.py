@@ -133,7 +133,7 @@ def _facts(run: Run) -> dict[str, Any]:
         "settings": manifest.settings,
         "parameters": summary.parameters,
         "range": {"from": day_text(summary.from_), "to": day_text(summary.to)},
-        "market": summary.assumptions.get("market"),
+        "trading rules": summary.assumptions.get("trading rules"),
         # The text of the check names parameters and bars, which are compared by themselves.
         "check": {name: getattr(summary.check, name) for name in _OF_CHECK},
         "digest": manifest.digests,

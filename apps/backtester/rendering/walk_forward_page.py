@@ -54,7 +54,7 @@ def write_page(run: WalkForwardRun, path: Path) -> None:
     shown = [round(at * (len(times) - 1) / max(count - 1, 1)) for at in range(count)]
     rows = window_rows(run)
     rules = {one.name: one.words for one in run.plan.ranges}
-    rules |= {"market": run.market, "database": str(run.config.database)}
+    rules |= {"trading rules": run.trading_rules_text, "database": str(run.config.database)}
     key = run.context.window.key
     page = WalkForwardPage(
         title=f"Walk-forward: {run.plan.strategy.name} on {key.symbol}",

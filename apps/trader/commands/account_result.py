@@ -10,7 +10,7 @@ from msgspec.structs import replace
 from onetape.core.candles import SeriesKey
 from onetape.core.digits import Digits
 from onetape.core.market_digits import market_digits
-from onetape.core.steps import IDEAL_MARKET, MarketSteps
+from onetape.core.steps import NO_TRADING_RULES, TradingRules
 from onetape.core.symbols import base_and_quote
 from onetape.core.trading import Trade
 from onetape.execution.positions import position_of
@@ -168,7 +168,7 @@ def read_digits(store: Store, account: Account) -> Digits:
     Raises:
         StoreError: the file cannot be read.
     """
-    steps = market_steps(store, account.exchange, account.symbol) or IDEAL_MARKET
+    steps = market_steps(store, account.exchange, account.symbol) or NO_TRADING_RULES
     candles = last_closed(store, series_of(account), LEAST_CANDLES)
     start = 0.0 if account.start_balance is None else float(account.start_balance)
     return market_digits(steps, candles, account.currency, start)
@@ -178,7 +178,7 @@ def account_result(
     account: Account,
     trades: list[Trade],
     last_price: Decimal | None,
-    steps: MarketSteps | None = None,
+    steps: TradingRules | None = None,
 ) -> AccountResult:
     """Return what the trades of an account add up to.
 

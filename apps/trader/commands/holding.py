@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 from typing import Any, Final
 
-from onetape.core.steps import IDEAL_MARKET
+from onetape.core.steps import NO_TRADING_RULES
 from onetape.core.timeframes import Timeframe
 from onetape.engine import AccountConfig
 from onetape.engine.buy_and_hold import buy_and_hold
@@ -17,7 +17,7 @@ from onetape.store.reading import first_traded_after, newest_row
 from trader.commands.account_result import series_of
 
 #: Costs of an order that buying and holding pays too.
-_COSTS: Final = ("fee_rate", "fee_coin", "slippage_bps", "spread_bps", "volume_impact")
+_COSTS: Final = ("fee_rate", "fee_currency", "slippage_bps", "spread_bps", "volume_impact")
 
 
 def read_mean_buy_and_hold(store: Store, symbols: Sequence[Account]) -> float | None:
@@ -62,7 +62,7 @@ def read_buy_and_hold(store: Store, account: Account) -> float | None:
     costs: dict[str, Any] = {}
     if session is not None:
         costs = {name: session.rules[name] for name in _COSTS if name in session.rules}
-    steps = market_steps(store, key.exchange, key.symbol) or IDEAL_MARKET
+    steps = market_steps(store, key.exchange, key.symbol) or NO_TRADING_RULES
     config = AccountConfig(cash=float(start), steps=steps, **costs)
     held = buy_and_hold(columns_of(rows), config)
     return None if held is None else held.total_return

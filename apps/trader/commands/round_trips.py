@@ -6,7 +6,7 @@ from typing import Final
 
 from msgspec import Struct
 
-from onetape.core.steps import MarketSteps
+from onetape.core.steps import TradingRules
 from onetape.core.trading import Trade
 from onetape.execution.positions import dust_left, least_amount, position_of
 
@@ -44,7 +44,7 @@ class RoundTrip(Struct, frozen=True):
 
 
 def round_trips(
-    trades: Iterable[Trade], base: str, quote: str, steps: MarketSteps | None = None
+    trades: Iterable[Trade], base: str, quote: str, steps: TradingRules | None = None
 ) -> list[RoundTrip]:
     """Return the positions of an account in one symbol, oldest first.
 

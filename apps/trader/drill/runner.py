@@ -100,9 +100,9 @@ def make_drill(settings: TraderSettings, program: Sequence[str]) -> Drill:
     for one in symbols:
         load_strategy(one.strategy.name, one.strategy.parameters, USER_FOLDER)
     timeframe = Timeframe.parse(settings.timeframe)
-    exits, cool_down = settings.account.exits, settings.account.cool_down_bars
+    exits, cooldown = settings.account.exits, settings.account.cooldown_bars
     names = {simulated_symbol(one.key.symbol) for one in symbols}
-    schedules = {name: make_schedule(name, timeframe, exits, cool_down) for name in sorted(names)}
+    schedules = {name: make_schedule(name, timeframe, exits, cooldown) for name in sorted(names)}
     return Drill(settings, symbols, schedules, program)
 
 

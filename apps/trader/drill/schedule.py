@@ -37,7 +37,7 @@ class Schedule(Struct, frozen=True):
 
 
 def make_schedule(
-    symbol: str, timeframe: Timeframe, exits: ExitConfig, cool_down_bars: int
+    symbol: str, timeframe: Timeframe, exits: ExitConfig, cooldown_bars: int
 ) -> Schedule:
     """Return a schedule whose positions meet no stop and no target, where there is one.
 
@@ -45,10 +45,10 @@ def make_schedule(
         symbol: A market of the simulator.
         timeframe: Of the candles.
         exits: Stops and targets of the configuration.
-        cool_down_bars: Candles without an entry after an exit.
+        cooldown_bars: Candles without an entry after an exit.
     """
     market = SimulatedMarket(DEFAULT_SEED)
-    second = 4 + cool_down_bars
+    second = 4 + cooldown_bars
     first = timeframe.ceil(_FIRST)
     end = timeframe.shift(first, _SEARCHED + second + 3)
     candles = market.candles(symbol, timeframe.name, first, end)

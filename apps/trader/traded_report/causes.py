@@ -105,7 +105,7 @@ class Causes:
         if signal is not None and held(signal):
             return "the backtest held a position already"
         if signal is not None and any(self._is_in_cooldown(signal, left) for left in exits):
-            return "the backtest was in the cool-down after an exit"
+            return "the backtest was in the cooldown after an exit"
         settings = self.of_settings(position.session)
         if settings:
             return settings
@@ -123,7 +123,7 @@ class Causes:
 
     def _is_in_cooldown(self, signal: int, left: int) -> bool:
         """Return whether the settings let no BUY on a candle enter after an exit in another one."""
-        bars = self._sessions[-1].rules.get("cool_down_bars") if self._sessions else None
+        bars = self._sessions[-1].rules.get("cooldown_bars") if self._sessions else None
         end = self._timeframe.shift(left, bars) if isinstance(bars, int) else left
         return left <= signal < end
 

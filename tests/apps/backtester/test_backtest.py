@@ -12,7 +12,7 @@ import pytest
 from msgspec.structs import asdict
 
 from onetape.core.candles import Candles, SeriesKey
-from onetape.core.steps import IDEAL_MARKET, MarketSteps
+from onetape.core.steps import NO_TRADING_RULES, TradingRules
 from onetape.engine import AccountConfig, ExitConfig, SimulationResult, compute_metrics, simulate
 from onetape.store.candles import insert_columns, replace_forming, row_at
 from onetape.store.database import open_store
@@ -25,10 +25,12 @@ KEY = SeriesKey("simulator", "BTC/USDT", "1h")
 HOUR, DAY = 3_600, 86_400
 START = 1_704_067_200
 END = START + 120 * DAY
-STEPS = MarketSteps(Decimal("0.01"), Decimal("0.001"), Decimal("0.001"), Decimal(5))
+STEPS = TradingRules(Decimal("0.01"), Decimal("0.001"), Decimal("0.001"), Decimal(5))
 
 
-def engine(candles: Candles, start: int, steps: MarketSteps, **parameters: str) -> SimulationResult:
+def engine(
+    candles: Candles, start: int, steps: TradingRules, **parameters: str
+) -> SimulationResult:
     """Return what the engine makes of the candles, traded from `start` on."""
     strategy = load_strategy("rsi", parameters)
     signals = checked_signals(strategy, candles)
@@ -50,25 +52,27 @@ def same(document: dict[str, Any], result: SimulationResult) -> None:
 
 def test_the_result_is_the_engines_on_the_same_candles(on_tape: Run, candles: Candles) -> None:
     document = on_tape("--param", "buy=35", "--param", "sell=65").document
-    result = engine(candles, START, IDEAL_MARKET, buy="35", sell="65")
+    result = engine(candles, START, NO_TRADING_RULES, buy="35", sell="65")
     assert len(result.trades) > 3
     same(document, result)
     assert (document["from"], document["to"], document["warm_up"]) == (START, END, 0)
     assert document["parameters"]["buy"] == 35
-    assert document["assumptions"]["market"].startswith("ideal, because the steps of simulator")
+    assert document["assumptions"]["trading rules"].startswith(
+        "no price or amount rounding: simulator's"
+    )
     assert all(isinstance(trade["entry_timestamp"], int) for trade in document["trades"])
 
 
 #: Flags, the file beside them, and the rules that they must come to.
 TOLD: dict[str, tuple[str, str, AccountConfig]] = {
     "exits by flags": (
-        "--stop-loss 0.03 --take-profit 0.04 --trailing-stop 0.025 --time-stop 30 --cool-down 5",
+        "--stop-loss 0.03 --take-profit 0.04 --trailing-stop 0.025 --time-stop 30 --cooldown 5",
         "",
         AccountConfig(
             exits=ExitConfig(
                 stop_loss=0.03, take_profit=0.04, trailing_stop=0.025, time_stop_bars=30
             ),
-            cool_down_bars=5,
+            cooldown_bars=5,
         ),
     ),
     "money by flags": (
@@ -80,11 +84,11 @@ TOLD: dict[str, tuple[str, str, AccountConfig]] = {
     ),
     "all else by the file": (
         "--sizing risk_per_trade=0.02",
-        "account: {maker_fee_rate: 0.0002, fee_coin: received, spread_bps: 10, "
+        "account: {maker_fee_rate: 0.0002, fee_currency: base, spread_bps: 10, "
         "volume_impact: 0.05}\n"
         "exits: {stop_loss: 0.05, target_table: {0: 0.05, 24: 0.01}}\n",
         AccountConfig(
-            maker_fee_rate=0.0002, fee_coin="received", spread_bps=10, volume_impact=0.05,
+            maker_fee_rate=0.0002, fee_currency="base", spread_bps=10, volume_impact=0.05,
             sizing="risk_per_trade", risk_per_trade=0.02,
             exits=ExitConfig(stop_loss=0.05, target_table={0: 0.05, 24: 0.01}),
         ),
@@ -106,7 +110,9 @@ def test_what_the_account_is_told_is_what_the_engine_trades_by(
     signals = checked_signals(load_strategy("rsi", {}), candles)
     result = simulate(candles, signals.signal, rules)
     assert len(result.trades) > 10
-    same(on_tape("--market", "ideal", "--config", "told.yaml", *flags.split()).document, result)
+    same(
+        on_tape("--trading-rules", "none", "--config", "told.yaml", *flags.split()).document, result
+    )
 
 
 def test_a_range_is_traded_alone_and_warmed_up_by_what_lies_before(
@@ -117,7 +123,7 @@ def test_a_range_is_traded_alone_and_warmed_up_by_what_lies_before(
     lookback = load_strategy("rsi", {}).lookback
     warm_up = max(100, lookback)
     part = candles[(start - START) // HOUR - warm_up : (end - START) // HOUR]
-    same(document, engine(part, start, IDEAL_MARKET))
+    same(document, engine(part, start, NO_TRADING_RULES))
     assert document["warm_up"] == warm_up
     assert not any("warm-up" in note for note in document["notes"])
 
@@ -128,7 +134,7 @@ def test_a_size_that_looks_further_back_than_the_strategy_is_known_from_the_firs
     (folder / "far.yaml").write_text(
         "account: {sizing: volatility_target, volatility_target: 0.2, volatility_bars: 900}\n"
     )
-    flags = ("--config", "far.yaml", "--market", "ideal", "--strategy", "buy_and_hold")
+    flags = ("--config", "far.yaml", "--trading-rules", "none", "--strategy", "buy_and_hold")
     document = on_tape(*flags, "--from", "2024-03-01").document
     assert document["warm_up"] == 901
     assert document["metrics"]["refused_orders"] == 0
@@ -155,11 +161,11 @@ def test_the_markets_steps_are_used_unless_it_is_told_to_be_ideal(
     assert stepped["trades"]
     steps = [Decimal(str(trade["amount"])) * 1_000 for trade in stepped["trades"]]
     assert all(count == count.to_integral_value() for count in steps)
-    assert stepped["assumptions"]["market"] == (
-        "steps of simulator: price 0.01, amount 0.001, least order 5"
+    assert stepped["assumptions"]["trading rules"] == (
+        "simulator: price step 0.01, amount step 0.001, least order 5"
     )
-    ideal = on_tape("--market", "ideal").document
-    same(ideal, engine(candles, START, IDEAL_MARKET))
+    ideal = on_tape("--trading-rules", "none").document
+    same(ideal, engine(candles, START, NO_TRADING_RULES))
 
 
 def test_an_invented_market_is_called_invented(on_tape: Run) -> None:

@@ -70,8 +70,8 @@ def check(ended: Any, code: int, words: str) -> None:
         ("--target 0=0.01,5=0.02", 2, "--target: target_table must fall with time"),
         ("--target soon", 2, "--target: exits.target_table: expected KEY=VALUE,KEY=VALUE, each"),
         ("--spread-bps=-1", 2, "--spread-bps must be 0 or more"),
-        ("--fee-coin gold", 2, "--fee-coin must be one of quote, received"),
-        ("--market reel", 2, "--market must be one of exchange, ideal, found 'reel'"),
+        ("--fee-currency gold", 2, "--fee-currency must be one of quote, base"),
+        ("--trading-rules reel", 2, "--trading-rules must be one of exchange, none, found 'reel'"),
         ("--timeframe-detail 1x", 2, "--timeframe-detail: timeframe '1x' was not understood"),
         ("--sizing equity_share=2", 2, "--sizing: equity_share must be above 0 and at most 1"),
         ("--stratgy rsi", 2, "No such option: --stratgy"),
@@ -105,7 +105,7 @@ def test_bad_input_is_one_line_and_changes_nothing(
 @pytest.mark.parametrize(
     ("line", "words"),
     [
-        ("market: reel", "market must be one of exchange, ideal, found 'reel'"),
+        ("trading_rules: reel", "trading_rules must be one of exchange, none, found 'reel'"),
         ("symbol: BTCUSDT", "symbol 'BTCUSDT' was not understood"),
         ("timeframe: 1x", "timeframe '1x' was not understood"),
         ("timeframe_detail: 1x", "timeframe_detail: timeframe '1x' was not understood"),
@@ -113,7 +113,7 @@ def test_bad_input_is_one_line_and_changes_nothing(
         ("from: soon", "from 'soon' was not understood"),
         ("max_open_trades: 0", "max_open_trades must be 1 or more, found 0"),
         ("account: {fee_rate: 1.5}", "fee_rate must be 0 or more and under 1, found 1.5"),
-        ("account: {fee_coin: gold}", "fee_coin must be one of quote, received, found 'gold'"),
+        ("account: {fee_currency: gold}", "fee_currency must be one of quote, base, found 'gold'"),
         ("account: {sizing: half}", "sizing must be one of all_in,"),
         ("exits: {stop_loss: 5}", "stop_loss must be above 0 and under 1 (0.05 is 5 %), found 5"),
         ("strategy: {name: rsii}", "strategy.name: strategy 'rsii' does not exist; did you mean"),
@@ -138,7 +138,7 @@ def test_a_bad_value_of_a_file_names_the_file_and_the_line_and_ends_with_3(
         (["--from", ""], "--from"),
         (["-s", ""], "--strategy"),
         (["--sizing", ""], "--sizing"),
-        (["--market", ""], "--market"),
+        (["--trading-rules", ""], "--trading-rules"),
         (["--param", "period="], "--param"),
     ],
 )
@@ -151,8 +151,12 @@ def test_an_empty_flag_is_refused_rather_than_taken_for_the_default(
 def test_a_bad_value_of_the_environment_names_the_variable(
     on_tape: Run, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setenv("BACKTESTER__MARKET", "reel")
-    check(on_tape(), 3, "backtester: BACKTESTER__MARKET: market must be one of exchange, ideal")
+    monkeypatch.setenv("BACKTESTER__TRADING_RULES", "reel")
+    check(
+        on_tape(),
+        3,
+        "backtester: BACKTESTER__TRADING_RULES: trading_rules must be one of exchange, none",
+    )
 
 
 def test_a_flag_that_does_not_fit_a_file_is_the_flags_fault(on_tape: Run, folder: Path) -> None:

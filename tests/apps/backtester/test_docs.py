@@ -98,7 +98,7 @@ def test_a_target_by_the_formula_sells_where_freqtrades_roi_does(on_tape: Run) -
     roi, fee = 0.02, 0.001
     target = (roi + 2 * fee) / (1 - fee)
     document = on_tape(
-        "--market", "ideal", "--fee", str(fee), "--take-profit", str(target)
+        "--trading-rules", "none", "--fee", str(fee), "--take-profit", str(target)
     ).document
     won = [trade for trade in document["trades"] if trade["exit_kind"] == "target"]
     # One that opens beyond its target fills at its open.

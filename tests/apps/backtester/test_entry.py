@@ -68,14 +68,14 @@ def test_what_is_read_is_what_typer_reads(words: list[tuple[str, ...]]) -> None:
 
 
 def test_flags_with_values_are_plain() -> None:
-    line = "-s sma_cross --param fast=5 --param slow=9 --cash 5e3 --cool-down 3 --no-check --json"
+    line = "-s sma_cross --param fast=5 --param slow=9 --cash 5e3 --cooldown 3 --no-check --json"
     found = read_plain(line.split(), FLAGS)
     assert found is not None
     assert {name: value for name, value in found.items() if value is not None} == {
         "strategy": "sma_cross",
         "param": ["fast=5", "slow=9"],
         "cash": 5_000.0,
-        "cool_down": 3,
+        "cooldown": 3,
         "check": False,
         "json_": True,
     }

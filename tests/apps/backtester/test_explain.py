@@ -50,7 +50,7 @@ def stories(backtest: Backtest, number: int = 0) -> list[CandleExplanation]:
 
 
 @pytest.mark.parametrize(
-    "flags", [(), LEVELS, (*LEVELS, "--cool-down", "30"), ("--sizing", "quote_amount=9500")]
+    "flags", [(), LEVELS, (*LEVELS, "--cooldown", "30"), ("--sizing", "quote_amount=9500")]
 )
 def test_orders_are_told_on_exactly_the_candles_that_led_to_a_trade(
     backtest_with: Callable[..., Backtest], flags: tuple[str, ...]
@@ -72,12 +72,12 @@ def test_orders_are_told_on_exactly_the_candles_that_led_to_a_trade(
     assert sum(text.startswith("sold ") for text in inside) == len(backtest.first.result.sells)
 
 
-@pytest.mark.parametrize("market", ["ideal", "exchange"])
-def test_of_a_fee_in_coins_what_is_held_and_sold_is_told_less_that_fee(
-    backtest_with: Callable[..., Backtest], market: str
+@pytest.mark.parametrize("source", ["none", "exchange"])
+def test_of_a_fee_in_coins_the_amounts_held_and_sold_are_less_by_that_fee(
+    backtest_with: Callable[..., Backtest], source: str
 ) -> None:
-    flags = ("--strategy", "sma_cross", "--fee-coin", "received", "--fee", "0.01")
-    backtest = backtest_with(*flags, "--market", market)
+    flags = ("--strategy", "sma_cross", "--fee-currency", "base", "--fee", "0.01")
+    backtest = backtest_with(*flags, "--trading-rules", source)
     result = backtest.first.result
     buy, sell, trade = result.buys[0], result.sells[0], result.trades[0]
     bars = result.candles.timestamp
@@ -107,7 +107,7 @@ def test_a_position_is_told_on_exactly_the_closes_of_the_exposure(
         ((), "no order: BUY, and a position is open"),
         ((), "no order: SELL, and nothing is held"),
         (LEVELS, "no order: BUY, but its run of BUYs has led to the entry of "),
-        ((*LEVELS, "--cool-down", "60"), "no order: within 60 candles of cool-down"),
+        ((*LEVELS, "--cooldown", "60"), "no order: within 60 candles of cooldown"),
         (("--sizing", "quote_amount=99999"), "an order that was refused: cash 10000 is less"),
     ],
 )

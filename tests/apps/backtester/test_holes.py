@@ -53,7 +53,7 @@ class Breakout(Strategy):
         signal = np.where(np.isnan(average), 0, above).astype(np.int8)
         return Signals(signal, {"average": average}, overlays=frozenset({"average"}))
 """
-FLAGS = ("--strategy", "breakout", "--fee", "0", "--market", "ideal")
+FLAGS = ("--strategy", "breakout", "--fee", "0", "--trading-rules", "none")
 
 
 def at(hours: int) -> str:

@@ -211,7 +211,7 @@ def gap_tape(folder: Path) -> Path:
     return path
 
 
-HOLD = (*SIM, "-s", "buy_and_hold", "--slippage", "0", "--market", "ideal", "--no-report")
+HOLD = (*SIM, "-s", "buy_and_hold", "--slippage", "0", "--trading-rules", "none", "--no-report")
 
 
 @pytest.mark.parametrize(

@@ -303,7 +303,7 @@ def test_text_names_parts_luck_and_what_to_run(backtester: Run, tape: Path) -> N
 
 
 #: Of RSI: 3 trade 20 times or more in the in-sample part, the others hardly.
-PERIODS = ("--strategy", "rsi", "--param", "period=2,5,7,30,60", "--market", "ideal")
+PERIODS = ("--strategy", "rsi", "--param", "period=2,5,7,30,60", "--trading-rules", "none")
 
 
 def test_combinations_that_hardly_trade_are_listed_after_all_others(

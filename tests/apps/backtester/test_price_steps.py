@@ -12,16 +12,16 @@ from backfiller.main import app as backfiller
 from onetape.cli.program import exit_code_of
 from onetape.core.candles import Candle, Candles, SeriesKey
 from onetape.core.clock import utc_text
-from onetape.core.steps import MarketSteps
+from onetape.core.steps import TradingRules
 from onetape.store.candles import insert_closed
 from onetape.store.database import open_store
 from onetape.store.market_data import save_market
 
 Run = Callable[..., Any]
 COARSE_AMOUNTS = (Decimal("0.001"), Decimal("0.001"), Decimal(5))
-COARSE = MarketSteps(Decimal(50), *COARSE_AMOUNTS)
+COARSE = TradingRules(Decimal(50), *COARSE_AMOUNTS)
 WORDS = (
-    "steps of simulator: price 50, amount 0.001, least order 5; the candles show a finer price "
+    "simulator: price step 50, amount step 0.001, least order 5; the candles show a finer price "
     "step than the stated one, so theirs holds: 0.01 in 2024-01 to 2024-04 (no candle shows amount "
     "step and least order of that time: the stated ones hold)"
 )
@@ -43,12 +43,12 @@ def test_a_step_coarser_than_the_candles_is_stated_and_moves_no_price(
     assert document["trades"]
     for trade in document["trades"]:
         assert trade["entry_price"] == opens[trade["entry_timestamp"]]
-    assert document["assumptions"]["market"] == WORDS
+    assert document["assumptions"]["trading rules"] == WORDS
 
 
 def test_the_text_of_a_run_states_the_finer_step_in_one_line(backtester: Run, coarse: Path) -> None:
     ended = backtester("--exchange", "simulator", "--no-report")
-    assert f"market: {WORDS}" in ended.out.splitlines()
+    assert f"trading rules: {WORDS}" in ended.out.splitlines()
 
 
 def test_an_optimization_trades_by_the_step_that_the_candles_show_and_states_it(
@@ -56,13 +56,13 @@ def test_an_optimization_trades_by_the_step_that_the_candles_show_and_states_it(
 ) -> None:
     grid = ("--param", "period=7,14", "--out-of-sample", "0.5")
     stepped = optimize(*grid)
-    assert stepped["market"] == WORDS
-    fine = MarketSteps(Decimal("0.01"), *COARSE_AMOUNTS)
+    assert stepped["trading_rules"] == WORDS
+    fine = TradingRules(Decimal("0.01"), *COARSE_AMOUNTS)
     with open_store(coarse, create=False) as store:
         save_market(store, "simulator", "BTC/USDT", fine, seen_ms=2)
     assert optimize(*grid)["results"] == stepped["results"]
     text = backtester("optimize", "--exchange", "simulator", *grid).out
-    assert "market: steps of simulator: price 0.01" in text
+    assert "trading rules: simulator: price step 0.01" in text
 
 
 def test_explain_shows_levels_at_the_step_that_the_candles_show(
@@ -76,8 +76,8 @@ def test_explain_shows_levels_at_the_step_that_the_candles_show(
     explain = ("explain", "--exchange", "simulator", *flags, "--at", moment)
     story = json.loads(backtester(*explain, "--json").out)
     assert any(f"target at {won['exit_price']:,.2f}" in text for text in story["inside"])
-    assert story["market"] == WORDS
-    assert f"market:     {WORDS}" in backtester(*explain).out.splitlines()
+    assert story["trading_rules"] == WORDS
+    assert f"trading rules: {WORDS}" in backtester(*explain).out.splitlines()
 
 
 def test_several_symbols_state_the_steps_of_each(
@@ -89,8 +89,9 @@ def test_several_symbols_state_the_steps_of_each(
         key = SeriesKey("simulator", "ETH/USDT", "1h")
         insert_closed(store, key, [Candle(*row) for row in rows], source="rest", seen_ms=0)
     document = on_tape("--symbol", "BTC/USDT,ETH/USDT").document
-    assert document["assumptions"]["market"] == (
-        f"BTC/USDT: {WORDS}; ETH/USDT: ideal, because the steps of simulator are not stored"
+    assert document["assumptions"]["trading rules"] == (
+        f"BTC/USDT: {WORDS}; ETH/USDT: no price or amount rounding: simulator's trading rules are "
+        "not stored yet; any backfiller run stores them"
     )
 
 
@@ -100,10 +101,10 @@ def test_the_sol_case_gives_the_return_of_its_own_prices(
     file = shared / "data/cases/price_step/binance_SOL-USDT_1h.csv"
     series = ("--exchange", "binance", "--symbol", "SOL/USDT", "--timeframe", "1h")
     assert exit_code_of(backfiller, "backfiller", ["import", str(file), *series]) == 0
-    steps = MarketSteps(Decimal("0.01"), *COARSE_AMOUNTS)
+    steps = TradingRules(Decimal("0.01"), *COARSE_AMOUNTS)
     with open_store(folder / "data/onetape.db", create=False) as store:
         save_market(store, "binance", "SOL/USDT", steps, seen_ms=1)
     ended = backtester(*series, "--strategy", "rsi", "--param", "period=7", "--json", "--no-report")
     document = ended.document
     assert document["metrics"]["total_return"] == pytest.approx(0.0895, abs=5e-5)
-    assert "0.0001 in 2020-05 to 2020-09" in document["assumptions"]["market"]
+    assert "0.0001 in 2020-05 to 2020-09" in document["assumptions"]["trading rules"]

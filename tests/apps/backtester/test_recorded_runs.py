@@ -72,9 +72,9 @@ def test_a_recorded_run_comes_out_of_the_tables_to_the_cent(
                 reason="outage",
             )
     document = backtester(
-        *("--symbol", key.symbol, "--timeframe", timeframe, "--market", "ideal", "--json"),
+        *("--symbol", key.symbol, "--timeframe", timeframe, "--trading-rules", "none", "--json"),
         *RECORDED[name].split(),
     ).document
     same_as_recorded(document, expected)
-    assert document["assumptions"]["market"].startswith("ideal")
+    assert document["assumptions"]["trading rules"].startswith("none: ")
     assert document["unexplained_gaps"] == 0

@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from onetape.core.candles import Candles, SeriesKey
-from onetape.core.steps import MarketSteps
+from onetape.core.steps import TradingRules
 from onetape.simulator.defaults import DEFAULT_SEED
 from onetape.simulator.market.simulated_market import SimulatedMarket
 from onetape.store.candles import insert_columns
@@ -34,7 +34,7 @@ def two_symbols(tape: Path) -> None:
 @pytest.fixture
 def market(tape: Path) -> None:
     """Store what the market of the first symbol accepts."""
-    steps = MarketSteps(None, Decimal("0.00001"), Decimal("0.00001"), Decimal(5))
+    steps = TradingRules(None, Decimal("0.00001"), Decimal("0.00001"), Decimal(5))
     with open_store(tape, create=False) as store:
         save_market(store, "simulator", "BTC/USDT", steps, seen_ms=1)
 
@@ -50,8 +50,8 @@ def refusals(document: dict[str, Any]) -> list[str]:
         (
             ("--cash", "3"),
             "buy worth 2.",
-            "is under the market's least value 5; more --cash would fill them; --market ideal asks "
-            "no minimum",
+            "is under the market's least value 5; more --cash would fill them; --trading-rules "
+            "none has no minimum",
         ),
         (
             ("--sizing", "quote_amount=20000"),
@@ -94,9 +94,10 @@ def test_what_symbols_have_otherwise_is_stated_of_each(backtester: Run, tape: Pa
         insert_columns(store, key, days, source="rest", seen_ms=0)
     Path("larger.py").write_text(LARGER, encoding="utf-8")
     said = backtester(*BOTH, "--strategy", "larger.py").document["assumptions"]
-    assert said["market"] == (
-        "ETH/USDT: ideal, because the steps of simulator are not stored; BTC/USDT: steps of "
-        "simulator: price any, amount 0.00001, least order 5"
+    assert said["trading rules"] == (
+        "ETH/USDT: no price or amount rounding: simulator's trading rules are not stored yet; any "
+        "backfiller run stores them; BTC/USDT: simulator: price step any, amount step 0.00001, "
+        "least order 5"
     )
     assert said["1d candles"] == (
         "ETH/USDT: 0 stored, 120 built from smaller ones; each is seen once it has closed; "

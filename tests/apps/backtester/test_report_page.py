@@ -158,7 +158,11 @@ def test_headline_months_and_notes_are_those_of_the_run(
     shown = {row[0]: row[1] for row in rows}
     assert shown["ambiguous bars"] == f"{metrics['ambiguous_bars']:,}"
     told = page.run("document.querySelector('main').innerText")
-    for words in (*document["notes"], document["check"]["text"], document["assumptions"]["market"]):
+    for words in (
+        *document["notes"],
+        document["check"]["text"],
+        document["assumptions"]["trading rules"],
+    ):
         assert words in told
 
 

@@ -43,7 +43,7 @@ def test_rows_of_trades_are_the_engines_trades_to_the_last_bit(
     tape: Path, flags: tuple[str, ...], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     del tape
-    monkeypatch.setenv("BACKTESTER__ACCOUNT__FEE_COIN", "received")
+    monkeypatch.setenv("BACKTESTER__ACCOUNT__FEE_CURRENCY", "base")
     run = run_backtest(chosen_by(("--exchange", "simulator", *flags), "explain").config).first
     rows = TradeRows(run.result, run.signals, run.window.warm_up)
     wanted = [

@@ -12,7 +12,7 @@ from msgspec.structs import replace
 
 from onetape.backtest.storage.runs import load_run
 from onetape.core.candles import Candle, SeriesKey
-from onetape.core.steps import MarketSteps
+from onetape.core.steps import TradingRules
 from onetape.store.candles import insert_closed
 from onetape.store.database import open_store
 from onetape.store.market_data import save_market
@@ -100,7 +100,7 @@ def test_an_optimization_in_btc_shows_eight_digits_of_money(
 def test_the_stored_price_step_decides_where_prices_have_fewer_digits(
     backtester: Run, database: Path
 ) -> None:
-    steps = MarketSteps(Decimal("0.000001"), Decimal("0.1"), Decimal(0), Decimal(0))
+    steps = TradingRules(Decimal("0.000001"), Decimal("0.1"), Decimal(0), Decimal(0))
     with open_store(database, create=False) as store:
         save_market(store, "binance", "EUR/USDT", steps, seen_ms=1)
     text = backtester(*series("EUR/USDT"), "--no-report").out
@@ -135,5 +135,5 @@ def test_the_eur_case_shows_four_digits(shared: Path, folder: Path, backtester: 
     file = shared / "data/cases/shown_prices/binance_EUR-USDT_1h.csv"
     key = ("--exchange", "binance", "--symbol", "EUR/USDT", "--timeframe", "1h")
     assert exit_code_of(app, "backfiller", ["import", str(file), *key]) == 0
-    text = backtester(*key, *WAVES, "--market", "ideal", "--fee", "0", "--no-report").out
+    text = backtester(*key, *WAVES, "--trading-rules", "none", "--fee", "0", "--no-report").out
     assert all_prices(text) == {4}

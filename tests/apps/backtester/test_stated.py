@@ -78,16 +78,18 @@ def test_a_run_that_no_bar_was_ambiguous_in_says_none_once(run: Run) -> None:
 def test_an_ideal_market_and_allowed_gaps_stand_in_the_result(run: Run, tape: Path) -> None:
     with open_store(tape, create=False) as store, store.write() as connection:
         connection.execute("DELETE FROM ohlcv_data WHERE timestamp = ?", (START + 240 * HOUR,))
-    ended = run("--market", "ideal", "--allow-gaps")
-    assert lines_of(ended, "market") == ["market: ideal (no steps, no minimum)"]
+    ended = run("--trading-rules", "none", "--allow-gaps")
+    assert lines_of(ended, "trading rules") == [
+        "trading rules: none: no price or amount rounding, no minimum"
+    ]
     allowed = "1 candle missing unexplained, allowed by --allow-gaps"
     assert f"note: {allowed}" in ended.out.splitlines()
     page = page_of(ended)
     assert allowed in page
-    assert "ideal (no steps, no minimum)" in page
+    assert "none: no price or amount rounding, no minimum" in page
     kept = load_run().summary
     assert allowed in kept.notes
-    assert kept.assumptions["market"].startswith("ideal")
+    assert kept.assumptions["trading rules"].startswith("none: ")
 
 
 def test_a_trade_that_is_open_at_the_end_is_marked_everywhere(run: Run, backtester: Run) -> None:

@@ -53,7 +53,7 @@ def halted(folder: Path, backtester: Run) -> Callable[..., Any]:
                 insert_closed(store, key, rows_of(kinds), source="rest", seen_ms=0)
         symbols = [word for symbol in bars for word in ("--symbol", symbol)]
         common = ("--exchange", "binance", *symbols, "--timeframe", "1h", "--db", str(path))
-        asked = ("--strategy", f"{file}:ByVolume", "--market", "ideal", "--fee", "0")
+        asked = ("--strategy", f"{file}:ByVolume", "--trading-rules", "none", "--fee", "0")
         names = command[:1] if command and not command[0].startswith("-") else ()
         return backtester(*names, *common, *asked, *command[len(names) :])
 
@@ -155,7 +155,14 @@ def test_the_halting_file_of_the_cases_sells_at_its_first_trade(
         assert insert_closed(store, key, rows, source="import", seen_ms=0).inserted == len(rows)
     document = backtester(
         *("--exchange", "binance", "--symbol", "HALTS/USDT", "--timeframe", "1h"),
-        *("--strategy", f"{case / 'volume_signal.py'}:VolSig", "--market", "ideal", "--fee", "0"),
+        *(
+            "--strategy",
+            f"{case / 'volume_signal.py'}:VolSig",
+            "--trading-rules",
+            "none",
+            "--fee",
+            "0",
+        ),
         *("--db", str(path), "--json"),
     ).document
     (trade,) = document["trades"]

@@ -82,7 +82,7 @@ def as_booked(trade: Trade) -> tuple[str, BookedFill]:
 
 ACCOUNTS = {
     "fee in quote": AccountConfig(),
-    "fee in the coin received": AccountConfig(fee_coin="received"),
+    "fee in the coin received": AccountConfig(fee_currency="base"),
     "slippage": AccountConfig(slippage_bps=7.5, fee_rate=0.00075),
     "a fixed amount": AccountConfig(sizing="quote_amount", quote_amount=137.0),
     "a number of coins": AccountConfig(sizing="base_amount", base_amount=0.0123, spread_bps=9),
@@ -94,7 +94,7 @@ ACCOUNTS = {
     "a risk": AccountConfig(
         sizing="risk_per_trade", risk_per_trade=0.01, exits=ExitConfig(stop_loss=0.5)
     ),
-    "a share of the volume": AccountConfig(volume_impact=0.05, fee_coin="received"),
+    "a share of the volume": AccountConfig(volume_impact=0.05, fee_currency="base"),
 }
 #: Candles before the first decision that the volatility is told by, and more.
 EARLIER = 160

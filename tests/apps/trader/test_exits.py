@@ -11,7 +11,7 @@ import pytest
 
 from desk import HOUR, MARCH, Desk, Market, desk, market
 from onetape.core.candles import Candles
-from onetape.core.steps import MarketSteps
+from onetape.core.steps import TradingRules
 from onetape.engine import EXIT_KINDS, AccountConfig, ExitConfig, booked_fill, simulate
 from onetape.strategies import checked_signals
 
@@ -101,7 +101,7 @@ def on_paper(trading: Desk) -> list[Sold]:
 def test_paper_exits_equal_the_backtest_trade_by_trade(
     run: Run, db: Path, strategy_file: StrategyFile, exits: str
 ) -> None:
-    account = AccountConfig(slippage_bps=3, maker_fee_rate=0.0005, cool_down_bars=1)
+    account = AccountConfig(slippage_bps=3, maker_fee_rate=0.0005, cooldown_bars=1)
 
     async def scene() -> None:
         name = strategy_file(RUNS, "runs")
@@ -123,7 +123,7 @@ def test_paper_exits_equal_the_backtest_trade_by_trade(
 def test_paper_orders_fill_at_opens_that_the_stated_price_step_does_not_allow(
     run: Run, db: Path, strategy_file: StrategyFile
 ) -> None:
-    steps = MarketSteps(Decimal(50), Decimal("0.001"), Decimal(0), Decimal(5))
+    steps = TradingRules(Decimal(50), Decimal("0.001"), Decimal(0), Decimal(5))
 
     async def scene() -> None:
         name = strategy_file(RUNS, "runs")
@@ -151,7 +151,7 @@ async def until_decided_by_any(trading: Desk, hour: int) -> None:
 def test_restarts_with_an_open_position_change_nothing_about_its_exits(
     run: Run, db: Path, strategy_file: StrategyFile, exits: str
 ) -> None:
-    account = AccountConfig(slippage_bps=3, maker_fee_rate=0.0005, cool_down_bars=1)
+    account = AccountConfig(slippage_bps=3, maker_fee_rate=0.0005, cooldown_bars=1)
 
     async def scene() -> None:
         name = strategy_file(RUNS, "runs")

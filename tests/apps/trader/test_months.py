@@ -8,7 +8,7 @@ import pytest
 
 from desk import strategy_evaluator
 from onetape.core.candles import Candle, Candles, SeriesKey
-from onetape.core.steps import IDEAL_MARKET
+from onetape.core.steps import NO_TRADING_RULES
 from onetape.core.timeframes import Timeframe
 from onetape.core.trading import Order, Session
 from onetape.engine import AccountConfig, booked_fill, simulate
@@ -61,7 +61,7 @@ def test_an_entry_by_volatility_is_as_large_on_paper_as_in_a_backtest(
     timeframe = Timeframe.parse(name)
     candles = candles_of(timeframe)
     settings = TraderSettings(exchange="simulator", timeframe=name, account=ACCOUNT)
-    rules = account_config(settings, IDEAL_MARKET)
+    rules = account_config(settings, NO_TRADING_RULES)
     signal = np.zeros(len(candles), dtype=np.int8)
     signal[-2] = 1
     (fill,) = simulate(candles, signal, rules, start_index=len(candles) - 3).fills
@@ -76,7 +76,7 @@ def test_an_entry_by_volatility_is_as_large_on_paper_as_in_a_backtest(
             settings=settings,
             key=key,
             timeframe=timeframe,
-            market=Market("BTC/USDT", "BTC", "USDT", IDEAL_MARKET, active=True),
+            market=Market("BTC/USDT", "BTC", "USDT", NO_TRADING_RULES, active=True),
             strategy=LoadedStrategy("buy_and_hold", 1, 0, (), {}, "0"),
             evaluator=strategy_evaluator("buy_and_hold", name),
             rules=rules,

@@ -9,7 +9,7 @@ import pytest
 
 from desk import strategy_evaluator
 from onetape.core.candles import Candle, Candles, SeriesKey
-from onetape.core.steps import IDEAL_MARKET
+from onetape.core.steps import NO_TRADING_RULES
 from onetape.core.timeframes import Timeframe
 from onetape.core.trading import Decision, Order, Session, Side
 from onetape.engine import AccountConfig, Exit, ExitConfig
@@ -54,10 +54,10 @@ class Stored:
             settings=self.settings,
             key=KEY,
             timeframe=Timeframe.parse(KEY.timeframe),
-            market=Market(KEY.symbol, "BTC", "USDT", IDEAL_MARKET, active=True),
+            market=Market(KEY.symbol, "BTC", "USDT", NO_TRADING_RULES, active=True),
             strategy=LoadedStrategy("buy_and_hold", 1, 0, (), {}, "0"),
             evaluator=strategy_evaluator("buy_and_hold", KEY.timeframe),
-            rules=account_config(self.settings, IDEAL_MARKET),
+            rules=account_config(self.settings, NO_TRADING_RULES),
             start_balance=asked_balance(self.settings),
             store=store,
             session=session,

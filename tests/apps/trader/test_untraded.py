@@ -124,7 +124,7 @@ EXITS = {
 def test_paper_fills_of_a_halting_market_equal_the_backtest(
     run: Run, tmp_path: Path, db: Path, strategy_file: StrategyFile, reentry: Reentry, exits: str
 ) -> None:
-    account = AccountConfig(reentry=reentry, cool_down_bars=1)
+    account = AccountConfig(reentry=reentry, cooldown_bars=1)
 
     async def scene() -> None:
         name = strategy_file(RUNS, "runs")

@@ -164,7 +164,7 @@ def test_a_function_gives_the_numbers_of_its_file_on_the_command_line(
 def test_a_dataframe_gives_the_numbers_of_the_store_without_trading_rules(
     candles: ot.StoredCandles,
 ) -> None:
-    stored = ot.backtest(dip, candles, start="2024-01-20", market="ideal")
+    stored = ot.backtest(dip, candles, start="2024-01-20", trading_rules="none")
     run = ot.backtest(dip, candles.frame, start="2024-01-20")
     assert run.equity.tolist() == stored.equity.tolist()
     assert "no trading rules apply" in repr(run)

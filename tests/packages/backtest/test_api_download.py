@@ -27,7 +27,7 @@ def test_candles_are_fetched_and_read_with_the_rules_of_the_market(folder: Path)
     candles = ot.load_candles("BTC/USDT", "1h", **wanted, download=True)
     assert (folder / "data" / "simulator.db").exists()
     assert len(candles) == 240
-    assert candles.trading_rules.startswith("steps of simulator: price 0.01")
+    assert candles.trading_rules.startswith("simulator: price step 0.01")
     run = ot.backtest("sma_cross", candles, params={"fast": 5, "slow": 20})
     assert run.summary.candles == 240
 

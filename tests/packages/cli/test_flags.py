@@ -26,11 +26,11 @@ GIVEN: dict[str, Any] = {
     "cash": 500.0,
     "fee": 0.002,
     "maker_fee": 0.001,
-    "fee_coin": "received",
+    "fee_currency": "base",
     "slippage": 7.0,
     "spread_bps": 3.0,
     "volume_impact": 0.01,
-    "cool_down": 3,
+    "cooldown": 3,
     "reentry": "while_signal",
     "sizing": "equity_share=0.25",
     "stop_loss": 0.05,
@@ -57,8 +57,8 @@ def test_every_flag_arrives_in_the_settings_of_both_programs(program: Any) -> No
     assert found.strategy.parameters == {"fast": "5", "slow": "9"}
     assert (account.fee_rate, account.slippage_bps) == (0.002, 7.0)
     assert (account.sizing, account.equity_share) == ("equity_share", 0.25)
-    assert (account.cool_down_bars, account.reentry) == (3, "while_signal")
-    assert (account.maker_fee_rate, account.fee_coin) == (0.001, "received")
+    assert (account.cooldown_bars, account.reentry) == (3, "while_signal")
+    assert (account.maker_fee_rate, account.fee_currency) == (0.001, "base")
     assert (account.spread_bps, account.volume_impact) == (3.0, 0.01)
     assert exits.stop_loss == 0.05
     assert exits.target_table == {0: 0.02, 24: 0.005}

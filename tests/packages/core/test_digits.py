@@ -17,7 +17,7 @@ from onetape.core.digits import (
     step_decimals,
 )
 from onetape.core.market_digits import market_digits, price_decimals
-from onetape.core.steps import IDEAL_MARKET, MarketSteps
+from onetape.core.steps import NO_TRADING_RULES, TradingRules
 
 
 @pytest.mark.parametrize(
@@ -108,14 +108,16 @@ def flat(*prices: float) -> Candles:
 def test_prices_are_shown_with_the_steps_decimals_else_those_of_the_candles(
     step: str | None, prices: tuple[float, ...], decimals: int
 ):
-    steps = MarketSteps(None if step is None else Decimal(step), None, Decimal(0), Decimal(0))
+    steps = TradingRules(None if step is None else Decimal(step), None, Decimal(0), Decimal(0))
     assert price_decimals(steps, flat(*prices)) == decimals
 
 
 def test_amounts_have_the_decimals_of_the_amount_step_else_ten_significant_digits():
-    steps = MarketSteps(None, Decimal("0.001"), Decimal(0), Decimal(0))
+    steps = TradingRules(None, Decimal("0.001"), Decimal(0), Decimal(0))
     assert market_digits(steps, flat(1.0801), "USDT", 10_000.0).amount == 3
-    ideal = [market_digits(IDEAL_MARKET, flat(price), "USDT", 1e4) for price in (1.08, 3e-7, 6e4)]
+    ideal = [
+        market_digits(NO_TRADING_RULES, flat(price), "USDT", 1e4) for price in (1.08, 3e-7, 6e4)
+    ]
     assert [one.amount for one in ideal] == [6, 0, 8]
 
 

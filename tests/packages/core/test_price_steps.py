@@ -16,7 +16,7 @@ from onetape.core.price_steps import (
     steps_at,
     with_month_steps,
 )
-from onetape.core.steps import IDEAL_MARKET, MarketSteps
+from onetape.core.steps import NO_TRADING_RULES, TradingRules
 
 DAY = 86_400
 
@@ -31,9 +31,9 @@ def daily(start: int, closes: list[float]) -> Candles:
     return Candles.from_columns(times, prices, prices, prices, prices, np.ones(len(prices)))
 
 
-def stated(step: str | None) -> MarketSteps:
+def stated(step: str | None) -> TradingRules:
     price_step = None if step is None else Decimal(step)
-    return MarketSteps(price_step, Decimal("0.001"), Decimal(0), Decimal(5))
+    return TradingRules(price_step, Decimal("0.001"), Decimal(0), Decimal(5))
 
 
 def shown(step: str, candles: Candles) -> list[tuple[int, Decimal | None]]:
@@ -95,8 +95,8 @@ def test_each_month_in_utc_has_a_step_of_its_own():
 
 def test_a_market_without_a_price_step_stays_without_one():
     candles = daily(second(2024, 1), [1.123])
-    assert with_month_steps(IDEAL_MARKET, candles) is IDEAL_MARKET
-    assert price_step_column(IDEAL_MARKET, candles.timestamp) is None
+    assert with_month_steps(NO_TRADING_RULES, candles) is NO_TRADING_RULES
+    assert price_step_column(NO_TRADING_RULES, candles.timestamp) is None
 
 
 @pytest.mark.parametrize(

@@ -27,7 +27,7 @@ class Exits(DeclaredStruct, frozen=True, kw_only=True):
 class Account(DeclaredStruct, frozen=True, kw_only=True):
     section: ClassVar[str] = "account"
     cash: Annotated[float, Setting("Cash.", gt=0)] = 10.0
-    kind: Annotated[Literal["quote", "received"], Setting("Kind.")] = "quote"
+    kind: Annotated[Literal["quote", "base"], Setting("Kind.")] = "quote"
     exits: Annotated[Exits, Section(key="exits")] = Exits()
     share: Annotated[float, Setting("Share.", ge=0, le=1)] = 0.5
     steps: int = 3
@@ -52,7 +52,7 @@ def test_keys_are_those_of_the_sections_and_an_outer_setting_hides_an_inner_one(
     assert declared["account.cash"].path == ("balance",)
     assert declared["exits.stop"].path == ("account", "exits", "stop")
     assert declared["exits.stop"].is_optional
-    assert declared["account.kind"].choices == ("quote", "received")
+    assert declared["account.kind"].choices == ("quote", "base")
 
 
 def test_the_tree_of_settings_has_the_keys_of_a_file_and_nothing_that_is_no_setting() -> None:
@@ -77,7 +77,7 @@ def test_the_tree_of_settings_has_the_keys_of_a_file_and_nothing_that_is_no_sett
             Account,
             {"kind": "qoute"},
             "account.kind",
-            "kind must be one of quote, received, found 'qoute'; did you mean 'quote'?",
+            "kind must be one of quote, base, found 'qoute'; did you mean 'quote'?",
         ),
         (Program, {"balance": Decimal("NaN")}, "account.cash", "cash must be above 0, found NaN"),
         (Program, {"balance": Decimal("sNaN")}, "account.cash", "cash must be above 0, found sNaN"),

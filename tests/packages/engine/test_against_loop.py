@@ -5,7 +5,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from msgspec.structs import replace
 
-from onetape.core.steps import IDEAL_MARKET
+from onetape.core.steps import NO_TRADING_RULES
 from onetape.engine import AccountConfig, SimulationResult, simulate
 from plain_engine import engine_rules, plain_run, signals_of, walk
 from repeatable import examples
@@ -42,7 +42,9 @@ def test_every_fill_is_that_of_a_loop_over_the_bars(seed: int, count: int, rules
 def plain_rules(draw: st.DrawFn) -> AccountConfig:
     """Return rules that the account in columns takes on: no steps, no impact, fee in quote."""
     rules = draw(engine_rules().filter(lambda rules: rules.sizing in PLAIN_SIZINGS))
-    return replace(rules, cash=5_000.0, fee_coin="quote", volume_impact=0.0, steps=IDEAL_MARKET)
+    return replace(
+        rules, cash=5_000.0, fee_currency="quote", volume_impact=0.0, steps=NO_TRADING_RULES
+    )
 
 
 @settings(max_examples=examples(200))

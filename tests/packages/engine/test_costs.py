@@ -1,4 +1,4 @@
-"""What each kind of exit costs, worked out on paper: takers, makers, spread, cool-down."""
+"""What each kind of exit costs, worked out on paper: takers, makers, spread, cooldown."""
 
 import numpy as np
 import pytest
@@ -61,10 +61,10 @@ def test_half_of_the_spread_is_paid_each_way_beside_the_slippage():
         ("b.b.b.", 2, [1, 5]),
     ],
 )
-def test_a_cool_down_enters_nothing_for_so_many_candles_after_an_exit(
+def test_a_cooldown_enters_nothing_for_so_many_candles_after_an_exit(
     signal: str, bars: int, entries: list[int]
 ):
     # Bought at the open of 1 and stopped out inside 2.
-    rules = AccountConfig(cool_down_bars=bars, exits=ExitConfig(stop_loss=0.1))
+    rules = AccountConfig(cooldown_bars=bars, exits=ExitConfig(stop_loss=0.1))
     result = run(rules, low=88.0, signal=signal)
     assert [trade.entry_index for trade in result.trades] == entries

@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 
 from cent_walk import Prices, cent_walk, of, with_months_of_tenths
 from exact_account import ExactAccount, ExactFill, exact_run
-from onetape.core.steps import IDEAL_MARKET, MarketSteps
+from onetape.core.steps import NO_TRADING_RULES, TradingRules
 from onetape.engine import (
     AccountConfig,
     ExitConfig,
@@ -69,18 +69,18 @@ def same_run(result: SimulationResult, exact: ExactAccount) -> None:
     assert result.final_equity == near(float(worth), rel=1e-9, abs=1e-4)
 
 
-STEPS = MarketSteps(Decimal("0.01"), Decimal("0.001"), Decimal("0.002"), Decimal(5))
+STEPS = TradingRules(Decimal("0.01"), Decimal("0.001"), Decimal("0.002"), Decimal(5))
 BOTH = ExitConfig(stop_loss=0.02, take_profit=0.03)
 #: A configuration of each kind of rule; each trades a thousand times or more.
 KINDS: dict[str, dict[str, Any]] = {
     # No fee at all would leave cash that is a whole number of steps, which floats can miss.
-    "all in, received coin": {"fee_coin": "received"},
+    "all in, fee in base": {"fee_currency": "base"},
     "all in, stop and target": {"exits": BOTH},
     "a fixed amount of quote": {"sizing": "quote_amount", "quote_amount": 120.0},
     "a fixed amount of coins": {
         "sizing": "base_amount",
         "base_amount": 1.25,
-        "fee_coin": "received",
+        "fee_currency": "base",
     },
     "a share, trailing": {
         "sizing": "equity_share",
@@ -92,10 +92,10 @@ KINDS: dict[str, dict[str, Any]] = {
         "risk_per_trade": 0.0002,
         "exits": ExitConfig(stop_loss=0.02, target_table={1: 0.03, 4: 0.01, 8: -0.005}),
     },
-    "a risk, received coin": {
+    "a risk, fee in base": {
         "sizing": "risk_per_trade",
         "risk_per_trade": 0.0002,
-        "fee_coin": "received",
+        "fee_currency": "base",
         "exits": ExitConfig(trailing_stop=0.03),
     },
     "a volatility": {
@@ -103,10 +103,10 @@ KINDS: dict[str, dict[str, Any]] = {
         "volatility_target": 0.02,
         "volatility_bars": 7,
     },
-    "a time stop and a cool-down": {
+    "a time stop and a cooldown": {
         "sizing": "equity_share",
         "equity_share": 0.02,
-        "cool_down_bars": 2,
+        "cooldown_bars": 2,
         "exits": ExitConfig(time_stop_bars=3, take_profit=0.01),
     },
     "a share of the volume": {
@@ -172,7 +172,14 @@ def test_buying_and_holding_equals_a_decimal_recomputation(
     hold = buy_and_hold(prices.candles, rules)
     costs = {
         name: getattr(rules, name)
-        for name in ("cash", "fee_rate", "fee_coin", "slippage_bps", "spread_bps", "volume_impact")
+        for name in (
+            "cash",
+            "fee_rate",
+            "fee_currency",
+            "slippage_bps",
+            "spread_bps",
+            "volume_impact",
+        )
     }
     exact = exact_run([(prices, [1] + [0] * (count - 1), rules.steps)], AccountConfig(**costs))
     (symbol,) = exact.symbols
@@ -209,7 +216,7 @@ A_MILLIONTH_LEFT_BY_A_TARGET = AccountConfig(
     cash=1e6,
     maker_fee_rate=0.0,
     exits=ExitConfig(take_profit=0.004, time_stop_bars=7),
-    cool_down_bars=1,
+    cooldown_bars=1,
     steps=STEPS,
 )
 
@@ -222,7 +229,7 @@ def test_symbols_that_share_an_account_equal_a_decimal_recomputation(
     seed: int, count: int, rules: AccountConfig, places: int | None
 ):
     markets = three(seed, count)
-    steps = [rules.steps, IDEAL_MARKET, STEPS]
+    steps = [rules.steps, NO_TRADING_RULES, STEPS]
     series = [
         SymbolSeries(f"{number}/Q", prices.candles, signals_array(signal), 0, own)
         for number, ((prices, signal), own) in enumerate(zip(markets, steps, strict=True))

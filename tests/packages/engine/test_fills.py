@@ -8,12 +8,12 @@ from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 
 from onetape.core.errors import UsageError
-from onetape.core.steps import MarketSteps
+from onetape.core.steps import TradingRules
 from onetape.engine import AccountConfig, RefusedOrder, booked_fill, buy_fill, sell_fill
 from onetape.engine.fills import Fill
 from repeatable import examples
 
-BTC = MarketSteps(Decimal("0.01"), Decimal("0.00001"), Decimal("0.00001"), Decimal(5))
+BTC = TradingRules(Decimal("0.01"), Decimal("0.00001"), Decimal("0.00001"), Decimal(5))
 EXACT = Context(prec=80)
 
 
@@ -21,7 +21,7 @@ EXACT = Context(prec=80)
 def rules_of(draw: st.DrawFn) -> AccountConfig:
     """Return any rules, ideal market included."""
     step = st.sampled_from([None, *(Decimal(1).scaleb(-digits) for digits in range(9))])
-    steps = MarketSteps(
+    steps = TradingRules(
         draw(step),
         draw(step),
         draw(st.sampled_from([Decimal(0), Decimal("0.001")])),
@@ -30,7 +30,7 @@ def rules_of(draw: st.DrawFn) -> AccountConfig:
     return AccountConfig(
         cash=draw(st.floats(1, 1e7)),
         fee_rate=draw(st.sampled_from([0.0, 0.001, 0.00075, 0.01])),
-        fee_coin=draw(st.sampled_from(["quote", "received"])),
+        fee_currency=draw(st.sampled_from(["quote", "base"])),
         slippage_bps=draw(st.sampled_from([0.0, 1.0, 12.5])),
         steps=steps,
     )
@@ -51,7 +51,7 @@ def test_a_buy_with_all_cash_pays_its_fee_out_of_it():
 
 
 def test_a_fee_in_the_received_coin_is_kept_from_the_coins_bought():
-    fill = filled(buy_fill(AccountConfig(fee_coin="received"), 1000.0, 10.0))
+    fill = filled(buy_fill(AccountConfig(fee_currency="base"), 1000.0, 10.0))
     assert (fill.amount, fill.fee, fill.fee_in) == (100.0, pytest.approx(0.1), "base")
     assert fill.base_change == pytest.approx(99.9)
     assert fill.fee_quote == pytest.approx(1.0)
@@ -65,7 +65,7 @@ def test_a_fixed_order_value_is_spent_fee_included():
 
 def test_slippage_and_price_step_both_work_against_the_trader():
     rules = AccountConfig(
-        slippage_bps=10, steps=MarketSteps(Decimal(1), None, Decimal(0), Decimal(0))
+        slippage_bps=10, steps=TradingRules(Decimal(1), None, Decimal(0), Decimal(0))
     )
     assert filled(buy_fill(rules, 1e6, 1234.0)).price == 1236.0
     assert filled(sell_fill(rules, 1.0, 1234.0)).price == 1232.0
@@ -112,7 +112,7 @@ def test_an_order_of_exactly_the_least_value_is_taken_where_floats_miss_it():
     # What is left of many buys and sells of 1.25 coins: times 4 it is 4.99999999999999.
     fill = filled(sell_fill(AccountConfig(steps=BTC), 1.2499999999999978, 4.0))
     assert booked_fill(fill, AccountConfig(steps=BTC)).amount == Decimal("1.25")
-    least = AccountConfig(steps=MarketSteps(None, None, Decimal(3), Decimal(0)))
+    least = AccountConfig(steps=TradingRules(None, None, Decimal(3), Decimal(0)))
     assert filled(sell_fill(least, 0.1 * 3 * 10 - 2e-15, 1.0)).price == 1.0
 
 
@@ -193,7 +193,7 @@ def test_booked_decimals_add_up_to_the_accounts_of_the_floats(
 @given(st.integers(1_00, 100_000_00), st.integers(10_00, 200_000_00))
 def test_amounts_in_steps_equal_a_decimal_recomputation(cents: int, price_cents: int):
     rules = AccountConfig(
-        steps=MarketSteps(BTC.price_step, BTC.amount_step, Decimal(0), Decimal(0))
+        steps=TradingRules(BTC.price_step, BTC.amount_step, Decimal(0), Decimal(0))
     )
     fill = buy_fill(rules, cents / 100, price_cents / 100)
     price, cash = Decimal(price_cents) / 100, Decimal(cents) / 100
@@ -216,9 +216,9 @@ def test_amounts_in_steps_equal_a_decimal_recomputation(cents: int, price_cents:
         ({"fee_rate": 1.0}, "fee_rate must be 0 or more and under 1, found 1.0"),
         ({"fee_rate": -0.001}, "fee_rate must be 0 or more"),
         ({"slippage_bps": -1.0}, "slippage_bps must be 0 or more"),
-        ({"cool_down_bars": 2**64}, "cool_down_bars must be at most 1,000,000,000, found"),
+        ({"cooldown_bars": 2**64}, "cooldown_bars must be at most 1,000,000,000, found"),
         ({"volatility_bars": 2**64}, "volatility_bars must be at most 1,000,000,000, found"),
-        ({"fee_coin": "recieved"}, "one of quote, received, found 'recieved'; did you mean"),
+        ({"fee_currency": "qoute"}, "one of quote, base, found 'qoute'; did you mean"),
         ({"sizing": "all-in"}, "volatility_target, found 'all-in'; did you mean 'all_in'?"),
         ({"sizing": "quote_amount"}, "sizing quote_amount needs a number above 0"),
         ({"quote_amount": 5.0}, "quote_amount must be left out with sizing all_in"),

@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from onetape.core.steps import MarketSteps
+from onetape.core.steps import TradingRules
 from onetape.engine import (
     AccountConfig,
     ExitConfig,
@@ -22,10 +22,10 @@ from plain_engine import STEPS, exit_rules
 from repeatable import examples
 
 
-@pytest.mark.parametrize("coin", ["quote", "received"])
-def test_a_risk_per_trade_is_what_the_first_stop_loses(coin: Literal["quote", "received"]):
+@pytest.mark.parametrize("coin", ["quote", "base"])
+def test_a_risk_per_trade_is_what_the_first_stop_loses(coin: Literal["quote", "base"]):
     rules = AccountConfig(
-        fee_rate=0.001, fee_coin=coin, slippage_bps=10, sizing="risk_per_trade",
+        fee_rate=0.001, fee_currency=coin, slippage_bps=10, sizing="risk_per_trade",
         risk_per_trade=0.01, exits=ExitConfig(stop_loss=0.05),
     )  # fmt: skip
     bought = buy_fill(rules, 1_000.0, 10.0)
@@ -36,7 +36,7 @@ def test_a_risk_per_trade_is_what_the_first_stop_loses(coin: Literal["quote", "r
 
 
 #: A market that takes no order worth less than 10, or of less than 2 coins.
-LEAST = MarketSteps(None, Decimal(1), Decimal(2), Decimal(10))
+LEAST = TradingRules(None, Decimal(1), Decimal(2), Decimal(10))
 
 
 @pytest.mark.parametrize(
@@ -51,7 +51,7 @@ LEAST = MarketSteps(None, Decimal(1), Decimal(2), Decimal(10))
             {"exits": ExitConfig(trailing_stop=0.2), "slippage_bps": 100},
             "could not be sold at its stop, where the sell worth 7.92 is under the market's",
         ),
-        ({"fee_coin": "received", "fee_rate": 0.9}, "would leave 1 after its fee, under the"),
+        ({"fee_currency": "base", "fee_rate": 0.9}, "would leave 1 after its fee, under the"),
     ],
 )
 def test_an_entry_that_could_not_be_sold_again_is_refused(given_rules: dict[str, Any], text: str):
@@ -66,7 +66,7 @@ def test_an_entry_that_could_not_be_sold_again_is_refused(given_rules: dict[str,
 @given(
     st.floats(4.9, 6.0),
     st.integers(100, 300_000),
-    st.sampled_from(["quote", "received"]),
+    st.sampled_from(["quote", "base"]),
     st.sampled_from([0.0, 0.001, 0.01]),
     st.sampled_from([0.0, 30.0]),
     st.sampled_from([0.0, 0.1]),
@@ -75,14 +75,14 @@ def test_an_entry_that_could_not_be_sold_again_is_refused(given_rules: dict[str,
 def test_the_coins_of_any_entry_can_be_sold_at_its_first_stop(
     cash: float,
     cents: int,
-    coin: Literal["quote", "received"],
+    coin: Literal["quote", "base"],
     fee: float,
     slippage: float,
     impact: float,
     exits: ExitConfig,
 ):
     rules = AccountConfig(
-        cash=cash, fee_rate=fee, fee_coin=coin, slippage_bps=slippage, volume_impact=impact,
+        cash=cash, fee_rate=fee, fee_currency=coin, slippage_bps=slippage, volume_impact=impact,
         exits=exits, steps=STEPS,
     )  # fmt: skip
     market, price = OrderContext(volume=3.0), cents / 100

@@ -10,7 +10,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from onetape.core.candles import Candles
-from onetape.core.steps import IDEAL_MARKET
+from onetape.core.steps import NO_TRADING_RULES
 from onetape.core.timeframes import Timeframe
 from onetape.engine import (
     AccountConfig,
@@ -198,7 +198,7 @@ def test_the_markets_change_of_several_symbols_is_their_mean():
         price = np.array([100.0, last])
         times = np.arange(2, dtype=np.int64) * HOUR
         candles = Candles.from_columns(times, price, price, price, price, np.ones(2))
-        return SymbolSeries(symbol, candles, np.zeros(2, dtype=np.int8), 0, IDEAL_MARKET)
+        return SymbolSeries(symbol, candles, np.zeros(2, dtype=np.int8), 0, NO_TRADING_RULES)
 
     both = simulate_portfolio([series("A/B", 110.0), series("C/B", 150.0)], AccountConfig())
     assert compute_metrics(both).market_change == pytest.approx(0.3)

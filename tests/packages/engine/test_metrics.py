@@ -74,7 +74,7 @@ def test_trades_are_counted_and_averaged_after_fees():
 
 def test_fees_in_the_received_coin_are_counted_in_quote_currency():
     candles = candles_of([10.0] * 4)
-    rules = AccountConfig(cash=1_000.0, fee_rate=0.01, fee_coin="received")
+    rules = AccountConfig(cash=1_000.0, fee_rate=0.01, fee_currency="base")
     metrics = compute_metrics(simulate(candles, np.array([1, 0, -1, 0], np.int8), rules))
     assert metrics.fees == pytest.approx(10 + 9.9)
 

@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 from msgspec.structs import replace
 
 from onetape.core.candles import Candles
-from onetape.core.steps import IDEAL_MARKET, MarketSteps
+from onetape.core.steps import NO_TRADING_RULES, TradingRules
 from onetape.engine import (
     AccountConfig,
     ExitConfig,
@@ -40,7 +40,7 @@ def series_of(
     symbol: str, opens: list[float], signal: list[int], lows: list[float] | None = None
 ) -> SymbolSeries:
     signals = np.array(signal, dtype=np.int8)
-    return SymbolSeries(symbol, candles_of(opens, lows), signals, 0, IDEAL_MARKET)
+    return SymbolSeries(symbol, candles_of(opens, lows), signals, 0, NO_TRADING_RULES)
 
 
 def traded(result: PortfolioResult) -> list[tuple[str, int, int | None]]:
@@ -142,7 +142,7 @@ def test_what_rounding_leaves_of_all_the_cash_buys_nothing(price: float, later: 
 
 
 def test_the_next_symbol_spends_all_that_an_order_in_steps_left_of_a_large_account():
-    steps = MarketSteps(Decimal("0.01"), Decimal("0.001"), Decimal(0), Decimal(0))
+    steps = TradingRules(Decimal("0.01"), Decimal("0.001"), Decimal(0), Decimal(0))
     rules = AccountConfig(cash=1e6, fee_rate=0.001)
     first = replace(series_of("A/Q", [99.9] * 4, [1, 0, 0, 0]), steps=steps)
     second = series_of("B/Q", [5] * 4, [0, 1, 0, 0])

@@ -9,7 +9,7 @@ from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from event_loop import simulate_by_events
-from onetape.core.steps import IDEAL_MARKET
+from onetape.core.steps import NO_TRADING_RULES
 from onetape.engine import (
     AccountConfig,
     ExitConfig,
@@ -38,7 +38,7 @@ def plain_rules(draw: st.DrawFn) -> AccountConfig:
         maker_fee_rate=draw(st.sampled_from([None, 0.0])),
         slippage_bps=draw(st.sampled_from([0.0, 5.0])),
         exits=draw(exit_rules()),
-        cool_down_bars=draw(st.sampled_from([0, 0, 1, 6])),
+        cooldown_bars=draw(st.sampled_from([0, 0, 1, 6])),
         reentry=draw(st.sampled_from(["new_signal", "while_signal"])),
         **given,
     )
@@ -136,7 +136,7 @@ def test_only_from_the_first_moment_that_binds_on_is_traded_event_by_event(
     late[300:390:10], late[305:395:10] = 1, -1
     signals = (early + late, np.roll(early, 6) + late, late)
     series = [
-        SymbolSeries(f"{number}/Q", walk(number, 400), signal, 0, IDEAL_MARKET)
+        SymbolSeries(f"{number}/Q", walk(number, 400), signal, 0, NO_TRADING_RULES)
         for number, signal in enumerate(signals)
     ]
     result = simulate_portfolio(series, rules, places)

@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from msgspec.structs import replace
 
 from onetape.core.candles import Candles, FloatArray
-from onetape.core.steps import MarketSteps
+from onetape.core.steps import TradingRules
 from onetape.engine import (
     AccountConfig,
     RefusedOrder,
@@ -27,7 +27,7 @@ from repeatable import examples
 
 MAY_2020 = int(datetime(2020, 5, 1, tzinfo=UTC).timestamp())
 #: What the market states today, years later.
-TODAY = MarketSteps(Decimal("0.01"), Decimal("0.001"), Decimal(0), Decimal(5))
+TODAY = TradingRules(Decimal("0.01"), Decimal("0.001"), Decimal(0), Decimal(5))
 FREE = AccountConfig(cash=1_000.0, fee_rate=0.0, steps=TODAY)
 NOISE = 1e-9
 
@@ -55,7 +55,7 @@ def test_a_price_far_under_the_stated_step_is_not_sold_at_zero():
 
 @pytest.mark.parametrize("slippage", [0.0, 5.0, 9_000.0])
 def test_slippage_takes_no_sell_under_one_price_step(slippage: float):
-    satoshi = MarketSteps(Decimal("1E-8"), None, Decimal(0), Decimal(0))
+    satoshi = TradingRules(Decimal("1E-8"), None, Decimal(0), Decimal(0))
     rules = AccountConfig(steps=satoshi, slippage_bps=slippage)
     fill = sell_fill(rules, 1_000.0, 1e-8)
     assert not isinstance(fill, RefusedOrder)
@@ -112,7 +112,7 @@ def markets(draw: st.DrawFn) -> tuple[Candles, list[int], AccountConfig]:
     start = MAY_2020 - draw(st.integers(0, 200)) * 3_600
     step = draw(st.sampled_from(["1", "0.5", "0.25", "0.01", "0.0001", "0.00000001"]))
     rules = draw(engine_rules())
-    steps = MarketSteps(Decimal(step), draw(st.sampled_from([None, Decimal("0.001")])), *LEAST)
+    steps = TradingRules(Decimal(step), draw(st.sampled_from([None, Decimal("0.001")])), *LEAST)
     candles = rescaled(walk(seed, count), places, start)
     return candles, signals_of(seed, count), replace(rules, steps=steps)
 

@@ -8,7 +8,7 @@ from msgspec.structs import replace
 
 from onetape.core.candles import Candles
 from onetape.core.errors import UsageError
-from onetape.core.steps import IDEAL_MARKET
+from onetape.core.steps import NO_TRADING_RULES
 from onetape.engine import (
     AccountConfig,
     ExitConfig,
@@ -43,22 +43,22 @@ def entries(signals: str, rules: AccountConfig, *stops: int) -> list[int]:
 
 
 @pytest.mark.parametrize(
-    ("signals", "cool_down", "new_signal", "while_signal"),
+    ("signals", "cooldown", "new_signal", "while_signal"),
     [
         # A stop inside bar 2 ends each first position; the order of bar t is the signal of t - 1.
         ("bbbbbb..", 0, [1], [1, 3]),  # one run, which has entered
         ("bb.bbb..", 0, [1, 4], [1, 4]),  # the second run is another one
         ("b.bbbb..", 0, [1, 3], [1, 3]),  # it begins right after the stop
-        ("b.bbbb..", 2, [1, 5], [1, 5]),  # it begins in the cool-down and lasts longer
-        ("b.bb....", 2, [1], [1]),  # it ends in the cool-down
-        ("bbbbbb..", 2, [1], [1, 5]),  # the run that has entered outlasts the cool-down
+        ("b.bbbb..", 2, [1, 5], [1, 5]),  # it begins in the cooldown and lasts longer
+        ("b.bb....", 2, [1], [1]),  # it ends in the cooldown
+        ("bbbbbb..", 2, [1], [1, 5]),  # the run that has entered outlasts the cooldown
     ],
 )
 def test_after_a_stop_a_run_of_buys_enters_once_or_again(
-    signals: str, cool_down: int, new_signal: list[int], while_signal: list[int]
+    signals: str, cooldown: int, new_signal: list[int], while_signal: list[int]
 ):
     for reentry, expected in (("new_signal", new_signal), ("while_signal", while_signal)):
-        rules = replace(STOP, cool_down_bars=cool_down, reentry=reentry)
+        rules = replace(STOP, cooldown_bars=cooldown, reentry=reentry)
         assert entries(signals, rules, 2) == expected, reentry
 
 
@@ -81,7 +81,7 @@ def test_a_word_that_is_no_reentry_is_refused_with_the_nearest():
 def together(rules: AccountConfig, *symbols: tuple[str, tuple[int, ...]]) -> PortfolioResult:
     series = [
         SymbolSeries(
-            f"{number}/Q", candles_of(len(signals), stops), signal_of(signals), 0, IDEAL_MARKET
+            f"{number}/Q", candles_of(len(signals), stops), signal_of(signals), 0, NO_TRADING_RULES
         )
         for number, (signals, stops) in enumerate(symbols)
     ]

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from onetape.core.candles import Candles
-from onetape.core.steps import IDEAL_MARKET
+from onetape.core.steps import NO_TRADING_RULES
 from onetape.engine import (
     AccountConfig,
     SimulationResult,
@@ -82,7 +82,7 @@ def test_the_numbers_that_are_stated_of_the_recorded_run_come_out(
     assert STATED[expected["name"]] == (metrics.trades, round(metrics.final_equity, 2), drawdown)
     assert result.start_cash == 10_000.0
     assert result.rules.fee_rate == 0.001
-    assert result.rules.steps == IDEAL_MARKET
+    assert result.rules.steps == NO_TRADING_RULES
 
 
 def test_every_trade_of_the_recorded_run_comes_out(run: tuple[Mapping[str, Any], SimulationResult]):

@@ -9,11 +9,11 @@ from hypothesis import strategies as st
 from msgspec.structs import replace
 
 from onetape.core.candles import Candles
-from onetape.core.steps import IDEAL_MARKET, MarketSteps
+from onetape.core.steps import NO_TRADING_RULES, TradingRules
 from onetape.engine import AccountConfig, SimulationResult, simulate
 
 FREE = AccountConfig(cash=1_000.0, fee_rate=0.0)
-STEPS = MarketSteps(Decimal("0.01"), Decimal("0.001"), Decimal("0.002"), Decimal(5))
+STEPS = TradingRules(Decimal("0.01"), Decimal("0.001"), Decimal("0.002"), Decimal(5))
 
 
 def candles_of(opens: list[float]) -> Candles:
@@ -50,9 +50,9 @@ def runs(draw: st.DrawFn) -> tuple[Candles, list[int], AccountConfig]:
     rules = AccountConfig(
         cash=draw(st.sampled_from([20.0, 1_000.0, 1e6])),
         fee_rate=draw(st.sampled_from([0.0, 0.001])),
-        fee_coin=draw(st.sampled_from(["quote", "received"])),
+        fee_currency=draw(st.sampled_from(["quote", "base"])),
         slippage_bps=draw(st.sampled_from([0.0, 5.0])),
-        steps=draw(st.sampled_from([IDEAL_MARKET, STEPS])),
+        steps=draw(st.sampled_from([NO_TRADING_RULES, STEPS])),
     )
     return candles_of(opens.tolist()), signal, rules
 
@@ -96,14 +96,14 @@ def test_signals_that_do_not_fit_the_candles_are_refused():
 
 
 def test_a_refused_buy_is_tried_again_on_the_next_bar_that_says_buy():
-    steps = MarketSteps(None, Decimal(1), Decimal(0), Decimal(0))
+    steps = TradingRules(None, Decimal(1), Decimal(0), Decimal(0))
     result = run_of([9, 2_000, 2_000, 900, 9], [1, 1, 1, 0, 0], replace(FREE, steps=steps))
     assert where(result) == [(3, None)]
     assert [index for index, _ in result.refused] == [1, 2]
 
 
 def test_dust_left_by_a_sell_is_not_a_position_and_is_kept_in_the_equity():
-    rules = AccountConfig(cash=100.0, fee_coin="received", steps=STEPS)
+    rules = AccountConfig(cash=100.0, fee_currency="base", steps=STEPS)
     result = run_of([7, 7, 7, 7, 7], [1, -1, 1, 0, 0], rules)
     assert where(result) == [(1, 2), (3, None)]
     bought, sold = result.buys[0], result.sells[0]

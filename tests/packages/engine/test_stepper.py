@@ -194,14 +194,14 @@ def test_a_buy_while_the_exit_is_in_flight_is_void_once_it_is_refused() -> None:
     assert account.open(3) == []
 
 
-def test_a_buy_while_the_exit_is_in_flight_is_kept_back_by_the_cool_down() -> None:
-    account = stop_in_flight(AccountConfig(exits=EXITS, cool_down_bars=1))
+def test_a_buy_while_the_exit_is_in_flight_is_kept_back_by_the_cooldown() -> None:
+    account = stop_in_flight(AccountConfig(exits=EXITS, cooldown_bars=1))
     account.on(ExitFilled("A"))
     assert account.open(3) == []
 
 
 def test_a_fill_that_is_reported_late_counts_for_the_candle_that_it_happened_in() -> None:
-    account = stop_in_flight(AccountConfig(exits=EXITS, cool_down_bars=1))
+    account = stop_in_flight(AccountConfig(exits=EXITS, cooldown_bars=1))
     assert account.open(3) == []
     assert account.on(ExitFilled("A", 120)) == []
     assert account.close(3, BUY) == []

@@ -93,9 +93,9 @@ def test_a_series_that_has_volume_has_no_trade_in_a_range_without_any():
     assert not simulate(candles, signal, FREE, has_volume=True).trades
 
 
-def test_a_cool_down_is_over_before_a_buy_may_be_due():
+def test_a_cooldown_is_over_before_a_buy_may_be_due():
     # Out at 2; a BUY is due at 3, one candle too early, and nothing is traded until 6.
-    rules = replace(FREE, cool_down_bars=1)
+    rules = replace(FREE, cooldown_bars=1)
     assert where(run("xxx---xx", "bsb.....", rules=rules)) == [(1, 2)]
     assert where(run("xxx---xx", "bs.b....", rules=rules)) == [(1, 2), (6, None)]
 

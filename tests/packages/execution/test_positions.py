@@ -6,11 +6,11 @@ from hypothesis import given
 from hypothesis import strategies as st
 from msgspec import structs
 
-from onetape.core.steps import MarketSteps
+from onetape.core.steps import TradingRules
 from onetape.core.trading import Side, Trade
 from onetape.execution.positions import position_of
 
-STEPS = MarketSteps(Decimal("0.01"), Decimal("0.001"), Decimal("0.002"), Decimal(5))
+STEPS = TradingRules(Decimal("0.01"), Decimal("0.001"), Decimal("0.002"), Decimal(5))
 
 
 def trade(
@@ -72,7 +72,7 @@ def test_a_position_ends_when_what_was_bought_for_it_is_sold_whatever_dust_was_t
 def test_dust_stays_dust_when_the_exchange_makes_its_amount_step_finer() -> None:
     sold = structs.replace(trade("sell", "0.49", "110"), least_amount=Decimal("0.01"))
     trades = [trade("buy", "0.5", "100", "0.0005", "BTC"), sold]
-    finer = MarketSteps(Decimal("0.01"), Decimal("0.001"), Decimal("0.001"), Decimal(5))
+    finer = TradingRules(Decimal("0.01"), Decimal("0.001"), Decimal("0.001"), Decimal(5))
     position = position_of(trades, "BTC", "USDT", finer)
     assert (position.is_flat, position.dust) == (True, Decimal("0.0095"))
 

@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from onetape.core.steps import MarketSteps
+from onetape.core.steps import TradingRules
 from onetape.execution.protection import (
     Place,
     ProtectionStep,
@@ -19,7 +19,7 @@ from onetape.execution.protection import (
     sellable,
 )
 
-STEPS = MarketSteps(
+STEPS = TradingRules(
     price_step=Decimal("0.01"), amount_step=Decimal("0.00001"), min_amount=Decimal("0.00001"),
     min_notional=Decimal(5),
 )  # fmt: skip

@@ -8,7 +8,7 @@ import pytest
 from msgspec.structs import replace
 
 from onetape.core.errors import SafetyRefusal, StoreError
-from onetape.core.steps import MarketSteps
+from onetape.core.steps import TradingRules
 from onetape.core.trading import Decision, ExitObligation, Order, Session, Trade
 from onetape.execution.events import Acknowledged, CancelRequested, OrderEvent, StatusReport
 from onetape.store.accounts import Account, open_account
@@ -315,7 +315,7 @@ def test_a_ticker_with_a_price_of_zero_is_refused(store: Store) -> None:
 
 
 def test_market_steps_come_back_exact(store: Store) -> None:
-    steps = MarketSteps(Decimal("0.01"), None, Decimal("1E-5"), Decimal(5))
+    steps = TradingRules(Decimal("0.01"), None, Decimal("1E-5"), Decimal(5))
     assert market_steps(store, "binance", "BTC/USDT") is None
     save_market(store, "binance", "BTC/USDT", steps, seen_ms=1)
     save_market(store, "binance", "BTC/USDT", steps, seen_ms=2)

@@ -1,9 +1,11 @@
 """Files of older versions: copied first, brought up in one step or not at all, equal afterwards."""
 
+import json
 import logging
 import sqlite3
 import stat
 from collections.abc import Sequence
+from contextlib import closing
 from decimal import Decimal
 from pathlib import Path
 
@@ -85,6 +87,21 @@ def test_a_sell_of_an_older_file_that_is_not_over_is_an_exit_that_is_owed(
             "FROM exit_obligations e JOIN orders USING (obligation)"
         ).fetchall()
     assert owed == [("o7", "o2", "market", 25_200, None)]
+
+
+@pytest.mark.parametrize("version", [3, 4, 5])
+def test_renamed_settings_of_an_older_session_keep_their_values(
+    tmp_path: Path, version: int
+) -> None:
+    old = make_old_store(tmp_path / "data" / "onetape.db", version)
+    with closing(sqlite3.connect(old)) as connection, connection:
+        rules = {"fee_rate": 0.001, "fee_currency": "base", "cooldown_bars": 3}
+        connection.execute("UPDATE sessions SET rules = ?", (json.dumps(rules),))
+    with open_store(old, create=False) as store, store.read() as connection:
+        found = connection.execute("SELECT rules FROM sessions").fetchall()
+    assert [json.loads(text) for (text,) in found] == [
+        {"fee_rate": 0.001, "fee_currency": "base", "cooldown_bars": 3}
+    ]
 
 
 def test_the_file_as_it_was_is_kept_beside_it_and_named_once(

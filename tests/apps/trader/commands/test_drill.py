@@ -122,7 +122,7 @@ def test_what_cannot_be_tried_is_one_line_and_nothing_is_written(
 def test_positions_of_a_drill_reach_no_stop_by_themselves(
     timeframe: str, exits: ExitConfig
 ) -> None:
-    schedule = make_schedule("BTC/USDT", Timeframe.parse(timeframe), exits, cool_down_bars=2)
+    schedule = make_schedule("BTC/USDT", Timeframe.parse(timeframe), exits, cooldown_bars=2)
     (first, second), (sell, last) = schedule.buys, schedule.sells
     step = Timeframe.parse(timeframe).seconds
     assert (sell - first, second - sell, last - second) == (step, 5 * step, step)

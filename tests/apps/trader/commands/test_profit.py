@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from onetape.core.candles import SeriesKey
-from onetape.core.steps import MarketSteps
+from onetape.core.steps import TradingRules
 from onetape.core.trading import Side, Trade
 from onetape.execution.positions import position_of
 from onetape.store.accounts import Account
@@ -176,7 +176,7 @@ def test_a_round_trip_is_open_where_the_trader_has_a_position(
 ) -> None:
     steps = None
     if least is not None:
-        steps = MarketSteps(None, Decimal(least), Decimal(0), Decimal(0))
+        steps = TradingRules(None, Decimal(least), Decimal(0), Decimal(0))
     with localcontext(prec=100):
         for count in range(1, len(trades) + 1):
             trips = round_trips(trades[:count], "BTC", "USDT", steps)

@@ -40,7 +40,7 @@ NAMES = (
     "still open; backtest: ",
     "the trader held a position already",
     "the backtest held a position already",
-    "the backtest was in the cool-down after an exit",
+    "the backtest was in the cooldown after an exit",
 )
 
 

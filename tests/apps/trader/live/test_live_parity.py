@@ -27,7 +27,7 @@ HOURS = int(os.environ.get("ONETAPE_LIVE_PARITY_HOURS", "12"))
 EXITS = {
     "no exits": (ExitConfig(), 1),
     "stop": (ExitConfig(stop_loss=0.004), 1),
-    "stop, no cool-down": (ExitConfig(stop_loss=0.004), 0),
+    "stop, no cooldown": (ExitConfig(stop_loss=0.004), 0),
     "time stop": (ExitConfig(time_stop_bars=2, stop_loss=0.03), 1),
 }
 ALL = [pair for pair in product(SIZINGS, EXITS) if pair != ("risk_per_trade", "no exits")]
@@ -42,7 +42,7 @@ def without_spread(frame: dict[str, Any]) -> dict[str, Any]:
 
 @pytest.mark.parametrize(
     ("sizing", "exits"),
-    ALL if HOURS > 100 else [("all_in", "stop"), ("equity_share", "stop, no cool-down")],
+    ALL if HOURS > 100 else [("all_in", "stop"), ("equity_share", "stop, no cooldown")],
 )
 def test_live_orders_with_ideal_fills_make_exactly_the_trades_of_the_backtest(
     db: Path,
@@ -62,8 +62,8 @@ def test_live_orders_with_ideal_fills_make_exactly_the_trades_of_the_backtest(
 
     async def scene() -> None:
         name = strategy_file(DIPS, "dips")
-        levels, cool_down = EXITS[exits]
-        account = account_of(sizing, levels, fee_rate=0.0, cool_down_bars=cool_down)
+        levels, cooldown = EXITS[exits]
+        account = account_of(sizing, levels, fee_rate=0.0, cooldown_bars=cooldown)
         async with market(0.0, replay=replay, fees=NO_FEES, balance=BALANCE) as opened:
             opened.gate.change = without_spread
             await opened.go_to(first_trade_hours(opened, 0))

@@ -15,7 +15,7 @@ from onetape.backtest.inputs import config_of, read_frames
 from onetape.backtest.records import BiasCheck
 from onetape.backtest.results import BacktestResult
 from onetape.backtest.runner import run_backtest, run_inputs
-from onetape.engine.account_config import MarketKind
+from onetape.engine.account_config import TradingRulesSource
 from onetape.strategies import Signals
 
 if TYPE_CHECKING:
@@ -39,7 +39,7 @@ def backtest(
     exits: Exits | None = None,
     max_open_trades: int | None = None,
     timeframe_detail: str | None = None,
-    market: MarketKind = "exchange",
+    trading_rules: TradingRulesSource = "exchange",
     allow_gaps: bool = False,
     check: bool = True,
 ) -> BacktestResult:
@@ -56,7 +56,8 @@ def backtest(
         exits: Stops and targets; None: the strategy's SELL alone.
         max_open_trades: Open positions at a time, of several symbols; None: as many as symbols.
         timeframe_detail: Stored timeframe that decides how a candle met stop or target.
-        market: exchange: price and amount steps and minimums of the exchange; ideal: none.
+        trading_rules: exchange: price and amount steps and minimums of the exchange; none: no
+            rounding and no minimum.
         allow_gaps: Whether to go on over candles that are missing for an unknown reason.
         check: Whether to run the bias check.
 
@@ -72,7 +73,7 @@ def backtest(
         account=account_of(account, exits),
         max_open_trades=max_open_trades,
         timeframe_detail=timeframe_detail,
-        market=market,
+        trading_rules=trading_rules,
         allow_gaps=allow_gaps,
         check=check,
     )

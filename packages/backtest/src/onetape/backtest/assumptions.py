@@ -42,7 +42,7 @@ def assumptions(backtest: Backtest) -> dict[str, str]:
         "exits": exit_words(rules),
         "re-entry": reentry_words(rules),
         **({} if finer is None else _intrabar_words(finer, backtest.runs)),
-        "market": first.market,
+        "trading rules": first.trading_rules_text,
         **first.higher.words,
     }
     return _words_together(backtest, words) if backtest.has_several else words
@@ -87,10 +87,14 @@ def _words_together(backtest: Backtest, words: dict[str, str]) -> dict[str, str]
         words: Assumptions of the first symbol; where symbols differ, each is named.
     """
     own = {
-        run.symbol: {"account": _account_words(run), "market": run.market, **run.higher.words}
+        run.symbol: {
+            "account": _account_words(run),
+            "trading rules": run.trading_rules_text,
+            **run.higher.words,
+        }
         for run in backtest.runs
     }
-    for label in ("account", "market", *backtest.first.higher.words):
+    for label in ("account", "trading rules", *backtest.first.higher.words):
         texts = {symbol: each[label] for symbol, each in own.items()}
         if len(set(texts.values())) > 1:
             words = {**words, label: "; ".join(f"{one}: {text}" for one, text in texts.items())}
@@ -131,10 +135,10 @@ def sizing_words(rules: AccountConfig, base: str, quote: str) -> str:
 
 def fee_words(rules: AccountConfig) -> str:
     """Return what the exchange takes, and in what."""
-    coin = "quote currency" if rules.fee_coin == "quote" else "the received coin"
+    currency = "quote currency" if rules.fee_currency == "quote" else "the coin bought"
     maker = rules.target_fee_rate
     targets = f", {maker:.3%} at a target" if maker != rules.fee_rate else ""
-    return f"{rules.fee_rate:.3%}{targets}, in {coin}"
+    return f"{rules.fee_rate:.3%}{targets}, in {currency}"
 
 
 def exit_words(rules: AccountConfig) -> str:
@@ -154,8 +158,8 @@ def exit_words(rules: AccountConfig) -> str:
         parts.append(f"time stop after {counted(exits.time_stop_bars, 'candle')}")
     if exits.has_stop and exits.has_target:
         parts.append("stop before target where one candle reaches both and nothing tells more")
-    if rules.cool_down_bars:
-        parts.append(f"no entry for {counted(rules.cool_down_bars, 'candle')} after an exit")
+    if rules.cooldown_bars:
+        parts.append(f"no entry for {counted(rules.cooldown_bars, 'candle')} after an exit")
     return "; ".join(["the strategy's SELL", *parts])
 
 

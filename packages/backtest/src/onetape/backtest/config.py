@@ -18,7 +18,7 @@ from onetape.core.setting import DeclaredStruct
 from onetape.core.symbols import base_and_quote
 from onetape.core.timeframes import Timeframe
 from onetape.engine import AccountConfig
-from onetape.engine.account_config import MARKET, MAX_OPEN_TRADES, MarketKind
+from onetape.engine.account_config import MAX_OPEN_TRADES, TRADING_RULES, TradingRulesSource
 from onetape.strategies import Strategy, load_strategy
 from onetape.strategies.parameters import converted_parameters
 
@@ -86,8 +86,8 @@ class BacktestConfig(DeclaredStruct, frozen=True, kw_only=True):
     """Open positions at a time; None: as many as symbols."""
     timeframe_detail: str | None = None
     """Timeframe of the intrabar candles that decide how a candle met stop or target."""
-    market: Annotated[MarketKind, MARKET] = "exchange"
-    """exchange: the price and amount steps and minimums of the exchange; ideal: none."""
+    trading_rules: Annotated[TradingRulesSource, TRADING_RULES] = "exchange"
+    """exchange: the price and amount steps and minimums of the exchange; none: no rounding."""
     allow_gaps: bool = False
     """Whether the run continues over candles that are missing for an unknown reason."""
     check: bool = True

@@ -49,8 +49,8 @@ class CandleExplanation(Struct, frozen=True):
     """The order that followed and its fill, or why there was none, in words."""
     digits: Digits
     """Decimals of prices, amounts and money."""
-    market: str
-    """Description of the price and amount rounding."""
+    trading_rules: str
+    """Trading rules of the market, in words."""
     has_finer_steps: bool
     """Whether the candles of a month show a finer price step than the stated one."""
 
@@ -90,7 +90,7 @@ def _explain_run(backtest: Backtest, run: SymbolRun, moment: int) -> CandleExpla
         reason=_warm_up_text(run, index) or signals.reason_text(index),
         followed=_followed(run, bar, signal),
         digits=run.digits,
-        market=run.market,
+        trading_rules=run.trading_rules_text,
         has_finer_steps=bool(result.rules.steps.months),
     )
 
@@ -270,9 +270,9 @@ def _why_nothing(run: SymbolRun, bar: int, signal: int) -> str:
         return "no order: BUY, but the next candle is missing unexplained, and its open unknown"
     exits = [trade.exit_index for trade in result.trades if trade.exit_index is not None]
     last = max((index for index in exits if index <= bar + 1), default=None)
-    cool_down = result.rules.cool_down_bars
-    if last is not None and bar + 1 <= last + cool_down:
-        return f"no order: within {counted(cool_down, 'candle')} of cool-down after an exit"
+    cooldown = result.rules.cooldown_bars
+    if last is not None and bar + 1 <= last + cooldown:
+        return f"no order: within {counted(cooldown, 'candle')} of cooldown after an exit"
     entered = _entry_of_run(run, bar)
     if entered is not None and result.rules.reentry == "new_signal":
         since = utc_text(entered.entry_timestamp)

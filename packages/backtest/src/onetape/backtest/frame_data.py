@@ -15,7 +15,7 @@ from onetape.core.clock import utc_text
 from onetape.core.errors import CandleGapError, DataError, UsageError
 from onetape.core.holes import holes_between
 from onetape.core.resample import incomplete_windows, resample
-from onetape.core.steps import IDEAL_MARKET
+from onetape.core.steps import NO_TRADING_RULES
 from onetape.core.timeframes import Timeframe
 from onetape.core.words import counted, said
 from onetape.strategies import (
@@ -149,8 +149,8 @@ def read_frame(
         segments=segments,
         signals=made,
         seconds=time.monotonic() - began,
-        steps=IDEAL_MARKET,
-        market="none: a DataFrame has no trading rules, so nothing is rounded",
+        steps=NO_TRADING_RULES,
+        trading_rules_text="none: a DataFrame has no trading rules, so nothing is rounded",
         intrabar=None,
         has_volume=bool(candles.volume.any()),
     )

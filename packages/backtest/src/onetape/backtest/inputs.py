@@ -122,7 +122,7 @@ def config_of(
         raise UsageError(f"the DataFrames have different timeframes: {', '.join(timeframes)}")
     if settings.get("timeframe_detail") is not None:
         raise UsageError("timeframe_detail needs stored candles; use load_candles")
-    values: dict[str, Any] = {**settings, **moments, "market": "ideal"}
+    values: dict[str, Any] = {**settings, **moments, "trading_rules": "none"}
     config = BacktestConfig(
         exchange=FRAME_EXCHANGE,
         symbols=tuple(frames),

@@ -11,7 +11,7 @@ from onetape.backtest.records import BiasCheck
 from onetape.core.candles import Candles, FloatArray, IntArray, SeriesKey
 from onetape.core.digits import Digits
 from onetape.core.simulated import Origin
-from onetape.core.steps import MarketSteps
+from onetape.core.steps import TradingRules
 from onetape.engine import (
     IntrabarSource,
     Metrics,
@@ -76,10 +76,10 @@ class SymbolInput(Struct, frozen=True):
     signals: Signals
     seconds: float
     """Duration of the evaluation, seconds."""
-    steps: MarketSteps
-    """Price and amount rules of the market."""
-    market: str
-    """Description of the price and amount rounding, for output."""
+    steps: TradingRules
+    """Trading rules of the symbol's market: price step, amount step, minimums."""
+    trading_rules_text: str
+    """Trading rules of the symbol's market, in words, for output."""
     intrabar: IntrabarSource | None
     """Reader of intrabar candles; None: none are used."""
     has_volume: bool
@@ -97,8 +97,8 @@ class SymbolRun(Struct, frozen=True):
     """Parts of the candles without an unexplained hole; no window crosses from one to another."""
     result: SimulationResult
     """Fills, trades and equity; the equity is that of the whole account."""
-    market: str
-    """Description of the price and amount rounding, for output."""
+    trading_rules_text: str
+    """Trading rules of the symbol's market, in words, for output."""
     digits: Digits
     """Decimals of prices, amounts and money of the symbol, for output."""
     check: BiasCheck

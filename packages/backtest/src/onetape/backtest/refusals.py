@@ -35,11 +35,13 @@ def _remedy(kind: RefusalKind, result: SimulationResult, places: int) -> str:
     if kind in ("cash_below_order", "cash_below_cost"):
         return "more --cash or a smaller --sizing would fill them"
     if kind in ("sell_amount_too_small", "sell_value_too_small"):
-        return "a larger --sizing leaves less that cannot be sold; --market ideal asks no minimum"
+        return (
+            "a larger --sizing leaves less that cannot be sold; --trading-rules none has no minimum"
+        )
     if sizing == "all_in" and places > 1:
         return (
             "all in, an entry leaves no cash for another symbol: give each its part, as with "
             f"--sizing equity_share={1 / places:.2g}"
         )
     more = "more --cash" if sizing == "all_in" else "more --cash or a larger --sizing"
-    return f"{more} would fill them; --market ideal asks no minimum"
+    return f"{more} would fill them; --trading-rules none has no minimum"

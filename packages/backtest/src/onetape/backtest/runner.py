@@ -161,7 +161,7 @@ def _symbol_run(source: SymbolInput, result: SimulationResult) -> SymbolRun:
         signals=source.signals,
         segments=source.segments,
         result=result,
-        market=source.market,
+        trading_rules_text=source.trading_rules_text,
         digits=market_digits(
             rules.steps, result.candles, base_and_quote(window.key.symbol)[1], rules.cash
         ),

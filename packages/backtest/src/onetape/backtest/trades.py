@@ -157,7 +157,7 @@ def _columns(result: SimulationResult) -> tuple[dict[str, NDArray[Any]], dict[st
     entries = np.asarray(fill_log.entry_bars(), dtype=np.int64)
     exits = np.asarray(fill_log.exit_bars(), dtype=np.int64)
     closed, count = len(exits), len(entries)
-    fees = bought[:, 3] * bought[:, 0] if result.rules.fee_coin == "received" else bought[:, 3]
+    fees = bought[:, 3] * bought[:, 0] if result.rules.fee_currency == "base" else bought[:, 3]
     paid = -bought[:, 4]
     ended, back, exit_fees = np.full(count, len(times)), np.empty(count), np.zeros(count)
     ended[:closed], back[:closed], exit_fees[:closed] = exits, sold[:, 4], sold[:, 3]

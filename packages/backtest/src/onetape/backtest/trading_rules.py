@@ -8,7 +8,7 @@ from onetape.backtest.config import BacktestConfig
 from onetape.core.candles import Candles, SeriesKey
 from onetape.core.clock import utc_text
 from onetape.core.price_steps import with_month_steps
-from onetape.core.steps import IDEAL_MARKET, MarketSteps, MonthStep, decimal_text
+from onetape.core.steps import NO_TRADING_RULES, MonthStep, TradingRules, decimal_text
 from onetape.store.database import Store
 from onetape.store.market_data import market_steps
 
@@ -18,24 +18,28 @@ _MOST_RANGES: Final = 3
 
 def market_rules(
     store: Store, key: SeriesKey, config: BacktestConfig, candles: Candles
-) -> tuple[MarketSteps, str]:
+) -> tuple[TradingRules, str]:
     """Return the market's price and amount rules, and their description.
 
     Args:
         store: The database, which holds what the exchange stated last.
         key: The series.
-        config: Configuration of the run; `market: ideal` leaves all rules out.
+        config: Configuration of the run; with `trading_rules: none` no rule holds.
         candles: Of the run, warm-up included: they show the price step of their time.
     """
-    if config.market == "ideal":
-        return IDEAL_MARKET, "ideal (no steps, no minimum)"
+    if config.trading_rules == "none":
+        return NO_TRADING_RULES, "none: no price or amount rounding, no minimum"
     stated = market_steps(store, key.exchange, key.symbol)
     if stated is None:
-        return IDEAL_MARKET, f"ideal, because the steps of {key.exchange} are not stored"
+        return NO_TRADING_RULES, (
+            f"no price or amount rounding: {key.exchange}'s trading rules are not stored yet; any "
+            "backfiller run stores them"
+        )
     steps = with_month_steps(stated, candles)
     words = (
-        f"steps of {key.exchange}: price {_step_text(steps.price_step)}, "
-        f"amount {_step_text(steps.amount_step)}, least order {decimal_text(steps.min_notional)}"
+        f"{key.exchange}: price step {_step_text(steps.price_step)}, "
+        f"amount step {_step_text(steps.amount_step)}, "
+        f"least order {decimal_text(steps.min_notional)}"
     )
     return steps, words + month_words(steps.months or ())
 

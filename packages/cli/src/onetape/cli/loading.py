@@ -55,7 +55,7 @@ class Places:
         name = key.rpartition(".")[2] if one is None else one.name
         place, text = source.place(key), str(error)
         if source.is_flags:
-            # --market names its setting itself; --fee does not name fee_rate.
+            # --trading-rules names its setting itself; --fee does not name fee_rate.
             is_name = place == f"--{name.replace('_', '-')}" and text.startswith(f"{name} ")
             text = f"{place}{text[len(name) :]}" if is_name else f"{place}: {text}"
         else:

@@ -11,13 +11,13 @@ from onetape.core.digits import (
     step_decimals,
 )
 from onetape.core.price_steps import with_month_steps
-from onetape.core.steps import MarketSteps
+from onetape.core.steps import TradingRules
 
 #: Orders fill at opens, which are all looked at; of the other prices so many of the last candles.
 _LAST: Final = 10_000
 
 
-def market_digits(steps: MarketSteps, candles: Candles, quote: str, start_cash: float) -> Digits:
+def market_digits(steps: TradingRules, candles: Candles, quote: str, start_cash: float) -> Digits:
     """Return the decimals of prices, amounts and money of one market.
 
     Args:
@@ -33,13 +33,13 @@ def market_digits(steps: MarketSteps, candles: Candles, quote: str, start_cash: 
     )
 
 
-def _amount_decimals(steps: MarketSteps, candles: Candles, start_cash: float) -> int:
+def _amount_decimals(steps: TradingRules, candles: Candles, start_cash: float) -> int:
     if steps.amount_step:
         return step_decimals(steps.amount_step)
     return amount_decimals(float(candles.close.max()) if len(candles) else 0.0, start_cash)
 
 
-def price_decimals(steps: MarketSteps, candles: Candles) -> int:
+def price_decimals(steps: TradingRules, candles: Candles) -> int:
     """Return the decimals of prices; arguments as of `market_digits`."""
     steps = with_month_steps(steps, candles)
     found = [steps.price_step, *(month.price_step for month in steps.months or ())]

@@ -13,10 +13,10 @@ from numpy.typing import NDArray
 
 from onetape.core.candles import Candles, FloatArray, IntArray
 from onetape.core.digits import decimals_of
-from onetape.core.steps import MarketSteps, MonthStep, are_whole
+from onetape.core.steps import MonthStep, TradingRules, are_whole
 
 
-def with_month_steps(steps: MarketSteps, candles: Candles) -> MarketSteps:
+def with_month_steps(steps: TradingRules, candles: Candles) -> TradingRules:
     """Return the steps with the months (UTC) in which the candles show a finer price step.
 
     Steps that were compared with candles before, and those without a price step, are returned as
@@ -38,7 +38,7 @@ def with_month_steps(steps: MarketSteps, candles: Candles) -> MarketSteps:
     return replace(steps, months=tuple(months))
 
 
-def steps_at(steps: MarketSteps, timestamp: int) -> MarketSteps:
+def steps_at(steps: TradingRules, timestamp: int) -> TradingRules:
     """Return the steps that hold for a candle, by its open (epoch seconds)."""
     for month in steps.months or ():
         if month.start <= timestamp < month.end:
@@ -46,12 +46,12 @@ def steps_at(steps: MarketSteps, timestamp: int) -> MarketSteps:
     return steps
 
 
-def price_step_at(steps: MarketSteps, timestamp: int) -> float:
+def price_step_at(steps: TradingRules, timestamp: int) -> float:
     """Return the price step that holds for a candle, by its open (epoch seconds); 0: none."""
     return float((steps_at(steps, timestamp) if steps.months else steps).price_step or 0)
 
 
-def price_step_column(steps: MarketSteps, timestamp: IntArray) -> FloatArray | None:
+def price_step_column(steps: TradingRules, timestamp: IntArray) -> FloatArray | None:
     """Return the price step of each candle, 0 for none; None where one step holds for all of them.
 
     Args:

@@ -35,8 +35,8 @@ class MonthStep(Struct, frozen=True):
     """Quote currency. None: the prices have no step that shows."""
 
 
-class MarketSteps(Struct, frozen=True):
-    """What one market accepts, as the exchange states it."""
+class TradingRules(Struct, frozen=True):
+    """Price step, amount step and minimums of one market, as the exchange states them."""
 
     price_step: Decimal | None
     """Quote currency; prices are whole multiples of it. None: any price."""
@@ -53,8 +53,8 @@ class MarketSteps(Struct, frozen=True):
     """
 
 
-#: No steps and no minimum: `market: ideal`.
-IDEAL_MARKET = MarketSteps(None, None, Decimal(0), Decimal(0))
+#: No steps and no minimum: `trading_rules: none`.
+NO_TRADING_RULES = TradingRules(None, None, Decimal(0), Decimal(0))
 
 
 def multiple(count: int, step: float) -> float:

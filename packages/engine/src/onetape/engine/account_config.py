@@ -8,10 +8,11 @@ from typing import Annotated, ClassVar, Final, Literal
 
 from onetape.core.errors import UsageError
 from onetape.core.setting import DeclaredStruct, Section, Setting, allowed_text, declared_settings
-from onetape.core.steps import IDEAL_MARKET, MarketSteps
+from onetape.core.steps import NO_TRADING_RULES, TradingRules
 from onetape.engine.exit_config import MOST_BARS, NO_EXITS, ExitConfig
 
-FeeCoin = Literal["quote", "received"]
+#: Currency in which a buy pays its fee; a sell always pays in quote currency.
+FeeCurrency = Literal["quote", "base"]
 Sizing = Literal[
     "all_in",
     "quote_amount",
@@ -22,11 +23,12 @@ Sizing = Literal[
 ]
 #: After an exit: new_signal lets each run of BUYs lead to one entry, while_signal any BUY enter.
 Reentry = Literal["new_signal", "while_signal"]
-#: exchange: orders are held to the price and amount steps and minimums of the exchange; ideal: not.
-MarketKind = Literal["exchange", "ideal"]
-MARKET: Final = Setting(
-    "exchange: its price and amount steps and minimums; ideal: none of them.",
-    flag="--market",
+#: exchange: prices and amounts of orders follow the trading rules that the exchange states; none:
+#: no rounding and no minimum.
+TradingRulesSource = Literal["exchange", "none"]
+TRADING_RULES: Final = Setting(
+    "Price and amount steps and minimums: exchange, or none.",
+    flag="--trading-rules",
     metavar="KIND",
 )
 MAX_OPEN_TRADES: Final = Setting(
@@ -89,15 +91,15 @@ class AccountConfig(DeclaredStruct, frozen=True, kw_only=True):
             unit="part",
         ),
     ] = None
-    fee_coin: Annotated[
-        FeeCoin,
+    fee_currency: Annotated[
+        FeeCurrency,
         Setting(
-            "What a buy's fee is paid in: quote, or received, as Binance does.",
-            flag="--fee-coin",
+            "Currency of a buy's fee: quote, or base as on Binance.",
+            flag="--fee-currency",
             metavar="KIND",
             unit="word",
-            rule="what a buy's fee is paid in: `quote`, or `received` (of the coins bought, as "
-            "Binance does)",
+            rule="currency of a buy's fee: `quote`, or `base` (of the coins bought, as on "
+            "Binance); a sell pays in quote currency",
         ),
     ] = "quote"
     slippage_bps: Annotated[
@@ -204,11 +206,11 @@ class AccountConfig(DeclaredStruct, frozen=True, kw_only=True):
     ] = 30
     exits: Annotated[ExitConfig, Section(key="exits")] = NO_EXITS
     """Stops and targets."""
-    cool_down_bars: Annotated[
+    cooldown_bars: Annotated[
         int,
         Setting(
             "Enter nothing for so many candles after an exit.",
-            flag="--cool-down",
+            flag="--cooldown",
             metavar="CANDLES",
             ge=0,
             most=MOST_BARS,
@@ -227,7 +229,7 @@ class AccountConfig(DeclaredStruct, frozen=True, kw_only=True):
             "([Re-entry](#re-entry))",
         ),
     ] = "new_signal"
-    steps: MarketSteps = IDEAL_MARKET
+    steps: TradingRules = NO_TRADING_RULES
     """Price step, amount step and minimums of the market: no setting, a program adds them."""
 
     def __post_init__(self) -> None:

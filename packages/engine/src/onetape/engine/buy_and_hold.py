@@ -76,7 +76,7 @@ def buy_and_hold_equity(candles: Candles, rules: AccountConfig) -> FloatArray | 
     all_in = AccountConfig(
         cash=rules.cash,
         fee_rate=rules.fee_rate,
-        fee_coin=rules.fee_coin,
+        fee_currency=rules.fee_currency,
         slippage_bps=rules.slippage_bps,
         spread_bps=rules.spread_bps,
         volume_impact=rules.volume_impact,

@@ -151,7 +151,7 @@ class DueOrders(Struct, frozen=True):
     is_used: bool
     """Whether the run of BUYs that was on before the first bar has led to an entry."""
     free: int
-    """First bar at which a BUY may be due: the rest of a cool-down from before the range."""
+    """First bar at which a BUY may be due: the rest of a cooldown from before the range."""
     rules: AccountConfig
 
     def is_run_used(self, bar: int, entry: int | None) -> bool:
@@ -201,7 +201,7 @@ class DueOrders(Struct, frozen=True):
             elif kind == TIME_STOP:
                 waits[exit_bar] = exit_bar - bar - (self.rules.exits.time_stop_bars or 0)
             if exit_bar is not None:
-                free = exit_bar + 1 + self.rules.cool_down_bars
+                free = exit_bar + 1 + self.rules.cooldown_bars
         return {bar: candles for bar, candles in waits.items() if candles}
 
     def entry_wait(self, bar: int, free: int) -> int:

@@ -54,11 +54,11 @@ class EntryPlan:
             candles: Those that are traded.
             reached: The same, with the highs and lows that levels are compared with.
             orders: Which of them fill what.
-            rules: Stops, targets, cool-down, re-entry and price step.
+            rules: Stops, targets, cooldown, re-entry and price step.
         """
         self._candles = candles
         self._orders = orders
-        self._cool_down = rules.cool_down_bars
+        self._cooldown = rules.cooldown_bars
         self._search = EntrySearch(candles, reached, orders, rules)
         self._numbers, self.found, self._following = self._search.search()
         # `found` holds the exit of each candidate that was searched ahead.
@@ -177,7 +177,7 @@ class EntryPlan:
                 return after if after < len(searched) else NO_CANDIDATE
         number = self._buy_numbers[candidate]
         if number < 0:
-            return self.entry_from(bar + self._cool_down + 1)
+            return self.entry_from(bar + self._cooldown + 1)
         following = self._search.following(np.array([number]), np.array([bar]))
         return self._candidate(int(following[0]))
 

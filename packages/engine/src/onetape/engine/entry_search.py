@@ -1,8 +1,8 @@
 """Which BUYs are expected to enter, and how their positions end: searched before any account.
 
 With `new_signal` each run of BUYs leads to at most one entry: after an exit the next entry is the
-first BUY, once the cool-down is over, of a run that has not led to an entry. With `while_signal` it
-is the first BUY once the cool-down is over.
+first BUY, once the cooldown is over, of a run that has not led to an entry. With `while_signal` it
+is the first BUY once the cooldown is over.
 """
 
 from typing import Final, NamedTuple
@@ -50,12 +50,12 @@ class EntrySearch:
             candles: Those that are traded.
             reached: The same, with the highs and lows that levels are compared with.
             orders: Which of them fill what.
-            rules: Stops, targets, cool-down, re-entry and price step.
+            rules: Stops, targets, cooldown, re-entry and price step.
         """
         self._candles = candles
         self._orders = orders
         self._exits = rules.exits
-        self._cool_down = rules.cool_down_bars
+        self._cooldown = rules.cooldown_bars
         self._all_first = len(orders.run_starts) == len(orders.buys) + 1
         self._once = rules.reentry == "new_signal"
         self._search = ExitSearch(
@@ -82,7 +82,7 @@ class EntrySearch:
             exit_bar: Where their positions ended.
         """
         orders = self._orders
-        free = np.searchsorted(orders.due, exit_bar + (self._cool_down + 1))
+        free = np.searchsorted(orders.due, exit_bar + (self._cooldown + 1))
         if not self._once or self._all_first:
             return free
         starts = orders.run_starts
@@ -170,7 +170,7 @@ class EntrySearch:
 
     def _enters_on_first(self) -> bool:
         """Return whether SELLs alone end positions, so that only a run's first BUY enters."""
-        is_plain = self._exits.time_stop_bars is None and not self._cool_down
+        is_plain = self._exits.time_stop_bars is None and not self._cooldown
         return self._all_first or (is_plain and self._orders.traded is None)
 
     def _wanted_first(self) -> tuple[IntArray, bool]:

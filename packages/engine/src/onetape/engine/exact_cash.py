@@ -17,7 +17,7 @@ import numpy as np
 from msgspec import Struct
 
 from onetape.core.candles import FloatArray
-from onetape.core.steps import MarketSteps
+from onetape.core.steps import TradingRules
 from onetape.engine.account_config import AccountConfig
 from onetape.engine.fills import FillValues
 
@@ -173,7 +173,7 @@ def _unit_changes(rules: AccountConfig) -> tuple[Decimal, Decimal, Decimal, Deci
     price_unit = _price_unit(steps.price_step, steps)
     unit = _EXACT.multiply(price_unit, steps.amount_step)
     fee, target_fee = (Decimal(repr(rate)) for rate in (rules.fee_rate, rules.target_fee_rate))
-    bought = Decimal(1) if rules.fee_coin == "received" else _EXACT.add(1, fee)
+    bought = Decimal(1) if rules.fee_currency == "base" else _EXACT.add(1, fee)
     sold, target = _EXACT.subtract(1, fee), _EXACT.subtract(1, target_fee)
     return (
         price_unit,
@@ -183,7 +183,7 @@ def _unit_changes(rules: AccountConfig) -> tuple[Decimal, Decimal, Decimal, Deci
     )
 
 
-def _price_unit(price_step: Decimal, steps: MarketSteps) -> Decimal:
+def _price_unit(price_step: Decimal, steps: TradingRules) -> Decimal:
     """Return what the price steps of all months are whole numbers of."""
     finer = [month.price_step for month in steps.months or () if month.price_step]
     if not finer:

@@ -6,8 +6,8 @@ amount is rounded down to the amount step. No price is 0: a sell brings in one p
 Fees:
 
     in quote      buy: amount = cash / (price (1 + fee))    sell: proceeds = amount price (1 - fee)
-    in received   buy: amount = cash / price, of which amount fee is kept by the exchange; a sell
-                  receives quote currency, so it is as above
+    in base       buy: amount = cash / price, of which amount fee is kept by the exchange; a sell
+                  pays its fee in quote currency, as above
 
 Slippage is the sum of a fixed part, half of the spread, and `volume_impact` times the order's share
 of the volume of the candle before its own, which is known when it is sent (at most all of it).
@@ -108,7 +108,7 @@ class FillModel(Struct, frozen=True):
         return cls(
             fee_rate=rules.fee_rate,
             maker_fee_rate=rules.target_fee_rate,
-            fee_in_base=rules.fee_coin == "received",
+            fee_in_base=rules.fee_currency == "base",
             slippage=rules.slippage,
             impact=rules.volume_impact,
             price_step=float(steps.price_step or 0),

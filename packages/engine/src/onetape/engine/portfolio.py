@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 
 from onetape.core.candles import Candles, FloatArray, IntArray
 from onetape.core.price_steps import with_month_steps
-from onetape.core.steps import MarketSteps
+from onetape.core.steps import TradingRules
 from onetape.engine.account_config import AccountConfig
 from onetape.engine.equity import equity_of
 from onetape.engine.intrabar import IntrabarSource
@@ -44,7 +44,7 @@ class SymbolSeries(Struct, frozen=True):
     """1 BUY, -1 SELL, 0 HOLD, shape (n,)."""
     start_index: int
     """First candle that is traded."""
-    steps: MarketSteps
+    steps: TradingRules
     """Price and amount rules of this symbol's market."""
     intrabar: IntrabarSource | None = None
     """Intrabar candles, which decide exits inside a bar; None: none are used."""

@@ -52,7 +52,7 @@ class SharedAccount:
         self.skipped = 0
         """Runs of BUYs that found all slots full and ended without an entry."""
         self._count = len(symbols)
-        self._cool_down = rules[0].cool_down_bars
+        self._cooldown = rules[0].cooldown_bars
         self._asks_equity = rules[0].sizing in _OF_EQUITY
         times = [symbol.candles.timestamp for symbol in symbols]
         self._places = [None if is_whole(own, axis) else places_on(axis, own) for own in times]
@@ -134,7 +134,7 @@ class SharedAccount:
         """Note which orders waited, and which still wait."""
         for symbol in self.symbols:
             exits = symbol.fill_log.exit_column()
-            free = int(exits[-1]) + 1 + self._cool_down if len(exits) else 0
+            free = int(exits[-1]) + 1 + self._cooldown if len(exits) else 0
             symbol.note_waits(free, is_held=len(symbol.fill_log.index_column()) % 2 == 1)
 
     def cash_on_axis(self) -> FloatArray:

@@ -191,7 +191,7 @@ def _position(symbol: SymbolState, candidate: int) -> OpenPosition | None:
 def _free_bar(symbol: SymbolState, state: AccountState, rules: AccountConfig) -> int:
     """Return the first bar at which a BUY may be due after the last exit."""
     exits = symbol.fill_log.exit_column()
-    return int(exits[-1]) + rules.cool_down_bars + 1 if len(exits) else state.wait_bars
+    return int(exits[-1]) + rules.cooldown_bars + 1 if len(exits) else state.wait_bars
 
 
 def _worth_before(state: AccountState, candles: Candles, start_index: int) -> float:

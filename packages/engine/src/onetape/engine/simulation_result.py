@@ -26,7 +26,7 @@ class AccountState(Struct, frozen=True):
     signal: int
     """Signal of the last candle, whose order is due at the next open."""
     wait_bars: int
-    """Candles to come at whose opens no BUY is due: the rest of a cool-down."""
+    """Candles to come at whose opens no BUY is due: the rest of a cooldown."""
     waiting: int
     """Order that waits for a candle with a trade: 1 BUY, -1 SELL of the position, 0 none."""
     is_used: bool

@@ -79,7 +79,7 @@ def _after_candle(rules: StepRules, state: SymbolStepState, fact: CandleFacts) -
     if fact.exit == "filled":
         held = None
         inside = fact.candle.timestamp if fact.is_exit_inside else None
-        free_from = number + 1 + rules.cool_down_bars
+        free_from = number + 1 + rules.cooldown_bars
         state = replace(state, free_from=free_from, left_inside=inside)
     elif fact.exit == "refused" and held is not None:
         held = replace(held, has_levels=False)

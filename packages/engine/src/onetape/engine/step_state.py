@@ -16,7 +16,7 @@ from onetape.engine.step_events import OpenedCandle
 
 #: Candles that wait for a signal, at most; older ones get none.
 MOST_UNDECIDED: Final = 1_000
-#: Why a BUY may not enter: the cool-down after an exit, or its run of BUYs has led to an entry.
+#: Why a BUY may not enter: the cooldown after an exit, or its run of BUYs has led to an entry.
 EntryObstacle = Literal["cooldown", "run_used"]
 
 
@@ -28,7 +28,7 @@ class StepRules(Struct, frozen=True):
     max_open_trades: int
     """Positions at a time."""
     exits: ExitConfig
-    cool_down_bars: int
+    cooldown_bars: int
     reentry: Reentry
 
     @classmethod
@@ -46,7 +46,7 @@ class StepRules(Struct, frozen=True):
             symbols=tuple(symbols),
             max_open_trades=max_open_trades or len(symbols),
             exits=account.exits,
-            cool_down_bars=account.cool_down_bars,
+            cooldown_bars=account.cooldown_bars,
             reentry=account.reentry,
         )
 
@@ -96,7 +96,7 @@ class SymbolStepState(Struct, frozen=True):
     is_slot_awaited: bool = False
     """Whether a BUY that is due in the open candle has not been tried yet: exits come first."""
     free_from: int = 0
-    """Number of the first candle at which a BUY may be due after the cool-down."""
+    """Number of the first candle at which a BUY may be due after the cooldown."""
     last_buy: int | None = None
     """Number of the newest candle with the signal BUY."""
     run_start: int | None = None
@@ -133,7 +133,7 @@ class SymbolStepState(Struct, frozen=True):
         """Return for how many more closed candles a BUY may not enter."""
         free_from = self.free_from
         if self.order is not None and self.order.side == "sell":
-            free_from = self.order.candle + 1 + rules.cool_down_bars
+            free_from = self.order.candle + 1 + rules.cooldown_bars
         return max(0, free_from - self.candles)
 
     def number_of(self, timestamp: int | None) -> int:
@@ -156,7 +156,7 @@ class SymbolStepState(Struct, frozen=True):
         """Return the state after the signal of a candle in `undecided`.
 
         Args:
-            rules: Cool-down and re-entry.
+            rules: Cooldown and re-entry.
             timestamp: Open of the candle, epoch seconds.
             signal: 1 BUY, -1 SELL, 0 HOLD.
             can_enter: Whether a BUY may enter, if the candle is the newest closed one.
@@ -207,7 +207,7 @@ def entry_obstacle(rules: StepRules, state: SymbolStepState) -> EntryObstacle | 
     """Return why a BUY on the newest closed candle may not enter; None where it may.
 
     Args:
-        rules: Cool-down and re-entry.
+        rules: Cooldown and re-entry.
         state: Of the symbol, after that BUY.
     """
     if state.cooldown_left(rules):

@@ -8,7 +8,7 @@ shared_account.py); property tests hold both equal, fill by fill. The rules:
   that finds all slots taken is dropped; the next BUY may enter.
 - A candle that closes ends a position at its stop or target by `exits.exit_in_bar`; one that still
   forms does so by `exits.final_exit`, where its later prices cannot change the exit.
-- After an exit in candle j, a BUY is due from candle j + 1 + cool_down_bars on. A run of BUYs that
+- After an exit in candle j, a BUY is due from candle j + 1 + cooldown_bars on. A run of BUYs that
   has led to an entry is used up until it ends, unless `reentry` is `while_signal`.
 - A position whose exit was refused is left to the strategy's next SELL.
 
@@ -249,14 +249,14 @@ def _after_exit(
     """Return the state without the position, or with one that has no levels any more.
 
     A BUY that came while the exit was in flight has its turn at once where the next candle has
-    opened already, unless the cool-down forbids that.
+    opened already, unless the cooldown forbids that.
     """
     order, held = state.order, state.position
     if order is None or order.side != "sell" or held is None:
         raise ValueError(f"{event.symbol} has no exit in flight that {event} could end")
     if isinstance(event, ExitRefused):
         return replace(state, position=replace(held, has_levels=False)).settled()
-    free_from = state.number_of(event.timestamp) + 1 + rules.cool_down_bars
+    free_from = state.number_of(event.timestamp) + 1 + rules.cooldown_bars
     is_due = state.buy_due and (state.opened is None or free_from <= state.candles)
     after = replace(state, position=None, free_from=free_from, left_inside=order.inside)
     return replace(after, buy_due=is_due).settled()

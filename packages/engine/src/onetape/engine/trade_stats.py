@@ -82,7 +82,7 @@ def _closed_profits(result: SimulationResult, numbers: FloatArray) -> tuple[Floa
 
 def _fees(result: SimulationResult, numbers: FloatArray) -> float:
     fees = numbers[:, 3].copy()
-    if result.rules.fee_coin == "received":
+    if result.rules.fee_currency == "base":
         # A buy's fee is in coins; what was carried in makes the first fill a sell.
         buys = slice(0 if result.fill_log.carried is None else 1, None, 2)
         fees[buys] *= numbers[buys, 0]

@@ -6,7 +6,7 @@ from typing import Any
 import ccxt
 from msgspec import Struct
 
-from onetape.core.steps import MarketSteps
+from onetape.core.steps import TradingRules
 from onetape.core.symbols import base_and_quote
 
 
@@ -16,7 +16,7 @@ class Market(Struct, frozen=True):
     symbol: str
     base: str
     quote: str
-    steps: MarketSteps
+    steps: TradingRules
     active: bool
     """False where it is listed and not traded."""
     maker: Decimal | None = None
@@ -58,7 +58,7 @@ def market_of(symbol: str, info: dict[str, Any], precision_mode: int) -> Market:
         symbol,
         base,
         quote,
-        MarketSteps(
+        TradingRules(
             price_step=_step(precision.get("price"), precision_mode),
             amount_step=_step(precision.get("amount"), precision_mode),
             min_amount=_minimum(limits, "amount"),

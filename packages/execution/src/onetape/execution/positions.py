@@ -11,7 +11,7 @@ from typing import Final
 
 from msgspec import Struct, field
 
-from onetape.core.steps import MarketSteps
+from onetape.core.steps import TradingRules
 from onetape.core.trading import Trade
 
 #: Part of the amount bought that sums of rounded amounts may leave in a market without steps.
@@ -52,7 +52,7 @@ class Position(Struct, frozen=True):
 
 
 def position_of(
-    fills: Iterable[Trade], base: str, quote: str, steps: MarketSteps | None = None
+    fills: Iterable[Trade], base: str, quote: str, steps: TradingRules | None = None
 ) -> Position:
     """Return what fills of one market add up to.
 
@@ -98,6 +98,6 @@ def dust_left(carried: Decimal, held: Decimal) -> Decimal:
     return max(min(carried, held), Decimal(0))
 
 
-def least_amount(steps: MarketSteps | None) -> Decimal:
+def least_amount(steps: TradingRules | None) -> Decimal:
     """Return what a market lets one sell at least, base currency; 0 without steps."""
     return Decimal(0) if steps is None else max(steps.min_amount, steps.amount_step or Decimal(0))

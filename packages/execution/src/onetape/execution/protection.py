@@ -10,7 +10,7 @@ from typing import Final
 
 from msgspec import Struct
 
-from onetape.core.steps import MarketSteps
+from onetape.core.steps import TradingRules
 
 _ZERO: Final = Decimal(0)
 
@@ -74,7 +74,7 @@ def protection_step(
     held: Decimal,
     level: Decimal | None,
     resting: tuple[RestingStop, ...],
-    steps: MarketSteps,
+    steps: TradingRules,
     policy: StopPolicy,
     seconds_since_change: float,
     *,
@@ -116,7 +116,7 @@ def protection_step(
     return None
 
 
-def sellable(held: Decimal, free: Decimal, steps: MarketSteps) -> Decimal:
+def sellable(held: Decimal, free: Decimal, steps: TradingRules) -> Decimal:
     """Return what can be sold of a position: never more than was bought, nor than is free."""
     return round_down(max(min(held, free), _ZERO), steps.amount_step)
 
@@ -128,7 +128,7 @@ def round_down(value: Decimal, step: Decimal | None) -> Decimal:
     return (value / step).to_integral_value(rounding=ROUND_DOWN) * step
 
 
-def _fault(amount: Decimal, price: Decimal, steps: MarketSteps) -> str:
+def _fault(amount: Decimal, price: Decimal, steps: TradingRules) -> str:
     """Return why the market takes no such stop; empty where it does."""
     if amount < steps.min_amount:
         return f"{amount} is under the market's least amount {steps.min_amount}"

@@ -9,7 +9,7 @@ from onetape.backtest.arguments import Account, Exits, StrategyLike, account_of,
 from onetape.backtest.parallel import count_processors
 from onetape.core.errors import DataError
 from onetape.core.words import counted
-from onetape.engine.account_config import MarketKind
+from onetape.engine.account_config import TradingRulesSource
 from onetape.optimization.evaluate import Evaluator, in_sample_candles
 from onetape.optimization.frame_search import (
     FrameOptions,
@@ -103,7 +103,7 @@ def optimize(
     end: Any = None,
     account: Account | None = None,
     exits: Exits | None = None,
-    market: MarketKind = "exchange",
+    trading_rules: TradingRulesSource = "exchange",
     allow_gaps: bool = False,
     jobs: int | None = None,
 ) -> OptimizationResult:
@@ -125,7 +125,7 @@ def optimize(
         end: End of the range, exclusive, UTC; None: all candles.
         account: As for `backtest`.
         exits: As for `backtest`.
-        market: As for `backtest`.
+        trading_rules: As for `backtest`.
         allow_gaps: As for `backtest`.
         jobs: Processes; None: as many as processors.
 
@@ -151,7 +151,7 @@ def optimize(
     )
     cls = class_of(strategy)
     plan = plan_values(cls, params, options)
-    given = FrameOptions(start, end, account_of(account, exits), market, allow_gaps)
+    given = FrameOptions(start, end, account_of(account, exits), trading_rules, allow_gaps)
     context = load_context(candles, plan, given)
     window = context.window
     context = replace(context, in_sample=in_sample_candles(window, out_of_sample))

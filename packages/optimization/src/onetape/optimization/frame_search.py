@@ -12,7 +12,7 @@ from onetape.backtest.inputs import config_of, read_inputs
 from onetape.backtest.parallel import WorkerPool
 from onetape.core.errors import ConfigurationError, UsageError
 from onetape.engine import AccountConfig
-from onetape.engine.account_config import MarketKind
+from onetape.engine.account_config import TradingRulesSource
 from onetape.optimization.evaluate import Job, SearchContext
 from onetape.optimization.folder import MemoryResults
 from onetape.optimization.loop import Display, Trials
@@ -35,7 +35,7 @@ class FrameOptions(Struct, frozen=True):
     start: Any
     end: Any
     account: AccountConfig
-    market: MarketKind
+    trading_rules: TradingRulesSource
     allow_gaps: bool
 
 
@@ -53,7 +53,7 @@ def load_context(candles: "CandlesLike", plan: SearchPlan, given: FrameOptions) 
         start=given.start,
         end=given.end,
         account=given.account,
-        market=given.market,
+        trading_rules=given.trading_rules,
         allow_gaps=given.allow_gaps,
         check=False,
     )

@@ -52,7 +52,7 @@ class Optimization(Struct, frozen=True):
     options: SearchOptions
     plan: SearchPlan
     context: SearchContext
-    market: str
+    trading_rules_text: str
     folder: Path
     order: list[TrialResult]
     """Best first; combinations that hardly trade come after all that do."""
@@ -83,8 +83,8 @@ class Market(Struct, frozen=True):
     window: CandleWindow
     higher: HigherTimeframes
     context: SearchContext
-    rounding: str
-    """Description of the price and amount rounding."""
+    trading_rules_text: str
+    """Trading rules of the market, in words, for output."""
     pauses: tuple[str, ...]
     identity: dict[str, object]
     """All that the result of a combination depends on, besides its parameters."""
@@ -133,7 +133,7 @@ def run_optimization(
         options=options,
         plan=plan,
         context=context,
-        market=market.rounding,
+        trading_rules_text=market.trading_rules_text,
         folder=results.folder,
         order=order,
         least=least,
@@ -194,7 +194,7 @@ def load_market(config: BacktestConfig, plan: SearchPlan, out_of_sample: float) 
     with open_run_database(config) as store:
         window = load_window(store, key, config, lookback=lookback_of(plan.furthest))
         higher = load_higher(store, window, furthest, config)
-        steps, rounding = market_rules(store, key, config, window.candles)
+        steps, trading_rules_text = market_rules(store, key, config, window.candles)
         context = SearchContext(
             window,
             in_sample_candles(window, out_of_sample),
@@ -209,7 +209,7 @@ def load_market(config: BacktestConfig, plan: SearchPlan, out_of_sample: float) 
             window, run_segments(window, higher, furthest), ", the longest of all combinations,"
         )
         identity = identity_of(store, key, furthest, context)
-    return Market(window, higher, context, rounding, tuple(pauses), identity)
+    return Market(window, higher, context, trading_rules_text, tuple(pauses), identity)
 
 
 def evaluate_all(

@@ -7,7 +7,7 @@ from msgspec.structs import asdict
 
 from onetape.backtest.arguments import Account, Exits, StrategyLike, account_of, class_of
 from onetape.backtest.parallel import count_processors
-from onetape.engine.account_config import MarketKind
+from onetape.engine.account_config import TradingRulesSource
 from onetape.optimization.frame_search import (
     FrameOptions,
     evaluate_values,
@@ -92,7 +92,7 @@ def walk_forward(
     end: Any = None,
     account: Account | None = None,
     exits: Exits | None = None,
-    market: MarketKind = "exchange",
+    trading_rules: TradingRulesSource = "exchange",
     allow_gaps: bool = False,
     jobs: int | None = None,
 ) -> WalkForwardResult:
@@ -116,7 +116,7 @@ def walk_forward(
         end: As for `optimize`.
         account: As for `backtest`.
         exits: As for `backtest`.
-        market: As for `backtest`.
+        trading_rules: As for `backtest`.
         allow_gaps: As for `backtest`.
         jobs: Processes; None: as many as processors.
 
@@ -138,7 +138,7 @@ def walk_forward(
     scheme = parse_scheme(windows, is_anchored=anchored, boundary=boundary)
     cls = class_of(strategy)
     plan = plan_values(cls, params, options)
-    given = FrameOptions(start, end, account_of(account, exits), market, allow_gaps)
+    given = FrameOptions(start, end, account_of(account, exits), trading_rules, allow_gaps)
     context = load_context(candles, plan, given)
     parts = windows_of(context.window, scheme)
     found = evaluate_values(plan, options, WindowEvaluator(cls, context, parts))

@@ -40,7 +40,7 @@ class WalkForwardRun(Struct, frozen=True):
     options: SearchOptions
     plan: SearchPlan
     context: SearchContext
-    market: str
+    trading_rules_text: str
     folder: Path
     walk_forward: WalkForward
     failed: list[TrialResult]
@@ -108,7 +108,7 @@ def run_walk_forward(
         options=options,
         plan=plan,
         context=context,
-        market=market.rounding,
+        trading_rules_text=market.trading_rules_text,
         folder=results.folder,
         walk_forward=result,
         failed=failed,

@@ -4,7 +4,7 @@ from decimal import Decimal
 
 from msgspec import Struct
 
-from onetape.core.steps import MarketSteps, decimal_text
+from onetape.core.steps import TradingRules, decimal_text
 from onetape.store.database import Store
 
 #: Rows of one transaction, and of one call, when old tickers are deleted. A day of tickers, one a
@@ -90,7 +90,9 @@ def last_ticker(store: Store, exchange: str, symbol: str, *, now_ms: int) -> Tic
     return Ticker(*rows[0]) if rows else None
 
 
-def save_market(store: Store, exchange: str, symbol: str, steps: MarketSteps, seen_ms: int) -> None:
+def save_market(
+    store: Store, exchange: str, symbol: str, steps: TradingRules, seen_ms: int
+) -> None:
     """Remember what a market accepts, for programs that read the tables only.
 
     Raises:
@@ -113,7 +115,7 @@ def save_market(store: Store, exchange: str, symbol: str, steps: MarketSteps, se
         )
 
 
-def market_steps(store: Store, exchange: str, symbol: str) -> MarketSteps | None:
+def market_steps(store: Store, exchange: str, symbol: str) -> TradingRules | None:
     """Return what a market accepts, or None where no program has fetched it yet."""
     with store.read() as connection:
         rows = connection.execute(
@@ -124,7 +126,7 @@ def market_steps(store: Store, exchange: str, symbol: str) -> MarketSteps | None
     if not rows:
         return None
     price_step, amount_step, min_amount, min_notional = rows[0]
-    return MarketSteps(
+    return TradingRules(
         None if price_step is None else Decimal(price_step),
         None if amount_step is None else Decimal(amount_step),
         Decimal(min_amount),

@@ -6,3 +6,16 @@ CREATE TABLE command_files (
     name TEXT PRIMARY KEY CHECK (name <> ''),
     stored_ms INTEGER NOT NULL
 ) STRICT, WITHOUT ROWID;
+
+-- Settings of accounts that have new names: `fee_coin` is `fee_currency` with `base` for `received`, and
+-- `cool_down_bars` is `cooldown_bars`.
+UPDATE sessions SET rules = json_remove(
+    json_set(
+        rules, '$.fee_currency', replace(json_extract(rules, '$.fee_coin'), 'received', 'base')
+    ),
+    '$.fee_coin'
+) WHERE json_type(rules, '$.fee_coin') IS NOT NULL;
+UPDATE sessions SET rules = json_remove(
+    json_set(rules, '$.cooldown_bars', json_extract(rules, '$.cool_down_bars')),
+    '$.cool_down_bars'
+) WHERE json_type(rules, '$.cool_down_bars') IS NOT NULL;

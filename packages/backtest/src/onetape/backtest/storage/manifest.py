@@ -52,7 +52,7 @@ def config_tree(config: BacktestConfig) -> dict[str, Any]:
         "account": account,
         "exits": msgspec.to_builtins(exits, str_keys=True),
         "timeframe_detail": config.timeframe_detail,
-        "market": config.market,
+        "trading_rules": config.trading_rules,
         "allow_gaps": config.allow_gaps,
         "check": config.check,
         "db": None if config.db_flag is None else str(config.db_flag),
@@ -75,7 +75,7 @@ class _Settings(msgspec.Struct, rename={"from_": "from"}):
     exits: dict[str, Any]
     max_open_trades: int | None
     timeframe_detail: str | None
-    market: str
+    trading_rules: str
     allow_gaps: bool
     check: bool
     db: str | None
@@ -110,7 +110,7 @@ def config_of(manifest: Manifest) -> BacktestConfig:
         account=account,
         max_open_trades=found.max_open_trades,
         timeframe_detail=found.timeframe_detail,
-        market="ideal" if found.market == "ideal" else "exchange",
+        trading_rules="none" if found.trading_rules == "none" else "exchange",
         allow_gaps=found.allow_gaps,
         check=found.check,
         database=database_path(db, found.exchange),
