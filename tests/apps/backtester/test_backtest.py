@@ -151,7 +151,7 @@ def test_a_warm_up_that_is_too_short_is_stated(on_tape: Run) -> None:
     assert any(note.startswith("only 24 candles of warm-up") for note in notes)
 
 
-def test_the_markets_steps_are_used_unless_it_is_told_to_be_ideal(
+def test_trading_rules_are_applied_unless_none_are_chosen(
     on_tape: Run, tape: Path, candles: Candles
 ) -> None:
     with open_store(tape, create=False) as store:
@@ -164,8 +164,8 @@ def test_the_markets_steps_are_used_unless_it_is_told_to_be_ideal(
     assert stepped["assumptions"]["trading rules"] == (
         "simulator: price step 0.01, amount step 0.001, least order 5"
     )
-    ideal = on_tape("--trading-rules", "none").document
-    same(ideal, engine(candles, START, NO_TRADING_RULES))
+    without_rules = on_tape("--trading-rules", "none").document
+    same(without_rules, engine(candles, START, NO_TRADING_RULES))
 
 
 def test_an_invented_market_is_called_invented(on_tape: Run) -> None:

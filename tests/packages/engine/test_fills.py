@@ -19,7 +19,7 @@ EXACT = Context(prec=80)
 
 @st.composite
 def rules_of(draw: st.DrawFn) -> AccountConfig:
-    """Return any rules, ideal market included."""
+    """Return any rules, markets without trading rules included."""
     step = st.sampled_from([None, *(Decimal(1).scaleb(-digits) for digits in range(9))])
     steps = TradingRules(
         draw(step),
