@@ -66,6 +66,9 @@ class ExitOrders:
         """Client order id of the order that a halt came too late for, once that is printed."""
         halt = read_control_state(context.store, context.session.account).halt
         self.halt = None if halt is None else pause_text(halt)
+        if broker.is_entry_in_flight:
+            # What it still fills may belong to a position whose first part is sold.
+            return
         end_obligations_of_closed_positions(
             context.store,
             context.session,

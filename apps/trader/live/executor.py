@@ -233,12 +233,18 @@ class LiveExecutor(LiveBook):
                 case StatusReport("canceled" | "expired") if not (
                     before.is_done or before.is_cancel_requested
                 ):
-                    if one.order.is_protection:
-                        self._protector.note_cancelled_by_others(one)
+                    self._note_ended(one)
                 case StatusReport():
                     one.is_look_needed = False
                 case _:
                     pass
+
+    def _note_ended(self, one: LiveOrder) -> None:
+        """Note that the exchange, or somebody else, has ended an order before it was filled."""
+        if one.order.is_protection:
+            self._protector.note_cancelled_by_others(one)
+        elif one.order.side == "sell" and not one.state.filled:
+            self._exits.note_unfilled(one)
 
     def _note_refused(self, one: LiveOrder, reason: str) -> None:
         if one.order.is_protection:

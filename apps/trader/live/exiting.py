@@ -18,7 +18,7 @@ from onetape.execution.protection import sellable
 from trader.live.adopting import leave_as_dust
 from trader.live.book import LiveBook
 from trader.live.reconciling import AccountCheck
-from trader.live.stop_watch import Obstacle
+from trader.live.stop_watch import Obstacle, is_doubtful
 from trader.live.tracking import LiveOrder
 from trader.states import Problem
 
@@ -28,6 +28,7 @@ _ZERO: Final = Decimal(0)
 _OF_STOPS: Final = ("stop_loss", "trailing_stop")
 _SELL_BY_HAND: Final = "sell it by hand where this lasts, then run: uv run trader reconcile"
 _LONGEST_PAUSE_SECONDS: Final = 300.0
+_KEEP_RUNNING: Final = "keep this program running"
 #: What exchanges write about an order that is too small.
 _TOO_SMALL: Final = ("NOTIONAL", "LOT_SIZE", "minimum", "too small")
 
@@ -79,10 +80,11 @@ class ExitSender:
         if not self.may_begin:
             measure = "nothing is sold before it is tried again"
             return Obstacle("the exit could not be made", measure, _SELL_BY_HAND)
-        is_sent = one is not None and one.state.stage in ("sent", "unknown")
-        if one is not None and is_sent and one.waited >= book.times.acknowledge:
-            measure = "it is looked up, and nothing else is sold before that is known"
-            return Obstacle("the exit has no answer", measure, "keep this program running")
+        limit, looked_up = book.times.acknowledge, "it is looked up, and nothing is sold meanwhile"
+        if one is not None and not one.is_unsent and one.waited >= limit:
+            return Obstacle("it is not known what the exit has sold", looked_up, _KEEP_RUNNING)
+        if any(_is_unclear(stop, book, limit) for stop in book.stops):
+            return Obstacle("it is not acknowledged yet", looked_up, _KEEP_RUNNING)
         return None
 
     @property
@@ -103,6 +105,10 @@ class ExitSender:
             self._dust = reason
             return
         self._pause(f"the exchange refused to sell the position: {reason}")
+
+    def note_unfilled(self, one: LiveOrder) -> None:
+        """Note that the exchange has ended an exit without a fill: it is sent again later."""
+        self._pause(f"the exchange sold nothing: the exit is {one.state.outcome}")
 
     def _pause(self, text: str) -> None:
         """Let an exit that is owed wait, longer each time, and report it."""
@@ -282,3 +288,11 @@ class ExitSender:
         print_line(f"no exit: {reason}")
         self._book.record(one, [ProvenAbsent(f"it was never sent: {reason}")], now_ms, note=reason)
         self._leave_dust(reason, now_ms)
+
+
+def _is_unclear(stop: LiveOrder, book: LiveBook, limit: float) -> bool:
+    """Return whether it is not known of a stop whether it rests, for longer than some seconds."""
+    if stop.state.stage in ("sent", "unknown"):
+        return not stop.is_nowhere and stop.waited >= limit
+    asked = stop.cancelled
+    return is_doubtful(stop, book) and asked is not None and time.monotonic() - asked >= limit

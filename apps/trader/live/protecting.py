@@ -31,7 +31,7 @@ from trader.live.exiting import ExitSender
 from trader.live.price_watch import KnownPrice, PriceWatch
 from trader.live.reconciling import AccountCheck
 from trader.live.stop_orders import stop_order
-from trader.live.stop_watch import Obstacle, StopWatch, is_doubtful
+from trader.live.stop_watch import Obstacle, StopWatch, is_doubtful, protects
 from trader.live.tracking import LiveOrder
 from trader.order_booking import TrackedOrder
 
@@ -70,10 +70,14 @@ class Protector:
         """Price of a stop that the exchange took, after it refused the one in its place."""
         self._move_refusals = 0
         self._no_move_before = 0.0
+        self._has_looked = False
+        """Whether it was looked where the stop is, which needs a reading of the account."""
 
     @property
     def is_wanting(self) -> bool:
         """Return whether the position needs a stop that can be placed and does not rest yet."""
+        if not self._has_looked and self._level() is not None:
+            return not any(protects(one, self._book) for one in self._book.stops)
         return self._watch.naked_since is not None and time.monotonic() >= self._not_before
 
     def note_refused(self, one: LiveOrder, reason: str) -> None:
@@ -104,14 +108,18 @@ class Protector:
 
     def work(self, now_ms: int) -> None:
         """Place, move or cancel the stop, where that is due, and watch the level without one."""
+        self._has_looked = True
         level = self._level()
+        if level is None:
+            # What was refused was a stop of an earlier position.
+            self._move_refusals, self._no_move_before = 0, 0.0
         known = None if level is None else self._prices.look(now_ms)
         if level is not None and self._may_try:
             self._exits.put_off_overdue(now_ms)
         if not (self._is_leaving() or self._is_waiting):
             self._act(level, known, now_ms)
         if self._watch.look(level, known, self._exits.obstacle, now_ms):
-            self._refusals, self._known_good = 0, None
+            self._refusals, self._not_before, self._known_good = 0, 0.0, None
 
     @property
     def _may_try(self) -> bool:
@@ -147,7 +155,8 @@ class Protector:
             and not one.is_nowhere
         )
         price = None if level is None else level[1]
-        is_fixed = book.halt is not None or time.monotonic() < self._no_move_before
+        is_paused = time.monotonic() < self._no_move_before
+        is_fixed = book.halt is not None or is_paused
         if price is not None and known is not None and known.price <= price:
             # The exchange would refuse a stop at its price; the rules sell there.
             is_fixed = True
@@ -157,7 +166,7 @@ class Protector:
             resting,
             book.context.market.steps,
             self._policy,
-            time.monotonic() - self._changed,
+            0.0 if is_paused else time.monotonic() - self._changed,
             is_fixed=is_fixed,
         )
         match found:
@@ -231,7 +240,13 @@ class Protector:
     ) -> None:
         """Put a stop in the place of one that rests; where that takes two requests, cancel it."""
         book = self._book
-        if not book.broker.can_replace_stops or old.state.is_cancel_requested:
+        if self._replaced:
+            # The one before was not refused.
+            self._move_refusals = 0
+        # While moves pause, this one sells more than is held: it must not wait.
+        is_paused = time.monotonic() < self._no_move_before
+        can_replace = book.broker.can_replace_stops and not is_paused
+        if not can_replace or old.state.is_cancel_requested:
             self._changed = time.monotonic()
             book.withdraw(old, reason, now_ms)
             return

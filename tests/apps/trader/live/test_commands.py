@@ -11,7 +11,7 @@ from live_desk import ACCOUNT, KEY, START_MS, LiveDesk
 from onetape.core.candles import Candle, Candles
 from onetape.core.trading import Decision, Order
 from onetape.engine import ExitConfig
-from onetape.execution.events import FillReport
+from onetape.execution.events import FillReport, StatusReport
 from onetape.simulator.faults.model import Fault
 from onetape.store.candles import insert_closed, replace_forming
 from onetape.store.controls import NewControl, insert_controls
@@ -344,3 +344,29 @@ def decision(desk: LiveDesk, timestamp: int, signal: int, gates: dict[str, str])
         decision=f"on {timestamp}", session=session, timestamp=timestamp, signal=signal,
         indicators={}, gates=gates, action="HOLD", decided_ms=desk.exchange.now_ms(),
     )  # fmt: skip
+
+
+def test_a_restart_ends_no_exit_of_a_position_whose_entry_is_not_wholly_known(
+    run: Run, rules: Callable[..., Rules]
+) -> None:
+    async def scenario(desk: LiveDesk) -> None:
+        await send_entry(desk)
+        for one in await desk.next_reports():
+            if not isinstance(one.event, StatusReport):
+                desk.report(one)
+        # All executions are known, and that there are no more is not.
+        desk.simulator.faults.add(
+            Fault("status", method="GET", path="/api/v3/order", status=503, when="before")
+        )
+        await desk.until(lambda: desk.trades)
+        exit_ = desk.leave()
+        await desk.until(lambda: desk.state_of(exit_.client_order_id) == "closed")
+        assert desk.executor.position.is_flat
+        desk.start()
+        rules(desk)
+        owed = "SELECT count(*) FROM exit_obligations WHERE ended_ms IS NULL"
+        assert desk.query(owed) == [(1,)]
+        desk.simulator.faults.clear()
+        await desk.until(lambda: desk.query(owed) == [(0,)])
+
+    run(scenario, Fault("thin_book", levels=1, amount=0.01, ticks=50))

@@ -6,6 +6,7 @@ from decimal import Decimal
 import pytest
 
 from live_desk import LiveDesk
+from onetape.simulator.faults.model import Fault
 from trader.live.executors import settle_orders
 
 Run = Callable[..., None]
@@ -103,3 +104,21 @@ def test_row_68_the_end_of_the_program_leaves_no_position_naked(run: Run, is_exi
         desk.assert_ledgers_equal()
 
     run(scenario)
+
+
+def test_row_68_a_start_that_is_ended_at_once_gives_a_naked_position_its_stop(run: Run) -> None:
+    refused = Fault(
+        "status", method="POST", path="/api/v3/order", nth=2, count=1_000, status=400, code=-2010,
+        text="no", when="before",
+    )  # fmt: skip
+
+    async def scenario(desk: LiveDesk) -> None:
+        desk.enter()
+        await desk.until(lambda: "protection" in desk.problems)
+        desk.simulator.faults.clear()
+        # Nothing of the account was read before the signal.
+        desk.start()
+        assert await settle_orders(desk.executor, desk.exchange, desk.lease)
+        assert len(desk.resting) == 1
+
+    run(scenario, refused)

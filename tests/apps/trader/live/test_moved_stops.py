@@ -5,11 +5,12 @@ from decimal import Decimal
 from typing import Any
 
 import pytest
+from msgspec import structs
 
-from live_desk import LiveDesk
+from live_desk import BALANCE, QUICK, LiveDesk
 from onetape.core.trading import Order
 from onetape.execution.broker import OrderReport
-from onetape.execution.events import Acknowledged
+from onetape.execution.events import Acknowledged, FillReport
 from onetape.simulator.faults.model import Fault
 
 Run = Callable[..., None]
@@ -190,3 +191,79 @@ def test_an_exit_while_a_stop_is_moved_waits_for_both_ends(run: Run) -> None:
         desk.assert_ledgers_equal()
 
     run(scenario)
+
+
+#: The exchange refuses both halves of each move: the stop that rests stays.
+NO_MOVES = Fault("status", status=400, code=-2010, text="no", when="before", **REPLACE)
+
+
+def moves_refused(desk: LiveDesk) -> int:
+    """Return how many moves the exchange has refused."""
+    return sum("cancelReplace" in one.on for one in desk.simulator.faults.log)
+
+
+def test_a_stop_that_may_not_grow_is_not_tried_again_before_a_pause(run: Run) -> None:
+    async def scenario(desk: LiveDesk) -> None:
+        await desk.until(lambda: desk.executor.balance_is_known)
+        entry = desk.enter()
+        await desk.until_sent(entry)
+        # The second execution of the entry is reported once the stop for the first one rests.
+        found = await desk.next_reports()
+        number = next(n for n, one in enumerate(found) if isinstance(one.event, FillReport))
+        for one in found[: number + 1]:
+            desk.report(one)
+        hidden = desk.simulator.faults.add(Fault("visibility_delay", seconds=3_600, shape="fills"))
+        await desk.until(lambda: desk.executor.stops)
+        await desk.until(lambda: desk.executor.stops[0].state.stage == "open")
+        desk.simulator.faults.add(NO_MOVES)
+        desk.simulator.faults.remove(hidden)
+        for one in found[number + 1 :]:
+            desk.report(one)
+        await desk.until(lambda: moves_refused(desk))
+        await desk.drive(0.5)
+        assert moves_refused(desk) == 1
+        assert [Decimal(one.quantity).scaleb(-5) for one in desk.resting] == [Decimal("0.00999")]
+
+    thin = Fault("thin_book", levels=2, amount=0.01, ticks=50)
+    lost = Fault("status", method="GET", path="/api/v3/order", count=3, status=503, when="before")
+    run(scenario, thin, lost, times=structs.replace(QUICK, stop_again=600.0))
+
+
+def test_a_stop_for_more_than_is_held_is_cancelled_where_it_cannot_be_replaced(run: Run) -> None:
+    async def scenario(desk: LiveDesk) -> None:
+        await desk.hold()
+        await desk.until(lambda: desk.executor.stops[0].state.stage == "open")
+        desk.simulator.faults.add(NO_MOVES)
+        desk.simulator.account.trade_by_hand("SELL", "BTC/USDT", quantity=Decimal("0.02"))
+        await desk.until(lambda: "coins" in desk.problems)
+        left = desk.coins
+
+        def is_smaller() -> bool:
+            return any(Decimal(one.quantity).scaleb(-5) <= left for one in desk.resting)
+
+        await desk.until(is_smaller)
+        assert len(desk.resting) == 1
+        assert moves_refused(desk) == 1
+
+    run(scenario, baseline=BALANCE, times=structs.replace(QUICK, stop_again=600.0))
+
+
+def test_moves_that_were_refused_long_ago_make_no_pause_longer(
+    run: Run, capsys: pytest.CaptureFixture[str]
+) -> None:
+    async def scenario(desk: LiveDesk) -> None:
+        for rise in ("0.96", "0.97"):
+            number = desk.simulator.faults.add(NO_MOVES)
+            refused = moves_refused(desk)
+            if not desk.resting:
+                await desk.hold()
+            level = (Decimal(repr(desk.price)) * Decimal(rise)).quantize(Decimal("0.01"))
+            desk.executor.set_level_source(lambda level=level: ("trailing_stop", level))
+            await desk.until(lambda refused=refused: moves_refused(desk) > refused)
+            desk.simulator.faults.remove(number)
+            await desk.until(lambda level=level: price_of(desk) == level)
+            await desk.until(lambda: desk.executor.stops[0].state.stage == "open")
+
+    run(scenario, times=structs.replace(QUICK, stop_again=1.0))
+    # Of a second refusal in a row it would be 2 s.
+    assert capsys.readouterr().out.count("it is moved again in 1 s at the earliest") == 2

@@ -203,7 +203,7 @@ def test_an_exit_without_an_answer_is_none_while_it_is_looked_up(run: Run) -> No
         )
         desk.leave()
         # Before its deadline it may arrive: no stop is put back, and nothing else is sold.
-        await until_none(desk, "the exit has no answer")
+        await until_none(desk, "it is not known what the exit has sold")
         await desk.pass_time(4)
         await desk.until(lambda: desk.executor.position.is_flat)
 
@@ -225,3 +225,38 @@ def test_a_stop_whose_lowest_price_was_jumped_over_is_not_shown_as_one(run: Run)
         assert "on the exchange" not in shown(desk)
 
     run(scenario)
+
+
+def test_the_stop_of_a_position_does_not_wait_because_an_earlier_one_was_refused(
+    run: Run,
+) -> None:
+    async def scenario(desk: LiveDesk) -> None:
+        desk.enter()
+        await desk.until(lambda: "protection" in desk.problems)
+        desk.simulator.faults.clear()
+        desk.leave()
+        await desk.until(lambda: desk.executor.position.is_flat and not desk.executor.orders)
+        await desk.hold()
+
+    run(scenario, NO_STOPS, times=structs.replace(QUICK, stop_again=600.0))
+
+
+def test_a_stop_of_which_nothing_is_known_is_none_because_nothing_is_sold_meanwhile(
+    run: Run,
+) -> None:
+    async def scenario(desk: LiveDesk) -> None:
+        desk.enter()
+        await until_none(desk, "it is not acknowledged yet")
+        desk.leave()
+        await desk.drive(0.3)
+        assert desk.sold == 0
+        assert "NONE" in shown(desk)
+        desk.simulator.faults.clear()
+        await desk.pass_time(4)
+        await desk.until(lambda: desk.executor.position.is_flat)
+
+    run(
+        scenario,
+        Fault("reset", method="POST", path="/api/v3/order", nth=2, count=1, when="before"),
+        Fault("status", method="GET", path="/api/v3/order", status=503, when="before"),
+    )

@@ -8,6 +8,8 @@ import pytest
 from msgspec import structs
 
 from live_desk import BALANCE, BASELINE, QUICK, LiveDesk
+from onetape.execution.broker import OrderReport
+from onetape.execution.events import Acknowledged, StatusReport
 from onetape.simulator.faults.model import Fault
 from trader.live.executors import SETTLE_SECONDS, settle_orders
 
@@ -214,3 +216,27 @@ def test_a_position_does_not_wait_for_the_pause_of_an_earlier_ones_exit(run: Run
         await desk.until(lambda: desk.executor.position.is_flat)
 
     run(scenario, stop_loss=0.001, times=structs.replace(QUICK, exit_again=600.0))
+
+
+def test_an_exit_that_the_exchange_ends_without_a_fill_is_tried_again_after_a_pause(
+    run: Run,
+) -> None:
+    async def scenario(desk: LiveDesk) -> None:
+        stop = await hold(desk)
+        desk.simulator.faults.add(
+            Fault("reset", method="POST", path="/api/v3/order", count=1, when="before")
+        )
+        exit_ = desk.leave()
+        await desk.until(lambda: desk.state_of(exit_.client_order_id) == "unknown")
+        expired = StatusReport("expired", Decimal(0))
+        for event in (Acknowledged("1000000"), expired):
+            desk.report(OrderReport(exit_.client_order_id, event))
+        await desk.until(lambda: "exit" in desk.problems)
+        await desk.until(lambda: desk.resting)
+        back = desk.resting[0].client_id
+        await desk.drive(0.5)
+        assert desk.resting[0].client_id == back != stop
+        assert desk.sold == 0
+        assert desk.owes_exit
+
+    run(scenario, times=structs.replace(QUICK, exit_again=60.0))
