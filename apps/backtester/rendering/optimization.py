@@ -190,7 +190,7 @@ def _correlation_words(optimization: Optimization, luck: RankStability) -> str:
     """Return the rank correlation and what it is over, or why it is left out."""
     least, over = optimization.least, f"over {counted(luck.compared, 'combination')}"
     if least.in_sample:
-        over += f" with at least {least.in_sample} trades in-sample and "
+        over += f" with at least {counted(least.in_sample, 'trade')} in-sample and "
         over += f"{least.out_of_sample} out-of-sample"
     if luck.rank_correlation is None:
         why = "too few" if luck.compared < 3 else "all of them equal in one part"

@@ -224,7 +224,9 @@ def test_a_stale_frame_of_the_stream_is_accepted_by_force_alone_row_18(
     assert count == "data/simulator.db: 1 open revision (0 may be accepted)"
     refused = backfiller("revisions", "--accept", "1", *DB)
     assert (refused.code, refused.out, refused.err.count("\n")) == (2, "", 1)
-    assert "a better value: REST well after the close by frame of the stream" in refused.err
+    assert (
+        "a value that ranks higher: REST well after the close by frame of the stream" in refused.err
+    )
     assert "--force" in refused.err
     assert backfiller("revisions", "--accept", "all", "--force", *DB).code == 2
     assert backfiller("revisions", "--accept", "1", "--force", *DB).code == 0

@@ -173,7 +173,8 @@ def test_only_a_value_of_a_higher_rank_is_accepted(store: Store, stored: str, ca
     assert accept_outranking(store, [revision.id]) == is_better
     assert row_at(store, KEY, HOUR) == candle(1, 99.0 if is_better else 105.0)
     if not is_better:
-        with pytest.raises(UsageError, match="would replace a better value"):
+        words = "of the same rank" if came == stored else "that ranks higher"
+        with pytest.raises(UsageError, match=f"would replace a value {words}: "):
             accept(store, [revision.id])
         assert accept(store, [revision.id], force=True) == 1
         assert row_at(store, KEY, HOUR) == candle(1, 99.0)

@@ -108,9 +108,10 @@ def accept(store: Store, revision_ids: Iterable[int], *, force: bool = False) ->
         wanted = _best_of_each([one for one in named if not one.accepted])
         for one in wanted:
             if not (force or one.outranks or one.stored_rank is None):
+                rank = "of the same rank" if one.rank == one.stored_rank else "that ranks higher"
                 raise UsageError(
                     f"revision {one.id} of {one.key} {utc_text(one.new.timestamp)} UTC would "
-                    f"replace a better value: {RANK_NAMES[one.stored_rank]} by "
+                    f"replace a value {rank}: {RANK_NAMES[one.stored_rank]} by "
                     f"{RANK_NAMES[one.rank]}; if that is meant, add --force"
                 )
         for one in wanted:
