@@ -38,6 +38,7 @@ from trader.account import (
     asked_balance,
     check_account_settings,
 )
+from trader.brokers.key_rights import KeyRights
 from trader.brokers.live import LiveBroker
 from trader.command_signals import taking_command_signals
 from trader.evaluator.evaluator import StrategyEvaluator
@@ -242,6 +243,9 @@ async def trade_in_sessions(
                 confirm_live_account(store, account, confirmed_ms=exchange.now_ms())
             for line in first_day_lines(store, settings, account, quote, exchange.now_ms()):
                 print_line(line)
+        # A key that was banned at the start stays so: another start reads its rights again.
+        is_banned = access is None or access.entry_ban is not None
+        key_rights = None if access is None or is_banned else KeyRights(access.client)
         contexts: list[SessionContext] = []
         for one, evaluator, market in zip(plan.symbols, evaluators, markets, strict=True):
             key, strategy, now_ms = one.key, evaluator.strategy, exchange.now_ms()
@@ -263,7 +267,7 @@ async def trade_in_sessions(
                     broker=(
                         None
                         if access is None
-                        else LiveBroker(access.client, key.symbol, access.stream)
+                        else LiveBroker(access.client, key.symbol, access.stream, key_rights)
                     ),
                     exchange_account="" if access is None else access.account_name,
                     tag="" if access is None else installation_tag(store),

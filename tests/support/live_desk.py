@@ -35,6 +35,7 @@ from onetape.store.sessions import start_session
 from onetape.store.stop_states import StopState, read_stop_state
 from onetape.websocket.user_stream import UserStream
 from trader.account_context import build_account_context
+from trader.brokers.key_rights import KeyRights
 from trader.brokers.live import LiveBroker
 from trader.lease import Lease
 from trader.live.executor import LiveExecutor
@@ -428,7 +429,7 @@ async def live_desk(
             start_balance=Decimal(10_000),
             store=store,
             session=session,
-            broker=LiveBroker(client, KEY.symbol, stream),
+            broker=LiveBroker(client, KEY.symbol, stream, KeyRights(client)),
             tag=installation_tag(store),
             times=times,
             exchange_account="simulator 1",

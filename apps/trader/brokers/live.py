@@ -41,6 +41,7 @@ from onetape.websocket.user_stream import (
     UserStreamOpened,
 )
 from trader.brokers.account_requests import AccountRequests
+from trader.brokers.key_rights import KeyRights
 from trader.brokers.live_records import (
     OVERLAP_MS,
     AbsenceAnswer,
@@ -57,7 +58,11 @@ class LiveBroker:
     """One market of an account at an exchange."""
 
     def __init__(
-        self, client: PrivateClient, symbol: str, stream: UserStream | None = None
+        self,
+        client: PrivateClient,
+        symbol: str,
+        stream: UserStream | None = None,
+        key_rights: KeyRights | None = None,
     ) -> None:
         """Begin; nothing is asked yet. The event loop that runs now reads the events.
 
@@ -65,10 +70,13 @@ class LiveBroker:
             client: Of the account; open, maybe in another loop.
             symbol: The market.
             stream: Events of the account, in the loop of the client; None: there is none.
+            key_rights: What the key may do; None: that is not read again.
         """
         self._client = client
         client.symbols.add(symbol)
         self._stream = stream
+        self.key_rights = key_rights
+        """What the API key may do; None: that is not read again."""
         self._symbol = symbol
         self._loop = asyncio.get_running_loop()
         self.reported = asyncio.Event()
@@ -270,6 +278,9 @@ class LiveBroker:
             case UserStreamOpened():
                 self.stream_opened_ms = self._client.now_ms()
                 self._is_reading_due = True
+                if self.key_rights is not None:
+                    # A key that was changed may be why the stream was lost.
+                    self.key_rights.read_soon()
             case UserStreamLost():
                 self.stream_opened_ms = None
             case BalanceMoved():

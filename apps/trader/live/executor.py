@@ -34,6 +34,7 @@ from trader.account_funds import AccountFunds
 from trader.brokers.live import LiveBroker
 from trader.live.book import LiveBook, what_of
 from trader.live.exiting import ExitSender
+from trader.live.key_watch import watch_key
 from trader.live.limits import EntryLimits
 from trader.live.protecting import Protector
 from trader.live.reconciling import AccountCheck
@@ -186,6 +187,7 @@ class LiveExecutor(LiveBook):
         note_absences(self, now_ms, self._account.orders_of_others)
         self._account.work(now_ms)
         self._limits.work(now_ms)
+        watch_key(self)
         self._send_entry(now_ms)
         for one in list(self.orders.values()):
             chase(self, one)

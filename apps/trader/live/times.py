@@ -42,6 +42,10 @@ class LiveTimes(Struct, frozen=True):
     its own may have had the position's sold by others."""
     history_unread: float = 30.0
     """Executions from before the start that are not read after this are a problem."""
+    key_rights: float = 3_600.0
+    """Between two readings of what the API key may do."""
+    key_rights_again: float = 60.0
+    """The same while it may do something that it should not, or may not trade."""
     event_late: float = 5.0
     """An execution that no event has brought after this shows that the stream loses events."""
     missing: float = 5.0

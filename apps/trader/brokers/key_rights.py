@@ -1,0 +1,55 @@
+"""What the API key may do, read again while a trader runs: a person may change it."""
+
+import asyncio
+import time
+from concurrent.futures import Future
+
+from onetape.core.errors import ExchangeError
+from onetape.exchange.permissions import KeyPermissions
+from onetape.exchange.trading import PrivateClient
+
+
+class KeyRights:
+    """The rights of one key, shared by all symbols of an account."""
+
+    def __init__(self, client: PrivateClient) -> None:
+        """Begin; what the start has read holds for a while.
+
+        Args:
+            client: Of the account; the requests run in its event loop.
+        """
+        self._client = client
+        self._read = time.monotonic()
+        self._is_soon = False
+        self._running: Future[None] | None = None
+        self.found: KeyPermissions | None = None
+        """As the exchange stated it last; None: it was not read again yet."""
+
+    @property
+    def exchange(self) -> str:
+        """Return whose key it is."""
+        return self._client.endpoint.exchange
+
+    def read_soon(self) -> None:
+        """Let the rights be read with the next look."""
+        self._is_soon = True
+
+    def look(self, every_seconds: float) -> None:
+        """Read the rights again where it is time; what is found is there later.
+
+        Args:
+            every_seconds: Between two readings, wall seconds.
+        """
+        if self._running is not None and not self._running.done():
+            return
+        if self._is_soon or time.monotonic() - self._read >= every_seconds:
+            self._is_soon, self._read = False, time.monotonic()
+            self._running = asyncio.run_coroutine_threadsafe(self._ask(), self._client.loop)
+
+    async def _ask(self) -> None:
+        try:
+            self.found = await self._client.permissions()
+        except ExchangeError:
+            # The rights stay as they were read last. A key that is not accepted is reported by the
+            # readings of the account.
+            return

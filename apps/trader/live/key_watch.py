@@ -1,0 +1,43 @@
+"""Reports that the API key may do something else than at the start, and what to do about it."""
+
+from typing import Final
+
+from onetape.core.errors import SafetyRefusal
+from onetape.exchange.permissions import KeyMayNotTrade, check_permissions
+from trader.live.book import LiveBook
+from trader.states import Problem
+
+#: Source of the problem that a key has other rights than it should have.
+KEY: Final = "API key"
+
+
+def watch_key(book: LiveBook) -> None:
+    """Let the rights of the key be read from time to time, and report those that are wrong.
+
+    Args:
+        book: Of a symbol; its broker knows the key.
+    """
+    rights = book.broker.key_rights
+    if rights is None:
+        return
+    is_wrong = book.states.has_problem(KEY)
+    rights.look(book.times.key_rights_again if is_wrong else book.times.key_rights)
+    if rights.found is None:
+        return
+    try:
+        # What the exchange does not say was accepted at the start.
+        check_permissions(rights.exchange, rights.found, is_unknown_allowed=True)
+    except SafetyRefusal as error:
+        book.states.report(KEY, _problem_of(error))
+    else:
+        book.states.solve(KEY)
+
+
+def _problem_of(error: SafetyRefusal) -> Problem:
+    """Return what wrong rights mean for a trader that runs."""
+    reason, _, advice = str(error).replace("the key", "the API key", 1).partition(": ")
+    remedy = f"{advice}; the rights are read again each minute"
+    if isinstance(error, KeyMayNotTrade):
+        measure = "no order can be sent; a stop that rests on the exchange stays there"
+        return Problem(reason, measure, remedy, is_final=True)
+    return Problem(reason, "no entries; exits and stops go on", remedy)

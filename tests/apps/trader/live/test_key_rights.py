@@ -1,0 +1,84 @@
+"""Rights of the API key that change while a trader runs: a state, and what to do about it."""
+
+from collections.abc import Callable
+
+from msgspec import structs
+
+from live_desk import QUICK, LiveDesk
+from onetape.simulator.faults.model import Fault
+from trader.live.key_watch import KEY
+
+Run = Callable[..., None]
+NAME = "simulator"
+OFTEN = structs.replace(QUICK, key_rights=0.05, key_rights_again=0.05)
+NEVER = structs.replace(QUICK, key_rights=3_600.0, key_rights_again=3_600.0)
+
+
+def has_problem(desk: LiveDesk) -> bool:
+    return desk.states.has_problem(KEY)
+
+
+def test_a_key_that_may_withdraw_from_now_on_stops_entries_and_no_exit(run: Run) -> None:
+    async def scenario(desk: LiveDesk) -> None:
+        await desk.hold()
+        assert not has_problem(desk)
+        keys = desk.simulator.account.keys
+        keys.change(NAME, withdrawals=True)
+        await desk.until(lambda: has_problem(desk))
+        assert desk.states.state == "degraded"
+        obstacle = desk.states.entry_obstacle
+        assert obstacle is not None
+        assert "the API key may move money out of simulator" in obstacle
+        desk.leave()
+        await desk.until(lambda: desk.executor.position.is_flat)
+        keys.change(NAME, withdrawals=False)
+        await desk.until(lambda: not has_problem(desk))
+        assert desk.states.entry_obstacle is None
+
+    run(scenario, times=OFTEN)
+
+
+def test_a_key_that_may_not_trade_any_more_halts_until_it_may(run: Run) -> None:
+    async def scenario(desk: LiveDesk) -> None:
+        await desk.hold()
+        keys = desk.simulator.account.keys
+        keys.change(NAME, trading=False)
+        await desk.until(lambda: has_problem(desk))
+        assert desk.states.state == "halted"
+        desk.leave()
+        await desk.drive(0.3)
+        # The stop stays where it is, or the coins would have neither.
+        assert len(desk.resting) == 1
+        keys.change(NAME, trading=True)
+        await desk.until(lambda: not has_problem(desk))
+        await desk.until(lambda: desk.executor.position.is_flat)
+        desk.assert_ledgers_equal()
+
+    run(scenario, times=OFTEN)
+
+
+def test_rights_are_read_when_the_accounts_events_are_back(run: Run) -> None:
+    async def scenario(desk: LiveDesk) -> None:
+        broker = desk.executor.broker
+        await desk.until(lambda: broker.stream_opened_ms is not None)
+        await desk.drive(0.3)
+        desk.simulator.account.keys.change(NAME, withdrawals=True)
+        await desk.drive(0.3)
+        assert not has_problem(desk)
+        await desk.simulator.disconnect(0.2)
+        await desk.until(lambda: has_problem(desk))
+
+    run(scenario, times=NEVER, has_stream=True)
+
+
+def test_rights_that_cannot_be_read_change_nothing(run: Run) -> None:
+    path = "/sapi/v1/account/apiRestrictions"
+
+    async def scenario(desk: LiveDesk) -> None:
+        await desk.until(lambda: desk.executor.balance_is_known)
+        desk.simulator.faults.add(Fault("status", status=500, path=path))
+        await desk.drive(0.3)
+        assert not has_problem(desk)
+        assert desk.states.entry_obstacle is None
+
+    run(scenario, times=OFTEN)
