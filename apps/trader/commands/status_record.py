@@ -13,6 +13,7 @@ from msgspec import Struct
 from onetape.core.symbols import SIMULATOR_ID
 from onetape.core.timeframes import Timeframe
 from onetape.core.trading import ExitObligation
+from onetape.core.words import duration_text
 from onetape.store.account_reading import (
     OpenOrder,
     StoredDecision,
@@ -47,9 +48,11 @@ Condition = Literal["trading", "degraded", "halted", "stopped", "failed", "dead"
 EXIT_DEGRADED: Final = 10
 EXIT_HALTED: Final = 11
 EXIT_NOT_RUNNING: Final = 12
-_NO_SIGN: Final = "its process lives and has not renewed its lease for 20 s"
-_NO_SIGN_REMEDY: Final = (
-    "see what it printed; the database may be locked or the disk full; restart it if it hangs"
+#: A trader renews its lease each second; one that does not for so long cannot write, or hangs.
+LATE_RENEWAL_SECONDS: Final = 5.0
+_LATE_REMEDY: Final = (
+    "see what it printed: the disk may be full, the file locked or read-only; restart it if it "
+    "hangs"
 )
 _EXIT_CODES: Final[dict[Condition, int]] = {
     "trading": 0,
@@ -147,8 +150,14 @@ def read_status(store: Store, account: Account) -> TraderStatus:
         state = None if session is None else read_state(store, session.session)
         is_running = lease is not None and is_alive(store, name, lease, wall_ms)
         condition, since_ms, reason, remedy = _condition(session, state, is_running=is_running)
-        if condition == "trading" and lease is not None and lease.expires_ms <= wall_ms:
-            condition, since_ms, reason, remedy = "degraded", None, _NO_SIGN, _NO_SIGN_REMEDY
+        renewed_ms = None if lease is None else lease.renewed_ms
+        renewed_seconds = None if renewed_ms is None else max(0, wall_ms - renewed_ms) / 1_000
+        if condition == "trading" and (renewed_seconds or 0.0) >= LATE_RENEWAL_SECONDS:
+            condition, since_ms, remedy = "degraded", None, _LATE_REMEDY
+            reason = (
+                "its process lives and has written nothing to the database for "
+                f"{duration_text(renewed_seconds or 0.0)}"
+            )
         now_ms = wall_ms
         if account.exchange == SIMULATOR_ID:
             now_ms = read_newest_time(store, key) or account.opened_ms
@@ -158,7 +167,6 @@ def read_status(store: Store, account: Account) -> TraderStatus:
         if opened is not None:
             closed = Timeframe.parse(key.timeframe).next(opened)
             age = max(0.0, now_ms / 1_000 - closed)
-        renewed_ms = None if lease is None else lease.renewed_ms
         controls = read_control_state(store, account.name)
         pause, halt = controls.pause, controls.halt
         orders = read_open_orders(store, account)
@@ -171,7 +179,7 @@ def read_status(store: Store, account: Account) -> TraderStatus:
             remedy=remedy,
             session=session,
             holder=None if lease is None else lease.holder,
-            renewed_seconds=None if renewed_ms is None else max(0, wall_ms - renewed_ms) / 1_000,
+            renewed_seconds=renewed_seconds,
             last_closed=opened,
             candle_age_seconds=age,
             decision=None if session is None else read_last_decision(store, session.session),
