@@ -247,7 +247,7 @@ def _stop_place(
     unprotected = None if state is None else state.unprotected_at(now_ms) / 1_000
     resting = [one.stop_price for one in orders if one.stop_price and one.status == "open"]
     if resting and (state is None or state.place == "exchange"):
-        return StopPlace("exchange", resting[0], "", unprotected)
+        return StopPlace("exchange", resting[0], "" if state is None else state.reason, unprotected)
     level = None if protection is None else protection.stop
     if state is None and level is None:
         return StopPlace("none", None, "the rules have no stop", None)

@@ -118,8 +118,16 @@ class Protector:
             self._exits.put_off_overdue(now_ms)
         if not (self._is_leaving() or self._is_waiting):
             self._act(level, known, now_ms)
-        if self._watch.look(level, known, self._exits.obstacle, now_ms):
+        if self._watch.look(level, self._held, known, self._exits.obstacle, now_ms):
             self._refusals, self._not_before, self._known_good = 0, 0.0, None
+
+    @property
+    def _held(self) -> Decimal:
+        """Return what a stop should sell, base currency."""
+        # What cancelled stops have sold, and no execution is known of yet.
+        stops = self._book.stops
+        sold = sum((one.state.filled - one.state.booked for one in stops), Decimal(0))
+        return self._account.sellable_base() - sold
 
     @property
     def _may_try(self) -> bool:
@@ -141,9 +149,6 @@ class Protector:
 
     def _act(self, level: Level | None, known: KnownPrice | None, now_ms: int) -> None:
         book = self._book
-        # What cancelled stops have sold, and no execution is known of yet.
-        sold = sum((one.state.filled - one.state.booked for one in book.stops), Decimal(0))
-        held = self._account.sellable_base() - sold
         resting = tuple(
             RestingStop(
                 one.identity, one.order.ordered_amount - one.state.booked, one.order.stop_price
@@ -161,7 +166,7 @@ class Protector:
             # The exchange would refuse a stop at its price; the rules sell there.
             is_fixed = True
         found = protection_step(
-            held,
+            self._held,
             price if self._known_good is None or price is None else min(price, self._known_good),
             resting,
             book.context.market.steps,

@@ -7,6 +7,8 @@ from typing import Final
 from msgspec import Struct
 from msgspec.structs import replace
 
+from onetape.execution.positions import least_amount
+from onetape.execution.protection import round_down
 from trader.live.book import Level, LiveBook
 from trader.live.price_watch import KnownPrice
 from trader.live.stop_log import StopLog
@@ -41,10 +43,13 @@ class StopWatch:
         """Why no stop can rest at the exchange; None: nothing is known against one."""
         self.naked_since: float | None = None
         """Since when the position has no stop at the exchange, monotonic; None: it has one."""
+        self._uncovered_since: float | None = None
+        """Since when a stop rests for a part of the position, monotonic; None: for all of it."""
 
     def look(
         self,
         level: Level | None,
+        held: Decimal,
         known: KnownPrice | None,
         exit_obstacle: Obstacle | None,
         now_ms: int,
@@ -53,6 +58,7 @@ class StopWatch:
 
         Args:
             level: Kind and price of the stop by the rules; None: there is no position, or no stop.
+            held: What a stop should sell, base currency.
             known: The newest price.
             exit_obstacle: Why a passed level would sell nothing now; None: it would.
             now_ms: Market time.
@@ -71,10 +77,10 @@ class StopWatch:
         if jumped is not None:
             self.obstacle, resting = jumped, None
         if resting is not None:
-            self._solve()
             price = resting.order.stop_price or price
-            self._log.note("exchange", price, "", now_ms)
+            self._note_resting(resting, price, held, now_ms)
         else:
+            self._uncovered_since = None
             self._note_naked(price, known, exit_obstacle, now_ms)
         is_fresh = known is not None and known.age_seconds <= book.times.price_is_old
         if known is not None and is_fresh and known.is_by_rest and known.price <= price:
@@ -82,6 +88,33 @@ class StopWatch:
                 kind, price, f"the price {known.price:f} has passed {price:f}, read over REST"
             )
         return resting is not None
+
+    def _note_resting(self, stop: LiveOrder, price: Decimal, held: Decimal, now_ms: int) -> None:
+        """Note a stop that rests; one for a part of what is held is reported once that lasts."""
+        book, now = self._book, time.monotonic()
+        steps, base = book.context.market.steps, book.context.market.base
+        covered = (stop.order.ordered_amount or Decimal(0)) - stop.state.booked
+        left = round_down(held - covered, steps.amount_step)
+        if left <= 0 or left < least_amount(steps):
+            self._uncovered_since = None
+        else:
+            self._uncovered_since = self._uncovered_since or now
+        since = self._uncovered_since
+        if since is None or now - since < book.times.naked:
+            self._solve()
+            self._log.note("exchange", price, "", now_ms)
+            return
+        self.naked_since = self.obstacle = None
+        reason = f"for {covered.normalize():f} of {held.normalize():f} {base}"
+        self._log.note("exchange", price, reason, now_ms)
+        book.states.report(
+            PROTECTION,
+            Problem(
+                f"the stop at the exchange is {reason}",
+                "the level of the rest is watched here; no entries meanwhile",
+                _KEEP_RUNNING,
+            ),
+        )
 
     def _jumped(self, stop: LiveOrder, known: KnownPrice | None) -> Obstacle | None:
         """Return why a stop that has a lowest price does not sell: the price is under it."""
@@ -95,6 +128,7 @@ class StopWatch:
         )
 
     def _solve(self) -> None:
+        """Note that all is well: a stop rests, or none is needed."""
         self.naked_since = self.obstacle = None
         self._book.states.solve(PROTECTION)
 

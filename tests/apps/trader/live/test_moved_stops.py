@@ -223,6 +223,12 @@ def test_a_stop_that_may_not_grow_is_not_tried_again_before_a_pause(run: Run) ->
         await desk.drive(0.5)
         assert moves_refused(desk) == 1
         assert [Decimal(one.quantity).scaleb(-5) for one in desk.resting] == [Decimal("0.00999")]
+        # It covers a part: that is shown, and nothing is entered.
+        await desk.until(lambda: "protection" in desk.problems)
+        assert desk.stop_state is not None
+        assert (desk.stop_state.place, desk.stop_state.reason) == (
+            "exchange", "for 0.00999 of 0.01998 BTC",
+        )  # fmt: skip
 
     thin = Fault("thin_book", levels=2, amount=0.01, ticks=50)
     lost = Fault("status", method="GET", path="/api/v3/order", count=3, status=503, when="before")

@@ -22,7 +22,7 @@ class StopState(Struct, frozen=True):
     price: Decimal | None
     """Price of the stop order or of the watched level, quote currency; None: not known."""
     reason: str
-    """Why no stop is at the exchange, in words; empty where one is."""
+    """Why no stop is at the exchange, or for which part one is, in words; otherwise empty."""
     since_ms: int
     """Market time since which the place is this one."""
     unprotected_ms: int
