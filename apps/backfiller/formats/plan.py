@@ -14,7 +14,7 @@ from backfiller.formats.tables import ReadOptions
 from onetape.cli.output import note
 from onetape.core.errors import DataError, OnetapeError, UsageError
 from onetape.core.symbols import spot_symbol
-from onetape.core.timeframes import Timeframe
+from onetape.core.timeframes import SECONDS_PER_UNIT, Timeframe
 from onetape.core.words import counted
 
 #: Lengths that the distance between rows may stand for.
@@ -147,7 +147,11 @@ def timeframe_of(planned: Planned, distances: Mapping[int, int]) -> Timeframe:
     if said is None:
         if by_rows is None:
             apart = f": its rows are {_step_text(step)} apart most often" if step else ""
-            raise UsageError(f"{source} does not say its timeframe{apart}; add --timeframe 1h")
+            example = _step_text(step) if 0 < step < _SHORTEST_MONTH else "1h"
+            raise UsageError(
+                f"{source} does not say its timeframe{apart}; name it, such as --timeframe "
+                f"{example}"
+            )
         return Timeframe.parse(by_rows)
     timeframe = Timeframe.parse(said)
     is_most = distances.get(step, 0) * 2 > total
@@ -187,7 +191,11 @@ def _timeframe_by(step: int, distances: Mapping[int, int]) -> str | None:
 
 
 def _step_text(step: int) -> str:
-    return _TIMEFRAMES.get(step, f"{step:,} s")
+    """Return a distance between rows as a timeframe: `3h` of 10,800 seconds."""
+    if step in _TIMEFRAMES:
+        return _TIMEFRAMES[step]
+    unit = next(unit for unit in "dhms" if step % SECONDS_PER_UNIT[unit] == 0)
+    return f"{step // SECONDS_PER_UNIT[unit]}{unit}"
 
 
 def _is_chosen(part: Part, wanted: Wanted) -> bool:

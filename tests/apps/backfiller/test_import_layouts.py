@@ -327,6 +327,18 @@ def test_rows_of_which_no_two_are_one_timeframe_apart_are_refused(
     assert f"so they are no {timeframe} candles" in ended.err
 
 
+@pytest.mark.parametrize(("step", "name"), [(2_700, "45m"), (10_800, "3h"), (172_800, "2d")])
+def test_rows_of_a_rare_timeframe_are_read_with_the_flag_that_the_refusal_names(
+    backfiller: Run, folder: Path, step: int, name: str
+) -> None:
+    rows = walk(40, start=MARCH // 172_800 * 172_800, step=step)
+    (folder / "mine.csv").write_text(f"{HEADER}\n{text_of(rows)}")
+    ended = backfiller("import", "mine.csv", *FLAGS)
+    assert ended.code == 2
+    assert f"apart most often; name it, such as --timeframe {name}\n" in ended.err
+    assert backfiller("import", "mine.csv", *FLAGS, "-t", name).code == 0
+
+
 def test_rows_of_two_timeframes_are_no_guess(backfiller: Run, folder: Path) -> None:
     rows = [*walk(20, step=300), *walk(200, start=MARCH + 20 * 300, step=900)]
     (folder / "mine.csv").write_text(f"{HEADER}\n{text_of(rows)}")
