@@ -1,4 +1,4 @@
-"""What an account is set to: money, costs, order sizes and exits. The same for backtest and paper.
+"""Settings of an account: money, costs, order sizes and exits, for backtest and trader alike.
 
 Nothing here reads a candle; NumPy is not loaded.
 """
@@ -32,7 +32,7 @@ TRADING_RULES: Final = Setting(
     metavar="KIND",
 )
 MAX_OPEN_TRADES: Final = Setting(
-    "Positions at a time, of several symbols.",
+    "Most positions open at a time, over all symbols.",
     flag="--max-open-trades",
     metavar="N",
     empty="as many as symbols",
@@ -58,7 +58,7 @@ class AccountConfig(DeclaredStruct, frozen=True, kw_only=True):
     cash: Annotated[
         float,
         Setting(
-            "Start, in quote currency.",
+            "Start balance, in quote currency.",
             flag="--cash",
             metavar="AMOUNT",
             gt=0,
@@ -70,19 +70,19 @@ class AccountConfig(DeclaredStruct, frozen=True, kw_only=True):
     fee_rate: Annotated[
         float,
         Setting(
-            "Of each trade's worth; 0.001 is 0.1 %.",
+            "Fee of each order, as a part of its value; 0.001 is 0.1 %.",
             flag="--fee",
             metavar="RATIO",
             ge=0,
             lt=1,
             unit="part",
-            rule="taken of the worth of each order",
+            rule="fee of each order, as a part of its value",
         ),
     ] = 0.001
     maker_fee_rate: Annotated[
         float | None,
         Setting(
-            "The same for targets, which are limit orders.",
+            "Fee of targets, which are limit orders; 0.001 is 0.1 %.",
             flag="--maker-fee",
             metavar="RATIO",
             ge=0,
@@ -105,38 +105,38 @@ class AccountConfig(DeclaredStruct, frozen=True, kw_only=True):
     slippage_bps: Annotated[
         float,
         Setting(
-            "How much worse an order fills; 5 is 0.05 % of the price.",
+            "Price loss of each market order; 5 is 0.05 % of the price.",
             flag="--slippage",
             metavar="BPS",
             ge=0,
             lt=10_000,
             unit="bps of the price",
-            rule="how much worse a market order fills",
+            rule="price loss of each market order",
         ),
     ] = 0.0
     spread_bps: Annotated[
         float,
         Setting(
-            "Between bid and ask, in bps of the price; an order pays half of it.",
+            "Distance of bid and ask, in bps of the price; a market order pays half of it.",
             flag="--spread-bps",
             metavar="BPS",
             ge=0,
             lt=10_000,
             unit="bps of the price",
-            rule="between bid and ask; a market order pays half of it",
+            rule="distance of bid and ask; a market order pays half of it",
         ),
     ] = 0.0
     volume_impact: Annotated[
         float,
         Setting(
-            "Lost by an order as large as the last candle's volume; else a share.",
+            "Price loss of an order as large as the last candle's volume; smaller ones lose less.",
             flag="--volume-impact",
             metavar="RATIO",
             ge=0,
             lt=1,
             unit="part of the price",
-            rule="lost by an order as large as the candle's volume before it; a smaller one loses "
-            "its share",
+            rule="price loss of an order as large as the volume of the candle before it; smaller "
+            "orders lose in proportion",
         ),
     ] = 0.0
     sizing: Annotated[
@@ -162,46 +162,48 @@ class AccountConfig(DeclaredStruct, frozen=True, kw_only=True):
     ] = None
     base_amount: Annotated[
         float | None,
-        _number_of_sizing("Coins per entry.", "coins", "1", "buys so many coins", None),
+        _number_of_sizing(
+            "Amount per entry, in base currency.", "coins", "1", "buys so many coins", None
+        ),
     ] = None
     equity_share: Annotated[
         float | None,
         _number_of_sizing(
-            "Part of the account's worth per entry; 0.5 is half of it.",
+            "Part of the equity that an entry spends; 0.5 is half of it.",
             "part",
             "0.5",
-            "spends this part of the account's worth",
+            "spends this part of the equity",
             1,
         ),
     ] = None
     risk_per_trade: Annotated[
         float | None,
         _number_of_sizing(
-            "Part of the account's worth that is lost if the first stop is hit.",
+            "Part of the equity that is lost if the first stop is hit.",
             "part",
             "0.01",
-            "buys as much as loses this part of the account's worth at the first stop",
+            "buys the amount that loses this part of the equity at the first stop",
             1,
         ),
     ] = None
     volatility_target: Annotated[
         float | None,
         _number_of_sizing(
-            "Volatility a year that an entry brings in; 0.2 is 20 %.",
+            "Annual volatility that an entry adds to the account; 0.2 is 20 %.",
             "part a year",
             "0.2",
-            "buys as much as brings this volatility into the account",
+            "buys the amount that adds this volatility to the account",
             None,
         ),
     ] = None
     volatility_bars: Annotated[
         int,
         Setting(
-            "Closes before an entry whose changes tell the market's volatility.",
+            "Number of changes of the close from which the market's volatility is computed.",
             ge=2,
             most=MOST_BARS,
             unit="candles",
-            rule="changes of the close that tell the market's volatility",
+            rule="changes of the close from which the market's volatility is computed",
         ),
     ] = 30
     exits: Annotated[ExitConfig, Section(key="exits")] = NO_EXITS
@@ -209,7 +211,7 @@ class AccountConfig(DeclaredStruct, frozen=True, kw_only=True):
     cooldown_bars: Annotated[
         int,
         Setting(
-            "Enter nothing for so many candles after an exit.",
+            "Candles after an exit without an entry.",
             flag="--cooldown",
             metavar="CANDLES",
             ge=0,
