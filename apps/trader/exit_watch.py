@@ -85,7 +85,7 @@ class ExitWatch:
 
     def _keep_passed(self, row: Candle) -> None:
         runner = self._runner()
-        line = None if runner is None else runner.keep_passed(row)
+        line = None if runner is None else runner.journal_exits.keep_passed(row)
         if line is not None:
             print_line(line)
 
@@ -118,7 +118,7 @@ class ExitWatch:
         error that the trader is degraded by.
         """
         runner, context = self._runner(), self._context
-        if runner is None or not runner.has_position:
+        if runner is None or not runner.journal_exits.has_position:
             return None
         try:
             newest = last_closed_before(context.store, context.key, NEVER)
@@ -167,7 +167,7 @@ class ExitWatch:
         runner = self._runner()
         if runner is None or found.exit_signal(self._context.strategy.lookback) != SELL:
             return
-        line = runner.keep_sell(found.candle, found.view.holding)
+        line = runner.journal_exits.keep_sell(found.candle, found.view.holding)
         if line is not None:
             print_line(line)
 

@@ -15,8 +15,7 @@ from itertools import pairwise
 
 from onetape.cli.events import event_context
 from onetape.cli.output import prefixed, print_line
-from onetape.core.candles import Candle, Candles, candle_fault
-from onetape.core.clock import utc_text
+from onetape.core.candles import Candle, Candles
 from onetape.core.trading import ExitCause
 from onetape.engine import (
     EXIT_KINDS,
@@ -31,22 +30,19 @@ from onetape.engine import (
 )
 from onetape.engine.exits import levels_of
 from onetape.exchange.rest import RestExchange
-from onetape.history.gaps import DECIDING_ANSWERS
-from onetape.store.candles import first_row_after, missing_between, row_at
-from onetape.store.gaps import unexplained
+from onetape.store.candles import first_row_after, row_at
 from onetape.store.reading import closed_between, newest_row
 from onetape.strategies import Signals
 from trader.account_rules import AccountRules
 from trader.executor import Executor
 from trader.exit_orders import ExitOrders
+from trader.journal_exits import JournalExits, exit_reason
 from trader.late_sells import LateSells
 from trader.reentry import obstacle_text
 from trader.session_context import SessionContext
 from trader.stepping import RuleStepper, rows_of
 from trader.stream_recorder import StreamRecorder
-
-#: Exits look past a candle that is missing or not closed after this, wall seconds.
-HOLE_PATIENCE_SECONDS = 5.0
+from trader.unwatched_prices import UnwatchedPrices
 
 
 class RuleRunner:
@@ -78,17 +74,16 @@ class RuleRunner:
         self._recorder = recorder
         self._rules = rules
         self._late_sells = LateSells(context, broker, orders)
+        self._unwatched = UnwatchedPrices(context, exchange, recorder)
         self._stepper = self._new_stepper()
+        self.journal_exits = JournalExits(context, exchange, broker, orders, lambda: self._stepper)
+        """Exits that are kept while the database cannot be written."""
         self._due: Candle | None = None
         """The candle whose open fills the strategy's SELL that is in flight, or None."""
         self._entering: Enter | None = None
         """The entry that was sent and is not over, or None."""
         broker.set_level_source(self._stop_level)
         broker.set_level_exit(self._leave_at_level)
-        self._kept: str | None = None
-        """Entry of the position whose exit is in the journal only."""
-        self._unkept: str | None = None
-        """Entry of the position whose exit the journal could not take."""
         self._is_outdated = False
         """Whether candles that the rules have taken were corrected since."""
         self._looked_for: tuple[str, int] | None = None
@@ -156,15 +151,15 @@ class RuleRunner:
         candle = first_row_after(context.store, context.key, decided)
         if candle is None:
             return
-        if self._is_hole_before(candle, decided):
-            if not self._has_waited(candle.timestamp):
+        if self._unwatched.is_hole_before(candle, decided):
+            if not self._unwatched.has_waited(candle.timestamp):
                 return
             self._leave_ahead(self._stepper.copy(), candle)
         else:
             self._feed_first(candle)
             self._carry_out(self._stepper.form(candle), candle)
         ended = context.timeframe.next(candle.timestamp)
-        if self._has_waited(ended):
+        if self._unwatched.has_waited(ended):
             self._watch_later(candle, ended)
 
     def _watch_later(self, candle: Candle, ended: int) -> None:
@@ -233,11 +228,6 @@ class RuleRunner:
         timestamp = 0 if row is None else row.timestamp
         self._orders.send_late(*self._orders.make("command", timestamp, price, reason))
 
-    @property
-    def has_position(self) -> bool:
-        """Return whether a position is open."""
-        return self._broker.entry_order_id is not None
-
     def _leave_at_level(self, kind: str, level: Decimal, reason: str) -> None:
         """Send the exit of a position whose level was passed while no candle came; once.
 
@@ -254,60 +244,6 @@ class RuleRunner:
         cause: ExitCause = "trailing_stop" if kind == "trailing_stop" else "stop_loss"
         print_line(f"{kind.replace('_', ' ')}: {reason}")
         self._orders.send_late(*self._orders.make(cause, timestamp, level, reason))
-
-    def keep_passed(self, candle: Candle) -> str | None:
-        """Keep the exit that a candle leads to in the journal, while the file cannot be written.
-
-        The rules are as they were when the file could be written last. Once for each position.
-
-        Returns:
-            What happened, in words; None where the candle ends no position.
-        """
-        entry, now_s = self._broker.entry_order_id, self._exchange.now_ms() // 1_000
-        is_usable = (
-            candle_fault(candle, self._context.timeframe) is None and candle.timestamp <= now_s
-        )
-        if entry is None or entry == self._kept or not is_usable:
-            return None
-        if self._stepper.state.order is not None:
-            return None
-        found = self._stepper.exit_in(candle, is_unwatched=False)
-        if found is None or found.kind == "signal":
-            return None
-        reason = self._reason(found, candle)
-        return self._keep(entry, found.kind, candle.timestamp, found.price, reason)
-
-    def keep_sell(self, candle: Candle, seen: str) -> str | None:
-        """Keep the SELL of the strategy in the journal, while the file cannot be written.
-
-        Once for each position.
-
-        Args:
-            candle: The closed candle that the strategy decided on.
-            seen: What the strategy has seen, in words.
-
-        Returns:
-            What happened, in words; None where there is no position, or its exit is decided.
-        """
-        entry = self._broker.entry_order_id
-        if entry is None or entry == self._kept or self._stepper.state.order is not None:
-            return None
-        reason = f"SELL on the candle of {utc_text(candle.timestamp)}"
-        reason = f"{reason}: {seen}" if seen else reason
-        return self._keep(entry, "market", candle.timestamp, candle.close, reason)
-
-    def _keep(
-        self, entry: str, cause: ExitCause, timestamp: int, price: float, reason: str
-    ) -> str | None:
-        """Write an exit to the journal alone; return what happened, in words, once."""
-        self._orders.make(cause, timestamp, Decimal(repr(price)), reason)
-        fault = self._orders.journal_fault
-        if fault:
-            # It is tried again with the next candle, or the next frame.
-            is_new, self._unkept = self._unkept != entry, entry
-            return f"{reason}: not kept for a restart, {fault}" if is_new else None
-        self._kept = entry
-        return f"{reason}: kept in the journal until the database can be written"
 
     def entry_obstacle(self, timestamp: int, candles: Candles, signals: Signals) -> str | None:
         """Return why a BUY on the newest closed candle may not enter, in words; None: it may.
@@ -350,19 +286,11 @@ class RuleRunner:
 
     def _feed_first(self, candle: Candle) -> None:
         """Feed the first trade of a candle, and what passed in it before the watch began."""
-        unwatched = self._unwatched_exit(candle)
+        unwatched = self._unwatched.exit_in(candle, self._stepper)
         exits = self._stepper.open(candle)
         if unwatched is not None and not exits:
-            exits = self._stepper.form(self._first_seen(candle), is_unwatched=True)
+            exits = self._stepper.form(self._unwatched.first_seen(candle), is_unwatched=True)
         self._carry_out(exits, candle, is_late=unwatched is not None)
-
-    def _is_hole_before(self, candle: Candle, decided: int) -> bool:
-        """Return whether candles are missing before this one for an unknown reason."""
-        context, start = self._context, self._context.timeframe.next(decided)
-        if candle.timestamp <= start:
-            return False
-        holes = missing_between(context.store, context.key, start, candle.timestamp)
-        return bool(unexplained(context.store, context.key, holes, answers=DECIDING_ANSWERS))
 
     def _leave_ahead(self, ahead: RuleStepper, candle: Candle) -> bool:
         """Leave the position where a candle ends it, though one before it is not known.
@@ -376,51 +304,13 @@ class RuleRunner:
         """
         if ahead.state.position is None or ahead.state.order is not None:
             return True
-        found = self._unwatched_exit(candle, ahead)
+        found = self._unwatched.exit_in(candle, ahead)
         is_late = found is not None
         found = found or ahead.exit_in(candle, is_unwatched=False)
         if found is not None:
             self._stepper.on(ExitSent(self._context.key.symbol))
             self._carry_out([found], candle, is_late=is_late)
         return found is not None
-
-    def _has_waited(self, timestamp: int) -> bool:
-        """Return whether REST had time to close or to bring the candles before a time."""
-        age_ms = max(0, self._exchange.now_ms() - timestamp * 1_000)
-        return self._exchange.clock.wall_seconds(age_ms) > HOLE_PATIENCE_SECONDS
-
-    def _first_seen(self, candle: Candle) -> Candle:
-        """Return a candle as it was when the present watch began; itself before the watch."""
-        watch = self._recorder.watch
-        is_first = watch is not None and candle.timestamp == watch.first.timestamp
-        return watch.first if watch is not None and is_first else candle
-
-    def _unwatched_exit(self, candle: Candle, rules: RuleStepper | None = None) -> Exit | None:
-        """Return the exit whose price a candle passed before the present watch began, or None.
-
-        In the candle in which the watch began, an exit that an earlier watch had seen and left open
-        until the close of the candle goes on as if nothing had happened.
-        """
-        rules, watch = rules or self._stepper, self._recorder.watch
-        if watch is not None and candle.timestamp > watch.first.timestamp:
-            return None
-        begun = rules.exit_in(self._first_seen(candle), is_unwatched=True)
-        if begun is None or begun.kind == "signal":
-            return None
-        is_first = watch is not None and candle.timestamp == watch.first.timestamp
-        before = watch.before if watch is not None and is_first else None
-        if before is None:
-            return begun
-        is_pending = rules.exit_in(before, is_unwatched=False) is None
-        is_same = is_pending and begun == rules.exit_in(before, is_unwatched=True)
-        return None if is_same else begun
-
-    def _is_old(self, candle: Candle) -> bool:
-        """Return whether a candle ended so long ago that its price is gone."""
-        ended_ms = self._context.timeframe.next(candle.timestamp) * 1_000
-        age_ms = max(0, self._exchange.now_ms() - ended_ms)
-        age_seconds = self._exchange.clock.wall_seconds(age_ms)
-        return age_seconds > self._context.settings.max_signal_age_seconds
 
     def _carry_out(self, exits: Sequence[Exit], candle: Candle, *, is_late: bool = False) -> None:
         """Carry out exits that a candle leads to.
@@ -436,7 +326,7 @@ class RuleRunner:
                 self._late_sells.leave_for_early(candle, self._stepper.state.closed)
                 self.fill()
             else:
-                self._leave(exit_, candle, is_late=is_late or self._is_old(candle))
+                self._leave(exit_, candle, is_late=is_late or self._unwatched.is_old(candle))
         self._raise_failure()
 
     def enter(self, entry: Enter) -> None:
@@ -489,7 +379,7 @@ class RuleRunner:
 
     def _leave(self, exit_: Exit, candle: Candle, *, is_late: bool) -> None:
         cause: ExitCause = "market" if exit_.kind == "signal" else exit_.kind
-        reason = self._reason(exit_, candle)
+        reason = exit_reason(self._context, exit_, candle)
         level = Decimal(repr(exit_.price))
         order, obligation = self._orders.make(cause, candle.timestamp, level, reason)
         if is_late:
@@ -499,11 +389,6 @@ class RuleRunner:
         found = BarExit(exit_.price, EXIT_KINDS.index(exit_.kind), exit_.is_ambiguous)
         print_line(f"{reason}: {self._orders.send_at(order, obligation, candle, found)}")
         self._settle()
-
-    def _reason(self, exit_: Exit, candle: Candle) -> str:
-        price = self._context.digits.price_text(exit_.price)
-        name = exit_.kind.replace("_", " ")
-        return f"{name} at {price} in the candle of {utc_text(candle.timestamp)}"
 
     def settle(self) -> None:
         """Note in the rules what became of orders that are in flight, if they have ended."""

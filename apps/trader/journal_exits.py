@@ -1,0 +1,117 @@
+"""Exits that are kept in the journal alone, while the database cannot be written."""
+
+from collections.abc import Callable
+from decimal import Decimal
+
+from onetape.core.candles import Candle, candle_fault
+from onetape.core.clock import utc_text
+from onetape.core.trading import ExitCause
+from onetape.engine import Exit
+from onetape.exchange.rest import RestExchange
+from trader.executor import Executor
+from trader.exit_orders import ExitOrders
+from trader.session_context import SessionContext
+from trader.stepping import RuleStepper
+
+
+class JournalExits:
+    """Keeps an exit of the open position in the journal, once for each position."""
+
+    def __init__(
+        self,
+        context: SessionContext,
+        exchange: RestExchange,
+        broker: Executor,
+        orders: ExitOrders,
+        rules: Callable[[], RuleStepper],
+    ) -> None:
+        """Begin; nothing is kept yet.
+
+        Args:
+            context: What is traded.
+            exchange: Its clock measures whether a candle has begun.
+            broker: Holds the position.
+            orders: Writes exits to the journal.
+            rules: Returns the rules as they were when the file could be written last.
+        """
+        self._context = context
+        self._exchange = exchange
+        self._broker = broker
+        self._orders = orders
+        self._rules = rules
+        self._kept: str | None = None
+        """Entry of the position whose exit is in the journal only."""
+        self._unkept: str | None = None
+        """Entry of the position whose exit the journal could not take."""
+
+    @property
+    def has_position(self) -> bool:
+        """Return whether a position is open."""
+        return self._broker.entry_order_id is not None
+
+    def keep_passed(self, candle: Candle) -> str | None:
+        """Keep the exit that a candle leads to in the journal, while the file cannot be written.
+
+        The rules are as they were when the file could be written last. Once for each position.
+
+        Returns:
+            What happened, in words; None where the candle ends no position.
+        """
+        entry, now_s = self._broker.entry_order_id, self._exchange.now_ms() // 1_000
+        is_usable = (
+            candle_fault(candle, self._context.timeframe) is None and candle.timestamp <= now_s
+        )
+        if entry is None or entry == self._kept or not is_usable:
+            return None
+        if self._rules().state.order is not None:
+            return None
+        found = self._rules().exit_in(candle, is_unwatched=False)
+        if found is None or found.kind == "signal":
+            return None
+        reason = exit_reason(self._context, found, candle)
+        return self._keep(entry, found.kind, candle.timestamp, found.price, reason)
+
+    def keep_sell(self, candle: Candle, seen: str) -> str | None:
+        """Keep the SELL of the strategy in the journal, while the file cannot be written.
+
+        Once for each position.
+
+        Args:
+            candle: The closed candle that the strategy decided on.
+            seen: What the strategy has seen, in words.
+
+        Returns:
+            What happened, in words; None where there is no position, or its exit is decided.
+        """
+        entry = self._broker.entry_order_id
+        if entry is None or entry == self._kept or self._rules().state.order is not None:
+            return None
+        reason = f"SELL on the candle of {utc_text(candle.timestamp)}"
+        reason = f"{reason}: {seen}" if seen else reason
+        return self._keep(entry, "market", candle.timestamp, candle.close, reason)
+
+    def _keep(
+        self, entry: str, cause: ExitCause, timestamp: int, price: float, reason: str
+    ) -> str | None:
+        """Write an exit to the journal alone; return what happened, in words, once."""
+        self._orders.make(cause, timestamp, Decimal(repr(price)), reason)
+        fault = self._orders.journal_fault
+        if fault:
+            # It is tried again with the next candle, or the next frame.
+            is_new, self._unkept = self._unkept != entry, entry
+            return f"{reason}: not kept for a restart, {fault}" if is_new else None
+        self._kept = entry
+        return f"{reason}: kept in the journal until the database can be written"
+
+
+def exit_reason(context: SessionContext, exit_: Exit, candle: Candle) -> str:
+    """Return why the rules leave a position: kind and price of the exit, and the candle.
+
+    Args:
+        context: What is traded.
+        exit_: The exit.
+        candle: The candle that reached its price.
+    """
+    price = context.digits.price_text(exit_.price)
+    name = exit_.kind.replace("_", " ")
+    return f"{name} at {price} in the candle of {utc_text(candle.timestamp)}"

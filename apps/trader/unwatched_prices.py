@@ -1,0 +1,91 @@
+"""Which prices of a candle were watched when they passed, and which can still be sold at.
+
+A level that was passed while the market was not watched is sold at the first price after it
+(`lateness`).
+"""
+
+from onetape.core.candles import Candle
+from onetape.engine import Exit
+from onetape.exchange.rest import RestExchange
+from onetape.history.gaps import DECIDING_ANSWERS
+from onetape.store.candles import missing_between
+from onetape.store.gaps import unexplained
+from trader.session_context import SessionContext
+from trader.stepping import RuleStepper
+from trader.stream_recorder import StreamRecorder
+
+#: Exits look past a candle that is missing or not closed after this, wall seconds.
+HOLE_PATIENCE_SECONDS = 5.0
+
+
+class UnwatchedPrices:
+    """Compares candles with the time in which the stream is followed without a break."""
+
+    def __init__(
+        self, context: SessionContext, exchange: RestExchange, recorder: StreamRecorder
+    ) -> None:
+        """Prepare.
+
+        Args:
+            context: What is traded.
+            exchange: Its clock measures how old a candle is.
+            recorder: Knows since when the market is watched.
+        """
+        self._context = context
+        self._exchange = exchange
+        self._recorder = recorder
+
+    def exit_in(self, candle: Candle, rules: RuleStepper) -> Exit | None:
+        """Return the exit whose price a candle passed before the present watch began, or None.
+
+        In the candle in which the watch began, an exit that an earlier watch had seen and left open
+        until the close of the candle goes on as if nothing had happened.
+
+        Args:
+            candle: The candle.
+            rules: The rules of the position, after the candles before.
+        """
+        watch = self._recorder.watch
+        if watch is not None and candle.timestamp > watch.first.timestamp:
+            return None
+        begun = rules.exit_in(self.first_seen(candle), is_unwatched=True)
+        if begun is None or begun.kind == "signal":
+            return None
+        is_first = watch is not None and candle.timestamp == watch.first.timestamp
+        before = watch.before if watch is not None and is_first else None
+        if before is None:
+            return begun
+        is_pending = rules.exit_in(before, is_unwatched=False) is None
+        is_same = is_pending and begun == rules.exit_in(before, is_unwatched=True)
+        return None if is_same else begun
+
+    def first_seen(self, candle: Candle) -> Candle:
+        """Return a candle as it was when the present watch began; itself before the watch."""
+        watch = self._recorder.watch
+        is_first = watch is not None and candle.timestamp == watch.first.timestamp
+        return watch.first if watch is not None and is_first else candle
+
+    def is_old(self, candle: Candle) -> bool:
+        """Return whether a candle ended so long ago that its price is gone."""
+        ended_ms = self._context.timeframe.next(candle.timestamp) * 1_000
+        age_ms = max(0, self._exchange.now_ms() - ended_ms)
+        age_seconds = self._exchange.clock.wall_seconds(age_ms)
+        return age_seconds > self._context.settings.max_signal_age_seconds
+
+    def is_hole_before(self, candle: Candle, decided: int) -> bool:
+        """Return whether candles are missing before one for an unknown reason.
+
+        Args:
+            candle: That candle.
+            decided: The candle that was decided on last, epoch seconds.
+        """
+        context, start = self._context, self._context.timeframe.next(decided)
+        if candle.timestamp <= start:
+            return False
+        holes = missing_between(context.store, context.key, start, candle.timestamp)
+        return bool(unexplained(context.store, context.key, holes, answers=DECIDING_ANSWERS))
+
+    def has_waited(self, timestamp: int) -> bool:
+        """Return whether REST had time to close or to bring the candles before a time."""
+        age_ms = max(0, self._exchange.now_ms() - timestamp * 1_000)
+        return self._exchange.clock.wall_seconds(age_ms) > HOLE_PATIENCE_SECONDS
