@@ -17,9 +17,8 @@ import ccxt.pro
 from onetape.core.quirks import QUIRKS, quirks_of
 from onetape.core.symbols import SIMULATOR_ID
 from onetape.exchange.dialects import DIALECTS, Dialect, Evidence
-from onetape.exchange.permissions import ACCOUNT_EXCHANGES
 from onetape.websocket.marks import mark_reader_of
-from trader.live.opening import LIVE_EXCHANGES, UNTESTED_EXCHANGES
+from trader.live.opening import LIVE_EXCHANGES, UNTESTED_EXCHANGES, live_obstacle
 
 ROOT: Final = Path(__file__).resolve().parent.parent
 PAGE: Final = Path("docs", "exchanges.md")
@@ -126,11 +125,8 @@ def _not_live(name: str) -> str:
     """Return what live orders are like where none was ever sent."""
     if name in UNTESTED_EXCHANGES:
         return "untested, with `--untested-exchange`"
-    if name not in DIALECTS:
-        return "no"
-    if name not in ACCOUNT_EXCHANGES:
-        return "no: it does not state the account of a key"
-    return "no: market buys by amount and market stops are needed"
+    reason = live_obstacle(name)
+    return f"no: {reason}" if reason else "no"
 
 
 def _stream(name: str) -> str:

@@ -67,6 +67,23 @@ class LiveAccess(Struct, frozen=True):
         return _account_words(self.client.endpoint, self.exchange_account)
 
 
+def live_obstacle(exchange: str) -> str:
+    """Return why no order goes to an exchange whose requests are known; empty where they are not.
+
+    Args:
+        exchange: CCXT exchange id.
+    """
+    dialect = DIALECTS.get(exchange)
+    if dialect is None:
+        return ""
+    reasons = {
+        "it does not state the account of a key": exchange not in ACCOUNT_EXCHANGES,
+        "its market buys state what they cost, not an amount": dialect.buys_by == "cost",
+        "its stops become limit orders alone": "market" not in dialect.stop_kinds,
+    }
+    return ", and ".join(reason for reason, holds in reasons.items() if holds)
+
+
 def check_live_exchange(exchange: str, *, is_untested_allowed: bool) -> None:
     """Refuse real orders on an exchange where they were never tried.
 
@@ -85,9 +102,11 @@ def check_live_exchange(exchange: str, *, is_untested_allowed: bool) -> None:
             "add --untested-exchange if you want that (docs/exchanges.md)",
             setting="exchange",
         )
+    reason = live_obstacle(exchange)
+    because = f", because {reason}" if reason else ""
     raise UsageError(
-        f"no orders to {exchange}: live orders go to {', '.join(LIVE_EXCHANGES)}, and with "
-        f"--untested-exchange to {', '.join(UNTESTED_EXCHANGES)} (docs/exchanges.md)",
+        f"no orders to {exchange}{because}: live orders go to {', '.join(LIVE_EXCHANGES)}, and "
+        f"with --untested-exchange to {', '.join(UNTESTED_EXCHANGES)} (docs/exchanges.md)",
         setting="exchange",
     )
 

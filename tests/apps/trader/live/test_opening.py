@@ -171,9 +171,12 @@ def test_orders_go_where_they_were_never_tried_only_if_a_person_wants_that() -> 
     with pytest.raises(UsageError, match="add --untested-exchange if you want that"):
         check_live_exchange("okx", is_untested_allowed=False)
     check_live_exchange("okx", is_untested_allowed=True)
-    # Kraken states no account of a key, and Coinbase has no market stop.
-    for exchange in ("kraken", "coinbase", "kucoin"):
-        with pytest.raises(UsageError, match=f"no orders to {exchange}"):
+    for exchange, reason in (
+        ("kraken", ", because it does not state the account of a key: "),
+        ("coinbase", ", because its market buys state what they cost.* limit orders alone: "),
+        ("kucoin", ": live orders go to"),
+    ):
+        with pytest.raises(UsageError, match=f"no orders to {exchange}{reason}"):
             check_live_exchange(exchange, is_untested_allowed=True)
 
 
