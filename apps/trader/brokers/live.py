@@ -1,14 +1,14 @@
 """A real exchange as a broker: each call starts a request, and what comes of it arrives as events.
 
-The requests run in the event loop that the connections belong to; the trading thread reads the
-events. Nothing here sends an order a second time.
+The requests (`order_requests`, `account_requests`) run in the event loop that the connections
+belong to; the trading thread reads the events. Nothing here sends an order a second time.
 """
 
 import asyncio
 import contextlib
 import time
 from collections import deque
-from collections.abc import Coroutine, Iterable, Set
+from collections.abc import Coroutine, Set
 from concurrent.futures import Future
 from decimal import Decimal
 from typing import Any, TypeVar
@@ -17,20 +17,10 @@ from onetape.core.errors import ExchangeError
 from onetape.core.trading import Order
 from onetape.exchange.trading import PrivateClient
 from onetape.exchange.trading_records import (
-    OrderRefused,
     OrderRequest,
-    OrderSnapshot,
     OrderUnknown,
-    OwnTrade,
 )
 from onetape.execution.broker import OrderReport
-from onetape.execution.events import (
-    Acknowledged,
-    CancelRefused,
-    OrderEvent,
-    StatusReport,
-    Unanswered,
-)
 from onetape.websocket.user_stream import (
     BalanceMoved,
     OrderChanged,
@@ -43,13 +33,13 @@ from onetape.websocket.user_stream import (
 from trader.brokers.account_requests import AccountRequests
 from trader.brokers.key_rights import KeyRights
 from trader.brokers.live_records import (
-    OVERLAP_MS,
     AbsenceAnswer,
     AccountHistory,
     AccountSnapshot,
     events_of,
     fill_report,
 )
+from trader.brokers.order_requests import OrderRequests
 
 T = TypeVar("T")
 
@@ -85,7 +75,14 @@ class LiveBroker:
         self._absences: deque[AbsenceAnswer] = deque()
         self._snapshots: deque[AccountSnapshot] = deque()
         self._histories: deque[AccountHistory] = deque()
-        self._requests = AccountRequests(client, symbol)
+        self._account = AccountRequests(client, symbol)
+        self._orders = OrderRequests(
+            client,
+            symbol,
+            add_report=self._reports.append,
+            add_absence=self._absences.append,
+            note_fault=self._note_fault,
+        )
         self._running: dict[tuple[str, str], Future[None]] = {}
         self.fault: str = ""
         """Why the account could not be read at the last attempt; empty where it could."""
@@ -135,7 +132,7 @@ class LiveBroker:
             timestamp_ms: Exchange time that the request carries.
             limit_price: Lowest price of a stop; None: it becomes a market order.
         """
-        work = self._submit(_request_of(order, timestamp_ms, limit_price))
+        work = self._orders.submit(_request_of(order, timestamp_ms, limit_price))
         self._start("submit", order.client_order_id, work)
 
     @property
@@ -159,7 +156,7 @@ class LiveBroker:
             replaced_id: Client order id of the stop that rests.
             limit_price: Lowest price of the new stop; None: it becomes a market order.
         """
-        work = self._replace_stop(_request_of(order, timestamp_ms, limit_price), replaced_id)
+        work = self._orders.replace_stop(_request_of(order, timestamp_ms, limit_price), replaced_id)
         self._start("submit", order.client_order_id, work)
         self._running["replace", replaced_id] = self._running["submit", order.client_order_id]
 
@@ -180,7 +177,9 @@ class LiveBroker:
             is_again: Whether that was asked before: then a refusal does not prove that somebody
                 else has cancelled it.
         """
-        work = self._cancel(client_order_id, exchange_order_id, is_stop=is_stop, is_again=is_again)
+        work = self._orders.cancel(
+            client_order_id, exchange_order_id, is_stop=is_stop, is_again=is_again
+        )
         self._start("cancel", client_order_id, work)
 
     def look_up(self, client_order_id: str, sent_ms: int, *, is_stop: bool) -> None:
@@ -192,7 +191,7 @@ class LiveBroker:
             is_stop: Whether it is a protective stop.
         """
         if not self.is_asking("look_up", client_order_id):
-            work = self._look_up(client_order_id, sent_ms, is_stop=is_stop)
+            work = self._orders.look_up(client_order_id, sent_ms, is_stop=is_stop)
             self._start("look_up", client_order_id, work)
 
     def refresh(self, since_ms: int, known: Set[str]) -> None:
@@ -305,95 +304,12 @@ class LiveBroker:
         with contextlib.suppress(RuntimeError):
             self._loop.call_soon_threadsafe(self.reported.set)
 
-    async def _submit(self, request: OrderRequest) -> None:
-        identity = request.client_order_id
-        try:
-            sent = await self._client.submit(request)
-        except OrderRefused as refused:
-            self._report(identity, StatusReport("rejected", reason=refused.reason))
-        except OrderUnknown as unknown:
-            self._report(identity, Unanswered(unknown.reason))
-        except BaseException as error:
-            # The loop is closed while the request is under way: what became of it is not known.
-            self._report(identity, Unanswered(f"interrupted: {type(error).__name__}"))
-            raise
-        else:
-            await self._report_sent(request, sent)
-
-    async def _report_sent(self, request: OrderRequest, sent: OrderSnapshot) -> None:
-        identity = request.client_order_id
-        if sent.filled is not None:
-            self._report_order(identity, sent, sent.trades)
-            return
-        # The answer is an acknowledgement alone.
-        self._report(identity, Acknowledged(sent.exchange_order_id))
-        is_stop = request.stop_price is not None
-        await self._look_up(identity, request.timestamp_ms, is_stop=is_stop)
-
-    async def _replace_stop(self, request: OrderRequest, replaced_id: str) -> None:
-        identity = request.client_order_id
-        try:
-            found = await self._client.replace_stop(request, replaced_id)
-        except BaseException as error:
-            reason = f"interrupted: {type(error).__name__}"
-            self._report(replaced_id, CancelRefused(reason))
-            self._report(identity, Unanswered(reason))
-            raise
-        # The old stop comes first: what the new one means depends on whether the old one rests.
-        if found.old == "cancelled":
-            self._report(replaced_id, StatusReport("canceled", found.old_filled))
-        else:
-            is_proven = found.old == "kept"
-            self._report(replaced_id, CancelRefused(found.reason, is_proven=is_proven))
-        match found.new:
-            case OrderRefused():
-                self._report(identity, StatusReport("rejected", reason=found.new.reason))
-            case OrderUnknown():
-                self._report(identity, Unanswered(found.new.reason))
-            case sent:
-                await self._report_sent(request, sent)
-
-    async def _cancel(
-        self, client_order_id: str, exchange_order_id: str | None, *, is_stop: bool, is_again: bool
-    ) -> None:
-        try:
-            ended = await self._client.cancel(
-                self._symbol, client_order_id, exchange_order_id=exchange_order_id, is_stop=is_stop
-            )
-        except OrderRefused as refused:
-            self._report(client_order_id, CancelRefused(refused.reason, is_proven=not is_again))
-        except OrderUnknown as unknown:
-            self._report(client_order_id, CancelRefused(f"no answer: {unknown.reason}"))
-        else:
-            self._report_order(client_order_id, ended, ())
-
-    async def _look_up(self, client_order_id: str, sent_ms: int, *, is_stop: bool) -> None:
-        client, symbol, since_ms = self._client, self._symbol, sent_ms - OVERLAP_MS
-        try:
-            asked_ms = await client.server_ms()
-            found = await client.look_up(
-                symbol, client_order_id, since_ms=since_ms, is_stop=is_stop
-            )
-            if found is not None:
-                fills = ()
-                if found.filled is None or found.filled > 0:
-                    fills = await client.fills_since(
-                        symbol, since_ms=since_ms, exchange_order_id=found.exchange_order_id
-                    )
-                self._report_order(client_order_id, found, fills)
-                return
-            since = await client.fills_since(symbol, since_ms=since_ms)
-            balances = await client.balances()
-        except (ExchangeError, OrderUnknown) as error:
-            # A failed look-up proves nothing; the order stays as it is, and is looked up again.
-            self.fault = str(error)
-            return
-        self.fault = ""
-        self._absences.append(AbsenceAnswer(client_order_id, asked_ms, since, balances))
+    def _note_fault(self, text: str) -> None:
+        self.fault = text
 
     async def _refresh(self, since_ms: int, known: Set[str]) -> None:
         try:
-            snapshot = await self._requests.read(since_ms, known)
+            snapshot = await self._account.read(since_ms, known)
         except (ExchangeError, OrderUnknown) as error:
             self.fault = str(error)
             return
@@ -402,7 +318,7 @@ class LiveBroker:
 
     async def _read_past(self, since_ms: int, known: Set[str]) -> None:
         try:
-            self._histories.append(await self._requests.read_past(since_ms, known))
+            self._histories.append(await self._account.read_past(since_ms, known))
         except (ExchangeError, OrderUnknown) as error:
             self.past_fault = str(error)
 
@@ -411,16 +327,6 @@ class LiveBroker:
         # A price that cannot be read gets old, which is noticed by its age.
         with contextlib.suppress(ExchangeError):
             self.last_price = await self._client.last_price(self._symbol), begun
-
-    def _report_order(
-        self, client_order_id: str, found: OrderSnapshot, fills: Iterable[OwnTrade]
-    ) -> None:
-        """Report an order as the exchange has it: that it exists, its fills, then its status."""
-        for event in events_of(found, fills):
-            self._report(client_order_id, event)
-
-    def _report(self, client_order_id: str, event: OrderEvent) -> None:
-        self._reports.append(OrderReport(client_order_id, event))
 
 
 def _request_of(order: Order, timestamp_ms: int, limit_price: Decimal | None) -> OrderRequest:

@@ -1,0 +1,153 @@
+"""The requests about single orders at a real exchange; what comes of them is reported as events.
+
+Nothing here sends an order a second time.
+"""
+
+from collections.abc import Callable, Iterable
+
+from onetape.core.errors import ExchangeError
+from onetape.exchange.trading import PrivateClient
+from onetape.exchange.trading_records import (
+    OrderRefused,
+    OrderRequest,
+    OrderSnapshot,
+    OrderUnknown,
+    OwnTrade,
+)
+from onetape.execution.broker import OrderReport
+from onetape.execution.events import (
+    Acknowledged,
+    CancelRefused,
+    OrderEvent,
+    StatusReport,
+    Unanswered,
+)
+from trader.brokers.live_records import OVERLAP_MS, AbsenceAnswer, events_of
+
+
+class OrderRequests:
+    """Requests about the orders of one market; all of it runs in the event loop of the client."""
+
+    def __init__(
+        self,
+        client: PrivateClient,
+        symbol: str,
+        *,
+        add_report: Callable[[OrderReport], None],
+        add_absence: Callable[[AbsenceAnswer], None],
+        note_fault: Callable[[str], None],
+    ) -> None:
+        """Begin; nothing is requested yet.
+
+        Args:
+            client: Of the account.
+            symbol: The market.
+            add_report: Takes an event of an order.
+            add_absence: Takes an answer without an order.
+            note_fault: Takes why a look-up has failed; empty where it has not.
+        """
+        self._client = client
+        self._symbol = symbol
+        self._add_report = add_report
+        self._add_absence = add_absence
+        self._note_fault = note_fault
+
+    async def submit(self, request: OrderRequest) -> None:
+        """Send an order, once; report what came of it."""
+        identity = request.client_order_id
+        try:
+            sent = await self._client.submit(request)
+        except OrderRefused as refused:
+            self._report(identity, StatusReport("rejected", reason=refused.reason))
+        except OrderUnknown as unknown:
+            self._report(identity, Unanswered(unknown.reason))
+        except BaseException as error:
+            # The loop is closed while the request is under way: what became of it is not known.
+            self._report(identity, Unanswered(f"interrupted: {type(error).__name__}"))
+            raise
+        else:
+            await self._report_sent(request, sent)
+
+    async def _report_sent(self, request: OrderRequest, sent: OrderSnapshot) -> None:
+        identity = request.client_order_id
+        if sent.filled is not None:
+            self._report_order(identity, sent, sent.trades)
+            return
+        # The answer is an acknowledgement alone.
+        self._report(identity, Acknowledged(sent.exchange_order_id))
+        is_stop = request.stop_price is not None
+        await self.look_up(identity, request.timestamp_ms, is_stop=is_stop)
+
+    async def replace_stop(self, request: OrderRequest, replaced_id: str) -> None:
+        """Put a stop in the place of another, by one request that is sent once; report both."""
+        identity = request.client_order_id
+        try:
+            found = await self._client.replace_stop(request, replaced_id)
+        except BaseException as error:
+            reason = f"interrupted: {type(error).__name__}"
+            self._report(replaced_id, CancelRefused(reason))
+            self._report(identity, Unanswered(reason))
+            raise
+        # The old stop comes first: what the new one means depends on whether the old one rests.
+        if found.old == "cancelled":
+            self._report(replaced_id, StatusReport("canceled", found.old_filled))
+        else:
+            is_proven = found.old == "kept"
+            self._report(replaced_id, CancelRefused(found.reason, is_proven=is_proven))
+        match found.new:
+            case OrderRefused():
+                self._report(identity, StatusReport("rejected", reason=found.new.reason))
+            case OrderUnknown():
+                self._report(identity, Unanswered(found.new.reason))
+            case sent:
+                await self._report_sent(request, sent)
+
+    async def cancel(
+        self, client_order_id: str, exchange_order_id: str | None, *, is_stop: bool, is_again: bool
+    ) -> None:
+        """Cancel an order; report how it ended, or that it was not cancelled."""
+        try:
+            ended = await self._client.cancel(
+                self._symbol, client_order_id, exchange_order_id=exchange_order_id, is_stop=is_stop
+            )
+        except OrderRefused as refused:
+            self._report(client_order_id, CancelRefused(refused.reason, is_proven=not is_again))
+        except OrderUnknown as unknown:
+            self._report(client_order_id, CancelRefused(f"no answer: {unknown.reason}"))
+        else:
+            self._report_order(client_order_id, ended, ())
+
+    async def look_up(self, client_order_id: str, sent_ms: int, *, is_stop: bool) -> None:
+        """Report what has become of an order, or note an answer without it."""
+        client, symbol, since_ms = self._client, self._symbol, sent_ms - OVERLAP_MS
+        try:
+            asked_ms = await client.server_ms()
+            found = await client.look_up(
+                symbol, client_order_id, since_ms=since_ms, is_stop=is_stop
+            )
+            if found is not None:
+                fills = ()
+                if found.filled is None or found.filled > 0:
+                    fills = await client.fills_since(
+                        symbol, since_ms=since_ms, exchange_order_id=found.exchange_order_id
+                    )
+                self._report_order(client_order_id, found, fills)
+                return
+            since = await client.fills_since(symbol, since_ms=since_ms)
+            balances = await client.balances()
+        except (ExchangeError, OrderUnknown) as error:
+            # A failed look-up proves nothing; the order stays as it is, and is looked up again.
+            self._note_fault(str(error))
+            return
+        self._note_fault("")
+        self._add_absence(AbsenceAnswer(client_order_id, asked_ms, since, balances))
+
+    def _report_order(
+        self, client_order_id: str, found: OrderSnapshot, fills: Iterable[OwnTrade]
+    ) -> None:
+        """Report an order as the exchange has it: that it exists, its fills, then its status."""
+        for event in events_of(found, fills):
+            self._report(client_order_id, event)
+
+    def _report(self, client_order_id: str, event: OrderEvent) -> None:
+        self._add_report(OrderReport(client_order_id, event))
