@@ -93,7 +93,7 @@ def test_the_socket_is_cut_once_and_the_missed_candles_are_refilled(demo: Shown)
 
 
 def test_every_paper_trade_equals_the_backtest_of_the_same_candles(demo: Shown) -> None:
-    match = re.search(r"(\d+) of (\d+) paper trades equal", demo.text)
+    match = re.search(r"(\d+) of (\d+) fills on paper equal", demo.text)
     assert match is not None
     assert match[1] == match[2]
     assert int(match[1]) >= 2

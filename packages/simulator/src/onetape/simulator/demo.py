@@ -170,7 +170,7 @@ def _trade_live(screen: Screen, db: Path, common: tuple[str, ...]) -> Live:
         _fetch_rest(db, common, simulator.url)
     screen.done(
         f"{follower.decisions} candles live at up to {SPEED:,.0f} times the clock, socket cut "
-        f"once, {follower.missed} missed candles refilled, one round trip, stopped cleanly"
+        f"once, {follower.missed} missed candles filled over REST, 1 trade, stopped cleanly"
     )
     return _read_live(db)
 
@@ -200,7 +200,7 @@ class _Follower:
         """Take a line of the trader in.
 
         Raises:
-            CheckFailed: the trader made no round trip in all the time it has.
+            CheckFailed: the trader made no trade (entry and exit) within `PATIENCE_CANDLES`.
         """
         if ", next " in line:
             self._decided(line)
@@ -219,7 +219,9 @@ class _Follower:
         self.decisions += 1
         self._screen.progress(line)
         if self.decisions > PATIENCE_CANDLES:
-            raise CheckFailed(f"no round trip within {PATIENCE_CANDLES} candles; please report it")
+            raise CheckFailed(
+                f"no trade (entry and exit) within {PATIENCE_CANDLES} candles; please report it"
+            )
         if self._is_cut and self.decisions - (self._cut_at or 0) >= CUT_CANDLES:
             self._is_cut = False
             self._simulator.disconnect(0)
@@ -242,10 +244,10 @@ def _read_live(db: Path) -> Live:
 
 
 def _compare(screen: Screen, db: Path, common: tuple[str, ...], live: Live) -> None:
-    """Compare the trader's trades one by one with a backtest over the same candles.
+    """Compare the trader's fills one by one with those of a backtest of the same candles.
 
     Raises:
-        CheckFailed: one differs.
+        CheckFailed: a fill differs, or one of the two has more.
     """
     from onetape.simulator.programs import run_json
     from onetape.store.database import open_store
@@ -260,26 +262,28 @@ def _compare(screen: Screen, db: Path, common: tuple[str, ...], live: Live) -> N
     )
     expected = [fill for trade in document["trades"] for fill in _fills(trade)]
     with open_store(db, create=False) as store:
-        trades = trades_of(store, live.account, SYMBOL)
+        fills = trades_of(store, live.account, SYMBOL)
     differences: list[str] = []
     digits = _digits(document)
-    for trade, (side, price, amount) in zip(trades, expected, strict=False):
+    for fill, (side, price, amount) in zip(fills, expected, strict=False):
         same = (
-            trade.side == side
-            and abs(float(trade.price) - price) < 1e-9 * price
-            and abs(float(trade.amount) - amount) < 1e-9 * amount
+            fill.side == side
+            and abs(float(fill.price) - price) < 1e-9 * price
+            and abs(float(fill.amount) - amount) < 1e-9 * amount
         )
-        paper = f"{trade.side} {_at(digits, trade.amount, trade.price)}"
+        paper = f"{fill.side} {_at(digits, fill.amount, fill.price)}"
         backtest = f"{side} {_at(digits, amount, price)}"
         screen.detail(f"paper {paper}: {'equal' if same else f'DIFFERS from {backtest}'}")
         if not same:
             differences.append(f"paper {paper}, backtest {backtest}")
-    if len(trades) != len(expected):
-        differences.append(f"{len(trades)} paper trades, {len(expected)} in the backtest")
-    equal = len(trades) - len(differences)
-    screen.done(f"{equal} of {len(trades)} paper trades equal to a backtest of the same candles")
+    if len(fills) != len(expected):
+        differences.append(f"{len(fills)} fills on paper, {len(expected)} in the backtest")
+    equal = len(fills) - len(differences)
+    screen.done(
+        f"{equal} of {len(fills)} fills on paper equal those of a backtest of the same candles"
+    )
     if differences:
-        raise CheckFailed(f"the trader's trades differ from the backtest's: {differences[0]}")
+        raise CheckFailed(f"the trader's fills differ from the backtest's: {differences[0]}")
 
 
 def _digits(document: dict[str, Any]) -> "Digits":
