@@ -84,7 +84,11 @@ class JournalExits:
             What happened, in words; None where there is no position, or its exit is decided.
         """
         entry = self._broker.entry_order_id
-        if entry is None or entry == self._kept or self._rules().state.order is not None:
+        rules = self._rules()
+        if entry is None or entry == self._kept or rules.state.order is not None:
+            return None
+        held, exits = rules.state.position, rules.rules.exits
+        if held is not None and not exits.sell_counts(held.entry_price, candle.close):
             return None
         reason = f"SELL on the candle of {utc_text(candle.timestamp)}"
         reason = f"{reason}: {seen}" if seen else reason

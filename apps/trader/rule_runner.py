@@ -262,6 +262,22 @@ class RuleRunner:
             return None
         return obstacle_text(found, stepper.rules, stepper.state, self._broker.last_entry)
 
+    def sell_obstacle(self, close: float) -> str | None:
+        """Return why a SELL of the open position does not count, in words; None: it does.
+
+        Args:
+            close: Close of the candle with the SELL.
+        """
+        held, exits = self._stepper.state.position, self._context.rules.exits
+        if held is None or exits.sell_counts(held.entry_price, close):
+            return None
+        bound = held.entry_price * (exits.least_exit or 0.0)
+        digits = self._context.digits
+        return (
+            f"the close {digits.price_text(close)} is not above {digits.price_text(bound)} "
+            f"(exit_profit_offset {exits.exit_profit_offset:g}, both fees paid)"
+        )
+
     def decide(self, candles: Candles, signals: Signals, signal: int, *, can_enter: bool) -> None:
         """Take the decision on the newest closed candle, once it is stored with its order.
 

@@ -235,10 +235,10 @@ class StrategyRunner:
         bought = None if entry is None else signal_candle(self._context.store, entry)
         if bought is None or timestamp < bought:
             return False
+        close = last_closed(self._context.store, self._context.key, 1, up_to=timestamp).close[-1]
+        if self._exits.sell_obstacle(float(close)) is not None:
+            return False
         if not self._exit_orders.is_owed:
-            close = last_closed(self._context.store, self._context.key, 1, up_to=timestamp).close[
-                -1
-            ]
             price = Decimal(repr(float(close)))
             self._exit_orders.send_late(*self._exit_orders.make("market", timestamp, price, reason))
         return True
@@ -280,6 +280,8 @@ class StrategyRunner:
         order_context = self._order_context(found)
         gates = {"strategy": found.verdict}
         gates |= exit_verdicts(order_context) if signal == SELL else entry_verdicts(order_context)
+        if signal == SELL and holding:
+            gates["profit"] = self._exits.sell_obstacle(float(found.candles.close[-1])) or OK
         if signal == BUY:
             gates["state"] = self._states.entry_obstacle or OK
         if signal == BUY and not holding and not is_repeated:

@@ -182,7 +182,8 @@ class PlainAccount:
         for number, symbol in enumerate(self._symbols):
             exits = symbol.fill_log.exit_bars()
             free = exits[-1] + 1 + self._cooldown if exits else 0
-            symbol.note_waits(free, is_held=number in self._open)
+            is_held = number in self._open
+            symbol.note_waits(free, symbol.fill_log.last_buy().before_slippage if is_held else None)
 
     def equity(self, timestamp: IntArray) -> FloatArray:
         """Return cash and positions at the close of the candles that open at these moments."""

@@ -81,13 +81,25 @@ class PlainLoop:
     def _take(self, bar: int, order: int) -> None:
         """Note what is due from this bar on."""
         if self.entry is not None:
-            self.sell_waits = self.sell_waits or order == -1
+            self.sell_waits = self.sell_waits or (order == -1 and self._counts(bar))
             return
         can_enter = bar >= self.free_from and not (self.is_used and self.once)
         if order == -1:
             self.buy_waits = False
         elif order == 1 and can_enter:
             self.buy_waits = True
+
+    def _counts(self, bar: int) -> bool:
+        """Return whether the SELL before a bar wins more than the offset, both fees paid."""
+        offset = self.rules.exits.exit_profit_offset
+        return offset is None or self.candles.close[bar - 1] > self._profitable(offset)
+
+    def _profitable(self, profit: float, fee: float | None = None) -> float:
+        """Return the price of a sell that wins this part of what the entry cost."""
+        rules = self.rules
+        bought = 1 / (1 - rules.fee_rate) if rules.fee_currency == "base" else 1 + rules.fee_rate
+        kept = bought / (1 - (rules.fee_rate if fee is None else fee))
+        return self.entry_price * ((1 + profit) * kept)
 
     def _at_open(self, bar: int, open_: float) -> None:
         assert self.entry is not None
@@ -192,10 +204,16 @@ def exit_rules(draw: st.DrawFn) -> ExitConfig:
     """Return any mix of exits, none included."""
     part = st.sampled_from([None, 0.004, 0.02, 0.05, 0.15])
     table = draw(st.sampled_from([{}, {0: 0.05, 3: 0.01, 9: -0.02}, {2: 0.03}]))
+    trailing = draw(part)
+    offset = None if trailing is None else draw(st.sampled_from([None, None, 0.0, 0.01, 0.06]))
     return ExitConfig(
         stop_loss=draw(part),
         take_profit=draw(part),
-        trailing_stop=draw(part),
+        trailing_stop=trailing,
+        trailing_offset=offset,
+        trailing_stop_before_offset=None if offset is None else draw(part),
+        net_targets=draw(st.booleans()),
+        exit_profit_offset=draw(st.sampled_from([None, None, -0.02, 0.0, 0.03])),
         time_stop_bars=draw(st.sampled_from([None, 1, 2, 7, 40])),
         target_table=table,
     )

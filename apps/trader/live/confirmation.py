@@ -237,10 +237,19 @@ def _stop(exits: ExitConfig) -> str:
     if exits.stop_loss is not None:
         found.append(f"{100 * exits.stop_loss:.4g} % under the entry")
     if exits.trailing_stop is not None:
-        found.append(f"{100 * exits.trailing_stop:.4g} % under the highest price since the entry")
+        found.append(_trailing(exits))
     if not found:
         return "NONE: nothing at the exchange limits the loss of a position (--stop-loss sets one)"
     return f"rests on the exchange, {' and '.join(found)}"
+
+
+def _trailing(exits: ExitConfig) -> str:
+    text = f"{100 * (exits.trailing_stop or 0.0):.4g} % under the highest price since the entry"
+    if exits.trailing_offset is None:
+        return text
+    before = exits.trailing_stop_before_offset
+    first = "not at the exchange before" if before is None else f"{100 * before:.4g} % before"
+    return f"{text} from a profit of {100 * exits.trailing_offset:.4g} % on, {first}"
 
 
 def _loss(limits: RiskLimits, money: Decimal, quote: str) -> str:

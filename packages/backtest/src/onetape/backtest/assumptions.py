@@ -13,7 +13,7 @@ from onetape.core.simulated import ORIGIN_WORDS
 from onetape.core.symbols import base_and_quote
 from onetape.core.timeframes import Timeframe
 from onetape.core.words import counted
-from onetape.engine import TIE_RULE, AccountConfig, SimulationResult
+from onetape.engine import TIE_RULE, AccountConfig, ExitConfig, SimulationResult
 from onetape.strategies.segments import Segment, segment_ends
 
 
@@ -148,19 +148,41 @@ def exit_words(rules: AccountConfig) -> str:
     if exits.stop_loss is not None:
         parts.append(f"stop loss {exits.stop_loss:.2%} under the entry")
     if exits.trailing_stop is not None:
-        parts.append(f"trailing stop {exits.trailing_stop:.2%} under the highest price so far")
+        parts.append(
+            f"trailing stop {exits.trailing_stop:.2%} under the highest price so far"
+            f"{_offset_words(exits)}"
+        )
     if exits.take_profit is not None:
-        parts.append(f"target {exits.take_profit:.2%} over the entry")
+        parts.append(f"target {exits.take_profit:.2%} over the entry{_net_words(exits)}")
     if exits.target_table:
         steps = ", ".join(f"{ratio:.2%} from candle {age}" for age, ratio in exits.target_rows)
-        parts.append(f"target falling with time: {steps}")
+        parts.append(f"target falling with time: {steps}{_net_words(exits)}")
     if exits.time_stop_bars is not None:
         parts.append(f"time stop after {counted(exits.time_stop_bars, 'candle')}")
     if exits.has_stop and exits.has_target:
         parts.append("stop before target where one candle reaches both and nothing tells more")
     if rules.cooldown_bars:
         parts.append(f"no entry for {counted(rules.cooldown_bars, 'candle')} after an exit")
-    return "; ".join(["the strategy's SELL", *parts])
+    return "; ".join([_sell_words(exits), *parts])
+
+
+def _sell_words(exits: ExitConfig) -> str:
+    offset = exits.exit_profit_offset
+    if offset is None:
+        return "the strategy's SELL"
+    return f"the strategy's SELL, where the profit is above {offset:.2%} after both fees"
+
+
+def _offset_words(exits: ExitConfig) -> str:
+    if exits.trailing_offset is None:
+        return ""
+    before = exits.trailing_stop_before_offset
+    first = "" if before is None else f", {before:.2%} before"
+    return f" once the profit is above {exits.trailing_offset:.2%} after both fees{first}"
+
+
+def _net_words(exits: ExitConfig) -> str:
+    return ", after both fees" if exits.net_targets else ""
 
 
 def reentry_words(rules: AccountConfig) -> str:

@@ -6,6 +6,8 @@ Nothing here reads a candle; NumPy is not loaded.
 from functools import cache
 from typing import Annotated, ClassVar, Final, Literal
 
+from msgspec.structs import force_setattr, replace
+
 from onetape.core.errors import UsageError
 from onetape.core.setting import DeclaredStruct, Section, Setting, allowed_text, declared_settings
 from onetape.core.steps import NO_TRADING_RULES, TradingRules
@@ -241,6 +243,7 @@ class AccountConfig(DeclaredStruct, frozen=True, kw_only=True):
             UsageError: one cannot be used; the text names it, what is allowed and what was found.
         """
         super().__post_init__()
+        self._set_break_even()
         worst = self.slippage + self.volume_impact
         if worst >= 1:
             raise UsageError(
@@ -249,6 +252,16 @@ class AccountConfig(DeclaredStruct, frozen=True, kw_only=True):
                 setting=("account.volume_impact", "account.slippage_bps", "account.spread_bps"),
             )
         self._check_sizing()
+
+    def _set_break_even(self) -> None:
+        """Let the exits know the fees, which those of them need that are net of both."""
+        if not self.exits.is_net_of_fees:
+            return
+        bought = 1 / (1 - self.fee_rate) if self.fee_currency == "base" else 1 + self.fee_rate
+        market, limit = bought / (1 - self.fee_rate), bought / (1 - self.target_fee_rate)
+        if (self.exits.market_break_even, self.exits.limit_break_even) != (market, limit):
+            exits = replace(self.exits, market_break_even=market, limit_break_even=limit)
+            force_setattr(self, "exits", exits)
 
     def _check_sizing(self) -> None:
         for name, setting in _sizing_numbers().items():
@@ -264,7 +277,7 @@ class AccountConfig(DeclaredStruct, frozen=True, kw_only=True):
                     f"or in a file {name}: NUMBER below it",
                     setting="account.sizing",
                 )
-        if self.sizing == "risk_per_trade" and not self.exits.has_stop:
+        if self.sizing == "risk_per_trade" and self.exits.first_stop is None:
             raise UsageError(
                 "sizing risk_per_trade needs a stop that limits the loss; set exits.stop_loss or "
                 "exits.trailing_stop",

@@ -11,6 +11,7 @@ Stops and targets are not reached in such a candle, and its price moves no trail
 """
 
 from itertools import zip_longest
+from typing import Final
 
 import numpy as np
 from msgspec import Struct
@@ -20,6 +21,8 @@ from numpy.typing import NDArray
 from onetape.core.candles import Candles, IntArray
 from onetape.engine.account_config import AccountConfig
 from onetape.engine.exits import SIGNAL, TIME_STOP
+
+NO_BARS: Final[IntArray] = np.empty(0, dtype=np.int64)
 
 
 class OrderBars(Struct, frozen=True):
@@ -35,6 +38,10 @@ class OrderBars(Struct, frozen=True):
     """Index into `buys` of the first one whose run has not led to an entry before the range."""
     sells: IntArray
     """Bars whose open fills a SELL of a position; the number of bars at the end."""
+    sell_signals: IntArray = NO_BARS
+    """Bars at which each SELL was due, ascending; negative: before the range."""
+    sell_fills: IntArray = NO_BARS
+    """For each of `sell_signals`, the bar whose open fills it; the number of bars: none."""
     traded: IntArray | None = None
     """Bars with a trade, and the number of bars at the end; None: all bars have one."""
     buy_left: int | None = None
@@ -87,7 +94,13 @@ def order_bars(
         goes_on = is_used and len(buys) > 0 and buys[0] == 0
         # The end of the range stands behind the last SELL.
         return OrderBars(
-            buys, buys, bounds, int(bounds[1]) if goes_on else 0, np.append(sells, len(orders))
+            buys,
+            buys,
+            bounds,
+            int(bounds[1]) if goes_on else 0,
+            np.append(sells, len(orders)),
+            sell_signals=sells,
+            sell_fills=sells,
         )
     if waiting:
         buys, sells = (
@@ -118,6 +131,8 @@ def _moved(buys: IntArray, sells: IntArray, traded: IntArray, *, is_used: bool) 
         run_starts=np.append(np.flatnonzero(np.diff(kept, prepend=-1) != 0), len(kept)),
         usable_from=int(np.searchsorted(kept, first_run, side="right")),
         sells=np.unique(np.append(sold, count)),
+        sell_signals=sells,
+        sell_fills=sold,
         traded=traded,
         buy_left=int(left[-1]) if len(left) else None,
         sell_left=bool((sold == count).any()),
@@ -165,16 +180,16 @@ class DueOrders(Struct, frozen=True):
             return self.is_used and bool((self.orders[: bar + 1] > 0).all())
         return bool((self.orders[entry : bar + 1] > 0).all())
 
-    def left(self, entry: int | None, free: int, *, is_held: bool) -> int:
-        """Return which order still waits after the last bar: 1 BUY, -1 SELL, 0 none.
+    def buy_left(self, entry: int | None, free: int) -> int:
+        """Return whether a BUY still waits after the last bar, of an account without a position.
 
         Args:
             entry: As for `is_run_used`.
             free: First bar at which a BUY may be due.
-            is_held: Whether a position is open.
+
+        Returns:
+            1 where one waits, 0 where none does.
         """
-        if is_held:
-            return -1 if self.bars.sell_left else 0
         due = self.bars.buy_left
         if due is None or 0 <= due < free:
             return 0

@@ -282,12 +282,21 @@ class EntryPlan:
         self.exit_prices[candidate] = float(found.price[0])
         (self.ambiguous.add if found.is_ambiguous[0] else self.ambiguous.discard)(candidate)
 
+    def is_sell_left(self, price: float) -> bool:
+        """Return whether a SELL still waits for a trade after the last bar.
+
+        Args:
+            price: Price before slippage of the entry that is open then.
+        """
+        return self._search.is_sell_left(price)
+
     def exit_by_signal(self, candidate: int, bar: int) -> int:
         """Make the first SELL after a bar the exit of a candidate, and return it.
 
         It is what is left to a position whose exit the market refused.
         """
-        found = int(self._search.sells_after(np.array([bar]))[0])
+        price = np.array([self.prices[candidate]])
+        found = int(self._search.sells_after(np.array([bar]), price)[0])
         self.exit_bars[candidate], self.exit_kinds[candidate] = found, SIGNAL
         if found < len(self._candles):
             self.exit_prices[candidate] = float(self._candles.open[found])

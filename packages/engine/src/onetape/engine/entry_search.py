@@ -5,7 +5,7 @@ first BUY, once the cooldown is over, of a run that has not led to an entry. Wit
 is the first BUY once the cooldown is over.
 """
 
-from typing import Final, NamedTuple
+from typing import TYPE_CHECKING, Final, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -16,6 +16,9 @@ from onetape.engine.account_config import AccountConfig
 from onetape.engine.due_orders import OrderBars
 from onetape.engine.exit_search import ExitColumns, ExitSearch, PositionColumns
 from onetape.engine.exits import SIGNAL, TIME_STOP
+
+if TYPE_CHECKING:
+    from onetape.engine.sell_search import SellSearch
 
 #: The exit of a BUY that has not been searched.
 _UNKNOWN: Final = -1
@@ -58,6 +61,8 @@ class EntrySearch:
         self._cooldown = rules.cooldown_bars
         self._all_first = len(orders.run_starts) == len(orders.buys) + 1
         self._once = rules.reentry == "new_signal"
+        least = rules.exits.least_exit
+        self._sells = None if least is None else _sell_search(orders, candles, least)
         self._search = ExitSearch(
             reached,
             rules.exits,
@@ -88,8 +93,20 @@ class EntrySearch:
         starts = orders.run_starts
         return np.maximum(free, starts[np.searchsorted(starts[:-1], numbers, side="right")])
 
-    def sells_after(self, bar: IntArray) -> IntArray:
-        """Return the bars that fill the first SELL after each bar; the number of bars: none."""
+    def sells_after(self, bar: IntArray, price: FloatArray) -> IntArray:
+        """Return the bars that fill the first SELL that counts; the number of bars: none.
+
+        Args:
+            bar: Bars after which the SELL is filled, shape (m,).
+            price: Price of each position's entry, before slippage, shape (m,).
+        """
+        return self._any_sell_after(bar) if self._sells is None else self._sells.after(bar, price)
+
+    def is_sell_left(self, price: float) -> bool:
+        """Return whether a SELL of a position still waits for a trade after the last bar."""
+        return self._orders.sell_left if self._sells is None else self._sells.is_left(price)
+
+    def _any_sell_after(self, bar: IntArray) -> IntArray:
         sells = self._orders.sells
         return sells[np.searchsorted(sells, bar, side="right")]
 
@@ -104,7 +121,7 @@ class EntrySearch:
             highest: Highest price of each position before the first bar to look at.
             at: First bar to look at; None: the entry's.
         """
-        end, kind = self._ends(entry)
+        end, kind = self._ends(entry, price)
         first = np.maximum(entry, 0) if at is None else at
         positions = PositionColumns(entry, price, highest, first, end)
         found = self._search.run(positions) if self._exits.has_levels else ExitColumns.unknown(end)
@@ -135,12 +152,14 @@ class EntrySearch:
             following = self.following(numbers, known.bar[numbers])
             inside = following[following < len(orders.buys)]
             wanted = np.unique(inside[(known.bar[inside] < 0) & ~is_tried[inside]])
-        exits = self._completed(known.taken(numbers), self._ends(orders.buys[numbers])[1])
+        entry = orders.buys[numbers]
+        ends = self._ends(entry, self._candles.open[entry])
+        exits = self._completed(known.taken(numbers), ends[1])
         return Searched(numbers, exits, following)
 
-    def _ends(self, entry: IntArray) -> tuple[IntArray, NDArray[np.int8]]:
+    def _ends(self, entry: IntArray, price: FloatArray) -> tuple[IntArray, NDArray[np.int8]]:
         """Return where positions end without levels, and by what."""
-        end = self.sells_after(entry)
+        end = self.sells_after(entry, price)
         kind = np.full(len(entry), SIGNAL, dtype=np.int8)
         if self._exits.time_stop_bars is not None:
             timed = self._orders.fill_bars(entry + self._exits.time_stop_bars)
@@ -150,7 +169,7 @@ class EntrySearch:
 
     def _positions(self, entry: IntArray) -> PositionColumns:
         price = self._candles.open[entry]
-        return PositionColumns(entry, price, price, entry, self._ends(entry)[0])
+        return PositionColumns(entry, price, price, entry, self._ends(entry, price)[0])
 
     def _completed(self, found: ExitColumns, kinds: NDArray[np.int8]) -> ExitColumns:
         """Return exits with kind and price also where no level ended the position.
@@ -197,7 +216,7 @@ class EntrySearch:
     def _follow(self, starts: IntArray, known: ExitColumns) -> None:
         """Write the exits of BUYs and of those that follow in their chains into `known`."""
         buys, current = self._orders.buys, starts.copy()
-        chain_end = self.sells_after(buys[starts])
+        chain_end = self._any_sell_after(buys[starts])
 
         def following(chains: IntArray, ended: ExitColumns) -> PositionColumns:
             rows = current[chains]
@@ -213,3 +232,10 @@ class EntrySearch:
             return positions
 
         self._search.run(self._positions(buys[starts]), following)
+
+
+def _sell_search(orders: OrderBars, candles: Candles, least: float) -> "SellSearch":
+    # Most runs count every SELL: the import would cost each of them a part of a millisecond.
+    from onetape.engine.sell_search import SellSearch
+
+    return SellSearch(orders, candles.close, least)

@@ -74,6 +74,60 @@ class ExitConfig(DeclaredStruct, frozen=True, kw_only=True):
             "candles since; how a candle's own high counts is said below",
         ),
     ] = None
+    trailing_offset: Annotated[
+        float | None,
+        Setting(
+            "Trail from this profit on, net of both fees.",
+            flag="--trailing-offset",
+            metavar="RATIO",
+            ge=0,
+            lt=1_000,
+            hint=_FIVE_PERCENT,
+            empty="from the entry on",
+            unit="part",
+            rule="the trailing stop follows once the highest price is above entry x (1 + this) x b "
+            "([Net of fees](#net-of-fees))",
+        ),
+    ] = None
+    trailing_stop_before_offset: Annotated[
+        float | None,
+        Setting(
+            "Sell this far under the highest price before the offset is reached.",
+            flag="--trailing-before-offset",
+            metavar="RATIO",
+            gt=0,
+            lt=1,
+            hint=_FIVE_PERCENT,
+            empty="no trailing stop before the offset",
+            unit="part",
+            rule="the trailing stop up to `trailing_offset`, instead of `trailing_stop`",
+        ),
+    ] = None
+    net_targets: Annotated[
+        bool,
+        Setting(
+            "Targets are what is left after both fees.",
+            flag="--net-targets/--no-net-targets",
+            unit="yes or no",
+            rule="whether `take_profit` and `target_table` are net of both fees: the limit is then "
+            "entry x (1 + target) x b ([Net of fees](#net-of-fees))",
+        ),
+    ] = False
+    exit_profit_offset: Annotated[
+        float | None,
+        Setting(
+            "A SELL counts only above this profit, net of both fees.",
+            flag="--exit-profit-offset",
+            metavar="RATIO",
+            gt=-1,
+            lt=1_000,
+            hint=_FIVE_PERCENT,
+            empty="every SELL counts",
+            unit="part",
+            rule="a SELL counts where the close of its candle is above entry x (1 + this) x b "
+            "([Net of fees](#net-of-fees)); another one is as if it were HOLD",
+        ),
+    ] = None
     time_stop_bars: Annotated[
         int | None,
         Setting(
@@ -87,6 +141,12 @@ class ExitConfig(DeclaredStruct, frozen=True, kw_only=True):
         ),
     ] = None
 
+    market_break_even: float = 1.0
+    """Price at which a market sell brings back what the entry cost, fees included, as a multiple
+    of the entry's: no setting, the account sets it."""
+    limit_break_even: float = 1.0
+    """The same for a limit sell."""
+
     def __post_init__(self) -> None:
         """Check every setting.
 
@@ -96,6 +156,16 @@ class ExitConfig(DeclaredStruct, frozen=True, kw_only=True):
         super().__post_init__()
         if self.target_table:
             self._check_table()
+        if self.trailing_offset is not None and self.trailing_stop is None:
+            raise UsageError(
+                "trailing_offset needs a trailing stop that begins there; set trailing_stop",
+                setting="exits.trailing_offset",
+            )
+        if self.trailing_stop_before_offset is not None and self.trailing_offset is None:
+            raise UsageError(
+                "trailing_stop_before_offset needs an offset that ends it; set trailing_offset",
+                setting="exits.trailing_stop_before_offset",
+            )
 
     def _check_table(self) -> None:
         rows = self.target_rows
@@ -108,7 +178,7 @@ class ExitConfig(DeclaredStruct, frozen=True, kw_only=True):
             )
         elif ratios != sorted(ratios, reverse=True):
             fault = f"fall with time, found {dict(rows)}"
-        elif rows[0][0] == 0 and ratios[0] <= 0:
+        elif rows[0][0] == 0 and ratios[0] <= 0 and not self.net_targets:
             fault = (
                 f"begin above 0: {ratios[0]:g} at bar 0 sells what was just bought; begin it at a "
                 "later bar"
@@ -134,7 +204,7 @@ class ExitConfig(DeclaredStruct, frozen=True, kw_only=True):
 
     @property
     def has_stop(self) -> bool:
-        """Return whether there is a stop of either kind."""
+        """Return whether there is a stop of either kind, at the entry or later."""
         return self.stop_loss is not None or self.trailing_stop is not None
 
     @property
@@ -145,14 +215,50 @@ class ExitConfig(DeclaredStruct, frozen=True, kw_only=True):
     @property
     def first_stop(self) -> float | None:
         """Return the part of the price that is lost when the first bar stops out."""
-        given = [one for one in (self.stop_loss, self.trailing_stop) if one is not None]
+        is_waiting = self.trailing_offset is not None
+        trailing = self.trailing_stop_before_offset if is_waiting else self.trailing_stop
+        given = [one for one in (self.stop_loss, trailing) if one is not None]
         return min(given) if given else None
+
+    @property
+    def is_net_of_fees(self) -> bool:
+        """Return whether an exit depends on the fees of the account."""
+        offsets = (self.trailing_offset, self.exit_profit_offset)
+        return self.net_targets or any(one is not None for one in offsets)
+
+    @property
+    def trailing_from(self) -> float:
+        """Return the highest price above which `trailing_stop` holds, as a multiple of the entry.
+
+        0: from the entry on.
+        """
+        if self.trailing_offset is None:
+            return 0.0
+        return (1 + self.trailing_offset) * self.market_break_even
+
+    @property
+    def least_exit(self) -> float | None:
+        """Return the close above which a SELL counts, as a multiple of the entry; None: always."""
+        if self.exit_profit_offset is None:
+            return None
+        return (1 + self.exit_profit_offset) * self.market_break_even
+
+    def sell_counts(self, entry_price: float, close: float) -> bool:
+        """Return whether a SELL ends a position.
+
+        Args:
+            entry_price: Price of the entry before slippage, quote currency.
+            close: Close of the candle with the SELL.
+        """
+        least = self.least_exit
+        return least is None or close > entry_price * least
 
     def target_ratio(self, age: int) -> float:
         """Return the part to be won `age` bars after the entry; infinity for no target."""
         # A table falls with time, so the row that holds is the least of those that have begun.
         begun = [ratio for start, ratio in self.target_table.items() if start <= age]
-        return min([math.inf if self.take_profit is None else self.take_profit, *begun])
+        ratio = min([math.inf if self.take_profit is None else self.take_profit, *begun])
+        return (1 + ratio) * self.limit_break_even - 1 if self.net_targets else ratio
 
 
 #: Nothing but the strategy's own SELL.

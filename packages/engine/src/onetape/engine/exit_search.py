@@ -5,6 +5,7 @@ Python runs for rounds and not for bars. Positions that follow each other within
 two SELLs) are taken in turn; chains do not depend on each other and run side by side.
 """
 
+import math
 from collections.abc import Callable
 from typing import Final, NamedTuple
 
@@ -18,6 +19,7 @@ from onetape.engine.exits import (
     STOP_LOSS,
     TARGET,
     TRAILING_STOP,
+    Levels,
     stop_factor,
     target_factor,
 )
@@ -116,7 +118,10 @@ class ExitSearch:
         self._step = price_step
         self._month_steps = month_steps
         trailing = exits.trailing_stop
+        before = exits.trailing_stop_before_offset
         self._trailing = 0.0 if trailing is None else stop_factor(trailing)
+        self._trailing_from = exits.trailing_from
+        self._trailing_before = 0.0 if before is None else stop_factor(before)
         starts = [age for age, _ in exits.target_rows]
         self._ages = np.array(starts, dtype=np.int64)
         # In front: what holds before the table's first row.
@@ -219,7 +224,28 @@ class ExitSearch:
     def _stops(self, price: FloatArray, highest: FloatArray) -> FloatArray:
         """Return the stop of each bar, or one for all bars of a block."""
         fixed = self._fixed_stops(price)
-        return np.maximum(highest * self._trailing, fixed) if self._trailing else fixed
+        return np.maximum(self._trailing_stops(price, highest), fixed) if self._trailing else fixed
+
+    def _trailing_stops(self, price: FloatArray, highest: FloatArray) -> FloatArray:
+        if not self._trailing_from:
+            return highest * self._trailing
+        levels = Levels(
+            0.0,
+            STOP_LOSS,
+            math.inf,
+            self._trailing,
+            price * self._trailing_from,  # pyright: ignore[reportArgumentType] - of each position
+            self._trailing_before,
+        )
+        return trailing_stops(levels, highest)
+
+    def _least_moved_stops(self, price: FloatArray, low: FloatArray) -> FloatArray:
+        """Return `Levels.least_moved_stop` of each position."""
+        if not self._trailing_from:
+            return low
+        begins = price * self._trailing_from
+        is_jumped = low > begins * self._trailing_before
+        return np.where(is_jumped, np.maximum(low, begins * self._trailing), low)
 
     def _fixed_stops(self, price: FloatArray) -> FloatArray:
         if self._exits.stop_loss is None:
@@ -258,14 +284,15 @@ class ExitSearch:
         """
         candles = self._candles
         open_, high, low = candles.open[bar], candles.high[bar], candles.low[bar]
-        at_open = np.maximum(stop, open_ * self._trailing)
-        highest_stop = np.maximum(at_open, np.minimum(high, target) * self._trailing)
+        at_open = np.maximum(stop, self._trailing_stops(price, open_))
+        reached = self._trailing_stops(price, np.minimum(high, target))
+        highest_stop = np.maximum(at_open, reached)
         by_stop = (open_ <= stop) | ((low <= highest_stop) & (open_ < target))
         is_trailing = (np.maximum(at_open, low) > stop) & (open_ > stop)
         is_trailing |= stop > self._fixed_stops(price)
-        level = np.where(
-            by_stop, np.minimum(open_, np.maximum(at_open, low)), np.maximum(open_, target)
-        )
+        inside = np.where(low <= at_open, at_open, self._least_moved_stops(price, low))
+        stopped = np.where(open_ <= stop, open_, inside)
+        level = np.where(by_stop, stopped, np.maximum(open_, target))
         found.bar[ending] = bar
         found.kind[ending] = np.where(
             by_stop, np.where(is_trailing, TRAILING_STOP, STOP_LOSS), TARGET
@@ -274,6 +301,15 @@ class ExitSearch:
         found.is_ambiguous[ending] = (
             by_stop & (open_ > stop) & ((high >= target) | (highest_stop > at_open))
         )
+
+
+def trailing_stops(levels: Levels, highest: FloatArray) -> FloatArray:
+    """Return `Levels.trailing_stop` of prices that are the highest so far, shape (m,)."""
+    if not np.any(levels.trailing_from):
+        return highest * levels.trailing
+    before = np.minimum(highest, levels.trailing_from) * levels.trailing_before
+    after = np.maximum(before, highest * levels.trailing)
+    return np.where(highest > levels.trailing_from, after, before)
 
 
 def _cells_of(

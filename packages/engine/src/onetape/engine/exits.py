@@ -5,9 +5,14 @@ depend on the account. For a bar j bars after the entry:
 
     stop loss       entry (1 - stop_loss)
     trailing stop   highest (1 - trailing_stop), highest being the highest of the entry, of the
-                    highs of the bars before this one, and of this bar's prices so far
+                    highs of the bars before this one, and of this bar's prices so far; with
+                    trailing_offset only once highest is above entry (1 + trailing_offset) b, and
+                    up to there the lesser of both (1 - trailing_stop_before_offset)
     target          entry (1 + take_profit), or the ratio that the table has for j; a limit order,
-                    so it is rounded up to the market's price step
+                    so it is rounded up to the market's price step; with net_targets, times b
+
+b is the price, as a multiple of the entry's, that brings back what the entry cost, both fees
+included.
 
 A level counts as reached by a price that misses it by the noise of floats alone: 10 % above 100 is
 110.00000000000001, and a high of 110 reaches it.
@@ -21,7 +26,8 @@ allows, and such a bar is ambiguous:
   the stop followed it; if the low came first, the stop was never reached; and the price may have
   turned on the way up. Of all these the worst sells at the low, or at the stop that held at the
   bar's open where the low reaches that: no path through the bar sells lower. Where the bar reaches
-  the target, the stop followed the price up to the target at most.
+  the target, the stop followed the price up to the target at most. At trailing_offset the stop
+  jumps: a low between its values before and after is left at the value after.
 
 Intrabar candles are examined by the same rule, each with the highest price so far (intrabar.py).
 """
@@ -51,11 +57,30 @@ class Levels(NamedTuple):
     """Infinity: no target."""
     trailing: float = 0.0
     """Trailing stop as a part of a price that the bar itself reaches; 0: no trailing stop."""
+    trailing_from: float = 0.0
+    """Price above which `trailing` holds; 0: any."""
+    trailing_before: float = 0.0
+    """Trailing stop, as a part of a price, up to `trailing_from`; 0: none."""
+
+    def trailing_stop(self, highest: float) -> float:
+        """Return the trailing stop after the price has been this high; 0 or less: none."""
+        before = min(highest, self.trailing_from) * self.trailing_before
+        return max(before, highest * self.trailing) if highest > self.trailing_from else before
 
     def raised_to(self, price: float) -> "Levels":
         """Return the levels after the price has been this high."""
-        stop = price * self.trailing
-        return self._replace(stop=stop, stop_kind=TRAILING_STOP) if stop > self.stop else self
+        stop = self.trailing_stop(price)
+        is_higher = stop > max(self.stop, 0.0)
+        return self._replace(stop=stop, stop_kind=TRAILING_STOP) if is_higher else self
+
+    def least_moved_stop(self, low: float) -> float:
+        """Return the lowest stop, from a low on, that rising prices can set.
+
+        That is the low itself, because the stop follows the price; at the offset the stop jumps,
+        and a low that lies inside of the jump is left by the stop at its upper end.
+        """
+        is_jumped = low > self.trailing_from * self.trailing_before
+        return max(low, self.trailing_from * self.trailing) if is_jumped else low
 
 
 class BarExit(NamedTuple):
@@ -93,8 +118,16 @@ def levels_of(
     """
     stop = -math.inf if exits.stop_loss is None else entry_price * stop_factor(exits.stop_loss)
     trailing = 0.0 if exits.trailing_stop is None else stop_factor(exits.trailing_stop)
+    before = exits.trailing_stop_before_offset
     target = entry_price * target_factor(exits.target_ratio(age))
-    levels = Levels(stop, STOP_LOSS, up_to_step(target, price_step), trailing)
+    levels = Levels(
+        stop,
+        STOP_LOSS,
+        up_to_step(target, price_step),
+        trailing,
+        entry_price * exits.trailing_from,
+        0.0 if before is None else stop_factor(before),
+    )
     return levels.raised_to(highest)
 
 
@@ -113,12 +146,12 @@ def exit_in_bar(open_: float, high: float, low: float, levels: Levels) -> BarExi
     if at_open is not None:
         return at_open
     stop, kind, *_ = levels.raised_to(open_)
-    highest_stop = max(stop, min(high, levels.target) * levels.trailing)
+    highest_stop = max(stop, levels.trailing_stop(min(high, levels.target)))
     if low <= highest_stop:
         is_ambiguous = highest_stop > stop or high >= levels.target
         if low <= stop:
             return BarExit(stop, kind, is_ambiguous)
-        return BarExit(low, TRAILING_STOP, is_ambiguous)
+        return BarExit(levels.least_moved_stop(low), TRAILING_STOP, is_ambiguous)
     if high >= levels.target:
         return BarExit(levels.target, TARGET, is_ambiguous=False)
     return None

@@ -20,6 +20,7 @@ from onetape.core.candles import Candles, IntArray
 from onetape.core.holes import holes_between
 from onetape.core.timeframes import Timeframe
 from onetape.core.untraded import untraded_rows
+from onetape.engine.exit_search import trailing_stops
 from onetape.engine.exits import BarExit, Levels, exit_in_bar
 
 #: Why intrabar candles do not decide: one is missing before a level is reached; the first that
@@ -89,7 +90,8 @@ def find_intrabar_exit(
     candles = intrabar.read(timestamp, end)
     traded = ~untraded_rows(candles, has_volume=intrabar.has_volume)
     highest = np.maximum.accumulate(np.where(traded, candles.high, 0.0))
-    reached = (candles.low <= np.maximum(highest * levels.trailing, levels.stop)) & traded
+    trailing = trailing_stops(levels, highest)
+    reached = (candles.low <= np.maximum(trailing, levels.stop)) & traded
     reached |= (candles.high >= levels.target) & traded
     first = int(reached.argmax()) if reached.any() else len(candles)
     opened = int(candles.timestamp[first]) if first < len(candles) else end

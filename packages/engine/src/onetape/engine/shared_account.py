@@ -135,7 +135,8 @@ class SharedAccount:
         for symbol in self.symbols:
             exits = symbol.fill_log.exit_column()
             free = int(exits[-1]) + 1 + self._cooldown if len(exits) else 0
-            symbol.note_waits(free, is_held=len(symbol.fill_log.index_column()) % 2 == 1)
+            is_held = len(symbol.fill_log.index_column()) % 2 == 1
+            symbol.note_waits(free, symbol.fill_log.last_buy().before_slippage if is_held else None)
 
     def cash_on_axis(self) -> FloatArray:
         """Return the cash at the close of the candles of each moment of the axis."""

@@ -69,7 +69,7 @@ def simulate(
     in_columns = None if is_held else trade_vectorized(symbol, state.cash, candidate)
     cash, held = in_columns or trade_alone(symbol, state.cash, candidate, is_held=is_held)
     free = _free_bar(symbol, state, rules)
-    symbol.note_waits(free, is_held=held != NO_CANDIDATE)
+    symbol.note_waits(free, None if held == NO_CANDIDATE else symbol.plan.prices[held])
     money, worth = equity_of(traded, symbol.fill_log, state.cash, state.base)
     money += worth
     return SimulationResult(
@@ -85,7 +85,7 @@ def simulate(
         state=AccountState(
             cash=cash,
             base=symbol.fill_log.base,
-            signal=int(signal[-1]) if len(traded) else state.signal,
+            signal=_last_signal(symbol, int(signal[-1]), held) if len(traded) else state.signal,
             wait_bars=max(0, free - len(traded)),
             waiting=symbol.fill_log.waiting,
             is_used=symbol.due.is_run_used(len(traded) - 1, symbol.fill_log.last_entry),
@@ -186,6 +186,14 @@ def _position(symbol: SymbolState, candidate: int) -> OpenPosition | None:
         max(fill.before_slippage, highest),
         has_levels,
     )
+
+
+def _last_signal(symbol: SymbolState, signal: int, held: int) -> int:
+    """Return the signal of the last candle; 0 for a SELL that does not count."""
+    if signal >= 0 or held == NO_CANDIDATE:
+        return signal
+    close = float(symbol.candles.close[-1])
+    return signal if symbol.exits.sell_counts(symbol.plan.prices[held], close) else 0
 
 
 def _free_bar(symbol: SymbolState, state: AccountState, rules: AccountConfig) -> int:

@@ -9,7 +9,6 @@ from msgspec.structs import replace
 from onetape.core.candles import Candle
 from onetape.engine.step_events import OpenedCandle
 from onetape.engine.step_state import (
-    MOST_UNDECIDED,
     HeldPosition,
     StepRules,
     StepState,
@@ -62,7 +61,7 @@ def _restored(rules: StepRules, symbol: str, facts: Sequence[CandleFacts]) -> Sy
             return replace(
                 state, opened=OpenedCandle(symbol, fact.candle.timestamp, fact.candle.open)
             )
-        state = _closed(state, fact.candle.timestamp)
+        state = state.closed_with(fact.candle.timestamp, fact.candle.close)
         if fact.signal is not None:
             timestamp = fact.candle.timestamp
             state = state.after_signal(rules, timestamp, fact.signal, can_enter=fact.can_enter)
@@ -90,8 +89,3 @@ def _after_candle(rules: StepRules, state: SymbolStepState, fact: CandleFacts) -
         buy_due=state.buy_due and not fact.has_trade,
         sell_due=state.sell_due and held is not None and not fact.exit,
     )
-
-
-def _closed(state: SymbolStepState, timestamp: int) -> SymbolStepState:
-    undecided = (*state.undecided[1 - MOST_UNDECIDED :], timestamp)
-    return replace(state, candles=state.candles + 1, closed=timestamp, undecided=undecided)

@@ -87,6 +87,8 @@ class SymbolStepState(Struct, frozen=True):
     """The candle that has opened with a trade and has not closed; None: there is none."""
     undecided: tuple[int, ...] = ()
     """Opens of the newest closed candles, without a signal yet; oldest first, epoch seconds."""
+    undecided_closes: tuple[float, ...] = ()
+    """Close of each candle of `undecided`, quote currency."""
     position: HeldPosition | None = None
     order: OrderInFlight | None = None
     buy_due: bool = False
@@ -166,10 +168,40 @@ class SymbolStepState(Struct, frozen=True):
         """
         place = self.undecided.index(timestamp)
         number = self.candles - len(self.undecided) + place
-        state = replace(self, undecided=self.undecided[place + 1 :])
+        close = self.undecided_closes[place]
+        later = slice(place + 1, None)
+        state = replace(
+            self, undecided=self.undecided[later], undecided_closes=self.undecided_closes[later]
+        )
         if signal > 0:
             return state._after_buy(rules, number, can_enter=can_enter)
-        return replace(state, buy_due=False, sell_due=not state.is_flat) if signal < 0 else state
+        return state._after_sell(rules, close) if signal < 0 else state
+
+    def _after_sell(self, rules: StepRules, close: float) -> "SymbolStepState":
+        """Return the state after a SELL; one that is due already stays due."""
+        held, least = self.position, rules.exits.least_exit
+        if held is None or least is None:
+            # An entry in flight has no price yet: no close is known to be above its least exit.
+            is_due = not self.is_flat and least is None
+        else:
+            is_due = self.sell_due or rules.exits.sell_counts(held.entry_price, close)
+        return replace(self, buy_due=False, sell_due=is_due)
+
+    def closed_with(self, timestamp: int, close: float) -> "SymbolStepState":
+        """Return the state with one closed candle more, which waits for a signal.
+
+        Args:
+            timestamp: Open of the candle, epoch seconds.
+            close: Its close, quote currency.
+        """
+        kept = slice(1 - MOST_UNDECIDED, None)
+        return replace(
+            self,
+            candles=self.candles + 1,
+            closed=timestamp,
+            undecided=(*self.undecided[kept], timestamp),
+            undecided_closes=(*self.undecided_closes[kept], close),
+        )
 
     def _after_buy(self, rules: StepRules, number: int, *, can_enter: bool) -> "SymbolStepState":
         is_same_run = self.last_buy is not None and self.last_buy == number - 1

@@ -3,7 +3,8 @@
 A trader runs `step`. The backtest finds the same orders in columns (simulation.py,
 shared_account.py); property tests hold both equal, fill by fill. The rules:
 
-- A signal is known when its candle has closed; its order is due at the next open with a trade.
+- A signal is known when its candle has closed; its order is due at the next open with a trade. With
+  `exit_profit_offset` a SELL counts only where that close is above the position's least exit.
 - At an open, exits come before entries, and entries come in the order of the symbols. An entry
   that finds all slots taken is dropped; the next BUY may enter.
 - A candle that closes ends a position at its stop or target by `exits.exit_in_bar`; one that still
@@ -50,7 +51,6 @@ from onetape.engine.step_events import (
     StrategySignal,
 )
 from onetape.engine.step_state import (
-    MOST_UNDECIDED,
     HeldPosition,
     OrderInFlight,
     StepRules,
@@ -187,11 +187,8 @@ def _after_close(rules: StepRules, state: SymbolStepState, event: CandleClosed) 
     state, exit_ = _leave(state, event.symbol, candle.timestamp, found, is_inside=True)
     return (
         replace(
-            state,
-            candles=state.candles + 1,
-            closed=candle.timestamp,
+            state.closed_with(candle.timestamp, candle.close),
             opened=None,
-            undecided=(*state.undecided[1 - MOST_UNDECIDED :], candle.timestamp),
             position=held,
             # An entry that has not had its turn in a candle with a trade is dropped.
             buy_due=state.buy_due and not state.is_slot_awaited,

@@ -60,7 +60,7 @@ class SymbolState:
         self._all = all_candles
         self._skipped = len(all_candles) - len(candles)
         self.intrabar = intrabar
-        self._exits = rules.exits
+        self.exits = rules.exits
         self._steps = rules.steps
         self._volatility = self._volatility_of(rules)
         self._needs_volume = bool(rules.volume_impact)
@@ -85,19 +85,23 @@ class SymbolState:
         """Return whether the prices of a bar's month have a step."""
         return self._model_of(bar).price_step > 0
 
-    def note_waits(self, free: int, *, is_held: bool) -> None:
+    def note_waits(self, free: int, held_price: float | None) -> None:
         """Write down which orders waited for a candle with a trade, and which one still waits.
 
         Args:
             free: First bar at which a BUY may be due after the last exit.
-            is_held: Whether a position is open at the end.
+            held_price: Price before slippage of the entry that is open at the end; None: none is.
         """
         due, fill_log = self.due, self.fill_log
-        if due.untraded is not None:
-            fill_log.waited = due.waits(
-                fill_log.entry_bars(), fill_log.exit_bars(), fill_log.exit_kinds
-            )
-            fill_log.waiting = due.left(fill_log.last_entry, free, is_held=is_held)
+        if due.untraded is None:
+            return
+        fill_log.waited = due.waits(
+            fill_log.entry_bars(), fill_log.exit_bars(), fill_log.exit_kinds
+        )
+        if held_price is None:
+            fill_log.waiting = due.buy_left(fill_log.last_entry, free)
+        else:
+            fill_log.waiting = -1 if self.plan.is_sell_left(held_price) else 0
 
     def order_context(self, bar: int, equity: float | None = None) -> OrderContext:
         """Return volume, equity and volatility for an order that is filled in this bar."""
@@ -189,7 +193,7 @@ class SymbolState:
         moment, age = int(candles.timestamp[bar]), bar - plan.bars[candidate]
         step = price_step_at(self._steps, moment)
         levels = levels_of(
-            self._exits, plan.prices[candidate], self._highest(candidate, bar), age, step
+            self.exits, plan.prices[candidate], self._highest(candidate, bar), age, step
         )
         low, high = float(candles.low[bar]), float(candles.high[bar])
         levels = levels.raised_to(float(candles.open[bar]))

@@ -1,0 +1,57 @@
+"""Which SELL ends a position, where SELLs count above a profit only (`exit_profit_offset`)."""
+
+from typing import Final
+
+import numpy as np
+
+from onetape.core.candles import FloatArray, IntArray
+from onetape.engine.due_orders import OrderBars
+
+#: A SELL from before the range was looked at there.
+_COUNTS: Final = np.inf
+
+
+class SellSearch:
+    """Finds the first SELL after a bar whose candle closed above a position's least exit."""
+
+    def __init__(self, orders: OrderBars, close: FloatArray, least: float) -> None:
+        """Prepare.
+
+        Args:
+            orders: Which bars fill SELLs.
+            close: Closes of the traded candles, shape (n,).
+            least: Close above which a SELL counts, as a multiple of the entry's price.
+        """
+        self._fills, self._least, self._count = orders.sell_fills, least, len(close)
+        signals = orders.sell_signals
+        # One more than there are: a search has something to look at where there is no SELL.
+        closes = np.full(len(signals) + 1, _COUNTS)
+        inside = np.flatnonzero(signals > 0)
+        closes[inside] = close[signals[inside] - 1]
+        # The highest close of 1, 2, 4 ... SELLs in a row: the search skips as many at a time.
+        self._highest = [closes]
+        while 1 << len(self._highest) <= len(closes):
+            width = 1 << (len(self._highest) - 1)
+            before = self._highest[-1]
+            self._highest.append(np.maximum(before[:-width], before[width:]))
+
+    def after(self, bar: IntArray, price: FloatArray) -> IntArray:
+        """Return the bars that fill the first SELL that counts; the number of bars: none.
+
+        Args:
+            bar: Bars after which the SELL is filled, shape (m,).
+            price: Price of each position's entry, before slippage, shape (m,).
+        """
+        at = np.searchsorted(self._fills, bar, side="right")
+        bound = price * self._least
+        for level in range(len(self._highest) - 1, -1, -1):
+            highest = self._highest[level]
+            is_inside = at < len(highest)
+            is_under = is_inside & (highest[np.where(is_inside, at, 0)] <= bound)
+            at = np.where(is_under, at + (1 << level), at)
+        return np.append(self._fills, self._count)[at]
+
+    def is_left(self, price: float) -> bool:
+        """Return whether a SELL that counts still waits for a trade after the last bar."""
+        waiting = np.flatnonzero(self._fills == self._count)
+        return bool((self._highest[0][waiting] > price * self._least).any())

@@ -1,0 +1,157 @@
+"""Exits that know the fees: net targets, trailing from an offset on, exits in profit only."""
+
+import math
+from typing import Any
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from onetape.core.candles import Candles
+from onetape.core.errors import UsageError
+from onetape.engine import AccountConfig, ExitConfig, SimulationResult, simulate
+from onetape.engine.exits import TARGET, exit_in_bar, levels_of
+from repeatable import examples
+
+Bar = tuple[float, float, float, float]
+
+
+def run_of(bars: list[Bar], signal: list[int], rules: AccountConfig) -> SimulationResult:
+    """Return the run of bars of open, high, low and close, one an hour."""
+    open_, high, low, close = np.array(bars, dtype=np.float64).T
+    times = 3_600 * np.arange(len(bars), dtype=np.int64)
+    candles = Candles.from_columns(times, open_, high, low, close, np.full(len(bars), 10.0))
+    return simulate(candles, np.array(signal, np.int8), rules)
+
+
+def account_of(exits: ExitConfig, **settings: Any) -> AccountConfig:
+    return AccountConfig(cash=1_000.0, exits=exits, **settings)
+
+
+def exits_of(result: SimulationResult) -> list[tuple[int, str, float]]:
+    return [
+        (trade.exit_index, trade.exit_kind or "", round(sell.before_slippage, 9))
+        for trade, sell in zip(result.trades, result.sells, strict=False)
+        if trade.exit_index is not None
+    ]
+
+
+def test_a_net_target_leaves_this_part_of_the_cost_after_both_fees():
+    exits = ExitConfig(take_profit=0.1, net_targets=True)
+    bars = [(100.0, 100.0, 100.0, 100.0)] * 2 + [(100.0, 120.0, 100.0, 110.0)]
+    rules = account_of(exits, fee_rate=0.01, maker_fee_rate=0.005)
+    result = run_of(bars, [1, 0, 0], rules)
+    assert exits_of(result) == [(2, "target", round(100 * 1.1 * 1.01 / 0.995, 9))]
+    assert result.cash == pytest.approx(1_100.0)
+
+
+def test_a_net_target_counts_a_fee_that_was_paid_in_coins():
+    exits = ExitConfig(target_table={0: 0.1}, net_targets=True)
+    rules = account_of(exits, fee_rate=0.01, fee_currency="base")
+    bars = [(100.0, 100.0, 100.0, 100.0)] * 2 + [(100.0, 120.0, 100.0, 110.0)]
+    assert run_of(bars, [1, 0, 0], rules).cash == pytest.approx(1_100.0)
+
+
+def test_a_sell_counts_only_where_its_candle_closes_above_the_offset_after_fees():
+    exits = ExitConfig(exit_profit_offset=0.02)
+    bound = 100 * 1.02 * 1.001 / 0.999
+    bars: list[Bar] = [
+        (100.0, 100.0, 100.0, 100.0),
+        (100.0, 101.0, 99.0, round(bound - 0.01, 2)),
+        (99.0, 103.0, 99.0, round(bound + 0.01, 2)),
+        (98.0, 98.0, 98.0, 98.0),
+    ]
+    result = run_of(bars, [1, -1, -1, 0], account_of(exits))
+    assert exits_of(result) == [(3, "signal", 98.0)]
+
+
+def test_a_sell_in_loss_is_no_sell_and_its_position_keeps_its_stop():
+    exits = ExitConfig(stop_loss=0.1, exit_profit_offset=0.0)
+    bars: list[Bar] = [(100.0, 100.0, 100.0, 100.0), (100.0, 100.0, 95.0, 95.0)]
+    bars += [(95.0, 95.0, 94.0, 94.0), (94.0, 94.0, 85.0, 85.0)]
+    assert exits_of(run_of(bars, [1, -1, -1, -1], account_of(exits))) == [(3, "stop_loss", 90.0)]
+
+
+def test_the_trailing_stop_begins_at_its_offset():
+    exits = ExitConfig(stop_loss=0.1, trailing_stop=0.01, trailing_offset=0.05)
+    bars: list[Bar] = [(100.0, 100.0, 100.0, 100.0), (100.0, 104.0, 100.0, 104.0)]
+    bars += [(104.0, 104.0, 101.0, 102.0), (102.0, 110.0, 109.5, 110.0)]
+    bars += [(110.0, 110.0, 100.0, 100.0)]
+    found = exits_of(run_of(bars, [1, 0, 0, 0, 0], account_of(exits, fee_rate=0.0)))
+    assert found == [(4, "trailing_stop", 108.9)]
+
+
+def test_up_to_the_offset_another_distance_trails():
+    exits = ExitConfig(trailing_stop=0.01, trailing_offset=0.05, trailing_stop_before_offset=0.1)
+    bars: list[Bar] = [(100.0, 100.0, 100.0, 100.0), (100.0, 104.0, 100.0, 104.0)]
+    bars += [(104.0, 104.0, 93.7, 94.0), (94.0, 94.0, 90.0, 90.0)]
+    found = exits_of(run_of(bars, [1, 0, 0, 0], account_of(exits, fee_rate=0.0)))
+    assert found == [(3, "trailing_stop", 93.6)]
+
+
+def worst_exit(bar: tuple[float, float, float], exits: ExitConfig, highest: float) -> float | None:
+    """Return the lowest exit of all paths that rise to one price and then fall to the low.
+
+    The entry was at 100; no fee. A path that never rises is the one to the open.
+    """
+    open_, high, low = bar
+    offset = exits.trailing_offset or 0.0
+    begins = 100 * (1 + offset) if exits.trailing_offset is not None else 0.0
+
+    def stop(top: float) -> float:
+        found = 100 * (1 - (exits.stop_loss or 1.0))
+        if top > begins:
+            found = max(found, top * (1 - (exits.trailing_stop or 1.0)))
+        if exits.trailing_stop_before_offset is not None:
+            found = max(found, min(top, begins) * (1 - exits.trailing_stop_before_offset))
+        return found
+
+    if open_ <= stop(highest):
+        return open_
+    distances = [exits.trailing_stop, exits.trailing_stop_before_offset]
+    tops = [low / (1 - distance) for distance in distances if distance is not None]
+    tops += [open_, high, begins, np.nextafter(begins, math.inf)]
+    stops = [stop(max(highest, top)) for top in tops if open_ <= top <= high]
+    return min((one for one in stops if one >= low * (1 - 1e-12)), default=None)
+
+
+@st.composite
+def trailing_exits(draw: st.DrawFn) -> ExitConfig:
+    return ExitConfig(
+        stop_loss=draw(st.sampled_from([None, 0.08, 0.2])),
+        trailing_stop=draw(st.sampled_from([0.005, 0.02, 0.1])),
+        trailing_offset=draw(st.sampled_from([0.0, 0.01, 0.03, 0.08])),
+        trailing_stop_before_offset=draw(st.sampled_from([None, 0.03, 0.06])),
+    )
+
+
+@settings(max_examples=examples(600))
+@given(trailing_exits(), st.tuples(*[st.floats(88, 115)] * 4), st.floats(100, 112))
+def test_no_path_through_a_bar_sells_lower_than_the_exit(
+    exits: ExitConfig, prices: tuple[float, ...], highest: float
+):
+    open_, high, low = prices[0], max(prices), min(prices)
+    found = exit_in_bar(open_, high, low, levels_of(exits, 100.0, highest, 1, 0.0))
+    worst = worst_exit((open_, high, low), exits, highest)
+    assert (found is None) == (worst is None)
+    if found is not None and worst is not None:
+        assert found.price == pytest.approx(worst, rel=1e-9)
+        assert found.kind != TARGET
+        assert low * (1 - 1e-9) <= found.price <= high * (1 + 1e-9)
+
+
+@pytest.mark.parametrize(
+    ("given_exits", "setting"),
+    [
+        ({"trailing_offset": 0.05}, "exits.trailing_offset"),
+        (
+            {"trailing_stop": 0.05, "trailing_stop_before_offset": 0.1},
+            "exits.trailing_stop_before_offset",
+        ),
+    ],
+)
+def test_an_offset_without_what_it_belongs_to_is_refused(given_exits: dict[str, Any], setting: str):
+    with pytest.raises(UsageError, match="needs") as raised:
+        ExitConfig(**given_exits)
+    assert raised.value.settings == (setting,)
