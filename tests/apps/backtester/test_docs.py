@@ -112,15 +112,6 @@ def test_a_target_by_the_formula_sells_where_freqtrades_roi_does(on_tape: Run) -
         assert trade["profit_ratio"] == pytest.approx(roi / (1 + fee), rel=1e-6)
 
 
-def test_the_targets_of_the_page_follow_its_formula(repository: Path) -> None:
-    page = (repository / "docs" / "freqtrade.md").read_text()
-    rows = re.findall(r"^\| (0\.\d\d) \| (0\.\d{6}) \| (0\.\d{6}) \|$", page, re.MULTILINE)
-    assert len(rows) == 3
-    for roi, *targets in rows:
-        for fee, target in zip((0.001, 0.00075), targets, strict=True):
-            assert float(target) == pytest.approx((float(roi) + 2 * fee) / (1 - fee), abs=5e-7)
-
-
 def test_the_bands_of_the_page_are_those_of_qtpylib(candles: Candles) -> None:
     typical = (candles.high + candles.low + candles.close) / 3
     bands = indicators.bollinger(typical, 20, 2 * math.sqrt(20 / 19))

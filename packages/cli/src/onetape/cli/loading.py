@@ -110,6 +110,9 @@ def load_settings(
 ) -> Loaded[S]:
     """Return the settings of a program: defaults, then file, then environment, then flags.
 
+    What the file of a freqtrade strategy states comes before variables and flags, and before values
+    of the program's file that are the defaults (strategy_settings.py).
+
     Args:
         model: Struct of the program's settings.
         app: Name of the program; `APP__SECTION__KEY` are its environment variables.
@@ -125,6 +128,8 @@ def load_settings(
     places = Places(declared)
     values: Tree = {}
     variables = os.environ if environment is None else environment
+    is_fixed: set[str] = set()
+    """Settings that a strategy's file does not change."""
     for tree, source in _sources(declared, app, file, variables, flags):
         keys: list[str] = []
         for one, value in given_settings(declared, tree, source):
@@ -133,9 +138,30 @@ def load_settings(
             is_added = isinstance(old, dict) and not is_whole
             values[one.key] = {**cast("Tree", old), **found} if is_added else found
             keys += [one.key, *entries]
+            if not source.is_file or found != one.default:
+                is_fixed.add(one.key)
         places.add(source, keys)
+    stated = _stated_by_strategy(values.get("strategy.name"), declared)
+    if stated is not None:
+        tree, source = stated
+        own = {key: value for key, value in tree.items() if key not in is_fixed}
+        values.update(own)
+        places.add(source, list(own))
     with places.naming_places():
         return Loaded(make_settings(model, values), places)
+
+
+def _stated_by_strategy(
+    name: object, declared: Mapping[str, Declared]
+) -> tuple[Tree, Source] | None:
+    """Return the settings that the file of the chosen strategy states; None: it states none."""
+    path = name.rpartition(":")[0] or name if isinstance(name, str) else ""
+    if not path.endswith(".py") and not (USER_FOLDER / "strategies" / f"{path}.py").is_file():
+        return None
+    # A built-in strategy costs no import.
+    from onetape.cli.strategy_settings import strategy_source
+
+    return strategy_source(str(name), declared)
 
 
 def _sources(
@@ -155,7 +181,7 @@ def _sources(
         def line(key: str) -> str:
             return f"{file}:{lines.get(key, 1)}"
 
-        yield tree, Source(line, ConfigurationError)
+        yield tree, Source(line, ConfigurationError, is_file=True)
 
     def variable(key: str) -> str:
         return f"{app}__{key}".upper().replace(".", "__")

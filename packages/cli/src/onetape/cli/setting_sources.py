@@ -22,6 +22,8 @@ class Source(NamedTuple):
     """Function that returns where a dotted key is given, as a text."""
     error_class: type[OnetapeError]
     """Error class of an invalid value from this source."""
+    is_file: bool = False
+    """Whether it is the settings file of the program, which may repeat the defaults."""
 
     @property
     def is_flags(self) -> bool:

@@ -1,7 +1,7 @@
 """What a strategy is: a frozen dataclass of parameters with one pure method.
 
     from dataclasses import dataclass
-    from typing import ClassVar
+    from typing import Any, ClassVar
     from onetape.strategies import Signals, Strategy, indicators, parameter
 
     @dataclass(frozen=True)
@@ -26,7 +26,7 @@ import math
 from abc import ABC, abstractmethod
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import ClassVar
+from typing import Any, ClassVar
 
 import numpy as np
 from msgspec import Struct, field
@@ -58,7 +58,7 @@ class Signals(Struct, frozen=True):
     """
     levels: Mapping[str, tuple[float, ...]] = field(default_factory=dict[str, tuple[float, ...]])
     """Guide lines to draw in an indicator's pane."""
-    reason: NDArray[np.int8] | None = None
+    reason: NDArray[np.integer[Any]] | None = None
     """A code per candle that says why; its words are in `reason_texts`."""
     reason_texts: Mapping[int, str] = field(default_factory=dict[int, str])
     """The words of each reason code."""

@@ -10,13 +10,16 @@ import re
 from collections.abc import Mapping
 from pathlib import Path
 from types import FunctionType, ModuleType
-from typing import Any, Final
+from typing import TYPE_CHECKING, Any, Final
 
 from onetape.core.errors import ConfigurationError, OnetapeError, UsageError, naming_settings
 from onetape.core.words import did_you_mean, error_text
 from onetape.strategies.hearing import printing_to_stderr
 from onetape.strategies.interface import Strategy
 from onetape.strategies.parameters import converted_parameters
+
+if TYPE_CHECKING:
+    from onetape.strategies.freqtrade.stated_settings import StatedSettings
 
 #: Module and class of each strategy that comes with Onetape.
 BUILT_IN: Final[Mapping[str, tuple[str, str]]] = {
@@ -216,6 +219,9 @@ def _class_in_file(path: Path, class_name: str | None) -> type[Strategy]:
         raise UsageError(f"strategy file {path}: {error_text(error)}; name a .py file") from error
     if not is_file:
         raise UsageError(f"strategy file {path} does not exist; give the path of a .py file")
+    foreign = _freqtrade_class(path, class_name)
+    if foreign is not None:
+        return foreign
     module = run_file(path)
     found = _strategies_in(module)
     function = None if class_name in found else _function_in(module, class_name, path.stem, found)
@@ -240,6 +246,49 @@ def _class_in_file(path: Path, class_name: str | None) -> type[Strategy]:
             f"say which: {path}:Class"
         )
     return _usable(path, next(iter(found.values())))
+
+
+def _freqtrade_class(path: Path, class_name: str | None) -> type[Strategy] | None:
+    """Return a freqtrade strategy of a file as one of ours, or None where the file holds none."""
+    try:
+        text = path.read_bytes()
+    except OSError as error:
+        raise UsageError(f"strategy file {path}: {error_text(error)}; make it readable") from error
+    if b"IStrategy" not in text:
+        return None
+    from onetape.strategies.freqtrade.source import freqtrade_class
+
+    found = freqtrade_class(path, text, class_name)
+    if found is None:
+        return None
+    # It loads pandas, which a strategy of ours does not need.
+    from onetape.strategies.freqtrade.adapter import load_class
+
+    return load_class(found)
+
+
+def stated_settings(name: str, user_folder: Path | None = None) -> "StatedSettings | None":
+    """Return the settings that a freqtrade strategy file states; None: the strategy is none.
+
+    Nothing of the file runs.
+
+    Args:
+        name: As in `load_strategy`.
+        user_folder: As in `load_strategy`.
+
+    Raises:
+        UsageError: the file does not hold the class.
+        ConfigurationError: a value of the file cannot be used.
+    """
+    if name in BUILT_IN:
+        return None
+    path = strategy_file(name, user_folder)
+    if path is None:
+        return None
+    from onetape.strategies.freqtrade.stated_settings import settings_of_file
+
+    class_name = None if name.endswith(".py") else name.rpartition(":")[2]
+    return settings_of_file(path, class_name if ":" in name else None)
 
 
 def _function_in(

@@ -1,0 +1,27 @@
+"""Settings that a freqtrade strategy states in its own file: stops, targets, timeframe."""
+
+from collections.abc import Mapping
+
+from onetape.cli.setting_sources import Source
+from onetape.core.errors import ConfigurationError
+from onetape.core.folders import USER_FOLDER
+from onetape.core.setting import Declared, Tree
+from onetape.strategies.registry import stated_settings
+
+
+def strategy_source(name: str, declared: Mapping[str, Declared]) -> tuple[Tree, Source] | None:
+    """Return what a strategy's file states, by dotted key, and where; None: nothing.
+
+    Args:
+        name: Strategy as `load_strategy` takes it.
+        declared: Settings of the program; others of the file are left out.
+
+    Raises:
+        UsageError: the file does not hold the class that is named.
+        ConfigurationError: a value of the file cannot be used.
+    """
+    found = stated_settings(name, USER_FOLDER)
+    if found is None:
+        return None
+    tree = {key: value for key, value in found.values.items() if key in declared}
+    return tree, Source(found.place, ConfigurationError)

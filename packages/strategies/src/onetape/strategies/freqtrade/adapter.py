@@ -1,0 +1,284 @@
+"""A freqtrade strategy class as one of our strategies.
+
+freqtrade computes a whole frame at once in a backtest, and the candles of one request (1,000 on
+Binance, of which 999 have closed) at each candle that it trades. Here the longer of both counts:
+the last signal is a function of the last 999 closed candles, or of `startup_candle_count` where
+that is more. A backtest computes the whole range once, and `check` proves bar by bar that the
+window gives the same signal.
+"""
+
+import dataclasses
+import zlib
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, ClassVar, Final, cast
+
+import numpy as np
+
+from onetape.core.candles import Candles, FloatArray
+from onetape.core.errors import ConfigurationError
+from onetape.core.timeframes import Timeframe
+from onetape.strategies.freqtrade.import_modules import freqtrade_modules
+from onetape.strategies.freqtrade.informative import Informative, informative_methods, joined
+from onetape.strategies.freqtrade.interface import TRADED_PAIR, DataProvider, IStrategy
+from onetape.strategies.freqtrade.parameters import (
+    Adjustable,
+    BaseParameter,
+    adjustable,
+    parameters_of_class,
+    with_value,
+)
+from onetape.strategies.freqtrade.refusals import check_supported
+from onetape.strategies.freqtrade.source import FreqtradeClass
+from onetape.strategies.higher import HigherCandles
+from onetape.strategies.interface import BUY, SELL, Signals, Strategy
+from onetape.strategies.own_files import run_file
+from onetape.strategies.parameters import parameter
+
+#: Closed candles that freqtrade reads for each decision on Binance.
+REQUEST_CANDLES: Final = 999
+#: Columns that are no indicators.
+_CANDLE_COLUMNS: Final = ("date", "open", "high", "low", "close", "volume")
+_LONG_COLUMNS: Final = ("enter_long", "exit_long", "buy", "sell")
+_SHORT_COLUMNS: Final = ("enter_short", "exit_short")
+_TAG_COLUMNS: Final = ("enter_tag", "exit_tag", "buy_tag", "sell_tag")
+_NOT_DRAWN: Final = frozenset((*_CANDLE_COLUMNS, *_LONG_COLUMNS, *_SHORT_COLUMNS, *_TAG_COLUMNS))
+#: Indicators that are drawn at most.
+_MOST_DRAWN: Final = 40
+#: An indicator this near to the price, as a ratio of medians, is drawn over the candles.
+_PRICE_LIKE: Final = (0.5, 2.0)
+_LONGEST_TAG: Final = 200
+_RESERVED: Final = frozenset(dir(Strategy)) | {
+    "user_class",
+    "tables",
+    "methods",
+    "candle_timeframe",
+}
+
+
+@dataclass(frozen=True)
+class FreqtradeStrategy(Strategy):
+    """Runs a freqtrade strategy class; `strategy_of_class` makes the subclass of each."""
+
+    user_class: ClassVar[type[IStrategy]]
+    tables: ClassVar[dict[str, BaseParameter]]
+    """The class's own parameters by name."""
+    methods: ClassVar[list[tuple[str, Informative]]]
+    """Methods that compute indicators of higher timeframes."""
+    candle_timeframe: ClassVar[str]
+    """Timeframe that the class states."""
+
+    @property
+    def lookback(self) -> int:
+        """Number of traded candles that the last signal depends on."""
+        return max(REQUEST_CANDLES, int(type(self).user_class.startup_candle_count))
+
+    def evaluate(self, candles: Candles, higher: Mapping[str, HigherCandles]) -> Signals:
+        """Return the signals of these candles; arguments as of `Strategy.evaluate`."""
+        made = self._instance()
+        frames = {name: _frame(larger) for name, larger in higher.items()}
+        frame = _frame(candles)
+        frames.setdefault(type(self).candle_timeframe, frame)
+        made.dp = DataProvider(frames)
+        metadata = {"pair": TRADED_PAIR}
+        for name, mark in type(self).methods:
+            frame = _with_informative(made, name, mark, frame, candles, higher, metadata)
+        frame = made.populate_indicators(frame, metadata)
+        # As in freqtrade: a tag that no candle gets is an empty text.
+        frame.loc[:, "enter_tag"] = ""
+        frame = made.populate_entry_trend(frame, metadata)
+        frame.loc[:, "exit_tag"] = ""
+        frame = made.populate_exit_trend(frame, metadata)
+        if len(frame) != len(candles):
+            msg = f"the frame must keep its {len(candles):,} candles, found {len(frame):,}"
+            raise ValueError(msg)
+        return _signals(frame, uses_exits=bool(made.use_exit_signal))
+
+    def describe(self, signals: Signals, index: int, *, holding: bool) -> str:
+        """Return the tag of one candle, for the trader's line; a file may have 40 columns."""
+        del holding
+        return signals.reason_text(index)
+
+    def _instance(self) -> IStrategy:
+        """Return a new instance: what one evaluation keeps in it, no other one finds."""
+        cls = type(self).user_class
+        made = cls({})
+        for name, one in type(self).tables.items():
+            value = getattr(self, name) if name in self._field_names() else one.value
+            setattr(made, name, with_value(one, value))
+        return made
+
+    @classmethod
+    def _field_names(cls) -> frozenset[str]:
+        return frozenset(field.name for field in dataclasses.fields(cls))
+
+
+def load_class(found: FreqtradeClass) -> type[FreqtradeStrategy]:
+    """Run the file of a freqtrade strategy and return the strategy.
+
+    Raises:
+        ConfigurationError: it uses what has no equivalent here, or it cannot be run.
+    """
+    check_supported(found)
+    _check_parameter_file(found.path)
+    with freqtrade_modules():
+        module = run_file(found.path)
+        cls = getattr(module, found.name)
+        made = strategy_of_class(cls, found.path)
+    made.__module__ = module.__name__
+    return made
+
+
+def strategy_of_class(cls: type[IStrategy], path: Path) -> type[FreqtradeStrategy]:
+    """Return a freqtrade class as a strategy whose parameters are the class's.
+
+    Args:
+        cls: The class.
+        path: Its file, for errors.
+    """
+    where = f"strategy class {cls.__name__} in {path}"
+    tables = parameters_of_class(cls)
+    methods = informative_methods(cls)
+    namespace = {
+        "name": cls.__name__,
+        "user_class": cls,
+        "tables": tables,
+        "methods": methods,
+        "candle_timeframe": cls.timeframe,
+        "higher_timeframes": _higher_timeframes(cls, methods, where),
+    }
+    fields = [_field(where, one) for one in adjustable(tables)]
+    made = dataclasses.make_dataclass(
+        cls.__name__, fields, bases=(FreqtradeStrategy,), frozen=True, namespace=namespace
+    )
+    return cast("type[FreqtradeStrategy]", made)
+
+
+def _check_parameter_file(path: Path) -> None:
+    """Refuse a file of parameters that freqtrade would read in addition to the class."""
+    stated = path.with_suffix(".json")
+    if stated.is_file():
+        raise ConfigurationError(
+            f"strategy file {path}: {stated.name} beside it replaces values of the class in "
+            "freqtrade and is not read here; write them into the class, and move the file away"
+        )
+
+
+def _field(where: str, one: Adjustable) -> tuple[str, type, Any]:
+    if one.name in _RESERVED:
+        raise ConfigurationError(f"{where}: a parameter cannot be called {one.name}; rename it")
+    choices: Any = one.choices
+    declared = parameter(one.default, ge=one.low, le=one.high, choices=choices)
+    return one.name, cast("type", one.default.__class__), declared
+
+
+def _higher_timeframes(
+    cls: type[IStrategy], methods: Iterable[tuple[str, Informative]], where: str
+) -> tuple[str, ...]:
+    """Return the timeframes above the traded one that the class reads."""
+    made = cls({})
+    made.dp = DataProvider({})
+    pairs = [(TRADED_PAIR, mark.timeframe) for _, mark in methods]
+    pairs += [(one[0], one[1]) for one in made.informative_pairs()]
+    others = sorted({str(pair) for pair, _ in pairs if pair != TRADED_PAIR})
+    if others:
+        raise ConfigurationError(
+            f"{where}: informative_pairs names {', '.join(others)}; candles of other pairs are not "
+            "there (docs/freqtrade.md)"
+        )
+    names = dict.fromkeys(timeframe for _, timeframe in pairs)
+    own = cls.timeframe and Timeframe.parse(cls.timeframe)
+    return tuple(name for name in names if not own or Timeframe.parse(name) != own)
+
+
+def _frame(candles: Candles) -> Any:
+    """Return candles as freqtrade's DataFrame: a column `date`, rows counted from 0."""
+    frame = candles.frame()
+    frame = frame.reset_index(drop=True)
+    moments = candles.timestamp.astype("datetime64[s]").astype("datetime64[ms]")
+    frame.insert(0, "date", moments)
+    frame["date"] = frame["date"].dt.tz_localize("UTC")
+    return frame
+
+
+def _with_informative(
+    made: IStrategy,
+    name: str,
+    mark: Informative,
+    frame: Any,
+    candles: Candles,
+    higher: Mapping[str, HigherCandles],
+    metadata: dict[str, str],
+) -> Any:
+    """Return the traded candles with the columns of one method for a higher timeframe."""
+    larger = higher.get(mark.timeframe)
+    columns = getattr(made, name)(_frame(candles if larger is None else larger), metadata)
+    named = columns.rename(columns={one: mark.name_of(one) for one in columns})
+    rows = np.arange(len(candles))
+    if larger is None:
+        return joined(frame, named, rows, rows, ffill=True)
+    known_from = np.searchsorted(larger.visible, np.arange(1, len(larger) + 1))
+    return joined(frame, named, known_from, rows, ffill=mark.ffill)
+
+
+def _signals(frame: Any, *, uses_exits: bool) -> Signals:
+    enter = _is_one(frame, "enter_long", "buy")
+    leave = _is_one(frame, "exit_long", "sell")
+    if not uses_exits:
+        leave[:] = False
+    # freqtrade does nothing on a candle with both.
+    signal = enter.astype(np.int8) - leave.astype(np.int8)
+    tags = {
+        BUY: _texts(frame, "enter_tag", "buy_tag"),
+        SELL: _texts(frame, "exit_tag", "sell_tag"),
+    }
+    reason, texts = _reasons(signal, tags)
+    columns, overlays = _drawn(frame)
+    return Signals(signal, columns, overlays=overlays, reason=reason, reason_texts=texts)
+
+
+def _is_one(frame: Any, *names: str) -> Any:
+    for name in names:
+        # Where no candle gets a value, pandas may make a column of no type.
+        if name in frame and frame[name].dtype.kind != "V":
+            return (frame[name] == 1).to_numpy(dtype=bool, copy=True)
+    return np.zeros(len(frame), dtype=bool)
+
+
+def _texts(frame: Any, *names: str) -> Any:
+    return next((frame[name].to_numpy(dtype=object) for name in names if name in frame), None)
+
+
+def _reasons(signal: Any, tags: Mapping[int, Any]) -> tuple[Any, dict[int, str]]:
+    """Return a code per candle and its tag; a tag has one code, whatever the candles are."""
+    codes = np.zeros(len(signal), dtype=np.int64)
+    texts: dict[int, str] = {}
+    for side, values in tags.items():
+        if values is None:
+            continue
+        for row in np.flatnonzero(signal == side).tolist():
+            tag: object = values[row]
+            if isinstance(tag, str) and tag.strip():
+                text = tag.strip()[:_LONGEST_TAG]
+                code = zlib.crc32(text.encode()) + 1
+                codes[row], texts[code] = code, text
+    return (codes if texts else None), texts
+
+
+def _drawn(frame: Any) -> tuple[dict[str, FloatArray], frozenset[str]]:
+    """Return columns of numbers as indicators, and those that look like prices."""
+    found: dict[str, FloatArray] = {}
+    overlays: set[str] = set()
+    price = float(np.median(frame["close"]))
+    for name in frame:
+        if name in _NOT_DRAWN or len(found) >= _MOST_DRAWN or frame[name].dtype.kind not in "iufb":
+            continue
+        column = frame[name].to_numpy(dtype=np.float64, copy=True)
+        label = str(name)[:_LONGEST_TAG]
+        found[label] = column
+        known = column[np.isfinite(column)]
+        middle = float(np.median(known)) / price if len(known) and price else 0.0
+        if _PRICE_LIKE[0] < middle < _PRICE_LIKE[1]:
+            overlays.add(label)
+    return found, frozenset(overlays)

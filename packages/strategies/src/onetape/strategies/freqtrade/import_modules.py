@@ -1,0 +1,140 @@
+"""What `import freqtrade` gives a strategy file: our own implementation, while the file is loaded.
+
+A freqtrade that is installed is neither needed nor used.
+"""
+
+import sys
+from collections.abc import Generator, Mapping
+from contextlib import contextmanager
+from datetime import UTC, datetime
+from importlib.machinery import PathFinder
+from types import ModuleType
+from typing import Any, Final
+
+from onetape.core.timeframes import Timeframe
+
+
+def timeframe_to_minutes(timeframe: str) -> int:
+    """Return the length of a timeframe in minutes."""
+    return Timeframe.parse(timeframe).seconds // 60
+
+
+def timeframe_to_seconds(timeframe: str) -> int:
+    """Return the length of a timeframe in seconds."""
+    return Timeframe.parse(timeframe).seconds
+
+
+def timeframe_to_prev_date(timeframe: str, date: datetime | None = None) -> datetime:
+    """Return the open of the candle that holds a moment; by default that of now."""
+    moment = datetime.now(UTC) if date is None else date
+    return datetime.fromtimestamp(Timeframe.parse(timeframe).floor(int(moment.timestamp())), UTC)
+
+
+def timeframe_to_next_date(timeframe: str, date: datetime | None = None) -> datetime:
+    """Return the open of the candle after the one that holds a moment; by default that of now."""
+    moment = datetime.now(UTC) if date is None else date
+    return datetime.fromtimestamp(Timeframe.parse(timeframe).next(int(moment.timestamp())), UTC)
+
+
+class _OnlyNamed:
+    """A part of freqtrade that strategies import for what is refused before it could run."""
+
+
+_TIMES: Final[Mapping[str, Any]] = {
+    "timeframe_to_minutes": timeframe_to_minutes,
+    "timeframe_to_seconds": timeframe_to_seconds,
+    "timeframe_to_prev_date": timeframe_to_prev_date,
+    "timeframe_to_next_date": timeframe_to_next_date,
+}
+_NAMED_ONLY: Final = ("Trade", "Order", "PairLocks")
+_OF_CALLBACKS: Final = ("stoploss_from_open", "stoploss_from_absolute", "AnnotationType")
+
+
+def _modules() -> dict[str, Mapping[str, Any]]:
+    """Return the names that each module offers."""
+    from onetape.strategies.freqtrade import informative, parameters, qtpylib
+    from onetape.strategies.freqtrade.interface import IStrategy
+
+    family = {
+        name: getattr(parameters, name)
+        for name in (
+            "IntParameter",
+            "DecimalParameter",
+            "RealParameter",
+            "CategoricalParameter",
+            "BooleanParameter",
+        )
+    }
+    merging = {"merge_informative_pair": informative.merge_informative_pair}
+    database: dict[str, Any] = dict.fromkeys(_NAMED_ONLY, _OnlyNamed)
+    helpers = {
+        name: value
+        for name, value in vars(qtpylib).items()
+        if callable(value) and not name.startswith("_") and value.__module__ == qtpylib.__name__
+    }
+    every = {
+        "IStrategy": IStrategy,
+        "informative": informative.informative,
+        **family,
+        **merging,
+        **database,
+        **_TIMES,
+        **dict.fromkeys(_OF_CALLBACKS, _OnlyNamed),
+    }
+    return {
+        "freqtrade": {},
+        "freqtrade.strategy": every,
+        "freqtrade.strategy.interface": {"IStrategy": IStrategy},
+        "freqtrade.strategy.hyper": family,
+        "freqtrade.strategy.parameters": family,
+        "freqtrade.strategy.strategy_helper": merging,
+        "freqtrade.strategy.informative_decorator": {"informative": informative.informative},
+        "freqtrade.persistence": database,
+        "freqtrade.exchange": _TIMES,
+        "freqtrade.vendor": {},
+        "freqtrade.vendor.qtpylib": {},
+        "freqtrade.vendor.qtpylib.indicators": helpers,
+    }
+
+
+def offered_names(module: str) -> frozenset[str] | None:
+    """Return what can be imported from a module of freqtrade; None: the module is not offered."""
+    found = _modules()
+    if module not in found:
+        return None
+    below = {name.rpartition(".")[2] for name in found if name.rpartition(".")[0] == module}
+    return frozenset(found[module]) | below
+
+
+@contextmanager
+def freqtrade_modules() -> Generator[None]:
+    """Let imports of `freqtrade` inside find our own modules."""
+    names = _modules()
+    if "technical" not in sys.modules and PathFinder.find_spec("technical") is None:
+        names |= {
+            "technical": {},
+            "technical.qtpylib": names["freqtrade.vendor.qtpylib.indicators"],
+        }
+    tops = {name.partition(".")[0] for name in names}
+    before = {name: one for name, one in sys.modules.items() if name.partition(".")[0] in tops}
+    for name in before:
+        del sys.modules[name]
+    sys.modules.update(_made(names))
+    try:
+        yield
+    finally:
+        for name in [name for name in sys.modules if name.partition(".")[0] in tops]:
+            del sys.modules[name]
+        sys.modules.update(before)
+
+
+def _made(names: Mapping[str, Mapping[str, Any]]) -> dict[str, ModuleType]:
+    modules = {name: ModuleType(name) for name in names}
+    for name, module in modules.items():
+        vars(module).update(names[name])
+        # A package: that is what lets `import freqtrade.strategy` go on below it.
+        module.__path__ = []
+        parent, _, last = name.rpartition(".")
+        if parent:
+            setattr(modules[parent], last, module)
+    return modules

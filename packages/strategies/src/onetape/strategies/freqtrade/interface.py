@@ -1,0 +1,76 @@
+"""freqtrade's base class of strategies, as far as a strategy file uses it."""
+
+from collections.abc import Mapping
+from typing import Any, ClassVar
+
+#: What `metadata["pair"]` and `current_whitelist` call the traded pair, whose name no strategy has.
+TRADED_PAIR = "traded pair"
+
+
+class DataProvider:
+    """Candles of the traded pair in higher timeframes, for `self.dp`."""
+
+    def __init__(self, frames: Mapping[str, Any]) -> None:
+        """Take a DataFrame for each timeframe."""
+        self._frames = frames
+
+    def current_whitelist(self) -> list[str]:
+        """Return the traded pair."""
+        return [TRADED_PAIR]
+
+    def get_pair_dataframe(
+        self, pair: str, timeframe: str | None = None, candle_type: str = ""
+    ) -> Any:
+        """Return the closed candles of a timeframe as a DataFrame.
+
+        Raises:
+            ValueError: of another pair, or of a timeframe that the strategy has not announced.
+        """
+        if pair != TRADED_PAIR or candle_type not in ("", "spot"):
+            msg = f"only candles of the traded pair are there, found {pair!r} {candle_type}"
+            raise ValueError(msg)
+        if timeframe is None or timeframe not in self._frames:
+            msg = f"informative_pairs() must return (pair, {timeframe!r}) for these candles"
+            raise ValueError(msg)
+        return self._frames[timeframe].copy()
+
+
+class IStrategy:
+    """Base of a strategy file's class; without the signals that a subclass sets it never trades."""
+
+    INTERFACE_VERSION: ClassVar[int] = 3
+    timeframe: str = ""
+    startup_candle_count: int = 0
+    use_exit_signal: bool = True
+    dp: DataProvider
+
+    def __init__(self, config: Mapping[str, Any]) -> None:
+        """Take a configuration, which is empty here."""
+        self.config = config
+
+    def informative_pairs(self) -> list[Any]:
+        """Return pairs with their timeframes that the strategy reads in addition: none."""
+        return []
+
+    def populate_indicators(self, dataframe: Any, metadata: dict[str, Any]) -> Any:
+        """Return the candles with columns of indicators."""
+        del metadata
+        return dataframe
+
+    def populate_entry_trend(self, dataframe: Any, metadata: dict[str, Any]) -> Any:
+        """Return the candles with `enter_long`; by default that of `populate_buy_trend`."""
+        return self.populate_buy_trend(dataframe, metadata)
+
+    def populate_exit_trend(self, dataframe: Any, metadata: dict[str, Any]) -> Any:
+        """Return the candles with `exit_long`; by default that of `populate_sell_trend`."""
+        return self.populate_sell_trend(dataframe, metadata)
+
+    def populate_buy_trend(self, dataframe: Any, metadata: dict[str, Any]) -> Any:
+        """Return the candles with `buy`, freqtrade's older word for `enter_long`."""
+        del metadata
+        return dataframe
+
+    def populate_sell_trend(self, dataframe: Any, metadata: dict[str, Any]) -> Any:
+        """Return the candles with `sell`, freqtrade's older word for `exit_long`."""
+        del metadata
+        return dataframe

@@ -1,0 +1,150 @@
+"""The helpers of qtpylib that strategy files use, written anew on pandas.
+
+They return what qtpylib's return on the same columns; tests compare both on random columns.
+"""
+
+from typing import Any, cast
+
+import numpy as np
+import pandas as pd
+
+
+def crossed(series1: Any, series2: Any, direction: str | None = None) -> Any:
+    """Return where one column crosses another: above now and not above one candle before, or below.
+
+    Args:
+        series1: A column.
+        series2: Another column, or a number.
+        direction: `above` or `below`; None: either.
+    """
+    first = _series(series1)
+    second = _series(series2, first.index)
+    before, level = first.shift(1), second.shift(1)
+    above, below = (first > second) & (before <= level), (first < second) & (before >= level)
+    return {None: above | below, "above": above}.get(direction, below)
+
+
+def crossed_above(series1: Any, series2: Any) -> Any:
+    """Return where one column crosses above another, or above a number."""
+    return crossed(series1, series2, "above")
+
+
+def crossed_below(series1: Any, series2: Any) -> Any:
+    """Return where one column crosses below another, or below a number."""
+    return crossed(series1, series2, "below")
+
+
+def typical_price(bars: Any) -> Any:
+    """Return (high + low + close) / 3."""
+    return (bars["high"] + bars["low"] + bars["close"]) / 3.0
+
+
+def mid_price(bars: Any) -> Any:
+    """Return (high + low) / 2."""
+    return (bars["high"] + bars["low"]) / 2.0
+
+
+def rolling_mean(series: Any, window: int = 200, min_periods: int | None = None) -> Any:
+    """Return the mean of the last `window` values."""
+    return _rolling(series, window, min_periods).mean()
+
+
+def rolling_std(series: Any, window: int = 200, min_periods: int | None = None) -> Any:
+    """Return the sample standard deviation (over n - 1) of the last `window` values."""
+    return _rolling(series, window, min_periods).std()
+
+
+def rolling_min(series: Any, window: int = 14, min_periods: int | None = None) -> Any:
+    """Return the smallest of the last `window` values."""
+    return _rolling(series, window, min_periods).min()
+
+
+def rolling_max(series: Any, window: int = 14, min_periods: int | None = None) -> Any:
+    """Return the largest of the last `window` values."""
+    return _rolling(series, window, min_periods).max()
+
+
+def sma(series: Any, window: int = 200, min_periods: int | None = None) -> Any:
+    """Return the mean of the last `window` values."""
+    return rolling_mean(series, window, min_periods)
+
+
+def rolling_weighted_mean(
+    series: Any, window: float = 200, min_periods: float | None = None
+) -> Any:
+    """Return the exponential average with this span."""
+    least = window if min_periods is None else min_periods
+    return _series(series).ewm(span=window, min_periods=int(least)).mean()
+
+
+def wma(series: Any, window: int = 200, min_periods: int | None = None) -> Any:
+    """Return the exponential average with this span, which qtpylib calls weighted."""
+    return rolling_weighted_mean(series, window, min_periods)
+
+
+def hull_moving_average(series: Any, window: int = 200, min_periods: int | None = None) -> Any:
+    """Return Hull's average made of exponential ones."""
+    least = window if min_periods is None else min_periods
+    short = rolling_weighted_mean(series, window / 2, least)
+    raw = 2 * short - rolling_weighted_mean(series, window, least)
+    return rolling_weighted_mean(raw, np.sqrt(window), least)
+
+
+def hma(series: Any, window: int = 200, min_periods: int | None = None) -> Any:
+    """Return Hull's average made of exponential ones."""
+    return hull_moving_average(series, window, min_periods)
+
+
+def bollinger_bands(series: Any, window: int = 20, stds: float = 2) -> Any:
+    """Return columns `upper`, `mid` and `lower`: mean and sample deviations, from the first value.
+
+    Fewer values than `window` count at the beginning.
+    """
+    middle = rolling_mean(series, window, 1)
+    width = rolling_std(series, window, 1) * stds
+    return pd.DataFrame({"upper": middle + width, "mid": middle, "lower": middle - width})
+
+
+def true_range(bars: Any) -> Any:
+    """Return the largest of high - low, |high - close before| and |low - close before|."""
+    before = bars["close"].shift(1)
+    high, low = bars["high"], bars["low"]
+    return pd.concat([high - low, (high - before).abs(), (low - before).abs()], axis=1).max(axis=1)
+
+
+def atr(bars: Any, window: int = 14, exp: bool = False) -> Any:
+    """Return the mean of the true range, or its exponential average."""
+    average = rolling_weighted_mean if exp else rolling_mean
+    return average(true_range(bars), window)
+
+
+def awesome_oscillator(bars: Any, weighted: bool = False, fast: int = 5, slow: int = 34) -> Any:
+    """Return the difference of two averages of the mid price."""
+    middle = mid_price(bars)
+    if weighted:
+        return middle.ewm(fast).mean() - middle.ewm(slow).mean()
+    return rolling_mean(middle, fast) - rolling_mean(middle, slow)
+
+
+def heikinashi(bars: Any) -> Any:
+    """Return Heikin-Ashi candles: columns `open`, `high`, `low` and `close`."""
+    close = (bars["open"] + bars["high"] + bars["low"] + bars["close"]) / 4
+    opens = np.empty(len(bars))
+    value = (bars["open"].iloc[0] + bars["close"].iloc[0]) / 2
+    for row, one in enumerate(close.to_numpy()):
+        opens[row] = value
+        value = (value + one) / 2
+    first = pd.Series(opens, index=bars.index)
+    high = pd.concat([bars["high"], first, close], axis=1).max(axis=1)
+    low = pd.concat([bars["low"], first, close], axis=1).min(axis=1)
+    return pd.DataFrame({"open": first, "high": high, "low": low, "close": close})
+
+
+def _rolling(series: Any, window: int, min_periods: int | None) -> Any:
+    least = window if min_periods is None else min_periods
+    return _series(series).rolling(window=window, min_periods=least)
+
+
+def _series(values: Any, index: Any = None) -> Any:
+    """Return a column, or a number, as a Series."""
+    return cast("Any", values if isinstance(values, pd.Series) else pd.Series(values, index=index))

@@ -1,0 +1,203 @@
+"""What the text of a freqtrade strategy file states, read without running it."""
+
+import ast
+from pathlib import Path
+from typing import Any, Final
+
+from msgspec import Struct
+
+from onetape.core.errors import ConfigurationError, UsageError
+from onetape.core.words import did_you_mean
+
+#: Name of the base class of every freqtrade strategy.
+BASE_CLASS: Final = "IStrategy"
+
+
+class Attribute(Struct, frozen=True):
+    """A value that the body of a class gives to a name."""
+
+    line: int
+    """Line in the file."""
+    node: ast.expr
+    """The value as it is written."""
+
+
+class FreqtradeClass(Struct, frozen=True):
+    """A strategy class of a file, with what it inherits from other classes of the file."""
+
+    path: Path
+    name: str
+    line: int
+    attributes: dict[str, Attribute]
+    """Values that class bodies give to names."""
+    methods: dict[str, ast.FunctionDef]
+    """Methods by name."""
+    bodies: tuple[ast.ClassDef, ...]
+    """The class and those of its base classes that the file holds."""
+    module: ast.Module
+    """The whole file."""
+
+    def place(self, line: int) -> str:
+        """Return file and line for an error."""
+        return f"strategy file {self.path}, line {line}"
+
+    def value(self, name: str, default: Any) -> Any:
+        """Return the value of an attribute that is written as a plain value.
+
+        Args:
+            name: Name of the attribute.
+            default: Returned where the class does not give the attribute a value.
+
+        Raises:
+            ConfigurationError: it is written as something else than numbers, texts, lists and
+                dicts of them.
+        """
+        found = self.attributes.get(name)
+        if found is None:
+            return default
+        try:
+            return _constant(found.node, self.attributes)
+        except (ValueError, TypeError, ZeroDivisionError, OverflowError) as error:
+            raise ConfigurationError(
+                f"{self.place(found.line)}: {name} cannot be read without running the file; write "
+                "it as plain numbers"
+            ) from error
+
+
+def is_freqtrade_file(text: bytes) -> bool:
+    """Return whether a file may hold a freqtrade strategy: it names the base class."""
+    return BASE_CLASS.encode() in text and b"freqtrade" in text
+
+
+def freqtrade_classes(path: Path, text: bytes) -> dict[str, FreqtradeClass]:
+    """Return the freqtrade strategies of a file by name; none where it holds none.
+
+    Args:
+        path: The file, for errors.
+        text: Its content.
+
+    Raises:
+        ConfigurationError: it is no Python.
+    """
+    if not is_freqtrade_file(text):
+        return {}
+    try:
+        module = ast.parse(text)
+    except (SyntaxError, ValueError) as error:
+        line = getattr(error, "lineno", None) or 1
+        raise ConfigurationError(
+            f"strategy file {path}, line {line}: {getattr(error, 'msg', error)}; correct the file"
+        ) from error
+    classes = {node.name: node for node in module.body if isinstance(node, ast.ClassDef)}
+    found: dict[str, FreqtradeClass] = {}
+    for name, node in classes.items():
+        bodies = _bodies(node, classes)
+        if any(_base_names(body) & {BASE_CLASS} for body in bodies):
+            found[name] = _class_of(path, node, bodies, module)
+    return found
+
+
+def freqtrade_class(path: Path, text: bytes, class_name: str | None) -> FreqtradeClass | None:
+    """Return one freqtrade strategy of a file, or None where the file holds none.
+
+    Args:
+        path: The file.
+        text: Its content.
+        class_name: Name of the class; None: the only one, or the one called like the file.
+
+    Raises:
+        UsageError: the file has several, or none of that name.
+        ConfigurationError: it is no Python.
+    """
+    found = freqtrade_classes(path, text)
+    if not found:
+        return None
+    if class_name is None and len(found) == 1:
+        return next(iter(found.values()))
+    name = path.stem if class_name is None else class_name
+    if name in found:
+        return found[name]
+    names = ", ".join(sorted(found))
+    if class_name is None:
+        raise UsageError(
+            f"{path} holds several freqtrade strategies ({names}); say which: {path}:Class"
+        )
+    hint = did_you_mean(name, found)
+    raise UsageError(f"{path} has no freqtrade strategy {name!r}{hint} (it has: {names})")
+
+
+def _bodies(node: ast.ClassDef, classes: dict[str, ast.ClassDef]) -> tuple[ast.ClassDef, ...]:
+    """Return a class and its base classes in the same file, each once, nearest first."""
+    found, waiting = list[ast.ClassDef](), [node]
+    while waiting:
+        one = waiting.pop(0)
+        if one in found:
+            continue
+        found.append(one)
+        names = [base.id for base in one.bases if isinstance(base, ast.Name)]
+        waiting += [classes[name] for name in names if name in classes]
+    return tuple(found)
+
+
+def _base_names(node: ast.ClassDef) -> set[str]:
+    names = {base.id for base in node.bases if isinstance(base, ast.Name)}
+    return names | {base.attr for base in node.bases if isinstance(base, ast.Attribute)}
+
+
+def _class_of(
+    path: Path, node: ast.ClassDef, bodies: tuple[ast.ClassDef, ...], module: ast.Module
+) -> FreqtradeClass:
+    attributes: dict[str, Attribute] = {}
+    methods: dict[str, ast.FunctionDef] = {}
+    for body in reversed(bodies):
+        for statement in body.body:
+            if isinstance(statement, ast.FunctionDef):
+                methods[statement.name] = statement
+            attributes.update(_assigned(statement))
+    return FreqtradeClass(path, node.name, node.lineno, attributes, methods, bodies, module)
+
+
+def _assigned(statement: ast.stmt) -> dict[str, Attribute]:
+    if isinstance(statement, ast.AnnAssign) and statement.value is not None:
+        targets, value = [statement.target], statement.value
+    elif isinstance(statement, ast.Assign):
+        targets, value = statement.targets, statement.value
+    else:
+        return {}
+    names = [target.id for target in targets if isinstance(target, ast.Name)]
+    return {name: Attribute(statement.lineno, value) for name in names}
+
+
+def _constant(node: ast.expr, names: dict[str, Attribute]) -> Any:
+    """Return the value of plain numbers, texts, lists, dicts and sums of them."""
+    match node:
+        case ast.BinOp(left, operator, right):
+            return _combined(_constant(left, names), operator, _constant(right, names))
+        case ast.UnaryOp(ast.USub(), operand):
+            return -_constant(operand, names)
+        case ast.Name(name) if name in names:
+            rest = {key: value for key, value in names.items() if key != name}
+            return _constant(names[name].node, rest)
+        case ast.Dict(keys, values):
+            if any(key is None for key in keys):
+                raise ValueError(ast.dump(node))
+            pairs = zip(keys, values, strict=True)
+            return {_constant(key, names): _constant(one, names) for key, one in pairs if key}
+        case ast.List(items) | ast.Tuple(items):
+            return [_constant(item, names) for item in items]
+        case _:
+            return ast.literal_eval(node)
+
+
+def _combined(left: Any, operator: ast.operator, right: Any) -> Any:
+    match operator:
+        case ast.Add():
+            return left + right
+        case ast.Sub():
+            return left - right
+        case ast.Mult():
+            return left * right
+        case ast.Div():
+            return left / right
+        case _:
+            raise ValueError(ast.dump(operator))

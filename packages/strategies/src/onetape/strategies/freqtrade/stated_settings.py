@@ -1,0 +1,217 @@
+"""The settings that a freqtrade strategy file states: timeframe, stops, targets, cool-down.
+
+They are read from the text of the file; nothing of it runs. freqtrade's ratios become the settings
+of docs/rules.md.
+"""
+
+import math
+from pathlib import Path
+from typing import Any, Final, cast
+
+from msgspec import Struct
+
+from onetape.core.errors import ConfigurationError, UsageError
+from onetape.core.timeframes import Timeframe
+from onetape.strategies.freqtrade.source import FreqtradeClass, freqtrade_class, is_freqtrade_file
+
+#: `minimal_roi` of this leaves at the market price once its time has come.
+_LEAVE_ANYHOW: Final = -1
+_FALSE: Final = 0
+
+
+class StatedSettings(Struct, frozen=True):
+    """Settings of a strategy file by dotted key, and where each is stated."""
+
+    path: Path
+    values: dict[str, Any]
+    lines: dict[str, int]
+
+    def place(self, key: str) -> str:
+        """Return file and line of a setting."""
+        return f"strategy file {self.path}, line {self.lines.get(key, 1)}"
+
+
+def settings_of_file(path: Path, class_name: str | None) -> StatedSettings | None:
+    """Return the settings that a strategy file states; None where it is no freqtrade strategy.
+
+    Args:
+        path: The file; one that cannot be read states nothing, and fails where it is loaded.
+        class_name: Name of the class; None: the only one of the file.
+
+    Raises:
+        UsageError: the file does not hold that class.
+        ConfigurationError: a value cannot be used; names file and line.
+    """
+    try:
+        text = path.read_bytes()
+    except (OSError, ValueError):
+        return None
+    if not is_freqtrade_file(text):
+        return None
+    found = freqtrade_class(path, text, class_name)
+    return None if found is None else settings_of_class(found)
+
+
+def settings_of_class(found: FreqtradeClass) -> StatedSettings:
+    """Return the settings that a class states; errors as in `settings_of_file`."""
+    reader = _Reader(found)
+    reader.timeframe()
+    reader.stop_loss()
+    reader.targets()
+    reader.trailing_stop()
+    reader.exit_profit()
+    reader.protections()
+    reader.open_trades()
+    # freqtrade enters on every candle with a signal on which no trade is open.
+    reader.take("account.reentry", "while_signal", "timeframe")
+    return StatedSettings(found.path, reader.values, reader.lines)
+
+
+class _Reader:
+    """Turns attributes of a class into settings."""
+
+    def __init__(self, found: FreqtradeClass) -> None:
+        """Begin with no setting."""
+        self._found = found
+        self.values: dict[str, Any] = {}
+        self.lines: dict[str, int] = {}
+        self._minutes: float = 0
+
+    def take(self, key: str, value: Any, attribute: str) -> None:
+        """Note a setting that follows from an attribute."""
+        self.values[key] = value
+        self.lines[key] = self._line(attribute)
+
+    def timeframe(self) -> None:
+        """Read `timeframe`."""
+        name = "timeframe" if "timeframe" in self._found.attributes else "ticker_interval"
+        value = self._found.value(name, None)
+        if not isinstance(value, str):
+            raise ConfigurationError(
+                f"{self._found.place(self._line(name))}: class {self._found.name} states no "
+                'timeframe; write timeframe = "5m" into it'
+            )
+        try:
+            self._minutes = Timeframe.parse(value).seconds / 60
+        except UsageError as error:
+            raise ConfigurationError(f"{self._found.place(self._line(name))}: {error}") from error
+        self.take("timeframe", value, name)
+
+    def stop_loss(self) -> None:
+        """Read `stoploss`, a negative part of the price; -1 and below never stop."""
+        value = self._number("stoploss", None)
+        if value is not None and not value < 0:
+            raise self._wrong("stoploss", "a number under 0, such as -0.1")
+        if value is not None and value > -1:
+            self.take("exits.stop_loss", -value, "stoploss")
+
+    def targets(self) -> None:
+        """Read `minimal_roi`: minutes and what must be left after both fees."""
+        rows = self._roi()
+        table: dict[int, float] = {}
+        for minutes, ratio in sorted(rows.items()):
+            candles = math.ceil(minutes / self._minutes)
+            if ratio == _LEAVE_ANYHOW:
+                if candles == 0:
+                    raise self._wrong("minimal_roi", "such that it does not leave at once")
+                self.take("exits.time_stop_bars", candles, "minimal_roi")
+                break
+            table[candles] = ratio
+        if table:
+            self.take("exits.target_table", table, "minimal_roi")
+            self.take("exits.net_targets", True, "minimal_roi")
+
+    def _roi(self) -> dict[int, float]:
+        value = self._found.value("minimal_roi", {})
+        try:
+            return {int(key): float(ratio) for key, ratio in dict(value).items()}
+        except (TypeError, ValueError) as error:
+            raise self._wrong("minimal_roi", 'minutes and parts, such as {"0": 0.04}') from error
+
+    def trailing_stop(self) -> None:
+        """Read `trailing_stop` and what belongs to it."""
+        if not self._found.value("trailing_stop", default=False):
+            return
+        stop = self._number("stoploss", None)
+        positive = self._number("trailing_stop_positive", None)
+        offset = self._number("trailing_stop_positive_offset", _FALSE) or 0.0
+        waits = bool(self._found.value("trailing_only_offset_is_reached", default=False))
+        first = None if stop is None or stop <= -1 else -stop
+        if positive is None and not waits:
+            self._take_trailing(first)
+            return
+        self._take_trailing(first if positive is None else abs(positive))
+        self.take("exits.trailing_offset", offset, "trailing_stop_positive_offset")
+        if not waits and first is not None:
+            self.take("exits.trailing_stop_before_offset", first, "stoploss")
+
+    def _take_trailing(self, ratio: float | None) -> None:
+        if ratio is None:
+            raise self._wrong("stoploss", "a number from -1 to 0 with trailing_stop")
+        self.take("exits.trailing_stop", ratio, "trailing_stop")
+
+    def exit_profit(self) -> None:
+        """Read `exit_profit_only` and its offset, or their older names."""
+        for switch, offset in (
+            ("exit_profit_only", "exit_profit_offset"),
+            ("sell_profit_only", "sell_profit_offset"),
+        ):
+            if self._found.value(switch, default=False):
+                self.take("exits.exit_profit_offset", self._number(offset, 0.0), switch)
+
+    def protections(self) -> None:
+        """Read `protections`, of which the cool-down is known here."""
+        listed: Any = self._found.value("protections", [])
+        if "protections" in self._found.methods:
+            line = self._found.methods["protections"].lineno
+            listed = _returned(self._found)
+            self.lines["protections"] = line
+        for one in cast("list[dict[str, Any]]", listed):
+            method = one.get("method")
+            if method != "CooldownPeriod":
+                raise ConfigurationError(
+                    f"{self._found.place(self._line('protections'))}: protection {method} has no "
+                    "equivalent here, CooldownPeriod alone has; take it out (docs/freqtrade.md)"
+                )
+            candles = one.get("stop_duration_candles")
+            if candles is None:
+                candles = math.ceil(one.get("stop_duration", 0) / self._minutes)
+            self.take("account.cooldown_bars", int(candles), "protections")
+
+    def open_trades(self) -> None:
+        """Read `max_open_trades`."""
+        value = self._number("max_open_trades", None)
+        if value is not None and value > 0 and math.isfinite(value):
+            self.take("max_open_trades", int(value), "max_open_trades")
+
+    def _number(self, name: str, default: float | None) -> float | None:
+        value = self._found.value(name, default)
+        if value is None or (isinstance(value, (int, float)) and not isinstance(value, bool)):
+            return value
+        raise self._wrong(name, "a number")
+
+    def _line(self, name: str) -> int:
+        found = self._found.attributes.get(name)
+        return self.lines.get(name, self._found.line) if found is None else found.line
+
+    def _wrong(self, name: str, allowed: str) -> ConfigurationError:
+        return ConfigurationError(
+            f"{self._found.place(self._line(name))}: {name} must be {allowed}"
+        )
+
+
+def _returned(found: FreqtradeClass) -> Any:
+    """Return the list that a property `protections` returns, where it is written as one."""
+    import ast
+
+    method = found.methods["protections"]
+    returns = [one.value for one in ast.walk(method) if isinstance(one, ast.Return)]
+    try:
+        # Of several, or of none, no list can be read.
+        (only,) = returns
+        return ast.literal_eval(only or "")
+    except (ValueError, TypeError) as error:
+        raise ConfigurationError(
+            f"{found.place(method.lineno)}: protections cannot be read without running the file; "
+            "write the list as plain values"
+        ) from error

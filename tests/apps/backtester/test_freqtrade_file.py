@@ -1,0 +1,128 @@
+"""`backtester -s FILE.py` with a freqtrade strategy: its settings, and what wins over them."""
+
+import json
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from backtester.configuration import loaded_settings
+from backtester.settings import BacktesterSettings
+from onetape.cli.loading import Loaded
+
+Run = Callable[..., Any]
+SAMPLE = """from freqtrade.strategy import IStrategy
+
+
+class Sample(IStrategy):
+    timeframe = "4h"
+    minimal_roi = {"480": 0.01, "0": 0.04}
+    stoploss = -0.08
+    exit_profit_only = True
+
+    def populate_indicators(self, dataframe, metadata):
+        dataframe["mean"] = dataframe["close"].rolling(10).mean()
+        return dataframe
+
+    def populate_entry_trend(self, dataframe, metadata):
+        dataframe.loc[dataframe["close"] > dataframe["mean"], "enter_long"] = 1
+        return dataframe
+
+    def populate_exit_trend(self, dataframe, metadata):
+        dataframe.loc[dataframe["close"] < dataframe["mean"], "exit_long"] = 1
+        return dataframe
+"""
+FLAGS: tuple[str, ...] = (
+    "from_",
+    "to",
+    "timerange",
+    "config",
+    "symbol",
+    "max_open_trades",
+    "exchange",
+    "cash",
+)
+MORE_FLAGS: tuple[str, ...] = (
+    "timeframe",
+    "strategy",
+    "param",
+    "fee",
+    "stop_loss",
+    "reentry",
+    "db",
+)
+GIVEN = dict.fromkeys((*FLAGS, *MORE_FLAGS))
+
+
+@pytest.fixture
+def sample(tmp_path: Path) -> Path:
+    path = tmp_path / "Sample.py"
+    path.write_text(SAMPLE)
+    return path
+
+
+def settings_of(sample: Path, config: Path | None = None, **flags: object) -> BacktesterSettings:
+    given = {**GIVEN, "strategy": str(sample), "config": config, **flags}
+    loaded: Loaded[BacktesterSettings] = loaded_settings(given)
+    return loaded.settings
+
+
+def test_the_file_of_the_strategy_states_its_settings(sample: Path):
+    settings = settings_of(sample)
+    exits = settings.account.exits
+    assert (settings.timeframe, settings.account.reentry) == ("4h", "while_signal")
+    assert (exits.stop_loss, exits.exit_profit_offset) == (0.08, 0.0)
+    assert (exits.target_table, exits.net_targets) == ({0: 0.04, 2: 0.01}, True)
+
+
+def test_flags_win_over_the_file_of_the_strategy(sample: Path):
+    settings = settings_of(sample, timeframe="1h", stop_loss=0.5, reentry="new_signal")
+    assert (settings.timeframe, settings.account.exits.stop_loss) == ("1h", 0.5)
+    assert settings.account.reentry == "new_signal"
+    assert settings.account.exits.exit_profit_offset == 0.0
+
+
+def test_a_settings_file_wins_where_it_differs_from_the_default(sample: Path, tmp_path: Path):
+    config = tmp_path / "own.yaml"
+    config.write_text("timeframe: 1h\naccount: {reentry: new_signal}\nexits: {stop_loss: 0.2}\n")
+    settings = settings_of(sample, config)
+    assert settings.account.exits.stop_loss == 0.2
+    # 1h and new_signal are the defaults, as the commented file has them.
+    assert (settings.timeframe, settings.account.reentry) == ("4h", "while_signal")
+
+
+def test_a_variable_wins_over_the_file_of_the_strategy(
+    sample: Path, monkeypatch: pytest.MonkeyPatch
+):
+    monkeypatch.setenv("BACKTESTER__TIMEFRAME", "1h")
+    assert settings_of(sample).timeframe == "1h"
+
+
+def test_a_value_that_a_setting_refuses_names_the_line_of_the_strategy(sample: Path):
+    sample.write_text(SAMPLE.replace('"480": 0.01', '"480": 0.09'))
+    with pytest.raises(Exception, match=r"Sample\.py, line 6: target_table must fall with time"):
+        settings_of(sample)
+
+
+def test_a_freqtrade_file_runs_in_one_command_and_is_checked(on_tape: Run, sample: Path):
+
+    hourly = sample.with_name("Hourly.py")
+    hourly.write_text(SAMPLE.replace('"4h"', '"1h"').replace("class Sample", "class Hourly"))
+    done = on_tape("-s", str(hourly), "--json")
+    assert done.code == 0, done.err
+    result = json.loads(done.out)
+    assert result["strategy"] == "Hourly"
+    assert result["check"]["clean"] is True
+    kinds = {trade["exit_kind"] for trade in result["trades"]}
+    assert kinds <= {"signal", "target", "stop_loss", None}
+    assert "target" in kinds
+
+
+def test_what_has_no_equivalent_is_refused_in_one_line(on_tape: Run, sample: Path):
+
+    sample.write_text(SAMPLE.replace("stoploss = -0.08", "stoploss = -0.08\n    can_short = True"))
+    done = on_tape("-s", str(sample))
+    assert done.code == 3
+    assert "Sample.py cannot run here: line 8: can_short (short positions)" in done.err
+    assert done.err.count("\n") == 1
