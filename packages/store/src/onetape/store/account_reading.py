@@ -32,7 +32,7 @@ class StoredSession(Struct, frozen=True):
     """Settings of order size, costs and exits; empty for a session of an earlier version."""
     started_ms: int
     ended_ms: int | None
-    """None: no end is stored."""
+    """Market time of the end of the session, epoch milliseconds; None: no end is stored."""
     end_reason: str | None
 
 
@@ -40,9 +40,9 @@ class StoredLease(Struct, frozen=True):
     """The lease of an account. Times are the computer's, not the market's."""
 
     holder: str
-    """Process and computer, such as `process 12 on host`."""
+    """Process and computer that hold the lease, such as `process 12 on host`."""
     expires_ms: int
-    """0: given back."""
+    """Time at which the lease ends, epoch milliseconds; 0: it was given back."""
     renewed_ms: int | None
     kernel_lock: str | None
     """Identity of the kernel's lock that the holder keeps as long as its process lives."""
@@ -52,9 +52,9 @@ class StoredDecision(Struct, frozen=True):
     """A decision of a trader on one closed candle."""
 
     timestamp: int
-    """Open of the candle, epoch SECONDS."""
+    """Open of the candle that was decided on, epoch SECONDS."""
     signal: int
-    """1 BUY, -1 SELL, 0 HOLD."""
+    """Signal of the strategy: 1 BUY, -1 SELL, 0 HOLD."""
     action: str
     gates: Mapping[str, str]
     decided_ms: int
@@ -74,7 +74,7 @@ class OpenOrder(Struct, frozen=True):
     type: str
     status: str
     amount: Decimal | None
-    """Base currency; None where the fill decides it."""
+    """Ordered amount, base currency; None where the fill decides it."""
     decided_ms: int
     reason: str
     stop_price: Decimal | None = None

@@ -45,9 +45,9 @@ class Chunk(Struct, frozen=True):
     """A span whose closed candles are in a file."""
 
     start: int
-    """Epoch seconds."""
+    """Start of the chunk's span, epoch seconds."""
     stop: int
-    """Epoch seconds, exclusive."""
+    """End of the chunk's span, epoch seconds, exclusive."""
     candles: int
     key: bytes
 

@@ -15,9 +15,9 @@ class NewControl(Struct, frozen=True):
 
     account: str
     verb: str
-    """One of `onetape.execution.controls`."""
+    """Kind of the command, one of those of `onetape.execution.controls`."""
     at_ms: int
-    """The computer's time, epoch milliseconds."""
+    """Time of the command by the computer's clock, epoch milliseconds."""
     given_by: str
     symbol: str | None = None
     """Symbol that `exit` or `flatten` sells; None: every symbol of the account."""

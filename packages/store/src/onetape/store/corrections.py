@@ -33,7 +33,7 @@ class CorrectedDecision(Struct, frozen=True):
 
     decision: str
     timestamp: int
-    """Open of the candle that was decided on."""
+    """Open of the candle that was decided on, epoch seconds."""
     signal: int
     """Signal of the strategy at the decision: -1 sell, 0 hold, 1 buy."""
     corrected_ms: int

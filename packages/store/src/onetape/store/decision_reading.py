@@ -28,12 +28,12 @@ class DecisionRecord(Struct, frozen=True):
     decision: str
     session: str
     timestamp: int
-    """Open of the candle."""
+    """Open of the candle that was decided on, epoch seconds."""
     signal: int
-    """1 BUY, -1 SELL, 0 HOLD."""
+    """Signal of the strategy: 1 BUY, -1 SELL, 0 HOLD."""
     indicators: Mapping[str, float | None]
     gates: Mapping[str, str]
-    """Each check of an order with its verdict: `ok`, or why not."""
+    """Result of each check of an order: `ok`, or the reason against it."""
     action: str
     decided_ms: int
     corrected_ms: int | None
@@ -72,7 +72,7 @@ class CandleRow(Struct, frozen=True):
     candle: Candle
     closed: int | None
     source: str | None
-    """rest, ws, import or resample; None: plain SQL."""
+    """Origin of the row: rest, ws, import or resample; None: plain SQL."""
 
 
 def read_decisions(store: Store, account: Account, start: int, end: int) -> list[DecisionRecord]:

@@ -16,11 +16,11 @@ class StoredDrill(Struct, frozen=True):
     config_digest: str
     """Digest of the settings that were tried."""
     finished_ms: int
-    """When it was over, the computer's time, epoch milliseconds."""
+    """End of the drill by the computer's clock, epoch milliseconds."""
     is_passed: bool
-    """Whether every part of it passed."""
+    """Whether every part of the drill passed."""
     results: Mapping[str, Any]
-    """What was seen, by part; a JSON document."""
+    """Results by part of the drill, a JSON document."""
 
 
 def insert_drill(store: Store, drill: StoredDrill) -> None:

@@ -71,10 +71,10 @@ class Event(Struct, frozen=True):
     account: str
     kind: EventKind
     is_problem: bool
-    """Whether something went wrong, or was over again."""
+    """Whether the event is a problem, or the end of one."""
     text: str
     symbol: str | None = None
-    """None: a command for every symbol of the account."""
+    """Symbol of the event; None: a command for every symbol of the account."""
 
 
 def read_controls_since(

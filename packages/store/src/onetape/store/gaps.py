@@ -45,9 +45,9 @@ class Evidence(Struct, frozen=True):
     """What the exchange's answers prove of a range that is missing."""
 
     answers: int = 0
-    """Answers that held both neighbours of the range and nothing in it."""
+    """Number of responses that contained both neighbours of the range and nothing in it."""
     answered_ms: int | None = None
-    """Market time of the first of those answers."""
+    """Market time of the first of these responses, epoch milliseconds."""
     window_start: int | None = None
     """Time that the first of those answers was requested from, epoch seconds."""
 
@@ -61,20 +61,21 @@ class Gap(Struct, frozen=True):
     start: int
     """Open of the first missing candle, epoch seconds."""
     end: int
-    """Open of the next candle that is there or of another state, epoch seconds."""
+    """Open of the next candle that is stored, or of the next gap in another state, epoch seconds.
+    """
     candles: int
-    """How many are missing."""
+    """Number of missing candles."""
     state: GapState
     since_ms: int | None
-    """When the state began; None where the ledger has no row."""
+    """Time at which the state began, epoch milliseconds; None: the ledger has no row."""
     first_seen_ms: int | None
-    """When the range was first written down; None where it never was."""
+    """Time at which the range was first stored in the ledger, epoch milliseconds; None: never."""
     last_asked_ms: int | None
     """When it was last requested (or the file imported); None where it never was."""
     answers: int
-    """Answers that held both neighbours of the range and nothing in it."""
+    """Number of responses that contained both neighbours of the range and nothing in it."""
     reason: str | None
-    """Why a person accepted the range; None in every other state."""
+    """Reason that a person gave for accepting the range; None in every other state."""
 
     @property
     def is_explained(self) -> bool:

@@ -23,10 +23,10 @@ class LargerCandles(Struct, frozen=True):
     """Closed candles of a larger timeframe, and where they come from."""
 
     key: SeriesKey
-    """The larger series."""
+    """Series of the higher timeframe."""
     candles: Candles
     built: Candles
-    """Those of them that are not stored, made of smaller ones."""
+    """Candles of the higher timeframe that are not stored, built from stored shorter ones."""
     missing: list[tuple[int, int]]
     """Half-open ranges of opens of which nothing is known: neither stored, nor can they be built,
     nor does the exchange lack them."""

@@ -16,13 +16,13 @@ class Latecomer(Struct, frozen=True):
 
     symbol: str
     timestamp: int
-    """The open, epoch SECONDS."""
+    """Open at which the entries went on without the symbol, epoch SECONDS."""
     noted_ms: int
     """Market time at which the entries went on, epoch milliseconds."""
     waited_seconds: float
-    """How long the entries had waited, wall clock."""
+    """Time that the entries had waited for the symbol, seconds of the wall clock."""
     reason: str
-    """What was missing of the symbol, in words."""
+    """What the symbol lacked, as a text."""
 
     @property
     def text(self) -> str:

@@ -27,7 +27,7 @@ class LiveAccount(Struct, frozen=True):
     """What it held by currency when the first session began; none of it is ever sold."""
     opened_ms: int
     confirmed_ms: int | None
-    """When a person confirmed the first entry; None: not yet."""
+    """Time at which a person confirmed the first entry, epoch milliseconds; None: not yet."""
 
 
 class StoredDifference(Struct, frozen=True):

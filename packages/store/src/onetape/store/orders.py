@@ -37,11 +37,11 @@ class OrderChange(Struct, frozen=True):
 
     client_order_id: str
     events: tuple[tuple[str, str], ...]
-    """Kind and JSON document of each, oldest first."""
+    """Kind and JSON document of each new event, oldest first."""
     number: int
-    """How many events of the order were stored before."""
+    """Number of events of the order that were stored before."""
     before: OrderStatus
-    """Status before these events."""
+    """Status of the order before these events."""
     status: OrderStatus
     filled: Decimal
     """Filled amount that the exchange reported, base currency."""
@@ -51,19 +51,19 @@ class OrderChange(Struct, frozen=True):
     exchange_order_id: str | None
     at_ms: int
     source: str
-    """Where the events came from, such as `paper`."""
+    """Origin of the events, such as `paper`."""
     is_settled: bool
     """Whether the order is over and all of its fills are booked."""
     trades: tuple[Trade, ...] = ()
-    """New fills."""
+    """New fills of the order."""
     filled_timestamp: int | None = None
     """Open of the candle that filled the order, epoch SECONDS."""
     note: str = ""
-    """Added to the reason of the order where it is not empty."""
+    """Text that is appended to the reason of the order; empty: nothing."""
     obligation_end: str | None = None
-    """Why the exit obligation of the order ends; None: it does not."""
+    """Reason why the exit obligation of the order ends; None: it stays."""
     sent_ms: int | None = None
-    """When the request was sent; None: not now."""
+    """Time at which the request was sent, epoch milliseconds; None: no request was sent now."""
     ordered_amount: Decimal | None = None
     """What was sent, base currency; None: no amount was computed now."""
 
@@ -73,7 +73,7 @@ class StoredOrder(Struct, frozen=True):
 
     order: Order
     events: list[str]
-    """JSON documents, oldest first."""
+    """Events of the order as JSON documents, oldest first."""
 
 
 def insert_order(

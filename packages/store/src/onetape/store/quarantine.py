@@ -41,12 +41,12 @@ class QuarantinedRow(Struct, frozen=True):
     timestamp: int | None
     """Open of its candle, epoch seconds; None where it has no time that a candle may have."""
     source: Source
-    """Where it came from first."""
+    """Origin of the row when it came first."""
     fault: str
     payload: str
-    """What the exchange sent, cut to 4,000 characters."""
+    """Text of the row as the exchange sent it, cut to 4,000 characters."""
     times: int
-    """How often it came."""
+    """Number of times that the row came."""
     first_seen_ms: int
     last_seen_ms: int
 

@@ -44,13 +44,13 @@ class Revision(Struct, frozen=True):
     id: int
     key: SeriesKey
     old: Candle
-    """What the candle was when the other value came."""
+    """Stored value of the candle when the other value came."""
     new: Candle
-    """What came later."""
+    """Value of the candle that came later."""
     source: str | None
-    """Where it came from: rest, ws, import; None: plain SQL."""
+    """Origin of the new value: rest, ws, import; None: plain SQL."""
     seen_ms: int
-    """When it came, epoch milliseconds of the computer's time."""
+    """Time at which the new value came, by the computer's clock, epoch milliseconds."""
     accepted: bool
     """Whether it is settled: the candle has the new value since, or a better one."""
     rank: int

@@ -15,11 +15,11 @@ class RiskRow(Struct, frozen=True):
 
     account: str
     state: str
-    """JSON document of `onetape.execution.risk_state`."""
+    """State as a JSON document of `onetape.execution.risk_state`."""
     updated_ms: int
-    """The computer's time, epoch milliseconds."""
+    """Time of the last change by the computer's clock, epoch milliseconds."""
     cleared_ms: int | None
-    """When a person cleared breaches last; None: never."""
+    """Time at which a person last cleared breaches, epoch milliseconds; None: never."""
     cleared_by: str | None
 
 

@@ -24,11 +24,11 @@ class StopState(Struct, frozen=True):
     reason: str
     """Why no stop is at the exchange, or for which part one is, in words; otherwise empty."""
     since_ms: int
-    """Market time since which the place is this one."""
+    """Market time from which the stop is at this place, epoch milliseconds."""
     unprotected_ms: int
     """How long the position had no stop at the exchange, until `updated_ms`."""
     updated_ms: int
-    """Market time of the last change."""
+    """Market time of the last change of the row, epoch milliseconds."""
 
     def unprotected_at(self, now_ms: int) -> int:
         """Return how long an open position had no stop at the exchange, milliseconds.

@@ -14,12 +14,12 @@ class StateChange(Struct, frozen=True):
     """One change of a trader's state."""
 
     at_ms: int
-    """Market time, epoch milliseconds."""
+    """Market time of the change, epoch milliseconds."""
     state: TraderState
     reason: str
-    """What happened."""
+    """Reason of the change, as a text."""
     remedy: str
-    """What a person should do; empty where nothing is to be done."""
+    """Action for a person; empty where none is needed."""
 
 
 def insert_state_changes(store: Store, session: str, changes: list[StateChange]) -> None:

@@ -57,17 +57,17 @@ class Finding(Struct, frozen=True):
 
     kind: FindingKind
     key: SeriesKey | None
-    """Whose; None: of the whole file."""
+    """Series of the finding; None: the whole file."""
     start: int
-    """Open of the first candle, epoch seconds; 0 for the whole file."""
+    """Open of the first affected candle, epoch seconds; 0 for the whole file."""
     end: int
-    """Close of the last candle, epoch seconds; 0 for the whole file."""
+    """Close of the last affected candle, epoch seconds; 0 for the whole file."""
     candles: int
-    """How many candles it is about."""
+    """Number of affected candles."""
     text: str
-    """One line for a person."""
+    """Description of the finding in one line."""
     explained: bool = False
-    """Whether it is known why: a hole that the exchange itself has."""
+    """Whether the cause is known, such as a gap that the exchange has too."""
 
 
 def verify(store: Store, keys: Iterable[SeriesKey] | None = None) -> list[Finding]:

@@ -23,7 +23,7 @@ class CandleUpdate(Struct, frozen=True):
 
     rows: tuple[Candle, ...]
     connection: int
-    """Counts the connections: a new number means that something may have been missed before."""
+    """Number of the connection; a new number means that earlier events may have been missed."""
     closed: frozenset[int] = frozenset()
     """Opens (epoch seconds) of the rows that the exchange marked as final. A later frame of such a
     candle is dropped. Empty for an exchange whose stream has no such mark."""
@@ -42,7 +42,7 @@ class TickerUpdate(Struct, frozen=True):
     """Best prices; None where the exchange sent none."""
 
     timestamp_ms: int | None
-    """The exchange's time, epoch milliseconds."""
+    """Time of the ticker by the exchange, epoch milliseconds."""
     bid: float | None
     ask: float | None
     last: float | None
@@ -52,15 +52,15 @@ class PublicTrade(Struct, frozen=True):
     """One trade of the market, between other people."""
 
     timestamp_ms: int
-    """The exchange's time, epoch milliseconds."""
+    """Time of the trade by the exchange, epoch milliseconds."""
     price: float
-    """Quote currency."""
+    """Price of the trade, quote currency."""
     amount: float
-    """Base currency."""
+    """Amount of the trade, base currency."""
     side: str | None
     """Side of the taker, `buy` or `sell`; None where the exchange does not report it."""
     id: str | None
-    """The exchange's number of the trade; None where it has none."""
+    """Trade id of the exchange; None where it has none."""
 
 
 class TradeUpdate(Struct, frozen=True):
@@ -68,7 +68,7 @@ class TradeUpdate(Struct, frozen=True):
 
     trades: tuple[PublicTrade, ...]
     connection: int
-    """Counts the connections: a new number means that trades may have been missed before."""
+    """Number of the connection; a new number means that earlier trades may have been missed."""
 
 
 class StreamLost(Struct, frozen=True):
@@ -81,7 +81,7 @@ class StreamQuiet(Struct, frozen=True):
     """No frame arrived for some time, and REST has nothing newer: there are no trades."""
 
     seconds: float
-    """Wall time since the last frame."""
+    """Wall time since the last frame, seconds."""
 
 
 StreamEvent = StreamOpened | CandleUpdate | TickerUpdate | TradeUpdate | StreamLost | StreamQuiet

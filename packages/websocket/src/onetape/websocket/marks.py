@@ -12,9 +12,9 @@ class CandleMark(NamedTuple):
     """Candle of one row of a raw frame, and whether the row marks it as final."""
 
     market_id: str
-    """The exchange's name of the market."""
+    """Market id of the exchange."""
     interval: str
-    """The exchange's name of the timeframe."""
+    """Timeframe as the exchange names it."""
     timestamp_ms: int
     """Open of the candle, epoch milliseconds."""
     is_final: bool
