@@ -26,6 +26,7 @@ from trader.executor import Executor
 from trader.exit_journal import ExitJournal
 from trader.lateness import late_note
 from trader.lease import Lease
+from trader.new_orders import new_order
 from trader.session_context import SessionContext
 from trader.stream_recorder import StreamRecorder
 
@@ -371,28 +372,17 @@ class ExitOrders:
         return not (is_untraded(newest) and has_volume(self._context.store, self._context.key))
 
     def _order(self, owed: ExitObligation, price: Decimal, decision: str | None) -> Order:
-        session, ticker = self._context.session, self._recorder.ticker
-        return Order(
-            client_order_id=self._broker.new_order_id(),
-            session=session.session,
-            mode=session.mode,
-            account=session.account,
-            exchange=session.exchange,
-            symbol=session.symbol,
-            timeframe=session.timeframe,
-            side="sell",
-            type=owed.cause,
-            status="intent",
-            decision=decision,
+        return new_order(
+            self._context.session,
+            self._broker.new_order_id(),
+            "sell",
+            owed.cause,
+            price,
+            owed.reason,
             signal_timestamp=owed.signal_timestamp,
             decided_ms=self._exchange.now_ms(),
-            bid=ticker.bid if ticker else None,
-            ask=ticker.ask if ticker else None,
-            intended_price=price,
-            reason=owed.reason,
-            strategy=session.strategy,
-            parameters=session.parameters,
-            code_digest=session.code_digest,
+            ticker=self._recorder.ticker,
+            decision=decision,
             entry_order_id=owed.entry_order_id,
             obligation=owed.obligation,
         )

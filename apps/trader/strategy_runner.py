@@ -34,6 +34,7 @@ from trader.executor import Executor
 from trader.exit_orders import ExitOrders
 from trader.gap_backfiller import NEVER
 from trader.lease import Lease
+from trader.new_orders import new_order
 from trader.reconsider import CorrectionReview
 from trader.reentry import command_obstacle
 from trader.rule_runner import RuleRunner
@@ -372,30 +373,17 @@ class StrategyRunner:
             self._broker.place(order, self._exchange.now_ms())
 
     def _entry_order(self, decision: Decision, close: Decimal, seen: str) -> Order:
-        context = self._context
-        session = context.session
-        ticker = self._recorder.ticker
-        return Order(
-            client_order_id=self._broker.new_order_id(),
-            session=session.session,
-            mode=session.mode,
-            account=session.account,
-            exchange=session.exchange,
-            symbol=session.symbol,
-            timeframe=session.timeframe,
-            side="buy",
-            type="market",
-            status="intent",
-            decision=decision.decision,
+        return new_order(
+            self._context.session,
+            self._broker.new_order_id(),
+            "buy",
+            "market",
+            close,
+            seen,
             signal_timestamp=decision.timestamp,
             decided_ms=decision.decided_ms,
-            bid=ticker.bid if ticker else None,
-            ask=ticker.ask if ticker else None,
-            intended_price=close,
-            reason=seen,
-            strategy=session.strategy,
-            parameters=session.parameters,
-            code_digest=session.code_digest,
+            ticker=self._recorder.ticker,
+            decision=decision.decision,
         )
 
 

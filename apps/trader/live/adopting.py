@@ -3,11 +3,10 @@
 from decimal import Decimal
 
 from onetape.cli.output import print_line
-from onetape.core.trading import Order, Side
 from onetape.exchange.trading_records import OrderSnapshot, OwnTrade
 from onetape.execution.events import FillReport, StatusReport, from_json
-from onetape.execution.orders import OrderState, fold
-from onetape.store.orders import insert_order, stored_order
+from onetape.execution.orders import fold
+from onetape.store.orders import stored_order
 from trader.brokers.live_records import events_of
 from trader.live.book import CORRECTION, LiveBook
 from trader.live.tracking import LiveOrder
@@ -39,19 +38,15 @@ def adopt(book: LiveBook, found: OrderSnapshot, fills: tuple[OwnTrade, ...], now
     if stored_order(book.context.store, found.client_order_id) is not None:
         return
     is_stop = found.stop_price is not None
-    order = _order(
-        book,
-        found.client_order_id,
+    one = book.add_order_without_decision(
         found.side,
-        type_="stop_loss" if is_stop else "market",
-        reason="taken over: its id is one of ours, and the database did not have it",
-        now_ms=now_ms,
+        "stop_loss" if is_stop else "market",
+        "taken over: its id is one of ours, and the database did not have it",
+        now_ms,
         amount=found.amount,
         stop_price=found.stop_price,
+        client_order_id=found.client_order_id,
     )
-    insert_order(book.context.store, order, book.fence)
-    one = LiveOrder(TrackedOrder(order, OrderState(found.amount), 1))
-    book.orders[order.client_order_id] = one
     print_line(
         f"order {found.client_order_id} ({found.side}) is ours and was not in the database: "
         "taken over"
@@ -118,21 +113,10 @@ def _correct(
         now_ms: Market time.
         is_paid: Whether the price is money of the account; otherwise it is a fee.
     """
-    order = _order(
-        book,
-        book.new_order_id(),
-        "sell",
-        type_=CORRECTION,
-        reason=reason,
-        now_ms=now_ms,
-        amount=amount,
-    )
-    insert_order(book.context.store, order, book.fence)
-    one = LiveOrder(TrackedOrder(order, OrderState(amount), 1))
-    book.orders[order.client_order_id] = one
+    one = book.add_order_without_decision("sell", CORRECTION, reason, now_ms, amount=amount)
     price = Decimal(repr(book.entry_price(0.0)))
     fill = FillReport(
-        f"correction-{order.client_order_id}",
+        f"correction-{one.identity}",
         price,
         amount,
         Decimal(0) if is_paid else price * amount,
@@ -140,44 +124,3 @@ def _correct(
         now_ms,
     )
     book.record(one, [fill, StatusReport("closed", amount)], now_ms)
-
-
-def _order(
-    book: LiveBook,
-    identity: str,
-    side: Side,
-    *,
-    type_: str,
-    reason: str,
-    now_ms: int,
-    amount: Decimal | None,
-    stop_price: Decimal | None = None,
-) -> Order:
-    """Return an order that no decision of this trader has led to."""
-    session = book.context.session
-    return Order(
-        client_order_id=identity,
-        session=session.session,
-        mode=session.mode,
-        account=session.account,
-        exchange=session.exchange,
-        symbol=session.symbol,
-        timeframe=session.timeframe,
-        side=side,
-        type=type_,
-        status="intent",
-        decision=None,
-        signal_timestamp=book.context.timeframe.floor(now_ms // 1_000),
-        decided_ms=now_ms,
-        bid=None,
-        ask=None,
-        intended_price=stop_price or Decimal(0),
-        reason=reason,
-        strategy=session.strategy,
-        parameters=session.parameters,
-        code_digest=session.code_digest,
-        entry_order_id=None if side == "buy" else book.entry_order_id,
-        ordered_amount=amount,
-        stop_price=stop_price,
-        is_protection=stop_price is not None,
-    )

@@ -6,7 +6,7 @@ from decimal import Decimal
 from typing import Final
 
 from onetape.cli.output import print_line
-from onetape.core.trading import Order
+from onetape.core.trading import Order, Side
 from onetape.exchange.rest import RestExchange
 from onetape.execution.events import CancelRequested, OrderEvent, Submitted
 from onetape.execution.orders import OrderState
@@ -14,12 +14,15 @@ from onetape.execution.positions import Position
 from onetape.execution.protection import round_down
 from onetape.store.leases import Fence
 from onetape.store.obligations import end_obligations_of_closed_positions
+from onetape.store.orders import insert_order
 from trader.account_funds import AccountFunds
 from trader.brokers.live import LiveBroker
 from trader.executor import Executor
 from trader.live.order_ids import new_order_id
 from trader.live.times import LiveTimes
 from trader.live.tracking import LiveOrder
+from trader.new_orders import new_order
+from trader.order_booking import TrackedOrder
 from trader.session_context import SessionContext
 from trader.states import TraderStates
 
@@ -118,6 +121,46 @@ class LiveBook(Executor):
     def new_order_id(self) -> str:
         """Return a client order id that was never used; it begins with the installation's tag."""
         return new_order_id(self.tag)
+
+    def add_order_without_decision(
+        self,
+        side: Side,
+        type_: str,
+        reason: str,
+        now_ms: int,
+        *,
+        amount: Decimal | None,
+        stop_price: Decimal | None = None,
+        client_order_id: str | None = None,
+    ) -> LiveOrder:
+        """Store and track an order that no decision has led to; nothing is sent.
+
+        Args:
+            side: Buy or sell.
+            type_: Such as `stop_loss`.
+            reason: In words.
+            now_ms: Market time.
+            amount: Base currency; None: it is not known.
+            stop_price: Of a stop that protects the position, quote currency; None: it is none.
+            client_order_id: Of an order that the exchange has; None: a new one.
+        """
+        order = new_order(
+            self.context.session,
+            client_order_id or self.new_order_id(),
+            side,
+            type_,
+            stop_price or Decimal(0),
+            reason,
+            signal_timestamp=self.context.timeframe.floor(now_ms // 1_000),
+            decided_ms=now_ms,
+            entry_order_id=None if side == "buy" else self.entry_order_id,
+            amount=amount,
+            stop_price=stop_price,
+        )
+        insert_order(self.context.store, order, self.fence)
+        one = LiveOrder(TrackedOrder(order, OrderState(amount), 1))
+        self.orders[order.client_order_id] = one
+        return one
 
     def entry_price(self, opened: float) -> float:
         """Return the average price that the position was bought at, quote currency, without fees.

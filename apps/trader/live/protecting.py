@@ -12,9 +12,7 @@ from decimal import Decimal
 from typing import Final
 
 from onetape.cli.output import print_line
-from onetape.core.trading import Order
 from onetape.engine.exits import EXIT_KINDS, levels_of
-from onetape.execution.orders import OrderState
 from onetape.execution.protection import (
     Place,
     Replace,
@@ -25,15 +23,13 @@ from onetape.execution.protection import (
     protection_step,
     round_down,
 )
-from onetape.store.orders import count_stops_cancelled_by_others, insert_order
+from onetape.store.orders import count_stops_cancelled_by_others
 from trader.live.book import Level, LiveBook
 from trader.live.exiting import ExitSender
 from trader.live.price_watch import KnownPrice, PriceWatch
 from trader.live.reconciling import AccountCheck
-from trader.live.stop_orders import stop_order
 from trader.live.stop_watch import Obstacle, StopWatch, is_doubtful, protects
 from trader.live.tracking import LiveOrder
-from trader.order_booking import TrackedOrder
 
 _LONGEST_PAUSE_SECONDS: Final = 3_600.0
 #: A stop that others cancel is set again so many times.
@@ -232,7 +228,10 @@ class Protector:
         if given_up is not None:
             self._watch.obstacle = given_up
             return
-        self._send(stop_order(book, kind, amount, price, now_ms), amount, now_ms)
+        stop = book.add_order_without_decision(
+            "sell", kind, "protects the position", now_ms, amount=amount, stop_price=price
+        )
+        self._send(stop, amount, now_ms)
 
     def _replace(
         self,
@@ -255,20 +254,19 @@ class Protector:
             self._changed = time.monotonic()
             book.withdraw(old, reason, now_ms)
             return
-        order = stop_order(book, kind, amount, price, now_ms, f"protects the position: {reason}")
-        self._replaced = {order.client_order_id: old.order.stop_price or price}
-        self._send(order, amount, now_ms, replaces=old)
+        reason = f"protects the position: {reason}"
+        stop = book.add_order_without_decision(
+            "sell", kind, reason, now_ms, amount=amount, stop_price=price
+        )
+        self._replaced = {stop.identity: old.order.stop_price or price}
+        self._send(stop, amount, now_ms, replaces=old)
 
     def _send(
-        self, order: Order, amount: Decimal, now_ms: int, *, replaces: LiveOrder | None = None
+        self, stop: LiveOrder, amount: Decimal, now_ms: int, *, replaces: LiveOrder | None = None
     ) -> None:
-        book = self._book
-        insert_order(book.context.store, order, book.fence)
-        one = LiveOrder(TrackedOrder(order, OrderState(amount), 1))
-        book.orders[order.client_order_id] = one
         self._changed = time.monotonic()
-        one.total_before = self._account.total_base
-        book.send(one, amount, now_ms, replaces=replaces)
+        stop.total_before = self._account.total_base
+        self._book.send(stop, amount, now_ms, replaces=replaces)
 
     def _cancelled_by_others(self, entry: str) -> Obstacle | None:
         """Return why a stop that others have cancelled is not set again; None where it is."""

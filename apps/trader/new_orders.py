@@ -1,0 +1,71 @@
+"""New orders of a session, as they are stored before they are sent."""
+
+from decimal import Decimal
+
+from onetape.core.trading import Order, Session, Side
+from onetape.store.market_data import Ticker
+
+
+def new_order(
+    session: Session,
+    client_order_id: str,
+    side: Side,
+    type_: str,
+    price: Decimal,
+    reason: str,
+    *,
+    signal_timestamp: int,
+    decided_ms: int,
+    ticker: Ticker | None = None,
+    decision: str | None = None,
+    entry_order_id: str | None = None,
+    obligation: str | None = None,
+    amount: Decimal | None = None,
+    stop_price: Decimal | None = None,
+) -> Order:
+    """Return the intent of an order.
+
+    Args:
+        session: What is traded, by whom.
+        client_order_id: One that was never used.
+        side: Buy or sell.
+        type_: CCXT's order type, or what the position is left by.
+        price: The one that the decision is based on, quote currency.
+        reason: In words.
+        signal_timestamp: Open of the candle that gave the signal or reached the level, epoch
+            SECONDS.
+        decided_ms: Market time.
+        ticker: Bid and ask of now; None: they are not known, or do not matter.
+        decision: Id of the strategy's decision; None: there is none.
+        entry_order_id: Of the position that is sold; None for a buy.
+        obligation: Id of the exit that it fulfils; None: there is none.
+        amount: Base currency; None: it is computed when the order is sent.
+        stop_price: Trigger price of a stop that rests at the exchange; None: it is no stop.
+    """
+    return Order(
+        client_order_id=client_order_id,
+        session=session.session,
+        mode=session.mode,
+        account=session.account,
+        exchange=session.exchange,
+        symbol=session.symbol,
+        timeframe=session.timeframe,
+        side=side,
+        type=type_,
+        status="intent",
+        decision=decision,
+        signal_timestamp=signal_timestamp,
+        decided_ms=decided_ms,
+        bid=None if ticker is None else ticker.bid,
+        ask=None if ticker is None else ticker.ask,
+        intended_price=price,
+        reason=reason,
+        strategy=session.strategy,
+        parameters=session.parameters,
+        code_digest=session.code_digest,
+        entry_order_id=entry_order_id,
+        obligation=obligation,
+        ordered_amount=amount,
+        stop_price=stop_price,
+        is_protection=stop_price is not None,
+    )
