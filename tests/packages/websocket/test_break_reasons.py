@@ -46,7 +46,8 @@ def test_a_refused_handshake_is_named_by_its_status(
         ),
         (
             ssl.SSLCertVerificationError(1, "certificate verify failed: self-signed certificate"),
-            "cannot reach simulator: its certificate was not accepted",
+            "cannot reach simulator: its certificate was not accepted (is this computer's clock "
+            "right?)",
         ),
         (
             ConnectionRefusedError(111, "Connect call failed ('127.0.0.1', 9)"),

@@ -50,7 +50,7 @@ _CAUSES: Final = (
     ("Connect call failed", "the connection was refused"),
     ("Connection refused", "the connection was refused"),
     ("Network is unreachable", "there is no network"),
-    ("certificate", "its certificate was not accepted"),
+    ("certificate", "its certificate was not accepted (is this computer's clock right?)"),
     ("timed out", "it did not answer in time"),
     ("Timeout", "it did not answer in time"),
 )
