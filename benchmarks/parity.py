@@ -83,7 +83,7 @@ def trade(names: Sequence[str], environment: dict[str, str], at_once: int) -> li
         flags = ["-q", "-n", str(min(at_once, len(names))), "--dist=load", f"--junitxml={report}"]
         done = run_pytest([*flags, *names], environment)
         if done.returncode:
-            sys.stderr.write(done.stdout[-6_000:])
+            sys.stderr.write(done.stdout)
         cases = ElementTree.parse(report).getroot().iter("testcase")  # noqa: S314 - our own file
         by_name = {name.partition("::")[2]: name for name in names}
         commit = git("rev-parse", "HEAD")
