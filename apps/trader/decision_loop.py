@@ -53,13 +53,15 @@ async def run_decisions(
     try:
         while True:
             gap_backfiller.closed.clear()
-            lease.renew()
+            lease.keep()
             for line in runner.evaluate_again():
                 print_line(line)
             _print_fill(broker, orders, exits, runner.decided, is_live=recorder.live)
             for report in runner.decide_new():
                 _say(log, report)
                 _print_fill(broker, orders, exits, runner.decided, is_live=recorder.live)
+            # The strategy's process gets its candles before this one looks at the next candle.
+            await asyncio.sleep(0)
             exits.watch_forming(runner.exits_watched_after)
             _print_fill(broker, orders, exits, runner.decided, is_live=recorder.live)
             supervisor.works()

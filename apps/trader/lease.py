@@ -12,6 +12,8 @@ from trader.session_context import SessionContext
 
 #: A symbol of a trader that cannot be proven dead is free again after this.
 LEASE_SECONDS = 20.0
+#: `keep` writes nothing for so long after a renewal: each write has to wait for other processes.
+KEEP_MS = 1_000
 
 
 class Lease:
@@ -28,6 +30,7 @@ class Lease:
             SafetyRefusal: another process holds it.
         """
         self._store = context.store
+        self._renewed_ms = 0
         names = [lease_name(context.session.account, context.key.symbol)]
         if context.exchange_account:
             names.append(lease_name(context.exchange_account, context.key.symbol))
@@ -51,7 +54,18 @@ class Lease:
             SafetyRefusal: it ran out, and another process took it.
         """
         fences = [part.fence for part in self._parts]
-        renew_leases(self._store, fences, now_ms=_wall_ms(), seconds=LEASE_SECONDS)
+        now_ms = _wall_ms()
+        renew_leases(self._store, fences, now_ms=now_ms, seconds=LEASE_SECONDS)
+        self._renewed_ms = now_ms
+
+    def keep(self) -> None:
+        """Renew it where that was a second ago, by the clock that other processes go by.
+
+        Raises:
+            SafetyRefusal: it ran out, and another process took it.
+        """
+        if not 0 <= _wall_ms() - self._renewed_ms < KEEP_MS:
+            self.renew()
 
     def release(self) -> None:
         """Give it back.

@@ -1,6 +1,8 @@
 """Evaluates a strategy in a worker process, within a deadline."""
 
 import asyncio
+import time
+from collections import deque
 from typing import Final, Literal
 
 import msgspec
@@ -35,6 +37,9 @@ from trader.evaluator.processes import (
 
 #: Loading may import large libraries, and measures the lookback of a function; seconds.
 LOAD_SECONDS: Final = 60.0
+#: Evaluations that follow each other at once share a check of what they left running, at least so
+#: often; seconds.
+CHECK_SECONDS: Final = 1.0
 _KEY: Final = 1
 
 
@@ -55,6 +60,16 @@ class EvaluationFailure(Struct, frozen=True):
     returned something that is not usable."""
     text: str
     error: OnetapeError
+
+
+class _Request(Struct, eq=False):
+    """A request that waits for its turn."""
+
+    message: bytes
+    worker: WorkerConnection | None = None
+    """The worker that it was sent to; None: it was not sent."""
+    unsent: bytes = b""
+    """What of the message that worker could not take yet."""
 
 
 class StrategyEvaluator:
@@ -83,7 +98,15 @@ class StrategyEvaluator:
         self._memory_mb = memory_mb
         self._lock = asyncio.Lock()
         """One evaluation at a time; the time of one does not count for the next."""
+        self._waiting = deque[_Request]()
+        """Requests that wait for their turn, in its order."""
         self._worker: WorkerConnection | None = None
+        self._busy: WorkerConnection | None = None
+        """The worker while it evaluates."""
+        self._unclaimed: WorkerConnection | None = None
+        """A worker whose reply nobody waits for any more: it cannot be used again."""
+        self._checked = 0.0
+        """When the last check began, monotonic seconds."""
         self._check: asyncio.Task[bool] | None = None
         """Whether the strategy has left processes running; awaited before the next evaluation."""
         self._loaded: LoadedStrategy | None = None
@@ -156,17 +179,50 @@ class StrategyEvaluator:
             rows: How many of the last candles are decided on.
             seconds: How long the strategy may take, wall clock; starting a worker is extra.
         """
-        async with self._lock:
-            return await self._evaluate(candles, higher, rows, seconds)
+        request = _Request(encode(evaluate_request(_KEY, candles, higher, rows)))
+        self._send_ahead(request)
+        self._waiting.append(request)
+        try:
+            await self._lock.acquire()
+        except BaseException:
+            self._unclaimed = request.worker or self._unclaimed
+            raise
+        finally:
+            self._waiting.remove(request)
+        try:
+            return await self._evaluate(request, len(candles), rows, seconds)
+        finally:
+            self._lock.release()
+
+    def _send_ahead(self, request: _Request) -> None:
+        """Send a request to the worker that evaluates another one, where its turn is the next.
+
+        The worker then goes on by itself: each change of process takes long on a busy machine.
+        """
+        worker = self._busy
+        are_sent = all(one.worker is worker and not one.unsent for one in self._waiting)
+        if worker is not None and worker is not self._unclaimed and are_sent:
+            request.worker, request.unsent = worker, worker.send_now(request.message)
+
+    def _send(self, request: _Request) -> None:
+        """Send a request whose turn it is, where that worker does not have it already."""
+        worker = self._worker
+        if worker is not None and request.worker is not worker:
+            request.worker, request.unsent = worker, worker.send_now(request.message)
+        # Behind a message that is not sent to its end no other one may be sent.
+        self._busy = None if request.unsent else worker
 
     async def _evaluate(
-        self, candles: Candles, higher: Higher, rows: int, seconds: float
+        self, request: _Request, candles: int, rows: int, seconds: float
     ) -> Evaluation | EvaluationFailure:
         try:
             if not await self._is_ready():
                 await self._load()
-            request = evaluate_request(_KEY, candles, higher, rows)
-            reply = await self._call(encode(request), seconds)
+            self._send(request)
+            try:
+                reply = await self._call(request.unsent, seconds)
+            finally:
+                self._busy = None
         except WorkerLate:
             await self._discard()
             return self._failure("late", f"no signals within {seconds:g} s")
@@ -179,17 +235,24 @@ class StrategyEvaluator:
         except BaseException:
             await self._discard()
             raise
-        if self._worker is not None:
-            self._helper.resume()
-            self._check = asyncio.create_task(self._worker.is_clean())
+        self._begin_check()
         if isinstance(reply, Failure):
             return EvaluationFailure("failed", reply.text, _error_of(reply))
-        found = _evaluation(reply, len(candles), rows)
+        found = _evaluation(reply, candles, rows)
         if found is None:
             await self._discard()
             return self._failure("ended", "its process sent something that is no reply")
         self._has_evaluated = True
         return found
+
+    def _begin_check(self) -> None:
+        """Begin to check what the strategy has left running, unless the next evaluation follows."""
+        now = time.monotonic()
+        if self._worker is None or (self._waiting and now - self._checked < CHECK_SECONDS):
+            return
+        self._checked = now
+        self._helper.resume()
+        self._check = asyncio.create_task(self._worker.is_clean())
 
     async def close(self) -> None:
         """End the worker."""
@@ -197,7 +260,7 @@ class StrategyEvaluator:
 
     async def _is_ready(self) -> bool:
         """Return whether there is a worker, with nothing else of the strategy running."""
-        if self._worker is None:
+        if self._worker is None or self._worker is self._unclaimed:
             return False
         if self._check is None:
             return True

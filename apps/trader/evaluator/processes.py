@@ -141,7 +141,7 @@ class WorkerConnection(Struct, eq=False):
         """Send a request and return the reply.
 
         Args:
-            message: The request, with its length before it.
+            message: The request, with its length before it, or what `send_now` has left of it.
             seconds: How long the worker may take, wall clock.
 
         Raises:
@@ -171,6 +171,16 @@ class WorkerConnection(Struct, eq=False):
             raise WorkerLate
         finally:
             await ended(exchange, status)
+
+    def send_now(self, message: bytes) -> bytes:
+        """Send what the connection takes of a request now; return the rest.
+
+        Its reply comes after those of the requests before it; `call` returns it.
+        """
+        try:
+            return message[self.connection.send(message) :]
+        except OSError:
+            return message
 
     async def is_clean(self) -> bool:
         """Return whether nothing is running that the strategy has left behind.

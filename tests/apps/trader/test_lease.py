@@ -1,14 +1,18 @@
 """How long an account is kept for a trader that cannot be proven dead."""
 
+from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import pytest
+from msgspec import structs
 
+from desk import desk, market
 from onetape.core.errors import SafetyRefusal
 from onetape.store.database import open_store
 from onetape.store.leases import acquire_lease, renew_lease
 from onetape.store.process_lock import ProcessLock
-from trader.lease import LEASE_SECONDS
+from trader.lease import LEASE_SECONDS, Lease
 
 
 def test_an_account_of_another_computer_is_free_twenty_seconds_after_the_last_renewal(
@@ -33,3 +37,28 @@ def test_an_account_of_another_computer_is_free_twenty_seconds_after_the_last_re
         with pytest.raises(SafetyRefusal, match="another process took over"):
             renew_lease(store, "a", old, now_ms=25_001, seconds=LEASE_SECONDS)
         lock.release()
+
+
+def test_a_lease_that_is_kept_is_written_once_a_second(
+    run: Callable[[Any], None], db: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    now_ms = 5_000_000_000_000
+    monkeypatch.setattr("trader.lease._wall_ms", lambda: now_ms)
+
+    async def scene() -> None:
+        nonlocal now_ms
+        async with market(0.25) as opened, desk(opened, db) as trading:
+            session = structs.replace(trading.context.session, account="other")
+            lease = Lease(structs.replace(trading.context, session=session))
+            lease.renew()
+            renewed: list[int] = []
+            # At last the computer's clock is set back.
+            for later_ms in (999, 1_000, 1_999, 2_000, 500):
+                now_ms = 5_000_000_000_000 + later_ms
+                lease.keep()
+                [(found,)] = trading.query("SELECT renewed_ms FROM leases WHERE name LIKE 'other%'")
+                renewed.append(found - 5_000_000_000_000)
+            assert renewed == [0, 1_000, 1_000, 2_000, 500]
+            lease.release()
+
+    run(scene())

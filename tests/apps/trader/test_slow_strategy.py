@@ -1,6 +1,7 @@
 """A trader whose strategy hangs, or that has many candles to decide on at once."""
 
 import json
+import time
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -13,6 +14,8 @@ from hostile_strategies import noted_processes, write_hostile
 from onetape.engine import ExitConfig
 from onetape.store.candles import last_closed
 from onetape.strategies import checked_signals
+from trader.evaluations import Evaluations
+from trader.rule_runner import RuleRunner
 
 Run = Callable[[Any], Any]
 StrategyFile = Callable[..., str]
@@ -38,6 +41,38 @@ def test_a_stop_sells_while_the_strategy_hangs(run: Run, db: Path, tmp_path: Pat
             await trading.until(lambda: noted_processes(tmp_path))
             await trading.until(lambda: len(trading.trades()) == 2, seconds=20)
             assert MARCH not in trading.decided()
+
+    run(scene())
+
+
+def test_the_strategy_begins_before_the_trader_looks_at_the_next_candle(
+    run: Run, db: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    name = write_hostile(tmp_path, "note_process()")
+    started: list[int] = []
+    late: list[int] = []
+    start, watch_forming = Evaluations.start, RuleRunner.watch_forming
+
+    def noted_start(self: Evaluations, timestamps: list[int], *, is_repeated: bool) -> None:
+        started.extend(timestamps)
+        start(self, timestamps, is_repeated=is_repeated)
+
+    def watch_after_strategy(self: RuleRunner, decided: int | None) -> None:
+        deadline = time.monotonic() + 10
+        while started and not late and not noted_processes(tmp_path):
+            if time.monotonic() > deadline:
+                late.extend(started)
+            time.sleep(0.001)
+        watch_forming(self, decided)
+
+    monkeypatch.setattr(Evaluations, "start", noted_start)
+    monkeypatch.setattr(RuleRunner, "watch_forming", watch_after_strategy)
+
+    async def scene() -> None:
+        async with market(0.25) as opened, desk(opened, db, strategy=name) as trading:
+            await trading.until_decided(-1)
+        assert started
+        assert not late
 
     run(scene())
 

@@ -1,0 +1,127 @@
+"""Evaluations of one strategy at once: symbols whose candles close at the same moment."""
+
+import asyncio
+import random
+import sys
+import time
+from collections.abc import Callable
+from contextlib import suppress
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+import hostile_strategies as hostile
+from desk import strategy_evaluator
+from hostile_strategies import noted_processes, write_hostile
+from onetape.core.candles import Candles
+from onetape.strategies import checked_signals, load_strategy
+from onetape.strategies.testing import random_candles
+from trader.evaluator.evaluator import Evaluation, EvaluationFailure, StrategyEvaluator
+
+Run = Callable[[Any], Any]
+PATIENT_SECONDS = 60.0
+#: Series of different markets. One is longer than what a socket takes at once.
+SERIES = [random_candles(count, seed=count) for count in (120, 121, 20_000, 122, 123, 124)]
+
+pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="looks into /proc")
+
+
+async def evaluated(
+    evaluator: StrategyEvaluator, candles: Candles, seconds: float = PATIENT_SECONDS
+) -> Evaluation | EvaluationFailure:
+    return await evaluator.evaluate(candles, {}, 1, seconds)
+
+
+async def with_evaluator(name: str, scene: Callable[[StrategyEvaluator], Any]) -> None:
+    evaluator = strategy_evaluator(name)
+    try:
+        await evaluator.load()
+        await scene(evaluator)
+    finally:
+        await evaluator.close()
+
+
+def test_each_symbol_gets_its_own_signals_whichever_evaluation_is_given_up(
+    run: Run, random_seed: int
+) -> None:
+    draw = random.Random(random_seed)  # noqa: S311 - a test
+    strategy = load_strategy("rsi")
+    expected = [checked_signals(strategy, candles).signal for candles in SERIES]
+
+    async def scene(evaluator: StrategyEvaluator) -> None:
+        for _ in range(60):
+            order = draw.sample(range(len(SERIES)), len(SERIES))
+            tasks: dict[int, asyncio.Task[Evaluation | EvaluationFailure]] = {}
+            for number in order:
+                tasks[number] = asyncio.create_task(evaluated(evaluator, SERIES[number]))
+                for _ in range(draw.choice((0, 0, 1, 3, 10))):
+                    await asyncio.sleep(0)
+            given_up = set(draw.sample(order, draw.choice((0, 0, 1, 2))))
+            for _ in range(draw.choice((0, 1, 3, 10, 30))):
+                await asyncio.sleep(0)
+            for number in given_up:
+                tasks[number].cancel()
+            for number, task in tasks.items():
+                with suppress(asyncio.CancelledError):
+                    found = await task
+                    assert isinstance(found, Evaluation)
+                    assert np.array_equal(found.signal, expected[number])
+                    continue
+                assert number in given_up
+
+    run(with_evaluator("rsi", scene))
+
+
+def test_the_process_goes_on_with_the_next_symbol_while_the_trader_is_busy(
+    run: Run, tmp_path: Path
+) -> None:
+    name = write_hostile(tmp_path, "note_process()")
+
+    async def scene(evaluator: StrategyEvaluator) -> None:
+        tasks = [asyncio.create_task(evaluated(evaluator, SERIES[number])) for number in (0, 1)]
+        await asyncio.sleep(0)
+        deadline = time.monotonic() + 10
+        while len(noted_processes(tmp_path)) < 2:
+            assert time.monotonic() < deadline, "the second evaluation waited for the trader"
+            time.sleep(0.001)  # noqa: ASYNC251 - the loop is held up on purpose
+        for candles, found in zip(SERIES[:2], await asyncio.gather(*tasks), strict=True):
+            assert isinstance(found, Evaluation)
+            assert len(found.signal) == len(candles)
+
+    run(with_evaluator(name, scene))
+
+
+def test_an_evaluation_that_is_late_leaves_the_next_one_its_own_time(
+    run: Run, tmp_path: Path
+) -> None:
+    name = write_hostile(tmp_path, hostile.ENDLESS, condition="len(candles) == 120")
+
+    async def scene(evaluator: StrategyEvaluator) -> None:
+        late = asyncio.create_task(evaluated(evaluator, SERIES[0], 0.3))
+        others = [asyncio.create_task(evaluated(evaluator, SERIES[number])) for number in (1, 2, 3)]
+        failure = await late
+        assert isinstance(failure, EvaluationFailure)
+        assert failure.kind == "late"
+        for candles, found in zip(SERIES[1:], await asyncio.gather(*others), strict=False):
+            assert isinstance(found, Evaluation)
+            assert len(found.signal) == len(candles)
+
+    run(with_evaluator(name, scene))
+
+
+def test_what_a_strategy_leaves_running_is_found_after_the_last_of_them(
+    run: Run, tmp_path: Path
+) -> None:
+    name = write_hostile(tmp_path, hostile.FORKS, condition="len(candles) == 120")
+
+    async def scene(evaluator: StrategyEvaluator) -> None:
+        tasks = [asyncio.create_task(evaluated(evaluator, candles)) for candles in SERIES[:2]]
+        assert all(isinstance(found, Evaluation) for found in await asyncio.gather(*tasks))
+        deadline = time.monotonic() + 60
+        while any(map(hostile.is_running, noted_processes(tmp_path))):
+            assert time.monotonic() < deadline
+            await asyncio.sleep(0.01)
+
+    run(with_evaluator(name, scene))
