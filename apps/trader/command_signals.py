@@ -1,6 +1,7 @@
 """Signals to a running trader that are commands of a person.
 
 They are stored as rows like all commands, and survive a restart. SIGUSR1 pauses, SIGUSR2 flattens.
+While the file cannot be written, as on a full disk, the command is kept in memory and stored later.
 """
 
 import asyncio
@@ -13,7 +14,7 @@ from pathlib import Path
 from typing import Final
 
 from onetape.cli.output import print_line
-from onetape.core.errors import OnetapeError
+from onetape.core.errors import OnetapeError, StoreError, StoreUnwritable
 from onetape.execution.controls import ControlVerb
 from onetape.store.account_reading import read_traded
 from onetape.store.controls import insert_controls
@@ -25,6 +26,9 @@ SIGNALS: Final[dict[signal.Signals, ControlVerb]] = {
     signal.SIGUSR1: "pause",
     signal.SIGUSR2: "flatten",
 }
+
+#: Before a command that could not be stored is stored again, wall seconds.
+AGAIN_SECONDS = 1.0
 
 
 @contextlib.contextmanager
@@ -39,8 +43,7 @@ def taking_command_signals(database: Path, account: str) -> Generator[None]:
     running: set[asyncio.Task[None]] = set()
 
     def take(number: signal.Signals) -> None:
-        # A locked file must not hold up the loop that has the sockets.
-        task = asyncio.create_task(asyncio.to_thread(_store, database, account, number))
+        task = asyncio.create_task(_store(database, account, number))
         running.add(task)
         task.add_done_callback(running.discard)
 
@@ -51,19 +54,39 @@ def taking_command_signals(database: Path, account: str) -> Generator[None]:
     finally:
         for number in SIGNALS:
             loop.remove_signal_handler(number)
+        for task in running:
+            task.cancel()
 
 
-def _store(database: Path, account: str, number: signal.Signals) -> None:
-    """Store the command of a signal; print that it is, or why it is not."""
+async def _store(database: Path, account: str, number: signal.Signals) -> None:
+    """Store the command of a signal, when the file can be written; print that it is, or why not."""
     command = Command(SIGNALS[number], account=account)
     wall_ms = time.time_ns() // 1_000_000
-    try:
-        with open_store(database, create=False) as store:
+    printed = ""
+
+    def store() -> None:
+        with open_store(database, create=False) as opened:
             rows = rows_of(
-                read_traded(store), command, at_ms=wall_ms, given_by=f"signal {number.name}"
+                read_traded(opened), command, at_ms=wall_ms, given_by=f"signal {number.name}"
             )
-            insert_controls(store, rows)
-    except OnetapeError as error:
-        print_line(f"{number.name}: the command {command.verb} is not stored: {error}")
-    else:
-        print_line(f"{number.name}: command {command.verb} stored")
+            insert_controls(opened, rows)
+
+    while True:
+        try:
+            # A locked file must not hold up the loop that has the sockets.
+            await asyncio.to_thread(store)
+        except (StoreError, StoreUnwritable) as error:
+            if str(error) != printed:
+                printed = str(error)
+                print_line(
+                    f"{number.name}: the command {command.verb} is not stored yet: {error}; it is "
+                    "tried again as long as this program runs",
+                    level="ERROR",
+                )
+            await asyncio.sleep(AGAIN_SECONDS)
+        except OnetapeError as error:
+            print_line(f"{number.name}: the command {command.verb} is not stored: {error}")
+            return
+        else:
+            print_line(f"{number.name}: command {command.verb} stored")
+            return
