@@ -9,7 +9,7 @@ from typer.core import TyperGroup
 
 
 class Command(NamedTuple):
-    """Where the function of a command is defined."""
+    """A command: the module and function that run it."""
 
     module: str
     """Module that defines the command, imported when it runs."""

@@ -38,7 +38,7 @@ STRATEGY: Final = Setting(
 
 
 class StrategySettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """Which strategy, and its parameters."""
+    """Name and parameters of the strategy."""
 
     name: Annotated[str, STRATEGY] = "rsi"
     parameters: Annotated[

@@ -24,7 +24,7 @@ _LONGEST: Final = 16_384
 
 
 class ApiCredentials(Struct, frozen=True):
-    """Key and secret of an account. Neither is ever part of a text."""
+    """Key and secret of an account, which never appear in its text form."""
 
     key: str
     secret: str

@@ -1,4 +1,4 @@
-"""Values that the flags of a command line give, by the settings that they belong to.
+"""Values of the flags of a command line, by setting.
 
 Loads no Typer, as most backtests do not: `plain_flags.py`.
 """

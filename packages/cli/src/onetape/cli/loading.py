@@ -26,7 +26,7 @@ _FAULTS: Final = (UsageError, ConfigurationError)
 
 
 class Places:
-    """Where each setting was given; the source that wins is the one that counts."""
+    """Where each setting was given, by the source that takes precedence."""
 
     def __init__(self, declared: Mapping[str, Declared]) -> None:
         """Begin with the defaults alone; the declarations are those of the program."""

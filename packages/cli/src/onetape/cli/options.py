@@ -1,4 +1,4 @@
-"""Flags of commands that are no settings of these commands, worded once."""
+"""Flags that several commands share and that are not settings."""
 
 from pathlib import Path
 from typing import Annotated

@@ -15,7 +15,7 @@ from onetape.cli.flag_values import is_repeated, parameter_name, settings_with_f
 
 
 class PlainFlag(msgspec.Struct, frozen=True):
-    """What a flag gives."""
+    """A flag of a plain command line, and its parameter."""
 
     parameter: str
     """Name of the parameter that gets the value."""

@@ -1,4 +1,4 @@
-"""What a file, the environment or flags give, before it is converted."""
+"""Settings from a file, the environment or flags, before conversion."""
 
 import re
 from collections.abc import Callable, Mapping
@@ -16,7 +16,7 @@ _FORBIDDEN: Final = "[\0\ud800-\udfff]"
 
 
 class Source(NamedTuple):
-    """A place that settings come from."""
+    """A source of settings."""
 
     place: Callable[[str], str]
     """Function that returns where a dotted key is given, as a text."""

@@ -1,4 +1,4 @@
-"""A YAML file of settings as nested text: no types, no tags, nothing beyond measure."""
+"""A YAML file of settings as nested text, without types and tags, within size limits."""
 
 from collections.abc import Callable
 from pathlib import Path
@@ -64,7 +64,7 @@ def read_settings(file: Path) -> tuple[Tree, dict[str, int]]:
 
 
 class _Values:
-    """The values of one file, taken out of YAML's nodes."""
+    """The values of one file, read from YAML nodes."""
 
     def __init__(self, file: Path, lines: dict[str, int]) -> None:
         """Begin; `lines` is filled with the line of each dotted key."""

@@ -1,4 +1,4 @@
-"""Whose stdout it is: what a program prints goes there, and nothing of a strategy's own code."""
+"""Keeps stdout for the program: output of a strategy's code goes to stderr."""
 
 import contextlib
 import os

@@ -1,4 +1,4 @@
-"""SIGTERM and Ctrl-C, turned into something to wait for."""
+"""SIGTERM and Ctrl-C as an awaitable request to stop."""
 
 import asyncio
 import signal

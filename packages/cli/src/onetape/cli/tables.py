@@ -1,4 +1,4 @@
-"""Tables that fit the terminal: in a narrow one columns take their short form, or go."""
+"""Tables that fit the terminal: a narrow one gets short columns, or fewer."""
 
 from collections.abc import Sequence
 

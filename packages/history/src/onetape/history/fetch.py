@@ -19,7 +19,7 @@ LEAST_REREAD = 2
 
 
 class FetchReport(Struct, frozen=True):
-    """What became of the candles that came."""
+    """Counts of fetched candles by what happened to them."""
 
     inserted: int = 0
     present: int = 0

@@ -1,4 +1,4 @@
-"""Proof of gaps: which answers of an exchange show that it has no candles in a range.
+"""Proof of gaps: responses of an exchange that show that it has no candles in a range.
 
 A hole is proven between two candles that are stored, by two answers that held both of them and
 nothing in between, requested from different times and minutes apart. Until then it is unproven, and
@@ -56,7 +56,7 @@ class Hole(Struct, frozen=True):
 
 
 class _Answers(Struct):
-    """What the pages of one walk say. Times are epoch seconds."""
+    """Evidence from the pages of one request sequence. Times are epoch seconds."""
 
     timeframe: Timeframe
     requested: list[Range] = field(default_factory=list[Range])

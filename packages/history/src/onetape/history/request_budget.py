@@ -1,4 +1,4 @@
-"""How much of an exchange's public request rate a reader may use while orders need the rest."""
+"""The part of an exchange's public request rate for a reader; orders use the rest."""
 
 import time
 from typing import Final
@@ -13,7 +13,7 @@ _FRESH_SECONDS: Final = 1.0
 
 
 class RequestBudget:
-    """The part of one exchange's rate; give `share` to `RestExchange.share_budget`."""
+    """The budget of one exchange; pass `share` to `RestExchange.share_budget`."""
 
     def __init__(self, store: Store, exchange: str) -> None:
         """Begin; the file is read with the first request.

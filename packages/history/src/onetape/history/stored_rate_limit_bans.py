@@ -5,7 +5,7 @@ from onetape.store.rate_limit_bans import rate_limit_ban_end_ms, save_rate_limit
 
 
 class StoredRateLimitBans:
-    """The rate limit bans of one exchange; give it to `RestExchange.share_rate_limit_bans`."""
+    """The rate limit bans of one exchange; pass it to `RestExchange.share_rate_limit_bans`."""
 
     def __init__(self, store: Store, exchange: str) -> None:
         """Keep the bans of an exchange (CCXT id) in an open store."""

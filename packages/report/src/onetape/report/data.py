@@ -1,4 +1,4 @@
-"""What a report shows: plain arrays and texts, free of engine and strategy types."""
+"""Contents of a report: plain arrays and texts, without types of engine and strategies."""
 
 from collections.abc import Collection, Mapping
 from typing import Literal
@@ -11,7 +11,7 @@ from onetape.core.simulated import Origin
 
 
 class ReportTitle(Struct, frozen=True):
-    """What was run, on which market, and by which rules."""
+    """Title of a report: strategy, market and rules of the run."""
 
     exchange: str
     """CCXT exchange id."""
@@ -49,7 +49,7 @@ class ReportTitle(Struct, frozen=True):
 
 
 class Headline(Struct, frozen=True):
-    """The four numbers that come first; the engine's own, so that no two places disagree."""
+    """The four metrics of the headline, as the engine computed them."""
 
     strategy_return: float
     """Return of the strategy as a ratio: 0.123 is +12.3 %."""
@@ -81,7 +81,7 @@ LevelSteps = tuple[tuple[int, float], ...]
 
 
 class ReportTrade(Struct, frozen=True):
-    """One round trip, or the open one at the end valued at the last close."""
+    """One trade (entry and exit), or the open one at the end, valued at the last close."""
 
     entry_timestamp: int
     """Time of the entry fill, epoch seconds UTC."""
@@ -145,7 +145,7 @@ class Comparison(Struct, frozen=True):
 
 
 class Charted(Struct, frozen=True, kw_only=True):
-    """What the chart shows of one market. All arrays have the shape (n,) of the candles."""
+    """Chart data of one market. All arrays have the shape (n,) of the candles."""
 
     candles: Candles
     """The closed candles of the range shown."""
@@ -198,7 +198,7 @@ class OtherMarket(Charted, frozen=True, kw_only=True):
 
 
 class ReportData(Charted, frozen=True, kw_only=True):
-    """Everything on one page; what is charted is that of the title's symbol, shown first."""
+    """Contents of one page; the chart shows the title's symbol first."""
 
     title: ReportTitle
     headline: Headline

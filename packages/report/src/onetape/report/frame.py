@@ -1,4 +1,4 @@
-"""What all our pages have: a head, a policy that forbids all loading, data, and scripts inside."""
+"""The frame of every page: head, a policy that forbids all loading, data and inline scripts."""
 
 import base64
 import hashlib

@@ -1,4 +1,4 @@
-"""Returns by month and year, as a table of the page."""
+"""Returns by month and year, as a table."""
 
 from typing import Final
 
@@ -15,7 +15,7 @@ _SHADES: Final = (0.0, 0.02, 0.06, 0.15)
 
 
 class Year(Struct, frozen=True):
-    """One row."""
+    """One year of the table of monthly returns."""
 
     year: int
     months: tuple[float | None, ...]

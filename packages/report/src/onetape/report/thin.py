@@ -1,4 +1,4 @@
-"""Fewer, longer candles for drawing, where a range has more than a browser draws smoothly."""
+"""Merged candles for drawing, where a range has more than a browser draws smoothly."""
 
 from collections.abc import Mapping
 from typing import Final
@@ -19,7 +19,7 @@ _STEPS: Final = {
 
 
 class Grouping(Struct, frozen=True):
-    """Which candles are drawn as one."""
+    """Groups of candles that are drawn as one."""
 
     name: str
     """Length of a drawn candle, such as `5m`; empty where candles are not grouped."""

@@ -1,4 +1,4 @@
-"""Write a report so that a reader never meets half of one."""
+"""Write a report completely or not at all."""
 
 import os
 import tempfile

@@ -32,7 +32,7 @@ T = TypeVar("T")
 
 
 class EmbeddedSimulator:
-    """Calls into the simulator's thread; each returns when it is done there."""
+    """A simulator in a thread of this process; each call returns when it is finished there."""
 
     def __init__(self, simulator: "Simulator", loop: asyncio.AbstractEventLoop) -> None:
         """Take a simulator that listens, and the loop it runs in."""

@@ -1,4 +1,4 @@
-"""The demo's numbered lines: they fill in where there is a terminal, and come whole elsewhere."""
+"""The demo's numbered lines: updated in place in a terminal, printed once elsewhere."""
 
 import shutil
 import sys
@@ -12,7 +12,7 @@ INDENT = "    "
 
 
 class Screen:
-    """Prints one step after the other."""
+    """Prints the steps of the demo."""
 
     def __init__(self) -> None:
         """Start with step 1."""

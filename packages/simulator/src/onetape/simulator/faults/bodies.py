@@ -1,4 +1,4 @@
-"""Bodies and frames that no client expects, each as CCXT was seen to meet it."""
+"""Malformed bodies and frames, each of a kind that CCXT has received."""
 
 import json
 from typing import Final, cast

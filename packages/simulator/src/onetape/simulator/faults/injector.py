@@ -1,4 +1,4 @@
-"""Between a socket's events and its client: here they are lost, doubled, spoiled or held."""
+"""Faults of events on their way to a client: lost, doubled, spoiled or delayed."""
 
 import asyncio
 import itertools

@@ -41,7 +41,7 @@ _STREAM: Final = frozenset({"stream", "event"})
 
 @dataclass(frozen=True, slots=True)
 class Kind:
-    """What one kind of fault takes."""
+    """One kind of fault: where it acts, its settings and variants."""
 
     place: str
     """`rest` (a request), `handshake`, `command`, `event`, `candles`, `reply` or `state`."""

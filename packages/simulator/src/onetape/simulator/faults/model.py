@@ -16,7 +16,7 @@ _ENDS = (("market_to", "market_for"), ("wall_to", "wall_for"))
 
 
 class FaultError(UsageError):
-    """A fault that cannot be; `key` is the setting that is wrong."""
+    """An invalid fault; `key` is the setting that is wrong."""
 
     def __init__(self, key: str, text: str) -> None:
         """Name the setting that is wrong, and how to fix it."""
@@ -26,7 +26,7 @@ class FaultError(UsageError):
 
 
 class Fault(msgspec.Struct, frozen=True, forbid_unknown_fields=True, omit_defaults=True):
-    """One line of a timeline. What is left out does not matter to the choice.
+    """One fault of a timeline. Filters that are left out match every call.
 
     `Fault("timeout", method="POST", path="/api/v3/order", nth=2, when="after")` lets the second
     order be done and never answers it.

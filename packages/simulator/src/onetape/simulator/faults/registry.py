@@ -22,7 +22,7 @@ LASTING: Final = frozenset({"ws_silence", "ws_half_open"})
 
 @dataclass(frozen=True, slots=True)
 class Call:
-    """A request, a handshake, a command or an event that a fault may fit."""
+    """A request, a handshake, a command or an event, compared with the filters of faults."""
 
     place: str
     """Where the call happens: `rest`, `request` (over the WebSocket API), `handshake`, `command`,
@@ -44,7 +44,7 @@ class Call:
 
 @dataclass(frozen=True, slots=True)
 class Fired:
-    """One line of the log: with the same seed and timeline the same lines come again."""
+    """One line of the fault log; equal seeds and timelines give equal lines."""
 
     number: int
     """Number of this firing, counted from 1 over all faults of the simulator."""
@@ -75,7 +75,7 @@ class Fired:
 
 @dataclass(frozen=True, slots=True)
 class Firing:
-    """A fault that fires now, and a source of chance of its own."""
+    """A fault that fires now, with its own random generator."""
 
     fault: Fault
     number: int

@@ -1,4 +1,4 @@
-"""Faults of requests: a middleware outside everything else that answers them."""
+"""Faults of requests: a middleware around all other handlers."""
 
 import asyncio
 import http
@@ -27,7 +27,7 @@ TERMINAL: Final = frozenset({"timeout", "reset", "cut_body", "drip", "wrong_body
 
 
 class RestFaults:
-    """Does to requests and handshakes what the faults say."""
+    """Applies faults to requests and handshakes."""
 
     def __init__(self, faults: Faults, states: States) -> None:
         """Ask these faults at each request."""

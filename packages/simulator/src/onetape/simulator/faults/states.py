@@ -20,7 +20,7 @@ _TIMED: Final = ("/api/v3/time", "/api/v3/exchangeInfo")
 
 
 class States:
-    """What holds now, for requests and for events."""
+    """The lasting faults that are active now."""
 
     def __init__(self, faults: Faults, clock: Clock) -> None:
         """Ask these faults."""

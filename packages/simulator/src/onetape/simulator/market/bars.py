@@ -1,4 +1,4 @@
-"""Bars: candles as integer columns, and how larger ones are built from smaller ones."""
+"""Bars: candles as integer columns, and how longer ones are built from shorter ones."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass, fields

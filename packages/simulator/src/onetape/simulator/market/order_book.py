@@ -1,4 +1,4 @@
-"""The one order book: what a trade leaves on both sides, for depth, tickers and takers alike."""
+"""The order book after each trade, for depth, tickers and takers alike."""
 
 from collections.abc import Iterator
 from dataclasses import dataclass

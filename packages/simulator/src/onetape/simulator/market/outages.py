@@ -1,4 +1,4 @@
-"""When nothing happens: minutes without a trade, and outages of the whole exchange.
+"""Minutes without a trade, and outages of the whole exchange.
 
 A minute without a trade still has a candle: flat at the previous close, volume 0. An outage has
 two parts, as Binance's own history shows: first candles without a trade, then no candle at all.
@@ -33,7 +33,7 @@ LONGEST_QUIET: Final = 64
 
 @dataclass(frozen=True, slots=True)
 class Outage:
-    """The exchange stops; all times are minutes since 2010."""
+    """An outage of the exchange; all times are minutes since 2010."""
 
     halt: int
     """The first minute without a trade."""

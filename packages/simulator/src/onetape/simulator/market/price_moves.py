@@ -1,4 +1,4 @@
-"""Scripted prices: from a minute on, for a while or for good, a market trades at another price."""
+"""Scripted prices: from a minute on, for a time or forever, a market trades at another price."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
@@ -11,7 +11,7 @@ from onetape.simulator.market.prng import FloatArray, IntArray
 
 @dataclass(frozen=True, slots=True)
 class PriceMove:
-    """A spike, or without an end a gap: prices are multiplied while it lasts."""
+    """A scripted spike, or a lasting jump without an end: prices are multiplied by a factor."""
 
     start: int
     """First minute of the price move, epoch seconds."""

@@ -1,4 +1,4 @@
-"""A random path over 32 years of minutes that can be read anywhere without walking there.
+"""A random path over 32 years of minutes with direct access to every minute.
 
 The years from 2010 to 2041 are one interval of 2**24 minutes that is halved 24 times. Each halving
 draws from the hash of its node how the interval's variance divides between its halves (uneven, so
@@ -50,7 +50,7 @@ JUMP_MORE: Final = 0.1
 
 @dataclass(frozen=True, slots=True)
 class Path:
-    """The path of n minutes."""
+    """A part of the path, n minutes long."""
 
     level: FloatArray
     """Level of the path at each boundary, shape (n + 1,); a log price once weighted. It begins and

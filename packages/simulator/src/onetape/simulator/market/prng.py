@@ -1,4 +1,4 @@
-"""Noise from integers: hashes, uniform and normal numbers that are bit-exact everywhere.
+"""Pseudo-random numbers from integer hashes, uniform and normal, bit-exact on every machine.
 
 Only integer hashing and the five operations that IEEE 754 defines to the last bit (+ - * / sqrt)
 are used, each as a NumPy operation of its own. `np.exp`, `np.log` and the generators of `np.random`

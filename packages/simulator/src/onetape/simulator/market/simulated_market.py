@@ -38,7 +38,7 @@ _Days = OrderedDict[tuple[str, int], IntArray]
 
 @dataclass(frozen=True, slots=True)
 class LastDay:
-    """The last 1,440 minutes of a market, of which the running one as far as it has come."""
+    """The last 1,440 minutes of a market, including the running one so far."""
 
     bar: Bars
     """The running bar, which opens with the first of these minutes that has a candle; or none."""

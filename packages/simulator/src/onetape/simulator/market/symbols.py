@@ -1,4 +1,4 @@
-"""The short list of markets: names, steps, listing dates and how their prices hang together."""
+"""The default markets: names, steps, listing dates and weights of the shared price paths."""
 
 import re
 from dataclasses import dataclass
@@ -121,7 +121,7 @@ ACCEPTED_NAMES: Final = re.compile(r"[^a-z\s/:,;@]{1,60}")
 
 
 class UnknownSymbol(KeyError):
-    """The list has no market of that name."""
+    """An unknown market name."""
 
 
 def many_symbols(count: int) -> tuple[SpotSymbol, ...]:

@@ -39,7 +39,7 @@ class Recording:
 
 @dataclass(frozen=True, slots=True)
 class Reel:
-    """All that one or more files hold."""
+    """All recordings of one or more files."""
 
     replies: tuple[Recording, ...]
     messages: tuple[object, ...]

@@ -49,7 +49,7 @@ class Series:
 
 @dataclass(frozen=True, slots=True)
 class Replay:
-    """What a file holds: one series for each market."""
+    """The recorded series of a file, one for each market."""
 
     path: Path
     series: tuple[Series, ...]

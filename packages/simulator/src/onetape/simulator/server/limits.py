@@ -100,7 +100,7 @@ class _Window:
 
 @dataclass(slots=True)
 class _Client:
-    """One address."""
+    """Usage of one client address."""
 
     weight: _Window
     raw: _Window
@@ -112,7 +112,7 @@ class _Client:
 
 @dataclass(frozen=True, slots=True)
 class Excess:
-    """Why a request is refused: it is one too many."""
+    """The exceeded limit that refuses a request."""
 
     status: int
     code: int
@@ -122,7 +122,7 @@ class Excess:
 
 
 class Limits:
-    """Counts what each address uses, tells it in headers, and refuses where limits are on."""
+    """Counts the usage of each address, states it in headers, and refuses where limits are on."""
 
     def __init__(self, clock: Clock, *, enforced: bool) -> None:
         """Count from nothing.
@@ -271,7 +271,7 @@ class Limits:
 
 
 class MessageLimit:
-    """What one socket's client may send in a second."""
+    """The number of messages that the client of one socket may send in a second."""
 
     def __init__(self, *, enforced: bool) -> None:
         """Count from nothing."""

@@ -1,4 +1,4 @@
-"""What one subscription sends: which events have become due since it last looked."""
+"""Events of one subscription that have become due since the last check."""
 
 import re
 from collections.abc import Iterator
@@ -88,7 +88,7 @@ class KlineFeed:
 
 
 class TickerFeed:
-    """The statistics of the last 24 hours, once a look."""
+    """The statistics of the last 24 hours, sent at each check."""
 
     def __init__(self, market: SimulatedMarket, symbol: SpotSymbol, *, mini: bool = False) -> None:
         """Take the market whose statistics are sent; `mini` leaves prices and volumes only."""
@@ -196,7 +196,7 @@ class SilentFeed:
 
 
 class InvalidStream(ValueError):
-    """The name is no stream that the simulator has."""
+    """An unknown stream name."""
 
 
 def make_feed(name: str, market: SimulatedMarket) -> Feed:

@@ -1,4 +1,4 @@
-"""What every open WebSocket does: it reads, pings, sends in time, grows old and ends."""
+"""Behaviour of every WebSocket: reading, pings, timely sending, and its end after 24 hours."""
 
 import asyncio
 import time

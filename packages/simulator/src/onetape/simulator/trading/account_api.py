@@ -1,4 +1,4 @@
-"""What a key holder may ask of the account, the same over REST and over the WebSocket API."""
+"""Operations of the account, equal over REST and over the WebSocket API."""
 
 from collections.abc import Callable
 from typing import Final, cast

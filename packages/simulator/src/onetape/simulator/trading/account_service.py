@@ -1,4 +1,4 @@
-"""The account of a simulator and what reaches it: REST, WebSocket API, manual actions."""
+"""The account of a simulator, with its REST, WebSocket API and manual actions."""
 
 from collections.abc import Mapping
 from decimal import Decimal, InvalidOperation

@@ -1,4 +1,4 @@
-"""What the account holds: free and locked, by asset."""
+"""Balances of the account: free and locked amounts by asset."""
 
 from collections.abc import Iterable
 from dataclasses import dataclass
@@ -18,7 +18,7 @@ class Balance:
 
 
 class Overdrawn(Exception):
-    """A change would leave less than nothing. The exchange checks before, so this is a bug."""
+    """A change would make a balance negative. The exchange checks before, so this is a bug."""
 
 
 class Account:

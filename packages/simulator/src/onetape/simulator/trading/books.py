@@ -1,4 +1,4 @@
-"""The books of the account: every order, execution and movement of money is entered here."""
+"""Booking of every order, fill and balance change of the account."""
 
 import copy
 import hashlib
@@ -24,7 +24,7 @@ _CLIENT_ID_LENGTH: Final = 22
 
 
 class Books:
-    """Enters what the exchange decides, so that balances, ledger and user data stream agree."""
+    """Books the exchange's decisions, so that balances, ledger and user data stream agree."""
 
     def __init__(self, balance: Mapping[str, Decimal], fees: Fees, now_ms: int) -> None:
         """Open the account with a balance."""

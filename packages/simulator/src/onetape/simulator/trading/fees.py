@@ -1,4 +1,4 @@
-"""What an execution costs, and in which coin."""
+"""The fee of a fill, and its currency."""
 
 from collections.abc import Callable
 from dataclasses import dataclass

@@ -1,4 +1,4 @@
-"""The market's filters: which orders it takes."""
+"""The market's filters, which accept or refuse orders."""
 
 from decimal import Decimal
 from typing import Final

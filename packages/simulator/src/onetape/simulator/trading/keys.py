@@ -1,4 +1,4 @@
-"""API keys: what each may do, and whether a signed request is genuine and in time."""
+"""API keys: their permissions, and the check of signature and time of a request."""
 
 import hashlib
 import hmac
@@ -24,7 +24,7 @@ STANDING_MS: Final = 3_600_000
 
 @dataclass(frozen=True, slots=True)
 class ApiKey:
-    """A key of the account, as its owner would have made it."""
+    """An API key of the account with its permissions."""
 
     key: str
     secret: str

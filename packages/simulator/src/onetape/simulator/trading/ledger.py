@@ -1,4 +1,4 @@
-"""The book of record: what happened to orders, fills and balances, in order, never changed."""
+"""The ledger: every event of orders, fills and balances, in order; append-only."""
 
 from onetape.simulator.server.wire import JsonObject, Texts
 from onetape.simulator.trading.money import text_8

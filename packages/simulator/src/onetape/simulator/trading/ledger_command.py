@@ -1,4 +1,4 @@
-"""`simulator ledger`: what a running simulator has on its books."""
+"""`simulator ledger`: the ledger of a running simulator."""
 
 import json
 import urllib.error

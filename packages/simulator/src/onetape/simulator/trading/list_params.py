@@ -1,4 +1,4 @@
-"""The parameters of order lists (OCO), in the form of today and in the one before it."""
+"""The parameters of order lists (OCO), in Binance's present and in its previous form."""
 
 from typing import Final
 

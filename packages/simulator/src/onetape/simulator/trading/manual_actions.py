@@ -1,4 +1,4 @@
-"""What a person does to the account while a program trades on it."""
+"""Actions of a person on the account while a program trades on it."""
 
 from decimal import Decimal
 from typing import Final

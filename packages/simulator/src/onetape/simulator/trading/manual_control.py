@@ -1,4 +1,4 @@
-"""Manual actions over HTTP: what a person does to the account, its keys and the trading rules.
+"""Manual actions over HTTP: on the account, its keys and the trading rules.
 
 - `GET /simulator/account`: `{"balances": {"USDT": {"free": "1.0", "locked": "0.0"}}}`.
 - `POST /simulator/account/deposit` and `/withdraw` `{"asset": "BTC", "amount": "0.5"}`, and

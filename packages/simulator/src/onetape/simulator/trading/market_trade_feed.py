@@ -1,4 +1,4 @@
-"""The invented market as the exchange's feed: the very trades that its streams send."""
+"""The invented market as the exchange's trade feed: the trades that its streams send."""
 
 from collections.abc import Iterator
 from decimal import Decimal
@@ -22,7 +22,7 @@ _ENDLESS: Final = 1 << 60
 
 
 class MarketTradeFeed:
-    """Reads a `Market`; keeps nothing of its own.
+    """Trade feed of a simulated market; it has no state.
 
     Two models of what a taker finds:
 

@@ -1,4 +1,4 @@
-"""Orders and what became of them."""
+"""Orders, order lists and fills of the account."""
 
 from dataclasses import dataclass, field
 from decimal import Decimal

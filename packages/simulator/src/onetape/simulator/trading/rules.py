@@ -1,4 +1,4 @@
-"""Trading rules that were changed while the simulator runs: coarser steps, another minimum."""
+"""Trading rules that change while the simulator runs: coarser steps, another minimum."""
 
 from dataclasses import dataclass
 from decimal import Decimal

@@ -1,4 +1,4 @@
-"""What a taker finds: the offers that the market's last trade left, and how many an order takes."""
+"""Matching of a taker with the offers that the market's last trade left."""
 
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass

@@ -1,4 +1,4 @@
-"""What the exchange needs of the market: its trades one by one, and the offers they left."""
+"""The exchange's view of the market: its trades one by one, and the offers they left."""
 
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -31,7 +31,7 @@ class Tick:
 
 
 class TradeFeed(Protocol):
-    """The market's trades in time order; answers depend on the arguments alone."""
+    """The market's trades in time order; results depend on the arguments alone."""
 
     def is_trading(self, symbol: SpotSymbol, now_ms: int) -> bool:
         """Return whether orders are taken at `now_ms`."""
