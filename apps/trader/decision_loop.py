@@ -44,7 +44,7 @@ async def run_decisions(
     orders: ExitOrders,
     supervisor: Supervisor,
 ) -> None:
-    """Run the strategy every second, and at once when a candle closes, for ever."""
+    """Run the strategy every second, and at once when a candle closes, forever."""
     await recorder.wait_until_live(FIRST_DECISION_PATIENCE_SECONDS)
     lease.renew()
     log, waiting = DecisionLog(runner.context), WaitNotice(runner.context, gap_backfiller)

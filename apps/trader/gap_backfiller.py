@@ -135,7 +135,7 @@ class GapBackfiller:
         if self.inserted > before:
             self._absent.reset()
         else:
-            # Where nobody traded there may be no candle: fetch more and more rarely.
+            # Without a trade there may be no candle: fetch more and more rarely.
             self._absent.lengthen()
 
     def _note_failure(self, error: ExchangeUnreachable, seconds: float) -> None:

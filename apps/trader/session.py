@@ -225,7 +225,7 @@ class _Trading:
             self._journal.close()
 
     async def _trade(self) -> None:
-        """Build what trades from the file, and run it for ever."""
+        """Build what trades from the file, and run it forever."""
         context, exchange, lease = self._context, self._exchange, self._lease
         # Where the file cannot be written, nothing is sent to the exchange.
         lease.renew()

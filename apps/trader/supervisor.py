@@ -147,7 +147,7 @@ class Supervisor:
         """Run `work` until it is cancelled, again and again where an error ends it.
 
         Args:
-            work: Builds what trades from what is stored, and runs it (`run_tasks`) for ever.
+            work: Builds what trades from what is stored, and runs it (`run_tasks`) forever.
             meanwhile: Runs while the database file cannot be used.
 
         Raises:

@@ -50,11 +50,15 @@ def test_a_refused_handshake_is_named_by_its_status(
             "right?)",
         ),
         (
+            ConnectionResetError(104, "Connection reset by peer"),
+            "cannot reach simulator: the connection was reset",
+        ),
+        (
             ConnectionRefusedError(111, "Connect call failed ('127.0.0.1', 9)"),
             "cannot reach simulator: the connection was refused",
         ),
     ],
-    ids=["no such host", "certificate", "refused port"],
+    ids=["no such host", "certificate", "reset", "refused port"],
 )
 def test_a_dial_that_fails_before_its_handshake_is_named_by_its_cause(
     run: Run,

@@ -49,6 +49,7 @@ _CAUSES: Final = (
     ("getaddrinfo", "its host name was not found"),
     ("Connect call failed", "the connection was refused"),
     ("Connection refused", "the connection was refused"),
+    ("Connection reset", "the connection was reset"),
     ("Network is unreachable", "there is no network"),
     ("certificate", "its certificate was not accepted (is this computer's clock right?)"),
     ("timed out", "it did not answer in time"),

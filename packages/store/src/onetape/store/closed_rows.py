@@ -282,7 +282,7 @@ def _clear_unproven(
 ) -> None:
     """Delete rows of these candles that are not closed.
 
-    A forming row left by a process that was killed would block the final one for ever. A row of
+    A forming row left by a process that was killed would block the final one forever. A row of
     plain SQL may have been read as closed: a different value of it is kept as a revision.
     """
     sent: dict[int, Row] = {row[0]: row for row in rows}
