@@ -18,6 +18,14 @@ EXITS = {
     "trailing stop": ExitConfig(trailing_stop=0.006),
     "time stop": ExitConfig(time_stop_bars=2, stop_loss=0.03),
     "falling target": ExitConfig(target_table={0: 0.01, 2: 0.002}, stop_loss=0.02),
+    "net of fees": ExitConfig(
+        take_profit=0.004,
+        net_targets=True,
+        trailing_stop=0.001,
+        trailing_offset=0.001,
+        trailing_stop_before_offset=0.02,
+        exit_profit_offset=0.0,
+    ),
 }
 SIZINGS: dict[str, dict[str, float]] = {
     "all_in": {},
@@ -50,6 +58,30 @@ class Dips(Strategy):
         hour = candles.timestamp // 3_600
         sells = ((hour + cents) % 3 == 1).astype(np.int8)
         return Signals(np.where(candles.close < candles.open, 1, -sells).astype(np.int8), {})
+"""
+#: The same signals in a file for freqtrade.
+FREQTRADE_DIPS = """
+from freqtrade.strategy import IStrategy
+
+
+class Dips(IStrategy):
+    timeframe = "1h"
+    stoploss = -0.02
+
+    def populate_indicators(self, dataframe, metadata):
+        cents = (dataframe["close"] * 10_000).round().astype("int64")
+        hour = dataframe["date"].astype("datetime64[s, UTC]").astype("int64") // 3_600
+        dataframe["sells"] = (hour + cents) % 3 == 1
+        return dataframe
+
+    def populate_entry_trend(self, dataframe, metadata):
+        dataframe.loc[dataframe["close"] < dataframe["open"], "enter_long"] = 1
+        return dataframe
+
+    def populate_exit_trend(self, dataframe, metadata):
+        is_dip = dataframe["close"] < dataframe["open"]
+        dataframe.loc[dataframe["sells"] & ~is_dip, "exit_long"] = 1
+        return dataframe
 """
 
 

@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 
-from backtest_fills import DIPS, EXITS, SIZINGS, account_of, backtest_fills
+from backtest_fills import DIPS, EXITS, FREQTRADE_DIPS, SIZINGS, account_of, backtest_fills
 from desk import HOUR, MARCH, Market, market
 from symbol_desk import SymbolDesk, symbol_desk
 from watched import run_watched
@@ -33,6 +33,7 @@ SOME = [
     ("five symbols, two places", "equity_share", "stop and target"),
     ("five symbols, two places", "risk_per_trade", "falling target"),
     ("five symbols, two places", "volatility_target", "trailing stop"),
+    ("one symbol", "all_in", "net of fees"),
 ]
 #: A risk per trade is measured by a stop.
 ALL = [
@@ -89,7 +90,8 @@ def test_symbols_of_an_account_trade_as_in_the_backtest(
         record_property(name, value)
 
     async def scene() -> None:
-        name = strategy_file(DIPS, "dips")
+        # The exits of freqtrade's files are tried with such a file.
+        name = strategy_file(FREQTRADE_DIPS if exits == "net of fees" else DIPS, "dips")
         async with market(0.25) as opened:
             shuffle_delays(opened, seed)
             async with symbol_desk(

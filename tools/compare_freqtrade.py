@@ -1,0 +1,219 @@
+"""Compare our trades of freqtrade strategy files with freqtrade's own, for docs/freqtrade.md.
+
+    uv run python tools/compare_freqtrade.py PYTHON STRATEGIES CANDLES [--write]
+
+PYTHON is an interpreter that has freqtrade, STRATEGIES a folder of strategy files, and CANDLES the
+folder of the recorded candles. Both trade the same candles of BTC/USDT: a fee of 0.1 %, one
+position at a time, no rounding. Without --write the table is printed.
+"""
+
+import argparse
+import json
+import shlex
+import subprocess
+import sys
+import tempfile
+from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import Any, Final, NamedTuple
+
+import pandas as pd
+
+from onetape.core.clock import utc_text
+from onetape.strategies.freqtrade.source import freqtrade_classes
+
+PAGE: Final = Path("docs/freqtrade.md")
+BEGIN, END = "<!-- comparison with freqtrade -->", "<!-- end of the comparison -->"
+SYMBOL: Final = "BTC/USDT"
+
+
+class Recorded(NamedTuple):
+    """Recorded candles of one timeframe, without a gap in the range."""
+
+    file: str
+    start: str
+    end: str
+    resampled: str = ""
+    """Timeframe that is made of these candles; empty: theirs."""
+
+
+_HOURS: Final = "binance_BTC-USDT_1h_20170817_20240421.csv.gz"
+SERIES: Final[Mapping[str, Recorded]] = {
+    "1m": Recorded("binance_BTC-USDT_1m_20250520_20250818.csv.gz", "2025-07-10", "2025-08-18"),
+    "5m": Recorded("binance_BTC-USDT_5m_20250520_20250818.csv.gz", "2025-05-20", "2025-08-19"),
+    "15m": Recorded("binance_BTC-USDT_15m_20250520_20250818.csv.gz", "2025-05-20", "2025-08-19"),
+    "1h": Recorded(_HOURS, "2021-10-01", "2023-03-24"),
+    "4h": Recorded(_HOURS, "2021-10-01", "2023-03-24", "4h"),
+    "1d": Recorded("binance_BTC-USDT_1d_20170817_20260105.csv.gz", "2017-08-17", "2026-01-06"),
+}
+_SUMS: Final = {"open": "first", "high": "max", "low": "min", "close": "last", "volume": "sum"}
+#: Prices of one trade that differ by less are the same one, rounded.
+_ROUNDING: Final = 1e-5
+
+
+class Row(NamedTuple):
+    """The comparison of one strategy."""
+
+    strategy: str
+    timeframe: str
+    trades: int
+    """Trades of freqtrade, one that is open at the end included."""
+    same: int
+    """Those of them that we enter and leave in the same candles."""
+    ours: int
+    prices: str
+    """Trades left in the same candle at another price, with the cause."""
+    refused: str
+
+
+def write_candles(source: Path, folder: Path) -> None:
+    """Write the candles of each timeframe as CSV, for both programs."""
+    for timeframe, one in SERIES.items():
+        frame = pd.read_csv(source / one.file)
+        moments = pd.to_datetime(frame["timestamp"], unit="s", utc=True)
+        chosen = (moments >= pd.Timestamp(one.start, tz="UTC")) & (
+            moments < pd.Timestamp(one.end, tz="UTC")
+        )
+        frame = frame[chosen].set_index(moments[chosen].rename("moment"))
+        if one.resampled:
+            frame = frame.resample(one.resampled).agg({"timestamp": "first", **_SUMS})
+        frame.to_csv(folder / f"BTC_USDT-{timeframe}.csv", index=False)
+
+
+def strategies_in(folder: Path) -> list[tuple[str, Path]]:
+    """Return name and file of each freqtrade strategy, by name."""
+    found = [
+        (name, file)
+        for file in sorted(folder.glob("*.py"))
+        for name in freqtrade_classes(file, file.read_bytes())
+    ]
+    return sorted(found)
+
+
+def freqtrade_results(
+    python: str, files: Sequence[tuple[str, Path]], folder: Path
+) -> Iterator[dict[str, Any]]:
+    """Give freqtrade's trades of each strategy."""
+    jobs = [
+        json.dumps({"strategy": name, "path": str(file.parent.resolve()), "pair": SYMBOL})
+        for name, file in files
+    ]
+    script = Path(__file__).with_name("freqtrade_trades.py")
+    done = subprocess.run(
+        [python, "-W", "ignore", str(script), str(folder)],
+        input="\n".join(jobs),
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    if done.returncode:
+        sys.exit(f"{python} ended with {done.returncode}: {done.stderr[-500:]}")
+    for line in done.stdout.splitlines():
+        if line.startswith("{"):
+            yield json.loads(line)
+
+
+def our_result(file: Path, theirs: Mapping[str, Any], folder: Path) -> dict[str, Any]:
+    """Return our result of the same candles; its key `error` has the refusal of a strategy."""
+    command = [
+        "uv",
+        "run",
+        "backtester",
+        "-s",
+        f"{file}:{theirs['strategy']}",
+        "--json",
+        "--no-check",
+    ]
+    command += ["--db", str(folder / f"{theirs['timeframe']}.db"), "--trading-rules", "none"]
+    command += ["--from", utc_text(theirs["start"]).replace(" ", "T")]
+    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    if done.returncode:
+        # Behind the file's name and line.
+        return {"error": done.stderr.strip().partition(f"{file.name}, ")[2] or done.stderr.strip()}
+    return json.loads(done.stdout)
+
+
+def compared(theirs: Mapping[str, Any], ours: Mapping[str, Any]) -> Row:
+    """Return the comparison of two results."""
+    name, timeframe = theirs["strategy"], theirs.get("timeframe", "")
+    if "error" in theirs or "error" in ours:
+        return Row(name, timeframe, 0, 0, 0, "", str(theirs.get("error") or ours["error"]))
+    own = {(trade["entry_timestamp"], trade["exit_timestamp"]): trade for trade in ours["trades"]}
+    same, prices = 0, dict[str, int]()
+    for opened, closed, entry, left, reason in theirs["trades"]:
+        is_open = reason == "force_exit"
+        trade = own.get((opened, None if is_open else closed))
+        same += trade is not None
+        if trade is None or is_open:
+            continue
+        ratios = (trade["entry_price"] / entry, trade["exit_price"] / left)
+        if any(abs(ratio - 1) > _ROUNDING for ratio in ratios):
+            cause = _cause(reason, trade["exit_kind"])
+            prices[cause] = prices.get(cause, 0) + 1
+    texts = [f"{count}: {cause}" for cause, count in sorted(prices.items())]
+    return Row(name, timeframe, len(theirs["trades"]), same, len(own), "; ".join(texts), "")
+
+
+def _cause(reason: str, kind: str) -> str:
+    if kind == "trailing_stop":
+        both = reason == "roi"
+        return "target and trailing stop in one candle" if both else "trailing stop in one candle"
+    return "open beyond the target" if kind == "target" else f"{reason} and {kind}"
+
+
+def table(rows: Sequence[Row]) -> str:
+    """Return the table, and a line that sums it up."""
+    equal = [row for row in rows if not row.refused and row.same == row.trades == row.ours]
+    trading = [row for row in equal if row.trades]
+    lines = [
+        f"{len(equal)} of {len(rows)} strategies enter and leave in the same candles as with "
+        f"freqtrade 2026.9, {len(trading)} of them with trades "
+        f"({sum(row.trades for row in trading):,} in all).",
+        "",
+        "| strategy | candles | trades | in the same candles | left there at another price |",
+        "|---|---|---|---|---|",
+    ]
+    for row in rows:
+        found = f"{row.trades:,} | {row.same:,} | {row.prices or '-'}"
+        if row.refused:
+            found = f"refused | - | {row.refused}"
+        lines.append(f"| {row.strategy} | {row.timeframe} | {found} |")
+    return "\n".join(lines)
+
+
+def main() -> None:
+    """Compare, and print or write the table."""
+    parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
+    parser.add_argument("python", help="interpreter that has freqtrade")
+    parser.add_argument("strategies", type=Path, help="folder of strategy files")
+    parser.add_argument("candles", type=Path, help="folder of recorded candles")
+    parser.add_argument("--write", action="store_true", help=f"write the table into {PAGE}")
+    given = parser.parse_args()
+    files = strategies_in(given.strategies)
+    paths = dict(files)
+    with tempfile.TemporaryDirectory() as name:
+        folder = Path(name)
+        write_candles(given.candles, folder)
+        for timeframe in SERIES:
+            command = (
+                f"uv run backfiller import {folder}/BTC_USDT-{timeframe}.csv --exchange binance"
+            )
+            command += f" --symbol {SYMBOL} --timeframe {timeframe} --db {folder}/{timeframe}.db"
+            subprocess.run(shlex.split(command), check=True, capture_output=True)
+        rows = [
+            compared(one, {} if "error" in one else our_result(paths[one["strategy"]], one, folder))
+            for one in freqtrade_results(given.python, files, folder)
+        ]
+    text = table(rows)
+    if not given.write:
+        print(text)
+        return
+    page = PAGE.read_text()
+    before, _, rest = page.partition(BEGIN)
+    after = rest.partition(END)[2]
+    PAGE.write_text(f"{before}{BEGIN}\n{text}\n{END}{after}")
+    print(f"{PAGE} written")
+
+
+if __name__ == "__main__":
+    main()
