@@ -9,7 +9,9 @@ import pytest
 
 from backtester.configuration import loaded_settings
 from backtester.settings import BacktesterSettings
+from onetape.backtest import Account, Exits, backtest
 from onetape.cli.loading import Loaded
+from onetape.strategies.testing import random_candles
 
 Run = Callable[..., Any]
 SAMPLE = """from freqtrade.strategy import IStrategy
@@ -126,3 +128,13 @@ def test_what_has_no_equivalent_is_refused_in_one_line(on_tape: Run, sample: Pat
     assert done.code == 3
     assert "Sample.py cannot run here: line 8: can_short (short positions)" in done.err
     assert done.err.count("\n") == 1
+
+
+def test_the_python_function_takes_the_exits_of_the_file(sample: Path) -> None:
+    frame = random_candles(400, seed=3).frame()
+    result = backtest(str(sample), frame, check=False, exits=Exits(stop_loss=0.2))
+    exits = result.config.account.exits
+    assert (exits.stop_loss, exits.net_targets, exits.exit_profit_offset) == (0.2, True, 0.0)
+    assert result.config.account.reentry == "while_signal"
+    own = backtest(str(sample), frame, check=False, account=Account(reentry="new_signal"))
+    assert own.config.account.reentry == "new_signal"

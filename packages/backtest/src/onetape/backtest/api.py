@@ -53,7 +53,8 @@ def backtest(
         end: End of the range, exclusive, UTC; None: all candles.
         params: Parameters of the strategy by name.
         account: Start balance, costs and sizing; None: the defaults.
-        exits: Stops and targets; None: the strategy's SELL alone.
+        exits: Stops and targets; None: the strategy's SELL alone. What neither of both gives is
+            taken from the file of a freqtrade strategy.
         max_open_trades: Open positions at a time, of several symbols; None: as many as symbols.
         timeframe_detail: Stored timeframe that decides how a candle met stop or target.
         trading_rules: exchange: price and amount steps and minimums of the exchange; none: no
@@ -70,7 +71,7 @@ def backtest(
         choice_of(strategy, params),
         start=start,
         end=end,
-        account=account_of(account, exits),
+        account=account_of(account, exits, strategy),
         max_open_trades=max_open_trades,
         timeframe_detail=timeframe_detail,
         trading_rules=trading_rules,

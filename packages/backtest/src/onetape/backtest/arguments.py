@@ -18,6 +18,7 @@ from onetape.engine import AccountConfig
 from onetape.engine.exit_config import ExitConfig
 from onetape.strategies import Strategy, parameters_of, strategy_class
 from onetape.strategies.parameters import converted_parameters
+from onetape.strategies.registry import stated_settings
 
 #: Sizings that take a number.
 _SIZINGS: Final = (
@@ -104,11 +105,20 @@ def _converted(kind: str, name: str, value: Any, declared: Declared) -> Any:
         raise UsageError(f"{kind}: {name} must be {wanted}, found {value!r}") from error
 
 
-def account_of(account: Account | None, exits: Exits | None) -> AccountConfig:
+def account_of(
+    account: Account | None, exits: Exits | None, strategy: "StrategyLike | None" = None
+) -> AccountConfig:
     """Return the configuration of the account.
+
+    Args:
+        account: Settings that are given.
+        exits: Exits that are given.
+        strategy: The strategy; what the file of a freqtrade strategy states holds where neither
+            `account` nor `exits` gives it.
 
     Raises:
         UsageError: a value is invalid, or of another type than `Account` and `Exits`.
+        ConfigurationError: a value of the strategy's file cannot be used.
     """
     arguments: list[tuple[str, Any, type]] = [
         ("account", account, Account),
@@ -117,8 +127,27 @@ def account_of(account: Account | None, exits: Exits | None) -> AccountConfig:
     for name, value, kind in arguments:
         if value is not None and not isinstance(value, kind):
             raise UsageError(f"{name} must be {kind.__name__}(...), found {type(value).__name__}")
-    made = ExitConfig(**({} if exits is None else dict(exits.values)))
-    return AccountConfig(**({} if account is None else dict(account.values)), exits=made)
+    stated = _stated_by(strategy)
+    made = ExitConfig(**{**_section(stated, "exits"), **({} if exits is None else exits.values)})
+    own: Mapping[str, Any] = {} if account is None else account.values
+    return AccountConfig(**{**_section(stated, "account"), **own}, exits=made)
+
+
+def _stated_by(strategy: "StrategyLike | None") -> Mapping[str, Any]:
+    """Return the settings that the file of a strategy states, by dotted key."""
+    if isinstance(strategy, str):
+        found = stated_settings(strategy, USER_FOLDER)
+    elif isinstance(strategy, StrategyChoice) and not isinstance(strategy, ClassChoice):
+        found = stated_settings(strategy.name, strategy.user_folder)
+    else:
+        found = None
+    return {} if found is None else found.values
+
+
+def _section(values: Mapping[str, Any], section: str) -> dict[str, Any]:
+    """Return the values of one section by the last part of their keys."""
+    parts = {key: key.partition(".") for key in values}
+    return {name: values[key] for key, (first, _, name) in parts.items() if first == section}
 
 
 def strategy(name: str, **parameters: Any) -> StrategyChoice:

@@ -151,7 +151,9 @@ def optimize(
     )
     cls = class_of(strategy)
     plan = plan_values(cls, params, options)
-    given = FrameOptions(start, end, account_of(account, exits), trading_rules, allow_gaps)
+    given = FrameOptions(
+        start, end, account_of(account, exits, strategy), trading_rules, allow_gaps
+    )
     context = load_context(candles, plan, given)
     window = context.window
     context = replace(context, in_sample=in_sample_candles(window, out_of_sample))

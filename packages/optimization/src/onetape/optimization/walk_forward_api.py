@@ -138,7 +138,9 @@ def walk_forward(
     scheme = parse_scheme(windows, is_anchored=anchored, boundary=boundary)
     cls = class_of(strategy)
     plan = plan_values(cls, params, options)
-    given = FrameOptions(start, end, account_of(account, exits), trading_rules, allow_gaps)
+    given = FrameOptions(
+        start, end, account_of(account, exits, strategy), trading_rules, allow_gaps
+    )
     context = load_context(candles, plan, given)
     parts = windows_of(context.window, scheme)
     found = evaluate_values(plan, options, WindowEvaluator(cls, context, parts))
