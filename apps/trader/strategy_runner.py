@@ -25,6 +25,7 @@ from onetape.store.candles import (
     last_closed,
     last_closed_before,
 )
+from onetape.store.event_reading import UNDECIDED
 from onetape.store.ledger import insert_decision, last_decided
 from onetape.store.orders import signal_candle
 from onetape.store.sessions import open_data_outage
@@ -269,7 +270,7 @@ class StrategyRunner:
             self._context.session.session,
             from_ms=start * 1_000,
             to_ms=timestamp * 1_000,
-            reason=f"{self._missed_because}; {passed} without a decision",
+            reason=f"{self._missed_because}; {passed} {UNDECIDED}",
         )
         return True
 

@@ -17,6 +17,7 @@ from onetape.store.candles import replace_forming
 from onetape.store.database import open_store
 from onetape.store.gaps import confirmed_gaps, gaps_of, ledger_of
 from onetape.store.revisions import revisions_of
+from trader.stream_recorder import StreamRecorder
 
 Run = Callable[[Any], Any]
 MARCH_MS = MARCH * 1_000
@@ -95,7 +96,15 @@ def test_the_gap_of_a_cut_is_filled_before_the_next_decision(
     assert "stream is back, 5 missed candles filled over REST" in capsys.readouterr().out
 
 
-def test_a_reconnect_without_an_event_is_noticed(run: Run, db: Path) -> None:
+def test_a_reconnect_without_an_event_is_noticed(
+    run: Run, db: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def nothing(recorder: StreamRecorder, reason: str) -> None:
+        del recorder, reason
+
+    # Only the number of the connection shows the break.
+    monkeypatch.setattr(StreamRecorder, "_lost", nothing)
+
     async def scene() -> None:
         async with market(0.25) as opened, desk(opened, db) as trading:
             await go_live(opened, trading, 0)
@@ -107,6 +116,8 @@ def test_a_reconnect_without_an_event_is_noticed(run: Run, db: Path) -> None:
             await trading.until_decided(1)
             assert trading.source(0) == (1, "rest")
             assert_true(opened, trading, until_hour=2)
+            outages = trading.query("SELECT reason FROM data_outages")
+            assert outages == [("the connection was made again unnoticed",)]
 
     run(scene())
 

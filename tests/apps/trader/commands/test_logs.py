@@ -129,3 +129,20 @@ def test_since_takes_a_moment_or_the_last_time_of_the_day(text: str, hours: floa
 def test_a_moment_that_cannot_be_meant_is_refused(text: str, words: str) -> None:
     with pytest.raises(UsageError, match=words):
         parse_since(text, at_ms(28.6))
+
+
+def test_candles_that_were_known_and_not_decided_on_are_no_lack_of_market_data(
+    trader: Run, account: TradedAccount
+) -> None:
+    open_data_outage(
+        account.store,
+        account.session.session,
+        from_ms=at_ms(2),
+        to_ms=at_ms(4),
+        reason="no session ran; 2 candles without a decision",
+    )
+    ended = trader("logs", "--problems", *MARCH_FIRST)
+    assert (
+        "no decision, until 2024-03-01 04:00: no session ran; 2 candles without a decision"
+        in ended.out
+    )

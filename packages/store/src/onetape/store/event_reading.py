@@ -31,6 +31,8 @@ EventKind = Literal[
 ]
 #: How a person ends a session, as its end reason.
 CLEAN_ENDS: Final = ("SIGTERM", "Ctrl-C")
+#: End of the reason of an outage in which candles were known and not decided on.
+UNDECIDED: Final = "without a decision"
 #: Gates by which the rules of a strategy or a restart hold an order back: nothing is wrong.
 _GATES_OF_RULES: Final = ("decided before", "re-entry")
 #: Decisions on candles that opened this long before the first moment are not looked at.
@@ -185,7 +187,8 @@ def _outages(connection: Connection, account: Account, since_ms: int) -> Iterato
     ).fetchall()
     for from_ms, to_ms, reason in rows:
         until = "still going on" if to_ms is None else f"until {utc_text(to_ms // 1_000)}"
-        yield Event(from_ms, account.name, "outage", True, f"no market data, {until}: {reason}")
+        what = "no decision" if reason.endswith(UNDECIDED) else "no market data"
+        yield Event(from_ms, account.name, "outage", True, f"{what}, {until}: {reason}")
 
 
 def _latecomers(store: Store, account: Account, since_ms: int) -> Iterator[Event]:
