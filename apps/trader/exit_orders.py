@@ -131,7 +131,8 @@ class ExitOrders:
     ) -> tuple[Order, ExitObligation]:
         """Return an obligation of the position and its order; nothing is sent yet.
 
-        The journal has it; the database does not yet.
+        The journal has it; the database does not yet. Where an exit is owed already, it is that
+        one: a second cause changes nothing.
 
         Args:
             cause: What closes the position.
@@ -143,10 +144,28 @@ class ExitOrders:
         Raises:
             ValueError: there is no position.
         """
-        entry = self._broker.entry_order_id
+        obligation = self.obligation()
+        if obligation is None:
+            obligation = self.keep_in_journal(cause, signal_timestamp, price, reason)
+        return self._order(obligation, price, decision), obligation
+
+    def keep_in_journal(
+        self, cause: ExitCause, signal_timestamp: int, price: Decimal, reason: str
+    ) -> ExitObligation:
+        """Write an exit of the position to the journal and return it; the database is not used.
+
+        Args:
+            cause: As for `make`.
+            signal_timestamp: As for `make`.
+            price: As for `make`.
+            reason: As for `make`.
+
+        Raises:
+            ValueError: there is no position.
+        """
+        entry, session = self._broker.entry_order_id, self._context.session
         if entry is None:
             raise ValueError("an exit needs a position")
-        session = self._context.session
         obligation = ExitObligation(
             obligation=uuid4().hex,
             account=session.account,
@@ -161,7 +180,7 @@ class ExitOrders:
             reason=reason,
         )
         self._journal.add(obligation)
-        return self._order(obligation, price, decision), obligation
+        return obligation
 
     def send_at(
         self, order: Order, obligation: ExitObligation, candle: Candle, found: BarExit

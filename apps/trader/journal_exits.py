@@ -98,7 +98,7 @@ class JournalExits:
         self, entry: str, cause: ExitCause, timestamp: int, price: float, reason: str
     ) -> str | None:
         """Write an exit to the journal alone; return what happened, in words, once."""
-        self._orders.make(cause, timestamp, Decimal(repr(price)), reason)
+        self._orders.keep_in_journal(cause, timestamp, Decimal(repr(price)), reason)
         fault = self._orders.journal_fault
         if fault:
             # It is tried again with the next candle, or the next frame.

@@ -46,7 +46,9 @@ class LateSells:
             return
         timestamp = missed_sell(context.store, context.session, entry)
         row = None if timestamp is None else row_at(context.store, context.key, timestamp)
-        if timestamp is not None and row is not None:
+        if timestamp is None or row is None:
+            return
+        if context.rules.exits.sell_counts(self._broker.entry_price(row.open), row.close):
             self._sell(timestamp, row.close, "SELL that came before the position was known")
 
     def leave_for_early(self, candle: Candle, closed: int | None) -> None:

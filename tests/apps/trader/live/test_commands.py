@@ -306,7 +306,7 @@ def test_a_sell_that_came_while_the_entry_was_on_its_way_sells_once_it_is_known(
     run(scenario)
 
 
-@pytest.mark.parametrize("newest", ["SELL", "BUY after it", "SELL held back"])
+@pytest.mark.parametrize("newest", ["SELL", "BUY after it", "SELL held back", "SELL at a loss"])
 def test_a_sell_from_before_a_restart_sells_a_position_that_is_found_later(
     run: Run, rules: Callable[..., Rules], newest: str
 ) -> None:
@@ -323,7 +323,9 @@ def test_a_sell_from_before_a_restart_sells_a_position_that_is_found_later(
         insert_closed(store, KEY, [candle(0)], source="rest", seen_ms=desk.exchange.now_ms())
         replace_forming(store, KEY, candle(1), seen_ms=desk.exchange.now_ms())
         desk.start()
-        trading = rules(desk)
+        # It was bought over 33,000, the close of the candle with the SELL.
+        exits = ExitConfig(exit_profit_offset=0.0 if newest == "SELL at a loss" else None)
+        trading = rules(desk, exits)
         trading.runner.watch_forming(ENTERED)
         assert desk.executor.position.is_flat
         await trading.until(lambda: desk.executor.entry_order_id == order.client_order_id)

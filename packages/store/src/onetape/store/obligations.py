@@ -24,8 +24,7 @@ def add_obligation(connection: Connection, obligation: ExitObligation) -> bool:
     level = None if obligation.level is None else decimal_text(obligation.level)
     connection.execute(
         f"INSERT INTO exit_obligations ({_COLUMNS}) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?) "
-        "ON CONFLICT (account, mode, exchange, symbol, entry_order_id) WHERE ended_ms IS NULL "
-        "DO NOTHING",
+        "ON CONFLICT DO NOTHING",
         (
             obligation.obligation,
             obligation.account,
