@@ -46,7 +46,7 @@ class Summary(Struct, frozen=True):
     missing: int
     """Candles of the range that are missing between two stored ones."""
     gaps: int
-    """In how many ranges they are missing, each with one cause."""
+    """Number of missing ranges, each with one cause."""
     unproven: int
     """Missing candles whose cause is not known."""
     before: int

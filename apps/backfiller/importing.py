@@ -31,7 +31,7 @@ class Imported(Struct, frozen=True):
     is_exchange_guessed: bool
     """The exchange is only the one whose habit the name of the file follows."""
     time_unit: str
-    """What its times counted."""
+    """Unit of the file's times: s, ms, us, ns or iso."""
     start: int
     """Open of the first sound candle."""
     end: int
@@ -42,9 +42,9 @@ class Imported(Struct, frozen=True):
     present: int
     """Candles that the store had already."""
     different: int
-    """Those of them with other values."""
+    """Stored candles whose values differ from those of the file."""
     revised: int
-    """Those whose values are in the revision ledger for the first time."""
+    """Different values that are in the revision ledger for the first time."""
     quarantined: int
     repeated: int
     """Rows that repeat another one to the letter."""

@@ -46,7 +46,7 @@ class Resampled(Struct, frozen=True):
     present: int
     """Candles that the tape had already, which stay as they are."""
     different: int
-    """Those of them that differ from what the smaller ones make."""
+    """Stored candles that differ from what their shorter ones make."""
     over_holes: int
     """Built although smaller candles are missing."""
     left_out: int

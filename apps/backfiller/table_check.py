@@ -112,7 +112,7 @@ class _Times(Struct, frozen=True):
 
     rows: int
     last: int
-    """Epoch seconds; -1 where there is none."""
+    """Time of the last row, epoch seconds; -1 where there is none."""
     distances: dict[int, int]
     """Seconds between neighbours, and how often they occur."""
 

@@ -25,7 +25,7 @@ class Command(Struct, frozen=True):
     symbol: str | None = None
     """The symbol whose position is closed; None: every symbol."""
     account: str | None = None
-    """None: every paper account of the database."""
+    """Account of the command; None: every paper account of the database."""
     applies_to_open: bool = False
     """Whether a reload changes the levels of a trade that is open."""
 

@@ -20,7 +20,7 @@ class Watch(Struct, frozen=True):
     first: Candle
     """The newest candle as it was when the watch began."""
     before: Candle | None
-    """The same candle as an earlier watch had stored it, or None."""
+    """Candle of `first` as an earlier watch had stored it, or None."""
 
 
 def watch_from(context: SessionContext, first: Candle) -> Watch:

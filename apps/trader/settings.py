@@ -29,7 +29,7 @@ class SymbolSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_f
 
     symbol: str
     strategy: StrategySettings | None = None
-    """None: the strategy of the whole trader."""
+    """Strategy of the symbol; None: the strategy of the whole trader."""
 
 
 class TraderSettings(DeclaredStruct, frozen=True, kw_only=True):

@@ -25,7 +25,7 @@ class Line(Struct, frozen=True):
     market: "Market"
     ticker: "Ticker | None"
     listed: int | None
-    """Epoch seconds; None where it cannot be told."""
+    """Time of the listing, epoch seconds; None where it is not known."""
 
     def order(self, sort: str) -> tuple[Any, ...]:
         """Return what lines are sorted by; what is not known comes last."""

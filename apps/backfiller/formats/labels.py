@@ -71,7 +71,7 @@ class LabelCheck(Struct):
 
     source: str
     symbol: str
-    """Whose candles the table is imported as."""
+    """Symbol that the table is imported as."""
     pairs: frozenset[str]
     """How rows may write that market, as `pair_names` gives them."""
     is_symbol_flag: bool

@@ -34,7 +34,7 @@ class Part(Struct, frozen=True):
     suffix: str
     """One of `SUFFIXES`: how to read it."""
     named: Named
-    """What its name says."""
+    """Facts that the name of the table states."""
     open: Callable[[], IO[bytes]]
     """Open it for reading, decompressed; it may be opened again."""
     member: bool = False

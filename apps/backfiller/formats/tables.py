@@ -43,7 +43,7 @@ class ReadTable(Struct):
 
     spool: Spool
     time_unit: str
-    """What its times counted: s, ms, us, ns or iso; `ms and us` where both occur."""
+    """Unit of the table's times: s, ms, us, ns or iso; `ms and us` where both occur."""
     notes: TableNotes
     rows: int = 0
     empty: int = 0

@@ -43,9 +43,7 @@ class AccountResult(Struct, frozen=True):
     unrealised: Decimal | None
     """Profit of the open position at the last price, without a fee for selling it."""
     equity: Decimal | None
-    """Of the whole account: start balance + realised + unrealised profit of all its symbols.
-
-    None where one of them is not known.
+    """Equity of the whole account: start balance + realised + unrealised profit of all its symbols.
     """
     fees: dict[str, Decimal]
     """Paid in all, by currency."""

@@ -19,14 +19,14 @@ class PeriodProfit(Struct, frozen=True):
     """What the round trips that were closed in one period earned."""
 
     first_day: date
-    """In the time zone; the Monday of a week."""
+    """First day of the period in its time zone; the Monday of a week."""
     round_trips: int
     won: int
     """Round trips with a profit above 0."""
     profit: Decimal
     """After fees, quote currency."""
     fees: dict[str, Decimal]
-    """By currency."""
+    """Fees paid in the period, by currency."""
 
 
 def parse_period(text: str) -> Period:

@@ -23,11 +23,11 @@ class RoundTrip(Struct, frozen=True):
     """Client order id of the order that opened the position."""
     opened_ms: int
     closed_ms: int | None
-    """None: the position is open."""
+    """Time of the last sell, epoch milliseconds; None: the position is open."""
     bought: Decimal
     """Base currency, before any fee taken from it."""
     sold: Decimal
-    """Base currency."""
+    """Amount sold, base currency."""
     entry_price: Decimal
     """Quote currency; the mean of several fills, by amount."""
     exit_price: Decimal | None
@@ -35,7 +35,7 @@ class RoundTrip(Struct, frozen=True):
     quote_flow: Decimal
     """Quote currency that the trades brought, less what they took; fees in it are deducted."""
     fees: dict[str, Decimal]
-    """By currency."""
+    """Fees of the round trip by currency."""
 
     @property
     def profit(self) -> Decimal | None:

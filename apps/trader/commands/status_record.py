@@ -115,7 +115,7 @@ class TraderStatus(Struct, frozen=True):
     stop_place: StopPlace | None
     """Where the stop of an open live position is; None on paper and while flat."""
     protection: Protection | None
-    """None: no position, or no stop, target or time stop."""
+    """Levels of stop, target and time stop; None: no position, or none of them."""
     open_orders: list[OpenOrder]
     obligations: list[ExitObligation]
     last_problem: StateChange | None

@@ -28,7 +28,7 @@ class Start(Struct, frozen=True):
 
     plan: StartPlan
     evaluators: tuple[StrategyEvaluator, ...]
-    """In the order of the plan's symbols."""
+    """Evaluators of strategies, in the order of the plan's symbols."""
 
     def without(self, symbol: str, reason: str) -> "Start":
         """Return the start without a symbol that holds nothing; the others enter nothing.

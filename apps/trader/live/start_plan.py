@@ -31,13 +31,14 @@ class StartPlan(Struct, frozen=True):
 
     settings: TraderSettings
     symbols: tuple[TradedSymbol, ...]
-    """Those of the settings, then others with an open position or order."""
+    """Symbols of the settings, then others with an open position or order."""
     exits_only: Mapping[str, str] = field(default_factory=dict[str, str])
     """Why a symbol enters nothing, in words, by symbol."""
     held: Mapping[str, TradedSymbol] = field(default_factory=dict[str, TradedSymbol])
-    """By symbol: series with an open position or order, as their last session traded them."""
+    """Series with an open position or order, by symbol, as their last session traded them."""
     stand_ins: Mapping[str, str] = field(default_factory=dict[str, str])
-    """By symbol: name of a strategy that cannot be loaded; another one without exits runs."""
+    """Names of strategies that cannot be loaded, by symbol; a strategy without exits runs instead.
+    """
     exchange_account: str | None = None
     """The exchange's own id of the account whose position or order is open."""
 

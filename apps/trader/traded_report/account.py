@@ -43,18 +43,18 @@ class TradedAccount(Struct, frozen=True):
     """What an account traded, and the backtest of the same candles."""
 
     account: Account
-    """With the first of its symbols."""
+    """Account with the first of its symbols."""
     session: StoredSession
     """The last session; its costs, sizes and exits are the backtest's."""
     backtest: Backtest
     positions: list[TradedPosition]
-    """Of all symbols, by entry."""
+    """Positions of all symbols, in the order of their entries."""
     equity: FloatArray
     """Equity of what was traded at the closes of the backtest's candles, quote currency."""
     metrics: Metrics
-    """Of what was traded."""
+    """Metrics of the traded account."""
     differences: list[Difference]
-    """By time; their money adds up to `total`."""
+    """Differences in the order of time; their money adds up to `total`."""
     unprotected: UnprotectedTime | None = None
     """How long live positions had no stop at the exchange; None: on paper, or none is stored."""
 

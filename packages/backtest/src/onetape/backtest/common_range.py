@@ -18,13 +18,13 @@ class CommonRange(Struct, frozen=True):
     """The range of a run over several symbols."""
 
     start: int
-    """Epoch seconds, inclusive."""
+    """Start of the range, epoch seconds, inclusive."""
     end: int
-    """Epoch seconds, exclusive."""
+    """End of the range, epoch seconds, exclusive."""
     notes: tuple[str, ...]
     """Which symbol begins last or ends first, where that decided, and how to fetch the rest."""
     left_out: dict[str, int]
-    """By symbol: open (epoch seconds) of a row at the end that nothing proves to be closed."""
+    """Open (epoch seconds) of a last row that is not proven closed, by symbol."""
 
 
 def common_range(store: Store, config: BacktestConfig) -> CommonRange:

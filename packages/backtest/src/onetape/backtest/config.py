@@ -79,7 +79,7 @@ class BacktestConfig(DeclaredStruct, frozen=True, kw_only=True):
     """End of the range, epoch seconds, exclusive; None: after the newest that all symbols have."""
     strategy: StrategyChoice
     own_strategies: Mapping[str, StrategyChoice] = field(default_factory=dict[str, StrategyChoice])
-    """By symbol, those that another strategy trades than `strategy`."""
+    """Strategies of symbols that another strategy than `strategy` trades, by symbol."""
     account: AccountConfig
     """Account, costs, sizing and exits; the market's steps are those of each symbol."""
     max_open_trades: Annotated[int | None, MAX_OPEN_TRADES] = None

@@ -18,7 +18,7 @@ class Definition(NamedTuple):
     label: str
     unit: Unit
     formula: str
-    """How it is made: also the help text of the report."""
+    """Formula of the metric in words; also the help text of the report."""
     source: str = "plain arithmetic"
     is_brief: bool = True
     """Whether the terminal shows it too; the report shows all."""

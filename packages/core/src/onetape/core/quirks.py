@@ -23,7 +23,8 @@ class Quirks(Struct, frozen=True):
     plain_rows: bool = False
     """Candle rows begin with time in ms, open, high, low, close, volume: all are parsed at once."""
     newest_only: int | None = None
-    """It serves so many newest candles and no others, whatever time is asked for."""
+    """Number of newest candles that the exchange serves, at any requested time; None: all candles.
+    """
     unserved_timeframes: Mapping[str, str] = field(default_factory=dict[str, str])
     """Timeframes that CCXT names and that cannot be used, each with the reason."""
     source: str = ""

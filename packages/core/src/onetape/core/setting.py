@@ -37,7 +37,8 @@ class Setting(NamedTuple):
     help: str
     """Whole sentences, for `--help`, the YAML files and the table."""
     flag: str = ""
-    """As it is typed: `--stop-loss`, or `--check/--no-check`. Empty: no flag sets it."""
+    """Flag of the setting as it is typed: `--stop-loss`, or `--check/--no-check`. Empty: no flag
+    sets it."""
     short: tuple[str, ...] = ()
     """Short forms of the flag."""
     metavar: str = ""

@@ -33,7 +33,7 @@ class SimulatedSource(Struct, frozen=True):
 
     seed: int
     recordings: Mapping[str, Recording] | None
-    """By symbol; empty where the market is invented, None where that is not known."""
+    """Recordings of a replayed market by symbol; empty for an invented market, None: not known."""
 
 
 def origin_of(recordings: Mapping[str, Recording] | None, symbol: str, timeframe: str) -> Origin:

@@ -32,7 +32,7 @@ class MonthStep(Struct, frozen=True):
     end: int
     """First second after the month, epoch seconds UTC."""
     price_step: Decimal | None
-    """Quote currency. None: the prices have no step that shows."""
+    """Price step of the month, quote currency. None: the prices show no step."""
 
 
 class TradingRules(Struct, frozen=True):

@@ -74,7 +74,7 @@ class Order(Struct, frozen=True):
     """CCXT's order type, such as `market`, or what a position was left by, such as `stop_loss`."""
     status: OrderStatus
     decision: str | None
-    """None: no decision of the strategy, but a stop or a target."""
+    """Decision that led to the order; None: a stop or a target."""
     signal_timestamp: int
     """The open of the candle that gave the signal, or reached the level, epoch SECONDS."""
     decided_ms: int

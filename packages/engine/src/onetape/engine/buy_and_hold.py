@@ -24,7 +24,7 @@ class BuyAndHoldResult(Struct, frozen=True):
     total_return: float
     """Fee of the buy included, none for selling."""
     max_drawdown: float
-    """As `Metrics.max_drawdown`."""
+    """Largest fall from a high, as a part of it, as in `Metrics.max_drawdown`."""
 
 
 def buy_and_hold(candles: Candles, rules: AccountConfig) -> BuyAndHoldResult | None:

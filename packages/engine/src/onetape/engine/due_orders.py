@@ -31,7 +31,7 @@ class OrderBars(Struct, frozen=True):
     buys: IntArray
     """Bars whose open fills a BUY of an account without a position, ascending."""
     due: IntArray
-    """For each of `buys`, the bar at which the newest BUY behind it was due; at most that bar."""
+    """Bar at which the newest BUY behind each of `buys` was due; at most that bar."""
     run_starts: IntArray
     """Index into `buys` of the first one of each run of BUYs, and the number of buys at the end."""
     usable_from: int
@@ -41,7 +41,7 @@ class OrderBars(Struct, frozen=True):
     sell_signals: IntArray = NO_BARS
     """Bars at which each SELL was due, ascending; negative: before the range."""
     sell_fills: IntArray = NO_BARS
-    """For each of `sell_signals`, the bar whose open fills it; the number of bars: none."""
+    """Bar whose open fills each of `sell_signals`; the number of bars: none."""
     traded: IntArray | None = None
     """Bars with a trade, and the number of bars at the end; None: all bars have one."""
     buy_left: int | None = None

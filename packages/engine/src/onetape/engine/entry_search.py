@@ -36,7 +36,7 @@ class Searched(NamedTuple):
     numbers: IntArray
     """Index of each BUY, ascending."""
     exits: ExitColumns
-    """How its position ends."""
+    """How the position of each BUY ends."""
     following: IntArray
     """Index of the BUY that enters after it; the number of BUYs: none."""
 

@@ -145,7 +145,8 @@ class ExitConfig(DeclaredStruct, frozen=True, kw_only=True):
     """Price at which a market sell brings back what the entry cost, fees included, as a multiple
     of the entry's: no setting, the account sets it."""
     limit_break_even: float = 1.0
-    """The same for a limit sell."""
+    """Price at which a limit sell brings back what the entry cost, fees included, as a multiple of
+    the entry's: no setting, the account sets it."""
 
     def __post_init__(self) -> None:
         """Check every setting.

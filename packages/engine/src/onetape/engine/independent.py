@@ -41,7 +41,7 @@ class _Alone(NamedTuple):
 
     symbol: SymbolState
     route: Route | None
-    """None: it has no entry."""
+    """Entries and exits of the symbol; None: it has no entry."""
     columns: FillColumns
     kinds: IntArray
     """Kind of event of each fill."""

@@ -43,7 +43,7 @@ class Metrics(Struct, frozen=True):
     """The numbers of one run; see each function for formula and source."""
 
     start_cash: float
-    """Quote currency."""
+    """Start balance, quote currency."""
     final_equity: float
     """Quote currency: cash, and an open position at the last close."""
     total_return: float
@@ -63,7 +63,7 @@ class Metrics(Struct, frozen=True):
     max_drawdown: float
     """Largest fall from a high, as a part of it; zero or negative."""
     max_drawdown_seconds: int
-    """From that high to the candle that regained it, or to the end."""
+    """Time from the high of `max_drawdown` to the candle that regained it, or to the end."""
     exposure: float
     """Part of the candles at whose close a position was open."""
     trades: int
@@ -122,9 +122,9 @@ class MetricsContext(Struct, frozen=True):
 
     calendar: Calendar
     change: float | None
-    """As `Metrics.market_change`."""
+    """Change of the market over the range, as in `Metrics.market_change`."""
     hold: BuyAndHoldResult | None
-    """As `Metrics.buy_and_hold`."""
+    """Result of buy and hold, as in `Metrics.buy_and_hold`."""
 
 
 def metrics_context(candles: Candles, rules: AccountConfig) -> MetricsContext:

@@ -24,7 +24,7 @@ class Calendar(Struct, frozen=True):
     candle_seconds: int
     """Length of a candle; 0 for fewer than two candles."""
     span_seconds: int
-    """From the first candle's open to the last one's close."""
+    """Time from the first candle's open to the last one's close, seconds."""
     measured: IntArray | slice
     """The candles whose closes risk is measured on: the last of each UTC day; all where candles
     are longer than a day."""

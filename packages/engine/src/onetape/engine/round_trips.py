@@ -65,7 +65,7 @@ class Trade(Struct, frozen=True):
     exit_kind: ExitKind | None
     """What ended the position; None while open."""
     symbol: str
-    """In a run over several symbols; else empty."""
+    """Symbol of the trade in a run over several symbols; otherwise empty."""
 
 
 def trade_of(

@@ -20,7 +20,7 @@ class AccountState(Struct, frozen=True):
     """Where an account stands after a range; a run over what follows goes on from it."""
 
     cash: float
-    """Quote currency."""
+    """Cash of the account, quote currency."""
     base: float
     """Base currency: a position, or dust."""
     signal: int

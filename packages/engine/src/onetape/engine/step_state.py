@@ -24,7 +24,7 @@ class StepRules(Struct, frozen=True):
     """The settings of an account that decide when orders are due."""
 
     symbols: tuple[str, ...]
-    """In the order that decides between entries at one moment."""
+    """Symbols in the order that decides between entries at one moment."""
     max_open_trades: int
     """Positions at a time."""
     exits: ExitConfig

@@ -23,7 +23,7 @@ class TradeStats(Struct, frozen=True):
     """Worth of all fills."""
     slippage: float
     open_positions: int
-    """At the end."""
+    """Number of positions that are open at the end."""
     refused: int
     ambiguous: int
     decided: int

@@ -18,13 +18,13 @@ class ExchangeFacts(Struct, frozen=True):
     serves_candles: bool
     """Whether CCXT fetches candles of spot markets from it."""
     timeframes: tuple[str, ...]
-    """Those that can be used, shortest first as CCXT lists them."""
+    """Timeframes that can be used, shortest first as CCXT lists them."""
     page_limit: int | None
     """Candles in one answer: ours where we looked, else CCXT's; None where nobody knows."""
     pause_ms: int
     """CCXT's own pause between two requests; 0 for the simulator, which has no limit."""
     newest_only: bool
-    """It serves its newest page only, so history must be imported."""
+    """Whether the exchange serves its newest page only, so that history must be imported."""
     is_tried: bool
     """Whether how it serves candles was looked at for Onetape."""
 

@@ -26,7 +26,7 @@ class Endpoint(Struct, frozen=True):
     exchange: str
     """CCXT exchange id, or `simulator`."""
     simulator_url: str | None = None
-    """Such as `http://127.0.0.1:8790`; only for the simulator."""
+    """Address of a simulator, such as `http://127.0.0.1:8790`; only for the simulator."""
     is_sandbox: bool = False
     """Whether it is the exchange's test network, whose money is not real."""
 

@@ -13,7 +13,7 @@ class TimeSample(Struct, frozen=True):
     """One answer of an exchange to the question for its time."""
 
     exchange_ms: int
-    """Epoch milliseconds."""
+    """Time of the exchange, epoch milliseconds."""
     at_seconds: float
     """Monotonic time when the answer was there."""
 

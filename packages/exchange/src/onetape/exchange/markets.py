@@ -24,7 +24,7 @@ class Market(Struct, frozen=True):
     taker: Decimal | None = None
     """Fee of an order that fills at once, as a part of its value; None where it is not stated."""
     listed: int | None = None
-    """When it was listed, epoch seconds; None where the exchange does not say."""
+    """Time of the listing, epoch seconds; None where the exchange does not state it."""
 
 
 class Ticker(Struct, frozen=True):

@@ -53,7 +53,7 @@ class CcxtCall(Struct, frozen=True):
     args: tuple[Any, ...]
     params: Mapping[str, Any]
     window: SendWindow | None = None
-    """For requests that must have no effect when they arrive late."""
+    """Time window of a request that must have no effect when it arrives late; None: any time."""
     headers: Mapping[str, str] = field(default_factory=dict[str, str])
     """HTTP headers in addition to those of CCXT."""
     list_path: tuple[str, ...] | None = None

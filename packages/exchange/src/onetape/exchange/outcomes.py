@@ -34,7 +34,7 @@ class Accepted(Struct, frozen=True):
     """The exchange has the order, or had it."""
 
     row: Mapping[str, Any]
-    """As CCXT has read it; its numbers may be missing."""
+    """Order as CCXT has parsed it; numbers may be missing."""
     exchange_order_id: str
 
     @property

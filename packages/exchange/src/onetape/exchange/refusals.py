@@ -25,7 +25,7 @@ class Refused(Struct, frozen=True):
 
     kind: RefusalKind
     reason: str
-    """In the exchange's words, one line."""
+    """Reason in the exchange's words, one line."""
     code: str = ""
     """The exchange's code."""
 

@@ -35,7 +35,7 @@ class OrderRequest(Struct, frozen=True):
     timestamp_ms: int
     """Exchange time of the request: the exchange refuses it a stated time (`window_ms`) later."""
     stop_price: Decimal | None = None
-    """None: a market order."""
+    """Trigger price of a stop order; None: a market order."""
     limit_price: Decimal | None = None
     """Lowest price of a stop, once its price is reached; None: it becomes a market order."""
 
@@ -64,7 +64,7 @@ class OrderSnapshot(Struct, frozen=True):
     status: Literal["open", "closed", "canceled", "expired", "rejected"]
     amount: Decimal | None
     filled: Decimal | None
-    """None: the answer does not say, so the order has to be looked up."""
+    """Filled amount; None: the response does not state it, so the order has to be looked up."""
     stop_price: Decimal | None
     created_ms: int
     trades: tuple[OwnTrade, ...] = ()

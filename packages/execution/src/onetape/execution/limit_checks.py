@@ -48,7 +48,7 @@ class ExitTerms(Struct, frozen=True):
     held: Decimal
     """Amount of the position, fees in coin deducted, base currency."""
     free: Decimal | None
-    """At the exchange, of all that the account has of the coin; None: not known."""
+    """Free amount at the exchange, of all coins of the account; None: not known."""
     selling: Decimal
     """Amount that open or unknown orders may still sell of this position, base currency."""
 

@@ -20,7 +20,7 @@ class RestingStop(Struct, frozen=True):
 
     client_order_id: str
     amount: Decimal
-    """What it may still sell, base currency."""
+    """Amount that the stop may still sell, base currency."""
     price: Decimal
 
 
@@ -30,9 +30,10 @@ class StopPolicy(Struct, frozen=True):
     min_rise: Decimal = Decimal("0.001")
     """A level has to be higher by this part of the resting stop's price."""
     pause_seconds: float = 10.0
-    """Between two changes because of a higher level."""
+    """Least time between two changes of a stop because of a higher level, seconds."""
     grow_seconds: float = 1.0
-    """Between two changes because more was filled: an entry may be filled in many parts."""
+    """Least time between two changes of a stop because more was filled, seconds; an entry may be
+    filled in many parts."""
     limit_offset: Decimal = _ZERO
     """How far under its price a stop may sell, as a part: the market's least value counts there."""
 
@@ -55,7 +56,7 @@ class Replace(Struct, frozen=True):
     """Put a stop in the place of one that rests; where that takes two requests, cancel it first."""
 
     client_order_id: str
-    """Of the stop that rests."""
+    """Client order id of the resting stop that is replaced."""
     amount: Decimal
     price: Decimal
     reason: str

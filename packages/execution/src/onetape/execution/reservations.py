@@ -23,7 +23,7 @@ class PendingOrder(Struct, frozen=True):
     amount: Decimal
     """Base currency, as ordered."""
     filled: Decimal
-    """Base currency."""
+    """Filled amount, base currency."""
     price: Decimal
     """What a buy was sized with, slippage and fee included, quote currency."""
 

@@ -23,7 +23,7 @@ class Breach(Struct, frozen=True):
 
     limit: LimitName
     at_ms: int
-    """Epoch milliseconds."""
+    """Time of the breach, epoch milliseconds."""
     reason: str
 
 
@@ -37,9 +37,9 @@ class RiskState(Struct, frozen=True):
     peak_equity: Decimal
     """Highest equity since the start, or since a breach was cleared."""
     equity: Decimal
-    """At the last look."""
+    """Equity at the last reading of the account."""
     breaches: tuple[Breach, ...] = ()
-    """At most one of each limit, oldest first."""
+    """Breaches of limits, at most one of each limit, oldest first."""
 
     @property
     def reason(self) -> str | None:

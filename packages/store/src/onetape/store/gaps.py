@@ -71,7 +71,8 @@ class Gap(Struct, frozen=True):
     first_seen_ms: int | None
     """Time at which the range was first stored in the ledger, epoch milliseconds; None: never."""
     last_asked_ms: int | None
-    """When it was last requested (or the file imported); None where it never was."""
+    """Time of the last request of the range, or of the import of a file, epoch milliseconds; None:
+    never."""
     answers: int
     """Number of responses that contained both neighbours of the range and nothing in it."""
     reason: str | None

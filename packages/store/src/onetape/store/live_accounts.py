@@ -24,7 +24,7 @@ class LiveAccount(Struct, frozen=True):
     exchange_account: str
     """The exchange's own id of the account."""
     baseline: Mapping[str, Decimal]
-    """What it held by currency when the first session began; none of it is ever sold."""
+    """Balances by currency at the start of the first session; none of it is ever sold."""
     opened_ms: int
     confirmed_ms: int | None
     """Time at which a person confirmed the first entry, epoch milliseconds; None: not yet."""

@@ -65,7 +65,7 @@ class Segment(Struct, frozen=True):
     timeframe: str = ""
     """Timeframe of that hole."""
     since: Mapping[str, int] = field(default_factory=dict[str, int])
-    """By higher timeframe: end of its latest hole, epoch seconds; older candles are not seen."""
+    """End of the latest gap of each higher timeframe, epoch seconds; older candles are not used."""
 
     def higher(self, candles: Candles, higher: Higher, start: int, end: int, count: int) -> Higher:
         """Return the higher candles that a window of this segment sees.
