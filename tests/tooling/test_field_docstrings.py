@@ -8,7 +8,8 @@ from pathlib import Path
 #: Beginnings that need the name of the field, or the field before it, to mean something.
 WITHOUT_SUBJECT = re.compile(
     r"(The same|Of|In|By|As|Such as|What it|When it|How it|Where it|It|Its|Their|Or|For|From|"
-    r"Between|Until|With|At|Without|Also|Those|These|Else|Whose|Epoch) |None:|0:|(Quote|Base) currency\."
+    r"Between|Until|With|At|Without|Also|Those|These|Else|Whose|Epoch) |None:|0:|"
+    r"(Quote|Base) currency\."
 )
 
 
