@@ -51,8 +51,8 @@ from trader.live.opening import LiveAccess, check_live_exchange, hold_live_accou
 from trader.live.opening_again import open_exchange
 from trader.live.start_checks import Start, ask_markets, check_accounts, check_other_accounts
 from trader.live.start_plan import StartPlan
-from trader.session import run_sessions
 from trader.session_context import SessionContext
+from trader.sessions import run_sessions
 from trader.settings import TraderSettings, trader_database
 from trader.settings_reload import session_rules
 from trader.shared_rate_limit_bans import SharedRateLimitBans

@@ -1,4 +1,4 @@
-"""Trading sessions, one for each symbol: stream and strategy side by side, until a person stops.
+"""The session of one symbol: its tasks, from the stream to the orders, until a person stops.
 
 What the tasks hold in memory is built from the database each time that they begin, so an error of
 the file, or an unforeseen one, is recovered from as a killed process would be.
@@ -8,26 +8,22 @@ import asyncio
 import contextlib
 import importlib
 import sys
-from collections.abc import AsyncGenerator, Coroutine, Generator, Sequence
-from contextlib import AsyncExitStack
+from collections.abc import AsyncGenerator, Generator
 from functools import partial
-from typing import Any
 
 from onetape.cli.events import Level, event_context, log_event
 from onetape.cli.output import prefixed, print_line
-from onetape.cli.stop import StopRequest, ended
+from onetape.cli.stop import StopRequest
 from onetape.core.errors import ConfigurationError, OnetapeError, SafetyRefusal, StoreError
 from onetape.core.words import counted
 from onetape.exchange.rest import RestExchange
 from onetape.store.leases import lease_name
 from onetape.store.ledger import last_decided
 from onetape.store.obligations import restore_obligation
-from onetape.store.sessions import close_data_outages, end_session, start_session
-from onetape.store.trader_states import insert_state_changes
+from onetape.store.sessions import close_data_outages, end_session
 from onetape.websocket.events import CandleUpdate, StreamEvent
 from trader import decision_loop
-from trader.account import changes_since_last_session, hold_account
-from trader.account_context import AccountContext, build_account_context
+from trader.account_context import AccountContext
 from trader.clock_watch import ClockWatch
 from trader.control_watch import ControlWatch
 from trader.decision_lines import closing_line, opening_lines
@@ -38,7 +34,6 @@ from trader.exit_watch import ExitWatch
 from trader.gap_backfiller import GapBackfiller
 from trader.lease import Lease
 from trader.live.executors import drive_orders, make_executor, settle_orders
-from trader.market_guard import check_same_market
 from trader.market_status import MarketStatus
 from trader.monitoring.heartbeat import beat
 from trader.rest_price import RestPrice
@@ -46,7 +41,7 @@ from trader.rule_runner import RuleRunner
 from trader.session_context import SessionContext
 from trader.states import TraderStates
 from trader.strategy_runner import StrategyRunner
-from trader.stream import MarketStreams, dial_file_of
+from trader.stream import MarketStreams
 from trader.stream_recorder import StreamRecorder
 from trader.supervisor import Supervisor
 
@@ -58,101 +53,7 @@ WRITE_PATIENCE_SECONDS = 1.0
 TIDY_PATIENCE_SECONDS = 0.5
 
 
-async def run_session(context: SessionContext, exchange: RestExchange, stop: StopRequest) -> None:
-    """Trade one symbol; as `run_sessions`."""
-    await run_sessions([context], exchange, stop)
-
-
-async def run_sessions(
-    contexts: Sequence[SessionContext], exchange: RestExchange, stop: StopRequest
-) -> None:
-    """Trade symbols of one account until SIGTERM or Ctrl-C, then store how their sessions ended.
-
-    An error that ends the session of one symbol ends all of them.
-
-    Args:
-        contexts: One for each symbol, in the order of entries at one moment.
-        exchange: Open; its event loop may be that of another thread.
-        stop: Ends the sessions.
-
-    Raises:
-        SafetyRefusal: another process trades a symbol, or the account was opened for something
-            else.
-        DataError: the file holds candles of another market, or was deleted or replaced.
-        ConfigurationError: the first evaluation of a strategy failed, or returned junk, with
-            nothing open in the account.
-        OnetapeError: the sessions cannot begin.
-    """
-    for context in contexts:
-        await check_same_market(context, exchange)
-    async with AsyncExitStack() as stack:
-        leases = [_leased(context, stack) for context in contexts]
-        held = [
-            hold_account(context, lease.fence)
-            for context, lease in zip(contexts, leases, strict=True)
-        ]
-        account_context = build_account_context([context for context, _ in held], exchange.now_ms)
-        streams = await stack.enter_async_context(
-            MarketStreams(
-                exchange,
-                [context.key.symbol for context in contexts],
-                stale_after_seconds=contexts[0].settings.stale_after_seconds,
-                dial_file=dial_file_of(contexts[0].store.path, exchange.endpoint.exchange),
-            )
-        )
-        sessions = [
-            _begin(context, exchange, lease, streams, account_context, lines)
-            for (context, lines), lease in zip(held, leases, strict=True)
-        ]
-        await _run_all([session.run(stop) for session in sessions])
-
-
-def _leased(context: SessionContext, stack: AsyncExitStack) -> Lease:
-    """Take the lease of a symbol; the stack gives it back."""
-
-    def release() -> None:
-        # The end of the session has met what the release meets, and printed it.
-        with _tidying(context, is_silent=True):
-            lease.release()
-
-    lease = Lease(context)
-    stack.callback(release)
-    return lease
-
-
-def _begin(
-    context: SessionContext,
-    exchange: RestExchange,
-    lease: Lease,
-    streams: MarketStreams,
-    account_context: AccountContext,
-    lines: list[str],
-) -> "_Trading":
-    """Store that the session of a symbol begins; return what trades in it."""
-    states = TraderStates(
-        now_ms=exchange.now_ms,
-        write=partial(insert_state_changes, context.store, context.session.session),
-    )
-    changes = changes_since_last_session(context)
-    start_session(context.store, context.session, lease.fence, changes=changes)
-    states.begin()
-    if changes is not None:
-        lines = [*lines, f"account {context.session.account}: {changes}"]
-    return _Trading(context, exchange, lease, streams, account_context, states, lines)
-
-
-async def _run_all(sessions: Sequence[Coroutine[Any, Any, None]]) -> None:
-    """Run sessions side by side until all have ended; the first error ends them all."""
-    running = [asyncio.create_task(session) for session in sessions]
-    try:
-        done, _ = await asyncio.wait(running, return_when=asyncio.FIRST_EXCEPTION)
-        for task in done:
-            task.result()
-    finally:
-        await ended(*running)
-
-
-class _Trading:
+class TradingSession:
     """What trades in one session, built again from the file where it must be."""
 
     def __init__(
@@ -366,7 +267,7 @@ class _Trading:
         """Let orders that are on their way come to an end, and protect what they have filled."""
         if sys.exception() is not None and isinstance(sys.exception(), SafetyRefusal):
             return
-        with _tidying(self._context):
+        with tidying(self._context):
             if not await settle_orders(self._broker, self._exchange, self._lease):
                 print_line(
                     "an order is on its way, or a position has no stop at the exchange; the next "
@@ -376,7 +277,7 @@ class _Trading:
     def _end(self, reason: str) -> None:
         """Store how the session ended."""
         context, now_ms = self._context, self._exchange.now_ms()
-        with _tidying(context):
+        with tidying(context):
             close_data_outages(context.store, context.session.session, to_ms=now_ms)
             end_session(context.store, context.session.session, ended_ms=now_ms, reason=reason)
             broker = self._broker
@@ -399,7 +300,7 @@ async def _warm_up(gap_backfiller: GapBackfiller, since: int | None) -> int:
 
 
 @contextlib.contextmanager
-def _tidying(context: SessionContext, *, is_silent: bool = False) -> Generator[None]:
+def tidying(context: SessionContext, *, is_silent: bool = False) -> Generator[None]:
     """Let a session store how it ended, also where the file cannot be written or the lease is lost.
 
     It is tried for a moment only: a stop shall not take long. What could not be written is printed,

@@ -36,8 +36,8 @@ from trader.evaluator.processes import StrategyHelper
 from trader.live.opening import hold_live_account, open_access
 from trader.live.times import LiveTimes
 from trader.run import account_config
-from trader.session import run_session
 from trader.session_context import SessionContext
+from trader.sessions import run_session
 from trader.settings import TraderSettings
 from trader.trading_thread import run_in_thread
 

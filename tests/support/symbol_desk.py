@@ -22,8 +22,8 @@ from onetape.store.ledger import trades_of
 from trader.account import asked_balance
 from trader.evaluator.evaluator import StrategyEvaluator
 from trader.run import account_config
-from trader.session import run_sessions
 from trader.session_context import SessionContext
+from trader.sessions import run_sessions
 from trader.settings import TraderSettings
 from trader.settings_reload import session_rules
 

@@ -1,0 +1,114 @@
+"""Trading sessions of one account, one for each symbol, side by side until a person stops."""
+
+import asyncio
+from collections.abc import Coroutine, Sequence
+from contextlib import AsyncExitStack
+from functools import partial
+from typing import Any
+
+from onetape.cli.stop import StopRequest, ended
+from onetape.exchange.rest import RestExchange
+from onetape.store.sessions import start_session
+from onetape.store.trader_states import insert_state_changes
+from trader.account import changes_since_last_session, hold_account
+from trader.account_context import AccountContext, build_account_context
+from trader.lease import Lease
+from trader.market_guard import check_same_market
+from trader.session import TradingSession, tidying
+from trader.session_context import SessionContext
+from trader.states import TraderStates
+from trader.stream import MarketStreams, dial_file_of
+
+
+async def run_session(context: SessionContext, exchange: RestExchange, stop: StopRequest) -> None:
+    """Trade one symbol; as `run_sessions`."""
+    await run_sessions([context], exchange, stop)
+
+
+async def run_sessions(
+    contexts: Sequence[SessionContext], exchange: RestExchange, stop: StopRequest
+) -> None:
+    """Trade symbols of one account until SIGTERM or Ctrl-C, then store how their sessions ended.
+
+    An error that ends the session of one symbol ends all of them.
+
+    Args:
+        contexts: One for each symbol, in the order of entries at one moment.
+        exchange: Open; its event loop may be that of another thread.
+        stop: Ends the sessions.
+
+    Raises:
+        SafetyRefusal: another process trades a symbol, or the account was opened for something
+            else.
+        DataError: the file holds candles of another market, or was deleted or replaced.
+        ConfigurationError: the first evaluation of a strategy failed, or returned junk, with
+            nothing open in the account.
+        OnetapeError: the sessions cannot begin.
+    """
+    for context in contexts:
+        await check_same_market(context, exchange)
+    async with AsyncExitStack() as stack:
+        leases = [_leased(context, stack) for context in contexts]
+        held = [
+            hold_account(context, lease.fence)
+            for context, lease in zip(contexts, leases, strict=True)
+        ]
+        account_context = build_account_context([context for context, _ in held], exchange.now_ms)
+        streams = await stack.enter_async_context(
+            MarketStreams(
+                exchange,
+                [context.key.symbol for context in contexts],
+                stale_after_seconds=contexts[0].settings.stale_after_seconds,
+                dial_file=dial_file_of(contexts[0].store.path, exchange.endpoint.exchange),
+            )
+        )
+        sessions = [
+            _begin(context, exchange, lease, streams, account_context, lines)
+            for (context, lines), lease in zip(held, leases, strict=True)
+        ]
+        await _run_all([session.run(stop) for session in sessions])
+
+
+def _leased(context: SessionContext, stack: AsyncExitStack) -> Lease:
+    """Take the lease of a symbol; the stack gives it back."""
+
+    def release() -> None:
+        # The end of the session has met what the release meets, and printed it.
+        with tidying(context, is_silent=True):
+            lease.release()
+
+    lease = Lease(context)
+    stack.callback(release)
+    return lease
+
+
+def _begin(
+    context: SessionContext,
+    exchange: RestExchange,
+    lease: Lease,
+    streams: MarketStreams,
+    account_context: AccountContext,
+    lines: list[str],
+) -> TradingSession:
+    """Store that the session of a symbol begins; return what trades in it."""
+    states = TraderStates(
+        now_ms=exchange.now_ms,
+        write=partial(insert_state_changes, context.store, context.session.session),
+    )
+    changes = changes_since_last_session(context)
+    start_session(context.store, context.session, lease.fence, changes=changes)
+    states.begin()
+    if changes is not None:
+        lines = [*lines, f"account {context.session.account}: {changes}"]
+    return TradingSession(context, exchange, lease, streams, account_context, states, lines)
+
+
+async def _run_all(sessions: Sequence[Coroutine[Any, Any, None]]) -> None:
+    """Run sessions side by side until all have ended; the first error ends them all."""
+    running = [asyncio.create_task(session) for session in sessions]
+    try:
+        done, _ = await asyncio.wait(running, return_when=asyncio.FIRST_EXCEPTION)
+        for task in done:
+            task.result()
+    finally:
+        await ended(*running)
