@@ -1,4 +1,4 @@
-"""Switch each guard of the paper trader off, one at a time: its test must fail without it.
+"""Switch each guard of the trader off, one at a time: its test must fail without it.
 
     uv run python tools/guards.py                  # all of them, half an hour or more
     uv run python tools/guards.py --only 77        # those of a row of docs/failure-modes.md
