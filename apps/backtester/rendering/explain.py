@@ -1,5 +1,7 @@
 """Render the explanation of one candle for a terminal."""
 
+from collections.abc import Mapping
+
 from onetape.backtest.candle_text import candle_text, indicators_text
 from onetape.backtest.explain import CandleExplanation
 from onetape.core.clock import utc_text
@@ -15,6 +17,7 @@ def render_explanation(found: CandleExplanation) -> str:
         f"candle:     {candle_text(found.candle, digits)}",
         *(f"inside it:  {text}" for text in found.inside),
         f"indicators: {indicators_text(found.indicators)}",
+        *_conditions(found.conditions),
         f"position:   {found.position}; equity {digits.money_text(found.equity)}",
         f"signal:     {found.signal}{reason}",
         f"followed:   {found.followed}",
@@ -22,3 +25,11 @@ def render_explanation(found: CandleExplanation) -> str:
     if found.has_finer_steps:
         lines.append(f"trading rules: {found.trading_rules}")
     return "\n".join(lines)
+
+
+def _conditions(found: Mapping[str, bool]) -> list[str]:
+    """Return the line about the conditions that a strategy names; no line where it names none."""
+    if not found:
+        return []
+    texts = [f"{name} {'met' if is_met else 'NOT MET'}" for name, is_met in found.items()]
+    return [f"conditions: {', '.join(texts)}"]

@@ -35,6 +35,8 @@ class CandleExplanation(Struct, frozen=True):
     """Open, high, low, close and volume."""
     indicators: dict[str, float | None]
     """Indicator values by name; None where there is no value yet."""
+    conditions: dict[str, bool]
+    """Whether each condition that the strategy names is met, by name."""
     inside: list[str]
     """Fills of this candle and the stop and target levels in it, in words."""
     position: str
@@ -83,6 +85,7 @@ def _explain_run(backtest: Backtest, run: SymbolRun, moment: int) -> CandleExpla
         closed=Timeframe.parse(run.window.key.timeframe).next(opened),
         candle={name: float(getattr(candles, name)[bar]) for name in columns},
         indicators={name: _known(values[index]) for name, values in signals.indicators.items()},
+        conditions={name: bool(values[index]) for name, values in signals.conditions.items()},
         inside=_inside(run, backtest.config.timeframe_detail, bar),
         position=_position(run, bar),
         equity=float(result.equity[bar]),

@@ -181,6 +181,9 @@ def _columns(result: SimulationResult) -> tuple[dict[str, NDArray[Any]], dict[st
 
 def _reasons(signals: Signals, bars: NDArray[np.int64], otherwise: str) -> list[str]:
     """Return what the strategy said of some candles, or another text where it said nothing."""
+    if signals.conditions:
+        found = [_reason(signals, bar) if bar >= 0 else "" for bar in bars.tolist()]
+        return [text or otherwise for text in found]
     if signals.reason is None:
         return [otherwise] * len(bars)
     # An order of the first candle that is traded has no candle before it.
@@ -213,4 +216,9 @@ def _signal_reason(run: SymbolRun, filled_index: int) -> str:
     # The signals have the warm-up candles too.
     filled = np.array([filled_index])
     index = run.window.warm_up + int(run.result.fill_log.signal_bars(filled)[0])
-    return run.signals.reason_text(index) if index >= 0 else ""
+    return _reason(run.signals, index) if index >= 0 else ""
+
+
+def _reason(signals: Signals, index: int) -> str:
+    """Return the reason of a candle's signal; without one, the conditions that were met."""
+    return signals.reason_text(index) or signals.met_conditions(index)

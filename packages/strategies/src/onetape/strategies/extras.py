@@ -4,6 +4,7 @@ from collections.abc import Collection, Mapping
 from typing import Any, Final, cast
 
 import numpy as np
+from numpy.typing import NDArray
 
 from onetape.core.candles import FloatArray
 from onetape.core.errors import ConfigurationError
@@ -64,6 +65,7 @@ def with_checked_extras(strategy: Strategy, signals: Signals, signal: SignalArra
         _levels(strategy, signals.levels, indicators),
         _reason(strategy, signals.reason, count),
         _reason_texts(strategy, signals.reason_texts),
+        _conditions(strategy, signals.conditions, count),
     )
 
 
@@ -90,6 +92,28 @@ def _indicators(strategy: Strategy, given: Any, count: int) -> dict[str, FloatAr
             found = f"returned indicator {name!r} of type {column.dtype}"
             raise junk(strategy, found, "return numbers")
         checked[cast("str", name)] = column.astype(np.float64, copy=False)
+    return checked
+
+
+def _conditions(strategy: Strategy, given: Any, count: int) -> dict[str, NDArray[np.bool_]]:
+    remedy = "use a dict by name of one true or false per candle, such as {'rsi low': rsi < 30}"
+    if not isinstance(given, Mapping):
+        raise junk(strategy, f"returned conditions of type {_type(given)}", remedy)
+    columns = cast("Mapping[object, object]", given)
+    if len(columns) > MOST_INDICATORS:
+        found = f"returned {len(columns):,} conditions"
+        raise junk(strategy, found, f"return {MOST_INDICATORS} at most")
+    checked: dict[str, NDArray[np.bool_]] = {}
+    for name, values in columns.items():
+        column = column_of(strategy, f"values of condition {str(name)[:40]!r}", values)
+        if not _is_text(name) or column.shape != (count,) or column.dtype != np.bool_:
+            raise junk(
+                strategy,
+                f"returned condition {str(name)[:40]!r} of type {column.dtype} and shape "
+                f"{column.shape} for {counted(count, 'candle')}",
+                remedy,
+            )
+        checked[cast("str", name)] = column
     return checked
 
 

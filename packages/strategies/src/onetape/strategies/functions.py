@@ -46,6 +46,8 @@ class Entries(Struct, frozen=True):
     """Columns in the unit of the price, drawn over the candles, by name."""
     panes: Mapping[str, Any] = field(default_factory=dict[str, Any])
     """Columns in other units, drawn in panes below the candles, by name."""
+    conditions: Mapping[str, Any] = field(default_factory=dict[str, Any])
+    """Named conditions, whether each is met per candle, such as {"rsi low": rsi < 30}."""
 
 
 class FunctionOptions(Struct, frozen=True):
@@ -104,7 +106,8 @@ class FunctionStrategy(Strategy):
             msg = f"it must return Entries(entry=..., exit=...), found {type(found).__name__}"
             raise TypeError(msg)
         columns = {name: _column(column) for name, column in {**found.plot, **found.panes}.items()}
-        return Signals(_signal(found), columns, overlays=frozenset(found.plot))
+        met = {name: _condition(column) for name, column in found.conditions.items()}
+        return Signals(_signal(found), columns, overlays=frozenset(found.plot), conditions=met)
 
 
 def function_class(function: Callable[..., Any]) -> type[FunctionStrategy]:

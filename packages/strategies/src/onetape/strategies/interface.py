@@ -63,6 +63,11 @@ class Signals(Struct, frozen=True):
     reason_texts: Mapping[int, str] = field(default_factory=dict[int, str])
     """The words of each reason code."""
 
+    conditions: Mapping[str, NDArray[np.bool_]] = field(
+        default_factory=dict[str, NDArray[np.bool_]]
+    )
+    """Named conditions, whether each is met per candle, such as {"rsi low": rsi < 30}."""
+
     def __len__(self) -> int:
         """Return the number of candles spoken about."""
         return len(self.signal)
@@ -70,6 +75,16 @@ class Signals(Struct, frozen=True):
     def reason_text(self, index: int) -> str:
         """Return why the signal of a candle is what it is; empty where nothing was said."""
         return "" if self.reason is None else self.reason_texts.get(int(self.reason[index]), "")
+
+    def met_conditions(self, index: int) -> str:
+        """Return the names of the conditions that are met on a candle, joined; empty: none."""
+        return ", ".join(name for name, column in self.conditions.items() if column[index])
+
+    def conditions_text(self, index: int) -> str:
+        """Return which conditions are not met on a candle, and which are: for a person to read."""
+        missing = ", ".join(name for name, column in self.conditions.items() if not column[index])
+        texts = (("not met", missing), ("met", self.met_conditions(index)))
+        return "; ".join(f"{label}: {names}" for label, names in texts if names)
 
 
 @dataclass(frozen=True)
@@ -132,7 +147,9 @@ class Strategy(ABC):
             f"{name} {(level_text if name in signals.overlays else value_text)(column[index])}"
             for name, column in signals.indicators.items()
         )
-        return ", ".join(shown)
+        return "; ".join(
+            text for text in (signals.conditions_text(index), ", ".join(shown)) if text
+        )
 
 
 def value_text(value: float) -> str:

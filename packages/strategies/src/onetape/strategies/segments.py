@@ -195,11 +195,14 @@ def _joined(parts: Sequence[tuple[int, Signals]], count: int) -> Signals:
     signal = np.zeros(count, dtype=np.int8)
     reason = np.zeros(count, dtype=np.int64)
     columns = {name: np.full(count, np.nan) for _, part in parts for name in part.indicators}
+    met = {name: np.zeros(count, dtype=np.bool_) for _, part in parts for name in part.conditions}
     for start, part in parts:
         inside = slice(start, start + len(part))
         signal[inside] = part.signal
         for name, values in part.indicators.items():
             columns[name][inside] = values
+        for name, values in part.conditions.items():
+            met[name][inside] = values
         if part.reason is not None:
             reason[inside] = part.reason
     has_reasons = any(part.reason is not None for _, part in parts)
@@ -210,6 +213,7 @@ def _joined(parts: Sequence[tuple[int, Signals]], count: int) -> Signals:
         levels={name: lines for _, part in parts for name, lines in part.levels.items()},
         reason=reason if has_reasons else None,
         reason_texts={code: text for _, part in parts for code, text in part.reason_texts.items()},
+        conditions=met,
     )
 
 

@@ -96,9 +96,10 @@ class FreqtradeStrategy(Strategy):
         return _signals(frame, uses_exits=bool(made.use_exit_signal))
 
     def describe(self, signals: Signals, index: int, *, holding: bool) -> str:
-        """Return the tag of one candle, for the trader's line; a file may have 40 columns."""
+        """Return tag and conditions of a candle, for the trader's line: 40 columns are too many."""
         del holding
-        return signals.reason_text(index)
+        texts = (signals.reason_text(index), signals.conditions_text(index))
+        return "; ".join(text for text in texts if text)
 
     def _instance(self) -> IStrategy:
         """Return a new instance: what one evaluation keeps in it, no other one finds."""
@@ -235,7 +236,22 @@ def _signals(frame: Any, *, uses_exits: bool) -> Signals:
     }
     reason, texts = _reasons(signal, tags)
     columns, overlays = _drawn(frame)
-    return Signals(signal, columns, overlays=overlays, reason=reason, reason_texts=texts)
+    return Signals(
+        signal,
+        columns,
+        overlays=overlays,
+        reason=reason,
+        reason_texts=texts,
+        conditions=_conditions(frame),
+    )
+
+
+def _conditions(frame: Any) -> dict[str, Any]:
+    """Return columns of true and false as conditions."""
+    names = [name for name in frame if frame[name].dtype == bool and name not in _NOT_DRAWN]
+    return {
+        str(name)[:_LONGEST_TAG]: frame[name].to_numpy(copy=True) for name in names[:_MOST_DRAWN]
+    }
 
 
 def _is_one(frame: Any, *names: str) -> Any:
@@ -272,7 +288,7 @@ def _drawn(frame: Any) -> tuple[dict[str, FloatArray], frozenset[str]]:
     overlays: set[str] = set()
     price = float(np.median(frame["close"]))
     for name in frame:
-        if name in _NOT_DRAWN or len(found) >= _MOST_DRAWN or frame[name].dtype.kind not in "iufb":
+        if name in _NOT_DRAWN or len(found) >= _MOST_DRAWN or frame[name].dtype.kind not in "iuf":
             continue
         column = frame[name].to_numpy(dtype=np.float64, copy=True)
         label = str(name)[:_LONGEST_TAG]
