@@ -85,7 +85,7 @@ live-parity: ## Trade a month with real orders on a stepped simulator, and compa
 		tests/apps/trader/live/test_live_differences.py
 
 .PHONY: guards
-guards: ## Switch each guard of the paper trader off: its test must fail (half an hour)
+guards: ## Switch each guard of the trader off: its test must fail (half an hour)
 	uv run python tools/guards.py
 
 .PHONY: paper
