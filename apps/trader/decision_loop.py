@@ -60,13 +60,13 @@ async def run_decisions(
             for report in runner.decide_new():
                 _say(log, report)
                 _print_fill(broker, orders, exits, runner.decided, is_live=recorder.live)
-            # The strategy's process gets its candles before this one looks at the next candle.
-            await asyncio.sleep(0)
-            exits.watch_forming(runner.exits_watched_after)
-            _print_fill(broker, orders, exits, runner.decided, is_live=recorder.live)
-            supervisor.works()
-            supervisor.report(CANDLES, waiting.problem(runner.started))
-            outage.look()
+            # What comes after the decision waits for it: other traders decide at the same moment.
+            if not runner.is_deciding:
+                exits.watch_forming(runner.exits_watched_after)
+                _print_fill(broker, orders, exits, runner.decided, is_live=recorder.live)
+                supervisor.works()
+                supervisor.report(CANDLES, waiting.problem(runner.started))
+                outage.look()
             await _within(LOOP_SECONDS, gap_backfiller.closed)
     finally:
         await runner.stop()

@@ -148,6 +148,15 @@ class StrategyRunner:
         is_slow = self._evaluations.seconds > EXITS_WAIT_SECONDS
         return self.started if is_slow or self._waiting_since is not None else self._decided
 
+    @property
+    def is_deciding(self) -> bool:
+        """Return whether the decision on a closed candle comes first: its evaluation has begun.
+
+        Not once the strategy takes longer than exits may wait.
+        """
+        running = self._evaluations
+        return running.newest is not None and running.seconds <= EXITS_WAIT_SECONDS
+
     def decide_new(self) -> Iterator[DecisionReport]:
         """Yield the decisions on candles whose evaluation is done; start the next evaluation.
 
