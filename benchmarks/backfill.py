@@ -80,14 +80,14 @@ async def bare(url: str, candles: int) -> dict[str, Any]:
 
 async def ours(url: str, candles: int, path: Path) -> dict[str, Any]:
     """Fetch and store as the backfiller does, into a file that is there already."""
-    from backfiller.fetch import fetch_series
-    from backfiller.tape import Tape
+    from backfiller.run_database import RunDatabase
+    from backfiller.series_fetch import fetch_series
     from onetape.core.candles import SeriesKey
     from onetape.exchange.clients import Endpoint
     from onetape.exchange.rest import RestExchange
 
     key = SeriesKey("simulator", SYMBOL, "1m")
-    with Tape(path, "simulator") as tape:
+    with RunDatabase(path, "simulator") as tape:
         async with RestExchange(Endpoint("simulator", url)) as exchange:
             await exchange.market(SYMBOL)
             before = peak_mb()

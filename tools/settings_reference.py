@@ -4,7 +4,7 @@
     uv run python tools/settings_reference.py --check    # ends with 6 where a file is another one
 
 Each setting is declared once, on a field; see packages/core/src/onetape/core/setting.py. Each
-metric is defined in packages/backtest/src/onetape/backtest/metrics.py.
+metric is defined in packages/backtest/src/onetape/backtest/metric_definitions.py.
 """
 
 import sys
@@ -17,7 +17,7 @@ import msgspec
 
 from backfiller.settings import BackfillerSettings
 from backtester.settings import BacktesterSettings
-from onetape.backtest.metrics import DEFINITIONS, UNIT_WORDS
+from onetape.backtest.metric_definitions import DEFINITIONS, UNIT_WORDS
 from onetape.cli.flag_values import is_repeated, numbers_of
 from onetape.cli.flags import default_text
 from onetape.core.setting import Declared, declared_settings

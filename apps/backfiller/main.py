@@ -55,8 +55,8 @@ def backfill(
     if context.invoked_subcommand is not None:
         refuse_flags_before(context, "backfiller")
         return
+    from backfiller.backfiller_runs import backfill_all
     from backfiller.planning import print_plan
-    from backfiller.run import backfill_all
     from onetape.cli.dates import range_flags
     from onetape.cli.loading import load_settings, settings_file
 

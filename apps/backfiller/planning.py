@@ -8,14 +8,14 @@ from typing import Any
 
 from msgspec import Struct
 
-from backfiller.fetch import Failure
-from backfiller.job import Job, job_of
-from backfiller.plan import Plan, plan_series
+from backfiller.backfill_job import BackfillJob, make_job
+from backfiller.backfiller_runs import endpoints_of, raise_failures
+from backfiller.fetch_plan import FetchPlan, plan_series
+from backfiller.fetch_round import Ready, each_exchange
 from backfiller.progress import shown
-from backfiller.round import Ready, each_exchange
-from backfiller.run import endpoints_of, raise_failures
+from backfiller.run_database import RunDatabase
+from backfiller.series_fetch import Failure
 from backfiller.settings import BackfillerSettings
-from backfiller.tape import Tape
 from onetape.cli.output import print_json, print_line
 from onetape.core.words import counted
 from onetape.exchange.catalogue import exchange_facts
@@ -25,7 +25,7 @@ from onetape.exchange.clients import Endpoint
 class Timed(Struct, frozen=True):
     """A plan, and how long it takes at least."""
 
-    plan: Plan
+    plan: FetchPlan
     seconds: float
     """One request after the other, each as long as the last one took or CCXT's limit makes it."""
 
@@ -45,11 +45,11 @@ def print_plan(settings: BackfillerSettings, *, days: int | None, as_json: bool)
     Raises:
         OnetapeError: a series cannot be fetched, as its class says.
     """
-    job = job_of(settings, days=days)
+    job = make_job(settings, days=days)
     with ExitStack() as stack:
-        tape = stack.enter_context(Tape(job.path, job.exchanges[0]))
+        database = stack.enter_context(RunDatabase(job.path, job.exchanges[0]))
         endpoints = endpoints_of(job, settings.simulator_url, stack)
-        plans = asyncio.run(_plan_all(job, endpoints, tape))
+        plans = asyncio.run(_plan_all(job, endpoints, database))
     timed = [plan for plan in plans if isinstance(plan, Timed)]
     # Exchanges run side by side, the series of one share its limit.
     seconds = max(
@@ -79,7 +79,7 @@ def print_plan(settings: BackfillerSettings, *, days: int | None, as_json: bool)
 
 
 async def _plan_all(
-    job: Job, endpoints: Mapping[str, Endpoint], tape: Tape
+    job: BackfillJob, endpoints: Mapping[str, Endpoint], database: RunDatabase
 ) -> Sequence[Timed | Failure]:
     async def plan(ready: Ready) -> list[Timed]:
         began = time.monotonic()
@@ -88,13 +88,13 @@ async def _plan_all(
         facts = exchange_facts(ready.exchange.endpoint.exchange)
         page_seconds = max(trip_seconds, facts.pause_ms / 1_000)
         plans = [
-            plan_series(ready.exchange, tape.store, key, start=ready.start, end=ready.end)
+            plan_series(ready.exchange, database.store, key, start=ready.start, end=ready.end)
             for key in ready.keys
         ]
         return [Timed(plan, plan.pages * page_seconds) for plan in plans]
 
     with shown(len(job.keys)) as display:
-        return await each_exchange(job, endpoints, tape, display, plan)
+        return await each_exchange(job, endpoints, database, display, plan)
 
 
 def lasting(seconds: float) -> str:

@@ -9,7 +9,7 @@ from collections.abc import Callable, Generator
 from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
-from backfiller.fetch import Progress
+from backfiller.series_fetch import Progress
 from onetape.cli.output import note
 from onetape.core.printable import printable
 

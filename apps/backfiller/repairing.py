@@ -7,13 +7,13 @@ from typing import Any
 from msgspec import Struct
 from msgspec.structs import asdict
 
-from backfiller.fetch import Failure
-from backfiller.job import Job
-from backfiller.plan import Range, joined
+from backfiller.backfill_job import BackfillJob
+from backfiller.fetch_plan import Range, joined
+from backfiller.fetch_round import Ready, check_source, each_exchange, failed
+from backfiller.gap_remedies import OpenGap
 from backfiller.progress import shown
-from backfiller.remedies import OpenGap
-from backfiller.round import Ready, check_source, each_exchange, failed
-from backfiller.tape import Tape
+from backfiller.run_database import RunDatabase
+from backfiller.series_fetch import Failure
 from onetape.core.candles import SeriesKey
 from onetape.core.errors import ExchangeError, StoreError, UsageError
 from onetape.core.timeframes import Timeframe
@@ -25,8 +25,8 @@ from onetape.history.gaps import ask_gaps
 from onetape.store.candles import closed_range
 from onetape.store.database import Store
 from onetape.store.gaps import unexplained
+from onetape.store.unsound_rows import quarantine_forming_rows, quarantine_unsound_rows
 from onetape.store.verify import Finding, verify
-from onetape.store.withdraw import withdraw_forming, withdraw_unsound
 
 #: A proof that is older, market time in milliseconds, is put to the test by another question.
 _OLD_PROOF_MS = 86_400_000
@@ -97,7 +97,7 @@ async def repair_series(
     seen_ms, withdrawn, inserted = exchange.now_ms(), 0, 0
     for one in findings:
         if one.kind in _UNSOUND:
-            withdrawn += withdraw_unsound(store, key, one.start, one.end, seen_ms=seen_ms)
+            withdrawn += quarantine_unsound_rows(store, key, one.start, one.end, seen_ms=seen_ms)
     for start, end in _ranges(findings, key, exchange.quirks.page_limit):
         report = await fetch_closed(exchange, store, key, start=start, end=end)
         inserted += report.inserted
@@ -113,7 +113,7 @@ async def repair_series(
             store, key, [(one.start, one.end)]
         ):
             # The exchange has been proven to have no such candle: nothing will ever close it.
-            withdrawn += withdraw_forming(store, key, one.start, one.end, seen_ms=seen_ms)
+            withdrawn += quarantine_forming_rows(store, key, one.start, one.end, seen_ms=seen_ms)
     left = [one for one in open_findings(store, [key]) if one.key == key]
     gaps = [
         OpenGap.at(key, one.start, one.candles, now_ms=seen_ms)
@@ -148,7 +148,7 @@ def check_undamaged(findings: Sequence[Finding], path: Path) -> None:
 
 
 async def repair_all(
-    job: Job, endpoints: Mapping[str, Endpoint], store: Store, *, all_gaps: bool
+    job: BackfillJob, endpoints: Mapping[str, Endpoint], store: Store, *, all_gaps: bool
 ) -> list[Repaired | Failure]:
     """Mend every series of a job; one that cannot be asked for stops no other.
 
@@ -173,5 +173,5 @@ async def repair_all(
         return done
 
     with shown(len(job.keys)) as display:
-        tape = Tape(job.path, job.exchanges[0], store)
-        return await each_exchange(job, endpoints, tape, display, repair)
+        database = RunDatabase(job.path, job.exchanges[0], store)
+        return await each_exchange(job, endpoints, database, display, repair)

@@ -44,7 +44,7 @@ class Resampled(Struct, frozen=True):
     built: int
     inserted: int
     present: int
-    """Candles that the tape had already, which stay as they are."""
+    """Candles that the candle store had already, which stay as they are."""
     different: int
     """Stored candles that differ from what their shorter ones make."""
     over_holes: int
@@ -85,7 +85,7 @@ class Resampled(Struct, frozen=True):
 def resample_series(
     store: Store, key: SeriesKey, into: Timeframe, *, over_holes: bool, now_ms: int
 ) -> Resampled:
-    """Store the closed candles of `into` that those of a series make and the tape lacks.
+    """Store the closed candles of `into` that those of a series make and the candle store lacks.
 
     A window with a hole that the exchange is known to have is built as the exchange builds it. One
     with any other hole would be wrong, as would the first one where the series begins inside it.

@@ -7,10 +7,10 @@ from typing import Final
 import numpy as np
 from msgspec import Struct
 
-from backfiller.formats.kinds import are_exchanged, better_order
-from backfiller.formats.plan import Planned, Wanted, timeframe_of
 from backfiller.formats.spool import Spool
-from backfiller.formats.tables import ReadTable, read_table
+from backfiller.formats.table_kinds import are_exchanged, better_order
+from backfiller.formats.table_reader import ReadTable, read_table
+from backfiller.formats.table_series import Planned, Wanted, timeframe_of
 from onetape.core.candles import Candle, Candles, SeriesKey, candle_faults
 from onetape.core.clock import utc_text
 from onetape.core.errors import DataError

@@ -4,7 +4,7 @@ import sys
 from functools import partial
 from typing import Final, NoReturn
 
-from backtester.command import run_command
+from backtester.backtest_command import run_command
 from backtester.settings import BacktesterSettings
 from onetape.cli.plain_flags import PlainFlag, plain_flags, read_plain
 from onetape.cli.program import run_function

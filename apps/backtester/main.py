@@ -5,7 +5,7 @@ from typing import Any, Final, NoReturn
 
 import typer
 
-from backtester.command import run_command
+from backtester.backtest_command import run_command
 from backtester.flags import take_flags
 from onetape.cli.commands import Command, commands_when_used
 from onetape.cli.program import refuse_flags_before, run_app
@@ -31,7 +31,7 @@ def backtest(context: typer.Context, **flags: Any) -> None:
         refuse_flags_before(context, "backtester")
         return
     if flags["watch"]:
-        from backtester.watch.run import watch as watch_backtest
+        from backtester.watch.watch_loop import watch as watch_backtest
 
         watch_backtest(context)
         return

@@ -16,8 +16,8 @@ from onetape.core.words import counted
 from onetape.exchange.rest import RestExchange
 from onetape.history.gaps import DECIDING_ANSWERS, due_gaps, fetch_noting
 from onetape.store.higher import LargerCandles, keep_built, larger_between
-from onetape.strategies import Higher, HigherCandles, beside
-from onetape.strategies.window import window_size
+from onetape.strategies import Higher, HigherCandles, align_higher_candles
+from onetape.strategies.lookback_window import window_size
 from trader.session_context import SessionContext
 from trader.window import wait_text
 
@@ -60,7 +60,7 @@ def larger_candles(
         seen = known.candles
         if known.holes:
             seen = seen[int(np.searchsorted(seen.timestamp, known.holes[-1][1])) :]
-        found[larger.name] = beside(candles, context.timeframe, seen, larger)
+        found[larger.name] = align_higher_candles(candles, context.timeframe, seen, larger)
         if not absent.gate:
             absent = _absent(context, known, larger)
     return found, absent

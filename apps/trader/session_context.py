@@ -13,7 +13,7 @@ from onetape.engine import AccountConfig
 from onetape.exchange.rest import Market
 from onetape.store.candles import last_closed
 from onetape.store.database import Store
-from onetape.strategies.window import LEAST_CANDLES, window_size
+from onetape.strategies.lookback_window import LEAST_CANDLES, window_size
 from trader.brokers.live import LiveBroker
 from trader.evaluator.evaluator import StrategyEvaluator
 from trader.evaluator.messages import LoadedStrategy

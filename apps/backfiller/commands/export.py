@@ -41,7 +41,7 @@ def export_series(
     json_: options.Json = False,
 ) -> None:
     """Export the closed candles of one series; importing the file gives them back equal."""
-    from backfiller.formats.writing import check_target, write_candles
+    from backfiller.formats.candle_writer import check_target, write_candles
     from onetape.cli.dates import range_flags
     from onetape.cli.output import print_json, print_line
     from onetape.core.clock import utc_text

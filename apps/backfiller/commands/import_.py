@@ -9,7 +9,7 @@ from backfiller.commands.common import CONFIG, database_of, settings_of
 from onetape.cli import options
 
 if TYPE_CHECKING:
-    from backfiller.formats.plan import Failed, Planned, Wanted
+    from backfiller.formats.table_series import Failed, Planned, Wanted
     from backfiller.importing import Imported
 
 _Files = Annotated[
@@ -81,7 +81,7 @@ def import_files(
     """
     from contextlib import ExitStack
 
-    from backfiller.formats.plan import plan_import
+    from backfiller.formats.table_series import plan_import
     from onetape.cli.output import print_json, print_line
 
     wanted = _wanted(
@@ -127,10 +127,10 @@ def _wanted(
     Raises:
         UsageError: a flag cannot be used.
     """
-    from backfiller.formats.columns import parse_columns
-    from backfiller.formats.plan import Wanted
-    from backfiller.formats.tables import ReadOptions
-    from backfiller.formats.times import ISO, UNITS, time_zone
+    from backfiller.formats.column_roles import parse_columns
+    from backfiller.formats.table_reader import ReadOptions
+    from backfiller.formats.table_series import Wanted
+    from backfiller.formats.time_formats import ISO, UNITS, time_zone
     from onetape.core.errors import UsageError
     from onetape.core.symbols import spot_symbol
     from onetape.core.timeframes import Timeframe
@@ -167,7 +167,7 @@ def _import_all(
     """
     from contextlib import ExitStack
 
-    from backfiller.formats.plan import Failed
+    from backfiller.formats.table_series import Failed
     from backfiller.importing import store_table
     from backfiller.table_check import read_planned
     from onetape.cli.output import note, print_line, tell

@@ -70,7 +70,7 @@ def list_markets(
     import asyncio
     from contextlib import ExitStack
 
-    from backfiller.run import endpoint_of
+    from backfiller.backfiller_runs import endpoint_of
     from onetape.cli.output import print_json, print_line
     from onetape.core.errors import DataError, UsageError
     from onetape.exchange.rest import check_exchange

@@ -43,10 +43,10 @@ def repair_store(
     import asyncio
     from contextlib import ExitStack
 
-    from backfiller.fetch import Failure
-    from backfiller.job import job_of_keys
+    from backfiller.backfill_job import make_job_for_keys
+    from backfiller.backfiller_runs import endpoints_of, raise_failures
     from backfiller.repairing import check_undamaged, open_findings, repair_all
-    from backfiller.run import endpoints_of, raise_failures
+    from backfiller.series_fetch import Failure
     from onetape.cli.output import print_json, print_line
     from onetape.core.words import counted
     from onetape.store.revisions import accept_outranking, revisions_of
@@ -65,7 +65,7 @@ def repair_store(
         ]
         outcomes: Sequence[Repaired | Failure] = []
         if broken:
-            job = job_of_keys(broken, store.path, retry_seconds=settings.retry_seconds)
+            job = make_job_for_keys(broken, store.path, retry_seconds=settings.retry_seconds)
             endpoints = endpoints_of(job, url, stack)
             outcomes = asyncio.run(repair_all(job, endpoints, store, all_gaps=gaps))
         accepted = 0
@@ -103,7 +103,7 @@ def _raise_left(done: "list[Repaired]", path: "Path") -> None:
     Raises:
         DataError: it is.
     """
-    from backfiller.remedies import open_gaps_text
+    from backfiller.gap_remedies import open_gaps_text
     from onetape.core.errors import CandleGapError, DataError
     from onetape.core.words import counted
     from onetape.history.gaps import APART_MS

@@ -64,7 +64,7 @@ def verify_store(
 
 def _way_out(path: "Path", findings: "list[Finding]") -> str:
     """Return how findings are fixed."""
-    from backfiller.remedies import OpenGap, remedy
+    from backfiller.gap_remedies import OpenGap, remedy
     from onetape.core.clock import SystemClock
 
     if any(one.kind == "quick_check" for one in findings):

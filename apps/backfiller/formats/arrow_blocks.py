@@ -7,12 +7,12 @@ from typing import IO, TYPE_CHECKING, Any, Final
 
 import numpy as np
 
-from backfiller.formats.blocks import NO_VOLUME, Block, TableNotes
-from backfiller.formats.columns import Places, columns_given, columns_named, is_futures_header
-from backfiller.formats.kinds import futures_header
+from backfiller.formats.column_roles import Places, columns_given, columns_named, is_futures_header
 from backfiller.formats.labels import label_places, label_values
-from backfiller.formats.numbers import numbers_of
+from backfiller.formats.number_formats import numbers_of
 from backfiller.formats.parts import Part
+from backfiller.formats.row_blocks import NO_VOLUME, Block, TableNotes
+from backfiller.formats.table_kinds import futures_header
 from onetape.core.errors import ConfigurationError, DataError
 from onetape.core.printable import printable
 from onetape.core.words import said

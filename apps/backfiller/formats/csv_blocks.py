@@ -8,13 +8,13 @@ from typing import IO, TYPE_CHECKING, Any, Final, cast
 
 import numpy as np
 
-from backfiller.formats.blocks import NO_VOLUME, Block, TableNotes
-from backfiller.formats.columns import is_futures_header
-from backfiller.formats.kinds import UNLIKE_SPOT, futures_header, is_unlike_spot
+from backfiller.formats.column_roles import is_futures_header
 from backfiller.formats.labels import label_places, label_values
 from backfiller.formats.layout import HEAD_BYTES, Layout, read_layout
-from backfiller.formats.numbers import numbers_of
+from backfiller.formats.number_formats import numbers_of
 from backfiller.formats.parts import MOST_BYTES, Part, too_large
+from backfiller.formats.row_blocks import NO_VOLUME, Block, TableNotes
+from backfiller.formats.table_kinds import UNLIKE_SPOT, futures_header, is_unlike_spot
 from onetape.core.candles import FloatArray
 from onetape.core.errors import DataError
 from onetape.core.words import counted, said

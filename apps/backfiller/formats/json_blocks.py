@@ -9,19 +9,19 @@ from typing import IO, TYPE_CHECKING, Any, Final, cast
 import msgspec
 import numpy as np
 
-from backfiller.formats.blocks import NO_VOLUME, Block, TableNotes
-from backfiller.formats.columns import (
+from backfiller.formats.column_roles import (
     Places,
     columns_counted,
     columns_given,
     columns_named,
     is_futures_header,
 )
-from backfiller.formats.kinds import futures_answer, futures_header
+from backfiller.formats.file_names import is_contract_name
 from backfiller.formats.labels import label_places, label_values
-from backfiller.formats.names import is_contract_name
-from backfiller.formats.numbers import numbers_of
+from backfiller.formats.number_formats import numbers_of
 from backfiller.formats.parts import MOST_BYTES, Part, too_large
+from backfiller.formats.row_blocks import NO_VOLUME, Block, TableNotes
+from backfiller.formats.table_kinds import futures_answer, futures_header
 from onetape.core.errors import DataError
 
 if TYPE_CHECKING:

@@ -6,10 +6,10 @@ from typing import Final
 
 from msgspec import Struct, field
 
-from backfiller.formats.blocks import Block, TableNotes
-from backfiller.formats.columns import plain_name
-from backfiller.formats.kinds import futures_answer
-from backfiller.formats.names import ends_in_quote, is_contract_name
+from backfiller.formats.column_roles import plain_name
+from backfiller.formats.file_names import ends_in_quote, is_contract_name
+from backfiller.formats.row_blocks import Block, TableNotes
+from backfiller.formats.table_kinds import futures_answer
 from onetape.core.errors import DataError
 from onetape.core.printable import printable
 from onetape.core.words import counted

@@ -8,7 +8,7 @@ from typing import Final
 
 from msgspec import Struct
 
-from backfiller.formats.columns import (
+from backfiller.formats.column_roles import (
     FIELDS,
     Places,
     columns_counted,
@@ -16,8 +16,8 @@ from backfiller.formats.columns import (
     columns_named,
     plain_name,
 )
-from backfiller.formats.dates import is_date, is_time_of_day
-from backfiller.formats.numbers import NumberStyle, is_number, number_style
+from backfiller.formats.date_formats import is_date, is_time_of_day
+from backfiller.formats.number_formats import NumberStyle, is_number, number_style
 from onetape.core.errors import DataError
 from onetape.core.printable import printable
 

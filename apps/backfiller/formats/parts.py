@@ -9,7 +9,7 @@ from typing import IO, Final, cast
 
 from msgspec import Struct
 
-from backfiller.formats.names import Named, named
+from backfiller.formats.file_names import Named, named
 from onetape.cli.output import note
 from onetape.core.errors import DataError, UsageError
 from onetape.core.printable import printable

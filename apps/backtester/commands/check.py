@@ -25,8 +25,8 @@ def check(
     the trader reads) must be the one that the whole range gave. A range of more than 200,000 bars
     is checked in part, which the candles choose, unless --all is given. Exit 6 where a bar differs.
     """
-    from backtester.ending import stoppable
     from backtester.flags import chosen_by
+    from backtester.process_signals import stoppable
     from backtester.rendering.check import (
         check_failure,
         checked_document,

@@ -28,8 +28,8 @@ def explain_moment(
     from backtester.flags import chosen_by
     from backtester.rendering.explain import render_explanation
     from backtester.rendering.result import plain
+    from onetape.backtest.backtest_runner import run_backtest
     from onetape.backtest.explain import explain
-    from onetape.backtest.runner import run_backtest
     from onetape.backtest.storage.rerun import rerun
     from onetape.backtest.storage.runs import load_run
     from onetape.cli.output import print_json, print_line

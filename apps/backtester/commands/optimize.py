@@ -89,15 +89,15 @@ def optimize(
     Stopped or killed, and started again, it goes on where it was.
     Exit 3 where no combination gives a result.
     """
-    from backtester.ending import stoppable
     from backtester.flags import chosen_by
+    from backtester.process_signals import stoppable
     from backtester.rendering.optimization_page import show_optimization
     from backtester.rendering.optimization_progress import show_progress
     from onetape.backtest.parallel import count_processors
     from onetape.optimization.constraints import parse_constraint
-    from onetape.optimization.options import SearchOptions
+    from onetape.optimization.optimization_runner import nothing_worked, run_optimization
     from onetape.optimization.ranking import checked_metric
-    from onetape.optimization.run import nothing_worked, run_optimization
+    from onetape.optimization.search_options import SearchOptions
 
     options = SearchOptions(
         metrics=tuple(dict.fromkeys(checked_metric(name) for name in rank or ("sharpe",))),

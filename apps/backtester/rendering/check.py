@@ -12,7 +12,7 @@ if TYPE_CHECKING:
 def checked_lines(checked: "CheckedSeries") -> list[str]:
     """Return what the terminal shows of a check."""
     from onetape.core.clock import utc_text
-    from onetape.strategies.check_words import check_line, lookback_text
+    from onetape.strategies.check_text import check_line, lookback_text
 
     result, lines = checked.result, [check_line(checked.result)]
     if checked.part is not None:
@@ -28,7 +28,7 @@ def checked_lines(checked: "CheckedSeries") -> list[str]:
 
 def checked_document(checked: "CheckedSeries") -> dict[str, Any]:
     """Return a check for --json."""
-    from onetape.strategies.check_words import check_document
+    from onetape.strategies.check_text import check_document
 
     named = {"strategy": checked.strategy, "series": checked.series}
     return {**named, **check_document(checked.result, checked.smallest), "notes": checked.notes}
@@ -39,7 +39,7 @@ def check_failure(checked: "CheckedSeries") -> "CheckFailed | None":
     from onetape.core.clock import utc_text
     from onetape.core.errors import CheckFailed
     from onetape.core.words import counted
-    from onetape.strategies.check_words import remedy
+    from onetape.strategies.check_text import remedy
 
     result, found = checked.result, checked.result.first
     if found is None:

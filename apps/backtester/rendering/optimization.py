@@ -10,8 +10,8 @@ from msgspec.structs import asdict
 
 from onetape.backtest.assumptions import window_notes
 from onetape.backtest.intrabar_candles import intrabar_note
-from onetape.backtest.metrics import DEFINITIONS, LABELS
-from onetape.backtest.metrics import value_text as metric_value_text
+from onetape.backtest.metric_definitions import DEFINITIONS, LABELS
+from onetape.backtest.metric_definitions import value_text as metric_value_text
 from onetape.backtest.warning_banner import warning, warning_lines
 from onetape.cli.output import table
 from onetape.core.clock import day_text
@@ -19,15 +19,15 @@ from onetape.core.digits import money_decimals
 from onetape.core.symbols import base_and_quote
 from onetape.core.words import counted
 from onetape.optimization.neighbourhood import neighbour_medians
+from onetape.optimization.optimization_runner import Optimization, best_of
 from onetape.optimization.ranking import LOWER_IS_BETTER, RankStability, TrialResult, rank_stability
-from onetape.optimization.run import Optimization, best_of
 from onetape.optimization.space import value_text
 
 #: Combinations shown in the terminal; the page and --json have all of them.
 SHOWN: Final = 10
 _BY_FIELD: Final = {one.field: one for one in DEFINITIONS}
 #: Shown of both parts, beside the metric that ranks.
-_BESIDE: Final = ("total_return", "max_drawdown", "trades")
+_USER_MODULES: Final = ("total_return", "max_drawdown", "trades")
 
 
 def optimization_text(optimization: Optimization, page: Path, given: Sequence[str]) -> str:
@@ -344,7 +344,7 @@ def _table(optimization: Optimization) -> str:
         return "no combination gave a result"
     metric = optimization.options.metric
     names = [one.name for one in optimization.plan.ranges if not one.is_fixed]
-    columns = (metric, *(name for name in _BESIDE if name != metric))
+    columns = (metric, *(name for name in _USER_MODULES if name != metric))
     head = ["", *names]
     for column in columns:
         head += [LABELS[column], "out-of-sample"]

@@ -24,14 +24,14 @@ from backtester.rendering.optimization import (
     trust_lines,
     verdict_lines,
 )
-from onetape.backtest.metrics import DEFINITIONS, LABELS
+from onetape.backtest.metric_definitions import DEFINITIONS, LABELS
 from onetape.backtest.warning_banner import warning
 from onetape.cli.output import print_line
 from onetape.core.words import counted
 from onetape.optimization.folder import PAGE
 from onetape.optimization.neighbourhood import neighbour_medians
+from onetape.optimization.optimization_runner import Optimization, best_of
 from onetape.optimization.ranking import LOWER_IS_BETTER
-from onetape.optimization.run import Optimization, best_of
 from onetape.optimization.space import value_text
 from onetape.report.optimization import MetricChoice, OptimizationPage, write_optimization_page
 

@@ -8,7 +8,7 @@ from typing import Final
 
 from onetape.cli.output import note
 from onetape.core.printable import printable
-from onetape.optimization.loop import Display
+from onetape.optimization.trial_loop import Display
 
 #: Seconds between two lines where there is no terminal.
 LINE_EVERY_SECONDS: Final = 5.0

@@ -82,7 +82,7 @@ def heading(summary: RunSummary) -> str:
 
 
 def _metrics_table(summary: RunSummary) -> str:
-    from onetape.backtest.metrics import metric_lines  # not for --json
+    from onetape.backtest.metric_definitions import metric_lines  # not for --json
 
     lines = metric_lines(summary.metrics, summary.quote, brief=True)
     rows = [("", summary.strategy, "buy and hold"), *(line[:3] for line in lines)]

@@ -4,7 +4,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any, Final, cast
 
 from backtester.rendering.result import result_text
-from onetape.backtest.metrics import LABELS, metric_lines
+from onetape.backtest.metric_definitions import LABELS, metric_lines
 from onetape.backtest.storage.runs import Run
 from onetape.backtest.warning_banner import mark
 from onetape.cli.output import table

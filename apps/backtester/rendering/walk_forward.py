@@ -6,8 +6,8 @@ from typing import Any, Final
 from msgspec.structs import asdict
 
 from onetape.backtest.assumptions import window_notes
-from onetape.backtest.metrics import DEFINITIONS, LABELS
-from onetape.backtest.metrics import value_text as metric_value_text
+from onetape.backtest.metric_definitions import DEFINITIONS, LABELS
+from onetape.backtest.metric_definitions import value_text as metric_value_text
 from onetape.cli.output import table
 from onetape.core.clock import day_text
 from onetape.core.digits import money_decimals

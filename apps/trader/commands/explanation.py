@@ -191,10 +191,10 @@ def _evaluate(
 ) -> tuple[SeenRows | None, SignalNow | None, str]:
     """Return the rows that the strategy was given, its signal on them now, or why there is none."""
     # NumPy, the engine and the strategies take a third of a second to load.
+    from onetape.backtest.backtest_runner import run_backtest
     from onetape.backtest.explain import explain
-    from onetape.backtest.runner import run_backtest
     from onetape.strategies import lookback_of
-    from onetape.strategies.window import window_size
+    from onetape.strategies.lookback_window import window_size
 
     closed = Timeframe.parse(account.timeframe).next(opened)
     try:

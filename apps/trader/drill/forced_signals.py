@@ -15,7 +15,7 @@ from msgspec import structs
 
 from onetape.core.candles import Candles
 from onetape.strategies import Signals, Strategy, load_strategy
-from onetape.strategies.higher import HigherCandles
+from onetape.strategies.higher_timeframes import HigherCandles
 from trader.drill.schedule import Schedule
 
 #: A file that the drill writes for its trader; strategies are loaded from files.

@@ -14,7 +14,7 @@ from msgspec import Struct
 
 from onetape.core.candles import Candles
 from onetape.core.timeframes import Timeframe
-from onetape.strategies.higher import Higher, HigherCandles
+from onetape.strategies.higher_timeframes import Higher, HigherCandles
 
 HEADER: Final = struct.Struct("<Q")
 #: No message is longer, in bytes.

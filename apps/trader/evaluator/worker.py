@@ -22,8 +22,8 @@ from onetape.strategies import (
     lookback_of,
     parameters_of,
 )
-from onetape.strategies.extras import LONGEST_TEXT
-from onetape.strategies.hearing import printing_to_stderr
+from onetape.strategies.annotation_validation import LONGEST_TEXT
+from onetape.strategies.output_capture import stdout_to_stderr
 from trader.evaluator.messages import (
     HEADER,
     CandleView,
@@ -128,7 +128,7 @@ def _description(
     strategy: Strategy, signals: Signals, index: int, timestamp: int, *, holding: bool
 ) -> str:
     try:
-        with printing_to_stderr():
+        with stdout_to_stderr():
             text = str(strategy.describe(signals, index, holding=holding))[:LONGEST_TEXT]
     except (Exception, SystemExit) as error:
         raise ConfigurationError(

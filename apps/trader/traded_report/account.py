@@ -6,8 +6,8 @@ import numpy as np
 from msgspec import Struct
 from msgspec.structs import replace
 
+from onetape.backtest.backtest_runner import run_backtest
 from onetape.backtest.models import Backtest, SymbolRun
-from onetape.backtest.runner import run_backtest
 from onetape.core.candles import FloatArray
 from onetape.core.errors import DataError
 from onetape.core.symbols import base_and_quote

@@ -9,7 +9,7 @@ from typing import Final
 
 from msgspec import Struct
 
-from onetape.backtest.trades import EXIT_WORDS
+from onetape.backtest.trade_records import EXIT_WORDS
 from onetape.core.clock import utc_text
 from onetape.engine import Trade
 from onetape.report import Difference

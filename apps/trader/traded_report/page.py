@@ -7,7 +7,7 @@ import numpy as np
 from msgspec.structs import replace
 
 from onetape.backtest.assumptions import assumptions, notes
-from onetape.backtest.metrics import DEFINITIONS, label_of, value_text
+from onetape.backtest.metric_definitions import DEFINITIONS, label_of, value_text
 from onetape.backtest.report_data import report_data
 from onetape.core.digits import money_decimals
 from onetape.core.symbols import base_and_quote

@@ -16,7 +16,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from backfiller.every import MOST_OF_INTERVAL, next_run_ms, run_every
+from backfiller.schedule import MOST_OF_INTERVAL, next_run_ms, run_every
 from onetape.core.clock import SteppedClock
 from onetape.core.errors import DataError, ExchangeUnreachable, OnetapeError
 from onetape.core.timeframes import Timeframe

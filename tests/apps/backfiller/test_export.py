@@ -11,7 +11,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from backfiller.formats.writing import decimal_text, write_candles
+from backfiller.formats.candle_writer import decimal_text, write_candles
 from onetape.core.candles import PRICE_LIMIT, Candle, Candles, SeriesKey
 from onetape.core.errors import ConfigurationError
 from onetape.store.candles import insert_closed, replace_forming

@@ -48,14 +48,14 @@ MOST_SECONDS_AFTER_REQUEST = 0.03
 PROGRAM = "from backfiller.main import run; run()"
 #: Failure mode 16 with its guard off: go on after the newest candle, and look for no hole.
 AFTER_THE_NEWEST = """
-import backfiller.plan as plan
+import backfiller.fetch_plan as plan
 from onetape.store.candles import closed_range
 guarded = plan.missing_between
 def naive(store, key, start, end):
     stored = closed_range(store, key)
     return guarded(store, key, start if stored is None else stored[1], end)
 plan.missing_between = naive
-import backfiller.fetch as fetch
+import backfiller.series_fetch as fetch
 async def unasked(*args, **kwargs):
     from onetape.history.fetch import FetchReport
     return FetchReport()

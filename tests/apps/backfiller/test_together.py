@@ -11,7 +11,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from backfiller.plan import joined, pages_of
+from backfiller.fetch_plan import joined, pages_of
 from onetape.core.timeframes import Timeframe
 from onetape.exchange import rest
 from onetape.exchange.clients import Endpoint, client_settings, redirect

@@ -21,7 +21,7 @@ from onetape.simulator.market.simulated_market import SimulatedMarket
 from onetape.store.candles import insert_closed
 from onetape.store.database import Store, open_store
 from onetape.store.simulated_source import hold_to_source
-from onetape.strategies import sample, screen
+from onetape.strategies import doubtful_bars, sampled_check
 
 HOUR, DAY = 3_600, 86_400
 #: 2024-01-01 00:00 UTC.
@@ -35,7 +35,7 @@ DATABASE = Path("data/simulator.db")
 @pytest.fixture
 def checks_all_bars(monkeypatch: pytest.MonkeyPatch) -> None:
     """Let backtests check every bar of a short range, as they do for a user, however slowly."""
-    monkeypatch.setattr(sample, "WHOLE_SECONDS", 60.0)
+    monkeypatch.setattr(sampled_check, "WHOLE_SECONDS", 60.0)
 
 
 @pytest.fixture
@@ -47,12 +47,12 @@ def checks_a_sample() -> None:
 def samples_bars(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> None:
     """Let backtests of all other tests check a tenth of that: half a second less for each run."""
     if "checks_all_bars" not in request.fixturenames:
-        monkeypatch.setattr(sample, "WHOLE_BARS", 0)
+        monkeypatch.setattr(sampled_check, "WHOLE_BARS", 0)
         if "checks_a_sample" not in request.fixturenames:
-            monkeypatch.setattr(sample, "SAMPLED_BARS", 20)
-            monkeypatch.setattr(screen, "_MOST_CANDLES", 10_000)
+            monkeypatch.setattr(sampled_check, "SAMPLED_BARS", 20)
+            monkeypatch.setattr(doubtful_bars, "_MOST_CANDLES", 10_000)
     # A busy machine would end the sample earlier.
-    monkeypatch.setattr(sample, "_MOST_WALL_SECONDS", 60.0)
+    monkeypatch.setattr(sampled_check, "_MOST_WALL_SECONDS", 60.0)
 
 
 @dataclass(frozen=True)

@@ -14,7 +14,7 @@ from onetape.core.resample import resample
 from onetape.core.timeframes import Timeframe
 from onetape.store.candles import insert_columns
 from onetape.store.database import open_store
-from onetape.strategies import sample
+from onetape.strategies import sampled_check
 
 Run = Callable[..., Any]
 pytestmark = pytest.mark.usefixtures("checks_a_sample")
@@ -109,7 +109,7 @@ def test_a_check_for_json_is_one_document(check: Run, own: Callable[..., str]) -
 def test_a_backtest_of_a_long_range_says_what_a_look_at_some_bars_found(
     on_tape: Run, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(sample, "WHOLE_BARS", 2_879)
+    monkeypatch.setattr(sampled_check, "WHOLE_BARS", 2_879)
     found = on_tape("--param", "period=9").document["check"]
     assert (found["clean"], found["bars_checked"], found["bars"]) == (True, 200, 2_880)
     assert found["text"] == (

@@ -10,8 +10,8 @@ import pytest
 from onetape.backtest import bias_check_workers
 from onetape.backtest.bias_check_workers import evaluate_windows_parallel
 from onetape.strategies import load_strategy
-from onetape.strategies.check import check_strategy
 from onetape.strategies.check_data import CheckData, Maker
+from onetape.strategies.lookahead_check import check_strategy
 from onetape.strategies.testing import random_candles
 
 SOURCE = """

@@ -8,9 +8,9 @@ import numpy as np
 import pytest
 
 from backtester.flags import chosen_by
+from onetape.backtest.backtest_runner import run_backtest
 from onetape.backtest.explain import CandleExplanation, explain
 from onetape.backtest.models import Backtest
-from onetape.backtest.runner import run_backtest
 from onetape.backtest.storage.rerun import rerun
 from onetape.backtest.storage.runs import RUNS_FOLDER, load_run
 from onetape.backtest.trade_levels import all_levels

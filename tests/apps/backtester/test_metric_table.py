@@ -5,7 +5,7 @@ from typing import Any
 import pytest
 from msgspec.structs import fields, replace
 
-from onetape.backtest.metrics import DEFINITIONS, metric_lines, value_text
+from onetape.backtest.metric_definitions import DEFINITIONS, metric_lines, value_text
 from onetape.engine import BuyAndHoldResult, Metrics
 
 

@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from onetape.optimization import judge
-from onetape.optimization.options import SearchOptions
+from onetape.optimization.search_options import SearchOptions
 from onetape.optimization.statistics import cscv
 
 Run = Callable[..., Any]

@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 
 from browser import Page
-from onetape.backtest.metrics import LABELS
+from onetape.backtest.metric_definitions import LABELS
 from terminal import drawn_by
 
 Run = Callable[..., Any]

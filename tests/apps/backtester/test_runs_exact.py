@@ -12,11 +12,11 @@ from msgspec.structs import asdict, replace
 
 from backtester.flags import chosen_by
 from backtester.rendering.result import plain, print_document
+from onetape.backtest.backtest_runner import run_backtest
 from onetape.backtest.records import TradeRecord
-from onetape.backtest.runner import run_backtest
 from onetape.backtest.storage.rerun import rerun
 from onetape.backtest.storage.runs import load_run
-from onetape.backtest.trades import TradeRows, entry_reason, exit_reason
+from onetape.backtest.trade_records import TradeRows, entry_reason, exit_reason
 from onetape.core.candles import Candles
 from onetape.core.digest import data_digest
 from own_strategies import LARGER

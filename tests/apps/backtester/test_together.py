@@ -11,10 +11,10 @@ from msgspec.structs import asdict
 
 from backtester.flags import chosen_by
 from backtester.rendering.result import TRADES_SHOWN, result_text
+from onetape.backtest.backtest_runner import run_backtest
 from onetape.backtest.records import TradeRecord
-from onetape.backtest.runner import run_backtest
 from onetape.backtest.storage.runs import load_run
-from onetape.backtest.trades import entry_reason, exit_reason, trade_records
+from onetape.backtest.trade_records import entry_reason, exit_reason, trade_records
 from onetape.core.candles import Candle, SeriesKey
 from onetape.core.simulated import SimulatedSource
 from onetape.engine import TIE_RULE

@@ -13,9 +13,9 @@ from typing import Any
 
 import pytest
 
-from backtester.watch.files import Watched, strategy_file
-from backtester.watch.run import Watch
-from backtester.watch.server import Newest, ReportServer
+from backtester.watch.report_server import Newest, ReportServer
+from backtester.watch.watch_loop import Watch
+from backtester.watch.watched_files import Watched, strategy_file
 from browser import Chromium, Page
 from programs import Program
 

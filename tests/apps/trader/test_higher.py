@@ -10,7 +10,7 @@ import pytest
 from desk import HOUR, KEY, MARCH, Desk, Market, desk, market
 from onetape.core.candles import Candles
 from onetape.core.timeframes import Timeframe
-from onetape.strategies import beside, checked_signals
+from onetape.strategies import align_higher_candles, checked_signals
 
 Run = Callable[[Any], Any]
 StrategyFile = Callable[..., str]
@@ -70,7 +70,7 @@ def test_every_decision_is_the_one_of_a_backtest_over_the_true_candles(
             candles = truth(opened, "1h", start, MARCH + (last - 1) * HOUR)
             larger = truth(opened, "4h", start - 200 * HOUR, MARCH + last * HOUR)
             hour, four = Timeframe.parse("1h"), Timeframe.parse("4h")
-            higher = {"4h": beside(candles, hour, larger, four)}
+            higher = {"4h": align_higher_candles(candles, hour, larger, four)}
             whole = checked_signals(trading.strategy, candles, higher)
             rows = trading.query(
                 "SELECT timestamp, signal, indicators, gates FROM decisions ORDER BY timestamp"

@@ -25,7 +25,7 @@ from onetape.simulator.market.simulated_market import SimulatedMarket
 from onetape.store.candles import insert_closed
 from onetape.store.database import open_store
 from onetape.store.simulated_source import hold_to_source
-from onetape.strategies import sample, screen
+from onetape.strategies import doubtful_bars, sampled_check
 
 HOUR, DAY = 3_600, 86_400
 #: 2024-01-01 00:00 UTC.
@@ -53,9 +53,9 @@ def dip(df: Any, period: int = 20, width: float = 2.0) -> ot.Entries:
 @pytest.fixture(autouse=True)
 def few_checked_bars(monkeypatch: pytest.MonkeyPatch) -> None:
     """Let the bias check of a backtest take 20 bars, which takes half a second less."""
-    monkeypatch.setattr(sample, "WHOLE_BARS", 0)
-    monkeypatch.setattr(sample, "SAMPLED_BARS", 20)
-    monkeypatch.setattr(screen, "_MOST_CANDLES", 10_000)
+    monkeypatch.setattr(sampled_check, "WHOLE_BARS", 0)
+    monkeypatch.setattr(sampled_check, "SAMPLED_BARS", 20)
+    monkeypatch.setattr(doubtful_bars, "_MOST_CANDLES", 10_000)
 
 
 @pytest.fixture(scope="module")

@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 
 from onetape.core.errors import ConfigurationError
-from onetape.optimization.ledger import TrialCounts, TrialsLedger, trial_digest
+from onetape.optimization.trials_ledger import TrialCounts, TrialsLedger, trial_digest
 
 
 def ledger(folder: Path) -> TrialsLedger:

@@ -9,13 +9,13 @@ import pytest
 from cheats import CHEATS, FAILING, HONEST, cheat
 from onetape.core.candles import Candles
 from onetape.strategies import Strategy, checked_signals, load_strategy
-from onetape.strategies.check import check_strategy, part_to_check
 from onetape.strategies.check_data import CheckData
 from onetape.strategies.check_result import CheckResult
-from onetape.strategies.check_words import check_line
+from onetape.strategies.check_text import check_line
+from onetape.strategies.lookahead_check import check_strategy, part_to_check
 from onetape.strategies.registry import BUILT_IN
-from onetape.strategies.repeats import unlike_again
-from onetape.strategies.sample import WHOLE_BARS, quick_check, quick_text, sample_check
+from onetape.strategies.repeatability import bars_unlike_again
+from onetape.strategies.sampled_check import WHOLE_BARS, quick_check, quick_text, sample_check
 from onetape.strategies.testing import random_candles
 
 Make = Callable[[], Strategy]
@@ -77,7 +77,7 @@ def test_the_clock_is_seen_whatever_second_the_check_begins_in(
     monkeypatch.setattr(time, "time", lambda: 1_001.0)
     data, whole = CheckData(LONG), checked_signals(make(), LONG).signal
     monkeypatch.setattr(time, "time", lambda: 1_001.0 + seconds_later)
-    found = unlike_again(make, data, data.bars, whole, briefly=True)
+    found = bars_unlike_again(make, data, data.bars, whole, briefly=True)
     assert found is not None
     assert found.kind == "not repeatable"
 

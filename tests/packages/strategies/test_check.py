@@ -9,14 +9,14 @@ import numpy as np
 import pytest
 
 from onetape.core.candles import Candles
-from onetape.strategies import Strategy, checked_signals, load_strategy, sample
-from onetape.strategies.check import check_strategy, part_to_check
+from onetape.strategies import Strategy, checked_signals, load_strategy, sampled_check
 from onetape.strategies.check_data import CheckData, window_signal
 from onetape.strategies.check_result import CheckResult
-from onetape.strategies.check_words import check_document, check_line, lookback_text
+from onetape.strategies.check_text import check_document, check_line, lookback_text
+from onetape.strategies.lookahead_check import check_strategy, part_to_check
+from onetape.strategies.min_lookback import find_min_lookback
 from onetape.strategies.registry import BUILT_IN
-from onetape.strategies.sample import WHOLE_BARS, quick_check, quick_text, sample_check
-from onetape.strategies.smallest import smallest_lookback
+from onetape.strategies.sampled_check import WHOLE_BARS, quick_check, quick_text, sample_check
 from onetape.strategies.testing import higher_of, random_candles
 
 SOURCE = """
@@ -218,7 +218,7 @@ def test_a_short_lookback_is_named_with_the_smallest_that_agrees(write: Write):
     assert result.first.kind == "warm-up"
     bars = part_to_check(data, whole=True)
     make = write(NEEDS_160, lookback=20)
-    smallest = smallest_lookback(make, data, bars, result.differing, result.windows)
+    smallest = find_min_lookback(make, data, bars, result.differing, result.windows)
     assert lookback_text(result, smallest) == "smallest lookback that agrees: 160 (now 100)"
     assert checked(write(NEEDS_160, lookback=160), data.candles)[1].is_clean
     assert not checked(write(NEEDS_160, lookback=159), data.candles)[1].is_clean
@@ -228,7 +228,7 @@ def test_a_signal_that_depends_on_where_the_candles_begin_has_no_lookback(write:
     make = write("return above(close, np.cumsum(close) / np.arange(1, n + 1))")
     data, result = checked(make, random_candles(500, seed=4))
     bars = part_to_check(data, whole=True)
-    smallest = smallest_lookback(make, data, bars, result.differing, result.windows)
+    smallest = find_min_lookback(make, data, bars, result.differing, result.windows)
     assert "none that these candles can show" in lookback_text(result, smallest)
 
 
@@ -281,7 +281,7 @@ def test_too_few_larger_candles_are_told_as_their_own_lookback(write: Write):
     make = write(body, higher=("1d",))
     data, result = checked(make, random_candles(24 * 160, seed=4))
     bars = part_to_check(data, whole=True)
-    smallest = smallest_lookback(make, data, bars, result.differing, result.windows)
+    smallest = find_min_lookback(make, data, bars, result.differing, result.windows)
     assert smallest is not None
     assert smallest.name == "higher_lookback"
     assert 105 <= smallest.value <= 110
@@ -323,7 +323,7 @@ def test_a_backtest_checks_a_short_range_whole_and_a_long_one_by_a_sample(
     monkeypatch: pytest.MonkeyPatch,
 ):
     # A busy machine is slow, and would have a sample of the short one, too.
-    monkeypatch.setattr(sample, "WHOLE_SECONDS", 60.0)
+    monkeypatch.setattr(sampled_check, "WHOLE_SECONDS", 60.0)
     whole = {
         count: quick_check(lambda: load_strategy("rsi"), data, signals)
         for count, data, signals in (
@@ -362,8 +362,9 @@ def test_the_sample_imports_nothing_slow():
     # NumPy's random numbers alone take as long as the whole sample.
     code = (
         "import sys, numpy as np; from onetape.strategies import *; "
-        "from onetape.strategies.check import CheckData; from onetape.core.candles import Candles; "
-        "from onetape.strategies.sample import sample_check; x = np.arange(1.0, 300.0); "
+        "from onetape.strategies.lookahead_check import CheckData; "
+        "from onetape.core.candles import Candles; "
+        "from onetape.strategies.sampled_check import sample_check; x = np.arange(1.0, 300.0); "
         "c = Candles(x.astype(np.int64) * 60, x, x, x, x, x); make = lambda: load_strategy('rsi'); "
         "assert sample_check(make, CheckData(c), checked_signals(make(), c).signal).checked; "
         "print([m for m in ('numpy.random', 'pandas', 'rich') if m in sys.modules])"

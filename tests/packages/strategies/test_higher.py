@@ -11,7 +11,12 @@ from onetape.core.candles import Candles
 from onetape.core.errors import ConfigurationError, UsageError
 from onetape.core.resample import resample
 from onetape.core.timeframes import Timeframe
-from onetape.strategies import beside, checked_signals, higher_timeframes_of, load_strategy
+from onetape.strategies import (
+    align_higher_candles,
+    checked_signals,
+    higher_timeframes_of,
+    load_strategy,
+)
 from onetape.strategies.testing import candles_of_closes, random_candles
 
 HOUR, DAY = Timeframe.parse("1h"), Timeframe.parse("1d")
@@ -34,7 +39,7 @@ def test_each_bar_sees_the_last_larger_candle_that_had_closed_and_no_later_one(
     seed: int, count: int, larger: str
 ):
     candles, timeframe = gappy(seed, count), Timeframe.parse(larger)
-    bars = beside(candles, HOUR, resample(candles, HOUR, timeframe), timeframe)
+    bars = align_higher_candles(candles, HOUR, resample(candles, HOUR, timeframe), timeframe)
     seen = bars.as_of(bars.timestamp.astype(np.float64))
     for bar, opened in enumerate(candles.timestamp.tolist()):
         now = HOUR.next(opened)
@@ -44,7 +49,7 @@ def test_each_bar_sees_the_last_larger_candle_that_had_closed_and_no_later_one(
 
 def test_the_day_is_seen_on_its_own_last_hour_and_not_before():
     candles = candles_of_closes(range(1, 73))
-    daily = beside(candles, HOUR, resample(candles, HOUR, DAY), DAY)
+    daily = align_higher_candles(candles, HOUR, resample(candles, HOUR, DAY), DAY)
     close = daily.as_of(daily.close)
     assert np.isnan(close[:23]).all()
     assert close[23:48].tolist() == [24.0] * 24 + [48.0]
@@ -54,7 +59,7 @@ def test_the_day_is_seen_on_its_own_last_hour_and_not_before():
 def test_what_a_trader_sees_is_what_the_whole_range_showed_then(seed: int, end: int, lookback: int):
     candles = gappy(seed, 400)
     end = min(end, len(candles))
-    daily = beside(candles, HOUR, resample(candles, HOUR, DAY), DAY)
+    daily = align_higher_candles(candles, HOUR, resample(candles, HOUR, DAY), DAY)
     part = daily.seen_from(candles, max(0, end - lookback), end, len(daily))
     whole = daily.as_of(daily.close)[max(0, end - lookback) : end]
     assert np.array_equal(part.as_of(part.close), whole, equal_nan=True)
@@ -66,7 +71,7 @@ def test_what_a_trader_sees_is_what_the_whole_range_showed_then(seed: int, end: 
 
 def test_a_column_of_another_length_is_refused():
     candles = random_candles(100, seed=1)
-    daily = beside(candles, HOUR, resample(candles, HOUR, DAY), DAY)
+    daily = align_higher_candles(candles, HOUR, resample(candles, HOUR, DAY), DAY)
     with pytest.raises(ValueError, match="each of the 4 1d candles, found shape"):
         daily.as_of(candles.close)
 
@@ -113,7 +118,7 @@ def test_a_strategy_cannot_change_its_larger_candles(tmp_path: Path):
     path = tmp_path / "mine.py"
     path.write_text(SOURCE.format(higher="('1d',)", body="higher['1d'].close[:] = 0"))
     candles = random_candles(100, seed=1)
-    daily = beside(candles, HOUR, resample(candles, HOUR, DAY), DAY)
+    daily = align_higher_candles(candles, HOUR, resample(candles, HOUR, DAY), DAY)
     with pytest.raises(ConfigurationError, match="read-only"):
         checked_signals(load_strategy(str(path)), candles, {"1d": daily})
 

@@ -11,7 +11,7 @@ import pytest
 from onetape.core.candles import Candles
 from onetape.core.errors import ConfigurationError
 from onetape.strategies import checked_signals, digest, load_strategy
-from onetape.strategies.imports import imported_files, places_imported
+from onetape.strategies.imported_files import imported_files, places_imported
 
 OWN = '''
 from dataclasses import dataclass

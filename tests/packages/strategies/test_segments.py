@@ -9,10 +9,10 @@ from hypothesis import strategies as st
 from onetape.core.candles import Candles
 from onetape.core.resample import resample
 from onetape.core.timeframes import Timeframe
-from onetape.strategies import beside, load_strategy
-from onetape.strategies.check import check_strategy, part_to_check
+from onetape.strategies import align_higher_candles, load_strategy
 from onetape.strategies.check_data import CheckData
-from onetape.strategies.higher import HigherCandles
+from onetape.strategies.higher_timeframes import HigherCandles
+from onetape.strategies.lookahead_check import check_strategy, part_to_check
 from onetape.strategies.segments import (
     WHOLE,
     Hole,
@@ -126,7 +126,9 @@ def test_strategies_that_come_with_it_are_clean_over_holes(missing: Spans):
 def with_days(candles: Candles, lacking: int) -> HigherCandles:
     """Return the days of all candles without one of them, beside some candles."""
     days = resample(ALL, HOUR, DAY)
-    return beside(candles, HOUR, days.taken(np.flatnonzero(np.arange(len(days)) != lacking)), DAY)
+    return align_higher_candles(
+        candles, HOUR, days.taken(np.flatnonzero(np.arange(len(days)) != lacking)), DAY
+    )
 
 
 def test_higher_candles_before_a_hole_of_theirs_are_not_seen_after_it():

@@ -4,7 +4,7 @@ from pathlib import Path, PurePosixPath
 
 import pytest
 
-from backfiller.formats.names import Named, named
+from backfiller.formats.file_names import Named, named
 
 
 @pytest.mark.parametrize(

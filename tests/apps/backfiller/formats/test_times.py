@@ -10,7 +10,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from backfiller.formats.times import ISO, UNITS, UNREADABLE, TimeReader, time_zone
+from backfiller.formats.time_formats import ISO, UNITS, UNREADABLE, TimeReader, time_zone
 from onetape.core.errors import DataError, UsageError
 
 #: 2025-01-01 00:00 UTC.

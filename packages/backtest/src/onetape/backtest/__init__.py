@@ -11,13 +11,13 @@ docs/python.md explains each name. Names load what they need when they are first
 from typing import TYPE_CHECKING, Any, Final
 
 if TYPE_CHECKING:
-    from onetape.backtest.api import backtest, backtest_signals
     from onetape.backtest.arguments import Account, Exits, strategy
+    from onetape.backtest.backtest_api import backtest, backtest_signals
     from onetape.backtest.candle_sources import StoredCandles, load_candles
     from onetape.backtest.results import BacktestResult
     from onetape.backtest.storage.compare import compare
     from onetape.backtest.storage.runs import load_run
-    from onetape.optimization.api import OptimizationResult, optimize
+    from onetape.optimization.optimize_api import OptimizationResult, optimize
     from onetape.optimization.walk_forward_api import WalkForwardResult, walk_forward
     from onetape.strategies import indicators
     from onetape.strategies.functions import Entries, strategy_function
@@ -48,16 +48,16 @@ _MODULES: Final = {
     "BacktestResult": "onetape.backtest.results",
     "Entries": "onetape.strategies.functions",
     "Exits": "onetape.backtest.arguments",
-    "OptimizationResult": "onetape.optimization.api",
+    "OptimizationResult": "onetape.optimization.optimize_api",
     "StoredCandles": "onetape.backtest.candle_sources",
     "WalkForwardResult": "onetape.optimization.walk_forward_api",
-    "backtest": "onetape.backtest.api",
-    "backtest_signals": "onetape.backtest.api",
+    "backtest": "onetape.backtest.backtest_api",
+    "backtest_signals": "onetape.backtest.backtest_api",
     "compare": "onetape.backtest.storage.compare",
     "indicators": "onetape.strategies",
     "load_candles": "onetape.backtest.candle_sources",
     "load_run": "onetape.backtest.storage.runs",
-    "optimize": "onetape.optimization.api",
+    "optimize": "onetape.optimization.optimize_api",
     "strategy": "onetape.backtest.arguments",
     "strategy_function": "onetape.strategies.functions",
     "walk_forward": "onetape.optimization.walk_forward_api",

@@ -6,7 +6,7 @@ from msgspec import Struct
 
 from onetape.backtest.models import Backtest, CandleWindow, SymbolRun
 from onetape.backtest.records import BiasCheck, join_checks
-from onetape.backtest.refusals import refusal_notes
+from onetape.backtest.refusal_notes import refusal_notes
 from onetape.core.clock import utc_text
 from onetape.core.digits import fixed_text, money_decimals, number_text
 from onetape.core.simulated import ORIGIN_WORDS

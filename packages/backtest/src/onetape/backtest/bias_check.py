@@ -9,7 +9,7 @@ from onetape.backtest.records import BiasCheck
 from onetape.core.clock import day_text
 from onetape.core.defaults import DEFAULT_EXCHANGE, DEFAULT_SYMBOL, DEFAULT_TIMEFRAME
 from onetape.strategies import Higher, Signals, Strategy
-from onetape.strategies.hearing import silenced
+from onetape.strategies.output_capture import muted
 from onetape.strategies.segments import WHOLE, Segment
 
 
@@ -20,7 +20,7 @@ def fresh_maker(config: BacktestConfig) -> Callable[[], Strategy]:
     """
 
     def make() -> Strategy:
-        with silenced():
+        with muted():
             return config.strategy.load()
 
     return make
@@ -47,7 +47,7 @@ def check_run(
     if not config.check:
         return BiasCheck.not_run(f"not run; run: {check_command(config)}")
     from onetape.strategies.check_data import CheckData
-    from onetape.strategies.sample import quick_check, quick_text
+    from onetape.strategies.sampled_check import quick_check, quick_text
 
     # Who evaluates all candles at once finds out whether they are sound; a segment that is shorter
     # than its warm-up is not evaluated.

@@ -7,8 +7,8 @@ import numpy as np
 from onetape.backtest.parallel import map_unordered
 from onetape.core.candles import IntArray
 from onetape.strategies import SignalArray
-from onetape.strategies.check import Evaluate, Progress, windows_evaluated
 from onetape.strategies.check_data import CheckData, Maker, Windows
+from onetape.strategies.lookahead_check import Evaluate, Progress, windows_evaluated
 
 #: Bars that a process is given at a time, each time with a fresh strategy.
 BARS_PER_JOB: Final = 2_000

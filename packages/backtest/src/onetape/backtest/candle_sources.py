@@ -6,9 +6,9 @@ from typing import TYPE_CHECKING, Any
 
 from msgspec import Struct
 
+from onetape.backtest.candle_windows import load_window, open_run_database
 from onetape.backtest.config import BacktestConfig, StrategyChoice
-from onetape.backtest.data import load_window, open_run_database
-from onetape.backtest.moments import moment_of
+from onetape.backtest.python_times import moment_of
 from onetape.backtest.trading_rules import market_rules
 from onetape.core.candles import Candles, SeriesKey
 from onetape.core.clock import day_text, utc_text
@@ -140,8 +140,8 @@ def _download(config: BacktestConfig) -> None:
     import subprocess
     import sys
 
-    beside = Path(sys.executable).with_name("backfiller")
-    program = str(beside) if beside.exists() else shutil.which("backfiller")
+    installed = Path(sys.executable).with_name("backfiller")
+    program = str(installed) if installed.exists() else shutil.which("backfiller")
     if program is None:
         raise ConfigurationError("download=True needs the backfiller; install onetape-backfiller")
     words: list[str] = ["--exchange", config.exchange, "--symbol", config.symbols[0]]

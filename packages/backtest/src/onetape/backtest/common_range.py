@@ -5,7 +5,7 @@ from collections.abc import Sequence
 from msgspec import Struct
 
 from onetape.backtest.config import BacktestConfig
-from onetape.backtest.remedies import repair_command, stored_range
+from onetape.backtest.repair_commands import repair_command, stored_range
 from onetape.core.candles import SeriesKey
 from onetape.core.clock import day_text, utc_text
 from onetape.core.errors import DataError

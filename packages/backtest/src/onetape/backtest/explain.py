@@ -8,7 +8,7 @@ from msgspec import Struct
 from onetape.backtest.intrabar_candles import explained_exit, explained_survival
 from onetape.backtest.models import Backtest, SymbolRun
 from onetape.backtest.trade_levels import levels_at
-from onetape.backtest.trades import EXIT_WORDS, entry_reason, exit_reason
+from onetape.backtest.trade_records import EXIT_WORDS, entry_reason, exit_reason
 from onetape.backtest.warm_up import waiting_for
 from onetape.core.clock import day_text, utc_text
 from onetape.core.digits import Digits, number_text

@@ -6,8 +6,8 @@ from typing import TYPE_CHECKING, Any, Final
 
 import numpy as np
 
+from onetape.backtest.candle_windows import place_holes
 from onetape.backtest.config import BacktestConfig
-from onetape.backtest.data import place_holes
 from onetape.backtest.models import CandleWindow, HigherTimeframes, SymbolInput
 from onetape.backtest.warm_up import run_segments
 from onetape.core.candles import Candles, first_fault
@@ -22,12 +22,12 @@ from onetape.strategies import (
     HigherCandles,
     Signals,
     Strategy,
-    beside,
+    align_higher_candles,
     higher_timeframes_of,
     lookback_of,
 )
+from onetape.strategies.lookback_window import window_size
 from onetape.strategies.segments import signals_by_segment
-from onetape.strategies.window import window_size
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -218,7 +218,7 @@ def _higher(
         built = resample(candles, timeframe, higher)
         partial = incomplete_windows(candles, timeframe, higher)
         whole = built.taken(np.flatnonzero(~np.isin(built.timestamp, partial)))
-        made[higher.name] = beside(window.candles, timeframe, whole, higher)
+        made[higher.name] = align_higher_candles(window.candles, timeframe, whole, higher)
         words[f"{higher.name} candles"] = (
             f"{len(whole):,} built from the DataFrame; each is seen once it has closed"
         )

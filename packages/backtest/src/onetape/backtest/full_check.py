@@ -9,16 +9,16 @@ from msgspec import Struct
 from onetape.backtest.assumptions import pause_notes
 from onetape.backtest.bias_check import fresh_maker
 from onetape.backtest.bias_check_workers import evaluate_windows_parallel
+from onetape.backtest.candle_windows import open_run_database
 from onetape.backtest.config import BacktestConfig
-from onetape.backtest.data import open_run_database
 from onetape.backtest.parallel import count_processors
-from onetape.backtest.reading import read_candles
+from onetape.backtest.symbol_inputs import read_candles
 from onetape.core.errors import DataError
 from onetape.strategies import Strategy
-from onetape.strategies.check import check_strategy, part_to_check
 from onetape.strategies.check_data import CheckData
 from onetape.strategies.check_result import CheckResult
-from onetape.strategies.smallest import Smallest, smallest_lookback
+from onetape.strategies.lookahead_check import check_strategy, part_to_check
+from onetape.strategies.min_lookback import MinLookback, find_min_lookback
 
 
 def load_check_data(config: BacktestConfig) -> tuple[Strategy, CheckData, list[str]]:
@@ -47,7 +47,7 @@ class CheckedSeries(Struct, frozen=True):
     strategy: str
     """Name of the strategy."""
     result: CheckResult
-    smallest: Smallest | None
+    smallest: MinLookback | None
     """Smallest sufficient lookback, where the declared one is too short and the candles show it."""
     part: tuple[int, int] | None
     """First and last bar, epoch seconds, where only a part of the range was checked."""
@@ -81,6 +81,6 @@ def check_series(
     smallest = None
     if result.difference is not None and result.difference.kind == "warm-up":
         decided = np.setdiff1d(bars, result.failing)
-        smallest = smallest_lookback(make, data, decided, result.differing, result.windows)
+        smallest = find_min_lookback(make, data, decided, result.differing, result.windows)
     part = (result.start, result.end) if len(bars) < len(data) else None
     return CheckedSeries(str(config.key), strategy.name, result, smallest, part, tuple(notes))

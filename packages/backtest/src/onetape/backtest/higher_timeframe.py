@@ -2,7 +2,7 @@
 
 from onetape.backtest.config import BacktestConfig
 from onetape.backtest.models import CandleWindow, HigherTimeframes
-from onetape.backtest.remedies import repair_command
+from onetape.backtest.repair_commands import repair_command
 from onetape.core.clock import utc_text
 from onetape.core.errors import CandleGapError
 from onetape.core.timeframes import Timeframe
@@ -12,12 +12,12 @@ from onetape.store.higher import LargerCandles, larger_between
 from onetape.strategies import (
     HigherCandles,
     Strategy,
-    beside,
+    align_higher_candles,
     higher_lookback_of,
     higher_timeframes_of,
 )
+from onetape.strategies.lookback_window import window_size
 from onetape.strategies.segments import Range
-from onetape.strategies.window import window_size
 
 
 def load_higher(
@@ -41,7 +41,9 @@ def load_higher(
         inside = [hole for hole in found.missing if hole[0] >= first and hole[1] > window.start]
         if inside and not config.allow_gaps:
             raise CandleGapError(_gap_text(found, larger, inside, config, window))
-        candles[larger.name] = beside(window.candles, timeframe, found.candles, larger)
+        candles[larger.name] = align_higher_candles(
+            window.candles, timeframe, found.candles, larger
+        )
         words[f"{larger.name} candles"] = f"{found.words}; each is seen once it has closed"
         holes[larger.name] = tuple(found.holes)
         if found.begins_inside:

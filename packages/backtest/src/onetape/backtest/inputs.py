@@ -7,8 +7,8 @@ from typing import TYPE_CHECKING, Any
 from msgspec.structs import replace
 
 from onetape.backtest.candle_sources import StoredCandles
+from onetape.backtest.candle_windows import open_run_database
 from onetape.backtest.config import FRAME_EXCHANGE, BacktestConfig, StrategyChoice
-from onetape.backtest.data import open_run_database
 from onetape.backtest.frame_data import (
     FRAME_SYMBOL,
     NO_DATABASE,
@@ -17,8 +17,8 @@ from onetape.backtest.frame_data import (
     timeframe_of,
 )
 from onetape.backtest.models import SymbolInput
-from onetape.backtest.moments import moment_of
-from onetape.backtest.reading import read_symbols
+from onetape.backtest.python_times import moment_of
+from onetape.backtest.symbol_inputs import read_symbols
 from onetape.core.candles import Candles
 from onetape.core.clock import utc_text
 from onetape.core.errors import DataError, UsageError

@@ -7,7 +7,7 @@ import msgspec
 
 from onetape.backtest.config import BacktestConfig
 from onetape.backtest.models import CandleWindow, SymbolRun
-from onetape.backtest.remedies import repair_command
+from onetape.backtest.repair_commands import repair_command
 from onetape.core.candles import Candles, SeriesKey, first_fault
 from onetape.core.clock import utc_text
 from onetape.core.digest import data_digest

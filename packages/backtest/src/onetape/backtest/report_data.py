@@ -7,10 +7,10 @@ from typing import TypedDict
 import numpy as np
 
 from onetape.backtest.assumptions import assumptions, checks_together, notes
-from onetape.backtest.metrics import metric_lines
+from onetape.backtest.metric_definitions import metric_lines
 from onetape.backtest.models import Backtest, SymbolRun
 from onetape.backtest.trade_levels import TradeLevels, all_levels
-from onetape.backtest.trades import entry_reason, exit_reason
+from onetape.backtest.trade_records import entry_reason, exit_reason
 from onetape.backtest.warning_banner import warning
 from onetape.core.candles import Candles, FloatArray, IntArray
 from onetape.core.digits import Digits

@@ -13,14 +13,14 @@ from onetape.backtest.assumptions import checks_together
 from onetape.backtest.config import BacktestConfig
 from onetape.backtest.explain import CandleExplanation, explain
 from onetape.backtest.models import Backtest, SymbolRun
-from onetape.backtest.moments import moment_of
+from onetape.backtest.python_times import moment_of
 from onetape.backtest.records import BiasCheck, RunSummary
 from onetape.backtest.report_data import write_backtest_report
 from onetape.backtest.storage.digests import digests_of
 from onetape.backtest.storage.save import save_run
 from onetape.backtest.summary import summarize
 from onetape.backtest.trade_frame import trade_frame
-from onetape.backtest.trades import trade_records
+from onetape.backtest.trade_records import trade_records
 from onetape.core.candles import IntArray
 from onetape.core.clock import day_text
 from onetape.core.words import counted

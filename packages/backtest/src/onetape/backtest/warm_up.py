@@ -5,8 +5,8 @@ from collections.abc import Sequence
 from onetape.backtest.models import CandleWindow, HigherTimeframes
 from onetape.core.timeframes import Timeframe
 from onetape.strategies import Strategy, higher_lookback_of
+from onetape.strategies.lookback_window import window_size
 from onetape.strategies.segments import Holes, Segment, segment_at, segments_of
-from onetape.strategies.window import window_size
 
 
 def run_segments(

@@ -17,7 +17,7 @@ def warning(check: BiasCheck | None) -> str:
     if check is None or check.kind is None or not mark(check):
         return ""
     # Only a faulty strategy needs it.
-    from onetape.strategies.sample import meaning
+    from onetape.strategies.sampled_check import meaning
 
     return f"{check.kind}: {meaning(check.kind)}"
 

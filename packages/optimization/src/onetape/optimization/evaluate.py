@@ -22,14 +22,14 @@ from onetape.engine import (
 from onetape.optimization.details import trial_details
 from onetape.optimization.space import ParameterSet
 from onetape.strategies import Higher, SignalArray, Strategy, higher_lookback_of, lookback_of
+from onetape.strategies.indicator_cache import IndicatorCache
+from onetape.strategies.lookback_window import window_size
 from onetape.strategies.segments import (
     Holes,
     segments_of,
     signals_by_segment,
     without_entries_before_holes,
 )
-from onetape.strategies.sharing import SharedColumns
-from onetape.strategies.window import window_size
 
 
 class SearchContext(Struct, frozen=True, dict=True):
@@ -186,7 +186,7 @@ class Evaluator:
         """Compute what all combinations share, once for all processes."""
         self._strategy = strategy
         self._context = context
-        self._columns = SharedColumns((context.window.candles, *context.higher.values()))
+        self._columns = IndicatorCache((context.window.candles, *context.higher.values()))
         _ = context.metrics_contexts, context.are_sound
 
     def __call__(self, job: Job) -> bytes:

@@ -15,12 +15,12 @@ from onetape.engine import AccountConfig
 from onetape.engine.account_config import TradingRulesSource
 from onetape.optimization.evaluate import Job, SearchContext
 from onetape.optimization.folder import MemoryResults
-from onetape.optimization.loop import Display, Trials
-from onetape.optimization.options import MOST_COMBINATIONS, OWN_SAMPLERS, SearchOptions
-from onetape.optimization.plan import SearchPlan
 from onetape.optimization.ranking import TrialResult
 from onetape.optimization.samplers import make_sampler
+from onetape.optimization.search_options import MOST_COMBINATIONS, OWN_SAMPLERS, SearchOptions
+from onetape.optimization.search_plan import SearchPlan
 from onetape.optimization.space import ParameterRange, random_points
+from onetape.optimization.trial_loop import Display, Trials
 from onetape.strategies import Strategy
 from onetape.strategies.parameters import converted_parameters
 from onetape.strategies.segments import Holes

@@ -9,8 +9,8 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any, Final
 
 from onetape.core.errors import ConfigurationError
-from onetape.optimization.options import SearchOptions
 from onetape.optimization.ranking import LOWER_IS_BETTER, TrialResult, metric_value
+from onetape.optimization.search_options import SearchOptions
 from onetape.optimization.space import ParameterRange, ParameterSet, rounded_draw
 
 if TYPE_CHECKING:

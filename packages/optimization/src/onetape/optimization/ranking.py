@@ -7,7 +7,7 @@ import numpy as np
 from msgspec import Struct
 from numpy.typing import NDArray
 
-from onetape.backtest.metrics import LABELS
+from onetape.backtest.metric_definitions import LABELS
 from onetape.core.candles import FloatArray
 from onetape.core.errors import UsageError
 from onetape.core.words import did_you_mean

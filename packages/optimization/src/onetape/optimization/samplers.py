@@ -3,8 +3,8 @@
 from collections.abc import Iterator, Sequence
 from typing import Protocol
 
-from onetape.optimization.options import SearchOptions
 from onetape.optimization.ranking import TrialResult
+from onetape.optimization.search_options import SearchOptions
 from onetape.optimization.space import ParameterRange, ParameterSet, grid_points, random_points
 
 

@@ -15,7 +15,7 @@ from msgspec import Struct
 
 from onetape.core.errors import UsageError
 from onetape.core.words import did_you_mean
-from onetape.optimization.options import MOST_COMBINATIONS
+from onetape.optimization.search_options import MOST_COMBINATIONS
 from onetape.strategies import ParameterInfo, Strategy, parameters_of
 from onetape.strategies.parameters import setting_key
 

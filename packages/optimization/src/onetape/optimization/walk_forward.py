@@ -39,8 +39,8 @@ from onetape.optimization.statistics.sharpe import return_moments
 from onetape.optimization.verdict import Verdict, first_failure
 from onetape.optimization.windows import Scheme, Window
 from onetape.strategies import SELL, SignalArray, Strategy, lookback_of
-from onetape.strategies.sharing import SharedColumns
-from onetape.strategies.window import window_size
+from onetape.strategies.indicator_cache import IndicatorCache
+from onetape.strategies.lookback_window import window_size
 
 _YEAR_SECONDS: Final = 365 * 86_400
 
@@ -102,7 +102,7 @@ class WindowEvaluator:
     ) -> None:
         """Compute what all combinations share."""
         self._strategy, self._context, self._windows = strategy, context, windows
-        self._columns = SharedColumns((context.window.candles, *context.higher.values()))
+        self._columns = IndicatorCache((context.window.candles, *context.higher.values()))
         self._backgrounds: list[MetricsContext] = [
             metrics_context(context.window.candles[one.train_start : one.test_start], context.rules)
             for one in windows

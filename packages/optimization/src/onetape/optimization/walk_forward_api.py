@@ -14,8 +14,8 @@ from onetape.optimization.frame_search import (
     load_context,
     plan_values,
 )
-from onetape.optimization.options import SearchOptions
 from onetape.optimization.ranking import checked_metric
+from onetape.optimization.search_options import SearchOptions
 from onetape.optimization.walk_forward import WalkForward, WindowEvaluator
 from onetape.optimization.walk_forward import walk_forward as run
 from onetape.optimization.windows import parse_scheme, windows_of

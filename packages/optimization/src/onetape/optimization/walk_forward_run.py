@@ -13,12 +13,7 @@ from onetape.core.folders import DATA_FOLDER
 from onetape.core.words import counted
 from onetape.optimization.evaluate import SearchContext
 from onetape.optimization.folder import opened
-from onetape.optimization.ledger import TrialCounts, TrialsLedger
-from onetape.optimization.loop import failure_line
-from onetape.optimization.options import OWN_SAMPLERS, SearchOptions
-from onetape.optimization.plan import SearchPlan
-from onetape.optimization.ranking import TrialResult
-from onetape.optimization.run import (
+from onetape.optimization.optimization_runner import (
     TRIALS,
     ShowProgress,
     choice_digest,
@@ -26,9 +21,14 @@ from onetape.optimization.run import (
     load_market,
     plan_search,
 )
+from onetape.optimization.ranking import TrialResult
+from onetape.optimization.search_options import OWN_SAMPLERS, SearchOptions
+from onetape.optimization.search_plan import SearchPlan
+from onetape.optimization.trial_loop import failure_line
+from onetape.optimization.trials_ledger import TrialCounts, TrialsLedger
 from onetape.optimization.walk_forward import WalkForward, WindowEvaluator, walk_forward
 from onetape.optimization.windows import Scheme, windows_of
-from onetape.strategies.hearing import printing_to_stderr
+from onetape.strategies.output_capture import stdout_to_stderr
 
 WALK_FORWARDS: Final = DATA_FOLDER / "walk_forwards"
 
@@ -92,7 +92,7 @@ def run_walk_forward(
     choice = choice_digest(market, options, plan.points)
     ledger.record_look(name, window.key.timeframe, choice, start, end)
     counts = ledger.counts(name, start, end)
-    with printing_to_stderr():
+    with stdout_to_stderr():
         result = walk_forward(
             plan.strategy,
             good,

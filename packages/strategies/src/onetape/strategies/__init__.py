@@ -5,7 +5,12 @@ from onetape.strategies import Signals, Strategy, indicators, parameter
 
 from onetape.strategies import indicators
 from onetape.strategies.evaluation import checked_signals
-from onetape.strategies.higher import Higher, HigherCandles, beside, higher_timeframes_of
+from onetape.strategies.higher_timeframes import (
+    Higher,
+    HigherCandles,
+    align_higher_candles,
+    higher_timeframes_of,
+)
 from onetape.strategies.interface import BUY, HOLD, SELL, SignalArray, Signals, Strategy
 from onetape.strategies.parameters import ParameterInfo, check_under, parameter, parameters_of
 from onetape.strategies.registry import (
@@ -27,7 +32,7 @@ __all__ = [
     "SignalArray",
     "Signals",
     "Strategy",
-    "beside",
+    "align_higher_candles",
     "check_under",
     "checked_signals",
     "digest",

@@ -24,7 +24,7 @@ class AverageCross(Strategy):
         super().__post_init__()
         check_under(self, "fast", "slow")
 
-    def told(self, signal: SignalArray, averages: Mapping[str, FloatArray]) -> Signals:
+    def build_signals(self, signal: SignalArray, averages: Mapping[str, FloatArray]) -> Signals:
         """Return the signals with their reasons, and the averages drawn over the candles.
 
         Args:

@@ -9,9 +9,10 @@ from msgspec import Struct, field
 
 from onetape.core.candles import Candles, IntArray, are_sound
 from onetape.strategies.evaluation import last_signal
-from onetape.strategies.hearing import silenced
-from onetape.strategies.higher import Higher, HigherCandles
+from onetape.strategies.higher_timeframes import Higher, HigherCandles
 from onetape.strategies.interface import HOLD, SignalArray, Strategy
+from onetape.strategies.lookback_window import window_size
+from onetape.strategies.output_capture import muted
 from onetape.strategies.registry import higher_lookback_of, lookback_of
 from onetape.strategies.segments import (
     WHOLE,
@@ -20,7 +21,6 @@ from onetape.strategies.segments import (
     segment_ends,
     signals_by_segment,
 )
-from onetape.strategies.window import window_size
 
 #: Returns a new instance of the strategy, its file run anew.
 Maker = Callable[[], Strategy]
@@ -105,7 +105,7 @@ class Windows(Struct, frozen=True):
 
 def signals_of(strategy: Strategy, data: CheckData) -> SignalArray:
     """Return the signals of all candles, as a backtest takes them."""
-    with silenced():
+    with muted():
         return signals_by_segment(
             strategy, data.candles, data.higher, data.segments, are_sound=data.are_sound
         ).signal
@@ -118,7 +118,7 @@ def prefix_signal(strategy: Strategy, data: CheckData, bar: int) -> int:
     higher = segment.higher(data.candles, data.higher, segment.start, end, most)
     # A part of its own memory: behind it, the later candles could be read.
     candles = _copied(data.candles[segment.start : end])
-    with silenced():
+    with muted():
         return last_signal(strategy, candles, _copied_higher(higher))
 
 
@@ -127,8 +127,8 @@ def window_signal(strategy: Strategy, data: CheckData, bar: int, windows: Window
     segment, end = segment_at(data.segments, bar), bar + 1
     start = max(segment.start, end - windows.candles)
     higher = segment.higher(data.candles, data.higher, start, end, windows.higher)
-    with silenced():
-        # Of its own: in the memory behind a part of the tape, the next candles could be read.
+    with muted():
+        # A copy: a view of the candles would let a strategy read the memory of later candles.
         window = _copied(data.candles[start:end])
         return last_signal(strategy, window, _copied_higher(higher), are_sound=data.are_sound)
 

@@ -31,4 +31,4 @@ class EmaCross(AverageCross):
         fast = indicators.ema(candles.close, self.fast)
         slow = indicators.ema(candles.close, self.slow)
         signal = indicators.crosses(fast, slow, candles.close * indicators.NOISE)
-        return self.told(signal, {f"EMA{self.fast}": fast, f"EMA{self.slow}": slow})
+        return self.build_signals(signal, {f"EMA{self.fast}": fast, f"EMA{self.slow}": slow})

@@ -8,10 +8,10 @@ from onetape.core.candles import Candles, first_fault
 from onetape.core.clock import utc_text
 from onetape.core.errors import ConfigurationError, DataError, OnetapeError
 from onetape.core.words import counted, said
-from onetape.strategies.extras import column_of, junk, with_checked_extras
-from onetape.strategies.hearing import printing_to_stderr
-from onetape.strategies.higher import Higher, HigherCandles
+from onetape.strategies.annotation_validation import column_of, invalid_result, validate_annotations
+from onetape.strategies.higher_timeframes import Higher, HigherCandles
 from onetape.strategies.interface import Signals, Strategy
+from onetape.strategies.output_capture import stdout_to_stderr
 
 #: Columns in the order in which a value that is no number is told.
 _VALUES: Final = ("close", "open", "high", "low", "volume")
@@ -37,7 +37,7 @@ def checked_signals(
     _check_candles(strategy, candles, are_sound=are_sound)
     signals = _evaluated(strategy, _protected(candles), given)
     values = _checked_values(strategy, candles, signals)
-    return with_checked_extras(strategy, signals, values.astype(np.int8, copy=False))
+    return validate_annotations(strategy, signals, values.astype(np.int8, copy=False))
 
 
 def last_signal(
@@ -61,7 +61,7 @@ def _evaluated(strategy: Strategy, candles: Candles, higher: Higher) -> Any:
                 f"strategy {strategy.name} wants {name} candles, and whoever evaluates it gave none"
             )
     try:
-        with printing_to_stderr():
+        with stdout_to_stderr():
             return strategy.evaluate(candles, higher)
     except (Exception, SystemExit) as error:
         kind = "" if isinstance(error, OnetapeError) else f"{type(error).__name__}: "
@@ -114,10 +114,10 @@ def _check_candles(strategy: Strategy, candles: Candles, *, are_sound: bool) -> 
 def _checked_values(strategy: Strategy, candles: Candles, signals: Any) -> Any:
     """Return the signals as an array of one of -1, 0 and 1 for each candle."""
     if not isinstance(signals, Signals):
-        raise junk(strategy, f"returned {type(signals).__name__}", "return Signals(...)")
+        raise invalid_result(strategy, f"returned {type(signals).__name__}", "return Signals(...)")
     values = column_of(strategy, "signals", signals.signal)
     if values.shape != (len(candles),):
-        raise junk(
+        raise invalid_result(
             strategy,
             f"returned signals of shape {values.shape} for {counted(len(candles), 'candle')} from "
             f"{_bar(candles, 0)}",
@@ -129,7 +129,7 @@ def _checked_values(strategy: Strategy, candles: Candles, signals: Any) -> Any:
 
 def _check_values(strategy: Strategy, candles: Candles, values: Any) -> None:
     if values.dtype.kind not in "iuf":
-        raise junk(
+        raise invalid_result(
             strategy, f"returned signals of type {values.dtype}", "use whole numbers -1, 0 and 1"
         )
     if values.dtype == np.int8:
@@ -138,7 +138,7 @@ def _check_values(strategy: Strategy, candles: Candles, values: Any) -> None:
         wrong = ~np.isin(values, (-1, 0, 1))
     if np.count_nonzero(wrong):  # `any` takes a part of a check's time, of each bar
         index = int(wrong.argmax())
-        raise junk(
+        raise invalid_result(
             strategy,
             f"gave the signal {values[index]} on the candle {_bar(candles, index)}",
             "only 1 (BUY), -1 (SELL) and 0 (HOLD) are signals",

@@ -26,10 +26,10 @@ from numpy.typing import NDArray
 
 from onetape.core.candles import Candles, FloatArray
 from onetape.core.errors import ConfigurationError
-from onetape.strategies.higher import HigherCandles
+from onetape.strategies.higher_timeframes import HigherCandles
+from onetape.strategies.indicator_cache import as_array
 from onetape.strategies.interface import SignalArray, Signals, Strategy
 from onetape.strategies.measuring import measure_lookback
-from onetape.strategies.sharing import as_array
 
 _Function = TypeVar("_Function", bound=Callable[..., Any])
 _OPTIONS: Final = "__onetape_options__"

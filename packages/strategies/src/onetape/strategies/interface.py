@@ -33,7 +33,7 @@ from msgspec import Struct, field
 from numpy.typing import NDArray
 
 from onetape.core.candles import Candles, FloatArray
-from onetape.strategies.higher import HigherCandles
+from onetape.strategies.higher_timeframes import HigherCandles
 from onetape.strategies.parameters import checked_parameters
 
 SignalArray = NDArray[np.int8]

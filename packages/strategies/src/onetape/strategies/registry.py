@@ -14,8 +14,8 @@ from typing import TYPE_CHECKING, Any, Final
 
 from onetape.core.errors import ConfigurationError, OnetapeError, UsageError, naming_settings
 from onetape.core.words import did_you_mean, error_text
-from onetape.strategies.hearing import printing_to_stderr
 from onetape.strategies.interface import Strategy
+from onetape.strategies.output_capture import stdout_to_stderr
 from onetape.strategies.parameters import converted_parameters
 
 if TYPE_CHECKING:
@@ -61,7 +61,7 @@ def load_strategy(
     cls = strategy_class(name, user_folder)
     values = converted_parameters(cls, parameters or {})
     try:
-        with printing_to_stderr():
+        with stdout_to_stderr():
             strategy = cls(**values)
     except OnetapeError:
         raise
@@ -113,7 +113,7 @@ def higher_lookback_of(strategy: Strategy) -> int:
 
 def _number_of(strategy: Strategy, name: str) -> int:
     try:
-        with printing_to_stderr():
+        with stdout_to_stderr():
             number: Any = getattr(strategy, name)
     except ConfigurationError:
         raise
@@ -181,7 +181,7 @@ def digest(strategy: Strategy) -> str:
     import hashlib
 
     from onetape.core.digest import code_digest
-    from onetape.strategies.own_files import sources
+    from onetape.strategies.user_modules import sources
 
     total = hashlib.sha256()
     module = importlib.import_module(type(strategy).__module__)
@@ -211,7 +211,7 @@ def _is_strategy_name(stem: str) -> bool:
 
 
 def _class_in_file(path: Path, class_name: str | None) -> type[Strategy]:
-    from onetape.strategies.own_files import run_file
+    from onetape.strategies.user_modules import run_file
 
     try:
         is_file = path.is_file()

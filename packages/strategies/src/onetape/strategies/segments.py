@@ -18,7 +18,7 @@ from onetape.core.candles import Candles
 from onetape.core.holes import next_opens
 from onetape.core.timeframes import Timeframe
 from onetape.strategies.evaluation import checked_signals
-from onetape.strategies.higher import Higher
+from onetape.strategies.higher_timeframes import Higher
 from onetape.strategies.interface import BUY, HOLD, SignalArray, Signals, Strategy
 
 #: Half-open range of candle opens, epoch seconds.

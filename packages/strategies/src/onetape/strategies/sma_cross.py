@@ -31,4 +31,4 @@ class SmaCross(AverageCross):
         fast = indicators.sma(candles.close, self.fast)
         slow = indicators.sma(candles.close, self.slow)
         signal = indicators.crosses(fast, slow, candles.close * indicators.NOISE)
-        return self.told(signal, {f"SMA{self.fast}": fast, f"SMA{self.slow}": slow})
+        return self.build_signals(signal, {f"SMA{self.fast}": fast, f"SMA{self.slow}": slow})

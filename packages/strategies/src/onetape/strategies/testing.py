@@ -8,11 +8,11 @@ import numpy as np
 from onetape.core.candles import Candles
 from onetape.core.resample import resample
 from onetape.core.timeframes import Timeframe
-from onetape.strategies.check import check_strategy, part_to_check
 from onetape.strategies.check_data import CheckData
-from onetape.strategies.check_words import check_line
-from onetape.strategies.higher import Higher, beside, higher_timeframes_of
+from onetape.strategies.check_text import check_line
+from onetape.strategies.higher_timeframes import Higher, align_higher_candles, higher_timeframes_of
 from onetape.strategies.interface import Strategy
+from onetape.strategies.lookahead_check import check_strategy, part_to_check
 from onetape.strategies.registry import load_strategy
 
 #: 2024-01-01 00:00 UTC.
@@ -53,7 +53,7 @@ def higher_of(strategy: Strategy, candles: Candles, timeframe: str = "1h") -> Hi
     """
     small = Timeframe.parse(timeframe)
     return {
-        larger.name: beside(candles, small, resample(candles, small, larger), larger)
+        larger.name: align_higher_candles(candles, small, resample(candles, small, larger), larger)
         for larger in higher_timeframes_of(strategy, small)
     }
 

@@ -1,8 +1,8 @@
 """Make a saved run again, and say what has changed since."""
 
+from onetape.backtest.backtest_runner import run_backtest
 from onetape.backtest.config import FRAME_EXCHANGE
 from onetape.backtest.models import Backtest
-from onetape.backtest.runner import run_backtest
 from onetape.backtest.storage.digests import digests_of
 from onetape.backtest.storage.manifest import config_of
 from onetape.backtest.storage.runs import Run

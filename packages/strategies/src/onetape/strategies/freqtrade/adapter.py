@@ -31,9 +31,9 @@ from onetape.strategies.freqtrade.parameters import (
 )
 from onetape.strategies.freqtrade.refusals import check_supported
 from onetape.strategies.freqtrade.source import FreqtradeClass
-from onetape.strategies.higher import HigherCandles
+from onetape.strategies.higher_timeframes import HigherCandles
 from onetape.strategies.interface import BUY, SELL, Signals, Strategy
-from onetape.strategies.own_files import run_file
+from onetape.strategies.user_modules import run_file
 from onetape.strategies.parameters import parameter
 
 #: Closed candles that freqtrade reads for each decision on Binance.

@@ -24,7 +24,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from onetape.core.candles import FloatArray
-from onetape.strategies.sharing import as_array, shareable
+from onetape.strategies.indicator_cache import as_array, shareable
 
 #: Weight that an exponential average may leave out: far below what a price carries in digits.
 MEMORY_TOLERANCE = 1e-12

@@ -3,7 +3,7 @@
 import numpy as np
 
 from onetape.core.candles import FloatArray
-from onetape.strategies.sharing import as_array
+from onetape.strategies.indicator_cache import as_array
 
 
 def as_columns(**columns: FloatArray) -> tuple[FloatArray, ...]:

@@ -6,6 +6,7 @@ from typing import NamedTuple
 import numpy as np
 
 from onetape.core.candles import FloatArray
+from onetape.strategies.indicator_cache import as_array, shareable
 from onetape.strategies.indicators.averages import (
     check_window,
     ema,
@@ -16,7 +17,6 @@ from onetape.strategies.indicators.averages import (
     weighted_sums,
 )
 from onetape.strategies.indicators.rolling import WindowPart, previous, rolled_parts, wma
-from onetape.strategies.sharing import as_array, shareable
 
 #: Weight that KAMA may leave out where prices go up and down and get nowhere; in all other markets
 #: its weights decay much faster.

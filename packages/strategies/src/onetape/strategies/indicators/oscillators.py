@@ -5,6 +5,7 @@ from typing import NamedTuple
 import numpy as np
 
 from onetape.core.candles import FloatArray
+from onetape.strategies.indicator_cache import as_array, shareable
 from onetape.strategies.indicators.averages import (
     CHUNK_ROWS,
     NOISE,
@@ -18,7 +19,6 @@ from onetape.strategies.indicators.averages import (
 )
 from onetape.strategies.indicators.columns import as_columns, divided, typical_price
 from onetape.strategies.indicators.rolling import highest, lowest
-from onetape.strategies.sharing import as_array, shareable
 
 
 class Stochastic(NamedTuple):

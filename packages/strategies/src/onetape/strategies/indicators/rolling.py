@@ -13,8 +13,8 @@ from typing import NamedTuple
 import numpy as np
 
 from onetape.core.candles import FloatArray
+from onetape.strategies.indicator_cache import as_array, shareable
 from onetape.strategies.indicators.averages import CHUNK_ROWS, check_window
-from onetape.strategies.sharing import as_array, shareable
 
 
 class WindowPart(NamedTuple):

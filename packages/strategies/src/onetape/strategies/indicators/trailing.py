@@ -5,11 +5,11 @@ from typing import NamedTuple
 import numpy as np
 
 from onetape.core.candles import FloatArray, IntArray
+from onetape.strategies.indicator_cache import shareable
 from onetape.strategies.indicators.averages import check_window, leading_nans
 from onetape.strategies.indicators.columns import as_columns
 from onetape.strategies.indicators.recursion import State, run_windows
 from onetape.strategies.indicators.volatility import atr, atr_lookback
-from onetape.strategies.sharing import shareable
 
 #: Bars of the recursion of a SAR, times its acceleration.
 _SAR_MEMORY = 10.24

@@ -5,6 +5,7 @@ from typing import NamedTuple
 import numpy as np
 
 from onetape.core.candles import FloatArray
+from onetape.strategies.indicator_cache import shareable
 from onetape.strategies.indicators.averages import check_window, decayed, memory_of, wilder
 from onetape.strategies.indicators.columns import as_columns
 from onetape.strategies.indicators.rolling import (
@@ -15,7 +16,6 @@ from onetape.strategies.indicators.rolling import (
     rolled_parts,
 )
 from onetape.strategies.indicators.volatility import true_range
-from onetape.strategies.sharing import shareable
 
 
 class Aroon(NamedTuple):

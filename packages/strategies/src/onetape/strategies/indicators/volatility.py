@@ -6,6 +6,7 @@ from typing import NamedTuple
 import numpy as np
 
 from onetape.core.candles import FloatArray
+from onetape.strategies.indicator_cache import shareable
 from onetape.strategies.indicators.averages import (
     NOISE,
     check_window,
@@ -17,7 +18,6 @@ from onetape.strategies.indicators.averages import (
 )
 from onetape.strategies.indicators.columns import as_columns
 from onetape.strategies.indicators.rolling import deviation
-from onetape.strategies.sharing import shareable
 
 
 class Bands(NamedTuple):

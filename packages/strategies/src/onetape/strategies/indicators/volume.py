@@ -7,9 +7,9 @@ import numpy as np
 
 from onetape.core.candles import FloatArray, IntArray
 from onetape.core.timeframes import Timeframe
+from onetape.strategies.indicator_cache import shareable
 from onetape.strategies.indicators.averages import NOISE, check_window, weighted_sums
 from onetape.strategies.indicators.columns import as_columns, divided, typical_price
-from onetape.strategies.sharing import shareable
 
 _DAY_SECONDS = 86_400
 #: A day that is one hour longer, because the clock is set back in it.

@@ -1,0 +1,105 @@
+"""What a run is to fetch: the series, the range, and the file they go into."""
+
+from collections.abc import Sequence
+from pathlib import Path
+
+from msgspec import Struct
+
+from backfiller.commands.common import database_of
+from backfiller.settings import BackfillerSettings
+from onetape.core.candles import SeriesKey
+from onetape.core.clock import check_range, day_text
+from onetape.core.dates import parse_moment
+from onetape.core.errors import UsageError, naming_settings
+from onetape.core.symbols import spot_symbol
+from onetape.core.timeframes import Timeframe
+from onetape.exchange.rest import RestExchange, check_exchange
+
+_DAY_SECONDS = 86_400
+
+
+class BackfillJob(Struct, frozen=True):
+    """One run. Times are epoch seconds."""
+
+    keys: tuple[SeriesKey, ...]
+    """Exchange by exchange, in the order of the settings."""
+    path: Path
+    """The database."""
+    start: int
+    end: int | None
+    """Exclusive; None: the newest closed candle."""
+    days: int | None
+    """Instead of both: so many days before today, and today, by the exchange's clock."""
+    retry_seconds: float
+    """How long a read may keep failing once its exchange has answered."""
+
+    @property
+    def exchanges(self) -> list[str]:
+        """The exchanges, each once."""
+        return list(dict.fromkeys(key.exchange for key in self.keys))
+
+    def keys_of(self, exchange: str) -> list[SeriesKey]:
+        """Return the series of one exchange."""
+        return [key for key in self.keys if key.exchange == exchange]
+
+    def range_at(self, exchange: RestExchange) -> tuple[int, int | None]:
+        """Return both ends at the exchange's time.
+
+        Raises:
+            UsageError: the range begins in the future.
+        """
+        now = exchange.now_ms() // 1_000
+        if self.days is not None:
+            # From midnight on, as in freqtrade, so that a day has all its candles.
+            start = (now // _DAY_SECONDS - self.days) * _DAY_SECONDS
+            if start < 0:
+                raise UsageError(f"--days {self.days:,} begins before 1970; name fewer")
+            return start, None
+        if self.start >= now:
+            raise UsageError(
+                f"from {day_text(self.start)} lies in the future: it is {day_text(now)} UTC",
+                setting="from",
+            )
+        return self.start, self.end
+
+
+def make_job(settings: BackfillerSettings, *, days: int | None) -> BackfillJob:
+    """Return what the settings ask for; nothing is asked or opened.
+
+    Raises:
+        UsageError: an exchange, symbol, timeframe or range that cannot be used.
+    """
+    with naming_settings("exchange"):
+        for exchange in settings.exchange:
+            check_exchange(exchange)
+    with naming_settings("symbol"):
+        symbols = dict.fromkeys(spot_symbol(symbol) for symbol in settings.symbol)
+    with naming_settings("timeframe"):
+        timeframes = dict.fromkeys(Timeframe.parse(name).name for name in settings.timeframe)
+    keys = [
+        SeriesKey(exchange, symbol, name)
+        for exchange in dict.fromkeys(settings.exchange)
+        for symbol in symbols
+        for name in timeframes
+    ]
+    if not keys:
+        raise UsageError("exchange, symbol and timeframe: each needs one name at least")
+    start = parse_moment(settings.from_, "from")
+    end = None if settings.to is None else parse_moment(settings.to, "to")
+    if days is None and end is not None:
+        check_range(start, end)
+    return BackfillJob(
+        keys=tuple(keys),
+        path=database_of(settings.db, settings.exchange),
+        start=start,
+        end=end,
+        days=days,
+        retry_seconds=settings.retry_seconds,
+    )
+
+
+def make_job_for_keys(
+    keys: Sequence[SeriesKey], path: Path, *, retry_seconds: float
+) -> BackfillJob:
+    """Return a job for stored series, whatever their range."""
+    return BackfillJob(tuple(keys), path, 0, None, None, retry_seconds)

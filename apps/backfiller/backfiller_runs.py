@@ -1,0 +1,156 @@
+"""Runs of the backfiller: once, on a schedule, or only its plan; and what is said of them."""
+
+import asyncio
+import json
+from collections.abc import Mapping, Sequence
+from contextlib import ExitStack
+from pathlib import Path
+from random import Random
+from typing import Any
+
+import typer
+
+from backfiller.backfill_job import BackfillJob, make_job
+from backfiller.fetch_round import Outcome, fetch_all
+from backfiller.gap_remedies import open_gaps_text
+from backfiller.progress import shown
+from backfiller.run_database import RunDatabase
+from backfiller.schedule import run_every
+from backfiller.series_fetch import Failure, Summary
+from backfiller.settings import BackfillerSettings
+from onetape.cli.addresses import check_simulator_url
+from onetape.cli.output import note, print_json, print_line
+from onetape.cli.stop import StopRequest
+from onetape.core.clock import SystemClock
+from onetape.core.errors import CandleGapError, DataError, ExchangeError, UsageError
+from onetape.core.symbols import SIMULATOR_ID
+from onetape.core.timeframes import Timeframe
+from onetape.exchange.clients import Endpoint
+from onetape.history.gaps import APART_MS
+
+#: Ended by SIGTERM, as shells count it.
+EXIT_TERMINATED = 143
+
+
+def backfill_all(settings: BackfillerSettings, *, days: int | None, as_json: bool) -> None:
+    """Fetch every series of the settings, once or on their schedule, and print the summaries.
+
+    Raises:
+        OnetapeError: as its class says; what was stored before stays stored.
+        Exit: it was stopped by a signal before it was done.
+    """
+    job = make_job(settings, days=days)
+    every = None if settings.every is None else Timeframe.parse(settings.every)
+    with ExitStack() as stack:
+        with RunDatabase(job.path, job.exchanges[0]):
+            pass  # a file that cannot be used is told before anything is started
+        endpoints = endpoints_of(job, settings.simulator_url, stack)
+        asyncio.run(_until_stopped(job, endpoints, every, as_json=as_json))
+
+
+def endpoints_of(
+    job: BackfillJob, simulator_url: str | None, stack: ExitStack
+) -> dict[str, Endpoint]:
+    """Return where each exchange of a job is, as `endpoint_of` does."""
+    return {name: endpoint_of(name, simulator_url, stack) for name in job.exchanges}
+
+
+def endpoint_of(exchange: str, simulator_url: str | None, stack: ExitStack) -> Endpoint:
+    """Return where an exchange is; a simulator that is started for it lives as long as the stack.
+
+    Raises:
+        ConfigurationError: the simulator's address is none.
+        ExchangeUnreachable: no simulator listens there.
+    """
+    if exchange != SIMULATOR_ID:
+        return Endpoint(exchange)
+    from onetape.simulator.embedded import find_or_start
+
+    check_simulator_url(simulator_url)
+    return Endpoint(SIMULATOR_ID, stack.enter_context(find_or_start(simulator_url)))
+
+
+async def _until_stopped(
+    job: BackfillJob, endpoints: Mapping[str, Endpoint], every: Timeframe | None, *, as_json: bool
+) -> None:
+    stop = StopRequest()
+    compact = every is not None
+
+    async def run() -> None:
+        with RunDatabase(job.path, job.exchanges[0]) as database, shown(len(job.keys)) as display:
+            outcomes = await fetch_all(job, endpoints, database, display)
+        _print(outcomes, job.path, as_json=as_json, compact=compact)
+
+    if every is None:
+        work = run()
+    else:
+        jitter = Random()  # noqa: S311 - no secret
+        work = run_every(
+            every, run, clock=SystemClock(), random=jitter, pause=asyncio.sleep, say=note
+        )
+    await stop.unless_stopped(work)
+    if not stop.name:
+        return
+    if every is not None:
+        note(f"{stop.name}: stopped; what was fetched is stored")
+    elif stop.name == "SIGTERM":
+        raise typer.Exit(EXIT_TERMINATED)
+    else:
+        raise typer.Abort
+
+
+def _print(outcomes: Sequence[Outcome], path: Path, *, as_json: bool, compact: bool) -> None:
+    """Print what a run did.
+
+    Raises:
+        OnetapeError: a series failed; of several errors the one with the highest exit code.
+        CandleGapError: candles are missing and it is not proven yet that the exchange lacks them;
+            a run of a schedule notes it, because a later one asks again.
+    """
+    raise_failures(outcomes, only=True)
+    summaries = [outcome for outcome in outcomes if isinstance(outcome, Summary)]
+    if as_json:
+        document: dict[str, Any] = {
+            "database": path,
+            "series": [summary.document() for summary in summaries],
+            "failed": [one.document() for one in outcomes if isinstance(one, Failure)],
+        }
+        if compact:  # one line for each run of a schedule
+            print_line(json.dumps(document, default=str, allow_nan=False))
+        else:
+            print_json(document)
+    else:
+        for summary in summaries:
+            print_line(summary.line())
+        if summaries:
+            print_line(f"database: {path}")
+    raise_failures(outcomes)
+    gaps = [gap for summary in summaries for gap in summary.open]
+    if gaps:
+        text = open_gaps_text(gaps, path, minutes=APART_MS // 60_000)
+        if not compact:
+            raise CandleGapError(text)
+        note(text)
+
+
+def raise_failures(outcomes: Sequence[object], *, only: bool = False) -> None:
+    """Raise what series failed with, where any did.
+
+    Args:
+        outcomes: What became of each series.
+        only: Raise only where there is but one series: its error says everything.
+
+    Raises:
+        OnetapeError: of several errors one of the class with the highest exit code.
+    """
+    failures = [outcome for outcome in outcomes if isinstance(outcome, Failure)]
+    if len(outcomes) == len(failures) == 1:
+        raise failures[0].error
+    if not failures or only:
+        return
+    worst = max((failure.error for failure in failures), key=lambda error: error.exit_code)
+    names = [str(failure.key) for failure in failures[:5]]
+    more = f" and {len(failures) - 5} more" if len(failures) > 5 else ""
+    kinds = (ExchangeError, DataError, UsageError)
+    kind = next((one for one in kinds if isinstance(worst, one)), UsageError)
+    raise kind(f"{len(failures)} of {len(outcomes)} series failed: {', '.join(names)}{more}")

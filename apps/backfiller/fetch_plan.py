@@ -1,0 +1,115 @@
+"""What a run asks for of one series: the ranges that are missing, and the newest candles again."""
+
+from typing import Any
+
+from msgspec import Struct
+from msgspec.structs import asdict
+
+from onetape.core.candles import SeriesKey
+from onetape.core.clock import utc_text
+from onetape.core.quirks import Quirks
+from onetape.core.timeframes import Timeframe
+from onetape.core.words import counted
+from onetape.exchange.pages import last_closed_open
+from onetape.exchange.rest import RestExchange
+from onetape.history.fetch import reread_from
+from onetape.store.candles import last_closed_before, missing_between
+from onetape.store.database import Store
+from onetape.store.gaps import unexplained
+
+Range = tuple[int, int]
+
+
+class FetchPlan(Struct, frozen=True):
+    """What is asked for of one series. Times are epoch seconds, ranges half-open."""
+
+    key: SeriesKey
+    start: int
+    """Open of the first candle that is wanted."""
+    end: int
+    """One candle past the newest that is closed, or the end that was asked for."""
+    ranges: list[Range]
+    """Oldest first; they do not overlap."""
+    candles: int
+    """Candle times in the ranges; the newest ones are there already and read again."""
+    pages: int
+    """About so many requests."""
+
+    def document(self) -> dict[str, Any]:
+        """Return the plan for --json."""
+        document = asdict(self)
+        document.update(asdict(document.pop("key")))
+        return document
+
+    def line(self) -> str:
+        """Return the plan in one line."""
+        first = [f"{utc_text(low)} to {utc_text(high)}" for low, high in self.ranges[:3]]
+        more = len(self.ranges) - len(first)
+        ranges = ", ".join(first) + (f" and {more:,} more ranges" if more else "")
+        if not ranges:
+            return f"{self.key}: nothing"
+        return f"{self.key}: {counted(self.candles, 'candle')}: {ranges} UTC"
+
+
+def plan_series(
+    exchange: RestExchange, store: Store | None, key: SeriesKey, *, start: int, end: int | None
+) -> FetchPlan:
+    """Return what has to be asked for so that the store holds the closed candles of a range.
+
+    Args:
+        exchange: For its time and its pages; nothing but the simulator's time is asked.
+        store: The candle store; None: there is none yet.
+        key: The series.
+        start: Epoch seconds.
+        end: Epoch seconds, exclusive; None: the newest closed candle.
+    """
+    timeframe = Timeframe.parse(key.timeframe)
+    newest = last_closed_open(timeframe, exchange.now_ms(), exchange.quirks.close_grace_ms)
+    stop = timeframe.next(newest) if end is None else min(end, timeframe.next(newest))
+    first = timeframe.ceil(start)
+    stop = max(stop, first)  # a range in which no candle opens is empty, and ends where it begins
+    if store is None:
+        wanted = [(first, stop)] if first < stop else []
+    else:
+        holes = unexplained(store, key, missing_between(store, key, start, stop))
+        wanted = sorted([*holes, *_newest_again(store, key, first, stop)])
+    ranges = joined(wanted, timeframe, exchange.quirks.page_limit)
+    candles = sum(timeframe.count_between(*part) for part in ranges)
+    pages = sum(_pages(timeframe.count_between(*part), exchange.quirks) for part in ranges)
+    return FetchPlan(key, first, stop, ranges, candles, pages)
+
+
+def joined(ranges: list[Range], timeframe: Timeframe, page_limit: int) -> list[Range]:
+    """Join sorted ranges where that takes fewer pages than asking for each, or where they touch."""
+
+    def pages(part: Range) -> int:
+        return pages_of(timeframe.count_between(*part), page_limit)
+
+    found: list[Range] = []
+    for start, end in ranges:
+        if found:
+            both = (found[-1][0], max(end, found[-1][1]))
+            if start <= found[-1][1] or pages(both) < pages(found[-1]) + pages((start, end)):
+                found[-1] = both
+                continue
+        found.append((start, end))
+    return found
+
+
+def pages_of(candles: int, page_limit: int) -> int:
+    """Return how many pages so many candles take; pages overlap by one candle."""
+    return max(1, -(-(candles - 1) // (page_limit - 1)))
+
+
+def _newest_again(store: Store, key: SeriesKey, first: int, stop: int) -> list[Range]:
+    """Return the part of the range that holds the newest closed candles, which may be revised."""
+    again = reread_from(store, key)
+    newest = last_closed_before(store, key, stop)
+    if again is None or newest is None:
+        return []
+    low, high = max(again, first), Timeframe.parse(key.timeframe).next(newest)
+    return [(low, high)] if low < high else []
+
+
+def _pages(candles: int, quirks: Quirks) -> int:
+    return 1 if quirks.newest_only is not None else pages_of(candles, quirks.page_limit)

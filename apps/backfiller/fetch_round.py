@@ -1,0 +1,168 @@
+"""One round: all series of a job, side by side, each exchange within its own limits.
+
+A series that fails stops no other. What makes the database unusable stops all.
+"""
+
+import asyncio
+from collections.abc import Awaitable, Callable, Coroutine, Iterable, Mapping, Sequence
+from typing import Any, Final, TypeVar
+
+from msgspec import Struct
+
+from backfiller.backfill_job import BackfillJob
+from backfiller.progress import Display
+from backfiller.run_database import RunDatabase
+from backfiller.series_fetch import Failure, Summary, fetch_series
+from onetape.cli.stop import ended
+from onetape.core.candles import SeriesKey
+from onetape.core.errors import ExchangeError, RowsRefused, UsageError
+from onetape.exchange.clients import Endpoint
+from onetape.exchange.market_clock import ask_simulator
+from onetape.exchange.rest import Market, RestExchange
+from onetape.store.database import Store
+from onetape.store.market_data import save_market
+from onetape.store.simulated_source import hold_to_source
+
+#: Series of one exchange that are fetched at once; its requests queue for CCXT's limits.
+SERIES_AT_ONCE: Final = 4
+
+T = TypeVar("T")
+Outcome = Summary | Failure
+#: What a series fails with alone: another may have another symbol, or another exchange.
+_OWN_FAULT: Final = (ExchangeError, UsageError, RowsRefused)
+
+
+class Ready(Struct, frozen=True):
+    """An exchange that answered, and its series that it has."""
+
+    exchange: RestExchange
+    keys: list[SeriesKey]
+    markets: list[Market]
+    start: int
+    end: int | None
+
+
+async def fetch_all(
+    job: BackfillJob, endpoints: Mapping[str, Endpoint], database: RunDatabase, display: Display
+) -> list[Outcome]:
+    """Fetch every series of a job; return what became of each, in the job's order.
+
+    Raises:
+        DataError: the database cannot be used; what was stored stays.
+        ConfigurationError: the database cannot be made.
+    """
+
+    async def fetch(ready: Ready) -> list[Outcome]:
+        return await _fetch_exchange(ready, endpoints, database, display)
+
+    return await each_exchange(job, endpoints, database, display, fetch)
+
+
+async def each_exchange(
+    job: BackfillJob,
+    endpoints: Mapping[str, Endpoint],
+    database: RunDatabase,
+    display: Display,
+    work: Callable[[Ready], Awaitable[Sequence[T]]],
+) -> list[T | Failure]:
+    """Open every exchange of a job, side by side, and do some work with the series it has.
+
+    Returns:
+        What the work gave for each series, or why it could not be done, in the job's order.
+    """
+
+    async def one(exchange: str) -> list[T | Failure]:
+        keys = job.keys_of(exchange)
+        try:
+            async with RestExchange(
+                endpoints[exchange], retry_seconds=job.retry_seconds, note=display.note
+            ) as rest:
+                database.share_rate_limit_bans(rest)
+                display.tell(f"asking {exchange} for its markets")
+                ready, failures = await _prepare(job, rest, keys, display)
+                if not ready.keys:
+                    return [failures[key] for key in keys]
+                done = dict(zip(ready.keys, await work(ready), strict=True))
+                return [done[key] if key in done else failures[key] for key in keys]
+        except _OWN_FAULT as error:
+            return [failed(key, error, display) for key in keys]
+
+    found = await side_by_side(one(exchange) for exchange in job.exchanges)
+    return [outcome for outcomes in found for outcome in outcomes]
+
+
+async def side_by_side(work: Iterable[Coroutine[Any, Any, T]]) -> list[T]:
+    """Return what all of them give; the first error ends the others and is raised."""
+    tasks = [asyncio.create_task(one) for one in work]
+    try:
+        await asyncio.wait(tasks, return_when=asyncio.FIRST_EXCEPTION)
+        broken = [task for task in tasks if task.done() and not task.cancelled()]
+        for task in broken:
+            task.result()
+        return [task.result() for task in tasks]
+    finally:
+        await ended(*tasks)
+
+
+def failed(
+    key: SeriesKey, error: ExchangeError | UsageError | RowsRefused, display: Display
+) -> Failure:
+    """Say once why a series cannot be had, and return it."""
+    display.failure(str(error))
+    return Failure(key, error)
+
+
+async def _prepare(
+    job: BackfillJob, exchange: RestExchange, keys: list[SeriesKey], display: Display
+) -> tuple[Ready, dict[SeriesKey, Failure]]:
+    """Ask for the markets and the clock; tell the series that the exchange has from the others."""
+    failures: dict[SeriesKey, Failure] = {}
+    markets: dict[SeriesKey, Market] = {}
+    for key in keys:
+        try:
+            exchange.check_timeframe(key.timeframe)
+            markets[key] = await exchange.market(key.symbol)
+        except UsageError as error:
+            failures[key] = failed(key, error, display)
+            continue
+        if not markets[key].active:
+            display.note_once(f"{key.exchange} does not trade {key.symbol} now; its past is there")
+    start, end = 0, None
+    if markets:
+        await exchange.compare_clocks()
+        start, end = job.range_at(exchange)
+    return Ready(exchange, list(markets), list(markets.values()), start, end), failures
+
+
+async def _fetch_exchange(
+    ready: Ready, endpoints: Mapping[str, Endpoint], database: RunDatabase, display: Display
+) -> list[Outcome]:
+    exchange, store = ready.exchange, database.opened()
+    await check_source(endpoints[exchange.endpoint.exchange], store)
+    turns = asyncio.Semaphore(SERIES_AT_ONCE)
+
+    async def one(key: SeriesKey, market: Market) -> Outcome:
+        async with turns:
+            save_market(store, key.exchange, key.symbol, market.steps, exchange.now_ms())
+            try:
+                with display.series(str(key)) as progress:
+                    return await fetch_series(
+                        exchange, store, key, start=ready.start, end=ready.end, progress=progress
+                    )
+            except _OWN_FAULT as error:
+                return failed(key, error, display)
+
+    return await side_by_side(
+        one(key, market) for key, market in zip(ready.keys, ready.markets, strict=True)
+    )
+
+
+async def check_source(endpoint: Endpoint, store: Store) -> None:
+    """Refuse candles of another simulated market than the file holds.
+
+    Raises:
+        StoreError: the simulator has another seed, or replays other candles.
+    """
+    simulated = await asyncio.to_thread(ask_simulator, endpoint)
+    if simulated is not None:
+        hold_to_source(store, simulated.source)

@@ -1,0 +1,197 @@
+"""What a table holds by its content: candles of a spot market, or something that looks alike."""
+
+from collections.abc import Sequence
+from itertools import permutations
+from typing import Final
+
+import numpy as np
+from msgspec import Struct
+
+from backfiller.formats.column_roles import FIELDS
+from backfiller.formats.row_blocks import Block, TableNotes
+from onetape.core.candles import Candles
+from onetape.core.errors import DataError
+
+#: Columns behind the sixth in Binance's rows: close time, quote volume, trades, three more.
+_BINANCE_OTHERS: Final = 6
+#: Binance writes prices of spot with so many decimals.
+_SPOT_DECIMALS: Final = 8
+#: What is said of rows of which `is_unlike_spot` is true.
+UNLIKE_SPOT: Final = (
+    "Binance's archives of spot write 8 decimals, and this file has others: if it is of futures, "
+    "whose archives have the same names, it does not belong among the candles of a spot market"
+)
+_PRICE_NAMES: Final = FIELDS[1:5]
+_VALUE_NAMES: Final = FIELDS[1:]
+#: Orders in which exchanges publish rows after the time.
+_PUBLISHED: Final = (
+    ("open", "high", "low", "close", "volume"),
+    ("low", "high", "open", "close", "volume"),  # Coinbase
+    ("open", "close", "high", "low", "volume"),  # KuCoin, Bitfinex
+    ("open", "close", "low", "high", "volume"),  # HTX
+    ("volume", "close", "high", "low", "open"),  # Gate
+)
+_EXCHANGED: Final = ("close", "high", "low", "open", "volume")
+#: Fewer rows do not tell open from close; between candles, the price jumps so much more where they
+#: are exchanged.
+_ROWS_THAT_TELL: Final = 20
+_JUMPS_APART: Final = 4
+#: So many rows tell the order of columns.
+_ORDER_ROWS: Final = 50_000
+
+
+def futures_header(source: str) -> DataError:
+    """Return the error of a table with the header of Binance's futures."""
+    return DataError(
+        f"{source} has the header of Binance's archives of futures (count, taker_buy_volume), and "
+        "Onetape trades spot only; take the archive of spot, or add --spot if these are its candles"
+    )
+
+
+def futures_answer(source: str, contract: str) -> DataError:
+    """Return the error of an exchange's saved answer about a contract.
+
+    Args:
+        source: The file.
+        contract: The field that says so, with its value, such as `category linear`.
+    """
+    return DataError(
+        f"{source} is an answer about a contract ({contract}), and Onetape trades spot only; fetch "
+        "the candles of the spot market, or add --spot if these are its candles"
+    )
+
+
+def is_unlike_spot(header: Sequence[str], first_row: Sequence[str]) -> bool:
+    """Return whether rows with the columns of Binance's archives are written unlike those of spot.
+
+    Args:
+        header: The names of the columns; Binance's archives of spot have none.
+        first_row: Cells of the first row.
+    """
+    decimals = {len(cell.partition(".")[2]) for cell in first_row[1:5]}
+    is_archive = len(first_row) == len(FIELDS) + _BINANCE_OTHERS and not header
+    return is_archive and decimals != {_SPOT_DECIMALS}
+
+
+class KindCheck(Struct):
+    """Looks at the columns behind the sixth of a table without a header."""
+
+    source: str
+    is_spot: bool
+    """A flag says that these are candles of a spot market."""
+    rows: int = 0
+    untraded_with_trades: int = 0
+    foreign_quote_volume: int = 0
+    with_volume: int = 0
+
+    def look(self, block: Block) -> None:
+        """Look at a block.
+
+        Raises:
+            DataError: the seventh column is neither Kraken's trades nor Binance's close time.
+        """
+        if not block.others:
+            return
+        self._check_maker(block)
+        if len(block.others) < _BINANCE_OTHERS:
+            return
+        volume, quote_volume, trades = block.prices[4], block.others[1], block.others[2]
+        high, low = block.prices[1], block.prices[2]
+        self.rows += len(volume)
+        self.untraded_with_trades += int(np.count_nonzero((volume == 0) & (trades > 0)))
+        traded = volume > 0
+        self.with_volume += int(np.count_nonzero(traded))
+        average = quote_volume[traded] / volume[traded]
+        outside = (average > high[traded] * 1.01) | (average < low[traded] * 0.99)
+        self.foreign_quote_volume += int(np.count_nonzero(outside))
+
+    def finish(self, notes: TableNotes) -> None:
+        """Say what the whole table tells.
+
+        Raises:
+            DataError: it holds mark or index prices.
+        """
+        if self.is_spot:
+            return
+        if self.rows > 1 and self.untraded_with_trades == self.rows:
+            raise DataError(
+                f"{self.source}: no row has a volume and each counts trades, as in Binance's "
+                "archives of mark, index and premium prices; Onetape trades spot only (add --spot "
+                "if these are candles of a spot market)"
+            )
+        if self.foreign_quote_volume * 2 > self.with_volume:
+            notes.add(
+                "its quote volume is not its volume times its price: if these are futures, they "
+                "do not belong among the candles of a spot market"
+            )
+
+    def _check_maker(self, block: Block) -> None:
+        seventh = block.others[0]
+        if len(block.others) == 1:
+            foreign = seventh != np.rint(seventh)
+        else:
+            import pandas as pd
+
+            times = pd.to_numeric(block.times, errors="coerce").to_numpy(dtype=np.float64)
+            foreign = seventh <= times
+        if np.any(foreign & np.isfinite(seventh)):
+            raise DataError(
+                f"{self.source} has no header and is neither Kraken's nor Binance's, so which "
+                "column is which cannot be known; name them: --columns "
+                "timestamp,open,high,low,close,volume, with - for any other"
+            )
+
+
+def better_order(candles: Candles) -> tuple[str, ...] | None:
+    """Return the order of columns that makes more rows sound than theirs, or None.
+
+    Args:
+        candles: Rows as they were read, oldest first, in the order time, open, high, low, close.
+
+    Returns:
+        The names of the columns as `--columns` takes them.
+    """
+    rows = candles[:_ORDER_ROWS]
+    columns = (rows.open, rows.high, rows.low, rows.close, rows.volume)
+    orders = {*((*order, "volume") for order in permutations(_PRICE_NAMES)), *_PUBLISHED}
+    sound = {order: _sound(order, columns) for order in sorted(orders)}
+    most = max(sound.values())
+    if sound[_VALUE_NAMES] >= most:
+        return None
+    best = [order for order in sound if sound[order] == most]
+    published = [order for order in _PUBLISHED if order in best]
+    # Open and close can be exchanged; a candle opens near the close of the one before.
+    chosen = min(published or best, key=lambda order: _jumps(order, columns))
+    return ("timestamp", *chosen)
+
+
+def are_exchanged(candles: Candles) -> bool:
+    """Return whether open and close must be each other: by the jumps between candles.
+
+    Both orders are sound candles, but a candle opens near the close before it, and by far not so
+    near the other way round.
+
+    Args:
+        candles: Rows as they were read, oldest first.
+    """
+    rows = candles[:_ORDER_ROWS]
+    if len(rows) < _ROWS_THAT_TELL:
+        return False
+    columns = (rows.open, rows.high, rows.low, rows.close, rows.volume)
+    exchanged = _jumps(_EXCHANGED, columns)
+    return exchanged * _JUMPS_APART < _jumps(_VALUE_NAMES, columns)
+
+
+Columns = tuple[np.ndarray[tuple[int], np.dtype[np.float64]], ...]
+
+
+def _sound(order: tuple[str, ...], columns: Columns) -> int:
+    price = dict(zip(order, columns, strict=True))
+    upper = np.maximum(price["open"], price["close"])
+    lower = np.minimum(price["open"], price["close"])
+    return int(np.count_nonzero((price["high"] >= upper) & (price["low"] <= lower)))
+
+
+def _jumps(order: tuple[str, ...], columns: Columns) -> float:
+    price = dict(zip(order, columns, strict=True))
+    return float(np.nansum(np.abs(price["open"][1:] - price["close"][:-1])))

@@ -1,0 +1,167 @@
+"""Reads one table of candles into a spool: rows as the file has them, times as epoch seconds."""
+
+import lzma
+import zlib
+from collections.abc import Callable, Iterator, Sequence
+from typing import Final
+from zipfile import BadZipFile
+from zoneinfo import ZoneInfo
+
+import numpy as np
+from msgspec import Struct
+
+from backfiller.formats.arrow_blocks import arrow_blocks
+from backfiller.formats.csv_blocks import csv_blocks
+from backfiller.formats.json_blocks import json_blocks
+from backfiller.formats.labels import LabelCheck, pair_names
+from backfiller.formats.parts import Part
+from backfiller.formats.row_blocks import Block, TableNotes
+from backfiller.formats.spool import Spool
+from backfiller.formats.table_kinds import KindCheck
+from backfiller.formats.time_formats import UNREADABLE, TimeReader
+from onetape.core.candles import Candles
+from onetape.core.errors import DataError
+from onetape.core.printable import printable
+from onetape.core.words import counted, said
+
+
+class ReadOptions(Struct, frozen=True):
+    """What flags say of how to read tables."""
+
+    time_unit: str | None = None
+    """What numbers of time count: s, ms, us, ns or iso; None recognises it by their size."""
+    zone: ZoneInfo | None = None
+    """Time zone of dates without an offset; None: UTC."""
+    columns: Sequence[str] | None = None
+    """Names of the columns in their order, `-` for others; None recognises them."""
+    is_spot: bool = False
+    """Whether the files hold candles of a spot market although they look like another kind."""
+
+
+class ReadTable(Struct):
+    """The rows of a table, and what is to be said of it."""
+
+    spool: Spool
+    time_unit: str
+    """Unit of the table's times: s, ms, us, ns or iso; `ms and us` where both occur."""
+    notes: TableNotes
+    rows: int = 0
+    empty: int = 0
+    """Rows without any price, which were left out."""
+    outside: int = 0
+    """Rows whose time is before 2009 or after 2100 in every unit."""
+    unreadable_row: str | None = None
+    """The first row with a time or a number that could not be read, as the file has it."""
+
+
+#: Gives the blocks of a table.
+_Reader = Callable[..., Iterator[Block]]
+_READERS: Final[dict[str, _Reader]] = {
+    ".csv": csv_blocks,
+    ".txt": csv_blocks,
+    ".json": json_blocks,
+    ".feather": arrow_blocks,
+    ".parquet": arrow_blocks,
+}
+
+
+def read_table(
+    part: Part, symbol: str, options: ReadOptions, *, is_symbol_flag: bool = True
+) -> ReadTable:
+    """Return the rows of a table, unchecked; the caller closes the spool.
+
+    Text where a number should be becomes NaN, and a time that cannot be read -1: rows that no
+    check lets through. Rows without any price are left out.
+
+    Args:
+        part: The table.
+        symbol: Whose candles they are.
+        options: How to read it.
+        is_symbol_flag: A flag says the symbol, so that it counts where rows name another.
+
+    Raises:
+        DataError: it is damaged or no table of candles of a spot market; which column is which or
+            what its times are cannot be known; or it has two candles for one time, or rows of
+            several series, or of another one.
+        ConfigurationError: pyarrow is needed and not installed, or the disk is full.
+    """
+    spool = Spool(part.source)
+    try:
+        return _read(part, symbol, options, spool, is_symbol_flag=is_symbol_flag)
+    except BaseException as error:
+        spool.close()
+        damaged = (
+            OSError, EOFError, zlib.error, lzma.LZMAError, BadZipFile, NotImplementedError,
+            RuntimeError,
+        )  # fmt: skip
+        if isinstance(error, damaged):
+            raise DataError(f"{part.source} cannot be read: {said(error)}; get it again") from error
+        raise
+
+
+def _read(
+    part: Part, symbol: str, options: ReadOptions, spool: Spool, *, is_symbol_flag: bool
+) -> ReadTable:
+    table = ReadTable(spool, "", TableNotes())
+    times = TimeReader(part.source, options.time_unit, options.zone)
+    kind = KindCheck(part.source, is_spot=options.is_spot)
+    pairs = pair_names(filter(None, [symbol, part.named.symbol if not is_symbol_flag else None]))
+    labels = LabelCheck(
+        part.source, symbol, pairs, is_symbol_flag=is_symbol_flag, is_spot=options.is_spot
+    )
+    blocks = _READERS[part.suffix](
+        part, _bases(part, symbol), options.columns, table.notes, is_spot=options.is_spot
+    )
+    for block in blocks:
+        kind.look(block)
+        labels.look(block)
+        spool.add(_candles(block, times, table))
+    if not table.rows:
+        raise DataError(f"{part.source} has no candles")
+    times.finish()
+    kind.finish(table.notes)
+    labels.finish(table.notes)
+    if options.zone is not None and not times.used_zone:
+        table.notes.add("its times say their own zone, or are numbers: --timezone is not used")
+    if times.outside:
+        table.outside = times.outside
+        table.notes.add(
+            f"{counted(times.outside, 'time')} before 2009 or after 2100 in every unit; if they "
+            "are right, say what they count with --time-unit s, ms, us or ns"
+        )
+    if table.empty:
+        table.notes.add(f"{counted(table.empty, 'row')} without prices left out")
+    table.time_unit = times.unit
+    return table
+
+
+def _bases(part: Part, symbol: str) -> tuple[str, ...]:
+    """Return the codes that a column of volume may name: CCXT's, and that of the file's name."""
+    codes = [symbol.partition("/")[0], (part.named.symbol or "").partition("/")[0]]
+    return tuple(dict.fromkeys(code for code in codes if code))
+
+
+def _candles(block: Block, times: TimeReader, table: ReadTable) -> Candles:
+    table.rows += len(block.times)
+    seconds = times.read(block.times)
+    candles = Candles(seconds, *block.prices)
+    empty = block.is_empty.to_numpy() & (seconds != UNREADABLE)
+    if table.unreadable_row is None:
+        table.unreadable_row = _first_unreadable(block, candles, empty)
+    if not empty.any():
+        return candles
+    table.empty += int(np.count_nonzero(empty))
+    return candles.taken(np.flatnonzero(~empty))
+
+
+def _first_unreadable(
+    block: Block, candles: Candles, empty: "np.ndarray[tuple[int], np.dtype[np.bool_]]"
+) -> str | None:
+    """Return the first row of which something could not be read, or None."""
+    numbers = np.add.reduce([np.isnan(column) for column in block.prices])
+    bad = np.flatnonzero(((candles.timestamp == UNREADABLE) | (numbers > 0)) & ~empty)
+    if not len(bad):
+        return None
+    at = int(bad[0])
+    prices = ["no number" if np.isnan(one[at]) else repr(float(one[at])) for one in block.prices]
+    return printable(", ".join([str(block.times.iloc[at])[:40], *prices]))

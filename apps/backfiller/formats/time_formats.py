@@ -1,0 +1,264 @@
+"""Times as files have them, seconds to nanoseconds or dates, as epoch seconds UTC."""
+
+import re
+from typing import TYPE_CHECKING, Final
+from zoneinfo import ZoneInfo
+
+import numpy as np
+
+from backfiller.formats.date_formats import OFFSET, UTC_SUFFIX, DateReader
+from onetape.core.candles import FloatArray, IntArray
+from onetape.core.errors import DataError, UsageError
+from onetape.core.printable import printable
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+#: How many of each are a second. Binance's archives changed from ms to us with 2025-01-01.
+UNITS: Final = {"s": 1, "ms": 1_000, "us": 1_000_000, "ns": 1_000_000_000}
+#: The unit of dates such as 2024-01-31T14:00:00Z.
+ISO: Final = "iso"
+#: A time that could not be read; no candle may have it, so its row is refused.
+UNREADABLE: Final = -1
+#: 2009 and 2100: no coin is older, and between them no number reads in two units.
+_EARLIEST: Final = 1_230_768_000
+_LATEST: Final = 4_102_444_800
+#: A short name of a time zone behind a time of day: 14:00 CET.
+_ZONE_NAME: Final = re.compile(r"\d(?: ?[AaPp][Mm])? ?\(?([A-Z]{2,5})\)?\s*$")
+
+
+def time_zone(name: str) -> ZoneInfo:
+    """Return the time zone of that name, such as Europe/Berlin.
+
+    Raises:
+        UsageError: there is no such zone.
+    """
+    from zoneinfo import available_timezones
+
+    from onetape.core.words import did_you_mean
+
+    try:
+        return ZoneInfo(name)
+    except (KeyError, ValueError, OSError) as error:
+        # Not Etc/GMT+2, which is two hours behind, nor EST for CEST.
+        hint = did_you_mean(
+            name, {zone for zone in available_timezones() if "/" in zone and zone[:4] != "Etc/"}
+        )
+        raise UsageError(
+            f"--timezone {name!r} is no time zone such as Europe/Berlin or America/New_York{hint}"
+        ) from error
+
+
+class TimeReader:
+    """Reads the times of one table, block by block."""
+
+    def __init__(self, source: str, unit: str | None = None, zone: ZoneInfo | None = None) -> None:
+        """Start with no block.
+
+        Args:
+            source: The table, for errors.
+            unit: What numbers count: one of `UNITS`, or iso; None recognises it by their size.
+            zone: Where dates without an offset were written; None: UTC.
+        """
+        self._source = source
+        self._unit = unit
+        self._zone = zone
+        self._dates = DateReader(source)
+        self._units: list[str] = []
+        self._local: dict[int, int] = {}
+        """How often each wall time occurred that the clock shows twice."""
+        self._newest_first: bool | None = None
+        self.outside = 0
+        """Whole numbers that are a time between 2009 and 2100 in no unit."""
+        self.used_zone = False
+        """Whether dates without an offset were read in the given zone."""
+
+    @property
+    def unit(self) -> str:
+        """What the times were in: s, ms, us, ns or iso; `ms and us` where both occur."""
+        return " and ".join(self._units) or (self._unit or ISO)
+
+    def read(self, values: "pd.Series") -> IntArray:
+        """Return a block of times as epoch seconds; `UNREADABLE` for what is no time.
+
+        Args:
+            values: Numbers, texts or datetimes, shape (n,).
+
+        Raises:
+            DataError: they are no times, or in what unit cannot be told.
+        """
+        import pandas as pd
+
+        if pd.api.types.is_datetime64_any_dtype(values.dtype):
+            self._note(ISO)
+            return self._from_datetimes(values)
+        if values.dtype.kind == "b":
+            raise self._no_time("true")
+        numbers = (
+            pd.Series(np.nan, index=values.index)
+            if self._unit == ISO
+            else pd.to_numeric(values, errors="coerce")
+        )
+        if self._unit == ISO or (self._unit is None and not numbers.notna().any()):
+            seconds = self._from_texts(values)
+            if (seconds == UNREADABLE).all() and values.notna().any():
+                raise self._no_time(str(values[values.notna()].iloc[0]))
+            self._note(ISO)
+            return seconds
+        exact = numbers.to_numpy()
+        if exact.dtype.kind not in "iu":
+            exact = _whole(np.asarray(numbers, dtype=np.float64))
+        whole = exact.astype(np.int64)
+        if self._unit is not None:
+            self._note(self._unit)
+            return _scaled(whole, UNITS[self._unit])
+        return self._recognised(whole, values)
+
+    def finish(self) -> None:
+        """Check what can only be known at the end of the table.
+
+        Raises:
+            DataError: a local time that the clock shows twice comes once.
+        """
+        for wall, times in self._local.items():
+            if times != 2:
+                raise DataError(
+                    f"{self._source}: {_wall_text(wall)} comes {times} times, and the clock shows "
+                    f"it twice in {self._zone}, so which is meant cannot be known; export the "
+                    "times in UTC"
+                )
+
+    def _note(self, unit: str) -> None:
+        if unit not in self._units:
+            self._units.append(unit)
+
+    def _no_time(self, text: str) -> DataError:
+        zone = _ZONE_NAME.search(text)
+        if zone is not None:
+            return DataError(
+                f"{self._source}: {printable(text)[:40]!r} ends in {zone[1]}, a short name of a "
+                "time zone, and several zones share such names; remove it from the times, and add "
+                "--timezone with the whole name, such as --timezone Europe/Berlin"
+            )
+        return DataError(
+            f"{self._source}: {printable(text)[:40]!r} is no time; write epoch seconds, or dates "
+            "such as 2024-01-31T14:00:00Z"
+        )
+
+    def _recognised(self, whole: IntArray, values: "pd.Series") -> IntArray:
+        """Convert each number by its size.
+
+        Raises:
+            DataError: none is a time, as `values` has them.
+        """
+        seconds = np.full(len(whole), UNREADABLE, dtype=np.int64)
+        known = whole == UNREADABLE
+        for unit, factor in UNITS.items():
+            mine = (whole >= _EARLIEST * factor) & (whole < _LATEST * factor)
+            if mine.any():
+                self._note(unit)
+                known |= mine
+                seconds = np.where(mine & (whole % factor == 0), whole // factor, seconds)
+        self.outside += int(np.count_nonzero(~known))
+        if not self._units and len(whole):
+            raise DataError(
+                f"{self._source}: the time {_number_text(values)} lies between 2009 and 2100 in "
+                "no unit, or is no whole number; "
+                "say what it counts with --time-unit s, ms, us or ns, or iso for a date"
+            )
+        return seconds
+
+    def _from_texts(self, values: "pd.Series") -> IntArray:
+        """Return dates; one without an offset is of the given zone, else UTC."""
+        import pandas as pd
+
+        texts = values.astype(str).str.strip(" \t\"'")
+        plain = texts.str.replace(UTC_SUFFIX, "", regex=True)
+        is_utc = (plain != texts).to_numpy()
+        has_offset = plain.str.contains(OFFSET, regex=True).to_numpy()
+        seconds = np.full(len(values), UNREADABLE, dtype=np.int64)
+        if has_offset.any():
+            moments = pd.to_datetime(plain[has_offset], format="ISO8601", utc=True, errors="coerce")
+            seconds[has_offset] = _seconds(moments.dt.tz_localize(None))
+        if not has_offset.all():
+            naive = self._dates.read(plain[~has_offset])
+            seconds[~has_offset] = self._placed(naive, is_utc[~has_offset])
+        return seconds
+
+    def _from_datetimes(self, values: "pd.Series") -> IntArray:
+        import pandas as pd
+
+        if isinstance(values.dtype, pd.DatetimeTZDtype):
+            return _seconds(values.dt.tz_convert("UTC").dt.tz_localize(None))
+        return self._placed(values, np.zeros(len(values), dtype=np.bool_))
+
+    def _placed(self, naive: "pd.Series", is_utc: "np.ndarray[tuple[int], np.dtype[np.bool_]]"):
+        """Return naive datetimes as epoch seconds: of the zone, or UTC."""
+        seconds = _seconds(naive)
+        if self._zone is None or is_utc.all():
+            return seconds
+        self.used_zone = True
+        local = ~is_utc & (seconds != UNREADABLE)
+        seconds[local] = self._localised(seconds[local])
+        return seconds
+
+    def _localised(self, wall: IntArray) -> IntArray:
+        """Return wall times of the zone as epoch seconds.
+
+        Of a time that the clock shows twice, the first in the order of time is that of summer.
+
+        Raises:
+            DataError: the clock never shows one of them.
+        """
+        import pandas as pd
+
+        index = pd.DatetimeIndex(wall.astype("datetime64[s]"))
+        zone = self._zone
+        summer, winter = (
+            index.tz_localize(zone, ambiguous=np.full(len(wall), flag), nonexistent="NaT")
+            for flag in (True, False)
+        )
+        if summer.isna().any():
+            raise DataError(
+                f"{self._source}: the clock never shows {_wall_text(int(wall[summer.isna()][0]))} "
+                f"in {zone}; are these times of another zone, or UTC?"
+            )
+        first = _seconds(pd.Series(summer.tz_convert("UTC").tz_localize(None)))
+        second = _seconds(pd.Series(winter.tz_convert("UTC").tz_localize(None)))
+        if self._newest_first is None and len(wall) > 1:
+            self._newest_first = bool(wall[0] > wall[-1])
+        for row in np.flatnonzero(first != second).tolist():
+            times = self._local.get(int(wall[row]), 0)
+            self._local[int(wall[row])] = times + 1
+            if bool(times) != bool(self._newest_first):
+                first[row] = second[row]
+        return first
+
+
+def _number_text(values: "pd.Series") -> str:
+    """Return the first value as the file has it, a whole number without a point."""
+    value = values[values.notna()].iloc[0]
+    return printable(str(value).removesuffix(".0"))[:40]
+
+
+def _scaled(whole: IntArray, factor: int) -> IntArray:
+    seconds = whole // factor
+    return np.where((whole % factor == 0) & (whole >= 0), seconds, UNREADABLE)
+
+
+def _whole(numbers: FloatArray) -> IntArray:
+    """Return whole numbers as such, anything else as unreadable."""
+    sound = np.isfinite(numbers) & (np.abs(numbers) < 2.0**63)
+    rounded = np.where(sound, np.rint(np.where(sound, numbers, 0.0)), UNREADABLE)
+    return np.where(sound & (rounded == numbers), rounded, UNREADABLE).astype(np.int64)
+
+
+def _seconds(naive: "pd.Series") -> IntArray:
+    """Return naive datetimes of any resolution as epoch seconds; NaT is unreadable."""
+    moments = naive.to_numpy()
+    # The smallest number of 64 bits stands for "no time", and is below zero.
+    return _scaled(moments.astype(np.int64), UNITS[str(np.datetime_data(moments.dtype)[0])])
+
+
+def _wall_text(wall: int) -> str:
+    return str(np.datetime64(wall, "s")).replace("T", " ")[:16]

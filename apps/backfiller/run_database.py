@@ -1,0 +1,71 @@
+"""The database of a backfiller run: checked before any request, created when it gets a row."""
+
+from pathlib import Path
+
+from onetape.core.errors import OnetapeError
+from onetape.exchange.rest import RestExchange
+from onetape.history.request_budget import RequestBudget
+from onetape.history.stored_rate_limit_bans import StoredRateLimitBans
+from onetape.store.candles import check_kind
+from onetape.store.database import Store, open_if_exists, open_store
+
+
+class RunDatabase:
+    """The open candle store of a run, a context manager; all series write by one connection."""
+
+    def __init__(self, path: Path, exchange: str, store: Store | None = None) -> None:
+        """Open the file where there is one.
+
+        Args:
+            path: The database.
+            exchange: One of those whose candles it shall hold; the simulator's go alone.
+            store: The file, where it is open already.
+
+        Raises:
+            StoreError: it is damaged, not ours, or holds candles of the other kind.
+        """
+        self._path = path
+        self._waiting: list[RestExchange] = []
+        self.store: Store | None = store or open_if_exists(path)
+        """The open file; None where there is none yet."""
+        try:
+            if self.store is not None:
+                check_kind(self.store, exchange)
+        except OnetapeError:
+            self.close()
+            raise
+
+    def __enter__(self) -> "RunDatabase":
+        """Return the candle store."""
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        """Close the file."""
+        self.close()
+
+    def opened(self) -> Store:
+        """Return the open file, made first where there is none.
+
+        Raises:
+            StoreError: it cannot be used.
+            ConfigurationError: it cannot be made.
+        """
+        if self.store is None:
+            self.store = open_store(self._path, create=True)
+            for exchange in self._waiting:
+                self.share_rate_limit_bans(exchange)
+        return self.store
+
+    def share_rate_limit_bans(self, exchange: RestExchange) -> None:
+        """Share the rate limit bans of an exchange with all processes on the file."""
+        if self.store is None:
+            self._waiting.append(exchange)
+        else:
+            name = exchange.endpoint.exchange
+            exchange.share_rate_limit_bans(StoredRateLimitBans(self.store, name))
+            exchange.share_budget(RequestBudget(self.store, name).share)
+
+    def close(self) -> None:
+        """Close the file, where it is open."""
+        if self.store is not None:
+            self.store.close()

@@ -1,0 +1,189 @@
+"""Fetch what is missing of one series into the store."""
+
+import time
+from collections.abc import Callable
+from typing import Any
+
+from msgspec import Struct
+from msgspec.structs import asdict
+
+from backfiller.fetch_plan import FetchPlan, plan_series
+from backfiller.gap_remedies import OpenGap
+from onetape.core.candles import Candle, SeriesKey, candle_fault
+from onetape.core.clock import utc_text
+from onetape.core.errors import OnetapeError, RowsRefused
+from onetape.core.refused import refused_text
+from onetape.core.timeframes import Timeframe
+from onetape.core.words import counted
+from onetape.exchange.pages import Page
+from onetape.exchange.rest import RestExchange
+from onetape.history.fetch import FetchReport, fetch_closed
+from onetape.history.gaps import ask_gaps
+from onetape.store.candles import closed_range, row_at
+from onetape.store.database import Store
+from onetape.store.gaps import gaps_of
+
+#: Called after each page with how many candles of the plan have been asked for, and the total.
+Progress = Callable[[int, int], None]
+
+
+class Summary(Struct, frozen=True):
+    """What one run did for one series. Times are epoch seconds, ranges half-open."""
+
+    exchange: str
+    symbol: str
+    timeframe: str
+    start: int
+    end: int
+    """One candle past the newest that was closed."""
+    stored: int
+    """Candles of the range that the candle store holds now."""
+    inserted: int
+    present: int
+    revised: int
+    """Candles whose fetched value differs from the stored one; they are in the revision ledger."""
+    quarantined: int
+    missing: int
+    """Candles of the range that are missing between two stored ones."""
+    gaps: int
+    """Number of missing ranges, each with one cause."""
+    unproven: int
+    """Missing candles whose cause is not known."""
+    before: int
+    """Candles of the range before the first stored one."""
+    after: int
+    """Candles of the range after the last stored one."""
+    pages: int
+    seconds: float
+    open: list[OpenGap]
+    """The gaps whose cause is not known."""
+
+    def line(self) -> str:
+        """Return the summary in one line."""
+        missing = counted(self.missing, "candle")
+        unproven = f", {self.unproven:,} of them unproven" if self.unproven else ""
+        gaps = f"{counted(self.gaps, 'gap')} ({missing}{unproven})" if self.gaps else "no gaps"
+        where = "before" if self.stored else "there"
+        before = f", nothing for {counted(self.before, 'candle')} {where}" if self.before else ""
+        after = f", nothing for {counted(self.after, 'candle')} after" if self.after else ""
+        revised = f", {self.revised:,} revised (see revisions)" if self.revised else ""
+        refused = f", {self.quarantined:,} refused (see quarantine)" if self.quarantined else ""
+        stored = counted(self.stored, "candle")
+        return (
+            f"{self.exchange} {self.symbol} {self.timeframe}: {stored} from "
+            f"{utc_text(self.start)} to {utc_text(self.end)} UTC, {self.inserted:,} new in "
+            f"{counted(self.pages, 'page')}, {gaps}{before}{after}{revised}{refused}, "
+            f"{self.seconds:.1f} s"
+        )
+
+    def document(self) -> dict[str, Any]:
+        """Return the summary for --json."""
+        document = asdict(self)
+        del document["open"]
+        return document
+
+
+class Failure(Struct, frozen=True):
+    """A series that could not be fetched; what was stored of it before stays."""
+
+    key: SeriesKey
+    error: OnetapeError
+
+    def document(self) -> dict[str, Any]:
+        """Return the failure for --json."""
+        return {
+            **asdict(self.key),
+            "error": str(self.error),
+            "exit_code": self.error.exit_code,
+        }
+
+
+async def fetch_series(
+    exchange: RestExchange,
+    store: Store,
+    key: SeriesKey,
+    *,
+    start: int,
+    end: int | None,
+    progress: Progress,
+) -> Summary:
+    """Fetch the closed candles of `[start, end)` that the store lacks, and store each page.
+
+    Raises:
+        ExchangeUnreachable: the exchange stopped answering; what was stored stays.
+        ExchangeRefused: the exchange answered no.
+        RowsRefused: every row that came breaks a rule of candles.
+        StoreError: the file cannot be written.
+    """
+    began = time.monotonic()
+    timeframe = Timeframe.parse(key.timeframe)
+    plan = plan_series(exchange, store, key, start=start, end=end)
+    fetched, done = FetchReport(), 0
+    refused: dict[Candle, str] = {}
+    for part_start, part_end in plan.ranges:
+
+        def report(page: Page, before: int = done, since: int = part_start) -> None:
+            progress(before + timeframe.count_between(since, page.covered_until), plan.candles)
+            refused.update(page.refused)
+
+        # One candle of overlap with what is stored: a late revision of it is seen.
+        overlaps = part_start > plan.start and row_at(store, key, part_start) is None
+        first = timeframe.shift(part_start, -1) if overlaps else part_start
+        fetched = fetched.plus(
+            await fetch_closed(exchange, store, key, start=first, end=part_end, on_page=report)
+        )
+        done += timeframe.count_between(part_start, part_end)
+    if refused and not fetched.inserted + fetched.present:
+        raise RowsRefused(f"{key}: {_refused_text(refused, timeframe)}")
+    fetched = fetched.plus(await ask_gaps(exchange, store, key, start=start, end=plan.end))
+    seconds = round(time.monotonic() - began, 3)
+    return _summary(store, key, plan, fetched, seconds=seconds, now_ms=exchange.now_ms())
+
+
+def _refused_text(refused: dict[Candle, str], timeframe: Timeframe) -> str:
+    faults = [candle_fault(row, timeframe) or "" for row in refused]
+    return refused_text(faults, next(iter(refused.values())), timeframe.name)
+
+
+def _summary(
+    store: Store,
+    key: SeriesKey,
+    plan: FetchPlan,
+    fetched: FetchReport,
+    *,
+    seconds: float,
+    now_ms: int,
+) -> Summary:
+    timeframe = Timeframe.parse(key.timeframe)
+    wanted = timeframe.count_between(plan.start, plan.end)
+    stored = closed_range(store, key)
+    before = after = 0
+    if stored is None:
+        before = wanted
+    else:
+        before = timeframe.count_between(plan.start, min(max(stored[0], plan.start), plan.end))
+        last = min(max(timeframe.next(stored[1]), plan.start), plan.end)
+        after = timeframe.count_between(last, plan.end)
+    gaps = gaps_of(store, key, start=plan.start, end=plan.end)
+    missing = sum(gap.candles for gap in gaps)
+    unknown = [gap for gap in gaps if not gap.is_explained]
+    return Summary(
+        exchange=key.exchange,
+        symbol=key.symbol,
+        timeframe=key.timeframe,
+        start=plan.start,
+        end=plan.end,
+        stored=wanted - missing - before - after,
+        inserted=fetched.inserted,
+        present=fetched.present,
+        revised=fetched.revised,
+        quarantined=fetched.quarantined,
+        missing=missing,
+        gaps=len(gaps),
+        unproven=sum(gap.candles for gap in unknown),
+        before=before,
+        after=after,
+        pages=fetched.pages,
+        seconds=seconds,
+        open=[OpenGap.at(key, gap.start, gap.candles, now_ms=now_ms) for gap in unknown],
+    )

@@ -1,0 +1,95 @@
+"""The backtest of a command line: run, save, print. Loads no Typer."""
+
+from collections.abc import Mapping
+from functools import partial
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from onetape.cli.memory import keep_freed_memory
+from onetape.cli.program import without_collection
+from onetape.cli.stdout import is_own_process
+
+if TYPE_CHECKING:
+    from onetape.backtest.config import BacktestConfig
+    from onetape.backtest.models import Backtest
+
+
+def run_command(given: Mapping[str, Any]) -> None:
+    """Run the backtest that the flags of a command line describe.
+
+    Args:
+        given: Values of the flags by parameter name, as Typer reads them; None: not given.
+
+    Raises:
+        OnetapeError: as its class says; nothing is written then.
+    """
+    # A run makes few cycles and ends soon: to look for them takes a twentieth of its time.
+    with without_collection():
+        from backtester.configuration import chosen_backtest
+
+        if is_own_process():
+            keep_freed_memory()
+        chosen = chosen_backtest(given)
+        with_report = not given["no_report"]
+        with chosen.places.naming_places():
+            _run(
+                chosen.config,
+                as_json=bool(given["json_"]),
+                report=chosen.report if with_report else None,
+                with_report=with_report,
+                keep=given["keep"],
+            )
+
+
+def _run(
+    config: "BacktestConfig",
+    *,
+    as_json: bool,
+    report: Path | None,
+    with_report: bool,
+    keep: bool | None,
+) -> None:
+    """Run a backtest, save it with its report, and print the result.
+
+    Args:
+        config: Configuration of the backtest.
+        as_json: Whether to print one document.
+        report: File of the report; None: in the run's folder.
+        with_report: Whether a report may be written.
+        keep: Whether the run gets a folder; None: unless as_json.
+
+    Raises:
+        OnetapeError: as its class says; nothing is written then.
+    """
+    from msgspec.structs import replace
+
+    from backtester.rendering.result import print_document, result_text
+    from onetape.backtest.backtest_runner import run_backtest
+    from onetape.backtest.summary import summarize
+    from onetape.backtest.trade_records import trade_records
+    from onetape.cli.output import print_line, terminal_width
+
+    is_saved = not as_json if keep is None else keep
+    has_page = report is not None or (is_saved and with_report)
+    backtest = run_backtest(config, with_indicators=has_page)
+    summary, trades = summarize(backtest), trade_records(backtest)
+    if report is not None:
+        summary = replace(summary, report=str(report))
+        _write_report(backtest, report)
+    if is_saved:
+        from onetape.backtest.storage.save import save_run
+
+        in_folder = with_report and report is None
+        write = partial(_write_report, backtest) if in_folder else None
+        summary = save_run(backtest, summary, trades, write_report=write)
+    if as_json:
+        print_document(summary, trades)
+    else:
+        print_line(result_text(summary, trades, width=terminal_width()))
+
+
+def _write_report(backtest: "Backtest", path: Path) -> None:
+    # The report's modules load only where a report is written.
+    from onetape.backtest.report_data import write_backtest_report
+
+    write_backtest_report(backtest, path)

@@ -1,0 +1,199 @@
+"""The watch: a backtest in a process of its own at each save, its report served to the browser.
+
+A process of its own, because a strategy may import what one process would not read again, such as a
+library that is worked on; and one that hangs can be ended at the next save.
+"""
+
+import math
+import os
+import signal
+import subprocess
+import sys
+import tempfile
+import threading
+import time
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import IO, TYPE_CHECKING, Final, cast
+
+import msgspec
+
+from backtester.configuration import loaded_settings
+from backtester.flags import parsed_flags
+from backtester.watch.report_server import Newest, ReportServer
+from backtester.watch.watched_files import Watched, settings_files, strategy_file
+from onetape.backtest.records import RunSummary
+from onetape.backtest.warning_banner import mark, warning
+from onetape.cli.output import note, print_line
+from onetape.core.errors import OnetapeError, UsageError
+from onetape.strategies.imported_files import places_imported
+
+if TYPE_CHECKING:
+    import typer
+
+#: Seconds between two looks at the files.
+LOOK_EVERY_SECONDS: Final = 0.2
+#: An editor that writes in steps is given this long, in seconds, after a change.
+SETTLE_SECONDS: Final = 0.1
+#: Seconds after which a line says that a backtest takes long.
+SLOW_AFTER_SECONDS: Final = 10.0
+#: Flags that mean nothing where a report is watched, or that the watch sets itself.
+_OWN_FLAGS: Final = ("watch", "report", "keep", "no_report", "json_")
+
+
+def watch(context: "typer.Context") -> None:
+    """Run backtests until SIGTERM, SIGHUP or Ctrl-C, which end this well.
+
+    A signal that the program was started to ignore, as by nohup, stays ignored.
+
+    Args:
+        context: The backtest as it was asked for.
+
+    Raises:
+        UsageError: a flag that leaves nothing to watch.
+    """
+    given = context.params
+    for name, flag in (("json_", "--json"), ("no_report", "--no-report")):
+        if given[name]:
+            raise UsageError(f"--watch shows a report; leave {flag} out")
+    words, config, report = words_of(context), given["config"], given["report"]
+    stop = threading.Event()
+
+    def end(number: int, frame: object) -> None:
+        del number, frame
+        stop.set()
+
+    for number in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP):
+        if signal.getsignal(number) != signal.SIG_IGN:
+            signal.signal(number, end)
+    newest = Newest()
+    with (
+        tempfile.TemporaryDirectory(prefix="onetape-watch-") as folder,
+        ReportServer(newest) as server,
+    ):
+        path = Path(report or Path(folder) / "report.html").resolve()
+        print_line(f"report: {server.address} (reloads by itself; Ctrl-C ends)")
+        Watch(words, config and Path(config), path, newest).until(stop)
+    print_line("watch ended")
+
+
+class Watch:
+    """One backtest at a time, begun anew when a file changes."""
+
+    def __init__(
+        self,
+        words: Sequence[str],
+        config: Path | None,
+        report: Path,
+        newest: Newest,
+        clock: Callable[[], float] = time.monotonic,
+    ) -> None:
+        """Prepare; nothing runs yet. The clock gives seconds and is never set."""
+        self._clock = clock
+        self._words = list(words)
+        self._config = config
+        self._report = report
+        self._newest = newest
+        self._files = Watched()
+        self._strategy: Path | None = None
+
+    def until(self, stop: threading.Event) -> None:
+        """Run, and run again at each change, until the stop."""
+        while not stop.is_set():
+            self._look()
+            with tempfile.TemporaryFile() as out, tempfile.TemporaryFile() as err:
+                running = self._started(out, err)
+                slow_at = self._clock() + SLOW_AFTER_SECONDS
+                while not stop.wait(LOOK_EVERY_SECONDS) and not self._files.changed():
+                    if running is None:
+                        continue
+                    if running.poll() is not None:
+                        self._tell(running.returncode, _text(out), _text(err))
+                        running = None
+                    elif self._clock() >= slow_at:
+                        slow_at = math.inf
+                        note(
+                            f"still running after {SLOW_AFTER_SECONDS:g} s; where the strategy "
+                            "hangs, mend and save it: that ends this backtest"
+                        )
+                if running is not None:
+                    running.kill()
+                    running.wait()
+            stop.wait(SETTLE_SECONDS)
+
+    def _look(self) -> None:
+        """Find the files anew: the settings may name another strategy now."""
+        try:
+            name = loaded_settings(parsed_flags(self._words, "--watch")).settings.strategy.name
+        except OnetapeError:
+            pass  # the backtest says it; the files stay those that have to be mended
+        else:
+            self._strategy = strategy_file(name)
+        paths = settings_files(self._config)
+        if self._strategy is not None:
+            paths += [self._strategy, *places_imported(self._strategy)]
+        self._files.look_at(paths)
+
+    def _started(self, out: IO[bytes], err: IO[bytes]) -> "subprocess.Popen[bytes]":
+        program = [sys.executable, "-m", "backtester.watch.watched_run", str(os.getpid())]
+        flags = ["--report", str(self._report), "--no-keep", "--json"]
+        return subprocess.Popen(  # noqa: S603 - this program
+            [*program, *self._words, *flags],
+            stdin=subprocess.DEVNULL,
+            stdout=out,
+            stderr=err,
+        )
+
+    def _tell(self, code: int, document: str, errors: str) -> None:
+        """Show how a backtest ended: a line, and the page."""
+        now = time.strftime("%H:%M:%S", time.gmtime())
+        lines = errors.splitlines()
+        if code == 0:
+            summary = msgspec.json.decode(document, type=RunSummary)
+            said, line = lines, headline(summary)
+            page = self._report.read_text(encoding="utf-8")
+            self._newest.show(page, warning(summary.check))
+        else:
+            *said, line = lines or [f"the backtest ended with {code}"]
+            self._newest.fail(line)
+        for text in said:
+            note(text)  # what the strategy printed
+        print_line(f"{now} {line}")
+
+
+def words_of(context: "typer.Context") -> list[str]:
+    """Return the flags of a backtest as they are typed; those of the report are left out."""
+    words: list[str] = []
+    for option in context.command.params:
+        value = context.params.get(option.name or "")
+        if option.name in _OWN_FLAGS or value is None or value is False or value == []:
+            continue
+        flag = option.opts[0]
+        if value is True:
+            words.append(flag)
+        else:
+            is_several = isinstance(value, list | tuple)
+            values = cast("Sequence[object]", value) if is_several else [value]
+            words += [
+                f"{flag}={one}" if flag.startswith("--") else f"{flag}{one}" for one in values
+            ]
+    return words
+
+
+def _text(file: IO[bytes]) -> str:
+    file.seek(0)
+    return file.read().decode("utf-8", "replace")
+
+
+def headline(summary: RunSummary) -> str:
+    """Return a run in one line."""
+    metrics, hold = summary.metrics, summary.metrics.buy_and_hold
+    hold_text = f" (holding {hold.total_return:+.2%})" if hold else ""
+    sharpe = "none" if metrics.sharpe is None else f"{metrics.sharpe:.2f}"
+    found = mark(summary.check)
+    return (
+        f"{f'{found}: ' if found else ''}{summary.strategy}: "
+        f"return {metrics.total_return:+.2%}{hold_text}, max drawdown "
+        f"{metrics.max_drawdown:.2%}, Sharpe {sharpe}, {metrics.trades:,} trades; "
+        f"check: {summary.check.text}"
+    )

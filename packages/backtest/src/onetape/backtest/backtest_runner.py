@@ -1,0 +1,176 @@
+"""Run a backtest: read the candles, evaluate the strategy, simulate the account, measure."""
+
+import time
+from typing import Any
+
+from msgspec.structs import replace
+
+from onetape.backtest.bias_check import check_run
+from onetape.backtest.candle_windows import open_run_database
+from onetape.backtest.config import BacktestConfig
+from onetape.backtest.models import Backtest, SymbolInput, SymbolRun
+from onetape.backtest.symbol_inputs import read_symbols
+from onetape.core.market_digits import market_digits
+from onetape.core.symbols import base_and_quote
+from onetape.engine import (
+    PortfolioResult,
+    SimulationResult,
+    SymbolSeries,
+    compute_metrics,
+    simulate,
+    simulate_portfolio,
+)
+from onetape.strategies import Strategy, parameters_of
+from onetape.strategies.segments import Holes, without_entries_before_holes
+
+
+def run_backtest(config: BacktestConfig, *, with_indicators: bool = True) -> Backtest:
+    """Return the finished backtest of a configuration; reads the database only.
+
+    Args:
+        config: Configuration of the run.
+        with_indicators: Whether the signals keep the strategy's indicators, which only a report and
+            `explain` show; those of two columns take a third of the memory of the candles.
+
+    Raises:
+        OnetapeError: as the class of the error says.
+    """
+    began = time.monotonic()
+    strategy = config.strategy.load()
+    with open_run_database(config) as store:
+        inputs, notes = read_symbols(store, config, strategy, with_indicators=with_indicators)
+        portfolio = _simulate(inputs, config)
+    return _backtest_of(config, strategy, inputs, portfolio, notes, began)
+
+
+def run_inputs(
+    config: BacktestConfig,
+    strategy: Strategy,
+    inputs: list[SymbolInput],
+    began: float,
+    range_notes: tuple[str, ...] = (),
+) -> Backtest:
+    """Return the finished backtest of symbols that are read and evaluated already.
+
+    Args:
+        config: Configuration of the run.
+        strategy: The strategy that made the signals.
+        inputs: The symbols.
+        began: When the run began, by `time.monotonic`.
+        range_notes: What of several symbols is not traded, in sentences.
+    """
+    return _backtest_of(config, strategy, inputs, _simulate(inputs, config), range_notes, began)
+
+
+def _backtest_of(
+    config: BacktestConfig,
+    strategy: Strategy,
+    inputs: list[SymbolInput],
+    portfolio: PortfolioResult,
+    range_notes: tuple[str, ...],
+    began: float,
+) -> Backtest:
+    metrics = compute_metrics(portfolio if len(inputs) > 1 else portfolio.parts[0])
+    return Backtest(
+        config=config,
+        strategy=strategy,
+        strategy_name=strategy.name if not config.own_strategies else _names_text(config),
+        parameters=_parameters(config, strategy),
+        runs=tuple(
+            _symbol_run(one, part) for one, part in zip(inputs, portfolio.parts, strict=True)
+        ),
+        portfolio=portfolio,
+        metrics=metrics,
+        range_notes=range_notes,
+        strategy_note=_strategy_note(strategy),
+        seconds=round(time.monotonic() - began, 3),
+    )
+
+
+def _names_text(config: BacktestConfig) -> str:
+    """Return the names of the strategies of all symbols."""
+    chosen = [config.own_strategies.get(one, config.strategy) for one in config.symbols]
+    return ", ".join(dict.fromkeys(one.load().name for one in chosen))
+
+
+def _parameters(config: BacktestConfig, strategy: Strategy) -> dict[str, Any]:
+    """Return the parameters of the strategy; of several, the strategy of each symbol as text."""
+    if not config.own_strategies:
+        return {info.name: getattr(strategy, info.name) for info in parameters_of(strategy)}
+    loaded = {one: config.own_strategies.get(one, config.strategy).load() for one in config.symbols}
+    return {
+        symbol: " ".join(
+            [own.name, *(f"{info.name}={getattr(own, info.name)}" for info in parameters_of(own))]
+        )
+        for symbol, own in loaded.items()
+    }
+
+
+def _strategy_note(strategy: Strategy) -> str:
+    if not hasattr(type(strategy), "function"):
+        return ""
+    # Most strategies are classes: the import would cost each run a millisecond.
+    from onetape.strategies.functions import captured_note
+
+    return captured_note(strategy)
+
+
+def _simulate(inputs: list[SymbolInput], config: BacktestConfig) -> PortfolioResult:
+    """Return the result of the account; one symbol takes the fast path of the engine."""
+    series = [
+        SymbolSeries(
+            symbol=one.window.key.symbol,
+            candles=one.window.candles,
+            # A BUY right before an unexplained hole is not traded: the next open is unknown.
+            signal=without_entries_before_holes(one.signals.signal, Holes(one.window.holes)),
+            start_index=one.window.warm_up,
+            steps=one.steps,
+            intrabar=one.intrabar,
+            has_volume=one.has_volume,
+        )
+        for one in inputs
+    ]
+    if len(series) > 1:
+        return simulate_portfolio(series, config.account, config.max_open_trades)
+    only, rules = series[0], replace(config.account, steps=series[0].steps)
+    result = simulate(
+        only.candles,
+        only.signal,
+        rules,
+        start_index=only.start_index,
+        intrabar=only.intrabar,
+        has_volume=only.has_volume,
+    )
+    return PortfolioResult(
+        rules=rules,
+        max_open_trades=config.max_open_trades,
+        parts=(result,),
+        timestamp=result.candles.timestamp,
+        equity=result.equity,
+        cash=result.cash,
+        skipped_entries=0,
+    )
+
+
+def _symbol_run(source: SymbolInput, result: SimulationResult) -> SymbolRun:
+    """Return the finished run of one symbol, with its bias check."""
+    rules, window = result.rules, source.window
+    return SymbolRun(
+        window=window,
+        higher=source.higher,
+        signals=source.signals,
+        segments=source.segments,
+        result=result,
+        trading_rules_text=source.trading_rules_text,
+        digits=market_digits(
+            rules.steps, result.candles, base_and_quote(window.key.symbol)[1], rules.cash
+        ),
+        check=check_run(
+            source.config,
+            window,
+            source.higher.candles,
+            source.segments,
+            source.signals,
+            source.seconds,
+        ),
+    )

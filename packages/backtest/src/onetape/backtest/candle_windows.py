@@ -1,0 +1,140 @@
+"""Read the candles of a run from the store, and refuse a range that cannot be trusted."""
+
+from collections.abc import Sequence
+
+import numpy as np
+
+from onetape.backtest.config import BacktestConfig
+from onetape.backtest.models import CandleWindow
+from onetape.backtest.repair_commands import gap_text, repair_command, stored_range
+from onetape.core.candles import Candles, SeriesKey
+from onetape.core.clock import day_text, utc_text
+from onetape.core.errors import CandleGapError, DataError
+from onetape.core.holes import holes_between
+from onetape.core.timeframes import Timeframe
+from onetape.store.candles import first_row_after, last_closed
+from onetape.store.database import Store, open_if_exists
+from onetape.store.gaps import accepted_in, unexplained
+from onetape.store.reading import closed_between, has_volume
+from onetape.store.simulated_source import read_origin
+from onetape.strategies.lookback_window import window_size
+from onetape.strategies.segments import Hole
+
+
+def open_run_database(config: BacktestConfig) -> Store:
+    """Return the open database of a run.
+
+    Raises:
+        DataError: the file does not exist; the text has the command that fills it.
+        StoreError: the file cannot be used.
+    """
+    store = open_if_exists(config.database)
+    if store is None:
+        command = repair_command(config.keys[0], config)
+        raise DataError(f"{config.database} does not exist; fill it first: {command}")
+    return store
+
+
+def load_window(
+    store: Store, key: SeriesKey, config: BacktestConfig, *, lookback: int
+) -> CandleWindow:
+    """Return the candles of the range and enough before it to warm strategy and sizing up.
+
+    Raises:
+        DataError: nothing is stored of the series, or nothing of the range.
+        CandleGapError: candles are missing in the range for an unknown reason.
+    """
+    wanted = (config.start, config.end)
+    first, last = stored_range(store, key, config)
+    timeframe = Timeframe.parse(key.timeframe)
+    after = timeframe.next(last)
+    start = first if wanted[0] is None else wanted[0]
+    end = after if wanted[1] is None else wanted[1]
+    if end <= first or start >= after:
+        asked = " ".join(
+            f"{word} {day_text(moment)}"
+            for word, moment in zip(("from", "to"), wanted, strict=True)
+            if moment is not None
+        )
+        raise DataError(
+            f"nothing is stored of {key} {asked} (stored: {utc_text(first)} to "
+            f"{utc_text(after)} UTC); run: {repair_command(key, config, *wanted)}"
+        )
+    inside = closed_between(store, key, start, end)
+    holes = holes_between(inside.timestamp, timeframe, start, end)
+    bad = unexplained(store, key, holes)
+    if bad and not config.allow_gaps:
+        repair = repair_command(key, config, start, end, first=bad[0][0])
+        raise CandleGapError(gap_text(store, key, config, bad, (first, after), repair))
+    warm_up = window_size(lookback, config.account.closes_before)
+    before, hole = _warm_up(store, key, timeframe, warm_up, start)
+    candles = before.joined(inside)
+    missing = sum(timeframe.count_between(*hole) for hole in holes)
+    unknown = sum(timeframe.count_between(*hole) for hole in bad)
+    return CandleWindow(
+        key=key,
+        candles=candles,
+        warm_up=len(before),
+        wanted_warm_up=warm_up,
+        start=start,
+        end=end,
+        known_outages=missing - unknown,
+        unexplained=unknown,
+        left_out=_unproven(store, key, last, wanted[1]),
+        # Before the first stored candle there is no hole: the series begins there.
+        holes=place_holes(candles, [one for one in (*hole, *bad) if one[0] > first]),
+        accepted={
+            reason: sum(timeframe.count_between(*part) for part in parts)
+            for reason, parts in accepted_in(store, key, holes).items()
+        },
+        origin=read_origin(store, key),
+    )
+
+
+def _warm_up(
+    store: Store, key: SeriesKey, timeframe: Timeframe, count: int, start: int
+) -> tuple[Candles, list[tuple[int, int]]]:
+    """Return the candles before the range, and the unexplained hole before them, if there is one.
+
+    Args:
+        store: The open database.
+        key: The series.
+        timeframe: Timeframe of the series.
+        count: How many candles at most.
+        start: Start of the range, epoch seconds.
+    """
+    before = last_closed(store, key, count, up_to=start - 1)
+    if not len(before):
+        return before, []
+    holes = holes_between(before.timestamp, timeframe, int(before.timestamp[0]), start)
+    found = unexplained(store, key, holes)[-1:]
+    if not found:
+        return before, []
+    return before[int(np.searchsorted(before.timestamp, found[0][0])) :], found
+
+
+def place_holes(candles: Candles, holes: Sequence[tuple[int, int]]) -> tuple[Hole, ...]:
+    """Return unexplained holes by the candle after them; a hole in several parts counts once."""
+    found: dict[int, Hole] = {}
+    for start, end in holes:
+        at = int(np.searchsorted(candles.timestamp, start))
+        before = found.get(at)
+        found[at] = Hole(start if before is None else before.start, end, at)
+    return tuple(hole for hole in found.values() if hole.at < len(candles))
+
+
+def _unproven(store: Store, key: SeriesKey, last: int, end: int | None) -> int | None:
+    """Return the row after the last closed candle, where the range would have room for it."""
+    row = first_row_after(store, key, last)
+    if row is None or (end is not None and row.timestamp >= end):
+        return None
+    return row.timestamp
+
+
+def series_has_volume(store: Store, window: CandleWindow) -> bool:
+    """Return whether any stored candle of the series has volume.
+
+    The candles of the window answer this for most runs, without another query.
+    """
+    volume = window.candles.volume
+    return bool(volume[-1:].any() or volume.any()) or has_volume(store, window.key)

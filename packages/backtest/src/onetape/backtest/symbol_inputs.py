@@ -1,0 +1,121 @@
+"""Read the symbols of a run from the store, and evaluate the strategy on each."""
+
+import time
+from typing import TYPE_CHECKING
+
+from msgspec.structs import replace
+
+from onetape.backtest.candle_windows import load_window, series_has_volume
+from onetape.backtest.config import BacktestConfig
+from onetape.backtest.higher_timeframe import load_higher
+from onetape.backtest.models import CandleWindow, HigherTimeframes, SymbolInput
+from onetape.backtest.trading_rules import market_rules
+from onetape.backtest.warm_up import run_segments
+from onetape.core.candles import SeriesKey
+from onetape.core.errors import DataError
+from onetape.engine import IntrabarSource
+from onetape.store.database import Store
+from onetape.strategies import Strategy, lookback_of
+from onetape.strategies.segments import Segment, signals_by_segment
+
+if TYPE_CHECKING:
+    from onetape.backtest.common_range import CommonRange
+
+
+def read_symbols(
+    store: Store, config: BacktestConfig, strategy: Strategy, *, with_indicators: bool = True
+) -> tuple[list[SymbolInput], tuple[str, ...]]:
+    """Return all symbols, read and evaluated, and which of several decided the range.
+
+    Args:
+        store: The open database.
+        config: Configuration of the run.
+        strategy: The strategy of the symbols that have none of their own.
+        with_indicators: Whether the signals keep the strategy's indicators.
+
+    Raises:
+        OnetapeError: as the class of the error says.
+    """
+    common = None
+    if len(config.symbols) > 1:
+        from onetape.backtest.common_range import common_range
+
+        common = common_range(store, config)
+    inputs: list[SymbolInput] = []
+    for key in config.keys:
+        own = config.own_strategies.get(key.symbol)
+        read = _read_symbol(store, config, key, strategy if own is None else own.load(), common)
+        inputs.append(read if with_indicators else _without_indicators(read))
+    return inputs, () if common is None else common.notes
+
+
+def read_candles(
+    store: Store, key: SeriesKey, config: BacktestConfig, strategy: Strategy
+) -> tuple[CandleWindow, HigherTimeframes, tuple[Segment, ...]]:
+    """Return the candles of one symbol, the higher-timeframe candles, and the segments of both.
+
+    Raises:
+        DataError: no closed candle lies in the range, or nothing is stored.
+        OnetapeError: as `load_window` and `load_higher` say.
+    """
+    window = load_window(store, key, config, lookback=lookback_of(strategy))
+    if not len(window.candles) - window.warm_up:
+        raise DataError(f"{key} has no closed candle in the range; choose a longer one")
+    higher = load_higher(store, window, strategy, config)
+    return window, higher, run_segments(window, higher, strategy)
+
+
+def _read_symbol(
+    store: Store,
+    config: BacktestConfig,
+    key: SeriesKey,
+    strategy: Strategy,
+    common: "CommonRange | None",
+) -> SymbolInput:
+    """Return one symbol, read and evaluated; `common` is the range of all, where there are several.
+
+    Raises:
+        OnetapeError: as `read_candles` and `signals_by_segment` say.
+    """
+    own = config.of_symbol(key.symbol)
+    if common is not None:
+        own = replace(own, start=common.start, end=common.end)
+    window, higher, segments = read_candles(store, key, own, strategy)
+    if common is not None:
+        left_out = common.left_out.get(key.symbol, window.left_out)
+        window = replace(window, left_out=left_out)
+    steps, trading_rules_text = market_rules(store, key, own, window.candles)
+    began = time.monotonic()
+    signals = signals_by_segment(strategy, window.candles, higher.candles, segments)
+    return SymbolInput(
+        config=own,
+        window=window,
+        higher=higher,
+        segments=segments,
+        signals=signals,
+        seconds=time.monotonic() - began,
+        steps=steps,
+        trading_rules_text=trading_rules_text,
+        intrabar=_intrabar_reader(store, window, own),
+        has_volume=series_has_volume(store, window),
+    )
+
+
+def _without_indicators(source: SymbolInput) -> SymbolInput:
+    return replace(source, signals=replace(source.signals, indicators={}, overlays=frozenset()))
+
+
+def _intrabar_reader(
+    store: Store, window: CandleWindow, config: BacktestConfig
+) -> IntrabarSource | None:
+    """Return the source of intrabar candles, or None where none are needed.
+
+    Raises:
+        DataError: none is stored in the range.
+    """
+    if config.timeframe_detail is None:
+        return None
+    # Most runs use no intrabar candles: the import would cost each of them a millisecond.
+    from onetape.backtest.intrabar_candles import load_intrabar
+
+    return load_intrabar(store, window, config)

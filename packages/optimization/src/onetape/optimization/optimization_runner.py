@@ -1,0 +1,291 @@
+"""Run an optimization: plan it, evaluate it in several processes, rank and judge the results."""
+
+import contextlib
+import hashlib
+import time
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Final
+
+import msgspec
+from msgspec import Struct
+from msgspec.structs import replace
+
+from onetape.backtest.assumptions import pause_notes
+from onetape.backtest.candle_windows import load_window, open_run_database, series_has_volume
+from onetape.backtest.config import BacktestConfig
+from onetape.backtest.higher_timeframe import load_higher
+from onetape.backtest.intrabar_candles import load_intrabar_into_memory
+from onetape.backtest.models import CandleWindow, HigherTimeframes
+from onetape.backtest.parallel import WorkerPool
+from onetape.backtest.records import BiasCheck
+from onetape.backtest.trading_rules import market_rules
+from onetape.backtest.warm_up import run_segments
+from onetape.core.errors import ConfigurationError, OnetapeError
+from onetape.core.folders import DATA_FOLDER
+from onetape.core.words import counted
+from onetape.optimization.best_check import check_best
+from onetape.optimization.constraints import parse_constraint
+from onetape.optimization.evaluate import Evaluator, Job, SearchContext, in_sample_candles
+from onetape.optimization.folder import Results, opened
+from onetape.optimization.identity import identity_of
+from onetape.optimization.judge import Judgement, judge
+from onetape.optimization.ranking import LeastTrades, TrialResult, ranked
+from onetape.optimization.samplers import make_sampler, own_points
+from onetape.optimization.search_options import OWN_SAMPLERS, SearchOptions
+from onetape.optimization.search_plan import SearchPlan
+from onetape.optimization.space import ParameterRange, ParameterSet, ranges_of
+from onetape.optimization.trial_loop import Display, Trials, failure_line
+from onetape.optimization.trials_ledger import TrialCounts, TrialsLedger, trial_digest
+from onetape.strategies import Strategy, lookback_of, strategy_class
+from onetape.strategies.output_capture import stdout_to_stderr
+from onetape.strategies.segments import Holes
+
+OPTIMIZATIONS: Final = DATA_FOLDER / "optimizations"
+TRIALS: Final = DATA_FOLDER / "trials"
+
+
+class Optimization(Struct, frozen=True):
+    """A finished optimization."""
+
+    config: BacktestConfig
+    options: SearchOptions
+    plan: SearchPlan
+    context: SearchContext
+    trading_rules_text: str
+    folder: Path
+    order: list[TrialResult]
+    """Best first; combinations that hardly trade come after all that do."""
+    least: LeastTrades
+    """Closed trades that a combination needs."""
+    failed: list[TrialResult]
+    """Combinations that the strategy raised on."""
+    earlier: int
+    """Combinations of this optimization that an earlier start had evaluated."""
+    counts: TrialCounts
+    """Trials on this market, and looks at this out-of-sample part."""
+    judgement: Judgement | None
+    """Statistics and verdict of the best combination; None where none is ranked."""
+    check: BiasCheck | None
+    """Bias check of some bars of the best combination."""
+    pauses: tuple[str, ...]
+    """The line that says since when the range is traded, where an unexplained hole delays that."""
+    seconds: float
+
+
+#: Opens the display, given the number of combinations and how many an earlier start had evaluated.
+ShowProgress = Callable[[int, int], contextlib.AbstractContextManager[Display]]
+
+
+class Market(Struct, frozen=True):
+    """Candles and rules that all combinations are evaluated with, as they were loaded."""
+
+    window: CandleWindow
+    higher: HigherTimeframes
+    context: SearchContext
+    trading_rules_text: str
+    """Trading rules of the market, in words, for output."""
+    pauses: tuple[str, ...]
+    identity: dict[str, object]
+    """All that the result of a combination depends on, besides its parameters."""
+
+
+def run_optimization(
+    config: BacktestConfig, options: SearchOptions, show_progress: ShowProgress
+) -> Optimization:
+    """Return the finished optimization; results in the folder are used again.
+
+    Args:
+        config: Configuration of the backtests; the strategy's parameters are texts such as
+            `5:50:5`.
+        options: Options of the optimization.
+        show_progress: Opens the display of the progress.
+
+    Raises:
+        OnetapeError: as its class says.
+    """
+    began = time.monotonic()
+    plan = plan_search(config, options)
+    market = load_market(config, plan, options.out_of_sample)
+    plan.is_prepared = True
+    window, context = market.window, market.context
+    ledger = TrialsLedger(TRIALS, window.key.exchange, window.key.symbol)
+    work = Evaluator(plan.strategy, context)
+    with opened(OPTIMIZATIONS, market.identity) as results:
+        earlier = evaluate_all(plan, options, market, results, ledger, show_progress, work)
+        found = [results.result(point) for point in plan.points]
+    plan.check_not_empty()
+    outside = len(window.candles) - window.warm_up - context.in_sample
+    least = LeastTrades.of(options.min_trades, context.in_sample, outside)
+    good = [result for result in found if "error" not in result]
+    order = ranked(good, options.metrics, least)
+    if good:
+        ledger.record_look(
+            plan.strategy.name,
+            window.key.timeframe,
+            choice_digest(market, options, plan.points),
+            context.split,
+            window.end,
+        )
+    counts = ledger.counts(plan.strategy.name, context.split, window.end)
+    return Optimization(
+        config=config,
+        options=options,
+        plan=plan,
+        context=context,
+        trading_rules_text=market.trading_rules_text,
+        folder=results.folder,
+        order=order,
+        least=least,
+        failed=plan.failed + [result for result in found if "error" in result],
+        earlier=earlier,
+        counts=counts,
+        judgement=_judgement(plan, order, least, good, context, counts, options),
+        check=check_best(config, order, window, market.higher),
+        pauses=market.pauses,
+        seconds=round(time.monotonic() - began, 3),
+    )
+
+
+def plan_search(config: BacktestConfig, options: SearchOptions) -> SearchPlan:
+    """Return a plan that knows how far the combinations look back.
+
+    Raises:
+        UsageError: a parameter is invalid, or the strategy takes none of the combinations.
+    """
+    with stdout_to_stderr():
+        cls = strategy_class(config.strategy.name, config.strategy.user_folder)
+    ranges = ranges_of(cls, config.strategy.parameters, is_random=options.is_random)
+    for one in options.constraints:
+        parse_constraint(one.text, {each.name: None for each in ranges})
+    return prepared_plan(cls, ranges, options)
+
+
+def prepared_plan(
+    cls: type[Strategy], ranges: tuple[ParameterRange, ...], options: SearchOptions
+) -> SearchPlan:
+    """Return a plan that knows how far its combinations look back.
+
+    It has all combinations of a grid and of random draws, and none yet of Optuna's samplers.
+
+    Raises:
+        UsageError: the strategy takes none of the combinations.
+    """
+    plan = SearchPlan(cls, ranges, options.constraints)
+    if options.sampler not in OWN_SAMPLERS:
+        plan.probe(options.seed)
+        return plan
+    for point in own_points(ranges, options):
+        plan.add(point)
+        if len(plan.points) == options.trials:
+            break
+    plan.check_not_empty()
+    return plan
+
+
+def load_market(config: BacktestConfig, plan: SearchPlan, out_of_sample: float) -> Market:
+    """Return candles and rules of an optimization.
+
+    Raises:
+        OnetapeError: as for a backtest.
+    """
+    key = config.key
+    furthest = plan.longest_higher or plan.furthest
+    with open_run_database(config) as store:
+        window = load_window(store, key, config, lookback=lookback_of(plan.furthest))
+        higher = load_higher(store, window, furthest, config)
+        steps, trading_rules_text = market_rules(store, key, config, window.candles)
+        context = SearchContext(
+            window,
+            in_sample_candles(window, out_of_sample),
+            replace(config.account, steps=steps),
+            higher.candles,
+            load_intrabar_into_memory(store, window, config),
+            config.account.closes_before,
+            Holes(window.holes, higher.holes),
+            series_has_volume(store, window),
+        )
+        pauses = pause_notes(
+            window, run_segments(window, higher, furthest), ", the longest of all combinations,"
+        )
+        identity = identity_of(store, key, furthest, context)
+    return Market(window, higher, context, trading_rules_text, tuple(pauses), identity)
+
+
+def evaluate_all(
+    plan: SearchPlan,
+    options: SearchOptions,
+    market: Market,
+    results: Results,
+    ledger: TrialsLedger,
+    show_progress: ShowProgress,
+    work: Callable[[Job], bytes],
+) -> int:
+    """Evaluate all combinations without a result; return how many had one before."""
+    name, timeframe = plan.strategy.name, market.window.key.timeframe
+
+    def record(points: Sequence[ParameterSet]) -> None:
+        digests = (trial_digest(market.identity, point) for point in points)
+        ledger.record_trials(name, timeframe, digests)
+
+    is_own = options.sampler in OWN_SAMPLERS
+    sampler = None if is_own else make_sampler(plan.ranges, options)
+    trials = Trials(plan, sampler, results, record, options.trials)
+    missing = trials.prepare()
+    total = len(plan.points) if is_own else options.trials or 0
+    # Later batches are as large as the first one, where there are any.
+    processes = max(1, min(options.processes, missing)) if is_own else options.processes
+    pool = WorkerPool(work, processes, [results.descriptor])
+    # The processes are forked before the bar starts a thread.
+    with pool, show_progress(total, len(plan.points) - missing) as display:
+        trials.run(pool, display)
+    return trials.earlier
+
+
+def _judgement(
+    plan: SearchPlan,
+    order: Sequence[TrialResult],
+    least: LeastTrades,
+    found: Sequence[TrialResult],
+    context: SearchContext,
+    counts: TrialCounts,
+    options: SearchOptions,
+) -> Judgement | None:
+    if not order or not least.ranks(order[0]):
+        return None
+    try:
+        with stdout_to_stderr():
+            best = plan.strategy(**order[0]["parameters"])
+            return judge(
+                best,
+                found,
+                context,
+                counts.market,
+                options.seed,
+                is_by_sharpe=options.metrics == ("sharpe",),
+            )
+    except OnetapeError:
+        return None  # the bias check of the best reports the same error
+
+
+def choice_digest(market: Market, options: SearchOptions, points: Sequence[ParameterSet]) -> bytes:
+    """Return the digest of what was chosen from, and by what."""
+    content = msgspec.json.encode(
+        [market.identity, list(options.metrics), options.min_trades, list(points)], order="sorted"
+    )
+    return hashlib.blake2b(content, digest_size=8).digest()
+
+
+def best_of(optimization: Optimization) -> TrialResult | None:
+    """Return the best combination; None where none is ranked."""
+    first = optimization.order[0] if optimization.order else None
+    return first if first is not None and optimization.least.ranks(first) else None
+
+
+def nothing_worked(optimization: Optimization) -> ConfigurationError | None:
+    """Return the error that an optimization without a single result ends with, or None."""
+    if optimization.order:
+        return None
+    first = failure_line(optimization.failed[0]).partition(": ")[2]
+    many = counted(len(optimization.failed), "combination")
+    return ConfigurationError(f"no combination gave a result ({many} failed); first: {first}")

@@ -1,0 +1,136 @@
+"""Combinations of an optimization: which can be evaluated, and which the strategy refuses."""
+
+import itertools
+from dataclasses import dataclass, field
+from typing import Any, Final
+
+from onetape.core.errors import OnetapeError, UsageError
+from onetape.optimization.constraints import Constraint
+from onetape.optimization.folder import key_of
+from onetape.optimization.ranking import TrialResult
+from onetape.optimization.space import ParameterRange, ParameterSet, random_points
+from onetape.strategies import Strategy, higher_lookback_of, lookback_of
+from onetape.strategies.output_capture import stdout_to_stderr
+
+#: Combinations that show how far a sampler's proposals may look back, besides the corners.
+_PROBES: Final = 200
+_MOST_CORNERS: Final = 256
+#: Refusals whose text is kept.
+_MOST_REFUSALS: Final = 1_000
+
+
+@dataclass(slots=True)
+class SearchPlan:
+    """Combinations that can be evaluated, in the order of the trials."""
+
+    strategy: type[Strategy]
+    ranges: tuple[ParameterRange, ...]
+    constraints: tuple[Constraint, ...] = ()
+    points: list[ParameterSet] = field(default_factory=list[ParameterSet])
+    failed: list[TrialResult] = field(default_factory=list[TrialResult])
+    """Combinations whose construction raised in the strategy's own code."""
+    invalid: int = 0
+    """Combinations that a constraint or the strategy refuses, such as fast over slow."""
+    repeated: int = 0
+    """Proposals of a sampler that repeat an earlier one."""
+    refusals: list[str] = field(default_factory=list[str])
+    """Texts of the first refusals."""
+    longest: Strategy | None = None
+    """Strategy with the longest lookback."""
+    longest_higher: Strategy | None = None
+    """Strategy with the longest lookback over higher timeframes."""
+    is_prepared: bool = False
+    """Whether candles are loaded, so that no longer lookback can be served."""
+    _seen: set[str] = field(default_factory=set[str])
+    """Keys of all proposals."""
+    _keys: set[str] = field(default_factory=set[str])
+    """Keys of `points`."""
+
+    def add(self, point: ParameterSet) -> bool:
+        """Add a combination; return whether it can be evaluated and is new."""
+        key = key_of(point)
+        if key in self._seen:
+            self.repeated += 1
+            return False
+        self._seen.add(key)
+        broken = next((one for one in self.constraints if not one.is_met(point)), None)
+        if broken is not None:
+            self._refuse(f"{broken.text} is not met")
+            return False
+        try:
+            with stdout_to_stderr():
+                strategy = self.strategy(**point)
+            lookback, higher = lookback_of(strategy), higher_lookback_of(strategy)
+        except UsageError as error:
+            self._refuse(str(error))
+            return False
+        except (Exception, SystemExit) as error:
+            text = str(error) if isinstance(error, OnetapeError) else _named(error)
+            self.failed.append({"parameters": point, "error": " ".join(text.split())})
+            return False
+        if not self._fits(strategy, lookback, higher):
+            return False
+        self.points.append(point)
+        self._keys.add(key)
+        return True
+
+    @property
+    def furthest(self) -> Strategy:
+        """Return the strategy that looks back furthest; the plan has a combination."""
+        assert self.longest is not None  # noqa: S101 - a plan without a combination is refused
+        return self.longest
+
+    def has(self, point: ParameterSet) -> bool:
+        """Return whether a combination can be evaluated and was added."""
+        return key_of(point) in self._keys
+
+    def probe(self, seed: int) -> None:
+        """Learn from corners and random draws how far the proposals of a sampler may look back."""
+        ends = [
+            (one.values[0], one.values[-1]) if one.values else (one.lowest, one.highest)
+            for one in self.ranges
+        ]
+        names = [one.name for one in self.ranges]
+        corners = itertools.islice(itertools.product(*ends), _MOST_CORNERS)
+        probes: list[dict[str, Any]] = [dict(zip(names, one, strict=True)) for one in corners]
+        probes += itertools.islice(random_points(self.ranges, _PROBES, seed), _PROBES)
+        inner = SearchPlan(self.strategy, self.ranges, self.constraints)
+        for point in probes:
+            inner.add(point)
+        self.longest, self.longest_higher = inner.longest, inner.longest_higher
+        if not inner.points:
+            inner.check_not_empty()
+
+    def check_not_empty(self) -> None:
+        """Refuse a plan without a combination.
+
+        Raises:
+            UsageError: no combination can be evaluated.
+        """
+        if not self.points:
+            texts = self.refusals[-1:] + [one["error"] for one in self.failed[:1]]
+            why = texts[0] if texts else "there is none"
+            raise UsageError(f"no combination can be tried ({self.invalid:,} refused); last: {why}")
+
+    def _fits(self, strategy: Strategy, lookback: int, higher: int) -> bool:
+        longest = -1 if self.longest is None else lookback_of(self.longest)
+        longest_higher = (
+            -1 if self.longest_higher is None else higher_lookback_of(self.longest_higher)
+        )
+        if self.is_prepared and (lookback > longest or higher > longest_higher):
+            self._refuse(f"it looks back {lookback:,} candles, more than were prepared")
+            return False
+        if lookback > longest:
+            self.longest = strategy
+        if higher > longest_higher:
+            self.longest_higher = strategy
+        return True
+
+    def _refuse(self, why: str) -> None:
+        self.invalid += 1
+        if len(self.refusals) < _MOST_REFUSALS:
+            self.refusals.append(why)
+
+
+def _named(error: BaseException) -> str:
+    return f"{type(error).__name__}: {error}"

@@ -1,0 +1,136 @@
+"""The loop of an optimization: a sampler proposes, a pool evaluates, a results file remembers."""
+
+from collections.abc import Callable, Sequence
+from typing import Any, Final, NamedTuple
+
+import msgspec
+
+from onetape.backtest.parallel import WorkerPool
+from onetape.optimization.details import DETAILED_TRIALS
+from onetape.optimization.evaluate import Job
+from onetape.optimization.folder import MemoryResults, Results
+from onetape.optimization.ranking import TrialResult
+from onetape.optimization.samplers import Sampler
+from onetape.optimization.search_plan import SearchPlan
+from onetape.optimization.space import ParameterSet, value_text
+
+#: Failures that are shown one by one; the others are counted.
+FAILURES_SHOWN: Final = 5
+
+
+class Display(NamedTuple):
+    """Display of a running optimization."""
+
+    done: Callable[[int], object]
+    """Shows how many combinations are done."""
+    note: Callable[[str], object]
+    """Shows a line."""
+
+
+class Trials:
+    """Evaluates the proposals of a sampler."""
+
+    def __init__(
+        self,
+        plan: SearchPlan,
+        sampler: Sampler | None,
+        results: Results | MemoryResults,
+        record: Callable[[Sequence[ParameterSet]], None],
+        most: int | None,
+    ) -> None:
+        """Take what the loop needs.
+
+        Args:
+            plan: Takes the combinations that can be evaluated.
+            sampler: Proposes combinations; None: the plan has all of them.
+            results: Results that are there, and the file of new ones.
+            record: Writes trials into the ledger, before they are evaluated.
+            most: Most combinations that are evaluated; None: all that are proposed.
+        """
+        self._plan = plan
+        self._sampler = sampler
+        self._results = results
+        self._record = record
+        self._most = most
+        self._batch: list[ParameterSet] | None = None
+        self._is_new: list[bool] = []
+        self._shown = self._planned_failures = 0
+        self.earlier = 0
+        """Combinations whose result was there before."""
+
+    def prepare(self) -> int:
+        """Propose the first batch; return how many of its combinations have no result."""
+        self._propose()
+        return sum(not self._results.has(point) for point in self._new_points())
+
+    def run(self, pool: WorkerPool, display: Display) -> None:
+        """Evaluate batch after batch until the sampler has no more."""
+        if self._batch is None:
+            self._propose()
+        done = 0
+        while self._batch:
+            for failed in self._plan.failed[self._planned_failures :]:
+                self._show(display, failed)
+            self._planned_failures = len(self._plan.failed)
+            done = self._evaluate(pool, display, done)
+            if self._sampler is None or len(self._plan.points) == self._most:
+                break
+            # A repeated combination has a result too; a refused one has none, whatever is stored.
+            self._sampler.learn(
+                [
+                    self._results.get(point) if self._plan.has(point) else None
+                    for point in self._batch
+                ]
+            )
+            self._propose()
+
+    def _propose(self) -> None:
+        if self._sampler is None:
+            self._batch, self._is_new = self._plan.points, [True] * len(self._plan.points)
+            return
+        self._batch, self._is_new = self._sampler.propose(), []
+        for point in self._batch:
+            is_full = self._most is not None and len(self._plan.points) >= self._most
+            self._is_new.append(not is_full and self._plan.add(point))
+
+    def _new_points(self) -> list[ParameterSet]:
+        pairs = zip(self._batch or (), self._is_new, strict=True)
+        return [point for point, new in pairs if new]
+
+    def _evaluate(self, pool: WorkerPool, display: Display, done: int) -> int:
+        points = self._new_points()
+        first = len(self._plan.points) - len(points)
+        jobs = [
+            Job(point, has_details=first + number < DETAILED_TRIALS)
+            for number, point in enumerate(points)
+            if not self._results.has(point)
+        ]
+        self.earlier += len(points) - len(jobs)
+        done += len(points) - len(jobs)
+        self._record(points)
+        for index, line in pool.map_unordered(jobs):
+            result = self._results.add(line or _killed(jobs[index].parameters))
+            done += 1
+            display.done(done)
+            if "error" in result:
+                self._show(display, result)
+        return done
+
+    def _show(self, display: Display, result: TrialResult) -> None:
+        self._shown += 1
+        if self._shown <= FAILURES_SHOWN:
+            display.note(failure_line(result))
+        elif self._shown == FAILURES_SHOWN + 1:
+            display.note("backtester: more combinations fail; the result has all of them")
+
+
+def failure_line(result: TrialResult) -> str:
+    """Return the error of a combination, in one line."""
+    parameters: dict[str, Any] = result["parameters"]
+    shown = ", ".join(f"{name} {value_text(value)}" for name, value in parameters.items())
+    return f"backtester: {shown}: {result['error']}"
+
+
+def _killed(parameters: ParameterSet) -> bytes:
+    text = "the process that tried it was killed; it may need more memory than there is"
+    return msgspec.json.encode({"parameters": parameters, "error": text})

@@ -1,0 +1,68 @@
+"""Move invalid candles of the store to the quarantine. Candle times are epoch seconds."""
+
+from onetape.core.candles import Candle, SeriesKey, candle_fault
+from onetape.core.timeframes import Timeframe
+from onetape.store.database import Store
+from onetape.store.quarantine import refuse
+
+_SERIES = "exchange = ? AND symbol = ? AND timeframe = ?"
+#: Why a forming row is taken out that will never be closed.
+NEVER_CLOSED = "never closed"
+
+
+def quarantine_unsound_rows(
+    store: Store, key: SeriesKey, start: int, end: int, *, seen_ms: int
+) -> int:
+    """Move rows of `[start, end)` that break a rule of candles to the quarantine; return how many.
+
+    Args:
+        store: The open database.
+        key: The series.
+        start: Epoch seconds; what plain SQL wrote may be before 1970.
+        end: Epoch seconds, exclusive.
+        seen_ms: Market time, epoch milliseconds.
+
+    Raises:
+        UsageError: the series has a timeframe that is none.
+        StoreError: the file cannot be written.
+    """
+    timeframe = Timeframe.parse(key.timeframe)
+    return _quarantine(store, key, start, end, timeframe, seen_ms)
+
+
+def quarantine_forming_rows(
+    store: Store, key: SeriesKey, start: int, end: int, *, seen_ms: int
+) -> int:
+    """Move rows of `[start, end)` that are still forming to the quarantine; return how many.
+
+    Raises:
+        StoreError: the file cannot be written.
+    """
+    return _quarantine(store, key, start, end, None, seen_ms)
+
+
+def _quarantine(
+    store: Store, key: SeriesKey, start: int, end: int, timeframe: Timeframe | None, seen_ms: int
+) -> int:
+    with store.write() as connection:
+        rows = connection.execute(
+            "SELECT timestamp, open, high, low, close, volume, closed, source FROM ohlcv_data "
+            f"WHERE {_SERIES} AND timestamp >= ? AND timestamp < ?",
+            (*key.names, start, end),
+        ).fetchall()
+        gone = 0
+        for *values, closed, source in rows:
+            row = Candle(*values)
+            if timeframe is None:
+                fault = NEVER_CLOSED if closed == 0 else None
+            else:
+                fault = candle_fault(row, timeframe)
+            if fault is None:
+                continue
+            refuse(connection, key, [(row, fault)], {}, source=source or "rest", seen_ms=seen_ms)
+            connection.execute(
+                f"DELETE FROM ohlcv_data WHERE {_SERIES} AND timestamp = ?",
+                (*key.names, row.timestamp),
+            )
+            gone += 1
+    return gone

@@ -1,0 +1,112 @@
+"""What a check found, in words."""
+
+from typing import Any, Final
+
+from onetape.core.clock import utc_text
+from onetape.core.words import counted
+from onetape.strategies.check_result import CheckResult, Difference, Kind
+from onetape.strategies.interface import BUY, HOLD, SELL
+from onetape.strategies.min_lookback import MinLookback
+
+_SIGNALS: Final = {BUY: "BUY", HOLD: "HOLD", SELL: "SELL"}
+_REMEDIES: Final[dict[Kind, str]] = {
+    "look-ahead": (
+        "look for shift(-1), for a mean, minimum or maximum of the whole column, for a centred "
+        "window, and for larger candles that had not closed (use higher and as_of)"
+    ),
+    "warm-up": "the window is too short for what evaluate() computes",
+    "not repeatable": "use no random number and no clock in evaluate()",
+    "state": "keep nothing between two calls of evaluate(): no global, no cache, no attribute",
+    "fails": "make evaluate() work from one candle on, with NaN where nothing is known",
+}
+
+
+def check_line(result: CheckResult) -> str:
+    """Return the check in one line, such as `check: 4,320 of 4,320 bars clean`."""
+    if result.first is None:
+        return f"check: {result.checked:,} of {counted(result.bars, 'bar')} clean"
+    parts = [
+        f"{len(bars):,} of {result.checked:,} bars {verb}, first {_when_and_what(found)}"
+        for verb, bars, found in (
+            ("fail", result.failing, result.failure),
+            ("differ", result.differing, result.difference),
+        )
+        if found is not None
+    ]
+    return f"check: {'; '.join(parts) or _when_and_what(result.first)}"
+
+
+def _when_and_what(found: Difference) -> str:
+    return f"{utc_text(found.timestamp)} UTC: {difference_text(found)}"
+
+
+def difference_text(found: Difference) -> str:
+    """Return what is wrong on a bar, in one sentence that begins with its name."""
+    whole, prefix, window = (_signal(each) for each in (found.whole, found.prefix, found.window))
+    sentences: dict[Kind, str] = {
+        "look-ahead": f"all candles say {whole}, those up to the bar {prefix}: later candles "
+        "change the past",
+        "warm-up": f"all candles up to the bar say {whole}, the last ones alone {window}",
+        "not repeatable": f"the same candles said {whole}, then {prefix}",
+        "state": f"the same candles said {whole if found.whole is not None else prefix}, then "
+        f"{prefix if found.whole is not None else window}, after other calls",
+        "fails": f"the last candles alone make it fail: {found.text}",
+    }
+    if found.text and found.kind != "fails":
+        return f"{found.kind}: the same candles said {whole}, then made it fail: {found.text}"
+    return f"{found.kind}: {sentences[found.kind]}"
+
+
+def remedy(found: Difference) -> str:
+    """Return what to do about it."""
+    return _REMEDIES[found.kind]
+
+
+def lookback_text(result: CheckResult, smallest: MinLookback | None) -> str:
+    """Return which lookback a strategy with a short warm-up needs."""
+    windows = result.windows
+    if smallest is None:
+        return (
+            f"smallest lookback that agrees: none that these candles can show (now "
+            f"{windows.candles:,}); the signal depends on where the candles begin"
+        )
+    now = windows.candles if smallest.name == "lookback" else windows.higher
+    return f"smallest {smallest.name} that agrees: {smallest.value:,} (now {now:,})"
+
+
+def check_document(result: CheckResult, smallest: MinLookback | None = None) -> dict[str, Any]:
+    """Return the check for --json; times are epoch seconds."""
+    found = result.first
+    return {
+        "clean": result.is_clean,
+        "bars": result.bars,
+        "bars_checked": result.checked,
+        "from": result.start,
+        "to": result.end,
+        "lookback": result.windows.candles,
+        "differing": len(result.differing),
+        "failing": len(result.failing),
+        "first": None if found is None else _difference_document(found),
+        "first_look_ahead": (
+            None if result.look_ahead is None else _difference_document(result.look_ahead)
+        ),
+        "first_failure": None if result.failure is None else _difference_document(result.failure),
+        "smallest": None if smallest is None else {smallest.name: smallest.value},
+        "text": check_line(result),
+    }
+
+
+def _difference_document(found: Difference) -> dict[str, Any]:
+    return {
+        "timestamp": found.timestamp,
+        "kind": found.kind,
+        "whole": found.whole,
+        "prefix": found.prefix,
+        "window": found.window,
+        "text": difference_text(found),
+        "remedy": remedy(found),
+    }
+
+
+def _signal(value: int | None) -> str:
+    return "nothing" if value is None else _SIGNALS[value]

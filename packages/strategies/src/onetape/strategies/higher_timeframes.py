@@ -1,0 +1,143 @@
+"""Larger candles beside the traded ones, without a look at one that has not closed.
+
+    class Mine(Strategy):
+        higher_timeframes = ("1d",)
+
+        def evaluate(self, candles, higher):
+            daily = higher["1d"]
+            trend = daily.as_of(indicators.sma(daily.close, 20))   # one value per traded candle
+            signal = np.where(candles.close > trend, 1, -1)
+
+A column of `higher["1d"]` has one value per day. `as_of` turns it into one value per traded candle:
+on each bar the value of the last day that had closed by the close of that bar.
+"""
+
+from collections.abc import Mapping
+from typing import Any
+
+import numpy as np
+
+from onetape.core.candles import Candles, FloatArray, IntArray
+from onetape.core.errors import ConfigurationError, UsageError
+from onetape.core.holes import next_opens
+from onetape.core.resample import check_multiple
+from onetape.core.timeframes import Timeframe
+
+
+class HigherCandles(Candles, frozen=True):
+    """Closed candles of a larger timeframe, and which of them each traded candle may know."""
+
+    timeframe: Timeframe
+    """The larger one."""
+    visible: IntArray
+    """How many of these candles had closed by the close of each traded candle, shape (n,) of the
+    traded candles."""
+
+    @classmethod
+    def of(cls, candles: Candles, timeframe: Timeframe, visible: IntArray) -> "HigherCandles":
+        """Return candles of a larger timeframe with what the traded ones may know of them."""
+        return cls(
+            candles.timestamp,
+            candles.open,
+            candles.high,
+            candles.low,
+            candles.close,
+            candles.volume,
+            timeframe,
+            visible,
+        )
+
+    def as_of(self, column: FloatArray) -> FloatArray:
+        """Return for each traded candle the value of the last larger one that had closed by then.
+
+        Args:
+            column: One value per larger candle, made of these candles.
+
+        Returns:
+            One value per traded candle; NaN before the first larger one has closed.
+
+        Raises:
+            ValueError: the column has another length.
+        """
+        values: FloatArray = np.asarray(column, dtype=np.float64)
+        if values.shape != (len(self),):
+            raise ValueError(
+                f"as_of takes one value for each of the {len(self):,} {self.timeframe.name} "
+                f"candles, found shape {values.shape}; make the column of higher[...] itself"
+            )
+        aligned = np.full(len(self.visible), np.nan)
+        known = self.visible > 0
+        aligned[known] = values[self.visible[known] - 1]
+        return aligned
+
+    def seen_from(
+        self, candles: Candles, start: int, end: int, count: int, *, since: int = 0
+    ) -> "HigherCandles":
+        """Return what is known to somebody who has the traded candles `[start, end)` only.
+
+        Args:
+            candles: All traded candles.
+            start: The first of those that are known.
+            end: After the last; at least one is known.
+            count: How many larger ones before the first traded one are known, by their times.
+            since: Larger ones that open earlier are not known, epoch seconds.
+        """
+        last = int(self.visible[end - 1])
+        first = 0
+        if count < last:
+            since = max(since, self.timeframe.shift(int(candles.timestamp[start]), -count))
+        if since:
+            first = min(int(np.searchsorted(self.timestamp, since)), last)
+        visible = np.maximum(self.visible[start:end] - first, 0)
+        known = self[first:last]
+        return HigherCandles.of(known, self.timeframe, visible)
+
+
+#: What `evaluate` is given: larger candles by timeframe.
+Higher = Mapping[str, HigherCandles]
+
+
+def align_higher_candles(
+    candles: Candles, timeframe: Timeframe, larger: Candles, larger_timeframe: Timeframe
+) -> HigherCandles:
+    """Return larger candles with what the traded ones may know of them.
+
+    Args:
+        candles: The traded candles.
+        timeframe: Theirs.
+        larger: Closed candles of the larger timeframe, oldest first; those that close after the
+            last traded one are left out.
+        larger_timeframe: Theirs.
+    """
+    closes = next_opens(larger.timestamp, larger_timeframe)
+    visible = np.searchsorted(closes, next_opens(candles.timestamp, timeframe), side="right")
+    known = larger[: int(visible[-1]) if len(visible) else 0]
+    return HigherCandles.of(known, larger_timeframe, visible.astype(np.int64))
+
+
+def higher_timeframes_of(strategy: Any, timeframe: Timeframe) -> tuple[Timeframe, ...]:
+    """Return the larger timeframes that a strategy asks for.
+
+    Args:
+        strategy: Any strategy.
+        timeframe: The traded one.
+
+    Raises:
+        ConfigurationError: the strategy names something else than timeframes.
+        UsageError: one is not made of whole traded candles.
+    """
+    names: Any = strategy.higher_timeframes
+    if isinstance(names, str) or not all(isinstance(name, str) for name in names):
+        raise ConfigurationError(
+            f"strategy {strategy.name}: higher_timeframes must be a tuple of names such as "
+            f'("1d",), found {names!r}; mend it in its file'
+        )
+    found: list[Timeframe] = []
+    for name in names:
+        try:
+            larger = Timeframe.parse(name)
+            check_multiple(timeframe, larger)
+        except UsageError as error:
+            raise UsageError(f"strategy {strategy.name} wants {name} candles: {error}") from error
+        found.append(larger)
+    return tuple(found)

@@ -1,0 +1,146 @@
+"""The smallest lookback with which a strategy decides alike from a window and from all candles."""
+
+from collections.abc import Callable, Sequence
+from typing import Final
+
+import numpy as np
+from msgspec import Struct
+
+from onetape.core.candles import IntArray
+from onetape.core.errors import OnetapeError
+from onetape.strategies.check_data import CheckData, Maker, Windows, signals_of, window_signal
+from onetape.strategies.check_result import FAILED
+from onetape.strategies.interface import SignalArray
+from onetape.strategies.registry import MOST_LOOKBACK
+
+#: Bars that a candidate is tried on before all are: the first that differ, and some by seed.
+_TRIED: Final = 200
+#: How often a candidate that failed on another bar is raised before the search gives up.
+_ROUNDS: Final = 8
+
+
+class MinLookback(Struct, frozen=True):
+    """A lookback that agrees on all bars that were checked, where one less does not."""
+
+    name: str
+    """`lookback`, or `higher_lookback` where the higher timeframe has too few candles."""
+    value: int
+    """Number of candles."""
+
+
+def find_min_lookback(
+    make: Maker,
+    data: CheckData,
+    bars: IntArray,
+    differing: Sequence[int],
+    windows: Windows,
+) -> MinLookback | None:
+    """Return the smallest lookback that agrees, or None where none does that the candles can show.
+
+    Args:
+        make: Makes a fresh strategy.
+        data: The candles.
+        bars: The bars that were checked.
+        differing: Those that differ, as the check told.
+        windows: What was too short.
+    """
+    whole = signals_of(make(), data)
+    ways: list[tuple[str, Callable[[int], Windows], int]] = [
+        ("lookback", lambda value: Windows(value, windows.higher), windows.candles)
+    ]
+    if data.higher:
+        # First, because more traded candles bring more larger ones with them, at a higher price.
+        ways.insert(
+            0, ("higher_lookback", lambda value: Windows(windows.candles, value), windows.higher)
+        )
+    for name, wider, short in ways:
+        search = _Search(make, data, bars, whole, wider)
+        most = _most(data, differing, name)
+        value = search.smallest(list(differing), short, most)
+        if value is not None:
+            return MinLookback(name, value)
+    return None
+
+
+def _most(data: CheckData, differing: Sequence[int], name: str) -> int:
+    """Return the longest window that proves something: half of the bars must have a longer past."""
+    middle = sorted(differing)[len(differing) // 2]
+    if name == "lookback":
+        return min(MOST_LOOKBACK, middle - data.window_start(middle, middle + 1))
+    return min(MOST_LOOKBACK, max(int(each.visible[middle]) for each in data.higher.values()) - 1)
+
+
+class _Search:
+    """Tries windows of other lengths."""
+
+    def __init__(
+        self,
+        make: Maker,
+        data: CheckData,
+        bars: IntArray,
+        whole: SignalArray,
+        wider: Callable[[int], Windows],
+    ) -> None:
+        """Take what stays the same."""
+        self._strategy = make()
+        self._data = data
+        self._bars = bars
+        self._whole = whole
+        self._wider = wider
+
+    def smallest(self, differing: list[int], short: int, most: int) -> int | None:
+        """Return the smallest window above `short`, `most` at most, that agrees on all bars."""
+        tried = _some(differing, self._data.seed)
+        for _ in range(_ROUNDS):
+            value = self._bisected(tried, short, most)
+            if value is None:
+                return None
+            wrong = self._wrong(self._bars.tolist(), value)
+            if not wrong:
+                return value
+            # It agreed where a shorter one did not, and differs elsewhere: look there, too.
+            tried = sorted({*tried, *_some(wrong, self._data.seed)})
+            short = value
+        return None
+
+    def _bisected(self, tried: list[int], short: int, most: int) -> int | None:
+        """Return the smallest window that agrees on the bars tried: doubling, then halving."""
+        if most <= short:
+            return None
+        low, high = short, min(2 * short, most)
+        while self._wrong(tried, high, stop_at_first=True):
+            if high >= most:
+                return None
+            low, high = high, min(2 * high, most)
+        while high - low > 1:
+            middle = (low + high) // 2
+            if self._wrong(tried, middle, stop_at_first=True):
+                low = middle
+            else:
+                high = middle
+        return high
+
+    def _wrong(self, bars: list[int], value: int, *, stop_at_first: bool = False) -> list[int]:
+        windows = self._wider(value)
+        wrong: list[int] = []
+        for bar in bars:
+            if self._signal(bar, windows) != self._whole[bar]:
+                wrong.append(bar)
+                if stop_at_first:
+                    break
+        return wrong
+
+    def _signal(self, bar: int, windows: Windows) -> int:
+        """Return the signal of a bar's window, or FAILED."""
+        try:
+            return window_signal(self._strategy, self._data, bar, windows)
+        except OnetapeError:
+            return FAILED
+
+
+def _some(bars: Sequence[int], seed: int) -> list[int]:
+    if len(bars) <= _TRIED:
+        return sorted(bars)
+    # The last ones have the longest past, so a window can be proven too short on them.
+    chosen = np.random.default_rng(seed).choice(np.array(bars), _TRIED, replace=False)
+    return sorted({*chosen.tolist(), bars[0], bars[-1]})

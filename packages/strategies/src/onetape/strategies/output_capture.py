@@ -1,0 +1,64 @@
+"""Keep the output and the working folder of a program apart from those of a strategy's code.
+
+A strategy may print and change the working folder. Stdout is reserved for the program's result, and
+relative paths count from the folder in which the program was started.
+"""
+
+import contextlib
+import io
+import os
+import sys
+from contextlib import AbstractContextManager
+from typing import Any
+
+
+class _Nowhere(io.TextIOBase):
+    """A stream that discards all text."""
+
+    def write(self, text: str) -> int:
+        """Return the number of characters, as a file does after writing them."""
+        return len(text)
+
+
+_DISCARD = _Nowhere()
+
+
+# Classes, because a check comes here for each bar: a generator takes twice as long.
+class _StdoutToStderr:
+    def __enter__(self) -> None:
+        self._folder, self._stdout = _working_folder(), sys.stdout
+        sys.stdout = sys.stderr
+
+    def __exit__(self, *_: object) -> None:
+        sys.stdout = self._stdout
+        if self._folder is not None and _working_folder() != self._folder:
+            # It was deleted meanwhile: a later access to a path in it fails with its own error.
+            with contextlib.suppress(OSError):
+                os.chdir(self._folder)
+
+
+class _Muted:
+    def __enter__(self) -> None:
+        self._stderr: Any = sys.stderr
+        sys.stderr = _DISCARD
+
+    def __exit__(self, *_: object) -> None:
+        sys.stderr = self._stderr
+
+
+def stdout_to_stderr() -> AbstractContextManager[None]:
+    """Redirect stdout to stderr inside, and restore the working folder at the end."""
+    return _StdoutToStderr()
+
+
+def _working_folder() -> str | None:
+    # A check comes here for each bar: `Path.cwd` and `suppress` take several times as long.
+    try:
+        return os.getcwd()  # noqa: PTH109
+    except OSError:  # it was deleted
+        return None
+
+
+def muted() -> AbstractContextManager[None]:
+    """Discard stderr inside: a check evaluates a strategy hundreds of times."""
+    return _Muted()
