@@ -207,7 +207,7 @@ FINE, COARSE = Timeframe.parse("1h"), Timeframe.parse("4h")
 
 def exit_of_finer(open_: float, high: float, low: float, levels: Levels) -> BarExit | None:
     """Return what ends a position in a finer candle, step by step along its prices."""
-    stop, kind, target, trailing = levels
+    stop, kind, target, trailing, *_ = levels
     if open_ <= stop or open_ >= target:
         return BarExit(open_, kind if open_ <= stop else TARGET, is_ambiguous=False)
     if open_ * trailing > stop:

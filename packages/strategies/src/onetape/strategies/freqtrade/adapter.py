@@ -33,8 +33,8 @@ from onetape.strategies.freqtrade.refusals import check_supported
 from onetape.strategies.freqtrade.source import FreqtradeClass
 from onetape.strategies.higher_timeframes import HigherCandles
 from onetape.strategies.interface import BUY, SELL, Signals, Strategy
-from onetape.strategies.user_modules import run_file
 from onetape.strategies.parameters import parameter
+from onetape.strategies.user_modules import run_file
 
 #: Closed candles that freqtrade reads for each decision on Binance.
 REQUEST_CANDLES: Final = 999
