@@ -5,8 +5,10 @@ from msgspec import Struct
 from onetape.cli.common_settings import StrategySettings
 from onetape.core.candles import SeriesKey
 from onetape.core.errors import UsageError, naming_settings
+from onetape.core.folders import USER_FOLDER
 from onetape.core.symbols import base_and_quote, spot_symbol
 from onetape.core.timeframes import Timeframe
+from onetape.strategies.registry import stated_settings
 from trader.settings import TraderSettings
 
 
@@ -41,9 +43,21 @@ def traded_symbols(settings: TraderSettings) -> list[TradedSymbol]:
                 f"{symbol} is given twice; a trader trades each symbol once: leave one out",
                 setting=setting,
             )
+        if strategy is not settings.strategy:
+            _check_own_strategy(symbol, strategy.name)
         found[symbol] = TradedSymbol(SeriesKey(settings.exchange, symbol, timeframe), strategy)
     _check_one_quote(list(found), setting)
     return list(found.values())
+
+
+def _check_own_strategy(symbol: str, name: str) -> None:
+    """Refuse a freqtrade file for one symbol of several: its stops would be those of no account."""
+    if stated_settings(name, USER_FOLDER) is not None:
+        raise UsageError(
+            f"{symbol}: {name} is a freqtrade strategy, whose stops and timeframe are those of the "
+            "account; name it as strategy.name, in a trader of its own",
+            setting="symbols",
+        )
 
 
 def _check_one_quote(symbols: list[str], setting: str) -> None:

@@ -53,3 +53,15 @@ def test_a_mistake_in_the_list_is_one_line_with_its_entry(
     line = refused(entries)
     assert line.startswith("trader: own.yaml:1: symbols: ")
     assert text in line
+
+
+def test_a_freqtrade_file_for_one_symbol_of_several_is_refused(
+    refused: Callable[[str], str],
+) -> None:
+    Path("own.py").write_text(
+        "from freqtrade.strategy import IStrategy\n\n\nclass Own(IStrategy):\n"
+        '    timeframe = "1h"\n    stoploss = -0.1\n',
+        encoding="utf-8",
+    )
+    line = refused("  - {symbol: BTC/USDT}\n  - {symbol: ETH/USDT, strategy: {name: own.py}}\n")
+    assert "ETH/USDT: own.py is a freqtrade strategy, whose stops and timeframe are those" in line

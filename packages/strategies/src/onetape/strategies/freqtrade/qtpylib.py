@@ -1,6 +1,6 @@
 """The helpers of qtpylib that strategy files use, written anew on pandas.
 
-They return what qtpylib's return on the same columns; tests compare both on random columns.
+They return what qtpylib's return on the same columns (compared with the package technical 1.7).
 """
 
 from typing import Any, cast
