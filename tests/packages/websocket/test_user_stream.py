@@ -163,9 +163,10 @@ def test_an_exchange_that_ends_events_at_once_is_dialled_more_and_more_rarely() 
 
         loop = asyncio.get_running_loop()
         desk.stream.listen(end)
+        await desk.until(lambda: desk.count(UserStreamOpened) >= 4)
         await asyncio.sleep(2.0)
-        # Pauses of 0.02 s, then twice as long each time; of 0.02 s each it would be dozens.
-        assert 4 <= desk.count(UserStreamOpened) <= 9
+        # Pauses of 0.16 s, then twice as long each time; of 0.02 s each it would be dozens.
+        assert desk.count(UserStreamOpened) <= 9
 
     with embedded_simulator(balance=BALANCE) as simulator:
         run(simulator, work)
