@@ -224,7 +224,7 @@ def engine_rules(draw: st.DrawFn) -> AccountConfig:
     """Return any rules: exits, sizings, slippage, fees and steps mixed."""
     exits = draw(exit_rules())
     names = ["all_in", *_SIZINGS]
-    if not exits.has_stop:
+    if exits.first_stop is None:
         names.remove("risk_per_trade")
     sizing = draw(st.sampled_from(names))
     given: dict[str, Any] = {"sizing": sizing}

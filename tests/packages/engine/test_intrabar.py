@@ -205,18 +205,27 @@ def test_ambiguous_bars_are_counted_by_what_minutes_said_of_them():
 FINE, COARSE = Timeframe.parse("1h"), Timeframe.parse("4h")
 
 
+def trailing_stop(levels: Levels, highest: float) -> float:
+    """Return the trailing stop after the price has been this high; 0: none."""
+    before = min(highest, levels.trailing_from) * levels.trailing_before
+    return max(before, highest * levels.trailing) if highest > levels.trailing_from else before
+
+
 def exit_of_finer(open_: float, high: float, low: float, levels: Levels) -> BarExit | None:
     """Return what ends a position in a finer candle, step by step along its prices."""
-    stop, kind, target, trailing, *_ = levels
+    stop, kind, target, *_ = levels
     if open_ <= stop or open_ >= target:
         return BarExit(open_, kind if open_ <= stop else TARGET, is_ambiguous=False)
-    if open_ * trailing > stop:
-        stop, kind = open_ * trailing, TRAILING_STOP
-    moved = min(high, target) * trailing
+    if trailing_stop(levels, open_) > max(stop, 0.0):
+        stop, kind = trailing_stop(levels, open_), TRAILING_STOP
+    moved = trailing_stop(levels, min(high, target))
     if low <= stop:
         return BarExit(stop, kind, is_ambiguous=moved > stop or high >= target)
     if low <= moved:
-        return BarExit(low, TRAILING_STOP, is_ambiguous=True)
+        # At the offset the stop jumps: no price inside of the jump is a stop.
+        is_jumped = low > levels.trailing_from * levels.trailing_before
+        price = max(low, levels.trailing_from * levels.trailing) if is_jumped else low
+        return BarExit(price, TRAILING_STOP, is_ambiguous=True)
     return BarExit(target, TARGET, is_ambiguous=False) if high >= target else None
 
 
@@ -255,10 +264,9 @@ class FinerLoop(PlainLoop):
             self.leave(bar, found.price, found.kind)
 
     def _walked(self, start: int, levels: Levels, bar: tuple[float, float, float]) -> BarExit | str:
-        trailing = levels.trailing
         stop, kind = levels.stop, levels.stop_kind
-        if bar[0] * trailing > stop:
-            stop, kind = bar[0] * trailing, TRAILING_STOP
+        if trailing_stop(levels, bar[0]) > max(stop, 0.0):
+            stop, kind = trailing_stop(levels, bar[0]), TRAILING_STOP
         target = levels.target if bar[1] >= levels.target else math.inf
         stop = stop if bar[2] <= stop else -math.inf
         must_end = math.isfinite(stop) or math.isfinite(target)
@@ -276,11 +284,11 @@ class FinerLoop(PlainLoop):
                 continue
             highs.append(high)
             lows.append(low)
-            found = exit_of_finer(open_, high, low, Levels(stop, kind, target, trailing))
+            found = exit_of_finer(open_, high, low, Levels(stop, kind, target, *levels[3:]))
             if found is not None:
                 return found
-            if high * trailing > stop:
-                stop, kind = high * trailing, TRAILING_STOP
+            if trailing_stop(levels, high) > max(stop, 0.0):
+                stop, kind = trailing_stop(levels, high), TRAILING_STOP
         is_whole = bool(highs) and max(highs) >= bar[1] and min(lows) <= bar[2]
         return "on" if is_whole and not must_end else "unlike"
 
