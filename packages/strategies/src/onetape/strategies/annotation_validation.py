@@ -106,16 +106,16 @@ def _indicators(strategy: Strategy, given: Any, count: int) -> dict[str, FloatAr
 def _conditions(strategy: Strategy, given: Any, count: int) -> dict[str, NDArray[np.bool_]]:
     remedy = "use a dict by name of one true or false per candle, such as {'rsi low': rsi < 30}"
     if not isinstance(given, Mapping):
-        raise junk(strategy, f"returned conditions of type {_type(given)}", remedy)
+        raise invalid_result(strategy, f"returned conditions of type {_type(given)}", remedy)
     columns = cast("Mapping[object, object]", given)
     if len(columns) > MOST_INDICATORS:
         found = f"returned {len(columns):,} conditions"
-        raise junk(strategy, found, f"return {MOST_INDICATORS} at most")
+        raise invalid_result(strategy, found, f"return {MOST_INDICATORS} at most")
     checked: dict[str, NDArray[np.bool_]] = {}
     for name, values in columns.items():
         column = column_of(strategy, f"values of condition {str(name)[:40]!r}", values)
         if not _is_text(name) or column.shape != (count,) or column.dtype != np.bool_:
-            raise junk(
+            raise invalid_result(
                 strategy,
                 f"returned condition {str(name)[:40]!r} of type {column.dtype} and shape "
                 f"{column.shape} for {counted(count, 'candle')}",
