@@ -157,3 +157,30 @@ def test_a_position_whose_strategy_is_gone_keeps_its_stop_and_targets(tmp_path: 
         assert names == ["buy_and_hold"]
         assert plan.stand_ins == {"BTC/USDT": "gone"}
         assert "cannot be loaded" in plan.exits_only["BTC/USDT"]
+
+
+def test_a_position_whose_strategy_file_is_gone_keeps_the_exits_that_the_file_stated(
+    tmp_path: Path,
+) -> None:
+    rules = {
+        "stop_loss": 0.1,
+        "target_table": {"0": 0.04, "12": 0.01},
+        "net_targets": True,
+        "trailing_stop": None,
+        "take_profit": None,
+    }
+    file = tmp_path / "Sample.py"
+    with TradedAccount(
+        tmp_path / "x.db", BITCOIN, mode="live", strategy=str(file), rules=rules
+    ) as account:
+        account.fill("buy", "2", "100", 1)
+        settings = replace(LIVE, strategy=StrategySettings(name=str(file)))
+        exits = planned(account, settings).settings.account.exits
+        assert (exits.stop_loss, exits.target_table) == (0.1, {0: 0.04, 12: 0.01})
+        assert exits.net_targets
+        assert exits.limit_break_even > 1
+        own = replace(settings.account, exits=replace(settings.account.exits, stop_loss=0.3))
+        kept = planned(account, replace(settings, account=own)).settings.account.exits
+        assert kept.stop_loss == 0.3, "what the settings give counts"
+        file.write_text("# it is there, and states no stop")
+        assert planned(account, settings).settings.account.exits.stop_loss is None
