@@ -176,6 +176,41 @@ def test_a_program_dials_at_once_where_another_one_is_connected(
     run(scene())
 
 
+@pytest.mark.parametrize("text", ["nan", "-5", "-inf", "soon"])
+def test_a_retry_after_that_is_no_time_holds_up_no_dial(
+    run: Run, misbehaving: Any, watching: Any, text: str
+) -> None:
+    async def scene() -> None:
+        async with misbehaving() as server:
+            server.dial_status = 503
+            server.dial_headers = {"Retry-After": text}
+            async with watching(server.url) as stream:
+                await stream.until(lost)
+                await server.wait_for_dials(2)
+                server.dial_status = None
+                await server.wait_for_socket()
+
+    run(scene())
+
+
+def test_a_retry_after_without_an_end_counts_for_a_day(
+    run: Run, misbehaving: Any, watching: Any
+) -> None:
+    async def scene() -> None:
+        async with misbehaving() as server:
+            server.dial_status = 503
+            server.dial_headers = {"Retry-After": "inf"}
+            async with watching(server.url) as stream:
+                await stream.until(lost)
+                client: Any = stream.manager._client
+                (until,) = client.refused_until.values()
+                assert 86_000 < until - time.monotonic() <= 86_400
+                # CCXT has counted the dial: the next one goes through a new client.
+                assert client.ws_dial_backoff
+
+    run(scene())
+
+
 @pytest.mark.parametrize("status", [418, 429])
 def test_a_handshake_refused_for_too_many_requests_is_not_repeated_at_once(
     run: Run, misbehaving: Any, watching: Any, status: int

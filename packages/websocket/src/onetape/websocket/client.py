@@ -33,6 +33,8 @@ FIRST_DIALS = 12
 #: The pause after a handshake that was refused for too many requests, where it has no Retry-After.
 BAN_PAUSE_SECONDS = 30.0
 BAN_STATUSES: Final = (418, 429)
+#: A Retry-After counts up to this, seconds.
+LONGEST_REFUSAL_SECONDS: Final = 86_400.0
 #: Final candles remembered of each stream: twice as many as CCXT keeps.
 FINAL_CANDLES_KEPT = 40
 
@@ -181,6 +183,11 @@ def _pace_of(endpoint: Endpoint, dial_file: Path | None) -> DialPace:
 def _note_refusal(refused_until: dict[str, float], client: Any, error: Any) -> None:
     """Note until when the exchange refuses dials of an address, by its answer to the last one."""
     seconds: float | None = client.last_retry_after
+    if seconds is not None and not 0 <= seconds <= LONGEST_REFUSAL_SECONDS:
+        # CCXT takes any number, such as inf, and fails on it.
+        seconds = client.last_retry_after = (
+            min(seconds, LONGEST_REFUSAL_SECONDS) if seconds > 0 else None
+        )
     if seconds is None and handshake_status(error) in BAN_STATUSES:
         seconds = BAN_PAUSE_SECONDS
     refused_until[client.url] = time.monotonic() + (seconds or 0.0)
