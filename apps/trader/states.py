@@ -81,6 +81,11 @@ class TraderStates:
         """Return whether a source has a problem now."""
         return source in self._problems
 
+    def is_halted_by(self, source: str) -> bool:
+        """Return whether a source has a problem now that only a person can end."""
+        problem = self._problems.get(source)
+        return problem is not None and problem.is_final
+
     def begin(self) -> None:
         """Store that the session trades.
 

@@ -17,6 +17,7 @@ from onetape.execution.positions import least_amount
 from onetape.execution.protection import sellable
 from trader.live.adopting import leave_as_dust
 from trader.live.book import LiveBook
+from trader.live.key_watch import KEY
 from trader.live.reconciling import AccountCheck
 from trader.live.stop_watch import Obstacle, is_doubtful
 from trader.live.tracking import LiveOrder
@@ -70,6 +71,12 @@ class ExitSender:
         if book.halt is not None:
             return Obstacle(
                 book.halt, "nothing is sold before a resume", "run: uv run trader resume"
+            )
+        if book.states.is_halted_by(KEY):
+            return Obstacle(
+                "the API key may not trade",
+                "no order can be sent",
+                "give the key the right to trade, or sell by hand",
             )
         if self._account.bars_exits:
             return Obstacle(

@@ -57,6 +57,27 @@ def test_a_key_that_may_not_trade_any_more_halts_until_it_may(run: Run) -> None:
     run(scenario, times=OFTEN)
 
 
+def test_a_position_without_a_stop_is_none_while_the_key_may_not_trade(run: Run) -> None:
+    no_stop = Fault(
+        "status", method="POST", path="/api/v3/order", nth=2, count=1_000, status=400, code=-2010,
+        text="no", when="before",
+    )  # fmt: skip
+
+    async def scenario(desk: LiveDesk) -> None:
+        desk.enter()
+        await desk.until(lambda: desk.stop_state and desk.stop_state.place == "here")
+        await desk.until(lambda: desk.executor.balance_is_known)
+        keys = desk.simulator.account.keys
+        keys.change(NAME, trading=False)
+        await desk.until(lambda: desk.stop_state and desk.stop_state.place == "none")
+        assert desk.stop_state is not None
+        assert "the API key may not trade" in desk.stop_state.reason
+        keys.change(NAME, trading=True)
+        await desk.until(lambda: desk.stop_state and desk.stop_state.place == "here")
+
+    run(scenario, no_stop, times=structs.replace(OFTEN, stop_again=600.0))
+
+
 def test_rights_are_read_when_the_accounts_events_are_back(run: Run) -> None:
     async def scenario(desk: LiveDesk) -> None:
         broker = desk.executor.broker
