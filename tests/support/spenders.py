@@ -12,6 +12,7 @@ import os
 import subprocess
 import sys
 import time
+from collections.abc import Callable
 from decimal import Decimal
 from pathlib import Path
 from random import Random
@@ -39,6 +40,8 @@ ACCOUNT = "shared"
 START = Decimal(1_000)
 PRICE = Decimal(10)
 MOST_SECONDS = 900
+#: First orders of each process whose reservations all stand before one of them is filled.
+ROUNDS_TOGETHER = 5
 
 
 def run_spenders(
@@ -107,17 +110,24 @@ class Spender:
         self.sent = 0
         self.refused = 0
 
-    def act(self) -> None:
-        """Sell the position, or buy for a part of the free money."""
+    def act(self, meet: Callable[[], object]) -> None:
+        """Sell the position, or buy for a part of the free money.
+
+        Args:
+            meet: Called between the reservation and the fill.
+        """
         if self.held and self.random.random() < 0.4:
             sold, self.held = self.held, Decimal(0)
-            self._settle(self._intend("sell"), "sell", sold, sold)
+            order_id = self._intend("sell")
+            meet()
+            self._settle(order_id, "sell", sold, sold)
             return
         order_id = self._intend("buy")
         share = Decimal(self.random.randint(1, 10)) / 10
         reserved = (
             self._reserve_place(order_id) if self.is_place_taken else self._reserve(order_id, share)
         )
+        meet()
         wanted = reserved / PRICE
         self.refused += not wanted
         bought = wanted * self.random.choice((0, 1, 1, 1))
@@ -199,10 +209,14 @@ def _spend(
         store.patience_seconds = 120.0
         random = Random(f"{seed} {number}")  # noqa: S311 - no secret
         spender = Spender(store, number, random, most_positions)
-        begin.wait()
-        for _ in range(orders):
-            spender.act()
+        for sent in range(orders):
+            # The first orders have their money reserved at one time; the later ones as it comes.
+            spender.act(begin.wait if sent < ROUNDS_TOGETHER else _go_on)
         refused[number] = spender.refused
+
+
+def _go_on() -> None:
+    return None
 
 
 def _nothing(*_: object) -> Decimal:
