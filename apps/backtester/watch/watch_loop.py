@@ -123,12 +123,7 @@ class Watch:
 
     def _look(self) -> None:
         """Find the files anew: the settings may name another strategy now."""
-        try:
-            name = loaded_settings(parsed_flags(self._words, "--watch")).settings.strategy.name
-        except OnetapeError:
-            pass  # the backtest says it; the files stay those that have to be mended
-        else:
-            self._strategy = strategy_file(name)
+        self._strategy = chosen_file(self._words) or self._strategy
         paths = settings_files(self._config)
         if self._strategy is not None:
             paths += [self._strategy, *places_imported(self._strategy)]
@@ -159,6 +154,28 @@ class Watch:
         for text in said:
             note(text)  # what the strategy printed
         print_line(f"{now} {line}")
+
+
+def chosen_file(words: Sequence[str]) -> Path | None:
+    """Return the file of the strategy that flags and settings choose.
+
+    Where the settings cannot be used, which the backtest prints, it is that of the flag: settings
+    that the file of a freqtrade strategy states may be what has to be corrected.
+
+    Args:
+        words: The flags of a backtest as they are typed.
+
+    Returns:
+        None where the settings cannot be used and no flag names a strategy.
+    """
+    given: str | None = None
+    try:
+        flags = parsed_flags(words, "--watch")
+        given = flags["strategy"]
+        name = loaded_settings(flags).settings.strategy.name
+    except OnetapeError:
+        return None if given is None else strategy_file(given)
+    return strategy_file(name)
 
 
 def words_of(context: "typer.Context") -> list[str]:

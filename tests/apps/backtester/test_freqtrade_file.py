@@ -9,6 +9,8 @@ import pytest
 
 from backtester.configuration import loaded_settings
 from backtester.settings import BacktesterSettings
+from backtester.watch.watch_loop import chosen_file
+from backtester.watch.watched_files import strategy_file
 from onetape.backtest import Account, Exits, backtest
 from onetape.cli.loading import Loaded
 from onetape.strategies.testing import random_candles
@@ -138,3 +140,10 @@ def test_the_python_function_takes_the_exits_of_the_file(sample: Path) -> None:
     assert result.config.account.reentry == "while_signal"
     own = backtest(str(sample), frame, check=False, account=Account(reentry="new_signal"))
     assert own.config.account.reentry == "new_signal"
+
+
+def test_a_watch_looks_at_a_file_whose_settings_cannot_be_used(sample: Path) -> None:
+    sample.write_text(SAMPLE.replace("stoploss = -0.08", "stoploss = 0.08"))
+    assert chosen_file([f"--strategy={sample}"]) == sample
+    assert chosen_file(["--strategy=rsi", "--cash=-5"]) == strategy_file("rsi")
+    assert chosen_file(["--cash=-5"]) is None

@@ -70,7 +70,7 @@ def test_an_entry_that_could_not_be_sold_again_is_refused(given_rules: dict[str,
     st.sampled_from([0.0, 0.001, 0.01]),
     st.sampled_from([0.0, 30.0]),
     st.sampled_from([0.0, 0.1]),
-    exit_rules().filter(lambda exits: exits.has_stop),
+    exit_rules().filter(lambda exits: exits.first_stop is not None),
 )
 def test_the_coins_of_any_entry_can_be_sold_at_its_first_stop(
     cash: float,
@@ -88,5 +88,5 @@ def test_the_coins_of_any_entry_can_be_sold_at_its_first_stop(
     market, price = OrderContext(volume=3.0), cents / 100
     bought = buy_fill(rules, cash, price, market)
     if isinstance(bought, Fill):
-        stop = levels_of(exits, price, price, 0, 0.01).stop
+        stop = levels_of(rules.exits, price, price, 0, 0.01).stop
         assert isinstance(sell_fill(rules, bought.base_change, stop, market), Fill)
