@@ -54,7 +54,7 @@ def open_accounts(db: Path | None, config: Path | None, exchange: str | None) ->
 
     given = {"db": db, "exchange": exchange}
     settings = load_settings(
-        TraderSettings, "trader", settings_file("trader", config), given
+        TraderSettings, "trader", settings_file("trader", config), given, reads_strategy=False
     ).settings
     path = trader_database(settings)
     if not path.exists():
@@ -75,7 +75,8 @@ def settings_strategies(config: Path | None) -> list[str]:
     from onetape.cli.loading import load_settings, settings_file
     from trader.settings import TraderSettings
 
-    loaded = load_settings(TraderSettings, "trader", settings_file("trader", config), {})
+    file = settings_file("trader", config)
+    loaded = load_settings(TraderSettings, "trader", file, {}, reads_strategy=False)
     found = loaded.settings
     own = [one.strategy for one in found.symbols if one.strategy is not None]
     return [found.strategy.name, *(one.name for one in own)]

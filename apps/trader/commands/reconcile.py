@@ -71,7 +71,8 @@ def reconcile_account(
         raise UsageError("--adopt, --forget and --keep exclude each other; answer one at a time")
     given = {"db": db, "exchange": exchange}
     file = settings_file("trader", config)
-    settings = load_settings(TraderSettings, "trader", file, given).settings
+    loaded = load_settings(TraderSettings, "trader", file, given, reads_strategy=False)
+    settings = loaded.settings
     path: Path = trader_database(settings)
     if not path.exists():
         raise DataError(f"{path} does not exist; name the database with --db")

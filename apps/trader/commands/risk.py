@@ -51,6 +51,7 @@ def show_risk(
         "trader",
         settings_file("trader", config),
         {"db": db, "exchange": exchange},
+        reads_strategy=False,
     ).settings
     path: Path = trader_database(settings)
     if clear and account is not None:

@@ -107,6 +107,8 @@ def load_settings(
     file: Path | None,
     flags: Tree,
     environment: Mapping[str, str] | None = None,
+    *,
+    reads_strategy: bool = True,
 ) -> Loaded[S]:
     """Return the settings of a program: defaults, then file, then environment, then flags.
 
@@ -119,6 +121,8 @@ def load_settings(
         file: What `settings_file` found.
         flags: Values by key, dotted or nested; None means not given.
         environment: For tests; the environment of the process by default.
+        reads_strategy: Whether the strategy's file is read; a command that trades nothing does not
+            need it, and works while the file is broken.
 
     Raises:
         ConfigurationError: the file or a variable cannot be used; names path and line, and the key.
@@ -141,7 +145,8 @@ def load_settings(
             if not source.is_file or found != one.default:
                 is_fixed.add(one.key)
         places.add(source, keys)
-    stated = _stated_by_strategy(values.get("strategy.name"), declared)
+    name = values.get("strategy.name") if reads_strategy else None
+    stated = _stated_by_strategy(name, declared)
     if stated is not None:
         tree, source = stated
         own = {key: value for key, value in tree.items() if key not in is_fixed}
