@@ -78,7 +78,7 @@ async def each_exchange(
                 endpoints[exchange], retry_seconds=job.retry_seconds, note=display.note
             ) as rest:
                 database.share_rate_limit_bans(rest)
-                display.tell(f"asking {exchange} for its markets")
+                display.show_line(f"loading the markets of {exchange}")
                 ready, failures = await _prepare(job, rest, keys, display)
                 if not ready.keys:
                     return [failures[key] for key in keys]
@@ -115,7 +115,7 @@ def failed(
 async def _prepare(
     job: BackfillJob, exchange: RestExchange, keys: list[SeriesKey], display: Display
 ) -> tuple[Ready, dict[SeriesKey, Failure]]:
-    """Ask for the markets and the clock; tell the series that the exchange has from the others."""
+    """Request the markets and the clock; separate the series that the exchange has from the others."""
     failures: dict[SeriesKey, Failure] = {}
     markets: dict[SeriesKey, Market] = {}
     for key in keys:

@@ -23,10 +23,10 @@ LINE_EVERY_SECONDS = 5.0
 class Display:
     """Shows the series that run, and notes."""
 
-    def __init__(self, bars: "Bars | None", *, tells_failures: bool) -> None:
+    def __init__(self, bars: "Bars | None", *, shows_failures: bool) -> None:
         """Show bars, or lines without them."""
         self._bars = bars
-        self._tells_failures = tells_failures
+        self._shows_failures = shows_failures
         self._said: set[str] = set()
 
     def note(self, text: str) -> None:
@@ -44,10 +44,10 @@ class Display:
 
     def failure(self, text: str) -> None:
         """Say why a series failed, while others go on; several may fail for one reason."""
-        if self._tells_failures:
+        if self._shows_failures:
             self.note_once(f"backfiller: {text}")
 
-    def tell(self, text: str) -> None:
+    def show_line(self, text: str) -> None:
         """Print a line where somebody watches."""
         if self._bars is not None:
             self.note(text)
@@ -79,10 +79,10 @@ def shown(series: int) -> Generator[Display]:
         series: How many are fetched; the failure of a single one is the program's own last line.
     """
     if not sys.stderr.isatty():
-        yield Display(None, tells_failures=series > 1)
+        yield Display(None, shows_failures=series > 1)
         return
     with _bars() as bars:
-        yield Display(bars, tells_failures=series > 1)
+        yield Display(bars, shows_failures=series > 1)
 
 
 def _bars() -> "Bars":

@@ -21,7 +21,7 @@ from onetape.core.words import counted
 from onetape.exchange.clients import Endpoint
 from onetape.exchange.rest import RestExchange
 from onetape.history.fetch import fetch_closed
-from onetape.history.gaps import ask_gaps
+from onetape.history.gaps import confirm_gaps
 from onetape.store.candles import closed_range
 from onetape.store.database import Store
 from onetape.store.gaps import unexplained
@@ -104,7 +104,7 @@ async def repair_series(
     stored = closed_range(store, key)
     if stored is not None:
         before_ms = NEVER_MS if all_gaps else seen_ms - _OLD_PROOF_MS
-        asked = await ask_gaps(
+        asked = await confirm_gaps(
             exchange, store, key, start=stored[0], end=stored[1], requested_before_ms=before_ms
         )
         inserted += asked.inserted

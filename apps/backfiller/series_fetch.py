@@ -18,7 +18,7 @@ from onetape.core.words import counted
 from onetape.exchange.pages import Page
 from onetape.exchange.rest import RestExchange
 from onetape.history.fetch import FetchReport, fetch_closed
-from onetape.history.gaps import ask_gaps
+from onetape.history.gaps import confirm_gaps
 from onetape.store.candles import closed_range, row_at
 from onetape.store.database import Store
 from onetape.store.gaps import gaps_of
@@ -135,7 +135,7 @@ async def fetch_series(
         done += timeframe.count_between(part_start, part_end)
     if refused and not fetched.inserted + fetched.present:
         raise RowsRefused(f"{key}: {_refused_text(refused, timeframe)}")
-    fetched = fetched.plus(await ask_gaps(exchange, store, key, start=start, end=plan.end))
+    fetched = fetched.plus(await confirm_gaps(exchange, store, key, start=start, end=plan.end))
     seconds = round(time.monotonic() - began, 3)
     return _summary(store, key, plan, fetched, seconds=seconds, now_ms=exchange.now_ms())
 

@@ -170,7 +170,7 @@ def _import_all(
     from backfiller.formats.table_series import Failed
     from backfiller.importing import store_table
     from backfiller.table_check import read_planned
-    from onetape.cli.output import note, print_line, tell
+    from onetape.cli.output import note, print_line, print_progress
     from onetape.core.clock import SystemClock
     from onetape.core.errors import ConfigurationError, DataError, UsageError
     from onetape.store.candles import check_kind
@@ -180,7 +180,7 @@ def _import_all(
     with ExitStack() as stack:
         store: Store | None = None
         for one in planned:
-            tell(f"reading {one.part.source}")
+            print_progress(f"reading {one.part.source}")
             now_ms = SystemClock().now_ms()
             try:
                 table = read_planned(one, wanted, now_ms=now_ms)

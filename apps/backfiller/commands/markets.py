@@ -92,11 +92,11 @@ def list_markets(
 
 
 async def _lines(endpoint: "Endpoint", quote: str | None, sort: str, limit: int) -> list[Line]:
-    from onetape.cli.output import note, tell
+    from onetape.cli.output import note, print_progress
     from onetape.exchange.listing import listed_since
     from onetape.exchange.rest import RestExchange
 
-    tell(f"asking {endpoint.exchange} for its markets")
+    print_progress(f"loading the markets of {endpoint.exchange}")
     async with RestExchange(endpoint, retry_seconds=30.0, note=note) as exchange:
         markets = [
             market

@@ -59,7 +59,7 @@ import backfiller.series_fetch as fetch
 async def unasked(*args, **kwargs):
     from onetape.history.fetch import FetchReport
     return FetchReport()
-fetch.ask_gaps = unasked
+fetch.confirm_gaps = unasked
 """
 #: Failure mode 17 with its guard off: a row that is not closed stays where it is.
 FORMING_STAYS = """

@@ -9,7 +9,7 @@ import pytest
 from onetape.core.candles import Candle, SeriesKey
 from onetape.exchange.rest import RestExchange
 from onetape.history.fetch import FetchReport, fetch_closed
-from onetape.history.gaps import ask_gaps
+from onetape.history.gaps import confirm_gaps
 from onetape.store.candles import missing_between, replace_forming
 from onetape.store.database import Store
 from onetape.store.reading import closed_between
@@ -33,7 +33,7 @@ def fetch(ask: Ask, store: Store, start: int, end: int = FORMING) -> FetchReport
 
 def confirm(ask: Ask, store: Store, start: int, end: int = FORMING) -> FetchReport:
     async def work(client: RestExchange) -> FetchReport:
-        return await ask_gaps(client, store, KEY, start=start, end=end)
+        return await confirm_gaps(client, store, KEY, start=start, end=end)
 
     return ask(work)
 

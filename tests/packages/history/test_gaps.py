@@ -18,7 +18,7 @@ from onetape.core.errors import ExchangeUnreachable
 from onetape.core.timeframes import Timeframe
 from onetape.exchange.rest import RestExchange
 from onetape.history.fetch import fetch_closed, reread_from
-from onetape.history.gaps import APART_MS, ask_gaps, grouped
+from onetape.history.gaps import APART_MS, confirm_gaps, grouped
 from onetape.history.stored_rate_limit_bans import StoredRateLimitBans
 from onetape.store.candles import insert_closed, missing_between
 from onetape.store.database import Store, open_store
@@ -45,7 +45,7 @@ def fetch_and_ask(
         exchange.requests = 0
         await fetch_closed(client, store, KEY, start=start, end=end)
         first = exchange.requests
-        await ask_gaps(client, store, KEY, start=start, end=end)
+        await confirm_gaps(client, store, KEY, start=start, end=end)
         return first, exchange.requests - first
 
     return ask(work)
@@ -294,7 +294,7 @@ def test_a_proven_gap_is_asked_for_again_and_is_one_no_more_where_candles_come(
 
     def again(requested_before_ms: int) -> None:
         async def work(client: RestExchange) -> None:
-            await ask_gaps(
+            await confirm_gaps(
                 client,
                 store,
                 KEY,
@@ -319,7 +319,7 @@ def test_a_bad_answer_takes_no_proof_back(ask: Ask, store: Store, exchange: Any)
     exchange.answer = empty
 
     async def again(client: RestExchange) -> None:
-        await ask_gaps(client, store, KEY, start=ago(7), end=FORMING, requested_before_ms=2**62)
+        await confirm_gaps(client, store, KEY, start=ago(7), end=FORMING, requested_before_ms=2**62)
 
     ask(again)
     assert states(store) == [(ago(5), "none at exchange")]

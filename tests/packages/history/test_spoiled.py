@@ -14,7 +14,7 @@ from onetape.exchange.clients import Endpoint
 from onetape.exchange.rest import RestExchange
 from onetape.exchange.translate import SymbolRefused
 from onetape.history.fetch import FetchReport, fetch_closed
-from onetape.history.gaps import ask_gaps
+from onetape.history.gaps import confirm_gaps
 from onetape.simulator.embedded import EmbeddedSimulator, embedded_simulator
 from onetape.simulator.market.clock import make_clock
 from onetape.store.candles import missing_between
@@ -101,7 +101,7 @@ def test_rows_21_and_22_a_wrong_candle_is_quarantined_with_its_text_and_comes_la
     spoil(simulator, shape)
     report = fetched(work, store)
     assert (report.inserted, report.quarantined) == (19, 1)
-    work(lambda client: ask_gaps(client, store, KEY, start=START, end=FORMING))
+    work(lambda client: confirm_gaps(client, store, KEY, start=START, end=FORMING))
     assert [(gap.start, gap.state) for gap in gaps_of(store, KEY)] == [(MIDDLE, "unproven")]
     with store.read() as connection:
         payload = connection.execute("SELECT payload FROM quarantine ORDER BY id LIMIT 1").get
@@ -131,7 +131,7 @@ def test_row_20_a_candle_that_is_missing_is_in_the_ledger_with_the_date(
     spoil(simulator, "missing")
     fetched(work, store)
     assert missing_between(store, KEY, START, FORMING) == [(MIDDLE, MIDDLE + HOUR)]
-    work(lambda client: ask_gaps(client, store, KEY, start=START, end=FORMING))
+    work(lambda client: confirm_gaps(client, store, KEY, start=START, end=FORMING))
     (gap,) = gaps_of(store, KEY)
     assert (gap.start, gap.state, gap.last_asked_ms) == (MIDDLE, "unproven", NOW_MS)
     assert gap.answers == 1

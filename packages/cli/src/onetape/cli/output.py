@@ -61,7 +61,7 @@ def note(text: str) -> None:
     sys.stderr.flush()
 
 
-def tell(text: str) -> None:
+def print_progress(text: str) -> None:
     """Print what is under way: a line on stderr, where that is a terminal."""
     if sys.stderr.isatty():
         note(text)

@@ -55,7 +55,7 @@ class Hole(Struct, frozen=True):
     """
 
 
-class _Answers(Struct):
+class _Responses(Struct):
     """Evidence from the pages of one request sequence. Times are epoch seconds."""
 
     timeframe: Timeframe
@@ -90,7 +90,7 @@ class _Answers(Struct):
         return cursor >= end
 
 
-async def ask_gaps(
+async def confirm_gaps(
     exchange: RestExchange,
     store: Store,
     key: SeriesKey,
@@ -99,7 +99,7 @@ async def ask_gaps(
     end: int,
     requested_before_ms: int | None = None,
 ) -> FetchReport:
-    """Ask for what is missing in `[start, end)` and write down what the answers prove.
+    """Request the candles missing in `[start, end)`; store them and what the responses prove.
 
     Holes that one page reaches across are requested together.
 
@@ -152,7 +152,7 @@ async def fetch_noting(
         ExchangeRefused: the exchange answered no.
         StoreError: the file cannot be written.
     """
-    answers = _Answers(Timeframe.parse(key.timeframe))
+    answers = _Responses(Timeframe.parse(key.timeframe))
 
     def see(page: Page) -> None:
         answers.see(page)
@@ -244,9 +244,15 @@ def _new_window(store: Store, key: SeriesKey, start: int, end: int) -> int:
 
 
 def _note(
-    store: Store, key: SeriesKey, hole: Hole, answers: _Answers, *, window_start: int, asked_ms: int
+    store: Store,
+    key: SeriesKey,
+    hole: Hole,
+    answers: _Responses,
+    *,
+    window_start: int,
+    asked_ms: int,
 ) -> None:
-    """Write down what the answers say of a hole, except for parts that a person or file explained.
+    """Store what the responses prove of a hole, except for parts that a person or file explained.
 
     Of the part after the last closed candle only an answer is written down that leaves it out.
     """

@@ -11,7 +11,7 @@ from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any, Final, TypeVar, cast
 from urllib.parse import urlsplit
 
-from onetape.cli.output import tell
+from onetape.cli.output import print_progress
 from onetape.core.errors import ConfigurationError, ExchangeUnreachable
 from onetape.simulator.defaults import DEFAULT_SEED, DEFAULT_URL
 
@@ -210,7 +210,7 @@ def find_or_start(
     """
     running = (url or DEFAULT_URL).rstrip("/")
     if is_running(running):
-        tell(f"simulator: the one that runs at {running}")
+        print_progress(f"simulator: the running one at {running}")
         yield running
         return
     if url is not None:
@@ -219,7 +219,7 @@ def find_or_start(
             f"no simulator listens at {url}; start one (uv run simulator --port {port}), "
             "or leave the address out to use one inside this program"
         )
-    tell(f"simulator: one inside this program, none runs at {DEFAULT_URL}")
+    print_progress(f"simulator: started inside this program; none runs at {DEFAULT_URL}")
     with embedded_simulator(seed=seed, clock=clock) as simulator:
         yield simulator.url
 
