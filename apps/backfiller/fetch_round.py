@@ -115,7 +115,7 @@ def failed(
 async def _prepare(
     job: BackfillJob, exchange: RestExchange, keys: list[SeriesKey], display: Display
 ) -> tuple[Ready, dict[SeriesKey, Failure]]:
-    """Request the markets and the clock; separate the series that the exchange has from the others."""
+    """Load the markets and the time; separate the series that the exchange does not have."""
     failures: dict[SeriesKey, Failure] = {}
     markets: dict[SeriesKey, Market] = {}
     for key in keys:
