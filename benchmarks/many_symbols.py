@@ -15,7 +15,7 @@ from contextlib import ExitStack, closing
 from pathlib import Path
 from typing import Any, Final
 
-from market_programs import simulator, symbols_of, trader
+from market_programs import process_tree, simulator, symbols_of, trader
 from recording import machine, measure, print_document, refuse_slow_imports
 
 from gate import Gate
@@ -69,13 +69,9 @@ STRATEGIES: Final = [
 def tree_pss(pid: int) -> float:
     """Return the proportional set size of a process and all that it has started, MB."""
     total = 0.0
-    waiting = [pid]
-    while waiting:
-        one = waiting.pop()
+    for one in process_tree(pid):
         try:
             text = Path(f"/proc/{one}/smaps_rollup").read_text()
-            for task in Path(f"/proc/{one}/task").iterdir():
-                waiting += map(int, (task / "children").read_text().split())
         except (FileNotFoundError, ProcessLookupError):
             continue
         total += int(re.findall(r"^Pss:\s+(\d+) kB", text, re.MULTILINE)[0]) / 1_024

@@ -17,7 +17,8 @@ from contextlib import ExitStack, closing
 from pathlib import Path
 from typing import Any, Final
 
-from market_programs import simulator, symbols_of, trader
+from market_programs import processor_seconds, simulator, symbols_of, trader
+from msgspec import Struct
 from recording import machine, measure, print_document, refuse_slow_imports
 
 from programs import Program
@@ -35,8 +36,9 @@ _KEEP_MARKS: Final = """
         INSERT OR IGNORE INTO marks VALUES (new.symbol, new.timestamp, new.closed_ms);
     END;
 """
+#: Market time from the proof of a close to the decision, and from the close itself.
 _DECISIONS: Final = """
-    SELECT d.decided_ms - m.closed_ms
+    SELECT d.decided_ms - m.closed_ms, d.decided_ms - (d.timestamp + 60) * 1000
     FROM decisions d JOIN sessions s USING (session)
     JOIN marks m ON m.symbol = s.symbol AND m.timestamp = d.timestamp
     WHERE d.decided_ms >= m.closed_ms
@@ -58,9 +60,10 @@ def main() -> None:
 
 def measure_traders(folder: Path, seconds: float) -> list[dict[str, Any]]:
     """Compare ten traders of two symbols and a backfiller on one file with one trader alone."""
-    alone, _ = run_traders(folder, 1, seconds / 3)
-    crowd, problems = run_traders(folder, TRADERS, seconds)
-    share = percentile(crowd, 0.99) / percentile(alone, 0.99)
+    alone = run_traders(folder, 1, seconds / 3)
+    crowd = run_traders(folder, TRADERS, seconds)
+    runs, problems = (crowd, alone), crowd.problems
+    share = percentile(crowd.from_proof, 0.99) / percentile(alone.from_proof, 0.99)
     name = f"{TRADERS} traders of 2 symbols and a backfiller on one file"
     return [
         measure(f"{name}: lock errors", "lines", [problems["locks"]], goal=1, wanted="below"),
@@ -70,17 +73,34 @@ def measure_traders(folder: Path, seconds: float) -> list[dict[str, Any]]:
         ),
         measure(
             f"{name}: proof of close to decision, p99", "ratio", [share], goal=3, wanted="below",
-            of="that of one trader alone", decisions=[len(crowd), len(alone)],
+            of="that of one trader alone", decisions=[len(run.from_proof) for run in runs],
             backfiller_runs=problems["backfills"],
-            p50_milliseconds=[percentile(crowd, 0.5), percentile(alone, 0.5)],
-            p99_milliseconds=[percentile(crowd, 0.99), percentile(alone, 0.99)],
-            largest_milliseconds=[max(crowd), max(alone)],
+            p50_milliseconds=[percentile(run.from_proof, 0.5) for run in runs],
+            p99_milliseconds=[percentile(run.from_proof, 0.99) for run in runs],
+            largest_milliseconds=[max(run.from_proof) for run in runs],
+            p50_milliseconds_from_close=[percentile(run.from_close, 0.5) for run in runs],
+            p99_milliseconds_from_close=[percentile(run.from_close, 0.99) for run in runs],
+            processor_milliseconds_of_a_trader_per_close=[
+                run.processor_milliseconds for run in runs
+            ],
         ),
     ]  # fmt: skip
 
 
-def run_traders(parent: Path, count: int, seconds: float) -> tuple[list[float], dict[str, int]]:
-    """Run traders for some seconds; return milliseconds from proof to decision, and problems."""
+class TradersRun(Struct, frozen=True):
+    """What some traders took for their decisions."""
+
+    from_proof: list[float]
+    """From the proof of a close to the decision, wall milliseconds."""
+    from_close: list[float]
+    """From the close itself."""
+    processor_milliseconds: float
+    """Processor time of a trader and its strategy's processes from one close to the next."""
+    problems: dict[str, int]
+
+
+def run_traders(parent: Path, count: int, seconds: float) -> TradersRun:
+    """Run traders for some seconds; return what their decisions took."""
     folder = parent / f"{count} traders"
     folder.mkdir()
     db = folder / "data.db"
@@ -96,8 +116,11 @@ def run_traders(parent: Path, count: int, seconds: float) -> tuple[list[float], 
             program.until("", inside="candles:")
         # The first candles are warm-up: processes are started and caches filled.
         warm_ms = newest_decision_ms(db) + 120_000
-        ends = time.monotonic() + seconds
+        began, used = time.monotonic(), sum(processor_seconds(one.pid) for one in running)
+        ends = began + seconds
         backfills = backfill_until(ends, folder, url, db) if count > 1 else rest_until(ends)
+        closes = (time.monotonic() - began) * SPEED / 60
+        used = sum(processor_seconds(one.pid) for one in running) - used
         stale = stale_traders(folder, db)
         lines = [line for one in running for line in (*one.lines, *one.errors)]
     with closing(sqlite3.connect(db)) as connection:
@@ -107,7 +130,12 @@ def run_traders(parent: Path, count: int, seconds: float) -> tuple[list[float], 
         ).fetchone()[0]
     locks = states + sum("locked" in line for line in lines)
     problems = {"locks": locks, "stale": stale, "backfills": backfills}
-    return [ms / SPEED for (ms,) in taken], problems
+    return TradersRun(
+        [proof / SPEED for proof, _ in taken],
+        [close / SPEED for _, close in taken],
+        used * 1_000 / closes / count,
+        problems,
+    )
 
 
 def make_file(folder: Path, url: str, db: Path) -> None:

@@ -1,6 +1,7 @@
 """Programs of a benchmark: a simulator, and traders of its markets."""
 
 import json
+import os
 import re
 import sys
 import urllib.request
@@ -43,6 +44,29 @@ def read_json(url: str) -> Any:
     """Return what an address of the simulator answers."""
     with urllib.request.urlopen(url, timeout=60) as answer:  # noqa: S310 - loopback
         return json.load(answer)
+
+
+def process_tree(pid: int) -> list[int]:
+    """Return a process and all that it has started and that still run."""
+    found, waiting = list[int](), [pid]
+    while waiting:
+        one = waiting.pop()
+        try:
+            for task in Path(f"/proc/{one}/task").iterdir():
+                waiting += map(int, (task / "children").read_text().split())
+        except (FileNotFoundError, ProcessLookupError):
+            continue
+        found.append(one)
+    return found
+
+
+def processor_seconds(pid: int) -> float:
+    """Return the processor time of a process and of all that it has started and that still run."""
+    ticks = 0
+    for one in process_tree(pid):
+        fields = Path(f"/proc/{one}/stat").read_text().rpartition(")")[2].split()
+        ticks += int(fields[11]) + int(fields[12])
+    return ticks / os.sysconf("SC_CLK_TCK")
 
 
 def trader(folder: Path, url: str, db: Path, symbols: Sequence[str], *more: str) -> Program:
