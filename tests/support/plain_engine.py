@@ -1,5 +1,6 @@
 """The simulation as a plain loop over bars: slow, and easy to be sure of."""
 
+import math
 from dataclasses import dataclass, field
 from decimal import Decimal
 from typing import Any
@@ -15,6 +16,7 @@ from onetape.engine import (
     AccountConfig,
     ExitConfig,
     FillModel,
+    Levels,
     OrderContext,
     RefusedOrder,
     exit_in_bar,
@@ -114,10 +116,35 @@ class PlainLoop:
         assert self.entry is not None
         step = float(self.rules.steps.price_step or 0)
         levels = levels_of(self.rules.exits, self.entry_price, self.highest, bar - self.entry, step)
+        self._check_levels(levels, bar - self.entry, step)
         found = exit_in_bar(open_, high, low, levels)
         if found is not None:
             self.done.ambiguous += found.is_ambiguous
             self.leave(bar, found.price, found.kind)
+
+    def _check_levels(self, levels: Levels, age: int, step: float) -> None:
+        """Hold the engine's levels to the formulas of docs/rules.md."""
+        exits, price = self.rules.exits, self.entry_price
+        begun = [ratio for start, ratio in exits.target_table.items() if start <= age]
+        begun += [] if exits.take_profit is None else [exits.take_profit]
+        fee = self.rules.target_fee_rate
+        targets = [
+            self._profitable(ratio, fee) if exits.net_targets else price * (1 + ratio)
+            for ratio in begun
+        ]
+        # A limit is of whole price steps.
+        target = min(targets, default=math.inf)
+        assert target * (1 - 1e-12) <= levels.target <= target * (1 + 1e-12) + step
+        stops = [0.0] if exits.stop_loss is None else [price * (1 - exits.stop_loss)]
+        begins = 0.0
+        if exits.trailing_offset is not None:
+            begins = self._profitable(exits.trailing_offset)
+        if exits.trailing_stop is not None and self.highest > begins:
+            stops.append(self.highest * (1 - exits.trailing_stop))
+        if exits.trailing_stop_before_offset is not None:
+            stops.append(min(self.highest, begins) * (1 - exits.trailing_stop_before_offset))
+        is_at_offset = math.isclose(self.highest, begins, rel_tol=1e-12)
+        assert is_at_offset or math.isclose(max(levels.stop, 0.0), max(stops), rel_tol=1e-12)
 
     def _enter(self, bar: int, price: float, order: int) -> None:
         seconds = int(self.candles.timestamp[1] - self.candles.timestamp[0])

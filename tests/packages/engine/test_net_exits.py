@@ -155,3 +155,14 @@ def test_an_offset_without_what_it_belongs_to_is_refused(given_exits: dict[str, 
     with pytest.raises(UsageError, match="needs") as raised:
         ExitConfig(**given_exits)
     assert raised.value.settings == (setting,)
+
+
+def test_a_net_target_of_0_sells_once_both_fees_are_won_back():
+    exits = ExitConfig(target_table={0: 0.0}, net_targets=True)
+    bars: list[Bar] = [(100.0, 100.0, 100.0, 100.0), (100.0, 100.1, 99.0, 100.0)]
+    bars += [(100.0, 101.0, 100.0, 101.0)]
+    result = run_of(bars, [1, 0, 0], account_of(exits, fee_rate=0.001))
+    assert exits_of(result) == [(2, "target", round(100 * 1.001 / 0.999, 9))]
+    assert result.cash == pytest.approx(1_000.0)
+    with pytest.raises(UsageError, match="begin above 0"):
+        ExitConfig(target_table={0: -0.01}, net_targets=True)
