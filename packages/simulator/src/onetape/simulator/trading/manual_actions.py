@@ -108,13 +108,13 @@ class ManualActions:
         parts: list[tuple[str, Decimal, Decimal]] = []
         for asset in dict.fromkeys(assets):
             free = exchange.account.free(asset)
-            worth = in_bnb(free, asset, lambda base, quote: exchange.price_of(base, quote, now_ms))
-            if asset == BNB or worth is None:
+            value = in_bnb(free, asset, lambda base, quote: exchange.price_of(base, quote, now_ms))
+            if asset == BNB or value is None:
                 raise Refusal(-9000, f"{asset} cannot be converted to BNB.")
             if not free:
                 raise order_refusals.insufficient_balance()
-            parts.append((asset, free, down(worth * (1 - DUST_FEE))))
-        total = sum((worth for _, _, worth in parts), ZERO)
+            parts.append((asset, free, down(value * (1 - DUST_FEE))))
+        total = sum((value for _, _, value in parts), ZERO)
         for asset, free, _ in parts:
             exchange.adjust(asset, -free, now_ms, "dust conversion")
         if total:
