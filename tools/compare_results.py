@@ -34,7 +34,7 @@ _VOLATILE: Final = (
     (re.compile(r"127\.0\.0\.1:\d+"), "127.0.0.1:PORT"),
     (re.compile(r"\(\d+(\.\d+)? s\)|\b\d+(\.\d+)? s\b|\d+ ms\b"), "TIME"),
     (re.compile(r"/[^\s,;:]*/"), "FOLDER/"),
-    (re.compile(r"^check: .*"), "CHECK"),
+    (re.compile(r"^(bias )?check: .*"), "CHECK"),
 )
 #: `keys` and `texts`, each from old to new.
 Renames = Mapping[str, Mapping[str, str]]

@@ -56,7 +56,8 @@ class BacktesterSettings(DeclaredStruct, frozen=True, kw_only=True):
     ] = None
     trading_rules: Annotated[TradingRulesSource, TRADING_RULES] = "exchange"
     allow_gaps: Annotated[
-        bool, Setting("Go on over candles missing unexplained.", flag="--allow-gaps")
+        bool,
+        Setting("Continue over candles missing for an unknown reason.", flag="--allow-gaps"),
     ] = False
     check: Annotated[
         bool, Setting("Look at a few bars for look-ahead.", flag="--check/--no-check")

@@ -61,7 +61,7 @@ def result_text(
     parameters = ", ".join(f"{name} {value}" for name, value in summary.parameters.items())
     lines.append(f"parameters: {parameters or 'none'}")
     lines += [f"{label}: {value}" for label, value in summary.assumptions.items()]
-    lines.append(f"check: {summary.check.text}")
+    lines.append(f"bias check: {summary.check.text}")
     lines += [f"note: {text}" for text in summary.notes]
     lines.append(f"database: {summary.database}")
     places = {"report": summary.report, "run": summary.run}
@@ -73,11 +73,10 @@ def heading(summary: RunSummary) -> str:
     """Return what was run, in one line."""
     symbols = ", ".join(summary.all_symbols)
     series = f"{summary.exchange} {symbols} {summary.timeframe}"
-    warm_up = counted(summary.warm_up, "candle")
     return (
         f"{summary.strategy} on {series}, {day_text(summary.from_)} to "
-        f"{day_text(summary.to)} UTC: {counted(summary.candles, 'candle')} after {warm_up} "
-        f"of warm-up, {summary.seconds:.2f} s"
+        f"{day_text(summary.to)} UTC: {counted(summary.candles, 'candle')} "
+        f"(warm-up {summary.warm_up:,}), {summary.seconds:.2f} s"
     )
 
 
@@ -94,7 +93,7 @@ def _trades_table(summary: RunSummary, trades: Sequence[TradeRecord], width: int
     if not trades:
         return "no trades"
     shown = trades[-TRADES_SHOWN:]
-    head = ("entry", "price", "exit", "price", "amount", "profit", "", "left by")
+    head = ("entry", "price", "exit", "price", "amount", "profit", "", "exit reason")
     symbols = {trade.symbol or summary.symbol for trade in shown}
     digits = {symbol: summary.digits_of(symbol, trades) for symbol in symbols}
     rows = [head]
@@ -112,7 +111,7 @@ def _trades_table(summary: RunSummary, trades: Sequence[TradeRecord], width: int
 
 
 def _folded(rows: Sequence[tuple[str, ...]], skipped: int) -> str:
-    """Return two lines for each row: its exit under its entry, with what it was left by."""
+    """Return two lines for each row: its exit and exit reason under its entry."""
     before: list[tuple[str, ...]] = []
     for row in rows:
         entry, price, left, exit_price = row[skipped : skipped + 4]

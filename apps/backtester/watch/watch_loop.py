@@ -212,5 +212,5 @@ def headline(summary: RunSummary) -> str:
         f"{f'{found}: ' if found else ''}{summary.strategy}: "
         f"return {metrics.total_return:+.2%}{hold_text}, max drawdown "
         f"{metrics.max_drawdown:.2%}, Sharpe {sharpe}, {metrics.trades:,} trades; "
-        f"check: {summary.check.text}"
+        f"bias check: {summary.check.text}"
     )

@@ -64,10 +64,12 @@ def cheat(tape: Path) -> str:
 def test_the_terminal_warns_right_under_the_head_line(backtester: Run, cheat: str) -> None:
     ended = backtester(*SIMULATED, "--no-report", "-s", cheat)
     assert ended.code == 0
-    assert ended.out.splitlines()[1] == f"! {SAID} (below: check)"
-    assert any(line.startswith("check: ") and "DIFFER" in line for line in ended.out.splitlines())
+    assert ended.out.splitlines()[1] == f"! {SAID} (below: bias check)"
+    assert any(
+        line.startswith("bias check: ") and "DIFFER" in line for line in ended.out.splitlines()
+    )
     shown = backtester("show").out.splitlines()
-    assert shown[1] == f"! {SAID} (below: check)"
+    assert shown[1] == f"! {SAID} (below: bias check)"
 
 
 def test_the_list_marks_the_run_that_cheats_in_any_width(kept: Run, cheat: str) -> None:
@@ -142,7 +144,7 @@ def test_an_optimization_whose_best_cheats_warns_and_says_what_comes_before_a_ru
     backtester: Run, cheat: str
 ) -> None:
     lines = backtester("optimize", *SIMULATED, "-s", cheat, *GRID).out.splitlines()
-    assert lines[1] == f"! {SAID} (below: check)"
+    assert lines[1] == f"! {SAID} (below: bias check)"
     assert lines[-1].startswith("when it is fixed, run it: uv run backtester ")
 
 

@@ -217,7 +217,7 @@ def test_an_allowed_hole_is_stated(on_tape: Run, tape: Path) -> None:
     delete(tape, START + 240 * HOUR, START + 243 * HOUR)
     document = on_tape("--allow-gaps").document
     assert (document["unexplained_gaps"], document["candles"]) == (3, 120 * 24 - 3)
-    assert "3 candles missing unexplained, allowed by --allow-gaps" in document["notes"]
+    assert "3 candles missing, cause unknown (--allow-gaps)" in document["notes"]
 
 
 def test_an_unproven_hole_is_refused_until_a_second_answer(on_tape: Run, tape: Path) -> None:

@@ -75,13 +75,13 @@ def check(backtester: Run, tape: Path) -> Run:
 
 def test_a_clean_strategy_ends_with_one_line(check: Run) -> None:
     ended = check("--strategy", "sma_cross", "--param", "slow=30", "--from", "2024-02-01")
-    assert (ended.code, ended.out, ended.err) == (0, "check: 2,136 of 2,136 bars clean\n", "")
+    assert (ended.code, ended.out, ended.err) == (0, "bias check: passed, 2,136 bars\n", "")
 
 
 def test_a_look_ahead_exits_with_6_and_the_first_bar(check: Run, own: Callable[..., str]) -> None:
     ended = check("--strategy", own(CHEAT))
     assert ended.code == 6
-    assert ended.out.startswith("check: ")
+    assert ended.out.startswith("bias check: ")
     assert "bars differ, first 2024-01-01 0" in ended.out
     assert "later candles change the past" in ended.out
     assert ended.err.startswith("backtester: strategy own on simulator BTC/USDT 1h: look-ahead on ")
@@ -113,7 +113,7 @@ def test_a_backtest_of_a_long_range_says_what_a_look_at_some_bars_found(
     found = on_tape("--param", "period=9").document["check"]
     assert (found["clean"], found["bars_checked"], found["bars"]) == (True, 200, 2_880)
     assert found["text"] == (
-        "200 of 2,880 bars sampled, clean; all: uv run backtester check --exchange "
+        "passed on a sample of 200 of 2,880 bars; all: uv run backtester check --exchange "
         "simulator --strategy rsi --param period=9"
     )
 
@@ -121,7 +121,7 @@ def test_a_backtest_of_a_long_range_says_what_a_look_at_some_bars_found(
 @pytest.mark.usefixtures("checks_all_bars")
 def test_every_backtest_says_what_its_check_found(on_tape: Run, own: Callable[..., str]) -> None:
     assert on_tape("--param", "period=9").document["check"] == {
-        "text": "2,880 of 2,880 bars clean",
+        "text": "passed, 2,880 bars",
         "clean": True,
         "bars_checked": 2_880,
         "bars": 2_880,
@@ -157,7 +157,7 @@ def test_the_check_of_several_symbols_is_that_of_all(
     flags = ("--symbol", "BTC/USDT", "--symbol", "ETH/USDT")
     clean = on_tape(*flags).document["check"]
     assert (clean["clean"], clean["bars_checked"], clean["bars"]) == (True, 5_760, 5_760)
-    assert clean["text"].count("2,880 of 2,880 bars clean") == 2
+    assert clean["text"].count("passed, 2,880 bars") == 2
     cheated = on_tape(*flags, "--strategy", own(CHEAT)).document["check"]
     assert (cheated["clean"], cheated["kind"]) == (False, "look-ahead")
     assert on_tape(*flags, "--no-check").document["check"]["clean"] is None

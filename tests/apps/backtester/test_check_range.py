@@ -27,12 +27,12 @@ def test_a_part_of_a_long_range_is_stated_and_is_the_same_each_time(check: Run) 
     assert re.fullmatch(
         rf"range: {moment} to {moment} UTC, chosen by the candles; all: --all", first
     )
-    assert (ended.code, second) == (0, "check: 500 of 2,880 bars clean")
+    assert (ended.code, second) == (0, "bias check: passed on 500 of 2,880 bars")
     assert check().out == ended.out
 
 
 def test_all_bars_are_checked_where_they_are_asked_for(check: Run) -> None:
-    assert check("--all").out == "check: 2,880 of 2,880 bars clean\n"
+    assert check("--all").out == "bias check: passed, 2,880 bars\n"
 
 
 def test_the_document_states_the_part(check: Run) -> None:

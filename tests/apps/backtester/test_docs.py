@@ -54,7 +54,7 @@ def test_the_page_about_strategies_does_what_it_says(
     assert len(ran) >= 6
     assert [(line, ended.err) for line, ended in ran if ended.code] == []
     checked = next(ended for line, ended in ran if line.startswith("check"))
-    assert re.fullmatch(r"check: ([\d,]+) of \1 bars clean\n", checked.out)
+    assert re.fullmatch(r"bias check: passed, [\d,]+ bars\n", checked.out)
 
 
 @pytest.mark.parametrize(

@@ -228,7 +228,7 @@ def test_the_check_of_a_run_and_the_full_one_take_the_bars_that_are_decided_on(
     assert on_tape(*flags).document["check"]["bars"] == decided
     ended = backtester("check", "--exchange", "simulator", *flags)
     line, note = ended.out.splitlines()
-    assert (ended.code, line) == (0, f"check: {decided:,} of {decided:,} bars clean")
+    assert (ended.code, line) == (0, f"bias check: passed, {decided:,} bars")
     assert note.startswith("note: trading starts ")
 
 

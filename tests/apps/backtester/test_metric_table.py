@@ -34,9 +34,9 @@ def test_every_definition_has_a_formula_and_a_source() -> None:
     [
         ("return", "5.00%", "-5.00%"),
         ("final equity, USDC", "0.050000", "9.500000"),
-        ("max drawdown lasted, days", "1.5", ""),
+        ("max drawdown duration, days", "1.5", ""),
         ("trades", "1,234", ""),
-        ("open at the end", "yes", ""),
+        ("open position", "yes", ""),
         ("average holding, candles", "0.05", ""),
     ],
 )

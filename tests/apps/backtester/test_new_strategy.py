@@ -29,7 +29,7 @@ def test_the_new_test_passes_and_the_new_strategy_runs_and_is_clean(
     assert backtester("new-strategy", "my_trend").code == 0
     assert backtester("--exchange", "simulator", "--strategy", "my_trend", "--no-report").code == 0
     checked = backtester("check", "--exchange", "simulator", "--strategy", "my_trend")
-    assert checked.out == "check: 2,880 of 2,880 bars clean\n"
+    assert checked.out == "bias check: passed, 2,880 bars\n"
     (folder / "pytest.ini").write_text(CONFIGURATION)
     # As a user runs it, but for coverage's own start in the child.
     done = subprocess.run(

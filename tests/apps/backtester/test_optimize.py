@@ -132,7 +132,7 @@ def test_an_optimization_says_what_a_look_at_the_best_found(optimize: Run, tmp_p
     assert "DIFFER" in cheat["check"]["text"]
     assert "do not trust this result" in cheat["check"]["text"]
     honest = optimize(*GRID)
-    assert honest["check"]["text"] == "2,880 of 2,880 bars clean"
+    assert honest["check"]["text"] == "passed, 2,880 bars"
     unchecked = optimize(*GRID, "--no-check")["check"]
     assert unchecked["clean"] is None
     assert f"--param fast={honest['results'][0]['parameters']['fast']}" in unchecked["text"]
@@ -296,7 +296,7 @@ def test_text_names_parts_luck_and_what_to_run(backtester: Run, tape: Path) -> N
         "out-of-sample: 2024-03-25 to 2024-04-30 UTC, 864 candles",
         "trials: 4 trials here, 4 on simulator BTC/USDT in all, 4 of them of sma_cross; looks at",
         "rank correlation of in-sample and out-of-sample: ",
-        "check of the best: 2,880 of 2,880 bars clean",
+        "check of the best: passed, 2,880 bars",
         "run it: uv run backtester --strategy sma_cross --param fast=",
     ):
         assert words in out

@@ -43,17 +43,17 @@ def page_of(ended: Any) -> str:
 @pytest.mark.usefixtures("checks_all_bars")
 def test_the_check_is_a_line_of_its_own_wherever_a_result_is_shown(run: Run) -> None:
     ended = run()
-    (line,) = lines_of(ended, "check")
-    assert line == "check: 2,880 of 2,880 bars clean"
-    assert line.removeprefix("check: ") in page_of(ended)
-    assert load_run().summary.check.text == line.removeprefix("check: ")
+    (line,) = lines_of(ended, "bias check")
+    assert line == "bias check: passed, 2,880 bars"
+    assert line.removeprefix("bias check: ") in page_of(ended)
+    assert load_run().summary.check.text == line.removeprefix("bias check: ")
 
 
 def test_a_check_that_was_not_run_says_so_and_how_to(run: Run) -> None:
     ended = run("--no-check")
-    (line,) = lines_of(ended, "check")
+    (line,) = lines_of(ended, "bias check")
     assert line == (
-        "check: not run; run: uv run backtester check --exchange simulator --strategy rsi"
+        "bias check: not run; run: uv run backtester check --exchange simulator --strategy rsi"
     )
     assert "not run; run: uv run backtester check" in page_of(ended)
 
@@ -82,7 +82,7 @@ def test_an_ideal_market_and_allowed_gaps_stand_in_the_result(run: Run, tape: Pa
     assert lines_of(ended, "trading rules") == [
         "trading rules: none: no price or amount rounding, no minimum"
     ]
-    allowed = "1 candle missing unexplained, allowed by --allow-gaps"
+    allowed = "1 candle missing, cause unknown (--allow-gaps)"
     assert f"note: {allowed}" in ended.out.splitlines()
     page = page_of(ended)
     assert allowed in page

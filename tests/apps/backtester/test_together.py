@@ -119,7 +119,7 @@ def test_what_holds_for_one_symbol_alone_is_noted_with_its_name(
         )
     document = backtester(*SIM, *BOTH, *RSI, "--allow-gaps", "--json").document
     assert "this market is invented by the simulator" in document["notes"]
-    gap = "1 candle missing unexplained, allowed by --allow-gaps"
+    gap = "1 candle missing, cause unknown (--allow-gaps)"
     assert f"ETH/USDT: {gap}" in document["notes"]
     assert len(document["notes"]) == len(set(document["notes"]))
 

@@ -111,7 +111,7 @@ def test_a_save_of_a_file_that_the_strategy_imports_runs_again(tape: Path, tmp_p
 def test_a_save_is_checked_and_a_look_into_the_future_is_told(
     page: Page, watched: Program, own: Path
 ) -> None:
-    assert "check: 288 of 288 bars clean" in watched.lines[-1]
+    assert "bias check: passed, 288 bars" in watched.lines[-1]
     own.write_text(
         STRATEGY.replace("self.period)\n        return", "self.period)[::-1]\n        return")
     )

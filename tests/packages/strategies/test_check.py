@@ -137,7 +137,7 @@ def checked(make: Callable[[], Strategy], candles: Candles) -> tuple[CheckData, 
 @pytest.mark.parametrize("name", BUILT_IN)
 def test_every_bar_of_a_strategy_that_comes_with_it_is_clean(name: str):
     _, result = checked(lambda: load_strategy(name), random_candles(700, seed=8))
-    assert check_line(result) == "check: 700 of 700 bars clean"
+    assert check_line(result) == "bias check: passed, 700 bars"
 
 
 @pytest.mark.parametrize("how", FUTURE)
@@ -316,7 +316,7 @@ def test_the_sample_is_the_same_each_time_and_says_how_many_it_took():
     whole = checked_signals(load_strategy("rsi"), data.candles).signal
     one, other = (sample_check(lambda: load_strategy("rsi"), data, whole) for _ in range(2))
     assert one == other
-    assert quick_text(one, "X") == "200 of 3,000 bars sampled, clean; all: X"
+    assert quick_text(one, "X") == "passed on a sample of 200 of 3,000 bars; all: X"
 
 
 def test_a_backtest_checks_a_short_range_whole_and_a_long_one_by_a_sample(
@@ -332,8 +332,10 @@ def test_a_backtest_checks_a_short_range_whole_and_a_long_one_by_a_sample(
             for data in [CheckData(random_candles(count, seed=2))]
         )
     }
-    assert quick_text(whole[WHOLE_BARS], "X") == "5,000 of 5,000 bars clean"
-    assert quick_text(whole[WHOLE_BARS + 1], "X") == "200 of 5,001 bars sampled, clean; all: X"
+    assert quick_text(whole[WHOLE_BARS], "X") == "passed, 5,000 bars"
+    assert (
+        quick_text(whole[WHOLE_BARS + 1], "X") == "passed on a sample of 200 of 5,001 bars; all: X"
+    )
 
 
 def test_a_slow_strategy_is_sampled_in_a_short_range_too(write: Write):

@@ -109,12 +109,12 @@ def _words_together(backtest: Backtest, words: dict[str, str]) -> dict[str, str]
 
 def slippage_words(rules: AccountConfig) -> str:
     """Return how much worse than its price a market order fills."""
-    parts = [f"{rules.slippage_bps:g} bps worse"]
+    parts = [f"{rules.slippage_bps:g} bps worse"] if rules.slippage_bps else []
     if rules.spread_bps:
         parts.append(f"half of a spread of {rules.spread_bps:g} bps")
     if rules.volume_impact:
         parts.append(f"{rules.volume_impact:.3%} for an order of the last candle's whole volume")
-    return " and ".join(parts)
+    return " and ".join(parts) or "no slippage"
 
 
 def sizing_words(rules: AccountConfig, base: str, quote: str) -> str:
@@ -282,7 +282,7 @@ def window_notes(window: CandleWindow, who_asks: str) -> list[str]:
         found.append(f"{counted(candles, 'candle')} missing, accepted by a person as: {reason}")
     if window.unexplained:
         missing = counted(window.unexplained, "candle")
-        found.append(f"{missing} missing unexplained, allowed by --allow-gaps")
+        found.append(f"{missing} missing, cause unknown (--allow-gaps)")
     if window.left_out is not None:
         found.append(
             f"the newest row, {utc_text(window.left_out)} UTC, is left out: nothing proves that it "

@@ -83,7 +83,7 @@ DEFINITIONS: Final[tuple[Definition, ...]] = (
     ),
     Definition(
         "max_drawdown_seconds",
-        "max drawdown lasted",
+        "max drawdown duration",
         "days",
         "from the high before it until that was regained, or to the end",
     ),
@@ -98,7 +98,7 @@ DEFINITIONS: Final[tuple[Definition, ...]] = (
     ),
     Definition(
         "turnover",
-        "turnover a year",
+        "annual turnover",
         "ratio",
         "worth of all buys and sells / mean equity, times 365 days / time",
         "portfolio turnover of fund reports, both sides counted",
@@ -106,7 +106,7 @@ DEFINITIONS: Final[tuple[Definition, ...]] = (
     Definition(
         "trades", "trades", "count", "closed round trips; one open at the end is not counted"
     ),
-    Definition("open_at_end", "open at the end", "yes or no", "whether a position was still open"),
+    Definition("open_at_end", "open position", "yes or no", "whether a position was still open"),
     Definition("wins", "wins", "count", "closed trades with a profit after fees", is_brief=False),
     Definition("win_rate", "win rate", "part", "wins / closed trades"),
     Definition(

@@ -56,7 +56,7 @@ class BacktestResult:
             f"{day_text(summary.to)} UTC, {counted(summary.candles, 'candle')}",
             f"return {metrics.total_return:+.2%}, max drawdown {metrics.max_drawdown:.2%}, "
             f"{counted(metrics.trades, 'trade')}",
-            f"check: {summary.check.text}",
+            f"bias check: {summary.check.text}",
         ]
         return "\n".join([*lines, *([self._note] if self._note else [])])
 

@@ -16,7 +16,7 @@ from onetape.backtest.records import TRADE_COLUMNS, TradeRecord
 from onetape.engine import SimulationResult, Trade
 from onetape.strategies import Signals
 
-#: What a trade was left by, where the strategy did not say so.
+#: Exit reason of a trade for which the strategy gave no reason.
 EXIT_WORDS: Final = {
     "signal": "sell signal",
     "stop_loss": "stop loss",

@@ -25,4 +25,4 @@ def warning(check: BiasCheck | None) -> str:
 def warning_lines(check: BiasCheck | None) -> list[str]:
     """Return the line under the head of a result in a terminal, or none."""
     text = warning(check)
-    return [f"! {text} (below: check)"] if text else []
+    return [f"! {text} (below: bias check)"] if text else []

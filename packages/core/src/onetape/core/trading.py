@@ -71,7 +71,7 @@ class Order(Struct, frozen=True):
     timeframe: str
     side: Side
     type: str
-    """CCXT's order type, such as `market`, or what a position was left by, such as `stop_loss`."""
+    """CCXT's order type, such as `market`, or the exit reason, such as `stop_loss`."""
     status: OrderStatus
     decision: str | None
     """Decision that led to the order; None: a stop or a target."""

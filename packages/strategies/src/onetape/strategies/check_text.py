@@ -22,9 +22,10 @@ _REMEDIES: Final[dict[Kind, str]] = {
 
 
 def check_line(result: CheckResult) -> str:
-    """Return the check in one line, such as `check: 4,320 of 4,320 bars clean`."""
+    """Return the check in one line, such as `bias check: passed, 4,320 bars`."""
     if result.first is None:
-        return f"check: {result.checked:,} of {counted(result.bars, 'bar')} clean"
+        part = f" on {result.checked:,} of" if result.checked < result.bars else ","
+        return f"bias check: passed{part} {counted(result.bars, 'bar')}"
     parts = [
         f"{len(bars):,} of {result.checked:,} bars {verb}, first {_when_and_what(found)}"
         for verb, bars, found in (
@@ -33,7 +34,7 @@ def check_line(result: CheckResult) -> str:
         )
         if found is not None
     ]
-    return f"check: {'; '.join(parts) or _when_and_what(result.first)}"
+    return f"bias check: {'; '.join(parts) or _when_and_what(result.first)}"
 
 
 def _when_and_what(found: Difference) -> str:

@@ -15,6 +15,7 @@ from msgspec.structs import replace
 
 from onetape.core.candles import IntArray
 from onetape.core.errors import OnetapeError
+from onetape.core.words import counted
 from onetape.strategies.check_data import CheckData, Maker, Windows, window_signal
 from onetape.strategies.check_result import (
     FAILED,
@@ -125,7 +126,7 @@ def meaning(kind: Kind) -> str:
 
 
 def quick_text(result: CheckResult, command: str) -> str:
-    """Return what a backtest says of it, such as `4,320 of 4,320 bars clean`.
+    """Return the line of a backtest on its bias check, such as `passed, 4,320 bars`.
 
     Args:
         result: What `quick_check` found.
@@ -136,7 +137,9 @@ def quick_text(result: CheckResult, command: str) -> str:
     many, found = f"{result.checked:,} of {result.bars:,} bars", result.worst
     is_sample = result.checked < result.bars
     if found is None:
-        return f"{many} sampled, clean; all: {command}" if is_sample else f"{many} clean"
+        if is_sample:
+            return f"passed on a sample of {many}; all: {command}"
+        return f"passed, {counted(result.bars, 'bar')}"
     where = f"first {utc_text(found.timestamp)} UTC ({found.kind}): {meaning(found.kind)}"
     if not result.checked:
         # It did not repeat itself, whatever its windows say.
