@@ -76,7 +76,7 @@ services: ## Start each service of docker-compose.yml as a plain process, offlin
 
 .PHONY: parity
 parity: ## Trade a month of one and of five symbols on paper, late frames shuffled, and compare it with the backtest (half an hour)
-	uv run python benchmarks/parity.py --keep /tmp/onetape-parity.jsonl > benchmarks/results/parity.json
+	uv run python benchmarks/parity.py --save /tmp/onetape-parity.jsonl > benchmarks/results/parity.json
 	uv run python benchmarks/tables.py
 
 .PHONY: live-parity

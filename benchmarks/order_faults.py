@@ -4,7 +4,7 @@
     uv run python benchmarks/order_faults.py --freqtrade /tmp/freqtrade/bin/freqtrade \
         > benchmarks/results/order_faults.json
 
-Each fault has several runs. `--keep FILE` takes what is not run from an earlier document.
+Each fault has several runs. `--save FILE` takes what is not run from an earlier document.
 
 Each run starts a simulator in real time with coins that the program did not buy, lets one thing go
 wrong at the program's first order, and looks at the exchange's ledger and at what the program
@@ -86,7 +86,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--freqtrade", type=Path, metavar="PROGRAM", help="run freqtrade too")
     parser.add_argument("--without-onetape", action="store_true", help="do not run our own trader")
-    parser.add_argument("--keep", type=Path, metavar="FILE", help="add to this document")
+    parser.add_argument("--save", type=Path, metavar="FILE", help="add to this document")
     parser.add_argument("--only", metavar="TEXT", action="append", help="faults that hold this")
     parser.add_argument("--at-once", type=int, default=2, metavar="N")
     parser.add_argument("--runs", type=int, default=3, metavar="N", help="of each fault")

@@ -1,11 +1,11 @@
 """A month of trading compared with the backtest, under every sizing and exit rule.
 
-    uv run python benchmarks/parity.py --keep /tmp/parity.jsonl > benchmarks/results/parity.json
+    uv run python benchmarks/parity.py --save /tmp/parity.jsonl > benchmarks/results/parity.json
 
 Runs the long forms of two tests. Each combination trades a month on a stepped clock and compares
 kind, price, amount and fee of every fill: on paper one symbol and five, whose candles are held back
 by times that a seed draws, and with real orders one symbol, in a market that a seed draws.
-With `--keep` each combination is appended to a file as soon as it has ended, and combinations that
+With `--save` each combination is appended to a file as soon as it has ended, and combinations that
 the file has are not traded again, so that a run may be cut into several by `--minutes`. Prints one
 JSON document.
 """
@@ -38,7 +38,7 @@ def main() -> None:
     """Trade what the command line names, and print what came of it."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--hours", type=int, default=720)
-    parser.add_argument("--keep", type=Path, metavar="FILE", help="results so far, a line for each")
+    parser.add_argument("--save", type=Path, metavar="FILE", help="results so far, a line for each")
     parser.add_argument("--at-once", type=int, default=2, metavar="N", help="processes")
     parser.add_argument("--minutes", type=float, default=120.0, help="then nothing more begins")
     options = parser.parse_args()

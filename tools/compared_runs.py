@@ -110,7 +110,7 @@ RUNS: Final = (
         _backtest(*_HALF, *_THREE, *_FAST, "--max-open-trades", "1", "--stop-loss", "0.03"),
     ),
     ("three_symbols_all_in", _backtest(*_HALF, *_THREE, *_SMA)),
-    ("terminal", (*_BASE[:2], *_HALF, *_SMA, "--no-keep", "--no-report")),
+    ("terminal", (*_BASE[:2], *_HALF, *_SMA, "--no-save", "--no-report")),
     ("check", ("check", *_BASE, *_MARCH, *_SMA)),
     (
         "optimize",

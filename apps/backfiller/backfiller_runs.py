@@ -36,7 +36,7 @@ def backfill_all(settings: BackfillerSettings, *, days: int | None, as_json: boo
     """Fetch every series of the settings, once or on their schedule, and print the summaries.
 
     Raises:
-        OnetapeError: as its class says; what was stored before stays stored.
+        OnetapeError: see the class of the error; what was stored before stays stored.
         Exit: it was stopped by a signal before it was done.
     """
     job = make_job(settings, days=days)

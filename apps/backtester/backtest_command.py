@@ -21,7 +21,7 @@ def run_command(given: Mapping[str, Any]) -> None:
         given: Values of the flags by parameter name, as Typer reads them; None: not given.
 
     Raises:
-        OnetapeError: as its class says; nothing is written then.
+        OnetapeError: see the class of the error; nothing is written then.
     """
     # A run makes few cycles and ends soon: to look for them takes a twentieth of its time.
     with without_collection():
@@ -37,7 +37,7 @@ def run_command(given: Mapping[str, Any]) -> None:
                 as_json=bool(given["json_"]),
                 report=chosen.report if with_report else None,
                 with_report=with_report,
-                keep=given["keep"],
+                save=given["save"],
             )
 
 
@@ -47,7 +47,7 @@ def _run(
     as_json: bool,
     report: Path | None,
     with_report: bool,
-    keep: bool | None,
+    save: bool | None,
 ) -> None:
     """Run a backtest, save it with its report, and print the result.
 
@@ -56,10 +56,10 @@ def _run(
         as_json: Whether to print one document.
         report: File of the report; None: in the run's folder.
         with_report: Whether a report may be written.
-        keep: Whether the run gets a folder; None: unless as_json.
+        save: Whether the run is saved in a folder of its own; None: unless as_json.
 
     Raises:
-        OnetapeError: as its class says; nothing is written then.
+        OnetapeError: see the class of the error; nothing is written then.
     """
     from msgspec.structs import replace
 
@@ -69,7 +69,7 @@ def _run(
     from onetape.backtest.trade_records import trade_records
     from onetape.cli.output import print_line, terminal_width
 
-    is_saved = not as_json if keep is None else keep
+    is_saved = not as_json if save is None else save
     has_page = report is not None or (is_saved and with_report)
     backtest = run_backtest(config, with_indicators=has_page)
     summary, trades = summarize(backtest), trade_records(backtest)

@@ -13,8 +13,8 @@ from onetape.cli.program import run_function
 OWN_FLAGS: Final = {
     "--timerange": PlainFlag("timerange"),
     "--no-report": PlainFlag("no_report", bool),
-    "--keep": PlainFlag("keep", bool),
-    "--no-keep": PlainFlag("keep", bool, is_on=False),
+    "--save": PlainFlag("save", bool),
+    "--no-save": PlainFlag("save", bool, is_on=False),
     "--config": PlainFlag("config"),
     "-c": PlainFlag("config"),
     "--json": PlainFlag("json_", bool),

@@ -13,11 +13,11 @@ from onetape.cli.flags import takes_settings
 if TYPE_CHECKING:
     from backtester.configuration import Chosen
 
-_Keep = Annotated[
+_Save = Annotated[
     bool | None,
     typer.Option(
-        "--keep/--no-keep",
-        help="Keep the run in data/runs, for list, show and compare.  "
+        "--save/--no-save",
+        help="Save the run in data/runs, for list, show and compare.  "
         "[default: yes, with --json no]",
     ),
 ]
@@ -39,14 +39,14 @@ def take_flags(
     *,
     timerange: options.Timerange = None,
     no_report: Annotated[bool, typer.Option("--no-report", help="Write no report.")] = False,
-    keep: _Keep = None,
+    save: _Save = None,
     watch: _Watch = False,
     config: _Config = None,
     json_: options.Json = False,
     **flags: Any,
 ) -> None:
     """Replay a strategy over stored candles: signal on the close, fill on the next open."""
-    del context, timerange, no_report, keep, watch, config, json_, flags
+    del context, timerange, no_report, save, watch, config, json_, flags
 
 
 def parsed_flags(arguments: Sequence[str], command: str) -> dict[str, Any]:

@@ -75,7 +75,7 @@ def check_new_name(name: str) -> None:
     """Refuse what cannot be the name of a new strategy.
 
     Raises:
-        UsageError: as the text says.
+        UsageError: the text has the reason.
     """
     usable = _NAME.fullmatch(name) and len(name) <= LONGEST_NAME and not iskeyword(name)
     if not usable or name.startswith("test_"):

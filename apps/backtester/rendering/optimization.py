@@ -26,7 +26,7 @@ from onetape.optimization.space import value_text
 #: Combinations shown in the terminal; the page and --json have all of them.
 SHOWN: Final = 10
 _BY_FIELD: Final = {one.field: one for one in DEFINITIONS}
-#: Shown of both parts, beside the metric that ranks.
+#: Shown of both parts, in addition to the metric that ranks.
 _USER_MODULES: Final = ("total_return", "max_drawdown", "trades")
 
 

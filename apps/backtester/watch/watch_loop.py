@@ -38,7 +38,7 @@ SETTLE_SECONDS: Final = 0.1
 #: Seconds after which a line says that a backtest takes long.
 SLOW_AFTER_SECONDS: Final = 10.0
 #: Flags that mean nothing where a report is watched, or that the watch sets itself.
-_OWN_FLAGS: Final = ("watch", "report", "keep", "no_report", "json_")
+_OWN_FLAGS: Final = ("watch", "report", "save", "no_report", "json_")
 
 
 def watch(context: "typer.Context") -> None:
@@ -78,7 +78,7 @@ def watch(context: "typer.Context") -> None:
 
 
 class Watch:
-    """One backtest at a time, begun anew when a file changes."""
+    """One backtest at a time, started again when a file changes."""
 
     def __init__(
         self,
@@ -114,7 +114,7 @@ class Watch:
                         slow_at = math.inf
                         note(
                             f"still running after {SLOW_AFTER_SECONDS:g} s; where the strategy "
-                            "hangs, mend and save it: that ends this backtest"
+                            "hangs, fix and save it: that ends this backtest"
                         )
                 if running is not None:
                     running.kill()
@@ -122,7 +122,7 @@ class Watch:
             stop.wait(SETTLE_SECONDS)
 
     def _look(self) -> None:
-        """Find the files anew: the settings may name another strategy now."""
+        """Find the files again: the settings may name another strategy now."""
         self._strategy = chosen_file(self._words) or self._strategy
         paths = settings_files(self._config)
         if self._strategy is not None:
@@ -131,7 +131,7 @@ class Watch:
 
     def _started(self, out: IO[bytes], err: IO[bytes]) -> "subprocess.Popen[bytes]":
         program = [sys.executable, "-m", "backtester.watch.watched_run", str(os.getpid())]
-        flags = ["--report", str(self._report), "--no-keep", "--json"]
+        flags = ["--report", str(self._report), "--no-save", "--json"]
         return subprocess.Popen(  # noqa: S603 - this program
             [*program, *self._words, *flags],
             stdin=subprocess.DEVNULL,

@@ -33,15 +33,15 @@ FORGET = Annotated[
 KEEP = Annotated[
     int | None,
     typer.Option(
-        "--keep",
+        "--save",
         metavar="NUMBER",
         help="Leave orders and fills of other programs alone; entries go on.",
     ),
 ]
 _MEANINGS: Final = {
     "missing coins": "nothing is traded in this symbol; answer --adopt or --forget",
-    "foreign order": "no entries in this symbol while it is open; answer --keep to let them go on",
-    "foreign fills": "no entries in this symbol; answer --keep to let them go on",
+    "foreign order": "no entries in this symbol while it is open; answer --save to let them go on",
+    "foreign fills": "no entries in this symbol; answer --save to let them go on",
 }
 
 
@@ -68,7 +68,7 @@ def reconcile_account(
 
     answers = _given(adopt, forget, keep)
     if len(answers) > 1:
-        raise UsageError("--adopt, --forget and --keep exclude each other; answer one at a time")
+        raise UsageError("--adopt, --forget and --save exclude each other; answer one at a time")
     given = {"db": db, "exchange": exchange}
     file = settings_file("trader", config)
     loaded = load_settings(TraderSettings, "trader", file, given, reads_strategy=False)
@@ -117,7 +117,7 @@ def _answer(path: Path, number: int, answer: "Answer") -> None:
             raise UsageError(f"there is no open difference {number}; uv run trader reconcile")
         is_of_coins = found.kind == "missing coins"
         if is_of_coins == (answer == "keep"):
-            fitting = "--adopt or --forget" if is_of_coins else "--keep"
+            fitting = "--adopt or --forget" if is_of_coins else "--save"
             raise UsageError(f"difference {number} ({found.kind}) is answered by {fitting}")
         answer_difference(store, number, answer, answered_ms=time.time_ns() // 1_000_000)
 

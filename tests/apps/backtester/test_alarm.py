@@ -98,7 +98,7 @@ def test_a_clean_run_and_one_that_was_not_checked_are_quiet(
 def test_the_report_has_a_readable_red_bar_under_its_headline(
     backtester: Run, cheat: str, open_page: Callable[..., Page], *, dark: bool
 ) -> None:
-    backtester(*SIMULATED, "--no-keep", "--report", "report.html", "-s", cheat)
+    backtester(*SIMULATED, "--no-save", "--report", "report.html", "-s", cheat)
     page = open_page(Path("report.html").resolve(), 390)
     page.dark(on=dark)
     bar = page.run(BAR)
@@ -117,7 +117,7 @@ def test_the_report_of_several_symbols_warns_where_one_of_them_cheats(
             "close, volume, closed, source) SELECT exchange, 'ETH/USDT', timeframe, timestamp, "
             "open, high, low, close, volume, closed, source FROM ohlcv_data"
         )
-    both = ("--symbol", "BTC/USDT", "--symbol", "ETH/USDT", "--no-keep", "--report", "report.html")
+    both = ("--symbol", "BTC/USDT", "--symbol", "ETH/USDT", "--no-save", "--report", "report.html")
     backtester(*SIMULATED, *both, "-s", cheat)
     bar = open_page(Path("report.html").resolve()).run(BAR)
     assert "Check: BTC/USDT: " in bar["text"]
@@ -136,7 +136,7 @@ def test_look_ahead_in_one_symbol_is_told_before_an_earlier_short_warm_up_in_ano
 
 def test_a_clean_report_has_no_bar(backtester: Run, tape: Path) -> None:
     del tape
-    backtester(*SIMULATED, "--no-keep", "--report", "report.html")
+    backtester(*SIMULATED, "--no-save", "--report", "report.html")
     assert 'role="alert"' not in Path("report.html").read_text()
 
 

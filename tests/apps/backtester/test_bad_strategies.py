@@ -96,7 +96,7 @@ BODIES = {
 
 Run = Callable[..., tuple[int, str, str]]
 #: Of the simulator's tape, without a file that is written.
-PLAIN = ("--exchange", "simulator", "--no-report", "--no-keep")
+PLAIN = ("--exchange", "simulator", "--no-report", "--no-save")
 
 
 def run_script(folder: Path, *arguments: str) -> tuple[int, str, str]:

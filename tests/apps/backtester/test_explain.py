@@ -103,7 +103,7 @@ def test_a_position_is_told_on_exactly_the_closes_of_the_exposure(
 @pytest.mark.parametrize(
     ("flags", "words"),
     [
-        ((), "no order: HOLD asks for none"),
+        ((), "no order: the signal was HOLD"),
         ((), "no order: BUY, and a position is open"),
         ((), "no order: SELL, and nothing is held"),
         (LEVELS, "no order: BUY, but its run of BUYs has led to the entry of "),

@@ -27,7 +27,7 @@ RSI = ("--param", "buy=40", "--param", "sell=60")
 TIGHT = ("--stop-loss", "0.002", "--take-profit", "0.002")
 FINER = ("--timeframe-detail", "1m")
 #: A run with ambiguous bars.
-MANY = (*SIM, *RSI, *TIGHT, "--no-report", "--no-keep", "--json")
+MANY = (*SIM, *RSI, *TIGHT, "--no-report", "--no-save", "--json")
 MINUTES = SeriesKey("simulator", "BTC/USDT", "1m")
 MARKET = SimulatedMarket(DEFAULT_SEED)
 
@@ -360,7 +360,7 @@ def test_a_finer_row_that_no_table_takes_is_not_believed(tape: Path, backtester:
     assert "of simulator BTC/USDT 1m: a value is not a finite number; delete that row" in ended.err
 
 
-TRAIL = ("--trailing-stop", "0.05", "--timeframe", "1d", "--fee", "0", "--json", "--no-keep")
+TRAIL = ("--trailing-stop", "0.05", "--timeframe", "1d", "--fee", "0", "--json", "--no-save")
 #: Day of the wide candle of `wide_tape`.
 WIDE = START + 2 * DAY
 

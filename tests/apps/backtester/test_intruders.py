@@ -73,7 +73,7 @@ def intruder(folder: Path, tape: Path) -> None:
 @pytest.mark.parametrize(
     "arguments",
     [
-        ("--json", "--no-report", "--keep", *DAY),
+        ("--json", "--no-report", "--save", *DAY),
         ("check", "--json", *DAY),
         ("optimize", "--json", "--param", "period=5,6", "--jobs", "2", "--to", "2024-01-20"),
         ("explain", "--at", "2024-01-01T05:00", "--json", *DAY),
@@ -91,7 +91,7 @@ def test_a_strategy_that_writes_past_python_leaves_the_document_whole(
 
 
 def test_a_strategy_that_leaves_the_folder_moves_no_file(folder: Path) -> None:
-    done = run(folder, "--json", *DAY, "--keep", "--report", "here.html")
+    done = run(folder, "--json", *DAY, "--save", "--report", "here.html")
     assert done.returncode == 0, done.stderr
     assert (folder / "here.html").exists()
     assert len([*(folder / "data/runs").glob("*/manifest.json")]) == 1

@@ -125,12 +125,12 @@ def test_loading_a_run_takes_no_pandas_before_a_frame_is_asked_for(
 def test_json_keeps_nothing_unless_it_is_told_to(on_tape: Run) -> None:
     assert on_tape().document["run"] is None
     assert not RUNS_FOLDER.exists()
-    assert on_tape("--keep").document["run"] == str(run_folders()[0])
+    assert on_tape("--save").document["run"] == str(run_folders()[0])
 
 
 def test_no_keep_leaves_no_folder(backtester: Run, tape: Path) -> None:
     del tape
-    assert backtester(*SIMULATED, "--no-keep").code == 0
+    assert backtester(*SIMULATED, "--no-save").code == 0
     assert not RUNS_FOLDER.exists()
 
 
@@ -154,7 +154,7 @@ def test_a_folder_that_cannot_be_made_is_one_line(backtester: Run, tape: Path) -
     ended = backtester(*SIMULATED)
     assert (ended.code, ended.out) == (3, "")
     assert ended.err.startswith("backtester: the run's folder data/runs/")
-    assert "--no-keep" in ended.err
+    assert "--no-save" in ended.err
 
 
 def test_what_a_killed_run_left_is_deleted_an_hour_later(kept: Callable[..., Path]) -> None:

@@ -70,7 +70,7 @@ def test_no_two_trades_are_open_where_one_place_is(tape: Path, backtester: Run) 
 
 
 def test_the_report_of_several_symbols_has_the_trades_of_all(tape: Path, backtester: Run) -> None:
-    ended = backtester(*SIM, *BOTH, *RSI, "--report", "page.html", "--no-keep")
+    ended = backtester(*SIM, *BOTH, *RSI, "--report", "page.html", "--no-save")
     assert ended.code == 0, ended.err
     assert "BTC/USDT, ETH/USDT 1h" in ended.out
     assert "ETH/USDT" in Path("page.html").read_text(encoding="utf-8")
@@ -79,7 +79,7 @@ def test_the_report_of_several_symbols_has_the_trades_of_all(tape: Path, backtes
 def test_the_report_charts_each_symbol_with_its_own_candles_and_indicators(
     tape: Path, backtester: Run
 ) -> None:
-    flags = ("--stop-loss", "0.02", "--report", "page.html", "--no-keep")
+    flags = ("--stop-loss", "0.02", "--report", "page.html", "--no-save")
     assert backtester(*SIM, *BOTH, *RSI, *flags).code == 0
     page = Path("page.html").read_text(encoding="utf-8")
     shown = json.loads(page.partition('id="data">')[2].partition("</script>")[0])

@@ -229,7 +229,7 @@ def test_a_backtest_that_hangs_is_told_of_once(
     assert capfd.readouterr().err == ""
     watch.until(_Looks(9))
     (line,) = capfd.readouterr().err.splitlines()
-    assert line.startswith("still running after 10 s; where the strategy hangs, mend and save it")
+    assert line.startswith("still running after 10 s; where the strategy hangs, fix and save it")
 
 
 @pytest.mark.parametrize("flag", ["--json", "--no-report"])

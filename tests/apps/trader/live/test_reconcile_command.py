@@ -37,7 +37,7 @@ def test_differences_are_listed_with_what_can_be_answered(db: Path) -> None:
     text = ask(db).output
     assert "missing coins: missing coins 1" in text
     assert "answer --adopt or --forget" in text
-    assert "answer --keep" in text
+    assert "answer --save" in text
 
 
 def test_an_answer_is_stored_and_shown(db: Path) -> None:
@@ -48,7 +48,7 @@ def test_an_answer_is_stored_and_shown(db: Path) -> None:
 
 @pytest.mark.parametrize(
     "flags",
-    [("--keep", "1"), ("--adopt", "2"), ("--keep", "9"), ("--keep", "2", "--forget", "1")],
+    [("--save", "1"), ("--adopt", "2"), ("--save", "9"), ("--save", "2", "--forget", "1")],
 )
 def test_an_answer_that_does_not_fit_is_refused(db: Path, flags: tuple[str, ...]) -> None:
     result = ask(db, *flags)

@@ -124,8 +124,8 @@ def sizing_words(rules: AccountConfig, base: str, quote: str) -> str:
         "all_in": "all in",
         "quote_amount": f"{number_text(size, commas=True)} {quote} an entry",
         "base_amount": f"{number_text(size, commas=True)} {base} an entry",
-        "equity_share": f"{size:.2%} of the account's worth an entry",
-        "risk_per_trade": f"as much as loses {size:.2%} of the account's worth at the first stop",
+        "equity_share": f"{size:.2%} of the account's equity an entry",
+        "risk_per_trade": f"as much as loses {size:.2%} of the account's equity at the first stop",
         "volatility_target": (
             f"as much as brings {size:.2%} of volatility a year, from "
             f"{rules.volatility_bars} closes"
@@ -142,7 +142,7 @@ def fee_words(rules: AccountConfig) -> str:
 
 
 def exit_words(rules: AccountConfig) -> str:
-    """Return what ends a position beside the strategy's SELL, and what is done in doubt."""
+    """Return what ends a position in addition to SELL signals, and the rule for doubtful bars."""
     exits = rules.exits
     parts: list[str] = []
     if exits.stop_loss is not None:

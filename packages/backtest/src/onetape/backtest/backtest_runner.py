@@ -33,7 +33,7 @@ def run_backtest(config: BacktestConfig, *, with_indicators: bool = True) -> Bac
             `explain` show; those of two columns take a third of the memory of the candles.
 
     Raises:
-        OnetapeError: as the class of the error says.
+        OnetapeError: see the class of the error.
     """
     began = time.monotonic()
     strategy = config.strategy.load()

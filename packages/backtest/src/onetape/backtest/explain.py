@@ -217,7 +217,7 @@ def _followed(run: SymbolRun, bar: int, signal: int) -> str:
     if waiting_for(run.segments, run.window.warm_up + bar) is not None:
         return "no order: the warm-up is not full, so the strategy does not decide here"
     if signal == 0:
-        return "no order: HOLD asks for none"
+        return "no order: the signal was HOLD"
     if following >= len(result.candles):
         return "no order: the range ends here, and an order fills at the next open"
     for trade in result.trades:

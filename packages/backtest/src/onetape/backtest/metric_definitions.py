@@ -100,7 +100,7 @@ DEFINITIONS: Final[tuple[Definition, ...]] = (
         "turnover",
         "annual turnover",
         "ratio",
-        "worth of all buys and sells / mean equity, times 365 days / time",
+        "value of all buys and sells / mean equity, times 365 days / time",
         "portfolio turnover of fund reports, both sides counted",
     ),
     Definition(
@@ -166,13 +166,13 @@ DEFINITIONS: Final[tuple[Definition, ...]] = (
         "ambiguous bars",
         "count",
         "candles that reached stop and target, or whose own high moves a trailing stop over their "
-        "low, taken at the worst price that they allow: nothing told what was first",
+        "low, taken at the worst price that they allow: nothing shows what was first",
     ),
     Definition(
         "decided_bars",
         "decided bars",
         "count",
-        "such candles where finer ones told what was first",
+        "such candles in which intrabar candles show what was first",
         is_brief=False,
     ),
 )

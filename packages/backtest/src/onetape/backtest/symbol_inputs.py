@@ -34,7 +34,7 @@ def read_symbols(
         with_indicators: Whether the signals keep the strategy's indicators.
 
     Raises:
-        OnetapeError: as the class of the error says.
+        OnetapeError: see the class of the error.
     """
     common = None
     if len(config.symbols) > 1:

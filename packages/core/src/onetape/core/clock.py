@@ -62,7 +62,7 @@ class ScaledClock:
 
 
 class SteppedClock:
-    """Market time that stands still until somebody moves it forward."""
+    """Market time that stands still until it is moved forward."""
 
     def __init__(self, now_ms: int, *, pace: float = 0.0) -> None:
         """Start at `now_ms`.

@@ -1,8 +1,8 @@
 """Every error that Onetape raises on purpose, sorted by what the operator must do.
 
 OnetapeError                1  report it: this one should not reach a user
-├── UsageError              2  mend the command line
-├── ConfigurationError      3  mend a configuration file, the environment or a folder
+├── UsageError              2  fix the command line
+├── ConfigurationError      3  fix a configuration file, the environment or a folder
 │   └── StoreUnwritable        the database file or its folder may not be written
 ├── DataError               4  data is missing, damaged or cannot be trusted
 │   ├── CandleGapError         a range of candles has holes
@@ -28,7 +28,7 @@ from typing import ClassVar
 
 
 class OnetapeError(Exception):
-    """Root of all errors of Onetape; its text is one line: what, where, and how to mend it."""
+    """Root of all errors of Onetape; its text is one line: what, where, and how to fix it."""
 
     exit_code: ClassVar[int] = 1
     settings: tuple[str, ...] = ()

@@ -25,8 +25,8 @@ class BookedFill(Struct, frozen=True):
 def booked_fill(fill: Fill, rules: AccountConfig) -> BookedFill:
     """Return the fill in exact Decimals, for the store.
 
-    The fee is computed from the booked price and amount, so that whoever adds up the table by hand
-    gets the same to the last digit.
+    The fee is computed from the booked price and amount, so that a sum over the
+    table by hand is equal to the last digit.
     """
     price = booked(fill.price, rules.steps.price_step)
     amount = booked(fill.amount, rules.steps.amount_step)

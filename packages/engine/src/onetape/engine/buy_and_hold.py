@@ -44,7 +44,7 @@ def buy_and_hold_result(equity: FloatArray, cash: float) -> BuyAndHoldResult:
 def equal_parts_equity(
     markets: Sequence[tuple[Candles, AccountConfig]], timestamp: IntArray
 ) -> FloatArray | None:
-    """Return what equal parts of the cash are worth, each kept in one market.
+    """Return the equity of equal parts of the cash, each held in one market.
 
     A market that comes later has its part in cash until then. None where one has nothing to buy.
 
@@ -63,7 +63,7 @@ def equal_parts_equity(
 
 
 def buy_and_hold_equity(candles: Candles, rules: AccountConfig) -> FloatArray | None:
-    """Return what all cash is worth at each close, bought at the second candle's open and kept.
+    """Return the equity at each close of an account that buys all in at the second candle's open.
 
     The second, because a signal of the first close fills there at the earliest; where nothing is
     traded in it, the first one after it with a trade. Same fee, slippage and steps as the

@@ -26,7 +26,7 @@ _UNKNOWN: Final = -1
 _MANY: Final = 4
 #: The same for `while_signal`: BUYs in the longest chain, of which few are entries.
 _LONG: Final = 1_000
-#: Times that entries in the middle of a run are looked for; the others are searched when asked.
+#: Times that entries in the middle of a run are looked for; the others are searched when needed.
 _ROUNDS: Final = 8
 
 

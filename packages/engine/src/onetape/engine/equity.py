@@ -1,4 +1,4 @@
-"""What an account was worth at each close."""
+"""Equity of an account at each close."""
 
 import numpy as np
 

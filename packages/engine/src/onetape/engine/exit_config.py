@@ -55,7 +55,7 @@ class ExitConfig(DeclaredStruct, frozen=True, kw_only=True):
             metavar="CANDLES=RATIO",
             unit="candles and parts",
             rule="take profit that falls with time: from so many candles after the entry on, this "
-            "part; beside `take_profit` the lower one counts",
+            "part; with `take_profit` the lower one counts",
             example="0=0.02,24=0.005",
             file_example="{0: 0.02, 24: 0.005}",
         ),
@@ -71,7 +71,7 @@ class ExitConfig(DeclaredStruct, frozen=True, kw_only=True):
             hint=_FIVE_PERCENT,
             unit="part",
             rule="market sell at the highest price so far x (1 - this): of the entry and of all "
-            "candles since; how a candle's own high counts is said below",
+            "candles since; how a candle's own high counts is explained below",
         ),
     ] = None
     trailing_offset: Annotated[

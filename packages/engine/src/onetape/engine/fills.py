@@ -70,12 +70,12 @@ FillValues = tuple[float, float, float, float, float, float]
 
 
 class OrderContext(Struct, frozen=True, gc=False):
-    """What an order meets, beside its price."""
+    """What the size and the slippage of an order depend on, in addition to its price."""
 
     volume: float = 0.0
     """Volume of the candle before the fill, base currency."""
     equity: float | None = None
-    """What the account is worth; None: its cash."""
+    """Equity of the account, quote currency; None: its cash."""
     volatility: float | None = None
     """Annual volatility of the market, known before the order; None: not known."""
 

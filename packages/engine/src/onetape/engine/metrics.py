@@ -1,4 +1,4 @@
-"""What a run was worth: return, risk and trades beside buy-and-hold.
+"""Performance metrics of a run: return, risk and trades, and those of buy-and-hold.
 
 Ratios are parts, not per cent: 0.05 is 5 %. A market that never closes has 365 days a year. Returns
 for risk are daily, from the last close of each UTC day (per candle where candles are longer than a

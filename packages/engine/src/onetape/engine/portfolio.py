@@ -120,7 +120,7 @@ def simulate_portfolio(
 
     Each symbol follows the rules of `simulate`. A BUY that finds all slots full has not entered:
     once a slot is free the next BUY of its run may, at the moment of an exit at the open already.
-    The account's worth, which sizings ask for, counts positions at their last close.
+    The account's equity, which sizings need, counts positions at their last close.
 
     Args:
         series: At least one; their order decides between entries at one moment.

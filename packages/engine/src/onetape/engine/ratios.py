@@ -137,7 +137,7 @@ def sqn(profits: FloatArray) -> float | None:
 
 
 def turnover(traded: float, equity: FloatArray, seconds: float) -> float | None:
-    """Return the worth of buys and sells over the mean equity, a year of 365 days.
+    """Return the value of buys and sells divided by the mean equity, a year of 365 days.
 
     Source: the portfolio turnover rate of fund reports with both sides counted: 2 means that the
     whole account was bought and sold once. None for no time or no money.

@@ -18,7 +18,7 @@ from onetape.engine.time_axis import is_whole, places_on
 
 #: What happens at one moment, in this order.
 EXIT_AT_OPEN, ENTRY, EXIT_INSIDE = range(3)
-#: Sizings that ask what the account is worth.
+#: Sizings that depend on the equity of the account.
 _OF_EQUITY: Final = ("equity_share", "risk_per_trade", "volatility_target")
 
 

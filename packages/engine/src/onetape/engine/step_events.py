@@ -80,7 +80,7 @@ class ExitDue(Struct, frozen=True, tag=True):
 
 
 class ExitSent(Struct, frozen=True, tag=True):
-    """A position is being sold by an order that no `Exit` asked for, such as one of a person."""
+    """A position is being sold by an order that no `Exit` led to, such as one of a person."""
 
     symbol: str
 

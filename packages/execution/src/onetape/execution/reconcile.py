@@ -93,7 +93,7 @@ def differences(ledger: LedgerSnapshot, exchange: ExchangeSnapshot) -> list[Diff
             text += (
                 f"; {ledger.baseline:f} {ledger.base} were there before it, and others have sold "
                 f"{ledger.sold_by_others:f} {ledger.base} since (where these were no coins of the "
-                "position, answer --keep to their fills)"
+                "position, answer --save to their fills)"
             )
         found.append(Difference("missing coins", ledger.base, text))
     found += unknown_orders(ledger, exchange.orders, exchange.fills)

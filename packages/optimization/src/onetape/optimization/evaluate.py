@@ -109,7 +109,7 @@ def evaluate_parts(
     out-of-sample part.
 
     Raises:
-        OnetapeError: the strategy failed; the text says where.
+        OnetapeError: the strategy failed; the text names the place.
     """
     lookback = max(lookback_of(strategy), context.closes_before)
     first, second = parts_of(context, lookback)
@@ -131,7 +131,7 @@ def simulate_part(
         rules: Rules of the account; None: those of the context.
 
     Raises:
-        OnetapeError: the strategy failed; the text says where.
+        OnetapeError: the strategy failed; the text names the place.
     """
     first, traded, _ = part
     candles, signal = part_signals(strategy, context, part)
@@ -151,7 +151,7 @@ def part_signals(
     """Return the candles of a part, warm-up included, and the signals on them.
 
     Raises:
-        OnetapeError: the strategy failed; the text says where.
+        OnetapeError: the strategy failed; the text names the place.
     """
     first, _, end = part
     whole = context.window.candles

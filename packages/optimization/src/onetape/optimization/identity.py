@@ -24,7 +24,7 @@ from onetape.strategies.registry import MOST_LOOKBACK
 def identity_of(
     store: Store, key: SeriesKey, strategy: Strategy, context: SearchContext
 ) -> dict[str, Any]:
-    """Return all that the result of a combination depends on, beside its parameters.
+    """Return all that the result of a combination depends on, in addition to its parameters.
 
     The candles before the range are those that the furthest lookback that is allowed would reach:
     they do not depend on the combinations, so that more of them go on in the same folder.

@@ -102,7 +102,7 @@ def run_optimization(
         show_progress: Opens the display of the progress.
 
     Raises:
-        OnetapeError: as its class says.
+        OnetapeError: see the class of the error.
     """
     began = time.monotonic()
     plan = plan_search(config, options)

@@ -62,7 +62,7 @@ def run_walk_forward(
         show_progress: Opens the display of the progress.
 
     Raises:
-        OnetapeError: as its class says.
+        OnetapeError: see the class of the error.
     """
     began = time.monotonic()
     if options.sampler not in OWN_SAMPLERS:

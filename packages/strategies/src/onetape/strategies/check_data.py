@@ -22,7 +22,7 @@ from onetape.strategies.segments import (
     signals_by_segment,
 )
 
-#: Returns a new instance of the strategy, its file run anew.
+#: Returns a new instance of the strategy, its file run again.
 Maker = Callable[[], Strategy]
 
 

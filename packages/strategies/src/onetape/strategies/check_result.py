@@ -28,7 +28,7 @@ class Difference(Struct, frozen=True):
     window: int | None
     """The three signals; None where it was not evaluated."""
     text: str = ""
-    """What the strategy's failure said."""
+    """Message of the strategy's failure."""
 
 
 class CheckResult(Struct, frozen=True):
@@ -74,7 +74,7 @@ class Seen(Struct, frozen=True):
     signals: SignalArray
     """The signal of each bar's window; FAILED where it failed."""
     failure: str = ""
-    """What the first failure said."""
+    """Message of the first failure."""
 
 
 def result_of(

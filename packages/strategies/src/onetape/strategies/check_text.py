@@ -45,16 +45,16 @@ def difference_text(found: Difference) -> str:
     """Return what is wrong on a bar, in one sentence that begins with its name."""
     whole, prefix, window = (_signal(each) for each in (found.whole, found.prefix, found.window))
     sentences: dict[Kind, str] = {
-        "look-ahead": f"all candles say {whole}, those up to the bar {prefix}: later candles "
+        "look-ahead": f"all candles give {whole}, those up to the bar {prefix}: later candles "
         "change the past",
-        "warm-up": f"all candles up to the bar say {whole}, the last ones alone {window}",
-        "not repeatable": f"the same candles said {whole}, then {prefix}",
-        "state": f"the same candles said {whole if found.whole is not None else prefix}, then "
+        "warm-up": f"all candles up to the bar give {whole}, the last ones alone {window}",
+        "not repeatable": f"the same candles gave {whole}, then {prefix}",
+        "state": f"the same candles gave {whole if found.whole is not None else prefix}, then "
         f"{prefix if found.whole is not None else window}, after other calls",
         "fails": f"the last candles alone make it fail: {found.text}",
     }
     if found.text and found.kind != "fails":
-        return f"{found.kind}: the same candles said {whole}, then made it fail: {found.text}"
+        return f"{found.kind}: the same candles gave {whole}, then made it fail: {found.text}"
     return f"{found.kind}: {sentences[found.kind]}"
 
 

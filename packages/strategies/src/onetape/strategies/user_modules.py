@@ -57,7 +57,7 @@ class _UserModuleFinder:
     def look_in(self, folder: Path, texts: dict[Path, bytes]) -> None:
         """Look in this folder from now on, and put the texts that are loaded into `texts`.
 
-        What came of an earlier file is forgotten, so that it is read anew.
+        What came of an earlier file is forgotten, so that it is read again.
         """
         if self not in sys.meta_path:
             sys.meta_path.insert(0, self)

@@ -160,7 +160,9 @@ def run_folders(root: Path | None = None) -> list[Path]:
         # By the second, then by the id, which begins with its milliseconds.
         return sorted(kept, key=lambda folder: (folder.name.partition("_")[0], _id(folder)))
     except OSError as error:
-        raise DataError(f"{root} cannot be read: {error_text(error)}; mend its rights") from error
+        raise DataError(
+            f"{root} cannot be read: {error_text(error)}; fix its permissions"
+        ) from error
 
 
 def stored_runs(root: Path | None = None) -> tuple[list[Run], list[str]]:

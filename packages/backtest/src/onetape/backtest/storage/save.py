@@ -69,8 +69,8 @@ def save_run(
         partial.rename(folder)
     except OSError as error:
         raise ConfigurationError(
-            f"the run's folder {folder} cannot be written: {error_text(error)}; mend its rights, "
-            "make room, or add --no-keep"
+            f"the run's folder {folder} cannot be written: {error_text(error)}; fix its "
+            "permissions, make room, or add --no-save"
         ) from error
     finally:
         shutil.rmtree(partial, ignore_errors=True)
