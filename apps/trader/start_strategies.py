@@ -11,6 +11,7 @@ from onetape.core.errors import OnetapeError
 from trader.evaluator.evaluator import StrategyEvaluator
 from trader.evaluator.processes import StrategyHelper
 from trader.live.start_plan import StartPlan
+from trader.live.stored_exits import with_stored_exits
 from trader.traded_symbols import TradedSymbol
 
 #: Never sells: what is left of the exits are stop, target and time stop.
@@ -30,7 +31,8 @@ class StrategyLoader:
     def load_plan(self, plan: StartPlan) -> tuple[StartPlan, list[StrategyEvaluator]]:
         """Return the symbols of a plan that can be traded, with the evaluator of each.
 
-        A symbol with an open position or order goes on with the strategy that entered. Where a
+        A symbol with an open position or order goes on with the strategy that entered, and with
+        its exits where the settings name another strategy or the symbol no more. Where a
         strategy cannot be loaded while there is one, symbols without one are left out.
 
         Args:
@@ -44,9 +46,12 @@ class StrategyLoader:
         evaluators: list[StrategyEvaluator] = []
         exits_only, stand_ins = dict(plan.exits_only), dict(plan.stand_ins)
         failed = ""
+        is_another = False
         for one in plan.symbols:
             symbol, evaluator = one.key.symbol, None
             held = plan.held.get(symbol)
+            # One that left the settings is planned as it is held.
+            is_another = is_another or held is one
             try:
                 evaluator = self._load(plan, one)
             except OnetapeError as error:
@@ -54,6 +59,7 @@ class StrategyLoader:
                     raise
                 failed = f"a strategy cannot be loaded ({error})"
             if held is not None and _is_another(evaluator, held):
+                is_another = True
                 name = one.strategy.name if evaluator is None else evaluator.strategy.name
                 why = f"the strategy is {name} now, and the position is one of {held.strategy.name}"
                 try:
@@ -77,7 +83,7 @@ class StrategyLoader:
             exits_only={**exits_only, **bans},
             stand_ins=stand_ins,
         )
-        return plan, evaluators
+        return (with_stored_exits(plan) if is_another else plan), evaluators
 
     def _load(self, plan: StartPlan, one: TradedSymbol) -> StrategyEvaluator:
         choice = repr((one.strategy.name, sorted(one.strategy.parameters.items())))

@@ -7,15 +7,11 @@ goes on with the strategy and timeframe of its last session, and enters nothing.
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-import msgspec
 from msgspec import Struct, field, structs
 
 from onetape.cli.common_settings import StrategySettings
 from onetape.core.candles import SeriesKey
-from onetape.core.folders import USER_FOLDER
-from onetape.core.setting import declared_settings
 from onetape.core.symbols import base_and_quote
-from onetape.engine.exit_config import ExitConfig
 from onetape.execution.positions import position_of
 from onetape.store.account_reading import is_alive, read_lease, read_traded
 from onetape.store.accounts import Account, read_account_series
@@ -25,7 +21,6 @@ from onetape.store.ledger import trades_of
 from onetape.store.live_accounts import read_live_account
 from onetape.store.orders import has_unfinished_orders
 from onetape.store.sessions import last_session
-from onetape.strategies.registry import BUILT_IN, strategy_file
 from trader.account import account_name
 from trader.settings import TraderSettings
 from trader.states import Problem
@@ -47,6 +42,8 @@ class StartPlan(Struct, frozen=True):
     """
     exchange_account: str | None = None
     """The exchange's own id of the account whose position or order is open."""
+    stored_rules: Mapping[str, Any] = field(default_factory=dict[str, Any])
+    """Order sizes, costs and exits of the last session, where a position or an order is open."""
 
     @property
     def account(self) -> str:
@@ -90,7 +87,7 @@ def plan_start(
         return StartPlan(settings, tuple(symbols))
     held = {one.symbol: _as_stored(store, one) for one in stored}
     exits_only: dict[str, str] = {}
-    settings = _with_stored_exits(store, settings, stored[0])
+    session = last_session(store, name, stored[0].symbol)
     settings = structs.replace(
         _with_stored_values(settings, stored[0], symbols, exits_only), account_name=name
     )
@@ -111,6 +108,7 @@ def plan_start(
         exits_only,
         held,
         exchange_account=None if account is None else account.exchange_account,
+        stored_rules={} if session is None else session.rules,
     )
 
 
@@ -196,26 +194,6 @@ def _with_stored_values(
     if found:
         exits_only.update((one.key.symbol, "; ".join(found)) for one in symbols)
     return settings
-
-
-def _with_stored_exits(store: Store, settings: TraderSettings, account: Account) -> TraderSettings:
-    """Return settings with the exits of the last session where the strategy's file is missing.
-
-    The file of a freqtrade strategy states stops and targets. Without the file the settings lack
-    them, and a position would lose its stop.
-    """
-    name, session = settings.strategy.name, last_session(store, account.name, account.symbol)
-    file = strategy_file(name, USER_FOLDER)
-    if session is None or name in BUILT_IN or (file is not None and file.is_file()):
-        return settings
-    exits = settings.account.exits
-    taken: dict[str, Any] = {}
-    for one in declared_settings(ExitConfig).values():
-        known, found = getattr(exits, one.name), session.rules.get(one.name)
-        if known == one.default and found is not None:
-            taken[one.name] = msgspec.convert(found, one.kind, strict=False)
-    exits = structs.replace(exits, **taken)
-    return structs.replace(settings, account=structs.replace(settings.account, exits=exits))
 
 
 def _as_stored(store: Store, account: Account) -> TradedSymbol:

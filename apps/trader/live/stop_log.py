@@ -16,6 +16,8 @@ from trader.live.book import LiveBook
 
 #: Between two writes while nothing but the time changes, wall seconds.
 _WRITE_SECONDS: Final = 5.0
+#: Why a position has no stop where the settings give it none.
+NO_RULE: Final = "the rules have no stop"
 
 
 class StopLog:
@@ -64,6 +66,18 @@ class StopLog:
         self._state = after
         if is_moved or is_due:
             self._write(after)
+
+    def note_no_rule(self, now_ms: int) -> None:
+        """Note that the rules have no stop for the open position, where one of it was stored.
+
+        A position that never had a stop has no time without one.
+
+        Raises:
+            SafetyRefusal: another process trades the account.
+            StoreError: the file cannot be written.
+        """
+        if self._state is not None:
+            self.note("none", None, NO_RULE, now_ms)
 
     def note_closed(self) -> None:
         """Note that the position is closed, where one was open.

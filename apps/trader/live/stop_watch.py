@@ -68,7 +68,10 @@ class StopWatch:
         """
         book = self._book
         if level is None:
-            self._log.note_closed()
+            if book.position.is_flat:
+                self._log.note_closed()
+            else:
+                self._log.note_no_rule(now_ms)
             self._solve()
             return True
         kind, price = level

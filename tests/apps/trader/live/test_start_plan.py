@@ -13,6 +13,7 @@ from msgspec.structs import replace
 
 from onetape.cli.common_settings import StrategySettings
 from onetape.core.errors import OnetapeError
+from onetape.engine.exit_config import ExitConfig
 from traded_accounts import TradedAccount
 from trader.evaluator.evaluator import StrategyEvaluator
 from trader.evaluator.processes import StrategyHelper
@@ -159,28 +160,94 @@ def test_a_position_whose_strategy_is_gone_keeps_its_stop_and_targets(tmp_path: 
         assert "cannot be loaded" in plan.exits_only["BTC/USDT"]
 
 
+RULES = {
+    "stop_loss": 0.1,
+    "target_table": {"0": 0.04, "12": 0.01},
+    "net_targets": True,
+    "trailing_stop": None,
+    "take_profit": None,
+}
+
+
+def exits_of(account: TradedAccount, settings: TraderSettings) -> ExitConfig:
+    """Return the exits that a start trades with, its strategies loaded."""
+    return loaded(planned(account, settings))[0].settings.account.exits
+
+
+def with_stop(settings: TraderSettings, stop_loss: float) -> TraderSettings:
+    exits = replace(settings.account.exits, stop_loss=stop_loss)
+    return replace(settings, account=replace(settings.account, exits=exits))
+
+
+def freqtrade_file(folder: Path, name: str, stop: float) -> StrategySettings:
+    """Write a strategy file of freqtrade's that states a stop; return its name as a setting."""
+    file = folder / f"{name}.py"
+    file.parent.mkdir(parents=True, exist_ok=True)
+    file.write_text(
+        "from freqtrade.strategy import IStrategy\n\n\n"
+        f"class {name}(IStrategy):\n"
+        f'    timeframe = "1h"\n    stoploss = -{stop}\n'
+        "    def populate_indicators(self, dataframe, metadata):\n        return dataframe\n"
+        "    def populate_entry_trend(self, dataframe, metadata):\n        return dataframe\n"
+        "    def populate_exit_trend(self, dataframe, metadata):\n        return dataframe\n"
+    )
+    return StrategySettings(name=str(file))
+
+
 def test_a_position_whose_strategy_file_is_gone_keeps_the_exits_that_the_file_stated(
     tmp_path: Path,
 ) -> None:
-    rules = {
-        "stop_loss": 0.1,
-        "target_table": {"0": 0.04, "12": 0.01},
-        "net_targets": True,
-        "trailing_stop": None,
-        "take_profit": None,
-    }
     file = tmp_path / "Sample.py"
     with TradedAccount(
-        tmp_path / "x.db", BITCOIN, mode="live", strategy=str(file), rules=rules
+        tmp_path / "x.db", BITCOIN, mode="live", strategy="Sample", rules=RULES
     ) as account:
         account.fill("buy", "2", "100", 1)
         settings = replace(LIVE, strategy=StrategySettings(name=str(file)))
-        exits = planned(account, settings).settings.account.exits
+        exits = exits_of(account, settings)
         assert (exits.stop_loss, exits.target_table) == (0.1, {0: 0.04, 12: 0.01})
         assert exits.net_targets
         assert exits.limit_break_even > 1
-        own = replace(settings.account, exits=replace(settings.account.exits, stop_loss=0.3))
-        kept = planned(account, replace(settings, account=own)).settings.account.exits
+        kept = exits_of(account, with_stop(settings, 0.3))
         assert kept.stop_loss == 0.3, "what the settings give counts"
-        file.write_text("# it is there, and states no stop")
-        assert planned(account, settings).settings.account.exits.stop_loss is None
+        freqtrade_file(tmp_path, "Sample", 0.99)
+        assert exits_of(account, settings).stop_loss is None, "a person changed the file"
+
+
+def test_row_65_a_position_keeps_its_exits_when_the_settings_name_another_strategy(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    freqtrade_file(Path("user/strategies"), "Sample", 0.1)
+    with TradedAccount(
+        tmp_path / "x.db", BITCOIN, mode="live", strategy="Sample", rules=RULES
+    ) as account:
+        account.fill("buy", "2", "100", 1)
+        plan, names = loaded(planned(account, LIVE))
+        assert names == ["Sample"]
+        assert "the strategy is rsi now" in plan.exits_only["BTC/USDT"]
+        assert plan.settings.account.exits.stop_loss == 0.1
+        assert plan.settings.account.exits.target_table == {0: 0.04, 12: 0.01}
+        assert exits_of(account, with_stop(LIVE, 0.3)).stop_loss == 0.3, "a person gave it"
+
+        # The stop that the other strategy's file states is no rule of this position.
+        other = freqtrade_file(tmp_path, "Other", 0.02)
+        stated = with_stop(replace(LIVE, strategy=other), 0.02)
+        assert exits_of(account, stated).stop_loss == 0.1
+
+        # What is given does not fit to what is stored: the position's exits hold.
+        given = ExitConfig(trailing_stop=0.2, trailing_offset=0.3)
+        settings = replace(LIVE, account=replace(LIVE.account, exits=given))
+        assert exits_of(account, settings).stop_loss == 0.1
+
+
+def test_row_65_a_symbol_that_left_the_settings_keeps_the_exits_of_its_session(
+    tmp_path: Path,
+) -> None:
+    db = tmp_path / "x.db"
+    with TradedAccount(db, "mine", mode="live", rules=RULES) as account:
+        account.fill("buy", "2", "100", 1)
+        settings = replace(LIVE, account_name="mine", symbol="ETH/USDT")
+        plan, names = loaded(planned(account, settings))
+        assert names == ["rsi", "rsi"]
+        assert plan.settings.account.exits.stop_loss == 0.1
+        assert exits_of(account, replace(LIVE, account_name="mine")).stop_loss is None

@@ -79,6 +79,28 @@ def test_the_time_without_a_stop_is_a_number_of_each_position(run: Run) -> None:
     run(scenario, NO_STOPS)
 
 
+def test_row_65_a_position_whose_stop_left_the_settings_is_shown_as_without_one(run: Run) -> None:
+    async def scenario(desk: LiveDesk) -> None:
+        await desk.hold()
+        await desk.until(lambda: "on the exchange" in shown(desk))
+        exits = structs.replace(desk.context.rules.exits, stop_loss=None)
+        rules = structs.replace(desk.context.rules, exits=exits)
+        desk.context = structs.replace(desk.context, rules=rules)
+        desk.start()
+        await desk.until(lambda: not desk.resting and not desk.executor.stops)
+        await desk.drive(0.1)
+        assert "NONE (the rules have no stop)" in shown(desk)
+        await desk.pass_time(7)
+        desk.leave()
+        await desk.until(lambda: desk.executor.position.is_flat)
+        await desk.drive(0.05)
+        time = read_unprotected_time(desk.store, ACCOUNT)
+        assert time is not None
+        assert time.longest_ms >= 7_000
+
+    run(scenario)
+
+
 def test_a_level_without_a_fresh_price_is_none_and_reported(run: Run) -> None:
     async def scenario(desk: LiveDesk) -> None:
         desk.enter()

@@ -94,7 +94,8 @@ def protection_step(
     """
     amount = round_down(held, steps.amount_step)
     if level is None or amount <= 0:
-        return Withdraw(resting[0].client_order_id, "no position is left") if resting else None
+        reason = "no position is left" if amount <= 0 else "the rules have no stop"
+        return Withdraw(resting[0].client_order_id, reason) if resting else None
     price = round_down(level, steps.price_step)
     if not resting:
         fault = _fault(amount, price * (1 - policy.limit_offset), steps)
