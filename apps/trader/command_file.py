@@ -5,16 +5,21 @@ as `exit BTC/USDT`. The first trader that looks gives the file another name, whi
 again, so that lines that are added from then on begin another one. A moment later a trader stores
 its commands as rows, and that name with them, in one transaction. Only then is the file removed:
 one that is still there, because the program ended in between, is known by its name.
+
+A file that cannot be read or renamed is left where it is: nothing that trades ends because of it.
 """
 
+import errno
+import os
+import stat
 import time
 from collections.abc import Sequence
 from contextlib import suppress
 from pathlib import Path
-from typing import Final
+from typing import BinaryIO, Final
 from uuid import uuid4
 
-from onetape.core.errors import StoreUnwritable, UsageError
+from onetape.core.errors import UsageError
 from onetape.store.account_reading import read_traded
 from onetape.store.accounts import Account
 from onetape.store.connection import Connection
@@ -23,7 +28,7 @@ from onetape.store.copying import flush
 from onetape.store.database import Store
 from trader.command_rows import parse_command, rows_of
 
-#: Bytes of the file that are read.
+#: Bytes of a file that are read; a line that goes on behind them is none.
 MOST_BYTES: Final = 4_096
 #: A file whose last line has no end may still be written; it is read after so many wall seconds.
 UNFINISHED_SECONDS: Final = 2.0
@@ -42,26 +47,54 @@ def taken_files(database: Path) -> list[Path]:
     return sorted(one for one in database.parent.iterdir() if one.name.startswith(start))
 
 
-def take_command_file(store: Store) -> list[str]:
-    """Store the commands of files that were renamed before; rename the command file.
+class CommandFiles:
+    """Stores the commands of the files beside a database, and remembers what was printed."""
 
-    Lines that are no command are left out; empty ones and those that begin with # are too.
+    def __init__(self, store: Store) -> None:
+        """Begin; nothing is read yet."""
+        self._store = store
+        self._printed: set[str] = set()
+        """Of files that cannot be used now: each is printed once."""
 
-    Returns:
-        What to print: a line for each command, and for each line that is none.
+    def take(self) -> list[str]:
+        """Store the commands of files that were renamed before; rename the command file.
 
-    Raises:
-        StoreError: the database cannot be read or written; the file stays, and nothing is stored.
-        StoreUnwritable: the file cannot be renamed; nothing is stored.
-    """
-    path = command_file(store.path)
-    printed: list[str] = []
-    for taken in taken_files(store.path):
-        if _is_settled(taken):
-            printed += _store_commands(store, path.name, taken)
-    if _is_ready(path):
-        _rename(store, path)
-    return printed
+        Lines that are no command are left out; empty ones and those that begin with # are too.
+
+        Returns:
+            What to print: a line for each command, for each line that is none, and for each file
+            that cannot be used, unless that was returned before.
+
+        Raises:
+            StoreError: the database cannot be read or written; the file stays, and nothing is
+                stored.
+        """
+        store, path = self._store, command_file(self._store.path)
+        printed: list[str] = []
+        faults: list[str] = []
+        try:
+            taken_now = taken_files(store.path)
+        except OSError as error:
+            faults.append(_fault(path.parent, "be listed", error, "make the folder readable"))
+        else:
+            for taken in taken_now:
+                try:
+                    printed += _store_commands(store, path.name, taken)
+                except OSError as error:
+                    faults.append(_fault(taken, "be read", error, _READABLE))
+            faults += _rename(store, path)
+        new = [fault for fault in faults if fault not in self._printed]
+        self._printed = set(faults)
+        return printed + new
+
+
+_READABLE: Final = "make it a file that the trader's user can read, or remove it"
+
+
+def _fault(path: Path, what: str, error: OSError, remedy: str) -> str:
+    """Return what to print of a file that cannot be used."""
+    reason = error.strerror or str(error)
+    return f"{path} cannot {what} ({reason}), so its commands are not carried out; {remedy}"
 
 
 def _new_name(path: Path) -> Path:
@@ -69,8 +102,14 @@ def _new_name(path: Path) -> Path:
     return path.with_name(f"{path.name}-taken-{time.time_ns():020d}-{uuid4().hex[:8]}")
 
 
-def _rename(store: Store, path: Path) -> None:
-    """Give the command file a name that was never used."""
+def _rename(store: Store, path: Path) -> list[str]:
+    """Give the command file, once it is ready, a name that was never used; return what is wrong."""
+    try:
+        # What cannot be read keeps its name, so that a person finds it.
+        if _read_ready(path) is None:
+            return []
+    except OSError as error:
+        return [_fault(path, "be read", error, _READABLE)]
     # The write lock: of two traders one renames it.
     with store.write():
         try:
@@ -79,9 +118,9 @@ def _rename(store: Store, path: Path) -> None:
                 # After a power cut it must not have its first name again.
                 flush(path.parent)
         except OSError as error:
-            raise StoreUnwritable(
-                f"{path} cannot be renamed ({error.strerror}); make its folder writable"
-            ) from error
+            remedy = "make it a file of the trader's user, in a folder where that user may write"
+            return [_fault(path, "be renamed", error, remedy)]
+    return []
 
 
 def _store_commands(store: Store, name: str, path: Path) -> list[str]:
@@ -91,13 +130,20 @@ def _store_commands(store: Store, name: str, path: Path) -> list[str]:
         store: The open database.
         name: That the file had first.
         path: Of the file.
+
+    Raises:
+        OSError: the file cannot be read; nothing is stored.
     """
+    content = _read_ready(path) if _is_settled(path) else None
+    if content is None:
+        return []
     traded = read_traded(store)
     printed: list[str] = []
     with store.write(durable=True) as connection:
         # Another trader may have stored them since the look, or this one before it was killed.
         if path.exists() and not is_command_file_stored(connection, path.name):
-            printed = _add_commands(connection, traded, name, path)
+            printed = _add_commands(connection, traded, name, content)
+            add_command_file(connection, path.name, stored_ms=time.time_ns() // 1_000_000)
     try:
         path.unlink(missing_ok=True)
     except OSError as error:
@@ -110,13 +156,16 @@ def _store_commands(store: Store, name: str, path: Path) -> list[str]:
 
 
 def _add_commands(
-    connection: Connection, traded: Sequence[Account], name: str, path: Path
+    connection: Connection, traded: Sequence[Account], name: str, content: bytes
 ) -> list[str]:
     """Add the commands of a file inside a transaction; return what to print."""
     printed: list[str] = []
     now_ms = time.time_ns() // 1_000_000
-    text = path.read_bytes()[:MOST_BYTES].decode("utf-8", "replace")
-    for line in (line.strip() for line in text.splitlines()):
+    if len(content) > MOST_BYTES:
+        # The start of a line is another command: without its account it is for every one.
+        content = content[: content.rfind(b"\n", 0, MOST_BYTES) + 1]
+        printed.append(f"{name}: what is behind its first {MOST_BYTES:,} bytes is not read")
+    for line in (line.strip() for line in content.decode("utf-8", "replace").splitlines()):
         if not line or line.startswith("#"):
             continue
         try:
@@ -127,25 +176,43 @@ def _add_commands(
             continue
         add_controls(connection, rows)
         printed.append(f"{name}: {line}")
-    add_command_file(connection, path.name, stored_ms=now_ms)
     return printed
 
 
 def _is_settled(path: Path) -> bool:
     """Return whether there is a renamed file that nobody writes to any more."""
-    with suppress(OSError):
+    with suppress(FileNotFoundError):
         # A rename changes this time; one after now is of a clock that was set back.
         age = time.time() - path.stat().st_ctime
-        return not 0 <= age < SETTLED_SECONDS and _is_ready(path)
+        return not 0 <= age < SETTLED_SECONDS
     return False
 
 
-def _is_ready(path: Path) -> bool:
-    """Return whether there is a file that is written to its end."""
-    # Mostly there is no file, and another trader may take it at any moment.
-    with suppress(OSError):
+def _read_ready(path: Path) -> bytes | None:
+    """Return the first bytes of a file that is written to its end; None: there is no such file.
+
+    Raises:
+        OSError: it cannot be read, or is no file, such as a folder or a pipe.
+    """
+    # Mostly there is none, and another trader may take it at any moment.
+    with suppress(FileNotFoundError):
         status = path.stat()
-        if time.time() - status.st_mtime > UNFINISHED_SECONDS:
-            return True
-        return status.st_size > 0 and path.read_bytes().endswith(b"\n")
-    return False
+        if not stat.S_ISREG(status.st_mode):
+            # Opening a pipe would wait for its writer.
+            raise OSError(errno.EINVAL, "it is not a file")
+        with path.open("rb") as file:
+            if time.time() - status.st_mtime > UNFINISHED_SECONDS:
+                return file.read(MOST_BYTES + 1)
+            return _read_lines(file)
+    return None
+
+
+def _read_lines(file: BinaryIO) -> bytes | None:
+    """Return the first bytes of a file; None while its last line has no end."""
+    if not file.seek(0, os.SEEK_END):
+        return None
+    file.seek(-1, os.SEEK_END)
+    if file.read(1) != b"\n":
+        return None
+    file.seek(0)
+    return file.read(MOST_BYTES + 1)

@@ -7,7 +7,7 @@ from onetape.cli.output import print_line
 from onetape.exchange.rest import RestExchange
 from onetape.execution.controls import Control
 from onetape.store.controls import finish_control
-from trader.command_file import take_command_file
+from trader.command_file import CommandFiles
 from trader.control_state import pause_text, read_control_state
 from trader.exit_orders import ExitOrders
 from trader.rule_runner import RuleRunner
@@ -42,6 +42,7 @@ class ControlWatch:
             reload: Applies changed settings to all symbols of the account.
         """
         self._context = context
+        self._files = CommandFiles(context.store)
         self._exchange = exchange
         self._orders = orders
         self._exits = exits
@@ -58,7 +59,7 @@ class ControlWatch:
             SafetyRefusal: another process trades the account.
         """
         context = self._context
-        for line in take_command_file(context.store):
+        for line in self._files.take():
             print_line(line)
         found = read_control_state(context.store, context.session.account, context.key.symbol)
         self._halt(found.halt)

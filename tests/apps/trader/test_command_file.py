@@ -1,10 +1,11 @@
 """The file of commands beside a database: each line is stored once, whenever it was added."""
 
+import os
 import resource
 import signal
 import subprocess
 import sys
-from collections.abc import Generator
+from collections.abc import Callable, Generator
 from pathlib import Path
 
 import pytest
@@ -12,7 +13,7 @@ import pytest
 from onetape.core.errors import StoreError
 from traded_accounts import TradedAccount
 from trader import command_file as files
-from trader.command_file import command_file, take_command_file, taken_files
+from trader.command_file import CommandFiles, command_file, taken_files
 
 #: Takes the command file of a database, and is killed where it would remove the file.
 KILLED = """
@@ -23,8 +24,8 @@ from trader import command_file as files
 files.SETTLED_SECONDS = 0.0
 Path.unlink = lambda *_, **__: os.kill(os.getpid(), signal.SIGKILL)
 with open_store(Path(sys.argv[1]), create=False) as store:
-    files.take_command_file(store)
-    files.take_command_file(store)
+    files.CommandFiles(store).take()
+    files.CommandFiles(store).take()
 """
 
 
@@ -46,18 +47,18 @@ def test_lines_that_are_added_while_the_file_is_taken_are_stored_once(
     monkeypatch.setattr(files, "SETTLED_SECONDS", 3_600.0)
     with file.open("a", encoding="utf-8") as open_before:
         print("pause", file=open_before, flush=True)
-        assert take_command_file(account.store) == []
+        assert CommandFiles(account.store).take() == []
         assert not file.exists()
         print("halt", file=open_before)
     file.write_text("resume\n", encoding="utf-8")
-    assert take_command_file(account.store) == []
+    assert CommandFiles(account.store).take() == []
     assert stored(account) == []
     # Who had the file open has had the time to write.
     monkeypatch.setattr(files, "SETTLED_SECONDS", 0.0)
     name = file.name
-    taken = take_command_file(account.store)
+    taken = CommandFiles(account.store).take()
     assert taken == [f"{name}: pause", f"{name}: halt", f"{name}: resume"]
-    assert take_command_file(account.store) == []
+    assert CommandFiles(account.store).take() == []
     assert stored(account) == ["pause", "halt", "resume"]
     assert not file.exists()
     assert taken_files(account.store.path) == []
@@ -71,7 +72,7 @@ def test_a_file_that_was_renamed_by_a_process_that_ended_is_read_by_the_next(
     # The second name is the one that an earlier version gave.
     for name, verb in (("-commands-taken-0a", "pause"), ("-commands-taken", "halt")):
         path.with_name(f"{path.name}{name}").write_text(f"{verb}\n", encoding="utf-8")
-    take_command_file(account.store)
+    CommandFiles(account.store).take()
     assert sorted(stored(account)) == ["halt", "pause"]
     assert taken_files(path) == []
 
@@ -82,17 +83,17 @@ def test_commands_whose_commit_fails_are_stored_once_the_disk_has_room(
     monkeypatch.setattr(files, "SETTLED_SECONDS", 0.0)
     path = account.store.path
     command_file(path).write_text("flatten\n", encoding="utf-8")
-    assert take_command_file(account.store) == []
+    assert CommandFiles(account.store).take() == []
     limits = resource.getrlimit(resource.RLIMIT_FSIZE)
     full = path.with_name(f"{path.name}-wal").stat().st_size
     resource.setrlimit(resource.RLIMIT_FSIZE, (full, limits[1]))
     try:
         with pytest.raises(StoreError):
-            take_command_file(account.store)
+            CommandFiles(account.store).take()
     finally:
         resource.setrlimit(resource.RLIMIT_FSIZE, limits)
     assert stored(account) == []
-    take_command_file(account.store)
+    CommandFiles(account.store).take()
     assert stored(account) == ["flatten"]
     assert taken_files(path) == []
 
@@ -107,11 +108,78 @@ def test_a_process_that_is_killed_between_commit_and_removal_stores_commands_onc
     assert done.returncode == -signal.SIGKILL
     assert stored(account) == ["exit", "pause"]
     assert len(taken_files(path)) == 1
-    assert take_command_file(account.store) == []
+    assert CommandFiles(account.store).take() == []
     assert stored(account) == ["exit", "pause"]
     assert taken_files(path) == []
     # The same command in another file is another command.
     command_file(path).write_text("pause\n", encoding="utf-8")
-    take_command_file(account.store)
-    take_command_file(account.store)
+    CommandFiles(account.store).take()
+    CommandFiles(account.store).take()
     assert stored(account) == ["exit", "pause", "pause"]
+
+
+def make_folder(path: Path) -> None:
+    path.mkdir()
+
+
+def make_pipe(path: Path) -> None:
+    os.mkfifo(path)
+
+
+def make_loop(path: Path) -> None:
+    path.symlink_to(path.name)
+
+
+@pytest.mark.parametrize("make", [make_folder, make_pipe, make_loop])
+@pytest.mark.parametrize("name", ["-commands", "-commands-taken-0"])
+def test_a_command_file_that_cannot_be_read_is_printed_once_and_others_are_stored(
+    account: TradedAccount, monkeypatch: pytest.MonkeyPatch, make: Callable[[Path], None], name: str
+) -> None:
+    monkeypatch.setattr(files, "SETTLED_SECONDS", 0.0)
+    monkeypatch.setattr(files, "UNFINISHED_SECONDS", -1.0)
+    path = account.store.path
+    unread = path.with_name(f"{path.name}{name}")
+    make(unread)
+    path.with_name(f"{path.name}-commands-taken-1").write_text("pause\n", encoding="utf-8")
+    taking = CommandFiles(account.store)
+    printed = taking.take()
+    assert printed[0] == f"{path.name}-commands: pause"
+    assert f"{unread} cannot be read (" in printed[1]
+    assert "its commands are not carried out; make it a file that" in printed[1]
+    assert len(printed) == 2
+    assert taking.take() == []
+    assert stored(account) == ["pause"]
+    assert unread.is_symlink() or unread.exists()
+    if unread.is_dir():
+        unread.rmdir()
+    else:
+        unread.unlink()
+    unread.write_text("halt\n", encoding="utf-8")
+    assert f"{path.name}-commands: halt" in taking.take() + taking.take()
+    assert stored(account) == ["pause", "halt"]
+
+
+def test_a_command_file_that_cannot_be_renamed_is_printed_once(tmp_path: Path) -> None:
+    # Its name has room for what is added at first, and none for the name of a taken file.
+    with TradedAccount(tmp_path / ("x" * 220), cash="1000") as account:
+        file = command_file(account.store.path)
+        file.write_text("pause\n", encoding="utf-8")
+        taking = CommandFiles(account.store)
+        (printed,) = taking.take()
+        assert "cannot be renamed (" in printed
+        assert taking.take() == []
+        assert stored(account) == []
+        assert file.exists()
+
+
+def test_a_line_that_a_long_file_cuts_is_not_read(
+    account: TradedAccount, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(files, "SETTLED_SECONDS", 0.0)
+    first = "pause\n" + "#" * (files.MOST_BYTES - 11) + "\n"
+    # Cut after the verb, the last line would be a command for every account.
+    command_file(account.store.path).write_text(f"{first}halt --account other\n", encoding="utf-8")
+    taking = CommandFiles(account.store)
+    assert taking.take() == []
+    assert any("4,096 bytes is not read" in line for line in taking.take())
+    assert stored(account) == ["pause"]
