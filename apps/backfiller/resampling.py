@@ -1,4 +1,4 @@
-"""Build the candles of a larger timeframe from stored ones, and store what is missing of them."""
+"""Build the candles of a higher timeframe from stored ones, and store what is missing of them."""
 
 import time
 from bisect import bisect_left, bisect_right
@@ -47,12 +47,12 @@ class Resampled(Struct, frozen=True):
     """Candles that the candle store had already, which stay as they are."""
     different: int
     """Stored candles that differ from what their shorter ones make."""
-    over_holes: int
-    """Built although smaller candles are missing."""
+    built_over_gaps: int
+    """Candles built although lower ones are missing."""
     left_out: int
-    """Windows not built, because smaller candles are missing and the cause is unknown."""
+    """Candles not built, because lower ones are missing and the cause is unknown."""
     gaps: int
-    """Holes of the larger timeframe in the range."""
+    """Holes of the higher timeframe in the range."""
     seconds: float
 
     def line(self) -> str:
@@ -62,9 +62,9 @@ class Resampled(Struct, frozen=True):
             return f"{name}: nothing to build, {counted(self.left_out, 'window')} left out"
         notable = (
             (self.present, "already there"),
-            (self.different, "of those different from their smaller ones"),
-            (self.over_holes, "built over holes"),
-            (self.left_out, "left out over unexplained holes (see: backfiller repair)"),
+            (self.different, "of those different from what the lower timeframe makes"),
+            (self.built_over_gaps, "built over gaps"),
+            (self.left_out, "left out for gaps whose cause is unknown (see: backfiller repair)"),
         )
         parts = [
             f"{self.inserted:,} new",
@@ -83,7 +83,7 @@ class Resampled(Struct, frozen=True):
 
 
 def resample_series(
-    store: Store, key: SeriesKey, into: Timeframe, *, over_holes: bool, now_ms: int
+    store: Store, key: SeriesKey, into: Timeframe, *, allow_gaps: bool, now_ms: int
 ) -> Resampled:
     """Store the closed candles of `into` that those of a series make and the candle store lacks.
 
@@ -93,12 +93,12 @@ def resample_series(
     Args:
         store: The open database.
         key: The series of the smaller candles.
-        into: The larger timeframe.
-        over_holes: Build over holes that nobody explained, too.
+        into: The higher timeframe.
+        allow_gaps: Build over gaps whose cause is unknown, too.
         now_ms: Market time, epoch milliseconds, for the ledgers.
 
     Raises:
-        UsageError: the larger timeframe is not made of whole smaller ones.
+        UsageError: the higher timeframe is not made of whole smaller ones.
         StoreError: the file cannot be written.
     """
     began = time.monotonic()
@@ -109,13 +109,13 @@ def resample_series(
     built = resample(candles, small, into)
     gaps = gaps_of(store, key)
     certain = np.ones(len(built), dtype=np.bool_)
-    if not over_holes:
+    if not allow_gaps:
         certain = _certain(built.timestamp, _doubtful(store, key, candles, into, gaps), into)
     kept = built.taken(np.flatnonzero(certain))
     summary = Resampled(
         key.exchange, key.symbol, key.timeframe, into.name, start=0, end=0, built=len(kept),
-        inserted=0, present=0, different=0, over_holes=0, left_out=len(built) - len(kept), gaps=0,
-        seconds=0.0,
+        inserted=0, present=0, different=0, built_over_gaps=0, left_out=len(built) - len(kept),
+        gaps=0, seconds=0.0,
     )  # fmt: skip
     if not len(kept):
         return summary
@@ -135,7 +135,7 @@ def resample_series(
         inserted=report.inserted,
         present=len(kept) - report.inserted,
         different=_different(kept, stored),
-        over_holes=int(np.isin(kept.timestamp, incomplete).sum()),
+        built_over_gaps=int(np.isin(kept.timestamp, incomplete).sum()),
         gaps=len(holes),
         seconds=round(time.monotonic() - began, 3),
     )

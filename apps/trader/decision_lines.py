@@ -41,7 +41,7 @@ def opening_lines(
     return [
         f"{session.mode} trading {context.key} with {session.strategy} ({parameters}){source}",
         f"account {session.account}: {_money(context, broker)}, {_held(context, broker)}, "
-        f"{counted(len(broker.trades), 'trade')} so far",
+        f"{counted(len(broker.trades), 'fill')} so far",
         *_stored_candles_lines(context, new_candles, refused),
         f"it is {utc_text(exchange.now_ms() // 1_000)}; all times are UTC",
     ]
@@ -110,7 +110,7 @@ def closing_line(context: SessionContext, broker: Executor, reason: str) -> str:
     """Return what is left when a session ends."""
     return (
         f"{reason}: stopped with {_money(context, broker)} and {_held(context, broker)}, "
-        f"{counted(len(broker.trades), 'trade')}"
+        f"{counted(len(broker.trades), 'fill')}"
     )
 
 
@@ -119,12 +119,7 @@ def _money(context: SessionContext, broker: Executor) -> str:
 
 
 def _held(context: SessionContext, broker: Executor) -> str:
-    base = context.market.base
-    return (
-        f"{decimal_text(broker.position.base)} {base}"
-        if broker.entry_order_id is not None
-        else f"no {base}"
-    )
+    return f"{decimal_text(broker.position.base)} {context.market.base}"
 
 
 def _time(timeframe: Timeframe, timestamp: int) -> str:

@@ -82,7 +82,7 @@ class TraderSettings(DeclaredStruct, frozen=True, kw_only=True):
     account_name: Annotated[
         str | None,
         Setting(
-            "Paper account; each has its own start balance and positions.",
+            "Account, on paper or live; each has its own start balance and positions.",
             flag="--account",
             metavar="NAME",
             empty="one for each exchange, symbol and timeframe, or set of symbols",

@@ -95,6 +95,6 @@ def wait_text(timeframe: Timeframe, hole: tuple[int, int], full: int, warm_up: s
     """
     start, end = (utc_text(moment) for moment in hole)
     return (
-        f"{timeframe.name} candles missing unexplained, {start} to {end}: no orders before "
+        f"{timeframe.name} candles missing, cause unknown, {start} to {end}: no orders before "
         f"{utc_text(full)}, when a warm-up of {warm_up} is full again"
     )

@@ -39,7 +39,7 @@ def repair_store(
     simulator_url: options.SimulatorUrl = None,
     json_: options.Json = False,
 ) -> None:
-    """Fix what verify finds: ask again for holes, forming rows left behind and bad rows."""
+    """Fix what verify finds: request missing, never closed and bad rows again."""
     import asyncio
     from contextlib import ExitStack
 

@@ -1,4 +1,4 @@
-"""`backfiller resample`: larger candles from smaller ones."""
+"""`backfiller resample`: candles of a higher timeframe from lower ones."""
 
 from typing import Annotated
 
@@ -13,7 +13,7 @@ def resample_stored(
     into: Annotated[
         list[str],
         typer.Option(
-            "--into", metavar="NAME", help="The larger timeframe, such as 1h; repeat for several."
+            "--into", metavar="NAME", help="The higher timeframe, such as 1h; repeat for several."
         ),
     ],
     timeframe: Annotated[
@@ -22,18 +22,18 @@ def resample_stored(
     ] = "1m",
     symbol: options.Symbols = None,
     exchange: options.Exchanges = None,
-    over_holes: Annotated[
+    allow_gaps: Annotated[
         bool,
         typer.Option(
-            "--over-holes",
-            help="Build also where smaller candles are missing and the cause is unknown.",
+            "--allow-gaps",
+            help="Build also from candles with a gap whose cause is unknown.",
         ),
     ] = False,
     db: options.Database = None,
     config: CONFIG = None,
     json_: options.Json = False,
 ) -> None:
-    """Build larger candles from stored ones, as Binance does; stored candles stay as they are."""
+    """Build a higher timeframe from stored candles, as Binance does; stored candles stay."""
     from backfiller.resampling import Resampled, resample_series
     from onetape.cli.output import print_json, print_line
     from onetape.core.clock import SystemClock
@@ -53,7 +53,7 @@ def resample_stored(
         for key in keys:
             for each in larger:
                 now_ms = SystemClock().now_ms()
-                done.append(resample_series(store, key, each, over_holes=over_holes, now_ms=now_ms))
+                done.append(resample_series(store, key, each, allow_gaps=allow_gaps, now_ms=now_ms))
                 if not json_:
                     print_line(done[-1].line())
         path = store.path

@@ -17,7 +17,7 @@ def explain_moment(
     ],
     run: Annotated[
         str | None,
-        typer.Option(metavar="RUN", help="A run that was kept; else flags of a backtest."),
+        typer.Option(metavar="RUN", help="A saved run; else flags of a backtest."),
     ] = None,
     json_: options.Json = False,
 ) -> None:

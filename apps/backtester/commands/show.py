@@ -1,4 +1,4 @@
-"""`backtester show RUN`: a run that was kept, as it was printed."""
+"""`backtester show RUN`: a saved run, as it was printed."""
 
 from typing import Annotated
 
@@ -8,14 +8,12 @@ from onetape.cli import options
 
 RunName = Annotated[
     str,
-    typer.Argument(
-        metavar="RUN", help="last, an id or its beginning, or a folder.  [default: last]"
-    ),
+    typer.Argument(metavar="RUN", help="last, an id or its beginning, or a folder."),
 ]
 
 
 def show_run(run: RunName = "last", *, json_: options.Json = False) -> None:
-    """Print a run that was kept, as it was printed when it was made."""
+    """Print a saved run, as it was printed when it was made."""
     from msgspec.structs import asdict
 
     from backtester.rendering.result import run_document

@@ -23,7 +23,9 @@ CONFIG = Annotated[
 ACCOUNTS = Annotated[
     list[str] | None,
     typer.Option(
-        "--account", metavar="NAME", help="Paper account; repeat for several.  [default: all]"
+        "--account",
+        metavar="NAME",
+        help="Account, on paper or live; repeat for several.  [default: all]",
     ),
 ]
 FROM = Annotated[

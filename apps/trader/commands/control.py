@@ -31,11 +31,11 @@ def _choose(
     *,
     account: Annotated[
         list[str] | None,
-        typer.Option("--account", metavar="NAME", help="Paper account; repeat for several."),
+        typer.Option(
+            "--account", metavar="NAME", help="Account, on paper or live; repeat for several."
+        ),
     ] = None,
-    all_: Annotated[bool, typer.Option("--all", help="Every paper account of the database.")] = (
-        False
-    ),
+    all_: Annotated[bool, typer.Option("--all", help="Every account of the database.")] = False,
     exchange: options.Exchange = None,
     db: options.Database = None,
     config: CONFIG = None,

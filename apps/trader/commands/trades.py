@@ -1,4 +1,4 @@
-"""`trader trades`: every execution of paper accounts."""
+"""`trader trades`: every fill of the accounts."""
 
 from typing import TYPE_CHECKING, Annotated
 

@@ -36,7 +36,7 @@ def trades_text(
         width: Characters that a line may have; None: any.
     """
     is_one = len({trade.account for trade in trades}) < 2
-    last = f"database: {database}; {counted(len(trades), 'trade')}; times are UTC"
+    last = f"database: {database}; {counted(len(trades), 'fill')}; times are UTC"
     lines = wrapped(last, "", "  ", width)
     if not trades:
         return "\n".join(lines)

@@ -70,10 +70,10 @@ def test_windows_over_unexplained_holes_are_left_out_unless_asked_for(
     ended = backfiller("resample", "--into", "1h", "--db", DB)
     # The first hour begins before the series, the third has a hole.
     assert "3 candles" in ended.out
-    assert "2 left out over unexplained holes" in ended.out
+    assert "2 left out for gaps whose cause is unknown" in ended.out
     assert [number for number, *_ in hours(store)] == [1, 3, 4]
-    ended = backfiller("resample", "--into", "1h", "--over-holes", "--db", DB)
-    assert "2 new, 3 already there, 2 built over holes" in ended.out
+    ended = backfiller("resample", "--into", "1h", "--allow-gaps", "--db", DB)
+    assert "2 new, 3 already there, 2 built over gaps" in ended.out
     assert [number for number, *_ in hours(store)] == [0, 1, 2, 3, 4]
 
 
@@ -82,7 +82,7 @@ def test_an_outage_of_the_exchange_is_built_over_as_it_does(backfiller: Run, sto
     for start, end in ((0, 30), (70, 90)):
         set_gap(store, MINUTES, MARCH + 60 * start, MARCH + 60 * end, state=CONFIRMED, asked_ms=7)
     ended = backfiller("resample", "--into", "1h", "--db", DB)
-    assert "2 built over holes" in ended.out
+    assert "2 built over gaps" in ended.out
     assert hours(store) == [(0, 31.0, 3.0), (1, 61.0, 4.0), (2, 121.0, 6.0)]
 
 
@@ -102,7 +102,10 @@ def test_candles_of_the_exchange_stay_and_differences_are_said(
     theirs = Candle(MARCH, 7.0, 70.0, 0.5, 60.0, 6.0)
     insert_closed(store, HOURS, [theirs], source="rest", seen_ms=0)
     ended = backfiller("resample", "--into", "1h", "--db", DB)
-    assert "1 new, 1 already there, 1 of those different from their smaller ones" in ended.out
+    assert (
+        "1 new, 1 already there, 1 of those different from what the lower timeframe makes"
+        in ended.out
+    )
     assert hours(store) == [(0, 7.0, 6.0), (1, 61.0, 6.0)]
     with store.read() as connection:
         assert connection.execute("SELECT count(*) FROM revisions").get == 0

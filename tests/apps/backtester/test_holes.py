@@ -95,7 +95,7 @@ def test_the_warm_up_of_a_range_begins_after_the_hole_before_it(on_tape: Run, ta
     since = START + (1_500 + PERIOD) * HOUR
     assert the_note(document) == (
         f"trading starts {utc_text(since)} UTC, after a warm-up of 120 candles behind the "
-        f"unexplained hole {at(1_000).replace('T', ' ')} to {at(1_500).replace('T', ' ')} UTC"
+        f"gap {at(1_000).replace('T', ' ')} to {at(1_500).replace('T', ' ')} UTC"
     )
     assert document["pauses"] == [
         {
@@ -154,7 +154,7 @@ def test_after_an_allowed_hole_trading_starts_again_with_a_full_warm_up(
         START + (1_500 + PERIOD) * HOUR,
         START + (2_001 + PERIOD) * HOUR,
     ]
-    assert the_note(document).endswith("; 1 earlier hole paused it likewise")
+    assert the_note(document).endswith("; 1 earlier gap paused it likewise")
     quiet = [
         range(START + low * HOUR, START + (high + PERIOD) * HOUR, HOUR)
         for low, high in ((1_000, 1_500), (2_000, 2_001))
@@ -203,7 +203,7 @@ def test_a_range_that_ends_before_the_warm_up_is_full_trades_nothing_and_says_so
 @pytest.mark.parametrize(
     ("first", "begins", "ends"),
     [
-        (0, "trading starts again ", "; 1 earlier hole paused it likewise"),
+        (0, "trading starts again ", "; 1 earlier gap paused it likewise"),
         (1_000, "trading starts ", " UTC"),
     ],
 )
@@ -236,7 +236,7 @@ def test_explain_says_that_a_candle_is_warm_up_after_a_hole(backtester: Run, tap
     delete(tape, 1_000, 1_500)
     flags = ("explain", "--exchange", "simulator", *FLAGS, "--from", at(1_500))
     said = backtester(*flags, "--at", at(1_550)).out
-    assert "signal:     HOLD (warm-up after the unexplained hole 2024-02-11 16:00 to" in said
+    assert "signal:     HOLD (warm-up after the gap 2024-02-11 16:00 to" in said
     assert "the warm-up is not full, so the strategy does not decide here" in said
     assert "does not decide" not in backtester(*flags, "--at", at(1_500 + PERIOD)).out
 
@@ -309,7 +309,7 @@ def test_a_hole_in_the_warm_up_of_a_higher_timeframe_delays_trading(
     since = START + 103 * DAY + PERIOD * HOUR
     assert [pause["trading_since"] for pause in document["pauses"]] == [since]
     assert the_note(document).endswith(
-        "behind the unexplained hole of 1d candles 2024-01-03 00:00 to 2024-01-04 00:00 UTC"
+        "behind the gap of 1d candles 2024-01-03 00:00 to 2024-01-04 00:00 UTC"
     )
     assert min(trade["entry_timestamp"] for trade in document["trades"]) >= since
     said = backtester("check", "--exchange", "simulator", *flags, "--json")

@@ -63,7 +63,7 @@ def test_an_account_goes_on_with_its_stored_balance_where_none_is_named(
     capsys.readouterr()
     run(start_and_stop(db, number=2))
     shown = capsys.readouterr().out
-    assert "account test: 5,000.00 USDT, no BTC, 0 trades so far" in shown
+    assert "account test: 5,000.00 USDT, 0 BTC, 0 fills so far" in shown
     assert "opened" not in shown
 
 
@@ -183,7 +183,7 @@ def test_an_account_of_an_earlier_version_keeps_its_numbers_and_gets_a_stored_ba
     write_old_account(db)
     run(start_and_stop(db, number=1, cash="1001"))
     shown = capsys.readouterr().out
-    assert "account test: 0.00 USDT, 10 BTC, 1 trade so far" in shown
+    assert "account test: 0.00 USDT, 10 BTC, 1 fill so far" in shown
     assert "an earlier version opened it" in shown
     assert "1,001 USDT is stored now and stays" in shown
     with pytest.raises(SafetyRefusal, match="opened with 1,001 USDT"):

@@ -325,7 +325,7 @@ def test_position_and_cash_after_a_restart_are_the_sum_of_the_trades(
                 before = trading.trades()
             capsys.readouterr()
             async with desk(opened, db, strategy=name, number=2) as trading:
-                await trading.until(lambda: "trades so far" in capsys_text())
+                await trading.until(lambda: "fills so far" in capsys_text())
                 assert trading.trades() == before
         return before
 

@@ -81,7 +81,7 @@ def test_every_decision_is_the_one_of_a_backtest_over_the_true_candles(
                 bar = opens.index(timestamp)
                 assert signal == whole.signal[bar]
                 assert json.loads(indicators)["line"] == whole.indicators["line"][bar]
-                assert json.loads(gates).get("larger candles", "ok") == "ok"
+                assert json.loads(gates).get("higher timeframes", "ok") == "ok"
 
     run(scene())
 

@@ -63,6 +63,6 @@ def test_one_line_has_the_time_from_which_orders_are_possible_after_a_hole(
     lines = [line for line in capsys.readouterr().out.splitlines() if "no orders before" in line]
     (line,) = lines
     assert line.startswith(
-        "1h candles missing unexplained, 2024-02-27 22:00 to 2024-02-27 23:00: no orders before "
+        "1h candles missing, cause unknown, 2024-02-27 22:00 to 2024-02-27 23:00: no orders before "
     )
     assert line.endswith(f", when a warm-up of {history} candles is full again")

@@ -22,7 +22,7 @@ UNWISE = {
     "signal age": replace(FINE, age_seconds=3_600),
     "candles": replace(FINE, missing_since=1_709_251_200),
     "stream": replace(FINE, is_stream_up=False),
-    "larger candles": replace(FINE, higher_obstacle="4h candles missing"),
+    "higher timeframes": replace(FINE, higher_obstacle="4h candles missing"),
     "open order": replace(FINE, open_order="buy"),
 }
 

@@ -78,7 +78,7 @@ def test_tables_read_as_documented(trader: Run, busy: TradedAccount) -> None:
         "2024-03-01 00:00  BTC/USDT  buy   0.01735000  57,576.5  0.99895297 USDT  test-1",
         "2024-03-01 00:30  BTC/USDT  sell  0.01735000  60,252.2         0.01 BNB  test-2",
         "2024-03-01 01:00  BTC/USDT  buy   0.01735000  57,500.0   0.00001735 BTC  test-3",
-        "database: data/onetape.db; 3 trades; times are UTC",
+        "database: data/onetape.db; 3 fills; times are UTC",
     ]
     assert trader("profit").out.splitlines() == [
         "day         round trips  won  profit, USDT                  fees paid",

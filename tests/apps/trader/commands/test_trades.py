@@ -71,7 +71,7 @@ def test_accounts_are_mixed_in_the_order_of_time_and_named(
 
 def test_an_account_without_trades_is_no_error(trader: Run, account: TradedAccount) -> None:
     del account
-    assert trader("trades").out == "database: data/onetape.db; 0 trades; times are UTC\n"
+    assert trader("trades").out == "database: data/onetape.db; 0 fills; times are UTC\n"
     assert len(trader("trades", "--csv").out.splitlines()) == 1
 
 

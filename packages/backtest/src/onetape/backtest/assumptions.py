@@ -363,15 +363,15 @@ def pause_notes(window: CandleWindow, segments: Sequence[Segment], who_asks: str
         hole = f"of {last.timeframe} candles {hole}"
     warm_up = f"warm-up of {counted(window.wanted_warm_up, 'candle')}{who_asks}"
     if last.trading_since is None:
-        text = f"no trading after the unexplained hole {hole}: the range ends before a {warm_up}"
+        text = f"no trading after the gap {hole}: the range ends before a {warm_up}"
     else:
         start = _paused(window, segments)[-1][0].start
         again = " again" if _is_traded_before(window, segments, start) else ""
         text = (
             f"trading starts{again} {utc_text(last.trading_since)} UTC, after a {warm_up} behind "
-            f"the unexplained hole {hole}"
+            f"the gap {hole}"
         )
     others = len(pauses) - 1
     if others:
-        text += f"; {counted(others, 'earlier hole')} paused it likewise"
+        text += f"; {counted(others, 'earlier gap')} paused it likewise"
     return [text]

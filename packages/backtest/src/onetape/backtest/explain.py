@@ -207,7 +207,7 @@ def _warm_up_text(run: SymbolRun, index: int) -> str:
     traded = run.window.key.timeframe
     what = "" if segment.timeframe == traded else f" of {segment.timeframe} candles"
     start, end = (utc_text(moment) for moment in segment.hole)
-    return f"warm-up after the unexplained hole{what} {start} to {end} UTC"
+    return f"warm-up after the gap{what} {start} to {end} UTC"
 
 
 def _followed(run: SymbolRun, bar: int, signal: int) -> str:
@@ -270,7 +270,9 @@ def _why_nothing(run: SymbolRun, bar: int, signal: int) -> str:
     if held is not None:
         return "no order: BUY, and a position is open"
     if any(hole.at == run.window.warm_up + bar + 1 for hole in run.window.holes):
-        return "no order: BUY, but the next candle is missing unexplained, and its open unknown"
+        return (
+            "no order: BUY, but the next candle is missing (cause unknown), so its open is unknown"
+        )
     exits = [trade.exit_index for trade in result.trades if trade.exit_index is not None]
     last = max((index for index in exits if index <= bar + 1), default=None)
     cooldown = result.rules.cooldown_bars

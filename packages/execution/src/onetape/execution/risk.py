@@ -51,7 +51,7 @@ def entry_verdicts(context: OrderContext) -> dict[str, str]:
         "open order": OK if context.open_order is None else "an order is open",
     }
     if context.higher_obstacle is not None:
-        verdicts["larger candles"] = context.higher_obstacle or OK
+        verdicts["higher timeframes"] = context.higher_obstacle or OK
     return verdicts
 
 

@@ -12,7 +12,7 @@ _SIGNALS: Final = {BUY: "BUY", HOLD: "HOLD", SELL: "SELL"}
 _REMEDIES: Final[dict[Kind, str]] = {
     "look-ahead": (
         "look for shift(-1), for a mean, minimum or maximum of the whole column, for a centred "
-        "window, and for larger candles that had not closed (use higher and as_of)"
+        "window, and for candles of a higher timeframe that had not closed (use higher and as_of)"
     ),
     "warm-up": "the window is too short for what evaluate() computes",
     "not repeatable": "use no random number and no clock in evaluate()",

@@ -113,7 +113,7 @@ class Run:
 
 
 def load_run(name: str | os.PathLike[str] = LAST, root: Path | None = None) -> Run:
-    """Return a run that was kept.
+    """Return a saved run.
 
     Args:
         name: `last`, an id or the beginning of one, a folder's name, or the path of a folder.
