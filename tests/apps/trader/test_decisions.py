@@ -341,7 +341,7 @@ def test_position_and_cash_after_a_restart_are_the_sum_of_the_trades(
     for trade in trades:
         worth = trade.price * trade.amount
         cash += (-worth if trade.side == "buy" else worth) - trade.fee
-    assert f"account {ACCOUNT}: {cash:,.2f} USDT, {base} BTC, {len(trades)} trades" in capsys_text()
+    assert f"account {ACCOUNT}: {cash:,.2f} USDT, {base} BTC, {len(trades)} fills" in capsys_text()
     assert position_of(trades, "BTC", "USDT").quote == cash - 10_000
 
 
