@@ -6,8 +6,9 @@ An exchange counts the requests of one address, whichever program sends them.
 from pathlib import Path
 
 from onetape.core.errors import ConfigurationError, StoreError
+from onetape.core.rate_limit_ban import RateLimitBan
 from onetape.store.database import Store, open_if_exists
-from onetape.store.rate_limit_bans import rate_limit_ban_end_ms, save_rate_limit_ban
+from onetape.store.rate_limit_bans import latest_rate_limit_ban, save_rate_limit_ban
 
 
 class SharedRateLimitBans:
@@ -27,33 +28,33 @@ class SharedRateLimitBans:
         self._database = database
         self._exchange = exchange
         self._store: Store | None = None
-        self._until_ms: int | None = None
-        self._unwritten: tuple[int, str] | None = None
+        self._own: RateLimitBan | None = None
+        self._unwritten: RateLimitBan | None = None
 
-    def until_ms(self) -> int | None:
-        """Return the end of the latest ban (epoch ms, computer's time), past or not, or None."""
+    def latest(self) -> RateLimitBan | None:
+        """Return the ban that ends last, past or not, or None."""
         try:
             store = self._opened()
-            stored = rate_limit_ban_end_ms(store, self._exchange) if store is not None else None
+            stored = latest_rate_limit_ban(store, self._exchange) if store is not None else None
             if store is not None and self._unwritten is not None:
-                self._write(store, *self._unwritten)
+                self._write(store, self._unwritten)
         except (StoreError, ConfigurationError):
             # What ails the file is reported by the session, which needs it more.
             stored = None
-        return max((one for one in (stored, self._until_ms) if one is not None), default=None)
+        known = (one for one in (stored, self._own) if one is not None)
+        return max(known, key=lambda one: one.until_ms, default=None)
 
     def extend(self, until_ms: int, reason: str) -> None:
         """Add a ban; one that ends later stays."""
-        if self._until_ms is not None and self._until_ms >= until_ms:
+        if self._own is not None and self._own.until_ms >= until_ms:
             return
-        self._until_ms = until_ms
-        self._unwritten = (until_ms, reason)
+        self._own = self._unwritten = RateLimitBan(until_ms, reason)
         try:
             store = self._opened()
             if store is not None:
-                self._write(store, until_ms, reason)
+                self._write(store, self._own)
         except (StoreError, ConfigurationError):
-            # Written with the next question for it.
+            # Written at the next call of `latest`.
             return
 
     def close(self) -> None:
@@ -61,8 +62,8 @@ class SharedRateLimitBans:
         if self._store is not None:
             self._store.close()
 
-    def _write(self, store: Store, until_ms: int, reason: str) -> None:
-        save_rate_limit_ban(store, self._exchange, until_ms=until_ms, reason=reason)
+    def _write(self, store: Store, ban: RateLimitBan) -> None:
+        save_rate_limit_ban(store, self._exchange, until_ms=ban.until_ms, reason=ban.reason)
         self._unwritten = None
 
     def _opened(self) -> Store | None:

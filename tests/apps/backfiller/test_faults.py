@@ -175,7 +175,7 @@ def test_a_ban_of_another_process_is_obeyed_row_7(fetch: Run) -> None:
     ended = fetch()
     assert time.time() >= until
     assert ended.code == 0
-    assert "asked not to be called until" in ended.err
+    assert "simulator: rate limit ban (HTTP 418), no request until" in ended.err
     assert ended.err.count("\n") == 1
 
 

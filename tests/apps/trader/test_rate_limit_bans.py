@@ -4,20 +4,23 @@ import time
 from pathlib import Path
 
 from held_lock import locked
+from onetape.core.rate_limit_ban import RateLimitBan
 from onetape.store.database import open_store
-from onetape.store.rate_limit_bans import rate_limit_ban_end_ms, save_rate_limit_ban
+from onetape.store.rate_limit_bans import latest_rate_limit_ban, save_rate_limit_ban
 from programs import Program
 from trader.shared_rate_limit_bans import SharedRateLimitBans
+
+BAN = RateLimitBan(5_000, "HTTP 418")
 
 
 def test_a_ban_that_another_process_stored_is_obeyed(tmp_path: Path) -> None:
     db = tmp_path / "x.db"
     bans = SharedRateLimitBans(db, "binance")
-    assert bans.until_ms() is None
+    assert bans.latest() is None
     with open_store(db, create=True) as store:
         save_rate_limit_ban(store, "binance", until_ms=5_000, reason="HTTP 418")
         save_rate_limit_ban(store, "kraken", until_ms=9_000, reason="HTTP 418")
-    assert bans.until_ms() == 5_000
+    assert bans.latest() == BAN
     bans.close()
 
 
@@ -27,7 +30,7 @@ def test_a_ban_is_stored_for_other_processes(tmp_path: Path) -> None:
         bans = SharedRateLimitBans(db, "binance")
         bans.extend(5_000, "HTTP 418")
         bans.extend(4_000, "HTTP 429")
-        assert rate_limit_ban_end_ms(store, "binance") == 5_000
+        assert latest_rate_limit_ban(store, "binance") == BAN
         bans.close()
 
 
@@ -38,11 +41,11 @@ def test_a_ban_while_the_file_is_locked_holds_at_once_and_is_stored_later(tmp_pa
         with locked(db):
             began = time.monotonic()
             bans.extend(5_000, "HTTP 418")
-            assert bans.until_ms() == 5_000
+            assert bans.latest() == BAN
             assert time.monotonic() - began < 0.5
-        assert rate_limit_ban_end_ms(store, "binance") is None
-        assert bans.until_ms() == 5_000
-        assert rate_limit_ban_end_ms(store, "binance") == 5_000
+        assert latest_rate_limit_ban(store, "binance") is None
+        assert bans.latest() == BAN
+        assert latest_rate_limit_ban(store, "binance") == BAN
         bans.close()
 
 
@@ -54,4 +57,4 @@ def test_a_trader_sends_nothing_to_an_exchange_that_has_banned_another_process(
         save_rate_limit_ban(store, "binance", until_ms=until_ms, reason="HTTP 418")
     with Program("trader", "--exchange", "binance", folder=tmp_path) as program:
         assert program.ends() == 5
-    assert "asked not to be called until" in program.errors[0]
+    assert "binance: rate limit ban (HTTP 418), no request until" in program.errors[0]

@@ -267,7 +267,7 @@ def test_row_5_siblings_that_share_the_bans_pause_too(
             await sibling.exchange.market("BTC/USDT")
             times = asked_at(sibling)
             one = asyncio.create_task(first.hours())
-            await until(lambda: shared.until_ms() is not None)
+            await until(lambda: shared.latest() is not None)
             await sibling.hours()
             await one
             return times[0]
@@ -284,7 +284,21 @@ def test_row_7_a_ban_is_told_once_a_minute_and_then_over(
     candles, bench = on_bench(run, simulator.url, five_hours)
     assert len(candles) == 5
     assert len(bench.notes) <= 11
-    assert "asked not to be called until 2024-03-01 00:30" in bench.notes[0]
+    assert "rate limit ban (HTTP 418), no request until 2024-03-01 00:30" in bench.notes[0]
+
+
+@pytest.mark.parametrize(
+    ("status", "text"),
+    [(429, "rate limit ban (HTTP 429)"), (503, "maintenance (HTTP 503)")],
+)
+def test_rows_5_and_7_the_wait_names_the_response_that_imposed_it(
+    run: Run, simulator: EmbeddedSimulator, status: int, text: str
+) -> None:
+    simulator.faults.add(
+        kind="status", path=KLINES, status=status, headers={"Retry-After": "90"}, count=1
+    )
+    _, bench = on_bench(run, simulator.url, five_hours)
+    assert any(f"{text}, no request until 2024-03-01 00:2" in note for note in bench.notes)
 
 
 def test_row_7_who_has_other_things_to_do_is_told_instead_of_kept(
@@ -297,7 +311,9 @@ def test_row_7_who_has_other_things_to_do_is_told_instead_of_kept(
     async def work(bench: Bench) -> list[float]:
         times = asked_at(bench)
         for _ in range(3):
-            with pytest.raises(ExchangeUnreachable, match="not to be called until"):
+            with pytest.raises(
+                ExchangeUnreachable, match=r"rate limit ban \(HTTP 418\), no request until"
+            ):
                 await bench.hours()
         return times
 

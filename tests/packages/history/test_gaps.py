@@ -15,6 +15,7 @@ from hypothesis import strategies as st
 
 from onetape.core.candles import Candle, SeriesKey
 from onetape.core.errors import ExchangeUnreachable
+from onetape.core.rate_limit_ban import RateLimitBan
 from onetape.core.timeframes import Timeframe
 from onetape.exchange.rest import RestExchange
 from onetape.history.fetch import fetch_closed, reread_from
@@ -422,8 +423,8 @@ def test_row_7_a_ban_is_known_to_every_process_on_the_file(tmp_path: Path) -> No
     path = tmp_path / "candles.db"
     with open_store(path, create=True) as one, open_store(path, create=False) as other:
         mine, theirs = StoredRateLimitBans(one, "binance"), StoredRateLimitBans(other, "binance")
-        assert theirs.until_ms() is None
+        assert theirs.latest() is None
         mine.extend(START_MS, "HTTP 418")
         theirs.extend(START_MS - 1, "HTTP 429")
-        assert mine.until_ms() == theirs.until_ms() == START_MS
-        assert StoredRateLimitBans(other, "kraken").until_ms() is None
+        assert mine.latest() == theirs.latest() == RateLimitBan(START_MS, "HTTP 418")
+        assert StoredRateLimitBans(other, "kraken").latest() is None

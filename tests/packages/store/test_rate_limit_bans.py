@@ -3,25 +3,26 @@
 from pathlib import Path
 from typing import Any
 
+from onetape.core.rate_limit_ban import RateLimitBan
 from onetape.store.database import Store, open_store
-from onetape.store.rate_limit_bans import rate_limit_ban_end_ms, save_rate_limit_ban
+from onetape.store.rate_limit_bans import latest_rate_limit_ban, save_rate_limit_ban
 
 
 def test_no_ban_is_stored_before_the_first(store: Store) -> None:
-    assert rate_limit_ban_end_ms(store, "binance") is None
+    assert latest_rate_limit_ban(store, "binance") is None
 
 
 def test_another_connection_reads_the_ban(store: Store, path: Path) -> None:
     save_rate_limit_ban(store, "binance", until_ms=5_000, reason="418")
     with open_store(path, create=False) as other:
-        assert rate_limit_ban_end_ms(other, "binance") == 5_000
-        assert rate_limit_ban_end_ms(other, "kraken") is None
+        assert latest_rate_limit_ban(other, "binance") == RateLimitBan(5_000, "418")
+        assert latest_rate_limit_ban(other, "kraken") is None
 
 
 def test_the_ban_that_ends_last_stays_with_its_reason(store: Store, foreign: Any) -> None:
     save_rate_limit_ban(store, "binance", until_ms=5_000, reason="418 until 5 s")
     save_rate_limit_ban(store, "binance", until_ms=3_000, reason="429, 3 s")
-    assert rate_limit_ban_end_ms(store, "binance") == 5_000
+    assert latest_rate_limit_ban(store, "binance") == RateLimitBan(5_000, "418 until 5 s")
     save_rate_limit_ban(store, "binance", until_ms=9_000, reason="418 until 9 s")
     rows = foreign(store.path, "SELECT exchange, until_ms, reason FROM rate_limit_bans")
     assert rows == [[["binance", 9_000, "418 until 9 s"]]]

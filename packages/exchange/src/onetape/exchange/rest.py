@@ -239,9 +239,9 @@ class RestExchange:
 
     def share_rate_limit_bans(self, bans: RateLimitBans) -> None:
         """Share rate limit bans with other clients: obey theirs, add this client's."""
-        own_ms = self._retry_policy.bans.until_ms()
-        if own_ms is not None:
-            bans.extend(own_ms, "asked for earlier")
+        own = self._retry_policy.bans.latest()
+        if own is not None:
+            bans.extend(own.until_ms, own.reason)
         self._retry_policy.bans = bans
 
     def share_budget(self, share: Callable[[], float]) -> None:

@@ -15,6 +15,7 @@ from random import Random
 from typing import Final, TypeVar
 
 from onetape.core.errors import ExchangeUnreachable
+from onetape.core.rate_limit_ban import RateLimitBan
 from onetape.exchange.translate import HttpRefusal, RateLimited, translated
 from onetape.exchange.waiting import ProcessRateLimitBans, RateLimitBans, Wall
 
@@ -159,10 +160,10 @@ class RetryPolicy:
 
     def _banned_seconds(self) -> float:
         """Return how long nobody may ask, wall seconds; 0 or less where everybody may."""
-        until_ms = self.bans.until_ms()
-        if until_ms is None:
+        ban = self.bans.latest()
+        if ban is None:
             return 0.0
-        return min((until_ms - self._wall.epoch_ms()) / 1_000, LONGEST_BAN_SECONDS)
+        return min((ban.until_ms - self._wall.epoch_ms()) / 1_000, LONGEST_BAN_SECONDS)
 
     def _add_ban(self, seconds: float, reason: str) -> None:
         wait_ms = int(min(seconds, LONGEST_BAN_SECONDS) * 1_000) + 1
@@ -170,8 +171,10 @@ class RetryPolicy:
 
     async def _wait_for_ban_end(self) -> None:
         while (seconds := self._banned_seconds()) > 0:
+            ban = self.bans.latest()
             until = datetime.fromtimestamp(self._wall.epoch_ms() / 1_000 + seconds, tz=UTC)
-            text = f"{self._exchange} asked not to be called until {until:%Y-%m-%d %H:%M:%S} UTC"
+            what = "no request" if ban is None else _ban_text(ban)
+            text = f"{self._exchange}: {what} until {until:%Y-%m-%d %H:%M:%S} UTC"
             if not self._waits_for_ban_end and seconds > self._retry_seconds:
                 raise ExchangeUnreachable(text)
             self._say(f"{text}; waiting")
@@ -182,6 +185,12 @@ class RetryPolicy:
         if self._noted is None or now - self._noted >= NOTE_EVERY_SECONDS:
             self._noted = now
             self._note(text)
+
+
+def _ban_text(ban: RateLimitBan) -> str:
+    """Return what a ban is, with the response that imposed it: `rate limit ban (HTTP 418)`."""
+    kind = "maintenance" if ban.reason == "HTTP 503" else "rate limit ban"
+    return f"{kind} ({ban.reason}), no request"
 
 
 def _retry_after_seconds(headers: Mapping[str, str], now_ms: int) -> float:

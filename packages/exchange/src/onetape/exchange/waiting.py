@@ -7,6 +7,8 @@ import asyncio
 import time
 from typing import Protocol
 
+from onetape.core.rate_limit_ban import RateLimitBan
+
 
 class Wall(Protocol):
     """The computer's time; a test gives one that passes at once."""
@@ -46,8 +48,8 @@ class RateLimitBans(Protocol):
     Whoever shares one obeys it: clients in one process share the object, processes a file.
     """
 
-    def until_ms(self) -> int | None:
-        """Return the end (epoch milliseconds, computer's time), past or not, or None."""
+    def latest(self) -> RateLimitBan | None:
+        """Return the ban that ends last, past or not, or None."""
         ...
 
     def extend(self, until_ms: int, reason: str) -> None:
@@ -60,13 +62,13 @@ class ProcessRateLimitBans:
 
     def __init__(self) -> None:
         """Begin with none."""
-        self._until_ms: int | None = None
+        self._latest: RateLimitBan | None = None
 
-    def until_ms(self) -> int | None:
-        """Return the end, or None."""
-        return self._until_ms
+    def latest(self) -> RateLimitBan | None:
+        """Return the ban that ends last, past or not, or None."""
+        return self._latest
 
     def extend(self, until_ms: int, reason: str) -> None:
         """Add a ban; one that ends later stays."""
-        del reason
-        self._until_ms = max(until_ms, self._until_ms or 0)
+        if self._latest is None or self._latest.until_ms < until_ms:
+            self._latest = RateLimitBan(until_ms, reason)

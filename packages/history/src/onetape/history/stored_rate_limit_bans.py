@@ -1,7 +1,8 @@
 """Rate limit bans kept in the store: every process on the file obeys them."""
 
+from onetape.core.rate_limit_ban import RateLimitBan
 from onetape.store.database import Store
-from onetape.store.rate_limit_bans import rate_limit_ban_end_ms, save_rate_limit_ban
+from onetape.store.rate_limit_bans import latest_rate_limit_ban, save_rate_limit_ban
 
 
 class StoredRateLimitBans:
@@ -12,9 +13,9 @@ class StoredRateLimitBans:
         self._store = store
         self._exchange = exchange
 
-    def until_ms(self) -> int | None:
-        """Return the end (epoch milliseconds, computer's time), past or not, or None."""
-        return rate_limit_ban_end_ms(self._store, self._exchange)
+    def latest(self) -> RateLimitBan | None:
+        """Return the ban that ends last, past or not, or None."""
+        return latest_rate_limit_ban(self._store, self._exchange)
 
     def extend(self, until_ms: int, reason: str) -> None:
         """Add a ban; one that ends later stays.

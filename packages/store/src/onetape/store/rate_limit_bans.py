@@ -1,5 +1,6 @@
 """Rate limit bans: until when no process on the file sends a request to an exchange."""
 
+from onetape.core.rate_limit_ban import RateLimitBan
 from onetape.store.database import Store
 
 
@@ -24,12 +25,10 @@ def save_rate_limit_ban(store: Store, exchange: str, *, until_ms: int, reason: s
         )
 
 
-def rate_limit_ban_end_ms(store: Store, exchange: str) -> int | None:
-    """Return when the latest ban of an exchange ends or ended, or None where there was none.
-
-    Compare it with the computer's time: epoch milliseconds, and it may be past.
-    """
+def latest_rate_limit_ban(store: Store, exchange: str) -> RateLimitBan | None:
+    """Return the ban of an exchange that ends last, past or not, or None where there was none."""
     with store.read() as connection:
-        return connection.execute(
-            "SELECT until_ms FROM rate_limit_bans WHERE exchange = ?", (exchange,)
-        ).get
+        rows = connection.execute(
+            "SELECT until_ms, reason FROM rate_limit_bans WHERE exchange = ?", (exchange,)
+        )
+        return next((RateLimitBan(until_ms, reason) for until_ms, reason in rows), None)
