@@ -15,9 +15,12 @@ from trader.strategy_runner import DecisionReport, StrategyRunner
 from trader.stream_recorder import StreamRecorder
 from trader.supervisor import Supervisor
 from trader.waiting import CANDLES, WaitNotice
+from trader.warm_up import WarmUp
 
 #: The strategy looks at least this often, and at once when a candle closes.
 LOOP_SECONDS = 1.0
+#: Exits that are owed wait so long for the first candles over REST, wall seconds.
+WARM_UP_PATIENCE_SECONDS = 3.0
 #: How long the first decision waits for the stream, which it needs to become an order.
 FIRST_DECISION_PATIENCE_SECONDS = 3.0
 
@@ -35,6 +38,7 @@ async def close_candles(
 
 
 async def run_decisions(
+    warm_up: WarmUp,
     recorder: StreamRecorder,
     gap_backfiller: GapBackfiller,
     broker: Executor,
@@ -44,7 +48,15 @@ async def run_decisions(
     orders: ExitOrders,
     supervisor: Supervisor,
 ) -> None:
-    """Run the strategy every second, and at once when a candle closes, forever."""
+    """Run the strategy every second, and at once when a candle closes, forever.
+
+    Until the first candles are there, nothing is decided; exits that are owed are sent.
+    """
+    await _within(WARM_UP_PATIENCE_SECONDS, warm_up.tried)
+    while not warm_up.done.is_set():
+        _print_fill(broker, orders, exits, runner.decided, is_live=recorder.live)
+        supervisor.works()
+        await _within(LOOP_SECONDS, warm_up.done)
     await recorder.wait_until_live(FIRST_DECISION_PATIENCE_SECONDS)
     lease.renew()
     log, waiting = DecisionLog(runner.context), WaitNotice(runner.context, gap_backfiller)

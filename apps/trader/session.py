@@ -6,7 +6,6 @@ the file, or an unforeseen one, is recovered from as a killed process would be.
 
 import asyncio
 import contextlib
-import importlib
 import sys
 from collections.abc import AsyncGenerator, Generator
 from functools import partial
@@ -44,6 +43,7 @@ from trader.strategy_runner import StrategyRunner
 from trader.stream import MarketStreams
 from trader.stream_recorder import StreamRecorder
 from trader.supervisor import Supervisor
+from trader.warm_up import WarmUp
 
 #: A request is sent at least this often to REST that refuses, wall seconds.
 LONGEST_REST_PAUSE_SECONDS = 4.0
@@ -139,12 +139,7 @@ class TradingSession:
         recorder = StreamRecorder(context, exchange, gap_backfiller)
         # With a position open, the candles since the last decision are looked at for an exit.
         since = last_decided(context.store, context.session) if broker.entry_order_id else None
-        new_candles = await _warm_up(gap_backfiller, since)
-        if not self._is_open:
-            self._is_open = True
-            opening = opening_lines(context, exchange, broker, new_candles, gap_backfiller.refused)
-            for line in (*opening, *self._notes):
-                print_line(line)
+        warm_up = WarmUp(gap_backfiller, since)
         orders = ExitOrders(context, exchange, broker, lease, recorder, self._journal)
         exits = self._exits = RuleRunner(
             context, exchange, broker, orders, recorder, self._account_context.rules
@@ -163,13 +158,11 @@ class TradingSession:
         await self._supervisor.run_tasks(
             {
                 "stream": self._supervisor.repeat(
-                    "stream", partial(self._watch, recorder), solves=False
+                    "stream", partial(self._watch, recorder, warm_up), solves=False
                 ),
                 "REST": self._supervisor.repeat(
                     "REST",
-                    partial(
-                        decision_loop.close_candles, gap_backfiller, recorder, self._supervisor
-                    ),
+                    partial(self._close_candles, warm_up, gap_backfiller, recorder, broker, exits),
                     solves=False,
                     longest_pause=lambda: LONGEST_REST_PAUSE_SECONDS,
                 ),
@@ -202,6 +195,7 @@ class TradingSession:
                 ),
                 "lease": self._supervisor.repeat("lease", self._renew),
                 "strategy": decision_loop.run_decisions(
+                    warm_up,
                     recorder,
                     gap_backfiller,
                     broker,
@@ -236,8 +230,36 @@ class TradingSession:
         else:
             self._notes.append(f"cancelled without a fill: {orders} of a session that was killed")
 
-    async def _watch(self, recorder: StreamRecorder) -> None:
+    async def _close_candles(
+        self,
+        warm_up: WarmUp,
+        gap_backfiller: GapBackfiller,
+        recorder: StreamRecorder,
+        broker: Executor,
+        exits: RuleRunner,
+    ) -> None:
+        """Fetch what the first decision needs, then close what the stream does not."""
+        if not warm_up.done.is_set():
+            new_candles = await warm_up.fetch()
+            if new_candles and broker.entry_order_id is not None:
+                # The rules were built before these candles were stored.
+                exits.note_correction()
+            self._open(broker, new_candles, gap_backfiller.refused)
+        await decision_loop.close_candles(gap_backfiller, recorder, self._supervisor)
+
+    def _open(self, broker: Executor, new_candles: int, refused: str) -> None:
+        """Print what is traded, once."""
+        if self._is_open:
+            return
+        self._is_open = True
+        opening = opening_lines(self._context, self._exchange, broker, new_candles, refused)
+        for line in (*opening, *self._notes):
+            print_line(line)
+
+    async def _watch(self, recorder: StreamRecorder, warm_up: WarmUp) -> None:
         """Store the events of the stream, forever."""
+        # An attempt only: the prices of the stream are needed where REST returns no candles, too.
+        await warm_up.tried.wait()
         async with contextlib.aclosing(self._events()) as events:
             async for event in events:
                 await recorder.handle(event)
@@ -290,13 +312,6 @@ class TradingSession:
                 print_line(
                     "the order to sell stays open: the next session fills it at its first price"
                 )
-
-
-async def _warm_up(gap_backfiller: GapBackfiller, since: int | None) -> int:
-    # CCXT Pro takes a second or more to import; no session should wait for it later.
-    importing = asyncio.to_thread(importlib.import_module, "onetape.websocket.websocket")
-    new_candles, _ = await asyncio.gather(gap_backfiller.warm_up(since), importing)
-    return new_candles
 
 
 @contextlib.contextmanager

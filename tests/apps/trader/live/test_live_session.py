@@ -5,10 +5,12 @@ from pathlib import Path
 
 import pytest
 
-from desk import Desk, Market, desk, market
+from desk import ACCOUNT, KEY, Desk, Market, desk, market
+from held_lock import locked
 from live_desk import QUICK
 from live_steps import BALANCE, LIMITS
 from onetape.engine import ExitConfig
+from onetape.store.controls import NewControl, insert_controls
 from trader import command_file as files
 from trader.command_file import command_file
 from watched import run_watched
@@ -39,9 +41,24 @@ class Buys(Strategy):
 EXITS = ExitConfig(stop_loss=0.2)
 
 
+@pytest.fixture
+def quick_pauses(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("trader.session.WRITE_PATIENCE_SECONDS", 0.1)
+    monkeypatch.setattr("trader.session.TIDY_PATIENCE_SECONDS", 0.1)
+    monkeypatch.setattr("trader.supervisor.FIRST_PAUSE_SECONDS", 0.05)
+    monkeypatch.setattr("trader.supervisor.LONGEST_DATABASE_PAUSE_SECONDS", 0.1)
+    monkeypatch.setattr("trader.decision_loop.WARM_UP_PATIENCE_SECONDS", 0.1)
+
+
 def resting(opened: Market) -> list[str]:
     """Return the types of the orders that rest at the simulator."""
     return [one.request.type for one in opened.simulator.account.exchange.open_orders(None)]
+
+
+def sides(opened: Market) -> list[str]:
+    """Return the sides of the orders that the simulator has filled, in the order of the fills."""
+    fills = opened.simulator.account.exchange.fills
+    return list(dict.fromkeys(one.side for one in fills))
 
 
 async def enter(opened: Market, trading: Desk) -> None:
@@ -78,3 +95,51 @@ def test_a_folder_in_place_of_a_command_file_stops_neither_entries_nor_stops(
     printed = capsys.readouterr().out
     assert printed.count("cannot be read (it is not a file)") == 1
     assert "degraded" not in printed
+
+
+def refuse(opened: Market, **fault: object) -> int:
+    """Let the simulator refuse requests; return the number of the fault."""
+    return opened.simulator.faults.add(kind="status", when="before", **fault)
+
+
+@pytest.mark.usefixtures("quick_pauses")
+def test_stops_and_exits_go_on_after_an_error_of_the_file_while_no_candles_can_be_fetched(
+    db: Path, strategy_file: StrategyFile, capsys: pytest.CaptureFixture[str]
+) -> None:
+    strategy = strategy_file(BUYS, "buys")
+    printed: list[str] = []
+
+    def is_printed(part: str) -> bool:
+        printed.append(capsys.readouterr().out)
+        return part in "".join(printed)
+
+    async def scene() -> None:
+        async with (
+            market(0.25, balance=BALANCE) as opened,
+            desk(
+                opened, db, strategy=strategy, exits=EXITS, cash="10000", live=QUICK, risk=LIMITS
+            ) as trading,
+        ):
+            await trading.until_live(opened)
+            stops = refuse(
+                opened, method="POST", path="/api/v3/order", nth=2, count=10_000, status=400,
+                code=-2010, text="no",
+            )  # fmt: skip
+            await enter(opened, trading)
+            await trading.until(trading.trades)
+            refuse(opened, path="/api/v3/klines", status=403)
+            with locked(db):
+                await trading.until(lambda: is_printed("locked"))
+            assert resting(opened) == []
+            opened.simulator.faults.remove(stops)
+            await trading.until(lambda: resting(opened) == ["STOP_LOSS"], 10)
+            # Sent once and refused, the exit is owed.
+            refuse(
+                opened, method="POST", path="/api/v3/order", count=1, status=400, code=-2010,
+                text="no",
+            )  # fmt: skip
+            command = NewControl(ACCOUNT, "exit", 0, "anna on host", KEY.symbol)
+            insert_controls(trading.store, [command])
+            await trading.until(lambda: sides(opened) == ["BUY", "SELL"], 10)
+
+    run_watched(scene(), 60.0)
