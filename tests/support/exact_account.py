@@ -128,12 +128,27 @@ def _take(symbol: _ExactSymbol, bar: int) -> None:
         symbol.run += 1
         symbol.is_used = False
     if symbol.entry is not None:
-        symbol.sell_waits |= order == -1
+        symbol.sell_waits |= order == -1 and _sell_counts(symbol, bar)
         return
     if order == -1:
         symbol.buy_waits = False
     elif order == 1 and bar >= symbol.free_from:
         symbol.buy_waits |= not symbol.is_used or symbol.rules.reentry == "while_signal"
+
+
+def _sell_counts(symbol: _ExactSymbol, bar: int) -> bool:
+    """Return whether the SELL of the bar before wins more than the offset."""
+    offset = symbol.rules.exits.exit_profit_offset
+    return offset is None or symbol.prices.close[bar - 1] > _net_price(symbol, offset)
+
+
+def _net_price(symbol: _ExactSymbol, profit: float, *, is_limit: bool = False) -> Decimal:
+    """Return the price of a sell that wins this part of what the entry cost, fees included."""
+    rules, fee = symbol.rules, of(symbol.rules.fee_rate)
+    has_maker_fee = is_limit and rules.maker_fee_rate is not None
+    sold = 1 - (of(rules.maker_fee_rate or 0.0) if has_maker_fee else fee)
+    cost = EXACT.divide(ONE, 1 - fee) if rules.fee_currency == "base" else 1 + fee
+    return symbol.entry_price * (1 + of(profit)) * EXACT.divide(cost, sold)
 
 
 def _leave_at_open(account: ExactAccount, symbol: _ExactSymbol, bar: int) -> None:
@@ -163,17 +178,41 @@ def _leave_inside(account: ExactAccount, symbol: _ExactSymbol, bar: int) -> None
     reached = target is not None and prices.high[bar] >= target
     # Up to here the price may have been before it fell: no further than the target.
     top = prices.high[bar] if target is None else min(prices.high[bar], target)
-    trailing = symbol.rules.exits.trailing_stop
-    is_moved = trailing is not None and stop is not None and top * (1 - of(trailing)) > stop
+    moved = _trailing_level(symbol, top)
+    is_moved = moved is not None and (stop is None or moved > stop)
     if stop is not None and prices.low[bar] <= stop:
         symbol.ambiguous += reached or is_moved
         _sell(account, symbol, bar, stop, kinds)
-    elif is_moved and trailing is not None and prices.low[bar] <= top * (1 - of(trailing)):
+    elif is_moved and moved is not None and prices.low[bar] <= moved:
         symbol.ambiguous += 1
-        _sell(account, symbol, bar, prices.low[bar], ("trailing_stop",))
+        _sell(account, symbol, bar, _least_moved(symbol, prices.low[bar]), ("trailing_stop",))
     elif reached:
         assert target is not None
         _sell(account, symbol, bar, target, ("target",))
+
+
+def _trailing_level(symbol: _ExactSymbol, highest: Decimal) -> Decimal | None:
+    """Return the trailing stop after the price has been this high; None: there is none yet."""
+    exits = symbol.rules.exits
+    if exits.trailing_stop is None:
+        return None
+    found: list[Decimal] = []
+    begins = None if exits.trailing_offset is None else _net_price(symbol, exits.trailing_offset)
+    if begins is None or highest > begins:
+        found.append(highest * (1 - of(exits.trailing_stop)))
+    if begins is not None and exits.trailing_stop_before_offset is not None:
+        found.append(min(highest, begins) * (1 - of(exits.trailing_stop_before_offset)))
+    return max(found, default=None)
+
+
+def _least_moved(symbol: _ExactSymbol, low: Decimal) -> Decimal:
+    """Return the lowest stop from a low on that rising prices can set; at the offset it jumps."""
+    exits = symbol.rules.exits
+    if exits.trailing_stop is None or exits.trailing_offset is None:
+        return low
+    begins, before = _net_price(symbol, exits.trailing_offset), exits.trailing_stop_before_offset
+    under = ZERO if before is None else begins * (1 - of(before))
+    return max(low, begins * (1 - of(exits.trailing_stop))) if low > under else low
 
 
 def _levels(
@@ -185,14 +224,19 @@ def _levels(
     stops: list[tuple[Decimal, str]] = []
     if exits.stop_loss is not None:
         stops.append((entry * (1 - of(exits.stop_loss)), "stop_loss"))
-    if exits.trailing_stop is not None:
-        stops.append((symbol.highest * (1 - of(exits.trailing_stop)), "trailing_stop"))
+    trailing = _trailing_level(symbol, symbol.highest)
+    if trailing is not None:
+        stops.append((trailing, "trailing_stop"))
     stop = max((price for price, _ in stops), default=None)
     kinds = tuple(kind for price, kind in stops if price == stop)
     wins = [of(exits.take_profit)] if exits.take_profit is not None else []
     reached = [ratio for age, ratio in exits.target_rows if age <= bar - symbol.entry]
     wins += [of(ratio) for ratio in reached[-1:]]
-    target = entry * (1 + min(wins)) if wins else None
+    target = None
+    if wins:
+        least = min(wins)
+        net = exits.net_targets
+        target = _net_price(symbol, float(least), is_limit=True) if net else entry * (1 + least)
     return stop, kinds, None if target is None else _to_step(target, symbol, bar, ROUND_CEILING)
 
 

@@ -8,6 +8,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from cent_walk import of
 from onetape.core.candles import Candles
 from onetape.core.errors import UsageError
 from onetape.engine import AccountConfig, ExitConfig, SimulationResult, simulate
@@ -35,6 +36,17 @@ def exits_of(result: SimulationResult) -> list[tuple[int, str, float]]:
         for trade, sell in zip(result.trades, result.sells, strict=False)
         if trade.exit_index is not None
     ]
+
+
+@pytest.mark.parametrize("offset", [-0.1, -0.02, 0.003, 0.01, 0.02, 0.05])
+def test_a_price_at_an_offset_to_the_last_digit_is_not_above_the_offset(offset: float):
+    exits = ExitConfig(exit_profit_offset=offset, trailing_stop=0.1)
+    trailing = ExitConfig(trailing_offset=max(offset, 0.0), trailing_stop=0.1)
+    for cents in range(1_000, 20_000, 100):
+        price = cents / 100
+        assert not exits.sell_counts(price, float(of(price) * (1 + of(offset))))
+        highest = float(of(price) * (1 + of(max(offset, 0.0))))
+        assert levels_of(trailing, price, highest, 1, 0.0).stop < 0
 
 
 def test_a_net_target_leaves_this_part_of_the_cost_after_both_fees():

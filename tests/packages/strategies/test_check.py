@@ -338,7 +338,11 @@ def test_a_backtest_checks_a_short_range_whole_and_a_long_one_by_a_sample(
     )
 
 
-def test_a_slow_strategy_is_sampled_in_a_short_range_too(write: Write):
+def test_a_slow_strategy_is_sampled_in_a_short_range_too(
+    write: Write, monkeypatch: pytest.MonkeyPatch
+):
+    # A fast machine is through with so little work in the time that a check has.
+    monkeypatch.setattr(sampled_check, "WHOLE_SECONDS", 0.1)
     slow = "x = [i for i in range(20_000)]\n        return Signals(np.zeros(n, np.int8), {})"
     make, data = write(slow, lookback=7), CheckData(random_candles(4_000, seed=2))
     result = quick_check(make, data, checked_signals(make(), data.candles).signal)

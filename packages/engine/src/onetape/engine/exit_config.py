@@ -10,6 +10,8 @@ from onetape.core.setting import DeclaredStruct, Setting
 
 #: No range has so many candles, and sums of such counts fit into 64 bits.
 MOST_BARS: Final = 1_000_000_000
+#: Part of a price by which its level is moved towards it: more than two products of floats may err.
+NOISE: Final = 2.0**-50
 _FIVE_PERCENT: Final = "0.05 is 5 %"
 
 
@@ -232,18 +234,21 @@ class ExitConfig(DeclaredStruct, frozen=True, kw_only=True):
     def trailing_from(self) -> float:
         """Return the highest price above which `trailing_stop` holds, as a multiple of the entry.
 
-        0: from the entry on.
+        0: from the entry on. A price that is above by the noise of floats alone is not above.
         """
         if self.trailing_offset is None:
             return 0.0
-        return (1 + self.trailing_offset) * self.market_break_even
+        return (1 + self.trailing_offset) * self.market_break_even * (1 + NOISE)
 
     @property
     def least_exit(self) -> float | None:
-        """Return the close above which a SELL counts, as a multiple of the entry; None: always."""
+        """Return the close above which a SELL counts, as a multiple of the entry; None: always.
+
+        A close that is above by the noise of floats alone is not above.
+        """
         if self.exit_profit_offset is None:
             return None
-        return (1 + self.exit_profit_offset) * self.market_break_even
+        return (1 + self.exit_profit_offset) * self.market_break_even * (1 + NOISE)
 
     def sell_counts(self, entry_price: float, close: float) -> bool:
         """Return whether a SELL ends a position.

@@ -36,14 +36,12 @@ import math
 from typing import Final, Literal, NamedTuple, get_args
 
 from onetape.core.steps import ceil_count, multiple
-from onetape.engine.exit_config import ExitConfig
+from onetape.engine.exit_config import NOISE, ExitConfig
 
 ExitKind = Literal["signal", "time_stop", "stop_loss", "trailing_stop", "target"]
 #: The kinds by their number in an array.
 EXIT_KINDS: Final[tuple[ExitKind, ...]] = get_args(ExitKind)
 SIGNAL, TIME_STOP, STOP_LOSS, TRAILING_STOP, TARGET = range(len(EXIT_KINDS))
-#: Part of a price by which its level is moved towards it: more than two products of floats may err.
-_NOISE: Final = 2.0**-50
 
 
 class Levels(NamedTuple):
@@ -96,12 +94,12 @@ class BarExit(NamedTuple):
 
 def stop_factor(ratio: float) -> float:
     """Return what a price is multiplied by for the stop that loses this part of it."""
-    return (1 - ratio) * (1 + _NOISE)
+    return (1 - ratio) * (1 + NOISE)
 
 
 def target_factor(ratio: float) -> float:
     """Return what a price is multiplied by for the target that wins this part of it."""
-    return (1 + ratio) * (1 - _NOISE)
+    return (1 + ratio) * (1 - NOISE)
 
 
 def levels_of(
