@@ -89,7 +89,7 @@ def accept_gaps(
         )
     for key, gaps in found.items():
         ranges = [(gap.start, gap.end) for gap in gaps]
-        set_gaps(store, key, ranges, state=ACCEPTED, asked_ms=now_ms, reason=reason)
+        set_gaps(store, key, ranges, state=ACCEPTED, requested_ms=now_ms, reason=reason)
     return sum(gap.candles for gaps in found.values() for gap in gaps)
 
 

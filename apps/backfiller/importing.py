@@ -212,10 +212,10 @@ def _note_gaps(
         had_row = bool(((refused >= gap.start) & (refused < gap.end)).any())
         if table.is_kraken_archive and is_whole and not had_row:
             quiet.append((gap.start, gap.end))
-        elif gap.last_asked_ms is None:
+        elif gap.last_requested_ms is None:
             unknown.append((gap.start, gap.end))
     known = {(gap.start, gap.end) for gap in gaps if gap.is_explained}
     new = [span for span in quiet if span not in known]
-    set_gaps(store, table.key, new, state=NO_TRADES, asked_ms=now_ms)
-    set_gaps(store, table.key, unknown, state=UNKNOWN_IMPORT, asked_ms=now_ms)
+    set_gaps(store, table.key, new, state=NO_TRADES, requested_ms=now_ms)
+    set_gaps(store, table.key, unknown, state=UNKNOWN_IMPORT, requested_ms=now_ms)
     return len(quiet)

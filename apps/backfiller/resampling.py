@@ -170,15 +170,15 @@ def _carry_over(store: Store, key: SeriesKey, holes: list[Gap], gaps: list[Gap])
     for hole in holes:
         low = bisect_right(gaps, hole.start, key=lambda gap: gap.end)
         high = bisect_left(gaps, hole.end, key=lambda gap: gap.start)
-        parts = [gap for gap in gaps[low:high] if gap.last_asked_ms is not None]
+        parts = [gap for gap in gaps[low:high] if gap.last_requested_ms is not None]
         states: set[GapState] = {gap.state for gap in gaps[low:high]}
         state = _state_of(states)
-        if hole.last_asked_ms is None and parts and state is not None:
-            asked_ms = min(gap.last_asked_ms or 0 for gap in parts)
+        if hole.last_requested_ms is None and parts and state is not None:
+            requested_ms = min(gap.last_requested_ms or 0 for gap in parts)
             reason = next((gap.reason for gap in parts if gap.state == state), None)
-            known.setdefault((state, asked_ms, reason), []).append((hole.start, hole.end))
-    for (state, asked_ms, reason), ranges in known.items():
-        set_gaps(store, key, ranges, state=state, asked_ms=asked_ms, reason=reason)
+            known.setdefault((state, requested_ms, reason), []).append((hole.start, hole.end))
+    for (state, requested_ms, reason), ranges in known.items():
+        set_gaps(store, key, ranges, state=state, requested_ms=requested_ms, reason=reason)
 
 
 def _state_of(states: set[GapState]) -> GapState | None:

@@ -31,6 +31,8 @@ COLUMNS = {
 }
 #: Tables that a later version renamed.
 RENAMED = {"blind_intervals": "data_outages", "silences": "rate_limit_bans"}
+#: Columns that a later version renamed, by the table's present name.
+RENAMED_COLUMNS = {"gaps": {"last_asked_ms": "last_requested_ms"}}
 #: What later versions added.
 ADDED_COLUMNS = {
     2: {
@@ -99,7 +101,10 @@ def rows_of(path: Path, version: int = 1) -> dict[str, list[tuple[Any, ...]]]:
     with closing(sqlite3.connect(path)) as connection:
         return {
             table: sorted(
-                connection.execute(f"SELECT {names} FROM {present_name(connection, table)}"),
+                connection.execute(
+                    f"SELECT {present_columns(connection, table, names)} "
+                    f"FROM {present_name(connection, table)}"
+                ),
                 key=repr,
             )
             for table, names in columns.items()
@@ -110,6 +115,15 @@ def present_name(connection: sqlite3.Connection, table: str) -> str:
     """Return the name that a table of an old version has in a file of any version."""
     known = {name for (name,) in connection.execute("SELECT name FROM sqlite_master")}
     return table if table in known else RENAMED[table]
+
+
+def present_columns(connection: sqlite3.Connection, table: str, names: str) -> str:
+    """Return the names that columns of an old version have in a file of any version."""
+    known = {name for _, name, *_ in connection.execute(f"PRAGMA table_info({table})")}
+    for old, new in RENAMED_COLUMNS.get(table, {}).items():
+        if new in known:
+            names = names.replace(old, new)
+    return names
 
 
 def version_of(path: Path) -> int:

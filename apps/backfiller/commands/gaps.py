@@ -88,7 +88,7 @@ def _print_series(key: "SeriesKey", gaps: "list[Gap]") -> None:
         Column("candles", [f"{gap.candles:,}" for gap in gaps], right=True),
         Column("state", [_state(gap) for gap in gaps], [gap.state for gap in gaps]),
         Column("since", [_day(gap.since_ms) for gap in gaps]),
-        Column("last requested", [_day(gap.last_asked_ms) for gap in gaps], ()),
+        Column("last requested", [_day(gap.last_requested_ms) for gap in gaps], ()),
     ]
     print_line(fitted(columns))
 

@@ -139,7 +139,7 @@ def test_gaps_lists_a_hole_that_nobody_asked_for_as_not_fetched(
     spoil("DELETE FROM ohlcv_data WHERE timestamp BETWEEN ? AND ? + 7200", *[START + DAY] * 2)
     (gap,) = document(backfiller("gaps", "--json", *DB))["gaps"]
     assert (gap["start"], gap["candles"], gap["state"]) == (START + DAY, 3, "not fetched")
-    assert gap["last_asked_ms"] is None
+    assert gap["last_requested_ms"] is None
     (one,) = document(backfiller("list", "--json", *DB))["series"]
     assert (one["gaps"], one["missing"], one["unproven"], one["sources"]) == (1, 3, 1, ["rest"])
 

@@ -218,7 +218,7 @@ def test_holes_are_unknown_and_what_was_known_stays(backfiller: Run, folder: Pat
     rows = [ROWS[0], ROWS[2], ROWS[3]._replace(timestamp=MARCH + 6 * HOUR)]
     (folder / NAME).write_text(lines(rows))
     with open_store(Path(DB), create=True) as store:
-        set_gap(store, KEY, MARCH + HOUR, MARCH + 2 * HOUR, state=CONFIRMED, asked_ms=7)
+        set_gap(store, KEY, MARCH + HOUR, MARCH + 2 * HOUR, state=CONFIRMED, requested_ms=7)
     ended = backfiller("import", NAME, "--db", DB)
     assert "2 gaps (4 candles)" in ended.out
     with open_store(Path(DB), create=False) as store:

@@ -254,7 +254,7 @@ def test_holes_of_krakens_own_archive_are_candles_without_trades(
     with open_store(folder / DB, create=True) as store:
         hole = (MARCH + 3 * HOUR, MARCH + 5 * HOUR)
         key = SeriesKey("kraken", "BTC/USD", "1h")
-        set_gap(store, key, *hole, state=UNKNOWN_IMPORT, asked_ms=1)
+        set_gap(store, key, *hole, state=UNKNOWN_IMPORT, requested_ms=1)
     ended = backfiller("import", "XBTUSD_60.csv", "kraken_ETH-USD_1h.csv", "--db", DB)
     assert "2 gaps (3 candles) without trades" in ended.out
     with open_store(folder / DB, create=False) as store:

@@ -80,7 +80,9 @@ def test_windows_over_unexplained_holes_are_left_out_unless_asked_for(
 def test_an_outage_of_the_exchange_is_built_over_as_it_does(backfiller: Run, store: Store) -> None:
     insert_closed(store, MINUTES, minutes(range(30, 70), range(90, 180)), source="rest", seen_ms=0)
     for start, end in ((0, 30), (70, 90)):
-        set_gap(store, MINUTES, MARCH + 60 * start, MARCH + 60 * end, state=CONFIRMED, asked_ms=7)
+        set_gap(
+            store, MINUTES, MARCH + 60 * start, MARCH + 60 * end, state=CONFIRMED, requested_ms=7
+        )
     ended = backfiller("resample", "--into", "1h", "--db", DB)
     assert "2 built over gaps" in ended.out
     assert hours(store) == [(0, 31.0, 3.0), (1, 61.0, 4.0), (2, 121.0, 6.0)]
@@ -89,9 +91,9 @@ def test_an_outage_of_the_exchange_is_built_over_as_it_does(backfiller: Run, sto
 @pytest.mark.parametrize("state", [CONFIRMED, UNKNOWN_IMPORT])
 def test_what_is_known_of_holes_is_carried_over(backfiller: Run, store: Store, state: Any) -> None:
     insert_closed(store, MINUTES, minutes(range(60), range(180, 240)), source="import", seen_ms=0)
-    set_gap(store, MINUTES, MARCH + HOUR, MARCH + 3 * HOUR, state=state, asked_ms=7)
+    set_gap(store, MINUTES, MARCH + HOUR, MARCH + 3 * HOUR, state=state, requested_ms=7)
     backfiller("resample", "--into", "1h", "--db", DB)
-    gaps = [(gap.candles, gap.state, gap.last_asked_ms) for gap in gaps_of(store, HOURS)]
+    gaps = [(gap.candles, gap.state, gap.last_requested_ms) for gap in gaps_of(store, HOURS)]
     assert gaps == [(2, state, 7)]
 
 

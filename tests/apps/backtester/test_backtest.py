@@ -224,7 +224,7 @@ def test_an_unproven_hole_is_refused_until_a_second_answer(on_tape: Run, tape: P
     start, end = START + 240 * HOUR, START + 243 * HOUR
     delete(tape, start, end)
     with open_store(tape, create=False) as store:
-        set_gap(store, KEY, start, end, state="unproven", asked_ms=1)
+        set_gap(store, KEY, start, end, state="unproven", requested_ms=1)
     ended = on_tape()
     assert (ended.code, ended.err.count("\n")) == (4, 1)
     assert ", 2 minutes after the last run: a second answer fetches or proves the gap" in ended.err
@@ -251,7 +251,7 @@ def test_an_accepted_gap_is_stated_with_its_reason(on_tape: Run, tape: Path) -> 
     start, end = START + 240 * HOUR, START + 243 * HOUR
     delete(tape, start, end)
     with open_store(tape, create=False) as store:
-        set_gap(store, KEY, start, end, state="accepted", asked_ms=1, reason="outage")
+        set_gap(store, KEY, start, end, state="accepted", requested_ms=1, reason="outage")
     document = on_tape().document
     assert "3 candles missing, accepted by a person as: outage" in document["notes"]
     assert (document["known_outages"], document["unexplained_gaps"]) == (3, 0)
@@ -263,7 +263,7 @@ def test_an_outage_of_the_exchange_is_stated_and_no_reason_to_refuse(
     start, end = START + 240 * HOUR, START + 243 * HOUR
     delete(tape, start, end)
     with open_store(tape, create=False) as store:
-        set_gap(store, KEY, start, end, state="none at exchange", asked_ms=1)
+        set_gap(store, KEY, start, end, state="none at exchange", requested_ms=1)
     document = on_tape().document
     assert (document["known_outages"], document["unexplained_gaps"]) == (3, 0)
     assert "3 candles missing because the exchange has none there" in document["notes"]

@@ -57,7 +57,7 @@ def without(tape: Path, symbol: str, bar: int) -> None:
             connection.execute(
                 "DELETE FROM ohlcv_data WHERE symbol = ? AND timestamp = ?", (symbol, moment)
             )
-        set_gap(store, key, moment, moment + HOUR, state="none at exchange", asked_ms=1)
+        set_gap(store, key, moment, moment + HOUR, state="none at exchange", requested_ms=1)
 
 
 def page_of(path: Path) -> tuple[str, dict[str, Any]]:

@@ -125,7 +125,7 @@ def test_a_warm_up_crosses_a_hole_that_the_exchange_has_too(on_tape: Run, tape: 
     delete(tape, 1_000, 1_500)
     with open_store(tape, create=False) as store:
         start, end = START + 1_000 * HOUR, START + 1_500 * HOUR
-        set_gap(store, KEY, start, end, state="none at exchange", asked_ms=1)
+        set_gap(store, KEY, start, end, state="none at exchange", requested_ms=1)
     document = on_tape(*FLAGS, "--from", at(1_510)).document
     assert (document["pauses"], document["warm_up"]) == ([], PERIOD)
 
@@ -134,7 +134,7 @@ def test_a_hole_whose_import_lacks_it_is_crossed_by_no_warm_up(on_tape: Run, tap
     delete(tape, 1_000, 1_500)
     with open_store(tape, create=False) as store:
         start, end = START + 1_000 * HOUR, START + 1_500 * HOUR
-        set_gap(store, KEY, start, end, state="unknown: import", asked_ms=1)
+        set_gap(store, KEY, start, end, state="unknown: import", requested_ms=1)
     assert on_tape(*FLAGS, "--from", at(1_510)).document["warm_up"] == 10
 
 
@@ -264,7 +264,7 @@ def test_an_optimization_begins_afresh_once_a_hole_is_explained(
     first = optimize(*flags)
     with open_store(tape, create=False) as store:
         start, end = START + 1_000 * HOUR, START + 1_500 * HOUR
-        set_gap(store, KEY, start, end, state="none at exchange", asked_ms=1)
+        set_gap(store, KEY, start, end, state="none at exchange", requested_ms=1)
     assert optimize(*flags)["folder"] != first["folder"]
 
 
@@ -323,6 +323,6 @@ def test_days_over_which_the_exchange_has_no_hours_are_no_hole(
     delete(tape, 1_200, 1_272)
     with open_store(tape, create=False) as store:
         start, end = START + 1_200 * HOUR, START + 1_272 * HOUR
-        set_gap(store, KEY, start, end, state="none at exchange", asked_ms=1)
+        set_gap(store, KEY, start, end, state="none at exchange", requested_ms=1)
     document = on_tape(*FLAGS).document
     assert (document["pauses"], document["known_outages"]) == ([], 72)

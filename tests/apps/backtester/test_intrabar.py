@@ -178,7 +178,7 @@ def test_a_minute_that_the_exchange_has_not_is_not_wanted(tape: Path, backtester
         # The last one is there again: what lies between is known to be the exchange's own hole.
         end = START + DAYS * DAY
         put(store, MINUTES, MARKET.candles("BTC/USDT", "1m", end - 60, end))
-        set_gap(store, MINUTES, START + 8 * DAY, end - 60, state="none at exchange", asked_ms=0)
+        set_gap(store, MINUTES, START + 8 * DAY, end - 60, state="none at exchange", requested_ms=0)
     notes = " ".join(backtester(*MANY, *FINER).document["notes"])
     assert "are missing" not in notes
 

@@ -68,7 +68,7 @@ def test_a_recorded_run_comes_out_of_the_tables_to_the_cent(
             set_gap(
                 *(store, key, gap.start, gap.end),
                 state="accepted",
-                asked_ms=1,
+                requested_ms=1,
                 reason="outage",
             )
     document = backtester(

@@ -33,7 +33,7 @@ def test_a_window_begins_after_the_last_unexplained_hole(run: Run, db: Path) -> 
             assert context.timeframe.shift(int(found.candles.timestamp[0]), context.history) == full
             set_gap(
                 trading.store, KEY, MARCH - 60 * HOUR, MARCH - 48 * HOUR,
-                state="none at exchange", asked_ms=1,
+                state="none at exchange", requested_ms=1,
             )  # fmt: skip
             crossed = decision_window(context, newest)
             assert crossed.warmups == [Warmup([], "")]

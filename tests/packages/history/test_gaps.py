@@ -99,7 +99,13 @@ def test_an_answer_asked_from_the_time_of_the_first_one_proves_nothing(
     for hole, lead in zip(holes, (4, 1, 2, 3), strict=True):
         first = Evidence(1, old_ms, ago(8 + lead))
         set_gap(
-            store, KEY, ago(hole), ago(hole - 1), state="unproven", asked_ms=old_ms, evidence=first
+            store,
+            KEY,
+            ago(hole),
+            ago(hole - 1),
+            state="unproven",
+            requested_ms=old_ms,
+            evidence=first,
         )
     fetch_and_ask(ask, store, exchange, ago(14))
     proven = [(ago(hole), "none at exchange") for hole in holes]
@@ -331,7 +337,7 @@ def test_an_accepted_gap_stays_accepted_when_it_is_asked_for(
 ) -> None:
     exchange.has(0, 1, 2, 6, 7)
     fetch_and_ask(ask, store, exchange, ago(7))
-    set_gap(store, KEY, ago(5), ago(4), state="accepted", asked_ms=5, reason="outage")
+    set_gap(store, KEY, ago(5), ago(4), state="accepted", requested_ms=5, reason="outage")
     exchange.later(5)
     fetch_and_ask(ask, store, exchange, ago(7))
     assert [(gap.start, gap.state, gap.reason) for gap in gaps_of(store, KEY)] == [
@@ -346,7 +352,7 @@ def test_row_20_many_holes_that_one_page_reaches_across_are_one_request(
     exchange.has(*range(0, 500, 2))
     assert fetch_and_ask(ask, store, exchange, ago(498)) == (1, 1)
     assert len(gaps_of(store, KEY)) == 249 - 1
-    assert {gap.last_asked_ms for gap in gaps_of(store, KEY)} == {START_MS}
+    assert {gap.last_requested_ms for gap in gaps_of(store, KEY)} == {START_MS}
 
 
 def test_holes_far_apart_are_asked_for_one_by_one(ask: Ask, store: Store, exchange: Any) -> None:

@@ -133,7 +133,7 @@ def test_row_20_a_candle_that_is_missing_is_in_the_ledger_with_the_date(
     assert missing_between(store, KEY, START, FORMING) == [(MIDDLE, MIDDLE + HOUR)]
     work(lambda client: confirm_gaps(client, store, KEY, start=START, end=FORMING))
     (gap,) = gaps_of(store, KEY)
-    assert (gap.start, gap.state, gap.last_asked_ms) == (MIDDLE, "unproven", NOW_MS)
+    assert (gap.start, gap.state, gap.last_requested_ms) == (MIDDLE, "unproven", NOW_MS)
     assert gap.answers == 1
 
 

@@ -66,7 +66,7 @@ def test_what_is_unexplained_is_the_holes_less_the_confirmed_gaps(
     holes: list[tuple[int, int]],
 ) -> None:
     key = next(fresh_keys)
-    set_gaps(shared_store, key, known, state=CONFIRMED, asked_ms=1)
+    set_gaps(shared_store, key, known, state=CONFIRMED, requested_ms=1)
     left = unexplained(shared_store, key, holes)
     assert moments(left) == moments(holes) - moments(known)
     assert left == sorted(left)
@@ -74,22 +74,22 @@ def test_what_is_unexplained_is_the_holes_less_the_confirmed_gaps(
 
 
 def test_only_a_confirmed_gap_explains(store: Store) -> None:
-    set_gap(store, KEY, 0, 10, state=UNKNOWN_IMPORT, asked_ms=1)
-    set_gap(store, KEY, 20, 30, state=UNPROVEN, asked_ms=1)
+    set_gap(store, KEY, 0, 10, state=UNKNOWN_IMPORT, requested_ms=1)
+    set_gap(store, KEY, 20, 30, state=UNPROVEN, requested_ms=1)
     assert unexplained(store, KEY, [(0, 40)]) == [(0, 40)]
 
 
 @pytest.mark.parametrize("state", [CONFIRMED, NO_TRADES, ACCEPTED])
 def test_a_proof_an_archive_and_a_person_explain_a_gap(store: Store, state: GapState) -> None:
     reason = "outage" if state == ACCEPTED else None
-    set_gap(store, KEY, 0, 10, state=state, asked_ms=1, reason=reason)
+    set_gap(store, KEY, 0, 10, state=state, requested_ms=1, reason=reason)
     assert unexplained(store, KEY, [(0, 12)]) == [(10, 12)]
     assert explained_gaps(store, KEY) == [(0, 10)]
 
 
 def test_enough_answers_explain_an_unproven_gap_to_who_asks_for_them(store: Store) -> None:
-    set_gap(store, KEY, 0, 10, state=UNPROVEN, asked_ms=1, evidence=Evidence(2, 1, -1))
-    set_gap(store, KEY, 20, 30, state=UNPROVEN, asked_ms=1, evidence=Evidence(3, 1, -1))
+    set_gap(store, KEY, 0, 10, state=UNPROVEN, requested_ms=1, evidence=Evidence(2, 1, -1))
+    set_gap(store, KEY, 20, 30, state=UNPROVEN, requested_ms=1, evidence=Evidence(3, 1, -1))
     holes = [(0, 10), (20, 30)]
     assert unexplained(store, KEY, holes, answers=3) == [(0, 10)]
     assert unexplained(store, KEY, holes) == holes
@@ -100,16 +100,16 @@ def test_a_gap_keeps_the_date_since_when_it_has_its_state(store: Store) -> None:
     writes: list[tuple[int, GapState]] = [
         (1, UNPROVEN), (5, UNPROVEN), (9, CONFIRMED), (12, CONFIRMED),
     ]  # fmt: skip
-    for asked_ms, state in writes:
-        set_gap(store, KEY, HOUR, 4 * HOUR, state=state, asked_ms=asked_ms)
+    for requested_ms, state in writes:
+        set_gap(store, KEY, HOUR, 4 * HOUR, state=state, requested_ms=requested_ms)
         (gap,) = gaps_of(store, KEY)
-        assert gap.since_ms == (1 if asked_ms < 9 else 9)
-        assert (gap.first_seen_ms, gap.last_asked_ms) == (1, asked_ms)
+        assert gap.since_ms == (1 if requested_ms < 9 else 9)
+        assert (gap.first_seen_ms, gap.last_requested_ms) == (1, requested_ms)
 
 
 def test_a_cleared_range_is_not_fetched_and_its_neighbours_stay(store: Store) -> None:
     put(store, KEY, 0, 10)
-    set_gap(store, KEY, HOUR, 10 * HOUR, state=ACCEPTED, asked_ms=1, reason="outage")
+    set_gap(store, KEY, HOUR, 10 * HOUR, state=ACCEPTED, requested_ms=1, reason="outage")
     clear_gaps(store, KEY, [(3 * HOUR, 5 * HOUR)])
     assert [(gap.start // HOUR, gap.end // HOUR, gap.reason) for gap in gaps_of(store, KEY)] == [
         (1, 3, "outage"),
@@ -119,18 +119,18 @@ def test_a_cleared_range_is_not_fetched_and_its_neighbours_stay(store: Store) ->
 
 
 def test_a_gap_that_is_asked_for_again_keeps_the_date_it_was_first_seen(store: Store) -> None:
-    set_gap(store, KEY, 0, 10, state=UNKNOWN_IMPORT, asked_ms=1)
-    set_gap(store, KEY, 0, 8, state=CONFIRMED, asked_ms=5)
+    set_gap(store, KEY, 0, 10, state=UNKNOWN_IMPORT, requested_ms=1)
+    set_gap(store, KEY, 0, 8, state=CONFIRMED, requested_ms=5)
     with store.read() as connection:
         rows = connection.execute(
-            "SELECT from_timestamp, to_timestamp, state, first_seen_ms, last_asked_ms FROM gaps"
+            "SELECT from_timestamp, to_timestamp, state, first_seen_ms, last_requested_ms FROM gaps"
         ).fetchall()
     assert rows == [(0, 8, CONFIRMED, 1, 5), (8, 10, UNKNOWN_IMPORT, 1, 1)]
     assert confirmed_gaps(store, KEY) == [(0, 8)]
 
 
 def test_gaps_of_another_series_explain_nothing(store: Store) -> None:
-    set_gap(store, SeriesKey("binance", "ETH/USDT", "1h"), 0, 10, state=CONFIRMED, asked_ms=1)
+    set_gap(store, SeriesKey("binance", "ETH/USDT", "1h"), 0, 10, state=CONFIRMED, requested_ms=1)
     assert unexplained(store, KEY, [(0, 10)]) == [(0, 10)]
 
 
@@ -143,7 +143,7 @@ def short(
     store: Store, start: int | None = None, end: int | None = None
 ) -> list[tuple[object, ...]]:
     return [
-        (gap.start // HOUR, gap.end // HOUR, gap.candles, gap.state, gap.last_asked_ms)
+        (gap.start // HOUR, gap.end // HOUR, gap.candles, gap.state, gap.last_requested_ms)
         for gap in gaps_of(store, KEY, start=start, end=end)
     ]
 
@@ -156,8 +156,8 @@ def test_a_hole_that_the_ledger_does_not_know_is_not_fetched(store: Store) -> No
 
 def test_a_hole_is_cut_where_the_ledger_knows_different_things(store: Store) -> None:
     put(store, KEY, 0, 10)
-    set_gap(store, KEY, 2 * HOUR, 4 * HOUR, state=CONFIRMED, asked_ms=5)
-    set_gap(store, KEY, 6 * HOUR, 20 * HOUR, state=UNKNOWN_IMPORT, asked_ms=6)
+    set_gap(store, KEY, 2 * HOUR, 4 * HOUR, state=CONFIRMED, requested_ms=5)
+    set_gap(store, KEY, 6 * HOUR, 20 * HOUR, state=UNKNOWN_IMPORT, requested_ms=6)
     assert short(store) == [
         (1, 2, 1, NOT_FETCHED, None),
         (2, 4, 2, CONFIRMED, 5),
@@ -168,7 +168,7 @@ def test_a_hole_is_cut_where_the_ledger_knows_different_things(store: Store) -> 
 
 def test_a_hole_that_was_filled_is_none_whatever_the_ledger_says(store: Store) -> None:
     put(store, KEY, 0, 1, 2, 3)
-    set_gap(store, KEY, HOUR, 3 * HOUR, state=CONFIRMED, asked_ms=5)
+    set_gap(store, KEY, HOUR, 3 * HOUR, state=CONFIRMED, requested_ms=5)
     assert gaps_of(store, KEY) == []
 
 
@@ -181,7 +181,7 @@ def test_holes_are_looked_for_between_closed_candles_and_inside_the_range(store:
 
 
 def test_a_series_without_candles_has_no_gaps(store: Store) -> None:
-    set_gap(store, KEY, 0, HOUR, state=CONFIRMED, asked_ms=5)
+    set_gap(store, KEY, 0, HOUR, state=CONFIRMED, requested_ms=5)
     assert gaps_of(store, KEY) == []
 
 
@@ -192,7 +192,7 @@ def test_a_series_of_no_timeframe_is_named(store: Store) -> None:
 
 def test_an_empty_range_is_refused(store: Store) -> None:
     with pytest.raises(StoreError, match="to_timestamp > from_timestamp"):
-        set_gap(store, KEY, 5, 5, state=CONFIRMED, asked_ms=1)
+        set_gap(store, KEY, 5, 5, state=CONFIRMED, requested_ms=1)
 
 
 def test_the_ledger_of_version_1_is_taken_over_without_overlaps_and_unproven(
@@ -215,7 +215,7 @@ def test_the_ledger_of_version_1_is_taken_over_without_overlaps_and_unproven(
             )
     with open_store(path, create=False) as store, store.read() as connection:
         rows = connection.execute(
-            "SELECT from_timestamp, to_timestamp, state, first_seen_ms, last_asked_ms FROM gaps"
+            "SELECT from_timestamp, to_timestamp, state, first_seen_ms, last_requested_ms FROM gaps"
         ).fetchall()
     assert rows == [
         (0, 14, UNPROVEN, 1, 9),
@@ -253,13 +253,13 @@ def test_the_ledger_says_of_each_moment_what_was_written_last(
 ) -> None:
     key = next(fresh_keys)
     expected: dict[int, tuple[GapState, int]] = {}
-    for (start, end), state, asked_ms in writes:
-        set_gap(shared_store, key, start, end, state=state, asked_ms=asked_ms)
-        expected.update(dict.fromkeys(range(start, end), (state, asked_ms)))
+    for (start, end), state, requested_ms in writes:
+        set_gap(shared_store, key, start, end, state=state, requested_ms=requested_ms)
+        expected.update(dict.fromkeys(range(start, end), (state, requested_ms)))
     with shared_store.read() as connection:
         rows = connection.execute(
-            "SELECT from_timestamp, to_timestamp, state, last_asked_ms, first_seen_ms FROM gaps "
-            "WHERE symbol = ? ORDER BY from_timestamp",
+            "SELECT from_timestamp, to_timestamp, state, last_requested_ms, first_seen_ms "
+            "FROM gaps WHERE symbol = ? ORDER BY from_timestamp",
             (key.symbol,),
         ).fetchall()
     held = [(moment, (row[2], row[3])) for row in rows for moment in range(row[0], row[1])]

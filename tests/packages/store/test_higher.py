@@ -90,7 +90,7 @@ def test_a_day_with_a_hole_that_nobody_explained_is_missing(store: Store, hour: 
 def test_a_day_with_an_outage_of_the_exchange_is_built_without_it(store: Store, hour: int) -> None:
     remove(store, hour)
     start = START + hour * HOUR
-    set_gap(store, HOURLY, start, start + HOUR, state="none at exchange", asked_ms=1)
+    set_gap(store, HOURLY, start, start + HOUR, state="none at exchange", requested_ms=1)
     assert days(store, START + 127 * HOUR) == [0, 1, 2, 3, 4]
 
 
@@ -128,7 +128,7 @@ def test_a_day_without_any_hour_at_the_exchange_is_not_missing(store: Store) -> 
     without_hours(store, 48, 72)
     day = (START + 2 * DAY_SECONDS, START + 3 * DAY_SECONDS)
     assert larger_between(store, HOURLY, DAY, START, START + 127 * HOUR).missing == [day]
-    set_gap(store, HOURLY, *day, state="none at exchange", asked_ms=1)
+    set_gap(store, HOURLY, *day, state="none at exchange", requested_ms=1)
     found = larger_between(store, HOURLY, DAY, START, START + 127 * HOUR)
     assert (found.missing, len(found.candles)) == ([], 4)
 
@@ -136,7 +136,12 @@ def test_a_day_without_any_hour_at_the_exchange_is_not_missing(store: Store) -> 
 def test_only_the_days_with_unknown_hours_of_a_longer_hole_are_missing(store: Store) -> None:
     without_hours(store, 24, 96)
     set_gap(
-        store, HOURLY, START + 24 * HOUR, START + 60 * HOUR, state="none at exchange", asked_ms=1
+        store,
+        HOURLY,
+        START + 24 * HOUR,
+        START + 60 * HOUR,
+        state="none at exchange",
+        requested_ms=1,
     )
     found = larger_between(store, HOURLY, DAY, START, START + 127 * HOUR)
     assert found.missing == [(START + 2 * DAY_SECONDS, START + 4 * DAY_SECONDS)]

@@ -62,8 +62,8 @@ def test_an_empty_store_has_no_findings(store: Store) -> None:
 def test_holes_are_named_and_those_of_the_exchange_explained(store: Store) -> None:
     """Failure mode 20."""
     put(store, 0, 1, 4, 5, 9)
-    set_gap(store, KEY, 6 * HOUR, 8 * HOUR, state=CONFIRMED, asked_ms=1)
-    set_gap(store, KEY, 2 * HOUR, 3 * HOUR, state=UNKNOWN_IMPORT, asked_ms=1)
+    set_gap(store, KEY, 6 * HOUR, 8 * HOUR, state=CONFIRMED, requested_ms=1)
+    set_gap(store, KEY, 2 * HOUR, 3 * HOUR, state=UNKNOWN_IMPORT, requested_ms=1)
     found = verify(store)
     assert short(found) == [
         ("hole", 2, 3, 1),

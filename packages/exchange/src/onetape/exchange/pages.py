@@ -39,7 +39,7 @@ class Page(Struct, frozen=True):
     """Start of the range that this request covers, epoch seconds, inclusive."""
     covered_until: int
     """End of the range that this request covers, epoch seconds, exclusive."""
-    asked_ms: int
+    requested_ms: int
     """Market time of the request, epoch milliseconds."""
     opens: Sequence[int] = ()
     """Open times of all rows from the requested time on, forming candle included."""

@@ -85,6 +85,6 @@ def reread_from(store: Store, key: SeriesKey, *, count: int = REREAD_CANDLES) ->
 def _stored(store: Store, key: SeriesKey, page: Page) -> InsertReport:
     if page.refused:
         return insert_closed(
-            store, key, page.rows, source="rest", seen_ms=page.asked_ms, raw=page.refused
+            store, key, page.rows, source="rest", seen_ms=page.requested_ms, raw=page.refused
         )
-    return insert_columns(store, key, page.candles, source="rest", seen_ms=page.asked_ms)
+    return insert_columns(store, key, page.candles, source="rest", seen_ms=page.requested_ms)

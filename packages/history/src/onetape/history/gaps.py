@@ -161,10 +161,12 @@ async def fetch_noting(
     window_start = _new_window(store, key, start, end)
     report = await fetch_closed(exchange, store, key, start=window_start, end=end, on_page=see)
     if answers.requested:  # otherwise all of it lies before what the exchange serves
-        asked_ms = exchange.now_ms()
-        for hole in holes_of(store, key, start, end, now_ms=asked_ms):
+        requested_ms = exchange.now_ms()
+        for hole in holes_of(store, key, start, end, now_ms=requested_ms):
             if hole.start >= start:
-                _note(store, key, hole, answers, window_start=window_start, asked_ms=asked_ms)
+                _note(
+                    store, key, hole, answers, window_start=window_start, requested_ms=requested_ms
+                )
     return report
 
 
@@ -210,7 +212,7 @@ def due_gaps(store: Store, key: SeriesKey, start: int, end: int, *, now_ms: int)
         (each.start, each.end)
         for each in ledger_of(store, key, start, end)
         if each.state == UNPROVEN
-        and (each.answers < DECIDING_ANSWERS or now_ms - each.last_asked_ms >= APART_MS)
+        and (each.answers < DECIDING_ANSWERS or now_ms - each.last_requested_ms >= APART_MS)
         and missing_between(store, key, max(each.start, start), min(each.end, end))
     ]
 
@@ -224,7 +226,7 @@ def _wanted(
     parts = unexplained(store, key, holes)
     if requested_before_ms is not None:
         known = ledger_of(store, key, holes[0][0], holes[-1][1])
-        old = [each for each in known if each.last_asked_ms < requested_before_ms]
+        old = [each for each in known if each.last_requested_ms < requested_before_ms]
         parts = sorted([*parts, *((each.start, each.end) for each in old)])
     wanted: list[Range] = []
     for hole in holes:
@@ -250,7 +252,7 @@ def _note(
     answers: _Responses,
     *,
     window_start: int,
-    asked_ms: int,
+    requested_ms: int,
 ) -> None:
     """Store what the responses prove of a hole, except for parts that a person or file explained.
 
@@ -266,37 +268,37 @@ def _note(
         before = next((each for each in known if (each.start, each.end) == (start, end)), None)
         if before is not None and before.state in EXPLAINED and not is_left_out:
             continue
-        evidence = _evidence(before, window_start, asked_ms, is_left_out=is_left_out)
+        evidence = _evidence(before, window_start, requested_ms, is_left_out=is_left_out)
         is_proven = before is not None and (
             before.state == CONFIRMED
             or (
                 is_left_out
                 and hole.is_bounded
                 and before.answered_ms is not None
-                and asked_ms - before.answered_ms >= APART_MS
+                and requested_ms - before.answered_ms >= APART_MS
                 and before.window_start != window_start
             )
         )
         state = CONFIRMED if is_proven else UNPROVEN
-        set_gap(store, key, start, end, state=state, asked_ms=asked_ms, evidence=evidence)
+        set_gap(store, key, start, end, state=state, requested_ms=requested_ms, evidence=evidence)
     if is_left_out:
         for each in known:
             if each.state in (ACCEPTED, NO_TRADES):
-                _touch(store, key, each, asked_ms)
+                _touch(store, key, each, requested_ms)
 
 
 def _evidence(
-    before: Entry | None, window_start: int, asked_ms: int, *, is_left_out: bool
+    before: Entry | None, window_start: int, requested_ms: int, *, is_left_out: bool
 ) -> Evidence:
     """Return the evidence so far with the newest answer, where it counts."""
-    if before is None or before.answered_ms is None or before.answered_ms > asked_ms:
+    if before is None or before.answered_ms is None or before.answered_ms > requested_ms:
         # The first answer that counts; one of a later time was dated by another clock.
-        return Evidence(1, asked_ms, window_start) if is_left_out else Evidence()
+        return Evidence(1, requested_ms, window_start) if is_left_out else Evidence()
     answers = before.answers + 1 if is_left_out else before.answers
     return Evidence(answers, before.answered_ms, before.window_start)
 
 
-def _touch(store: Store, key: SeriesKey, entry: Entry, asked_ms: int) -> None:
+def _touch(store: Store, key: SeriesKey, entry: Entry, requested_ms: int) -> None:
     """Store that an accepted gap was requested; it stays as it is."""
     set_gap(
         store,
@@ -304,7 +306,7 @@ def _touch(store: Store, key: SeriesKey, entry: Entry, asked_ms: int) -> None:
         entry.start,
         entry.end,
         state=entry.state,
-        asked_ms=asked_ms,
+        requested_ms=requested_ms,
         evidence=Evidence(entry.answers, entry.answered_ms, entry.window_start),
         reason=entry.reason,
     )

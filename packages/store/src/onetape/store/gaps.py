@@ -36,7 +36,7 @@ EXPLAINED: Final = frozenset({CONFIRMED, NO_TRADES, ACCEPTED})
 
 _SERIES = "exchange = ? AND symbol = ? AND timeframe = ?"
 _COLUMNS = (
-    "from_timestamp, to_timestamp, state, since_ms, first_seen_ms, last_asked_ms, answers, "
+    "from_timestamp, to_timestamp, state, since_ms, first_seen_ms, last_requested_ms, answers, "
     "answered_ms, window_timestamp, reason"
 )
 
@@ -70,7 +70,7 @@ class Gap(Struct, frozen=True):
     """Time at which the state began, epoch milliseconds; None: the ledger has no row."""
     first_seen_ms: int | None
     """Time at which the range was first stored in the ledger, epoch milliseconds; None: never."""
-    last_asked_ms: int | None
+    last_requested_ms: int | None
     """Time of the last request of the range, or of the import of a file, epoch milliseconds; None:
     never."""
     answers: int
@@ -92,7 +92,7 @@ class Entry(Struct, frozen=True):
     state: GapState
     since_ms: int
     first_seen_ms: int
-    last_asked_ms: int
+    last_requested_ms: int
     answers: int = 0
     answered_ms: int | None = None
     window_start: int | None = None
@@ -106,7 +106,7 @@ def set_gap(
     end: int,
     *,
     state: GapState,
-    asked_ms: int,
+    requested_ms: int,
     evidence: Evidence = NO_EVIDENCE,
     reason: str | None = None,
 ) -> None:
@@ -121,7 +121,7 @@ def set_gap(
         start: Open of the first missing candle, epoch seconds.
         end: Open of the next candle that is there, epoch seconds.
         state: What is known; "not fetched" cannot be stored.
-        asked_ms: Market time, epoch milliseconds.
+        requested_ms: Market time, epoch milliseconds.
         evidence: What the exchange's answers prove.
         reason: Why a person accepted the gap; needed in that state, and refused in others.
 
@@ -129,7 +129,7 @@ def set_gap(
         StoreError: the file cannot be written, or the range is empty.
     """
     with store.write() as connection:
-        moments = (asked_ms, asked_ms, asked_ms)
+        moments = (requested_ms, requested_ms, requested_ms)
         proof = (evidence.answers, evidence.answered_ms, evidence.window_start)
         _set(connection, key, Entry(start, end, state, *moments, *proof, reason))
 
@@ -140,7 +140,7 @@ def set_gaps(
     ranges: Iterable[tuple[int, int]],
     *,
     state: GapState,
-    asked_ms: int,
+    requested_ms: int,
     reason: str | None = None,
 ) -> None:
     """Write down many ranges as `set_gap` does one, in one transaction.
@@ -150,7 +150,9 @@ def set_gaps(
     """
     with store.write() as connection:
         for start, end in ranges:
-            entry = Entry(start, end, state, asked_ms, asked_ms, asked_ms, reason=reason)
+            entry = Entry(
+                start, end, state, requested_ms, requested_ms, requested_ms, reason=reason
+            )
             _set(connection, key, entry)
 
 
@@ -286,7 +288,7 @@ def ledger_of(store: Store, key: SeriesKey, start: int = -(2**62), end: int = 2*
 def _gap(start: int, end: int, candles: int, entry: Entry | None) -> Gap:
     if entry is None:
         return Gap(start, end, candles, NOT_FETCHED, None, None, None, 0, None)
-    moments = (entry.since_ms, entry.first_seen_ms, entry.last_asked_ms)
+    moments = (entry.since_ms, entry.first_seen_ms, entry.last_requested_ms)
     return Gap(start, end, candles, entry.state, *moments, entry.answers, entry.reason)
 
 
@@ -319,7 +321,7 @@ def _joined(entries: list[Entry]) -> list[Entry]:
 
 def _says(entry: Entry) -> tuple[object, ...]:
     return (
-        entry.state, entry.last_asked_ms, entry.answers, entry.answered_ms, entry.window_start,
+        entry.state, entry.last_requested_ms, entry.answers, entry.answered_ms, entry.window_start,
         entry.reason,
     )  # fmt: skip
 

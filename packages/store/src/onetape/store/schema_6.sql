@@ -19,3 +19,6 @@ UPDATE sessions SET rules = json_remove(
     json_set(rules, '$.cooldown_bars', json_extract(rules, '$.cool_down_bars')),
     '$.cool_down_bars'
 ) WHERE json_type(rules, '$.cool_down_bars') IS NOT NULL;
+
+-- When the candles of a gap were last requested from the exchange.
+ALTER TABLE gaps RENAME COLUMN last_asked_ms TO last_requested_ms;
