@@ -9,7 +9,7 @@ import typer
 from onetape.cli.flag_values import flag_values
 from onetape.cli.flags import takes_settings
 from onetape.cli.program import refuse_flags_before, run_app
-from onetape.core.errors import UsageError
+from onetape.core.errors import ConfigurationError, OnetapeError, UsageError
 from trader.commands.accounts import list_accounts
 from trader.commands.control import (
     exit_position,
@@ -80,7 +80,7 @@ def trade(
     mode = "live" if live else "paper" if dry_run else None
     given = {"mode": mode, **flag_values(TraderSettings, flags)}
     file = settings_file("trader", config)
-    loaded = load_settings(TraderSettings, "trader", file, given)
+    loaded, fault = _loaded_with_fault(file, given)
     if given.get("symbol") and loaded.settings.symbols:
         raise UsageError(
             f"--symbol and the list symbols of {file} exclude each other; leave --symbol out, or "
@@ -92,7 +92,7 @@ def trade(
             monitored(loaded.settings.monitoring),
             reloading_with(lambda: _checked(load_settings(TraderSettings, "trader", file, given))),
         ):
-            run_trader(loaded.settings, is_confirmed=yes)
+            run_trader(loaded.settings, is_confirmed=yes, strategy_fault=fault)
 
 
 app.command("drill")(drill_settings)
@@ -111,6 +111,27 @@ app.command("exit")(exit_position)
 app.command("halt")(halt_orders)
 app.command("reload")(reload_settings)
 app.command("flatten")(flatten_position)
+
+
+def _loaded_with_fault(
+    file: Path | None, given: dict[str, Any]
+) -> "tuple[Loaded[TraderSettings], OnetapeError | None]":
+    """Return the settings, and why they lack what the file of the strategy states; None: nothing.
+
+    Raises:
+        OnetapeError: the settings cannot be used; without live orders also where the fault is one
+            of the strategy's file.
+    """
+    from onetape.cli.loading import load_settings
+
+    try:
+        return load_settings(TraderSettings, "trader", file, given), None
+    except (UsageError, ConfigurationError) as error:
+        loaded = load_settings(TraderSettings, "trader", file, given, reads_strategy=False)
+        if loaded.settings.mode != "live":
+            raise
+        # A live position or order is looked after with a broken file, too.
+        return loaded, error
 
 
 def _checked(loaded: "Loaded[TraderSettings]") -> TraderSettings:

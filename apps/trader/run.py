@@ -57,23 +57,34 @@ from trader.settings import TraderSettings, trader_database
 from trader.settings_reload import session_rules
 from trader.shared_rate_limit_bans import SharedRateLimitBans
 from trader.start_strategies import StrategyLoader
-from trader.traded_symbols import traded_symbols
+from trader.traded_symbols import check_own_strategies, traded_symbols
 from trader.trading_thread import run_in_thread
 
 
-def run_trader(settings: TraderSettings, *, is_confirmed: bool = False) -> None:
+def run_trader(
+    settings: TraderSettings,
+    *,
+    is_confirmed: bool = False,
+    strategy_fault: OnetapeError | None = None,
+) -> None:
     """Trade until SIGTERM or Ctrl-C.
 
     Args:
         settings: Of the trader.
         is_confirmed: Whether a person has confirmed the first live entry of the account.
+        strategy_fault: Why the settings lack what the file of the strategy states; raised unless
+            a live position or order is open.
 
     Raises:
         OnetapeError: as its class describes; what was stored before stays stored.
     """
     with naming_settings("exchange"):
         check_exchange(settings.exchange)
-    plan = StartPlan(settings, tuple(traded_symbols(settings)))
+    plan = StartPlan(
+        settings,
+        tuple(traded_symbols(settings)),
+        strategy_fault=strategy_fault or _fault_of_own_strategies(settings),
+    )
     with ExitStack() as stack:
         helper = StrategyHelper()
         stack.callback(helper.close)
@@ -114,10 +125,22 @@ def check_settings(settings: TraderSettings) -> None:
     check_account_settings(settings)
     symbols = traded_symbols(settings)
     account_name(settings, [one.key for one in symbols])
-    # With a position open, a live trader starts with a strategy that cannot be loaded, too.
-    for one in symbols if settings.mode == "paper" else ():
+    if settings.mode != "paper":
+        # With a position open, a live trader starts with a strategy that cannot be loaded, too.
+        return
+    check_own_strategies(settings)
+    for one in symbols:
         with _naming_symbol(one.key.symbol) if settings.symbols else nullcontext():
             check_choice(one.strategy.name, one.strategy.parameters, USER_FOLDER)
+
+
+def _fault_of_own_strategies(settings: TraderSettings) -> OnetapeError | None:
+    """Return why a symbol of the list cannot have its strategy; None: nothing is against it."""
+    try:
+        check_own_strategies(settings)
+    except OnetapeError as error:
+        return error
+    return None
 
 
 @contextmanager

@@ -46,7 +46,7 @@ class StrategyLoader:
         evaluators: list[StrategyEvaluator] = []
         exits_only, stand_ins = dict(plan.exits_only), dict(plan.stand_ins)
         failed = ""
-        is_another = False
+        is_another = plan.strategy_fault is not None
         for one in plan.symbols:
             symbol, evaluator = one.key.symbol, None
             held = plan.held.get(symbol)

@@ -43,21 +43,26 @@ def traded_symbols(settings: TraderSettings) -> list[TradedSymbol]:
                 f"{symbol} is given twice; a trader trades each symbol once: leave one out",
                 setting=setting,
             )
-        if strategy is not settings.strategy:
-            _check_own_strategy(symbol, strategy.name)
         found[symbol] = TradedSymbol(SeriesKey(settings.exchange, symbol, timeframe), strategy)
     _check_one_quote(list(found), setting)
     return list(found.values())
 
 
-def _check_own_strategy(symbol: str, name: str) -> None:
-    """Refuse a freqtrade file for one symbol of several: its stops would be those of no account."""
-    if stated_settings(name, USER_FOLDER) is not None:
-        raise UsageError(
-            f"{symbol}: {name} is a freqtrade strategy, whose stops and timeframe are those of the "
-            "account; name it as strategy.name, in a trader of its own",
-            setting="symbols",
-        )
+def check_own_strategies(settings: TraderSettings) -> None:
+    """Refuse a freqtrade file for one symbol of several: its stops would be those of no account.
+
+    Raises:
+        UsageError: a symbol of the list has one.
+        ConfigurationError: the file of one cannot be used.
+    """
+    for one in settings.symbols:
+        own = one.strategy
+        if own is not None and stated_settings(own.name, USER_FOLDER) is not None:
+            raise UsageError(
+                f"{one.symbol}: {own.name} is a freqtrade strategy, whose stops and timeframe are "
+                "those of the account; name it as strategy.name, in a trader of its own",
+                setting="symbols",
+            )
 
 
 def _check_one_quote(symbols: list[str], setting: str) -> None:

@@ -55,10 +55,11 @@ def plan_live_start(
         SafetyRefusal: the first live entry of the account cannot be confirmed.
         UsageError: the largest order of the first day must be stated.
         StoreError: a file cannot be used.
+        OnetapeError: the file of a strategy cannot be used, and nothing is open.
     """
     settings = plan.settings
     if settings.mode != "live":
-        return plan, FirstEntry(is_open=False)
+        return _without_fault(plan), FirstEntry(is_open=False)
     with ExitStack() as stack:
         # Drills of a configuration are stored where its candles of the real market are.
         files = dict.fromkeys((path, database_path(settings.db, settings.exchange)))
@@ -67,8 +68,27 @@ def plan_live_start(
         )
         own = stores[:1] if path.exists() else ()
         if own:
-            plan = plan_start(own[0], settings, plan.symbols)
+            found = plan_start(own[0], settings, plan.symbols)
+            plan = structs.replace(found, strategy_fault=plan.strategy_fault)
+        plan = _without_fault(plan)
         return check_first_entry(own, stores, plan, is_confirmed=is_confirmed)
+
+
+def _without_fault(plan: StartPlan) -> StartPlan:
+    """Return a plan that enters nothing where the file of a strategy cannot be used.
+
+    Raises:
+        OnetapeError: it cannot be used, and nothing is open.
+    """
+    fault = plan.strategy_fault
+    if fault is None:
+        return plan
+    if not plan.held:
+        raise fault
+    # Another timeframe, for example, may only be what the settings lack.
+    reason = f"the file of a strategy cannot be used ({fault})"
+    bans = {one.key.symbol: reason for one in plan.symbols}
+    return structs.replace(plan, exits_only={**plan.exits_only, **bans})
 
 
 def check_first_entry(

@@ -11,6 +11,7 @@ from msgspec import Struct, field, structs
 
 from onetape.cli.common_settings import StrategySettings
 from onetape.core.candles import SeriesKey
+from onetape.core.errors import OnetapeError
 from onetape.core.symbols import base_and_quote
 from onetape.execution.positions import position_of
 from onetape.store.account_reading import is_alive, read_lease, read_traded
@@ -44,6 +45,8 @@ class StartPlan(Struct, frozen=True):
     """The exchange's own id of the account whose position or order is open."""
     stored_rules: Mapping[str, Any] = field(default_factory=dict[str, Any])
     """Order sizes, costs and exits of the last session, where a position or an order is open."""
+    strategy_fault: OnetapeError | None = None
+    """Why the settings lack what the file of a strategy states; None: they have it."""
 
     @property
     def account(self) -> str:

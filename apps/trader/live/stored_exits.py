@@ -57,6 +57,6 @@ def _stated(name: str) -> dict[str, Any]:
     try:
         found = stated_settings(name, USER_FOLDER)
     except OnetapeError:
-        # It was named where the strategy was loaded; the settings have nothing of it either.
+        # The start names the fault; the settings have nothing of the file either.
         return {}
     return {} if found is None else found.values

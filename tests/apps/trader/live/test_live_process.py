@@ -154,6 +154,60 @@ def test_the_program_trades_is_killed_goes_on_and_stops_with_its_stop_in_place(
         assert secret.encode() not in written
 
 
+#: A strategy file of freqtrade's that buys on each candle, and states a stop.
+ALWAYS = """
+from freqtrade.strategy import IStrategy
+
+
+class Always(IStrategy):
+    timeframe = "1m"
+    stoploss = -0.2
+
+    def populate_indicators(self, dataframe, metadata):
+        return dataframe
+
+    def populate_entry_trend(self, dataframe, metadata):
+        dataframe.loc[:, "enter_long"] = 1
+        return dataframe
+
+    def populate_exit_trend(self, dataframe, metadata):
+        return dataframe
+"""
+
+
+def test_row_65_a_strategy_file_that_is_broken_leaves_a_position_its_stop(
+    tmp_path: Path, simulator: str
+) -> None:
+    file = tmp_path / "user" / "strategies" / "Always.py"
+    file.parent.mkdir(parents=True)
+    file.write_text(ALWAYS, encoding="utf-8")
+
+    def started() -> Program:
+        return Program(
+            "trader", "--live", "--exchange", "simulator", "--simulator-url", simulator,
+            "--strategy", "Always", "--cash", "1000", folder=tmp_path,
+        )  # fmt: skip
+
+    with started() as program:
+        program.until("entry: bought ")
+        program.send(signal.SIGTERM)
+        assert program.ends() == 0
+    stop = ledger(simulator, "orders")[-1]
+    assert (stop["type"], stop["status"]) == ("STOP_LOSS", "NEW")
+    for text, reason in (
+        (f"{ALWAYS}    if\n", "a strategy cannot be loaded"),
+        (ALWAYS.replace("-0.2", "0.2"), "stoploss must be a number under 0"),
+    ):
+        file.write_text(text, encoding="utf-8")
+        with started() as program:
+            program.until("degraded: exits only: ", inside=reason)
+            program.until("", inside=": HOLD")
+            assert "on the exchange" in status(tmp_path)
+            program.send(signal.SIGTERM)
+            assert program.ends() == 0
+        assert ledger(simulator, "orders")[-1] == stop
+
+
 def test_row_68_sigterm_leaves_a_stop_for_the_part_that_an_entry_has_filled(
     tmp_path: Path, simulator: str
 ) -> None:

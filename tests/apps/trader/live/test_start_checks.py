@@ -204,6 +204,30 @@ def test_the_program_looks_after_a_position_although_a_flat_symbol_is_refused(
     assert "; GONE/USDT is left out: " in out
 
 
+@pytest.mark.usefixtures("key", "holder")
+def test_row_65_a_freqtrade_file_of_one_symbol_refuses_no_start_with_a_position(
+    db: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    file = tmp_path / "own.py"
+    file.write_text(
+        "from freqtrade.strategy import IStrategy\n\n\nclass Own(IStrategy):\n"
+        '    timeframe = "1h"\n    stoploss = -0.1\n',
+        encoding="utf-8",
+    )
+    own = SymbolSettings(symbol="ETH/USDT", strategy=StrategySettings(name=str(file)))
+    balance = {"BTC": Decimal(1), "USDT": Decimal(100)}
+    with embedded_simulator(balance=balance) as simulator:
+        url = simulator.url
+        settings = replace(with_symbols(own, BITCOIN), db=db, simulator_url=url)
+        with stopped_once_it_trades(db):
+            run_trader(settings)
+        out = capsys.readouterr().out
+        assert "SIGTERM: stopped with 999.00 USDT and 0.01 BTC" in out
+        assert "exits only: the file of a strategy cannot be used (ETH/USDT: " in out
+        with pytest.raises(UsageError, match="freqtrade strategy, whose stops"):
+            run_trader(replace(settings, account_name="one that holds nothing"))
+
+
 def print_to(lines: queue.Queue[str], monkeypatch: pytest.MonkeyPatch) -> None:
     """Copy what the start prints about the exchange, as it is printed."""
 
