@@ -8,7 +8,7 @@ import asyncio
 from onetape.core.clock import utc_text
 from onetape.core.errors import DataError
 from onetape.core.symbols import SIMULATOR_ID
-from onetape.exchange.market_clock import ask_simulator
+from onetape.exchange.market_clock import SimulatedMarket, ask_simulator
 from onetape.exchange.rest import RestExchange
 from onetape.store.candles import last_closed_before
 from onetape.store.simulated_source import hold_to_source
@@ -17,15 +17,15 @@ from trader.session_context import SessionContext
 
 
 async def check_same_market(context: SessionContext, exchange: RestExchange) -> None:
-    """Refuse a market that is not the one the file holds.
+    """Ask which market there is now; refuse one that is not the one the file holds.
 
     Raises:
-        StoreError: the file belongs to another seed of the simulator.
-        DataError: a closed candle lies later than now: nothing in the file would be decided on.
+        StoreError: as for `check_market`.
+        DataError: as for `check_market`.
         ExchangeUnreachable: the simulator does not name its market, or a real exchange not
             what its time is.
     """
-    simulated = await asyncio.to_thread(ask_simulator, exchange.endpoint)
+    simulated = await find_simulated_market(exchange)
     if simulated is None:
         # Market time goes on from the answer, so that no closed candle seems to lie in the future.
         await exchange.compare_clocks()
@@ -33,6 +33,36 @@ async def check_same_market(context: SessionContext, exchange: RestExchange) -> 
     else:
         hold_to_source(context.store, simulated.source)
         _check_time(context, simulated.now_ms)
+
+
+async def find_simulated_market(exchange: RestExchange) -> SimulatedMarket | None:
+    """Return which market a simulator has; None for a real exchange, which is sent nothing.
+
+    Raises:
+        ExchangeUnreachable: the simulator does not name its market.
+    """
+    return await asyncio.to_thread(ask_simulator, exchange.endpoint)
+
+
+def check_market(
+    context: SessionContext, exchange: RestExchange, simulated: SimulatedMarket | None
+) -> None:
+    """Refuse a market that is not the one the file holds; nothing is sent to a real exchange.
+
+    Args:
+        context: What is traded.
+        exchange: Its clock, compared before, has the market time.
+        simulated: Which market the simulator has; None for a real exchange.
+
+    Raises:
+        StoreError: the file belongs to another seed of the simulator.
+        DataError: a closed candle lies later than now: nothing in the file would be decided on.
+    """
+    if simulated is not None:
+        hold_to_source(context.store, simulated.source)
+    # A simulator may have stopped answering since: then its clock stands still.
+    known_ms = 0 if simulated is None else simulated.now_ms
+    _check_time(context, max(known_ms, exchange.now_ms()))
 
 
 def _check_time(context: SessionContext, now_ms: int) -> None:

@@ -20,6 +20,7 @@ from onetape.core.timeframes import Timeframe
 from onetape.core.trading import Session
 from onetape.engine import AccountConfig
 from onetape.exchange.clients import Endpoint
+from onetape.exchange.market_clock import SimulatedMarket
 from onetape.exchange.rest import (
     BRIEF_RETRY_SECONDS,
     Market,
@@ -51,6 +52,7 @@ from trader.live.opening import LiveAccess, check_live_exchange, hold_live_accou
 from trader.live.opening_again import open_exchange
 from trader.live.start_checks import Start, ask_markets, check_accounts, check_other_accounts
 from trader.live.start_plan import StartPlan
+from trader.market_guard import find_simulated_market
 from trader.session_context import SessionContext
 from trader.sessions import run_sessions
 from trader.settings import TraderSettings, trader_database
@@ -204,7 +206,15 @@ async def _trade(
             evaluators, markets = opened.start.evaluators, opened.markets
             await run_in_thread(
                 stop,
-                partial(trade_in_sessions, plan, opened.exchange, evaluators, markets, access),
+                partial(
+                    trade_in_sessions,
+                    plan,
+                    opened.exchange,
+                    evaluators,
+                    markets,
+                    access,
+                    simulated=opened.simulated,
+                ),
             )
 
 
@@ -215,6 +225,8 @@ class _Opened(Struct, frozen=True):
     start: Start
     markets: Sequence[Market]
     access: LiveAccess | None
+    simulated: SimulatedMarket | None
+    """Which market the simulator has; None for a real exchange."""
 
 
 async def _open(
@@ -241,7 +253,7 @@ async def _open(
             held_account=plan.exchange_account,
             is_unknown_allowed=plan.settings.untested_exchange,
         )
-    return _Opened(exchange, start, markets, access)
+    return _Opened(exchange, start, markets, access, await find_simulated_market(exchange))
 
 
 async def trade_in_sessions(
@@ -251,6 +263,8 @@ async def trade_in_sessions(
     markets: Sequence[Market],
     access: LiveAccess | None,
     stop: StopRequest,
+    *,
+    simulated: SimulatedMarket | None,
 ) -> None:
     """Open the database and trade until the stop; runs in the trading thread."""
     settings, account = plan.settings, plan.account
@@ -299,7 +313,7 @@ async def trade_in_sessions(
                 )
             )
         try:
-            await run_sessions(contexts, exchange, stop)
+            await run_sessions(contexts, exchange, stop, simulated)
         finally:
             for evaluator in evaluators:
                 await evaluator.close()

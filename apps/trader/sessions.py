@@ -7,26 +7,35 @@ from functools import partial
 from typing import Any
 
 from onetape.cli.stop import StopRequest, ended
+from onetape.exchange.market_clock import SimulatedMarket
 from onetape.exchange.rest import RestExchange
 from onetape.store.sessions import start_session
 from onetape.store.trader_states import insert_state_changes
 from trader.account import changes_since_last_session, hold_account
 from trader.account_context import AccountContext, build_account_context
 from trader.lease import Lease
-from trader.market_guard import check_same_market
+from trader.market_guard import check_market
 from trader.session import TradingSession, tidying
 from trader.session_context import SessionContext
 from trader.states import TraderStates
 from trader.stream import MarketStreams, dial_file_of
 
 
-async def run_session(context: SessionContext, exchange: RestExchange, stop: StopRequest) -> None:
+async def run_session(
+    context: SessionContext,
+    exchange: RestExchange,
+    stop: StopRequest,
+    simulated: SimulatedMarket | None,
+) -> None:
     """Trade one symbol; as `run_sessions`."""
-    await run_sessions([context], exchange, stop)
+    await run_sessions([context], exchange, stop, simulated)
 
 
 async def run_sessions(
-    contexts: Sequence[SessionContext], exchange: RestExchange, stop: StopRequest
+    contexts: Sequence[SessionContext],
+    exchange: RestExchange,
+    stop: StopRequest,
+    simulated: SimulatedMarket | None,
 ) -> None:
     """Trade symbols of one account until SIGTERM or Ctrl-C, then store how their sessions ended.
 
@@ -36,6 +45,7 @@ async def run_sessions(
         contexts: One for each symbol, in the order of entries at one moment.
         exchange: Open; its event loop may be that of another thread.
         stop: Ends the sessions.
+        simulated: Which market the simulator has; None for a real exchange.
 
     Raises:
         SafetyRefusal: another process trades a symbol, or the account was opened for something
@@ -46,7 +56,7 @@ async def run_sessions(
         OnetapeError: the sessions cannot begin.
     """
     for context in contexts:
-        await check_same_market(context, exchange)
+        check_market(context, exchange, simulated)
     async with AsyncExitStack() as stack:
         leases = [_leased(context, stack) for context in contexts]
         held = [

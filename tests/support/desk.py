@@ -35,6 +35,7 @@ from trader.evaluator.evaluator import StrategyEvaluator
 from trader.evaluator.processes import StrategyHelper
 from trader.live.opening import hold_live_account, open_access
 from trader.live.times import LiveTimes
+from trader.market_guard import find_simulated_market
 from trader.run import account_config
 from trader.session_context import SessionContext
 from trader.sessions import run_session
@@ -227,7 +228,8 @@ def strategy_evaluator(name: str, timeframe: str = KEY.timeframe) -> StrategyEva
 async def _run_session(context: SessionContext, exchange: RestExchange, stop: StopRequest) -> None:
     """Run a session and then end the process of its strategy, in the event loop of the session."""
     try:
-        await run_session(context, exchange, stop)
+        simulated = await find_simulated_market(exchange)
+        await run_session(context, exchange, stop, simulated)
     finally:
         await context.evaluator.close()
 

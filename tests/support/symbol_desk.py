@@ -21,6 +21,7 @@ from onetape.store.database import open_store
 from onetape.store.ledger import trades_of
 from trader.account import asked_balance
 from trader.evaluator.evaluator import StrategyEvaluator
+from trader.market_guard import find_simulated_market
 from trader.run import account_config
 from trader.session_context import SessionContext
 from trader.sessions import run_sessions
@@ -153,7 +154,8 @@ async def symbol_desk(
                     session=session,
                 )
                 contexts.append(structs.replace(context, prefix=f"{symbol}: "))
-            task = asyncio.create_task(run_sessions(contexts, exchange, stop))
+            simulated = await find_simulated_market(exchange)
+            task = asyncio.create_task(run_sessions(contexts, exchange, stop, simulated))
             desks = {
                 context.key.symbol: Desk(context, strategies[context.key.symbol], stop, task, store)
                 for context in contexts

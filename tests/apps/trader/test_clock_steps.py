@@ -101,6 +101,7 @@ def test_a_clock_that_is_set_while_trading_changes_no_candle(
                     [market],
                     None,
                     stop,
+                    simulated=None,
                 )
             )
             await until_decided(db, trading, 2)

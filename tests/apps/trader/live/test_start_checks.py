@@ -23,6 +23,7 @@ from onetape.simulator.embedded import embedded_simulator
 from onetape.simulator.faults.model import Fault
 from onetape.store.database import open_store
 from onetape.store.live_accounts import LiveAccount, open_live_account
+from real_endpoint import binance_at
 from traded_accounts import TradedAccount
 from trader.evaluator.processes import StrategyHelper
 from trader.live.start_checks import Start, ask_markets, check_accounts, check_other_accounts
@@ -47,14 +48,18 @@ def db(tmp_path: Path) -> Path:
 @pytest.fixture
 def holder(db: Path) -> Iterator[TradedAccount]:
     """Yield an account on the simulator with a position in BTC/USDT, and ETH/USDT flat."""
-    with TradedAccount(db, HOLDER, mode="live", exchange="simulator") as account:
-        with TradedAccount(
-            db, HOLDER, mode="live", exchange="simulator", symbol="ETH/USDT"
-        ) as ether:
+    with holding(db, "simulator") as account:
+        yield account
+
+
+@contextmanager
+def holding(db: Path, exchange: str) -> Generator[TradedAccount]:
+    """Yield an account with a position in BTC/USDT, and ETH/USDT flat."""
+    with TradedAccount(db, HOLDER, mode="live", exchange=exchange) as account:
+        with TradedAccount(db, HOLDER, mode="live", exchange=exchange, symbol="ETH/USDT") as ether:
             ether.end()
         account.fill("buy", "0.01", "100", 1)
-        opened = LiveAccount(HOLDER, "simulator", NUMBER, {}, 1, 1)
-        open_live_account(account.store, opened)
+        open_live_account(account.store, LiveAccount(HOLDER, exchange, NUMBER, {}, 1, 1))
         account.end()
         account.lock.release()
         yield account
@@ -269,6 +274,22 @@ def test_a_start_with_a_position_waits_for_an_exchange_that_cannot_be_reached(
     assert "a position or order is open: no entries and no exits until the exchange" in out
     assert "the exchange can be reached again" in out
     assert "SIGTERM: stopped with 999.00 USDT and 0.01 BTC" in out
+
+
+@pytest.mark.usefixtures("key")
+def test_a_start_with_a_position_trades_although_the_time_is_refused_after_the_account_was_read(
+    db: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    refused = Fault("status", status=503, path="/api/v3/time", nth=2, count=1_000_000)
+    balance = {"BTC": Decimal(1), "USDT": Decimal(100)}
+    with (
+        holding(db, "binance"),
+        embedded_simulator(faults=[refused], balance=balance) as simulator,
+        binance_at(simulator.url),
+        stopped_once_it_trades(db),
+    ):
+        run_trader(replace(SETTINGS, db=db, exchange="binance", untested_exchange=True))
+    assert "SIGTERM: stopped with 999.00 USDT and 0.01 BTC" in capsys.readouterr().out
 
 
 @pytest.mark.usefixtures("key", "holder")
