@@ -24,7 +24,7 @@ from onetape.core.symbols import SIMULATOR_ID, base_and_quote
 from onetape.core.timeframes import Timeframe
 from onetape.simulator.embedded import embedded_simulator
 from onetape.simulator.market.symbols import SYMBOLS
-from onetape.simulator.server.refusals import Refusal
+from onetape.simulator.server.error_replies import Refusal
 from onetape.strategies import load_strategy
 from trader.account import asked_balance
 from trader.drill.forced_signals import strategy_file

@@ -31,7 +31,7 @@ from onetape.exchange.outcomes import (
     read_look_up,
     read_send,
 )
-from onetape.exchange.refusals import Refused
+from onetape.exchange.proven_refusals import Refused
 from onetape.exchange.trading import PrivateClient
 from onetape.exchange.trading_records import (
     Credentials,

@@ -26,7 +26,7 @@ from onetape.exchange.outcomes import (
     read_look_up,
     read_send,
 )
-from onetape.exchange.refusals import RefusalKind, Refused
+from onetape.exchange.proven_refusals import RefusalKind, Refused
 from order_server import NOW_MS, Answer, OrderServer, private_client
 
 Run = Callable[[Coroutine[Any, Any, Any]], Any]

@@ -8,7 +8,7 @@ import ccxt
 import pytest
 
 from onetape.exchange.outcomes import Accepted, Unknown
-from onetape.exchange.refusals import Refused
+from onetape.exchange.proven_refusals import Refused
 from onetape.exchange.replacements import read_replace
 from onetape.exchange.request_tap import CallResult, RequestRecord
 

@@ -5,7 +5,7 @@ from decimal import Decimal
 
 import pytest
 
-from onetape.simulator.server.refusals import Refusal
+from onetape.simulator.server.error_replies import Refusal
 from onetape.simulator.trading.exchange import Exchange
 from onetape.simulator.trading.orders import Order, OrderRequest
 

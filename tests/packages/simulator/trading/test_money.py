@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 
 from onetape.simulator.market.simulated_market import SimulatedMarket
 from onetape.simulator.market.symbols import SYMBOLS, SpotSymbol
-from onetape.simulator.server.refusals import Refusal
+from onetape.simulator.server.error_replies import Refusal
 from onetape.simulator.trading.exchange import Exchange
 from onetape.simulator.trading.fees import Fees
 from onetape.simulator.trading.market_trade_feed import MarketTradeFeed

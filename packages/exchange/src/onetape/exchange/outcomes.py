@@ -14,8 +14,8 @@ from msgspec import Struct
 
 from onetape.core.printable import printable
 from onetape.exchange.order_calls import CcxtCall
+from onetape.exchange.proven_refusals import Refused, document_of, refusal_in, says_no_such_order
 from onetape.exchange.redaction import redact
-from onetape.exchange.refusals import Refused, document_of, refusal_in, says_no_such_order
 from onetape.exchange.request_tap import CallResult, RequestRecord
 
 _LONGEST_REASON: Final = 160

@@ -4,7 +4,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 from onetape.exchange.dialects import Dialect
-from onetape.exchange.refusals import document_of
+from onetape.exchange.proven_refusals import document_of
 from onetape.exchange.trading_records import fields_of
 
 

@@ -16,8 +16,8 @@ from onetape.exchange.clients import Endpoint, client_settings, point_client
 from onetape.exchange.dialects import Dialect, dialect_of
 from onetape.exchange.order_calls import CcxtCall
 from onetape.exchange.outcomes import Unknown, read_list
+from onetape.exchange.proven_refusals import refusal_in
 from onetape.exchange.redaction import redact_client
-from onetape.exchange.refusals import refusal_in
 from onetape.exchange.request_tap import CallResult, RequestTap
 from onetape.exchange.trading_records import Credentials
 from onetape.exchange.translate import translated

@@ -12,7 +12,7 @@ from typing import Any
 from msgspec import Struct
 
 from onetape.exchange.outcomes import Accepted, Unknown, failure_of
-from onetape.exchange.refusals import Refused, document_of, refusal_in
+from onetape.exchange.proven_refusals import Refused, document_of, refusal_in
 from onetape.exchange.request_tap import CallResult
 from onetape.exchange.trading_records import fields_of
 

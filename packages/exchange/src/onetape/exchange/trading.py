@@ -22,7 +22,7 @@ from onetape.exchange.outcomes import (
     read_look_up,
     read_send,
 )
-from onetape.exchange.refusals import Refused
+from onetape.exchange.proven_refusals import Refused
 from onetape.exchange.replacements import read_replace
 from onetape.exchange.request_tap import CallResult
 from onetape.exchange.trading_records import (

@@ -8,7 +8,7 @@ from aiohttp import web
 from onetape.core.clock import Clock
 from onetape.simulator.faults.bodies import page
 from onetape.simulator.faults.registry import Faults
-from onetape.simulator.server.refusals import Refusal, invalid_symbol
+from onetape.simulator.server.error_replies import Refusal, invalid_symbol
 from onetape.simulator.server.wire import JsonObject, json_text
 from onetape.simulator.trading.order_refusals import market_closed
 

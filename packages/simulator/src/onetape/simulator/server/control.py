@@ -14,7 +14,7 @@ from onetape.simulator.market.price_path import END_SECONDS
 from onetape.simulator.market.simulated_market import SimulatedMarket
 from onetape.simulator.market.symbols import UnknownSymbol
 from onetape.simulator.recorded.replay import Replay
-from onetape.simulator.server import refusals
+from onetape.simulator.server import error_replies
 from onetape.simulator.server.wire import JsonObject, json_text, json_value, kline_rows
 from onetape.simulator.streams.market_streams import Streams
 from onetape.simulator.streams.ws_api import WsApi
@@ -178,7 +178,7 @@ class Control:
             timeframe = TIMEFRAMES[query.get("interval", "")]
             start, end = (-(-int(query[name]) // 1_000) for name in ("startTime", "endTime"))
         except UnknownSymbol:
-            raise refusals.invalid_symbol() from None
+            raise error_replies.invalid_symbol() from None
         except (KeyError, ValueError):
             text = "the ledger needs symbol, interval, startTime and endTime (milliseconds)"
             return _json({"error": text}, 400)

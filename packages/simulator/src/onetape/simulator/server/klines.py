@@ -14,7 +14,7 @@ from onetape.simulator.market.bars import TIMEFRAMES
 from onetape.simulator.market.prng import IntArray
 from onetape.simulator.market.simulated_market import BATCH_DAYS, SimulatedMarket
 from onetape.simulator.market.symbols import SpotSymbol
-from onetape.simulator.server import refusals
+from onetape.simulator.server import error_replies
 from onetape.simulator.server.wire import kline_texts
 
 DEFAULT_KLINES: Final = 500
@@ -71,7 +71,7 @@ class Klines:
         limit = limit_of(query, DEFAULT_KLINES, MOST_KLINES)
         start_ms, end_ms = number_of(query, "startTime"), number_of(query, "endTime")
         if query.get("timeZone", "0") not in ("0", "0:00", "00:00", "+00:00"):
-            raise refusals.not_valid("timeZone")
+            raise error_replies.not_valid("timeZone")
         if start_ms is None:
             rows = await self._last(symbol, timeframe, limit, end_ms, now_ms)
         else:
@@ -184,7 +184,7 @@ def number_of(query: Query, name: str) -> int | None:
     if not text:
         return None
     if not re.fullmatch(_NUMBER, text):
-        raise refusals.illegal(name, _NUMBER)
+        raise error_replies.illegal(name, _NUMBER)
     return int(text)
 
 
@@ -198,7 +198,7 @@ def limit_of(query: Query, default: int, most: int) -> int:
     if limit is None:
         return default
     if limit == 0:
-        raise refusals.not_valid("limit")
+        raise error_replies.not_valid("limit")
     return min(limit, most)
 
 
@@ -209,7 +209,7 @@ def _block_seconds(timeframe: Timeframe) -> int:
 def _interval(query: Query) -> Timeframe:
     name = query.get("interval", "")
     if not name:
-        raise refusals.missing("interval")
+        raise error_replies.missing("interval")
     if name not in TIMEFRAMES:
-        raise refusals.invalid_interval()
+        raise error_replies.invalid_interval()
     return TIMEFRAMES[name]

@@ -24,7 +24,7 @@ from onetape.simulator.market.tickers import (
     depth,
     price_ticker,
 )
-from onetape.simulator.server import refusals
+from onetape.simulator.server import error_replies
 from onetape.simulator.server.exchange_info import PERMISSIONS, exchange_info_text
 from onetape.simulator.server.klines import Klines, limit_of, number_of
 from onetape.simulator.server.public_trades import aggregate_rows, last_rows, rows_from_id
@@ -85,9 +85,9 @@ class PublicRest:
         named = "symbol" in query or "symbols" in query
         status = query.get("symbolStatus")
         if named and ("permissions" in query or status is not None):
-            raise refusals.bad_combination()
+            raise error_replies.bad_combination()
         if status not in (None, *STATUSES):
-            raise refusals.illegal("symbolStatus", "TRADING|HALT|BREAK")
+            raise error_replies.illegal("symbolStatus", "TRADING|HALT|BREAK")
         symbols, _ = self._asked_symbols(query)
         if "permissions" in query and not _permitted(query["permissions"]):
             symbols = ()
@@ -128,7 +128,7 @@ class PublicRest:
             number_of(query, name) for name in ("fromId", "startTime", "endTime")
         )
         if from_id is not None and (start_ms is not None or end_ms is not None):
-            raise refusals.bad_combination()
+            raise error_replies.bad_combination()
         return aggregate_rows(
             self._market,
             self._symbol(query),
@@ -141,7 +141,7 @@ class PublicRest:
 
     async def _day_tickers(self, query: Query) -> object:
         if query.get("type", "FULL") not in ("FULL", "MINI"):
-            raise refusals.not_valid("type")
+            raise error_replies.not_valid("type")
         mini = query.get("type") == "MINI"
 
         def entry(market: SimulatedMarket, symbol: SpotSymbol, now_ms: int) -> JsonObject:
@@ -169,7 +169,7 @@ class PublicRest:
     def _asked_symbols(self, query: Query) -> tuple[tuple[SpotSymbol, ...], bool]:
         """Return the markets that `symbol` or `symbols` name, and whether it was `symbol`."""
         if "symbol" in query and "symbols" in query:
-            raise refusals.bad_combination()
+            raise error_replies.bad_combination()
         if "symbol" in query:
             return (self._symbol(query),), True
         if "symbols" not in query:
@@ -179,24 +179,26 @@ class PublicRest:
         except ValueError:
             names = None
         if not isinstance(names, list) or not names:
-            raise refusals.illegal("symbols", r'^\["[A-Z0-9-_.]{1,20}"(,"[A-Z0-9-_.]{1,20}")*\]$')
+            raise error_replies.illegal(
+                "symbols", r'^\["[A-Z0-9-_.]{1,20}"(,"[A-Z0-9-_.]{1,20}")*\]$'
+            )
         return tuple(self._listed_symbol(str(name)) for name in cast("list[object]", names)), False
 
     def _symbol(self, query: Query) -> SpotSymbol:
         name = query.get("symbol", "")
         if not name:
-            raise refusals.missing("symbol")
+            raise error_replies.missing("symbol")
         if not ACCEPTED_NAMES.fullmatch(name):
-            raise refusals.illegal("symbol", STATED_NAMES)
+            raise error_replies.illegal("symbol", STATED_NAMES)
         return self._listed_symbol(name)
 
     def _listed_symbol(self, name: str) -> SpotSymbol:
         try:
             symbol = self._market.symbol(name)
         except UnknownSymbol:
-            raise refusals.invalid_symbol() from None
+            raise error_replies.invalid_symbol() from None
         if symbol.listed > self._clock.now_ms() // 1_000 or name != symbol.id:
-            raise refusals.invalid_symbol()
+            raise error_replies.invalid_symbol()
         return symbol
 
     def _listed(self) -> tuple[SpotSymbol, ...]:
@@ -208,7 +210,7 @@ def _permitted(text: str) -> bool:
     """Return whether our markets have one of the permissions that a query names."""
     names = re.findall(r"[A-Z0-9_]+", text)
     if not names:
-        raise refusals.not_valid("permissions")
+        raise error_replies.not_valid("permissions")
     return any(name in PERMISSIONS for name in names)
 
 

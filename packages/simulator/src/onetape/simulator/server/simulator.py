@@ -23,10 +23,10 @@ from onetape.simulator.recorded.replay import Replay
 from onetape.simulator.recorded.replay_market import ReplayMarket
 from onetape.simulator.server.context import ServerContext
 from onetape.simulator.server.control import Control
+from onetape.simulator.server.error_replies import Refusal
 from onetape.simulator.server.limits import Limits
 from onetape.simulator.server.listening import listen, refuse_remote, url_of
 from onetape.simulator.server.public_rest import PublicRest
-from onetape.simulator.server.refusals import Refusal
 from onetape.simulator.server.request_guard import RequestGuard
 from onetape.simulator.server.wire import json_text
 from onetape.simulator.streams.market_streams import Streams

@@ -8,8 +8,8 @@ from aiohttp import web
 from onetape.core.clock import Clock, SteppedClock
 from onetape.simulator.faults.requests import RequestFaults
 from onetape.simulator.server.context import ServerContext
+from onetape.simulator.server.error_replies import Refusal
 from onetape.simulator.server.limits import WS_API_PATH, Excess
-from onetape.simulator.server.refusals import Refusal
 from onetape.simulator.server.weights import method_order_count, method_weight
 from onetape.simulator.server.wire import JsonObject, json_value
 from onetape.simulator.streams.sockets import Socket, Sockets

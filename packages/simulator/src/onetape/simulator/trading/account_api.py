@@ -6,7 +6,7 @@ from typing import Final, cast
 from onetape.core.clock import Clock
 from onetape.simulator.faults.registry import Faults
 from onetape.simulator.market.symbols import ACCEPTED_NAMES, STATED_NAMES, SpotSymbol
-from onetape.simulator.server import refusals
+from onetape.simulator.server import error_replies
 from onetape.simulator.server.exchange_info import RATE_LIMITS
 from onetape.simulator.server.wire import JsonObject
 from onetape.simulator.trading import order_refusals, replies
@@ -107,10 +107,10 @@ class AccountApi:
         """
         name = require(params, "symbol")
         if not ACCEPTED_NAMES.fullmatch(name):
-            raise refusals.illegal("symbol", STATED_NAMES)
+            raise error_replies.illegal("symbol", STATED_NAMES)
         symbol = self._ids.get(name)
         if symbol is None or symbol.listed * 1_000 > self._clock.now_ms():
-            raise refusals.invalid_symbol()
+            raise error_replies.invalid_symbol()
         return symbol
 
     def _account(self, params: Params) -> JsonObject:

@@ -23,7 +23,7 @@ from functools import partial
 from typing import Final
 
 from onetape.simulator.market.symbols import SpotSymbol
-from onetape.simulator.server.refusals import Refusal
+from onetape.simulator.server.error_replies import Refusal
 from onetape.simulator.trading import order_refusals
 from onetape.simulator.trading.books import Books
 from onetape.simulator.trading.fees import Fees

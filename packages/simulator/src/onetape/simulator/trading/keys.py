@@ -9,7 +9,7 @@ from typing import Final
 
 from onetape.core.clock import Clock
 from onetape.simulator.market.clock import clock_speed
-from onetape.simulator.server import refusals
+from onetape.simulator.server import error_replies
 from onetape.simulator.trading import order_refusals
 from onetape.simulator.trading.params import read_integer, require
 
@@ -142,7 +142,7 @@ class KeyRing:
         window = read_integer(params, "recvWindow")
         sent = read_integer(params, "timestamp")
         if sent is None:
-            raise refusals.missing("timestamp")
+            raise error_replies.missing("timestamp")
         window = DEFAULT_WINDOW_MS if window is None else window
         if window > MOST_WINDOW_MS:
             raise order_refusals.window_too_long()

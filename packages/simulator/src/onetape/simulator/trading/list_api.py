@@ -5,8 +5,8 @@ from typing import Final
 
 from onetape.core.clock import Clock
 from onetape.simulator.market.symbols import SpotSymbol
-from onetape.simulator.server import refusals
-from onetape.simulator.server.refusals import Refusal
+from onetape.simulator.server import error_replies
+from onetape.simulator.server.error_replies import Refusal
 from onetape.simulator.server.wire import JsonObject
 from onetape.simulator.trading import order_refusals, replies
 from onetape.simulator.trading.exchange import Exchange
@@ -113,7 +113,7 @@ class ListApi:
         symbol, exchange = self._symbol_of(params), self._exchange
         mode = require(params, "cancelReplaceMode")
         if mode not in ("STOP_ON_FAILURE", "ALLOW_FAILURE"):
-            raise refusals.not_valid("cancelReplaceMode")
+            raise error_replies.not_valid("cancelReplaceMode")
         request = read_order(params, symbol, _REPLACE)
         kind = response_kind(params, default_kind(request.type))
         now_ms = self._clock.now_ms()

@@ -3,7 +3,7 @@
 from typing import Final
 
 from onetape.simulator.market.symbols import SpotSymbol
-from onetape.simulator.server import refusals
+from onetape.simulator.server import error_replies
 from onetape.simulator.trading.orders import OrderRequest
 from onetape.simulator.trading.params import Params, check_known, read_order, require
 
@@ -65,7 +65,7 @@ def read_old_oco(params: Params, symbol: SpotSymbol) -> Legs:
         if params.get(name):
             order["newClientOrderId"] = params[name]
     if common["side"] not in ("BUY", "SELL"):
-        raise refusals.not_valid("side")
+        raise error_replies.not_valid("side")
     one = read_order({**common, **target}, symbol)
     other = read_order({**common, **stop}, symbol)
     return (other, one) if one.side == "SELL" else (one, other)

@@ -4,7 +4,7 @@ from decimal import Decimal
 from typing import Final
 
 from onetape.simulator.market.symbols import SpotSymbol
-from onetape.simulator.server.refusals import Refusal
+from onetape.simulator.server.error_replies import Refusal
 from onetape.simulator.trading import order_refusals
 from onetape.simulator.trading.exchange import Exchange
 from onetape.simulator.trading.fees import BNB, in_bnb

@@ -1,6 +1,6 @@
 """Binance's replies to orders and signed requests that it refuses."""
 
-from onetape.simulator.server.refusals import Refusal
+from onetape.simulator.server.error_replies import Refusal
 from onetape.simulator.server.wire import JsonObject
 
 

@@ -6,8 +6,8 @@ from decimal import Decimal
 from typing import Final, cast
 
 from onetape.simulator.market.symbols import SpotSymbol
-from onetape.simulator.server import refusals
-from onetape.simulator.server.refusals import Refusal
+from onetape.simulator.server import error_replies
+from onetape.simulator.server.error_replies import Refusal
 from onetape.simulator.trading import order_refusals
 from onetape.simulator.trading.filters import steps_of, ticks_of
 from onetape.simulator.trading.money import ZERO
@@ -123,7 +123,7 @@ def require(params: Params, name: str) -> str:
     """
     value = params.get(name, "")
     if not value:
-        raise refusals.missing(name)
+        raise error_replies.missing(name)
     return value
 
 
@@ -142,7 +142,7 @@ def read_positive(params: Params, name: str, places: int = _DIGITS) -> Decimal |
         return None
     text = require(params, name)
     if not re.fullmatch(_DECIMAL, text):
-        raise refusals.illegal(name, _DECIMAL)
+        raise error_replies.illegal(name, _DECIMAL)
     value = Decimal(text)
     if value and value.scaleb(places) % 1:
         raise order_refusals.too_precise(name)
@@ -162,7 +162,7 @@ def read_integer(params: Params, name: str) -> int | None:
     if not text:
         return None
     if not re.fullmatch(_WHOLE, text):
-        raise refusals.illegal(name, _WHOLE)
+        raise error_replies.illegal(name, _WHOLE)
     return int(text)
 
 
@@ -176,7 +176,7 @@ def read_client_id(params: Params, name: str) -> str | None:
     if not text:
         return None
     if not re.fullmatch(_CLIENT_ID, text):
-        raise refusals.illegal(name, _CLIENT_ID)
+        raise error_replies.illegal(name, _CLIENT_ID)
     return text
 
 
@@ -188,5 +188,5 @@ def read_range(params: Params) -> tuple[int, int, int]:
     limit = read_integer(params, "limit")
     rows = DEFAULT_ROWS if limit is None else min(limit, MOST_ROWS)
     if not rows:
-        raise refusals.not_valid("limit")
+        raise error_replies.not_valid("limit")
     return start or 0, end if end is not None else 1 << 62, rows

@@ -29,8 +29,8 @@ from onetape.strategies.freqtrade.parameters import (
     parameters_of_class,
     with_value,
 )
-from onetape.strategies.freqtrade.refusals import check_supported
 from onetape.strategies.freqtrade.source import FreqtradeClass
+from onetape.strategies.freqtrade.unsupported_features import check_supported
 from onetape.strategies.higher_timeframes import HigherCandles
 from onetape.strategies.interface import BUY, SELL, Signals, Strategy
 from onetape.strategies.parameters import parameter

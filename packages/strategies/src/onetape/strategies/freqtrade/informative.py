@@ -43,7 +43,7 @@ def informative(
     cache: bool = True,
 ) -> Callable[[_Function], _Function]:
     """Declare that a method computes indicators of a higher timeframe of the traded pair."""
-    del asset, candle_type, cache  # refusals.py has refused other pairs and futures
+    del asset, candle_type, cache  # unsupported_features.py has refused other pairs and futures
 
     def declare(function: _Function) -> _Function:
         given = [*getattr(function, _MARK, []), Informative(timeframe, fmt, ffill)]
