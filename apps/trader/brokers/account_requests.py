@@ -97,7 +97,7 @@ class AccountRequests:
         Raises:
             ExchangeError: no usable answer; the next attempt goes on.
         """
-        client = self._client
+        client, begun = self._client, time.monotonic()
         if self._past and client.dialect.trades_paging in _OLDEST_FIRST:
             since_ms = max(since_ms, max(one.executed_ms for one in self._past.values()))
         async for page in client.fill_pages(self._symbol, since_ms=since_ms - OVERLAP_MS):
@@ -110,7 +110,7 @@ class AccountRequests:
                 await asyncio.sleep(NAMING_PAUSE_SECONDS)
         self._past = {}
         self._add_nameless(fills, known | found.keys())
-        return AccountHistory(tuple(fills), tuple(found.values()))
+        return AccountHistory(begun, tuple(fills), tuple(found.values()))
 
     def _add_nameless(self, fills: Iterable[OwnTrade], known: Set[str]) -> None:
         """Keep executions whose order is not known; drop those whose order is known by now."""

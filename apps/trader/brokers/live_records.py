@@ -45,6 +45,8 @@ class AccountSnapshot(Struct, frozen=True):
 class AccountHistory(Struct, frozen=True):
     """What was executed in one market since a time that may be long ago."""
 
+    begun: float
+    """Monotonic time right before the questions; what happened later may be missing."""
     fills: tuple[OwnTrade, ...]
     """Oldest first."""
     found: tuple[OrderSnapshot, ...]

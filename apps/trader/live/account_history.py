@@ -47,8 +47,10 @@ class HistoryReading:
         """
         book = self._book
         is_reading = book.broker.is_asking("past", book.context.key.symbol)
-        if histories := book.broker.histories():
-            # One that was asked for before everything was built again is as complete.
+        # One that was asked for before everything was built again lacks what happened until the
+        # readings of now begin.
+        histories = [one for one in book.broker.histories() if one.begun >= self._began]
+        if histories:
             self.is_read = True
             book.states.solve(HISTORY)
             return histories[-1]

@@ -168,3 +168,41 @@ def test_an_exit_waits_for_the_history_where_the_account_has_coins_of_its_own(
                 assert desk.sold == sold
 
     asyncio.run(scenario())
+
+
+def test_a_history_from_before_a_long_error_of_the_file_is_read_again(tmp_path: Path) -> None:
+    """A person sells the position while the file cannot be written; the account has own coins."""
+
+    async def scenario() -> None:
+        clock = make_clock(start_ms=START_MS, stepped=True)
+        async with Simulator(clock=clock, balance=BALANCE) as simulator:
+            path = tmp_path / "x.db"
+            async with live_desk(path, simulator=simulator, baseline=BALANCE) as desk:
+                await desk.hold()
+                await desk.until(lambda: desk.executor.stops[0].state.stage == "open")
+                (amount,) = (one.quantity for one in desk.resting)
+            async with live_desk(path, simulator=simulator, number=2) as desk:
+                # The first page is of the reading.
+                simulator.faults.add(Fault("latency", seconds=0.5, path="/api/v3/myTrades", nth=2))
+                broker = desk.executor.broker
+                await desk.until(lambda: broker.is_asking("past", "BTC/USDT"))
+                # From here on nothing is stored; the history arrives.
+                async with asyncio.timeout(20):
+                    while broker.is_asking("past", "BTC/USDT"):
+                        broker.reported.clear()
+                        await broker.reported.wait()
+                simulator.account.cancel_by_hand("BTC/USDT")
+                sold_by_hand = Decimal(amount).scaleb(-5)
+                simulator.account.trade_by_hand("SELL", "BTC/USDT", quantity=sold_by_hand)
+                await desk.pass_time(120)
+                sold = desk.sold
+                desk.start()
+                await desk.until(lambda: "coins" in desk.problems)
+                assert desk.states.state == "halted"
+                await desk.drive(0.3)
+                desk.leave()
+                await desk.drive(0.3)
+                assert desk.resting == []
+                assert desk.sold == sold
+
+    asyncio.run(scenario())
