@@ -37,7 +37,7 @@ from onetape.core.errors import (
     StoreUnwritable,
     UsageError,
 )
-from onetape.core.words import said
+from onetape.core.words import error_line
 from trader.states import DATABASE, Problem, TraderStates
 
 #: Before a task runs again after an error; doubles with each error in a row, wall seconds.
@@ -309,5 +309,5 @@ def _source(error: Exception, task: str) -> str:
 def _reason(error: Exception, rule: Rule) -> str:
     """Return what happened: errors of ours end with a remedy for a program that has ended."""
     if rule.error is Exception:
-        return f"unexpected {type(error).__name__}: {said(error)}"
-    return said(error).partition("; ")[0]
+        return f"unexpected {type(error).__name__}: {error_line(error)}"
+    return error_line(error).partition("; ")[0]

@@ -15,7 +15,7 @@ from backfiller.formats.row_blocks import NO_VOLUME, Block, TableNotes
 from backfiller.formats.table_kinds import futures_header
 from onetape.core.errors import ConfigurationError, DataError
 from onetape.core.printable import printable
-from onetape.core.words import said
+from onetape.core.words import error_line
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -52,7 +52,7 @@ def arrow_blocks(
                     yield _block(batch, fields, part.source)
     except (pa.ArrowException, ValueError, KeyError, TypeError) as error:
         raise DataError(
-            f"{part.source} cannot be read as {part.suffix[1:]}: {said(error)}"
+            f"{part.source} cannot be read as {part.suffix[1:]}: {error_line(error)}"
         ) from error
 
 

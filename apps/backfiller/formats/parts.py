@@ -13,7 +13,7 @@ from backfiller.formats.file_names import Named, named
 from onetape.cli.output import note
 from onetape.core.errors import DataError, UsageError
 from onetape.core.printable import printable
-from onetape.core.words import counted, error_text, said
+from onetape.core.words import counted, error_line, error_text
 
 _GZIP: Final = b"\x1f\x8b"
 #: What can be read, by the last suffix before a `.gz`.
@@ -84,7 +84,7 @@ def _members(path: Path, source: str, room: ExitStack) -> list[Part]:
         archive = room.enter_context(zipfile.ZipFile(path))
     except (zipfile.BadZipFile, OSError, ValueError, NotImplementedError) as error:
         raise DataError(
-            f"{source} cannot be read as ZIP: {said(error)}; download it again"
+            f"{source} cannot be read as ZIP: {error_line(error)}; download it again"
         ) from error
     infos = [info for info in archive.infolist() if not info.is_dir()]
     named_infos = [(PurePosixPath(info.filename), info) for info in infos]

@@ -22,7 +22,7 @@ from backfiller.formats.time_formats import UNREADABLE, TimeReader
 from onetape.core.candles import Candles
 from onetape.core.errors import DataError
 from onetape.core.printable import printable
-from onetape.core.words import counted, said
+from onetape.core.words import counted, error_line
 
 
 class ReadOptions(Struct, frozen=True):
@@ -95,7 +95,9 @@ def read_table(
             RuntimeError,
         )  # fmt: skip
         if isinstance(error, damaged):
-            raise DataError(f"{part.source} cannot be read: {said(error)}; get it again") from error
+            raise DataError(
+                f"{part.source} cannot be read: {error_line(error)}; get it again"
+            ) from error
         raise
 
 

@@ -10,7 +10,7 @@ from pathlib import Path
 from onetape.core.clock import utc_text
 from onetape.core.errors import ConfigurationError, OnetapeError
 from onetape.core.timeframes import Timeframe
-from onetape.core.words import said
+from onetape.core.words import error_line
 from onetape.strategies import (
     Signals,
     Strategy,
@@ -80,7 +80,7 @@ def _reply(request: Request, strategies: dict[int, Strategy]) -> Reply:
         return Failure(type(error).__name__, str(error), error.settings)
     except BaseException as error:
         # Such as KeyboardInterrupt, raised by the strategy's code.
-        text = f"the strategy's code raised {type(error).__name__}: {said(error)}"
+        text = f"the strategy's code raised {type(error).__name__}: {error_line(error)}"
         return Failure(ConfigurationError.__name__, text)
 
 

@@ -41,8 +41,8 @@ BODIES = {
         3,
         ("failed on the 2,880 candles up to 2024-04-29 23:00: AttributeError", "line 22)"),
     ),
-    "divides by nothing": ("return 1 / 0", 3, ("ZeroDivisionError: division by zero", "mend it")),
-    "exits": ("raise SystemExit(0)", 3, ("SystemExit: 0", "mend it there")),
+    "divides by nothing": ("return 1 / 0", 3, ("ZeroDivisionError: division by zero", "fix it")),
+    "exits": ("raise SystemExit(0)", 3, ("SystemExit: 0", "fix it there")),
     "one signal too few": (
         "return Signals(signal[1:], {})",
         3,
@@ -73,7 +73,7 @@ BODIES = {
     "an error of ours": (
         "from onetape.core.errors import UsageError; raise UsageError('of its own')",
         3,
-        ("failed on the 2,880 candles", "of its own (", "; mend it there"),
+        ("failed on the 2,880 candles", "of its own (", "; fix it there"),
     ),
     "an error without a text": (
         "raise type('Odd', (Exception,), {'__str__': lambda self: 1 / 0})()",

@@ -184,7 +184,7 @@ def test_junk_from_a_strategy_is_refused_by_name_and_bar(
 
 def test_a_failure_names_the_line_of_the_users_file(user: Path, candles: Candles):
     strategy = load_strategy(broken(user, "average = ", "[][1]\n        average = "), {})
-    with pytest.raises(ConfigurationError, match=r"mine\.py, line 20\); mend it there"):
+    with pytest.raises(ConfigurationError, match=r"mine\.py, line 20\); fix it there"):
         checked_signals(strategy, candles)
 
 

@@ -17,7 +17,7 @@ from onetape.core.holes import holes_between
 from onetape.core.resample import incomplete_windows, resample
 from onetape.core.steps import NO_TRADING_RULES
 from onetape.core.timeframes import Timeframe
-from onetape.core.words import counted, said
+from onetape.core.words import counted, error_line
 from onetape.strategies import (
     HigherCandles,
     Signals,
@@ -86,7 +86,9 @@ def candles_of_frame(frame: "pd.DataFrame") -> Candles:
     try:
         values = [table[names[name]].to_numpy(dtype=np.float64) for name in _COLUMNS]
     except (TypeError, ValueError) as error:
-        raise DataError(f"the DataFrame has a value that is no number: {said(error)}") from error
+        raise DataError(
+            f"the DataFrame has a value that is no number: {error_line(error)}"
+        ) from error
     candles = Candles(np.asarray(times, dtype=np.int64), *values)
     fault = first_fault(candles)
     if fault is not None:

@@ -15,7 +15,7 @@ from collections import deque
 from collections.abc import Callable, Collection, Generator, Sequence
 from typing import TYPE_CHECKING, Any, Final
 
-from onetape.core.words import said
+from onetape.core.words import error_line
 
 if TYPE_CHECKING:
     from concurrent.futures import Future, ProcessPoolExecutor
@@ -236,7 +236,9 @@ def _evaluate_one(job: Any) -> bytes | None:
     try:
         return _work(job)
     except BaseException as error:
-        sys.stderr.write(f"backtester: worker process: {type(error).__name__}: {said(error)}\n")
+        sys.stderr.write(
+            f"backtester: worker process: {type(error).__name__}: {error_line(error)}\n"
+        )
         sys.stderr.flush()
         return None
 

@@ -1,12 +1,12 @@
-"""Small helpers for the sentences that people read."""
+"""Texts of counts, errors and durations, and the nearest known name, for messages."""
 
 from collections.abc import Iterable
 from typing import Final
 
 from onetape.core.printable import printable
 
-#: So much of somebody else's text is worth showing.
-_LONGEST_SAID: Final = 500
+#: Most characters of an error's text that a message shows.
+_LONGEST_ERROR_LINE: Final = 500
 
 
 def did_you_mean(name: str, known: Iterable[str]) -> str:
@@ -26,18 +26,18 @@ def counted(count: int, noun: str) -> str:
     return f"{count:,} {noun}" if count == 1 else f"{count:,} {noun}s"
 
 
-def said(error: BaseException) -> str:
-    """Return what somebody else's error says, as one line of at most 500 characters."""
+def error_line(error: BaseException) -> str:
+    """Return the text of an error that other code raised, as one line of at most 500 characters."""
     try:
         text = str(error)
     except Exception as other:
         text = f"(its text fails: {type(other).__name__})"
     line = printable(" ".join(text.split()))
-    return line if len(line) <= _LONGEST_SAID else f"{line[: _LONGEST_SAID - 3]}..."
+    return line if len(line) <= _LONGEST_ERROR_LINE else f"{line[: _LONGEST_ERROR_LINE - 3]}..."
 
 
 def error_text(error: Exception) -> str:
-    """Return what an error says, without the number and the path that Python adds."""
+    """Return the text of an error, without the number and the path that Python adds."""
     return (error.strerror if isinstance(error, OSError) else None) or str(error)
 
 

@@ -7,7 +7,7 @@ import numpy as np
 from onetape.core.candles import Candles, first_fault
 from onetape.core.clock import utc_text
 from onetape.core.errors import ConfigurationError, DataError, OnetapeError
-from onetape.core.words import counted, said
+from onetape.core.words import counted, error_line
 from onetape.strategies.annotation_validation import column_of, invalid_result, validate_annotations
 from onetape.strategies.higher_timeframes import Higher, HigherCandles
 from onetape.strategies.interface import Signals, Strategy
@@ -67,8 +67,8 @@ def _evaluated(strategy: Strategy, candles: Candles, higher: Higher) -> Any:
         kind = "" if isinstance(error, OnetapeError) else f"{type(error).__name__}: "
         raise ConfigurationError(
             f"strategy {strategy.name} failed on the {counted(len(candles), 'candle')} up to "
-            f"{utc_text(int(candles.timestamp[-1]))}: {kind}{said(error)}{_place(error)}; mend it "
-            "there"
+            f"{utc_text(int(candles.timestamp[-1]))}: {kind}{error_line(error)}{_place(error)}; "
+            "fix it there"
         ) from error
 
 

@@ -130,7 +130,7 @@ def higher_timeframes_of(strategy: Any, timeframe: Timeframe) -> tuple[Timeframe
     if isinstance(names, str) or not all(isinstance(name, str) for name in names):
         raise ConfigurationError(
             f"strategy {strategy.name}: higher_timeframes must be a tuple of names such as "
-            f'("1d",), found {names!r}; mend it in its file'
+            f'("1d",), found {names!r}; fix it in its file'
         )
     found: list[Timeframe] = []
     for name in names:

@@ -123,14 +123,14 @@ def _number_of(strategy: Strategy, name: str) -> int:
         shown = str(number)[:40] if not isinstance(number, int) else "another"
         raise ConfigurationError(
             f"strategy {strategy.name}: {name} must be a whole number from 0 to "
-            f"{MOST_LOOKBACK:,}, found {shown}; mend it in the strategy's file"
+            f"{MOST_LOOKBACK:,}, found {shown}; fix it in the strategy's file"
         )
     return number
 
 
 def _failing(cls: type[Strategy], what: str, error: BaseException) -> ConfigurationError:
     return ConfigurationError(
-        f"strategy {cls.name} {what} ({type(error).__name__}: {error}); mend it in its file"
+        f"strategy {cls.name} {what} ({type(error).__name__}: {error}); fix it in its file"
     )
 
 

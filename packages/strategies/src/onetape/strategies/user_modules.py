@@ -156,7 +156,7 @@ def _remedy(error: BaseException) -> str:
     name = error.name if isinstance(error, ModuleNotFoundError) else None
     top = (name or "").partition(".")[0]
     if not top or top in sys.modules or PathFinder.find_spec(top) is not None:
-        return "mend the file"
+        return "fix the file"
     return f"install it with `uv pip install {_PACKAGE_NAMES.get(top, top)}`, or correct the import"
 
 
