@@ -137,7 +137,7 @@ def test_a_users_file_with_the_name_of_a_built_in_strategy_is_not_taken_silently
             "import talib_no\nfrom typing",
             "`uv pip install talib_no`, or correct the",
         ),
-        ("from typing", "import onetape.nothing\nfrom typing", "'onetape.nothing'; mend the file"),
+        ("from typing", "import onetape.nothing\nfrom typing", "'onetape.nothing'; fix the file"),
         ("@dataclass(frozen=True)", "", "write @dataclass(frozen=True) above the class"),
         ('    name: ClassVar[str] = "mine"\n', "", 'write name: ClassVar[str] = "mine" into it'),
         ("def lookback", "def look", "it must define lookback"),
