@@ -111,7 +111,10 @@ class OrderRequests:
                 self._symbol, client_order_id, exchange_order_id=exchange_order_id, is_stop=is_stop
             )
         except OrderRefused as refused:
-            self._report(client_order_id, CancelRefused(refused.reason, is_proven=not is_again))
+            # A connection that drops makes the HTTP client send a cancel again by itself: an order
+            # that is gone may have been cancelled by the first one.
+            is_proven = not (is_again or refused.is_absent)
+            self._report(client_order_id, CancelRefused(refused.reason, is_proven=is_proven))
         except OrderUnknown as unknown:
             self._report(client_order_id, CancelRefused(f"no answer: {unknown.reason}"))
         else:

@@ -322,3 +322,27 @@ def test_a_stop_that_is_hidden_but_locks_its_coins_is_waited_for(run: Run) -> No
     # The account's events would show the stop.
     lost = Fault("events", shape="lost")
     run(scenario, on_order("reset", when="after", nth=2), lost, times=NEVER_ABSENT)
+
+
+def test_a_cancel_of_ours_whose_answer_is_lost_is_not_taken_for_somebody_elses(run: Run) -> None:
+    """The HTTP client sends the cancel again by itself, and gets the answer that it is gone."""
+
+    async def scenario(desk: LiveDesk) -> None:
+        await desk.hold()
+        # Two exits are refused, and the stop is put back after each. A fault counts no request that
+        # another one was for.
+        for nth in (1, 2):
+            desk.simulator.faults.add(
+                Fault(
+                    "reset", method="DELETE", path="/api/v3/order", nth=nth, count=1, when="after"
+                )
+            )
+            next_order(desk, "status", nth=nth, status=400, code=-2010, text="no", when="before")
+        desk.leave()
+        await desk.until(lambda: desk.executor.position.is_flat)
+        await desk.until(lambda: not desk.executor.orders)
+        stops = "SELECT status, is_cancel_requested FROM orders WHERE is_protection"
+        assert desk.query(stops) == [("canceled", 1)] * 3
+        desk.assert_ledgers_equal()
+
+    run(scenario)

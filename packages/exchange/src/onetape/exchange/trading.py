@@ -220,8 +220,9 @@ class PrivateClient(AccountReader):
         match outcome:
             case Accepted():
                 return outcome
-            case Refused(_, reason, code):
-                raise OrderRefused(f"{reason} ({code})" if code else f"not sent: {reason}", code)
+            case Refused(kind, reason, code):
+                text = f"{reason} ({code})" if code else f"not sent: {reason}"
+                raise OrderRefused(text, code, is_absent=kind == "no such order")
             case Unknown(reason):
                 raise OrderUnknown(reason)
             case _:

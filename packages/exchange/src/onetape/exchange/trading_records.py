@@ -97,11 +97,12 @@ class Replacement(Struct, frozen=True):
 class OrderRefused(Exception):
     """The exchange has refused the request; it has not been carried out and will not be."""
 
-    def __init__(self, reason: str, code: str = "") -> None:
-        """Take the exchange's words and its code."""
+    def __init__(self, reason: str, code: str = "", *, is_absent: bool = False) -> None:
+        """Take the exchange's words and its code, and whether it has no such open order."""
         super().__init__(reason)
         self.reason = reason
         self.code = code
+        self.is_absent = is_absent
 
 
 class OrderUnknown(Exception):
