@@ -39,7 +39,6 @@ from trader.account import (
     asked_balance,
     check_account_settings,
 )
-from trader.brokers.key_rights import KeyRights
 from trader.brokers.live import LiveBroker
 from trader.command_signals import taking_command_signals
 from trader.evaluator.evaluator import StrategyEvaluator
@@ -47,6 +46,7 @@ from trader.evaluator.messages import LoadedStrategy
 from trader.evaluator.processes import StrategyHelper
 from trader.live.confirmation import FirstEntry, confirm_first_entry, plan_live_start
 from trader.live.first_day import first_day_lines
+from trader.live.key_watch import rights_after_start
 from trader.live.keys import keys_for
 from trader.live.opening import LiveAccess, check_live_exchange, hold_live_account, open_access
 from trader.live.opening_again import open_exchange
@@ -280,9 +280,9 @@ async def trade_in_sessions(
                 confirm_live_account(store, account, confirmed_ms=exchange.now_ms())
             for line in first_day_lines(store, settings, account, quote, exchange.now_ms()):
                 print_line(line)
-        # A key that was banned at the start stays so: another start reads its rights again.
-        is_banned = access is None or access.entry_ban is not None
-        key_rights = None if access is None or is_banned else KeyRights(access.client)
+        key_rights = None
+        if access is not None:
+            key_rights = rights_after_start(access.client, access.entry_ban)
         contexts: list[SessionContext] = []
         for one, evaluator, market in zip(plan.symbols, evaluators, markets, strict=True):
             key, strategy, now_ms = one.key, evaluator.strategy, exchange.now_ms()

@@ -89,6 +89,7 @@ class LiveDesk:
         self.lease = lease
         self.states = TraderStates(now_ms=exchange.now_ms, write=lambda rows: None)
         self.executor: LiveExecutor
+        self.client: PrivateClient
         self.fixed_price: float | None = None
         """Price where the simulator is in another process."""
 
@@ -447,6 +448,7 @@ async def live_desk(
             )
         start_session(store, session, lease.fence)
         desk = LiveDesk(cast("Simulator", simulator), exchange, context, lease)
+        desk.client = client
         if isinstance(simulator, str):
             desk.fixed_price = (await exchange.ticker(KEY.symbol)).last
         desk.start()

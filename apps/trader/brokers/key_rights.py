@@ -5,7 +5,7 @@ import time
 from concurrent.futures import Future
 
 from onetape.core.errors import ExchangeError
-from onetape.exchange.permissions import KeyPermissions
+from onetape.exchange.permissions import KeyNotAccepted, KeyPermissions
 from onetape.exchange.trading import PrivateClient
 
 
@@ -24,6 +24,8 @@ class KeyRights:
         self._running: Future[None] | None = None
         self.found: KeyPermissions | None = None
         """As the exchange stated it last; None: it was not read again yet."""
+        self.refusal: str | None = None
+        """Why the exchange did not accept the key at the last reading of the account, or None."""
 
     @property
     def exchange(self) -> str:
@@ -33,6 +35,17 @@ class KeyRights:
     def read_soon(self) -> None:
         """Let the rights be read with the next look."""
         self._is_soon = True
+
+    def note_accepted(self) -> None:
+        """Note that the account was read with the key."""
+        if self.refusal is not None:
+            # It may have other rights now.
+            self.refusal, self._is_soon = None, True
+
+    def note_refused(self, error: ExchangeError) -> None:
+        """Note that the account could not be read; only a refusal of the key counts."""
+        if isinstance(error, KeyNotAccepted):
+            self.refusal = str(error)
 
     def look(self, every_seconds: float) -> None:
         """Read the rights again where it is time; what is found is there later.
@@ -50,6 +63,6 @@ class KeyRights:
         try:
             self.found = await self._client.permissions()
         except ExchangeError:
-            # The rights stay as they were read last. A key that is not accepted is reported by the
-            # readings of the account.
+            # The rights stay as they were read last. Whether the key is accepted is decided by the
+            # readings of the account, which need no right of their own.
             return

@@ -312,8 +312,12 @@ class LiveBroker:
             snapshot = await self._account.read(since_ms, known)
         except (ExchangeError, OrderUnknown) as error:
             self.fault = str(error)
+            if self.key_rights is not None and isinstance(error, ExchangeError):
+                self.key_rights.note_refused(error)
             return
         self.fault = ""
+        if self.key_rights is not None:
+            self.key_rights.note_accepted()
         self._snapshots.append(snapshot)
 
     async def _read_past(self, since_ms: int, known: Set[str]) -> None:

@@ -161,7 +161,7 @@ def revoke_key(scene: Scene) -> None:
     scene.on_account(lambda account: account.keys.revoke(SIMULATOR_KEY))
     scene.signal_sell()
     waited = scene.until(
-        lambda: scene.trader.has_line("the account cannot be read"),
+        lambda: scene.trader.has_line("the API key is not accepted"),
         NOTICE_SECONDS,
         "the trader reports that the key is refused",
     )

@@ -194,6 +194,8 @@ class LiveExecutor(LiveBook):
         if self._account.is_checked:
             self._exits.work(now_ms)
             self._protector.work(now_ms)
+        else:
+            self._protector.note_unread(now_ms)
 
     def _take_reports(self, now_ms: int) -> None:
         by_order: dict[str, list[OrderEvent]] = {}

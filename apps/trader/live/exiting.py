@@ -74,9 +74,9 @@ class ExitSender:
             )
         if book.states.is_halted_by(KEY):
             return Obstacle(
-                "the API key may not trade",
+                "the API key may not trade, or is not accepted",
                 "no order can be sent",
-                "give the key the right to trade, or sell by hand",
+                "put the key right at the exchange, or sell by hand",
             )
         if self._account.bars_exits:
             return Obstacle(
@@ -99,8 +99,13 @@ class ExitSender:
         """Return whether an exit is stored, may be sent by now, and is not sent yet."""
         one = self._book.exit
         is_waiting = one is not None and one.is_unsent and not self._book.position.is_flat
-        is_free = self._book.halt is None and not self._account.bars_exits
-        return is_waiting and self.may_begin and is_free
+        return is_waiting and self.may_begin and not self._is_barred
+
+    @property
+    def _is_barred(self) -> bool:
+        """Return whether no exit may begin: by a halt or by missing coins."""
+        book = self._book
+        return book.halt is not None or self._account.bars_exits
 
     def note_refused(self, one: LiveOrder, reason: str) -> None:
         """Note that the exchange has refused an exit: it is owed, and sent again later.
@@ -139,7 +144,7 @@ class ExitSender:
 
         Until it begins to cancel the stops, they are kept and moved as without it.
         """
-        if self._book.halt is not None or self._account.bars_exits or not self.may_begin:
+        if self._is_barred or not self.may_begin:
             return False
         return one.has_begun or self._may_fire(one) or self._is_bare
 
@@ -180,7 +185,7 @@ class ExitSender:
             return
         if one is None or not one.is_unsent or not self.may_begin:
             return
-        if book.halt is not None or self._account.bars_exits:
+        if self._is_barred:
             # At a halt its order is dropped with the next look at the commands; it stays owed.
             one.has_begun, one.bare_since = False, None
             return

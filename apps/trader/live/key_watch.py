@@ -4,11 +4,29 @@ from typing import Final
 
 from onetape.core.errors import SafetyRefusal
 from onetape.exchange.permissions import KeyMayNotTrade, check_permissions
+from onetape.exchange.trading import PrivateClient
+from trader.brokers.key_rights import KeyRights
 from trader.live.book import LiveBook
 from trader.states import Problem
 
 #: Source of the problem that a key has other rights than it should have.
 KEY: Final = "API key"
+
+
+def rights_after_start(client: PrivateClient, ban: Problem | None) -> KeyRights | None:
+    """Return what reads the rights of a key again; None: a key that may withdraw stays banned.
+
+    Args:
+        client: Of the account.
+        ban: What the start has found against the key; None: nothing.
+    """
+    if ban is not None and not ban.is_final:
+        return None
+    rights = KeyRights(client)
+    if ban is not None:
+        # Whether orders can be sent by now decides whether a level without a stop is watched.
+        rights.read_soon()
+    return rights
 
 
 def watch_key(book: LiveBook) -> None:
@@ -22,7 +40,11 @@ def watch_key(book: LiveBook) -> None:
         return
     is_wrong = book.states.has_problem(KEY)
     rights.look(book.times.key_rights_again if is_wrong else book.times.key_rights)
+    if rights.refusal is not None:
+        book.states.report(KEY, _problem_of_refusal(rights.refusal))
+        return
     if rights.found is None:
+        book.states.solve(KEY)
         return
     try:
         # What the exchange does not say was accepted at the start.
@@ -31,6 +53,17 @@ def watch_key(book: LiveBook) -> None:
         book.states.report(KEY, _problem_of(error))
     else:
         book.states.solve(KEY)
+
+
+def _problem_of_refusal(refusal: str) -> Problem:
+    """Return what a key that is not accepted means for a trader that runs."""
+    return Problem(
+        f"the API key is not accepted: {refusal}",
+        "no order can be sent; a stop that rests on the exchange stays there",
+        "make the key valid for this computer again, or start the trader with another key; the "
+        "rights are read again each minute",
+        is_final=True,
+    )
 
 
 def _problem_of(error: SafetyRefusal) -> Problem:

@@ -102,6 +102,10 @@ class Protector:
         """Note that a stop was cancelled, and not by this program."""
         print_line(f"the stop at {one.order.stop_price:f} was cancelled, and not by this program")
 
+    def note_unread(self, now_ms: int) -> None:
+        """Note where the stop is while the account was not read since the start."""
+        self._watch.note_unread(self._level(), now_ms)
+
     def work(self, now_ms: int) -> None:
         """Place, move or cancel the stop, where that is due, and watch the level without one."""
         self._has_looked = True

@@ -17,6 +17,7 @@ from trader.states import Problem
 
 #: Source of problems with stops.
 PROTECTION: Final = "protection"
+_UNREAD: Final = "nothing is sold before the account is read"
 _KEEP_RUNNING: Final = "keep this program running: nothing else sells at the stop"
 #: A price needs a moment to arrive after a position was found without a stop, wall seconds.
 _FIRST_PRICE_SECONDS: Final = 5.0
@@ -91,6 +92,17 @@ class StopWatch:
                 kind, price, f"the price {known.price:f} has passed {price:f}, read over REST"
             )
         return resting is not None
+
+    def note_unread(self, level: Level | None, now_ms: int) -> None:
+        """Note that nothing sells at the level before the account was read, unless a stop rests.
+
+        Args:
+            level: Kind and price of the stop by the rules; None: there is no position, or no stop.
+            now_ms: Market time.
+        """
+        book = self._book
+        if level is not None and not any(protects(one, book) for one in book.stops):
+            self._log.note("none", level[1], _UNREAD, now_ms)
 
     def _note_resting(self, stop: LiveOrder, price: Decimal, held: Decimal, now_ms: int) -> None:
         """Note a stop that rests; one for a part of what is held is reported once that lasts."""

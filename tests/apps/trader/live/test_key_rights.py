@@ -6,11 +6,17 @@ from msgspec import structs
 
 from live_desk import QUICK, LiveDesk
 from onetape.simulator.faults.model import Fault
-from trader.live.key_watch import KEY
+from trader.live.key_watch import KEY, rights_after_start
+from trader.states import Problem
 
 Run = Callable[..., None]
 NAME = "simulator"
 OFTEN = structs.replace(QUICK, key_rights=0.05, key_rights_again=0.05)
+#: The exchange refuses every order but the first one.
+NO_STOP = Fault(
+    "status", method="POST", path="/api/v3/order", nth=2, count=1_000, status=400, code=-2010,
+    text="no", when="before",
+)  # fmt: skip
 NEVER = structs.replace(QUICK, key_rights=3_600.0, key_rights_again=3_600.0)
 
 
@@ -58,11 +64,6 @@ def test_a_key_that_may_not_trade_any_more_halts_until_it_may(run: Run) -> None:
 
 
 def test_a_position_without_a_stop_is_none_while_the_key_may_not_trade(run: Run) -> None:
-    no_stop = Fault(
-        "status", method="POST", path="/api/v3/order", nth=2, count=1_000, status=400, code=-2010,
-        text="no", when="before",
-    )  # fmt: skip
-
     async def scenario(desk: LiveDesk) -> None:
         desk.enter()
         await desk.until(lambda: desk.stop_state and desk.stop_state.place == "here")
@@ -75,7 +76,73 @@ def test_a_position_without_a_stop_is_none_while_the_key_may_not_trade(run: Run)
         keys.change(NAME, trading=True)
         await desk.until(lambda: desk.stop_state and desk.stop_state.place == "here")
 
-    run(scenario, no_stop, times=structs.replace(OFTEN, stop_again=600.0))
+    run(scenario, NO_STOP, times=structs.replace(OFTEN, stop_again=600.0))
+
+
+def test_row_69_a_key_that_is_revoked_leaves_no_level_watched_while_the_trader_runs(
+    run: Run,
+) -> None:
+    async def scenario(desk: LiveDesk) -> None:
+        desk.enter()
+        await desk.until(lambda: desk.stop_state and desk.stop_state.place == "here")
+        await desk.until(lambda: desk.executor.balance_is_known)
+        keys = desk.simulator.account.keys
+        key = keys.named(NAME)
+        keys.revoke(NAME)
+        await desk.until(lambda: desk.stop_state and desk.stop_state.place == "none")
+        assert desk.states.state == "halted"
+        assert "the API key is not accepted: " in (desk.states.entry_obstacle or "")
+        keys.add(key)
+        await desk.until(lambda: not has_problem(desk))
+        await desk.until(lambda: desk.stop_state and desk.stop_state.place == "here")
+
+    run(scenario, NO_STOP, times=structs.replace(NEVER, stop_again=600.0))
+
+
+def test_row_69_a_key_that_is_revoked_leaves_no_level_watched_after_a_restart(run: Run) -> None:
+    async def scenario(desk: LiveDesk) -> None:
+        desk.enter()
+        await desk.until(lambda: desk.stop_state and desk.stop_state.place == "here")
+        desk.simulator.account.keys.revoke(NAME)
+        desk.start()
+        await desk.until(lambda: desk.stop_state and desk.stop_state.place == "none")
+        assert desk.stop_state is not None
+        assert desk.stop_state.reason == "nothing is sold before the account is read"
+
+    run(scenario, NO_STOP, times=structs.replace(NEVER, stop_again=600.0))
+
+
+def test_row_69_a_key_that_may_not_trade_at_the_start_leaves_no_level_watched(run: Run) -> None:
+    may_not = Problem("the API key may not trade", "nothing can be sent", "", is_final=True)
+    may_withdraw = Problem("the API key may withdraw", "no entries", "")
+
+    async def scenario(desk: LiveDesk) -> None:
+        desk.enter()
+        await desk.until(lambda: desk.stop_state and desk.stop_state.place == "here")
+        desk.simulator.account.keys.change(NAME, trading=False)
+        client, broker = desk.client, desk.executor.broker
+        assert rights_after_start(client, may_withdraw) is None
+        broker.key_rights = rights_after_start(client, may_not)
+        desk.start()
+        await desk.until(lambda: has_problem(desk))
+        await desk.until(lambda: desk.stop_state and desk.stop_state.place == "none")
+
+    run(scenario, NO_STOP, times=structs.replace(NEVER, stop_again=600.0))
+
+
+def test_row_69_a_stop_that_rests_is_shown_although_the_key_is_revoked_at_a_restart(
+    run: Run,
+) -> None:
+    async def scenario(desk: LiveDesk) -> None:
+        await desk.hold()
+        await desk.until(lambda: desk.stop_state and desk.stop_state.place == "exchange")
+        desk.simulator.account.keys.revoke(NAME)
+        desk.start()
+        await desk.drive(0.3)
+        assert desk.stop_state is not None
+        assert desk.stop_state.place == "exchange"
+
+    run(scenario, times=NEVER)
 
 
 def test_rights_are_read_when_the_accounts_events_are_back(run: Run) -> None:

@@ -5,12 +5,16 @@ from typing import Any, Final, cast
 
 from msgspec import Struct
 
-from onetape.core.errors import SafetyRefusal
+from onetape.core.errors import ExchangeRefused, SafetyRefusal
 from onetape.core.symbols import SIMULATOR_ID
 
 
 class KeyMayNotTrade(SafetyRefusal):
     """The key may not place orders."""
+
+
+class KeyNotAccepted(ExchangeRefused):
+    """The exchange does not accept the key: it is deleted, or not for this request or address."""
 
 
 class KeyPermissions(Struct, frozen=True):

@@ -11,11 +11,12 @@ from typing import Any, Final, Self, TypeVar
 
 import ccxt.async_support as ccxt_async
 
-from onetape.core.errors import ExchangeRefused, ExchangeUnreachable
+from onetape.core.errors import ExchangeUnreachable
 from onetape.exchange.clients import Endpoint, client_settings, point_client
 from onetape.exchange.dialects import Dialect, dialect_of
 from onetape.exchange.order_calls import CcxtCall
 from onetape.exchange.outcomes import Unknown, read_list
+from onetape.exchange.permissions import KeyNotAccepted
 from onetape.exchange.proven_refusals import refusal_in
 from onetape.exchange.redaction import redact_client
 from onetape.exchange.request_tap import CallResult, RequestTap
@@ -138,7 +139,7 @@ class PrivateConnection:
 
         Raises:
             ExchangeUnreachable: no usable answer.
-            ExchangeRefused: the exchange answered no.
+            ExchangeRefused: the exchange answered no; KeyNotAccepted: it does not accept the key.
         """
         result = await self.perform(call)
         if result.error is None:
@@ -146,7 +147,7 @@ class PrivateConnection:
         # After a good call CCXT takes an invalid key of Binance for too many requests.
         refused = refusal_in(self.endpoint.exchange, result.record.status, result.record.body)
         if refused is not None and refused.kind == "key":
-            raise ExchangeRefused(
+            raise KeyNotAccepted(
                 f"{self.endpoint.exchange} does not accept the API key: {refused.reason} "
                 f"({refused.code})"
             ) from result.error
