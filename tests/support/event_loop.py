@@ -39,7 +39,9 @@ def simulate_by_events(
 ) -> PortfolioResult:
     """Return what `simulate_portfolio` returns."""
     empty = no_state(rules)
-    own_rules = [replace(rules, steps=with_month_steps(one.steps, one.candles)) for one in series]
+    own_rules = [
+        replace(rules, steps=with_month_steps(one.trading_rules, one.candles)) for one in series
+    ]
     symbols = [
         symbol_state(
             one.candles, one.signal, own, one.start_index, empty, one.intrabar, one.has_volume

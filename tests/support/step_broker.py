@@ -55,7 +55,7 @@ class SymbolMarket:
     def __init__(self, series: SymbolSeries, rules: AccountConfig) -> None:
         self.name, self.all, self.skipped = series.symbol, series.candles, series.start_index
         self.candles: Candles = series.candles[series.start_index :]
-        self.rules = replace(rules, steps=with_month_steps(series.steps, series.candles))
+        self.rules = replace(rules, steps=with_month_steps(series.trading_rules, series.candles))
         self.signals = series.signal[series.start_index :].tolist()
         rows = untraded_rows(series.candles, has_volume=series.has_volume)
         self.untraded = rows[series.start_index :].tolist()

@@ -144,7 +144,7 @@ def test_what_rounding_leaves_of_all_the_cash_buys_nothing(price: float, later: 
 def test_the_next_symbol_spends_all_that_an_order_in_steps_left_of_a_large_account():
     steps = TradingRules(Decimal("0.01"), Decimal("0.001"), Decimal(0), Decimal(0))
     rules = AccountConfig(cash=1e6, fee_rate=0.001)
-    first = replace(series_of("A/Q", [99.9] * 4, [1, 0, 0, 0]), steps=steps)
+    first = replace(series_of("A/Q", [99.9] * 4, [1, 0, 0, 0]), trading_rules=steps)
     second = series_of("B/Q", [5] * 4, [0, 1, 0, 0])
     result = simulate_portfolio([first, second], rules)
     # 10,000.01 coins cost 999,999.999999: a millionth is left.

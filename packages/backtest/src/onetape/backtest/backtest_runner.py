@@ -124,7 +124,7 @@ def _simulate(inputs: list[SymbolInput], config: BacktestConfig) -> PortfolioRes
             # A BUY right before an unexplained hole is not traded: the next open is unknown.
             signal=without_entries_before_holes(one.signals.signal, Holes(one.window.holes)),
             start_index=one.window.warm_up,
-            steps=one.steps,
+            trading_rules=one.trading_rules,
             intrabar=one.intrabar,
             has_volume=one.has_volume,
         )
@@ -132,7 +132,7 @@ def _simulate(inputs: list[SymbolInput], config: BacktestConfig) -> PortfolioRes
     ]
     if len(series) > 1:
         return simulate_portfolio(series, config.account, config.max_open_trades)
-    only, rules = series[0], replace(config.account, steps=series[0].steps)
+    only, rules = series[0], replace(config.account, steps=series[0].trading_rules)
     result = simulate(
         only.candles,
         only.signal,

@@ -151,7 +151,7 @@ def read_frame(
         segments=segments,
         signals=made,
         seconds=time.monotonic() - began,
-        steps=NO_TRADING_RULES,
+        trading_rules=NO_TRADING_RULES,
         trading_rules_text="none: a DataFrame has no trading rules, so nothing is rounded",
         intrabar=None,
         has_volume=bool(candles.volume.any()),

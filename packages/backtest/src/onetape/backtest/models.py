@@ -76,7 +76,7 @@ class SymbolInput(Struct, frozen=True):
     signals: Signals
     seconds: float
     """Duration of the evaluation, seconds."""
-    steps: TradingRules
+    trading_rules: TradingRules
     """Trading rules of the symbol's market: price step, amount step, minimums."""
     trading_rules_text: str
     """Trading rules of the symbol's market, in words, for output."""

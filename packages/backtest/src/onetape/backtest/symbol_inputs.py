@@ -84,7 +84,7 @@ def _read_symbol(
     if common is not None:
         left_out = common.left_out.get(key.symbol, window.left_out)
         window = replace(window, left_out=left_out)
-    steps, trading_rules_text = market_rules(store, key, own, window.candles)
+    trading_rules, trading_rules_text = market_rules(store, key, own, window.candles)
     began = time.monotonic()
     signals = signals_by_segment(strategy, window.candles, higher.candles, segments)
     return SymbolInput(
@@ -94,7 +94,7 @@ def _read_symbol(
         segments=segments,
         signals=signals,
         seconds=time.monotonic() - began,
-        steps=steps,
+        trading_rules=trading_rules,
         trading_rules_text=trading_rules_text,
         intrabar=_intrabar_reader(store, window, own),
         has_volume=series_has_volume(store, window),

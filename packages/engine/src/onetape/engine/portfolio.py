@@ -44,7 +44,7 @@ class SymbolSeries(Struct, frozen=True):
     """1 BUY, -1 SELL, 0 HOLD, shape (n,)."""
     start_index: int
     """First candle that is traded."""
-    steps: TradingRules
+    trading_rules: TradingRules
     """Price and amount rules of this symbol's market."""
     intrabar: IntrabarSource | None = None
     """Intrabar candles, which decide exits inside a bar; None: none are used."""
@@ -134,7 +134,9 @@ def simulate_portfolio(
     from onetape.engine.shared_account import SharedAccount
 
     empty = no_state(rules)
-    own_rules = [replace(rules, steps=with_month_steps(one.steps, one.candles)) for one in series]
+    own_rules = [
+        replace(rules, steps=with_month_steps(one.trading_rules, one.candles)) for one in series
+    ]
     symbols = [
         symbol_state(
             one.candles, one.signal, own, one.start_index, empty, one.intrabar, one.has_volume
@@ -182,7 +184,7 @@ def _portfolio_of_one(
     result = simulate(
         one.candles,
         one.signal,
-        replace(rules, steps=one.steps),
+        replace(rules, steps=one.trading_rules),
         one.start_index,
         intrabar=one.intrabar,
         has_volume=one.has_volume,
