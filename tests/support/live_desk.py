@@ -2,7 +2,7 @@
 
 import asyncio
 from collections.abc import AsyncGenerator, Callable, Iterable, Mapping
-from contextlib import AsyncExitStack, asynccontextmanager
+from contextlib import AsyncExitStack, asynccontextmanager, suppress
 from decimal import Decimal
 from pathlib import Path
 from typing import Any, cast
@@ -11,6 +11,7 @@ from uuid import uuid4
 from msgspec import structs
 
 from onetape.core.candles import Candle, SeriesKey
+from onetape.core.errors import ExchangeUnreachable
 from onetape.core.timeframes import Timeframe
 from onetape.core.trading import ExitCause, ExitObligation, Order, Session, Trade
 from onetape.engine import AccountConfig, ExitConfig
@@ -357,6 +358,14 @@ class LiveDesk:
         )
 
 
+async def _load_markets(client: PrivateClient) -> None:
+    """Load the markets before anything is traded; on a busy machine that may take long."""
+    for _ in range(10):
+        with suppress(ExchangeUnreachable):
+            return await client.load_markets()
+    return await client.load_markets()
+
+
 @asynccontextmanager
 async def live_desk(
     db: Path,
@@ -405,7 +414,7 @@ async def live_desk(
         key = Credentials("simulator", "simulator")
         client = PrivateClient(endpoint, key, now_ms=exchange.now_ms, timeout_ms=timeout_ms)
         await stack.enter_async_context(client)
-        await client.load_markets()
+        await _load_markets(client)
         stream = None
         if has_stream:
             stream = UserStream(endpoint, key, client.markets, now_ms=exchange.now_ms)

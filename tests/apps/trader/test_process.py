@@ -152,7 +152,7 @@ def test_a_killed_trader_starts_again_and_repeats_nothing(folder: Path, simulato
         program.until("", 3, inside=", next ")
         program.send(signal.SIGTERM)
         assert program.ends() == 0
-    assert f"{trades} trade" in account
+    assert f"{trades} fill" in account
     twice = "SELECT count(*) - count(DISTINCT timestamp) FROM decisions"
     assert query(folder, twice) == [(0,)]
     assert query(folder, "SELECT count(*) FROM orders WHERE status = 'open'") == [(0,)]
