@@ -82,6 +82,7 @@ class LiveBroker:
             add_report=self._reports.append,
             add_absence=self._absences.append,
             note_fault=self._note_fault,
+            note_key_refused=self._note_key_refused,
         )
         self._running: dict[tuple[str, str], Future[None]] = {}
         self.fault: str = ""
@@ -306,6 +307,10 @@ class LiveBroker:
 
     def _note_fault(self, text: str) -> None:
         self.fault = text
+
+    def _note_key_refused(self) -> None:
+        if self.key_rights is not None:
+            self.key_rights.read_soon()
 
     async def _refresh(self, since_ms: int, known: Set[str]) -> None:
         try:

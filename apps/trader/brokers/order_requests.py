@@ -36,6 +36,7 @@ class OrderRequests:
         add_report: Callable[[OrderReport], None],
         add_absence: Callable[[AbsenceAnswer], None],
         note_fault: Callable[[str], None],
+        note_key_refused: Callable[[], None],
     ) -> None:
         """Begin; nothing is requested yet.
 
@@ -45,12 +46,14 @@ class OrderRequests:
             add_report: Takes an event of an order.
             add_absence: Takes an answer without an order.
             note_fault: Takes why a look-up has failed; empty where it has not.
+            note_key_refused: Called where an order is refused because of the key.
         """
         self._client = client
         self._symbol = symbol
         self._add_report = add_report
         self._add_absence = add_absence
         self._note_fault = note_fault
+        self._note_key_refused = note_key_refused
 
     async def submit(self, request: OrderRequest) -> None:
         """Send an order, once; report what came of it."""
@@ -58,6 +61,7 @@ class OrderRequests:
         try:
             sent = await self._client.submit(request)
         except OrderRefused as refused:
+            self._look_at(refused)
             self._report(identity, StatusReport("rejected", reason=refused.reason))
         except OrderUnknown as unknown:
             self._report(identity, Unanswered(unknown.reason))
@@ -96,6 +100,7 @@ class OrderRequests:
             self._report(replaced_id, CancelRefused(found.reason, is_proven=is_proven))
         match found.new:
             case OrderRefused():
+                self._look_at(found.new)
                 self._report(identity, StatusReport("rejected", reason=found.new.reason))
             case OrderUnknown():
                 self._report(identity, Unanswered(found.new.reason))
@@ -111,6 +116,7 @@ class OrderRequests:
                 self._symbol, client_order_id, exchange_order_id=exchange_order_id, is_stop=is_stop
             )
         except OrderRefused as refused:
+            self._look_at(refused)
             # A connection that drops makes the HTTP client send a cancel again by itself: an order
             # that is gone may have been cancelled by the first one.
             is_proven = not (is_again or refused.is_absent)
@@ -144,6 +150,10 @@ class OrderRequests:
             return
         self._note_fault("")
         self._add_absence(AbsenceAnswer(client_order_id, asked_ms, since, balances))
+
+    def _look_at(self, refused: OrderRefused) -> None:
+        if refused.is_of_key:
+            self._note_key_refused()
 
     def _report_order(
         self, client_order_id: str, found: OrderSnapshot, fills: Iterable[OwnTrade]

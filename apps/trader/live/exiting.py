@@ -103,9 +103,10 @@ class ExitSender:
 
     @property
     def _is_barred(self) -> bool:
-        """Return whether no exit may begin: by a halt or by missing coins."""
+        """Return whether no exit may begin: by a halt, by missing coins, or by the key."""
         book = self._book
-        return book.halt is not None or self._account.bars_exits
+        is_key_wrong = book.states.is_halted_by(KEY)
+        return book.halt is not None or self._account.bars_exits or is_key_wrong
 
     def note_refused(self, one: LiveOrder, reason: str) -> None:
         """Note that the exchange has refused an exit: it is owed, and sent again later.

@@ -24,6 +24,12 @@ def has_problem(desk: LiveDesk) -> bool:
     return desk.states.has_problem(KEY)
 
 
+def requests_of_stop(desk: LiveDesk) -> int:
+    """Return how many requests to cancel the stop are stored."""
+    kind = "SELECT count(*) FROM order_events WHERE kind = 'cancel_requested'"
+    return int(desk.query(kind)[0][0])
+
+
 def test_a_key_that_may_withdraw_from_now_on_stops_entries_and_no_exit(run: Run) -> None:
     async def scenario(desk: LiveDesk) -> None:
         await desk.hold()
@@ -53,6 +59,7 @@ def test_a_key_that_may_not_trade_any_more_halts_until_it_may(run: Run) -> None:
         assert desk.states.state == "halted"
         desk.leave()
         await desk.drive(0.3)
+        assert requests_of_stop(desk) == 0, "a cancel would be refused, again and again"
         # The stop stays where it is, or the coins would have neither.
         assert len(desk.resting) == 1
         keys.change(NAME, trading=True)
@@ -61,6 +68,30 @@ def test_a_key_that_may_not_trade_any_more_halts_until_it_may(run: Run) -> None:
         desk.assert_ledgers_equal()
 
     run(scenario, times=OFTEN)
+
+
+def test_the_rights_are_read_when_an_order_is_refused_because_of_the_key(run: Run) -> None:
+    async def scenario(desk: LiveDesk) -> None:
+        await desk.hold()
+        await desk.until(lambda: desk.executor.balance_is_known)
+        keys = desk.simulator.account.keys
+        keys.change(NAME, trading=False)
+        await desk.drive(0.3)
+        assert not has_problem(desk)
+        desk.leave()
+        await desk.until(lambda: has_problem(desk))
+        refused = requests_of_stop(desk)
+        await desk.drive(1)
+        assert requests_of_stop(desk) == refused
+        assert len(desk.resting) == 1
+        keys.change(NAME, trading=True)
+        rights = desk.executor.broker.key_rights
+        assert rights is not None
+        rights.read_soon()
+        await desk.until(lambda: desk.executor.position.is_flat)
+        desk.assert_ledgers_equal()
+
+    run(scenario, times=NEVER)
 
 
 def test_a_position_without_a_stop_is_none_while_the_key_may_not_trade(run: Run) -> None:

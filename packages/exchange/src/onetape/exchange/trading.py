@@ -222,7 +222,9 @@ class PrivateClient(AccountReader):
                 return outcome
             case Refused(kind, reason, code):
                 text = f"{reason} ({code})" if code else f"not sent: {reason}"
-                raise OrderRefused(text, code, is_absent=kind == "no such order")
+                raise OrderRefused(
+                    text, code, is_absent=kind == "no such order", is_of_key=kind == "key"
+                )
             case Unknown(reason):
                 raise OrderUnknown(reason)
             case _:

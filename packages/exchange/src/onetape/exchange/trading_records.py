@@ -97,12 +97,22 @@ class Replacement(Struct, frozen=True):
 class OrderRefused(Exception):
     """The exchange has refused the request; it has not been carried out and will not be."""
 
-    def __init__(self, reason: str, code: str = "", *, is_absent: bool = False) -> None:
-        """Take the exchange's words and its code, and whether it has no such open order."""
+    def __init__(
+        self, reason: str, code: str = "", *, is_absent: bool = False, is_of_key: bool = False
+    ) -> None:
+        """Begin.
+
+        Args:
+            reason: The exchange's words.
+            code: Its code.
+            is_absent: Whether it has no such open order.
+            is_of_key: Whether the key may not do this.
+        """
         super().__init__(reason)
         self.reason = reason
         self.code = code
         self.is_absent = is_absent
+        self.is_of_key = is_of_key
 
 
 class OrderUnknown(Exception):
