@@ -12,6 +12,7 @@ import pytest
 from desk import ACCOUNT, HOUR, KEY, MARCH, Desk, Market, desk, market
 from held_lock import locked
 from onetape.core.trading import ExitObligation
+from onetape.store.controls import NewControl, insert_controls
 from onetape.store.database import open_store
 from onetape.store.leases import lease_name
 from own_strategies import scripted_source
@@ -181,3 +182,30 @@ def test_a_sell_that_is_decided_while_the_file_is_locked_outlives_a_kill(tmp_pat
         ended = connection.execute("SELECT cause, end_reason FROM exit_obligations").fetchall()
     assert rows[:2] == [("buy",), ("sell",)]
     assert ended == [("market", "filled")]
+
+
+@pytest.mark.usefixtures("quick_pauses")
+def test_an_exit_by_command_is_filled_while_no_candles_can_be_fetched_after_a_locked_file(
+    run: Run,
+    db: Path,
+    strategy_file: StrategyFile,
+    capsys: pytest.CaptureFixture[str],
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr("trader.rest_price.AFTER_SECONDS", 0.1)
+    lines = Lines(capsys)
+
+    async def scene() -> None:
+        name = strategy_file(scripted_source([0], []), "scripted")
+        async with market(0.25) as opened, desk(opened, db, strategy=name) as trading:
+            await until_bought(opened, trading)
+            opened.simulator.faults.add(
+                kind="status", when="before", path="/api/v3/klines", status=403
+            )
+            with locked(db):
+                await trading.until(lambda: lines.have("degraded: "))
+            command = NewControl(ACCOUNT, "exit", 0, "anna on host", KEY.symbol)
+            insert_controls(trading.store, [command])
+            await trading.until(lambda: sides(trading) == ["buy", "sell"], 15)
+
+    run(scene())
