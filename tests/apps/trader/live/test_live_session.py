@@ -1,6 +1,7 @@
 """A whole session with real orders: what happens beside them leaves no position unprotected."""
 
 from collections.abc import Callable
+from contextlib import AsyncExitStack
 from pathlib import Path
 
 import pytest
@@ -114,17 +115,19 @@ def test_stops_and_exits_go_on_after_an_error_of_the_file_while_no_candles_can_b
         return part in "".join(printed)
 
     async def scene() -> None:
-        async with (
-            market(0.25, balance=BALANCE) as opened,
-            desk(
-                opened, db, strategy=strategy, exits=EXITS, cash="10000", live=QUICK, risk=LIMITS
-            ) as trading,
-        ):
-            await trading.until_live(opened)
+        async with market(0.25, balance=BALANCE) as opened, AsyncExitStack() as stack:
+            # The entry is the first order, also where it is sent before the trader is live.
             stops = refuse(
                 opened, method="POST", path="/api/v3/order", nth=2, count=10_000, status=400,
                 code=-2010, text="no",
             )  # fmt: skip
+            trading = await stack.enter_async_context(
+                desk(
+                    opened, db, strategy=strategy, exits=EXITS, cash="10000", live=QUICK,
+                    risk=LIMITS,
+                )
+            )  # fmt: skip
+            await trading.until_live(opened)
             await enter(opened, trading)
             await trading.until(trading.trades)
             refuse(opened, path="/api/v3/klines", status=403)
