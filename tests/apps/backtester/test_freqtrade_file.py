@@ -13,6 +13,9 @@ from backtester.watch.watch_loop import chosen_file
 from backtester.watch.watched_files import strategy_file
 from onetape.backtest import Account, Exits, backtest
 from onetape.cli.loading import Loaded
+from onetape.core.errors import ConfigurationError, UsageError
+from onetape.optimization.optimize_api import optimize
+from onetape.strategies import load_strategy, strategy_class
 from onetape.strategies.testing import random_candles
 
 Run = Callable[..., Any]
@@ -81,8 +84,8 @@ def test_the_file_of_the_strategy_states_its_settings(sample: Path):
 
 
 def test_flags_win_over_the_file_of_the_strategy(sample: Path):
-    settings = settings_of(sample, timeframe="1h", stop_loss=0.5, reentry="new_signal")
-    assert (settings.timeframe, settings.account.exits.stop_loss) == ("1h", 0.5)
+    settings = settings_of(sample, stop_loss=0.5, reentry="new_signal")
+    assert settings.account.exits.stop_loss == 0.5
     assert settings.account.reentry == "new_signal"
     assert settings.account.exits.exit_profit_offset == 0.0
 
@@ -99,8 +102,27 @@ def test_a_settings_file_wins_where_it_differs_from_the_default(sample: Path, tm
 def test_a_variable_wins_over_the_file_of_the_strategy(
     sample: Path, monkeypatch: pytest.MonkeyPatch
 ):
-    monkeypatch.setenv("BACKTESTER__TIMEFRAME", "1h")
-    assert settings_of(sample).timeframe == "1h"
+    monkeypatch.setenv("BACKTESTER__EXITS__STOP_LOSS", "0.3")
+    assert settings_of(sample).account.exits.stop_loss == 0.3
+
+
+def test_another_timeframe_than_the_file_states_is_refused_where_it_was_given(
+    sample: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+):
+    rest = r"must be 4h, which .*Sample\.py, line 5 states .*, found 15m; give 4h, or write 15m"
+    with pytest.raises(UsageError, match=f"^--timeframe {rest}"):
+        settings_of(sample, timeframe="15m")
+    config = tmp_path / "own.yaml"
+    config.write_text("exchange: binance\ntimeframe: 15m\n")
+    with pytest.raises(ConfigurationError, match=rf"own\.yaml:2: timeframe {rest}"):
+        settings_of(sample, config)
+    monkeypatch.setenv("BACKTESTER__TIMEFRAME", "15m")
+    with pytest.raises(ConfigurationError, match=f"^BACKTESTER__TIMEFRAME: timeframe {rest}"):
+        settings_of(sample)
+
+
+def test_the_timeframe_of_the_file_may_be_given_too(sample: Path):
+    assert settings_of(sample, timeframe="240m").timeframe == "240m"
 
 
 def test_a_value_that_a_setting_refuses_names_the_line_of_the_strategy(sample: Path):
@@ -132,8 +154,28 @@ def test_what_has_no_equivalent_is_refused_in_one_line(on_tape: Run, sample: Pat
     assert done.err.count("\n") == 1
 
 
-def test_the_python_function_takes_the_exits_of_the_file(sample: Path) -> None:
+def test_the_python_functions_refuse_candles_of_another_timeframe(sample: Path) -> None:
     frame = random_candles(400, seed=3).frame()
+    text = "timeframe must be 4h, which .* states .*, found 1h"
+    for given in (str(sample), strategy_class(str(sample)), load_strategy(str(sample))):
+        with pytest.raises(UsageError, match=text):
+            backtest(given, frame, check=False)
+    with pytest.raises(UsageError, match=text):
+        optimize(str(tuned(sample)), frame, {"length": [5, 10]}, jobs=1)
+
+
+def tuned(sample: Path) -> Path:
+    """Return the file with a parameter to optimize."""
+    sample.write_text(
+        SAMPLE.replace("import IStrategy", "import IntParameter, IStrategy")
+        .replace("    stoploss", "    length = IntParameter(2, 20, default=10)\n    stoploss")
+        .replace("rolling(10)", "rolling(self.length.value)")
+    )
+    return sample
+
+
+def test_the_python_function_takes_the_exits_of_the_file(sample: Path) -> None:
+    frame = random_candles(400, seed=3, timeframe="4h").frame()
     result = backtest(str(sample), frame, check=False, exits=Exits(stop_loss=0.2))
     exits = result.config.account.exits
     assert (exits.stop_loss, exits.net_targets, exits.exit_profit_offset) == (0.2, True, 0.0)

@@ -21,6 +21,7 @@ from onetape.engine import AccountConfig
 from onetape.engine.account_config import MAX_OPEN_TRADES, TRADING_RULES, TradingRulesSource
 from onetape.strategies import Strategy, load_strategy
 from onetape.strategies.parameters import converted_parameters
+from onetape.strategies.registry import stated_settings
 
 #: Exchange id of candles that come from a DataFrame.
 FRAME_EXCHANGE: Final = "dataframe"
@@ -44,6 +45,15 @@ class StrategyChoice(Struct, frozen=True):
         """
         return load_strategy(self.name, self.parameters, user_folder=self.user_folder)
 
+    def stated_timeframe(self) -> str | None:
+        """Return the timeframe that a freqtrade strategy states in its file; None: none does.
+
+        Raises:
+            OnetapeError: the file cannot be used.
+        """
+        found = stated_settings(self.name, self.user_folder)
+        return None if found is None else found.values["timeframe"]
+
     def detached(self) -> "StrategyChoice":
         """Return the choice by name and parameters alone, without code."""
         return StrategyChoice(self.name, dict(self.parameters), self.user_folder)
@@ -62,6 +72,12 @@ class ClassChoice(StrategyChoice, frozen=True, kw_only=True):
             UsageError: the class does not accept the parameters.
         """
         return self.cls(**converted_parameters(self.cls, self.values))
+
+    def stated_timeframe(self) -> str | None:
+        """Return the timeframe that a freqtrade strategy class states; None: it is none."""
+        # The class of a freqtrade file alone has both; importing it here would load pandas.
+        is_foreign = hasattr(self.cls, "user_class")
+        return getattr(self.cls, "candle_timeframe", None) if is_foreign else None
 
 
 class BacktestConfig(DeclaredStruct, frozen=True, kw_only=True):

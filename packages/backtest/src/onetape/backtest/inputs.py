@@ -100,7 +100,25 @@ def read_inputs(
 def config_of(
     candles: "CandlesLike", choice: StrategyChoice, *, start: Any, end: Any, **settings: Any
 ) -> tuple[BacktestConfig, dict[str, Candles]]:
-    """Return the configuration, and the candles of DataFrames by symbol; empty for stored ones."""
+    """Return the configuration, and the candles of DataFrames by symbol; empty for stored ones.
+
+    Raises:
+        UsageError: an argument is invalid, or the candles have another timeframe than the file of a
+            freqtrade strategy states.
+        OnetapeError: the strategy or the candles cannot be used.
+    """
+    config, frames = _config_and_frames(candles, choice, start=start, end=end, **settings)
+    stated = choice.stated_timeframe()
+    if stated is not None:
+        from onetape.strategies.freqtrade.stated_settings import check_timeframe
+
+        check_timeframe(config.timeframe, stated, f"the strategy file of {choice.name}")
+    return config, frames
+
+
+def _config_and_frames(
+    candles: "CandlesLike", choice: StrategyChoice, *, start: Any, end: Any, **settings: Any
+) -> tuple[BacktestConfig, dict[str, Candles]]:
     given: dict[str, Any] = dict(candles) if isinstance(candles, Mapping) else {"": candles}
     if not given:
         raise UsageError("candles has no symbol; give one or several")

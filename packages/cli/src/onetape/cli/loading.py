@@ -153,6 +153,8 @@ def load_settings(
         values.update(own)
         places.add(source, list(own))
     with places.naming_places():
+        if stated is not None:
+            _check_timeframe(values, *stated)
         return Loaded(make_settings(model, values), places)
 
 
@@ -167,6 +169,15 @@ def _stated_by_strategy(
     from onetape.cli.strategy_settings import strategy_source
 
     return strategy_source(str(name), declared)
+
+
+def _check_timeframe(values: Tree, tree: Tree, source: Source) -> None:
+    """Refuse another timeframe than the one that the file of the strategy states."""
+    used, own = values.get("timeframe"), tree.get("timeframe")
+    if isinstance(used, str) and isinstance(own, str):
+        from onetape.strategies.freqtrade.stated_settings import check_timeframe
+
+        check_timeframe(used, own, source.place("timeframe"))
 
 
 def _sources(

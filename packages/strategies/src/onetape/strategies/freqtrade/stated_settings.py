@@ -10,7 +10,7 @@ from typing import Any, Final, cast
 
 from msgspec import Struct
 
-from onetape.core.errors import ConfigurationError, UsageError
+from onetape.core.errors import ConfigurationError, UsageError, naming_settings
 from onetape.core.timeframes import Timeframe
 from onetape.strategies.freqtrade.source import FreqtradeClass, freqtrade_class, is_freqtrade_file
 
@@ -65,6 +65,29 @@ def settings_of_class(found: FreqtradeClass) -> StatedSettings:
     # freqtrade enters on every candle with a signal on which no trade is open.
     reader.take("account.reentry", "while_signal", "timeframe")
     return StatedSettings(found.path, reader.values, reader.lines)
+
+
+def check_timeframe(used: str, stated: str, place: str) -> None:
+    """Refuse candles of another timeframe than the one that a strategy file states.
+
+    Minutes of the file are counted in candles of its own timeframe, and its code merges candles of
+    higher timeframes by it: with other candles both would be wrong.
+
+    Args:
+        used: Timeframe of the candles.
+        stated: That of the file.
+        place: Where the file states it.
+
+    Raises:
+        UsageError: they differ.
+    """
+    with naming_settings("timeframe"):
+        own, other = Timeframe.parse(stated), Timeframe.parse(used)
+        if (own.seconds, own.is_month) != (other.seconds, other.is_month):
+            raise UsageError(
+                f"timeframe must be {stated}, which {place} states and counts its minutes in, "
+                f"found {used}; give {stated}, or write {used} into the file"
+            )
 
 
 class _Reader:
