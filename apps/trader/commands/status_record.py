@@ -7,7 +7,6 @@ from collections.abc import Iterable
 from decimal import Decimal
 from typing import Final, Literal
 
-import msgspec
 from msgspec import Struct
 
 from onetape.core.symbols import SIMULATOR_ID
@@ -266,15 +265,11 @@ def _protection(store: Store, result: AccountResult, session: StoredSession) -> 
     if trip is None:
         return None
     # NumPy and the engine take 0.1 s; most traders hold nothing that needs them.
-    from onetape.engine import ExitConfig
     from onetape.engine.exits import EXIT_KINDS, levels_of
+    from trader.commands.account_backtest import account_config_of
 
-    names = set(ExitConfig.__struct_fields__)
-    exits = msgspec.convert(
-        {name: value for name, value in session.rules.items() if name in names},
-        ExitConfig,
-        strict=False,
-    )
+    # The account makes targets net of fees: its fees are what an entry must earn first.
+    exits = account_config_of(session.rules, 10_000.0).exits
     entry = read_entry(store, trip.entry_order_id)
     key = series_of(result.account)
     row = None if entry.filled_timestamp is None else row_at(store, key, entry.filled_timestamp)

@@ -70,6 +70,16 @@ def test_levels_of_the_position_follow_its_entry_candle(
     assert round(protection["target"], 9) == 110.0
 
 
+def test_a_target_net_of_fees_shows_the_price_that_earns_both(trader: Run, folder: Path) -> None:
+    rules = {"take_profit": 0.1, "net_targets": True, "fee_rate": 0.01, "maker_fee_rate": 0.005}
+    with TradedAccount(folder / DATABASE, rules=rules) as account:
+        account.candles((100, 101, 99, 100))
+        account.fill("buy", "1", "100", 0)
+        (shown,) = traders_of(trader("status", "--json"))
+    expected = 100 * 1.1 * 1.01 / 0.995
+    assert shown["protection"]["target"] == pytest.approx(expected)
+
+
 def test_a_trailing_stop_follows_the_highest_closed_candle(trader: Run, folder: Path) -> None:
     rules = {"trailing_stop": 0.1, "time_stop_bars": 5}
     with TradedAccount(folder / DATABASE, rules=rules) as account:
