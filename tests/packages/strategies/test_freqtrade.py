@@ -85,6 +85,22 @@ def test_exit_signals_can_be_switched_off(tmp_path: Path):
     assert not (signals.signal == SELL).any()
 
 
+def test_the_older_name_of_the_switch_of_exit_signals_counts(tmp_path: Path):
+    name = cross(tmp_path, "    use_sell_signal = False")
+    signals = checked_signals(load_strategy(name), random_candles(300, seed=3))
+    assert (signals.signal == BUY).any()
+    assert not (signals.signal == SELL).any()
+
+
+def test_a_candle_with_both_enters_nothing_where_exit_signals_are_off(tmp_path: Path):
+    text = CROSS.replace("EXTRA", "    use_exit_signal = False").replace(
+        'dataframe.loc[qtpylib.crossed_below(dataframe["fast"], dataframe["slow"]), "exit_long"]',
+        'dataframe["exit_long"]',
+    )
+    signals = checked_signals(load_strategy(written(tmp_path, text)), random_candles(300, seed=3))
+    assert not signals.signal.any()
+
+
 def test_parameters_of_the_file_are_parameters_of_the_strategy(tmp_path: Path):
     name = cross(tmp_path, '    buy_params = {"fast": 7}')
     found = {one.name: (one.default, one.ge, one.le) for one in parameters_of(load_strategy(name))}
@@ -136,6 +152,18 @@ def test_informative_columns_are_known_once_their_candle_has_closed(tmp_path: Pa
     expected = hours.as_of(pd.Series(hours.close).rolling(3).mean().to_numpy())
     signals = checked_signals(strategy, candles, {"4h": hours})
     np.testing.assert_array_equal(signals.indicators["mean_4h"], expected)
+
+
+@pytest.mark.parametrize("timeframe", ["1h", "4h"])
+def test_a_method_of_informative_candles_that_drops_some_is_refused(tmp_path: Path, timeframe: str):
+    dropping = HIGHER.replace('"4h"', f'"{timeframe}"').replace(
+        "return dataframe", "return dataframe.dropna()"
+    )
+    text = CROSS.replace("EXTRA", dropping).replace('"5m"', '"1h"')
+    strategy = load_strategy(written(tmp_path, text))
+    candles = random_candles(400, seed=4)
+    with pytest.raises(ValueError, match=f"populate_indicators_4h must keep its .* {timeframe}"):
+        strategy.evaluate(candles, higher_of(strategy, candles))
 
 
 def test_a_merged_pair_is_known_once_its_candle_has_closed():
@@ -192,6 +220,12 @@ def test_settings_are_read_without_running_the_file(tmp_path: Path):
         (
             'protections = [{"method": "CooldownPeriod", "stop_duration": 12}]',
             {"account.cooldown_bars": 3},
+        ),
+        ('protections = [{"method": "CooldownPeriod"}]', {"account.cooldown_bars": 12}),
+        (
+            'protections = [{"method": "CooldownPeriod", "stop_duration_candles": 4}, '
+            '{"method": "CooldownPeriod", "stop_duration": 12}]',
+            {"account.cooldown_bars": 4},
         ),
         ("sell_profit_only = True", {"exits.exit_profit_offset": 0.0}),
         ('minimal_roi = {"0": 0.1, "31": -1}', {"exits.time_stop_bars": 7}),
@@ -254,6 +288,16 @@ def test_what_has_no_equivalent_is_refused_by_name_and_line(tmp_path: Path, extr
             "EXTRA",
             'protections = [{"method": "StoplossGuard"}]',
             "protection StoplossGuard has no equivalent here",
+        ),
+        (
+            "EXTRA",
+            'protections = [{"method": "CooldownPeriod", "unlock_at": "20:00"}]',
+            "line 15: unlock_at of CooldownPeriod has no equivalent here",
+        ),
+        (
+            "EXTRA",
+            'protections = [{"method": "CooldownPeriod", "stop_duration": "12"}]',
+            "line 15: protections must be with a duration in whole numbers",
         ),
     ],
 )

@@ -93,7 +93,7 @@ class FreqtradeStrategy(Strategy):
         if len(frame) != len(candles):
             msg = f"the frame must keep its {len(candles):,} candles, found {len(frame):,}"
             raise ValueError(msg)
-        return _signals(frame, uses_exits=bool(made.use_exit_signal))
+        return _signals(frame, uses_exits=_uses_exits(made))
 
     def describe(self, signals: Signals, index: int, *, holding: bool) -> str:
         """Return tag and conditions of a candle, for the trader's line: 40 columns are too many."""
@@ -214,7 +214,14 @@ def _with_informative(
 ) -> Any:
     """Return the traded candles with the columns of one method for a higher timeframe."""
     larger = higher.get(mark.timeframe)
-    columns = getattr(made, name)(_frame(candles if larger is None else larger), metadata)
+    source = candles if larger is None else larger
+    columns = getattr(made, name)(_frame(source), metadata)
+    if len(columns) != len(source):
+        msg = (
+            f"{name} must keep its {len(source):,} candles of {mark.timeframe}, found "
+            f"{len(columns):,}"
+        )
+        raise ValueError(msg)
     named = columns.rename(columns={one: mark.name_of(one) for one in columns})
     rows = np.arange(len(candles))
     if larger is None:
@@ -223,13 +230,18 @@ def _with_informative(
     return joined(frame, named, known_from, rows, ffill=mark.ffill)
 
 
+def _uses_exits(made: IStrategy) -> bool:
+    """Return whether exit signals count; `use_sell_signal` is freqtrade's older name of it."""
+    return bool(getattr(made, "use_sell_signal", made.use_exit_signal))
+
+
 def _signals(frame: Any, *, uses_exits: bool) -> Signals:
     enter = _is_one(frame, "enter_long", "buy")
     leave = _is_one(frame, "exit_long", "sell")
-    if not uses_exits:
-        leave[:] = False
-    # freqtrade does nothing on a candle with both.
+    # freqtrade does nothing on a candle with both, also where exit signals are switched off.
     signal = enter.astype(np.int8) - leave.astype(np.int8)
+    if not uses_exits:
+        signal = np.maximum(signal, 0)
     tags = {
         BUY: _texts(frame, "enter_tag", "buy_tag"),
         SELL: _texts(frame, "exit_tag", "sell_tag"),

@@ -17,6 +17,8 @@ from onetape.strategies.freqtrade.source import FreqtradeClass, freqtrade_class,
 #: `minimal_roi` of this leaves at the market price once its time has come.
 _LEAVE_ANYHOW: Final = -1
 _FALSE: Final = 0
+#: What freqtrade takes where a CooldownPeriod states no duration.
+_DEFAULT_COOLDOWN_MINUTES: Final = 60
 
 
 class StatedSettings(Struct, frozen=True):
@@ -189,17 +191,34 @@ class _Reader:
             line = self._found.methods["protections"].lineno
             listed = _returned(self._found)
             self.lines["protections"] = line
+        candles: list[int] = []
         for one in cast("list[dict[str, Any]]", listed):
             method = one.get("method")
             if method != "CooldownPeriod":
-                raise ConfigurationError(
-                    f"{self._found.place(self._line('protections'))}: protection {method} has no "
-                    "equivalent here, CooldownPeriod alone has; take it out (docs/freqtrade.md)"
-                )
-            candles = one.get("stop_duration_candles")
-            if candles is None:
-                candles = math.ceil(one.get("stop_duration", 0) / self._minutes)
-            self.take("account.cooldown_bars", int(candles), "protections")
+                raise self._unequal(f"protection {method}", "CooldownPeriod alone has")
+            if "unlock_at" in one:
+                raise self._unequal("unlock_at of CooldownPeriod", "stop_duration has")
+            candles.append(self._cooldown(one))
+        if candles:
+            # freqtrade keeps a pair locked until the last of its locks ends.
+            self.take("account.cooldown_bars", max(candles), "protections")
+
+    def _cooldown(self, one: dict[str, Any]) -> int:
+        """Return the candles of one CooldownPeriod."""
+        candles, minutes = one.get("stop_duration_candles"), one.get("stop_duration")
+        try:
+            if candles is not None:
+                return int(candles)
+            minutes = _DEFAULT_COOLDOWN_MINUTES if minutes is None else minutes
+            return math.ceil(minutes / self._minutes)
+        except (TypeError, ValueError, OverflowError) as error:
+            raise self._wrong("protections", "with a duration in whole numbers") from error
+
+    def _unequal(self, what: str, instead: str) -> ConfigurationError:
+        place = self._found.place(self._line("protections"))
+        return ConfigurationError(
+            f"{place}: {what} has no equivalent here, {instead}; take it out (docs/freqtrade.md)"
+        )
 
     def open_trades(self) -> None:
         """Read `max_open_trades`."""
