@@ -22,6 +22,7 @@ from onetape.core.timeframes import Timeframe
 from onetape.strategies.freqtrade.import_modules import freqtrade_modules
 from onetape.strategies.freqtrade.informative import Informative, informative_methods, joined
 from onetape.strategies.freqtrade.interface import TRADED_PAIR, DataProvider, IStrategy
+from onetape.strategies.freqtrade.loaded_values import check_loaded
 from onetape.strategies.freqtrade.parameters import (
     Adjustable,
     BaseParameter,
@@ -126,6 +127,7 @@ def load_class(found: FreqtradeClass) -> type[FreqtradeStrategy]:
     with freqtrade_modules():
         module = run_file(found.path)
         cls = getattr(module, found.name)
+        check_loaded(found, cls({}))
         made = strategy_of_class(cls, found.path)
     made.__module__ = module.__name__
     return made

@@ -186,11 +186,9 @@ class _Reader:
 
     def protections(self) -> None:
         """Read `protections`, of which the cool-down is known here."""
-        listed: Any = self._found.value("protections", [])
+        listed = protections_of(self._found)
         if "protections" in self._found.methods:
-            line = self._found.methods["protections"].lineno
-            listed = _returned(self._found)
-            self.lines["protections"] = line
+            self.lines["protections"] = self._found.methods["protections"].lineno
         candles: list[int] = []
         for one in cast("list[dict[str, Any]]", listed):
             method = one.get("method")
@@ -240,6 +238,15 @@ class _Reader:
         return ConfigurationError(
             f"{self._found.place(self._line(name))}: {name} must be {allowed}"
         )
+
+
+def protections_of(found: FreqtradeClass) -> Any:
+    """Return the list of protections that a class states; empty where it states none.
+
+    Raises:
+        ConfigurationError: it cannot be read without running the file.
+    """
+    return _returned(found) if "protections" in found.methods else found.value("protections", [])
 
 
 def _returned(found: FreqtradeClass) -> Any:

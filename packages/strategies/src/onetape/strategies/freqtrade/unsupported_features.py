@@ -6,56 +6,10 @@ from typing import Final
 
 from onetape.core.errors import ConfigurationError
 from onetape.strategies.freqtrade import qtpylib
+from onetape.strategies.freqtrade.interface_names import METHODS, SWITCHED
 from onetape.strategies.freqtrade.source import FreqtradeClass
+from onetape.strategies.freqtrade.unread_statements import unread_statements
 
-_PER_ORDER: Final = "code per order or position"
-_FREQAI: Final = "FreqAI"
-#: Methods that freqtrade calls, and what each is.
-_METHODS: Final = {
-    "adjust_entry_price": _PER_ORDER,
-    "adjust_exit_price": _PER_ORDER,
-    "adjust_order_price": _PER_ORDER,
-    "adjust_trade_position": "additional entries and partial exits",
-    "bot_loop_start": "code beside the candles",
-    "bot_start": "code beside the candles",
-    "check_buy_timeout": _PER_ORDER,
-    "check_entry_timeout": _PER_ORDER,
-    "check_exit_timeout": _PER_ORDER,
-    "check_sell_timeout": _PER_ORDER,
-    "confirm_trade_entry": _PER_ORDER,
-    "confirm_trade_exit": _PER_ORDER,
-    "custom_entry_price": _PER_ORDER,
-    "custom_exit": _PER_ORDER,
-    "custom_exit_price": _PER_ORDER,
-    "custom_sell": _PER_ORDER,
-    "custom_stake_amount": _PER_ORDER,
-    "feature_engineering_expand_all": _FREQAI,
-    "feature_engineering_expand_basic": _FREQAI,
-    "feature_engineering_standard": _FREQAI,
-    "leverage": "leverage",
-    "order_filled": _PER_ORDER,
-    "populate_any_indicators": _FREQAI,
-    "populate_trades": "trades of others",
-    "set_freqai_targets": _FREQAI,
-}
-#: Methods that freqtrade calls only where an attribute of the class is true.
-_SWITCHED: Final = {
-    "use_custom_stoploss": ("custom_stoploss", "a stop that code moves per position"),
-    "use_custom_roi": ("custom_roi", "a target that code moves per position"),
-    "position_adjustment_enable": (
-        "adjust_trade_position",
-        "additional entries and partial exits",
-    ),
-    "can_short": ("can_short", "short positions"),
-    "ignore_roi_if_entry_signal": (
-        "ignore_roi_if_entry_signal",
-        "targets that entry signals switch off",
-    ),
-    "ignore_roi_if_buy_signal": (
-        "ignore_roi_if_buy_signal",
-        "targets that entry signals switch off",
-    ),
-}
 #: What `self.dp` offers here.
 _DATA_PROVIDER: Final = frozenset({"get_pair_dataframe", "current_whitelist"})
 #: Attributes of a strategy that hold the state of a running freqtrade.
@@ -81,11 +35,13 @@ def check_supported(found: FreqtradeClass) -> None:
 
 
 def _faults(found: FreqtradeClass) -> Iterator[tuple[int, str, str]]:
-    for name, what in _METHODS.items():
+    for name, what in METHODS.items():
         method = found.methods.get(name)
         if method is not None and not _is_empty(method) and not _is_switched_off(found, name):
             yield method.lineno, name, what
-    for switch, (name, what) in _SWITCHED.items():
+        elif name in found.attributes:
+            yield found.attributes[name].line, name, what
+    for switch, (name, what) in SWITCHED.items():
         if found.value(switch, default=False):
             method = found.methods.get(name)
             attribute = found.attributes[switch]
@@ -93,6 +49,7 @@ def _faults(found: FreqtradeClass) -> Iterator[tuple[int, str, str]]:
     for body in found.bodies:
         for node in ast.walk(body):
             yield from _node_faults(node)
+    yield from unread_statements(found)
     yield from _import_faults(found.module)
 
 

@@ -1,0 +1,63 @@
+"""Names of freqtrade's strategy interface that the text of a file is read for."""
+
+from typing import Final
+
+_PER_ORDER: Final = "code per order or position"
+_FREQAI: Final = "FreqAI"
+#: Methods that freqtrade calls, and what each is.
+METHODS: Final = {
+    "adjust_entry_price": _PER_ORDER,
+    "adjust_exit_price": _PER_ORDER,
+    "adjust_order_price": _PER_ORDER,
+    "adjust_trade_position": "additional entries and partial exits",
+    "bot_loop_start": "code beside the candles",
+    "bot_start": "code beside the candles",
+    "check_buy_timeout": _PER_ORDER,
+    "check_entry_timeout": _PER_ORDER,
+    "check_exit_timeout": _PER_ORDER,
+    "check_sell_timeout": _PER_ORDER,
+    "confirm_trade_entry": _PER_ORDER,
+    "confirm_trade_exit": _PER_ORDER,
+    "custom_entry_price": _PER_ORDER,
+    "custom_exit": _PER_ORDER,
+    "custom_exit_price": _PER_ORDER,
+    "custom_sell": _PER_ORDER,
+    "custom_stake_amount": _PER_ORDER,
+    "feature_engineering_expand_all": _FREQAI,
+    "feature_engineering_expand_basic": _FREQAI,
+    "feature_engineering_standard": _FREQAI,
+    "leverage": "leverage",
+    "order_filled": _PER_ORDER,
+    "populate_any_indicators": _FREQAI,
+    "populate_trades": "trades of others",
+    "set_freqai_targets": _FREQAI,
+}
+#: Methods that freqtrade calls only where an attribute of the class is true.
+SWITCHED: Final = {
+    "use_custom_stoploss": ("custom_stoploss", "a stop that code moves per position"),
+    "use_custom_roi": ("custom_roi", "a target that code moves per position"),
+    "position_adjustment_enable": (
+        "adjust_trade_position",
+        "additional entries and partial exits",
+    ),
+    "can_short": ("can_short", "short positions"),
+    "ignore_roi_if_entry_signal": (
+        "ignore_roi_if_entry_signal",
+        "targets that entry signals switch off",
+    ),
+    "ignore_roi_if_buy_signal": (
+        "ignore_roi_if_buy_signal",
+        "targets that entry signals switch off",
+    ),
+}
+#: Attributes that become settings, or that the strategy's window depends on.
+SETTINGS: Final = (
+    *("timeframe", "ticker_interval", "stoploss", "minimal_roi", "protections"),
+    *("trailing_stop", "trailing_stop_positive", "trailing_stop_positive_offset"),
+    *("trailing_only_offset_is_reached", "exit_profit_only", "exit_profit_offset"),
+    *("sell_profit_only", "sell_profit_offset", "max_open_trades", "startup_candle_count"),
+)
+#: Every name whose value counts as the text of the class states it.
+READ_NAMES: Final = frozenset((*SETTINGS, *METHODS, *SWITCHED)) | {
+    method for method, _ in SWITCHED.values()
+}

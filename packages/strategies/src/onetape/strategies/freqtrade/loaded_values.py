@@ -1,0 +1,65 @@
+"""Whether a strategy class has, once it is loaded, the values that its text was read for."""
+
+from typing import Any, Final
+
+from onetape.core.errors import ConfigurationError
+from onetape.strategies.freqtrade.interface import IStrategy
+from onetape.strategies.freqtrade.interface_names import METHODS, SETTINGS, SWITCHED
+from onetape.strategies.freqtrade.source import FreqtradeClass
+from onetape.strategies.freqtrade.stated_settings import protections_of
+
+_MISSING: Final = object()
+
+
+def check_loaded(found: FreqtradeClass, made: object) -> None:
+    """Refuse a strategy whose instance differs from what was read from the file's text.
+
+    Args:
+        found: What was read.
+        made: An instance of the class.
+
+    Raises:
+        ConfigurationError: names each setting and method that differs.
+    """
+    values = [name for name in (*SETTINGS, *SWITCHED) if _differs(found, name, made)]
+    methods = [name for name in METHODS if _is_other_method(found, name, made)]
+    if values or methods:
+        names = ", ".join(values + methods)
+        raise ConfigurationError(
+            f"{found.place(found.line)}: class {found.name} has another {names} "
+            "once it is loaded than its text states; write it as a plain value, or as a method, "
+            "into the body of the class (docs/freqtrade.md)"
+        )
+
+
+def _differs(found: FreqtradeClass, name: str, made: object) -> bool:
+    is_stated = name in found.attributes or (name == "protections" and name in found.methods)
+    real = getattr(made, name, _MISSING)
+    if not is_stated:
+        # The base class has values of its own for some.
+        return real is not _MISSING and real is not getattr(IStrategy, name, _MISSING)
+    try:
+        stated = protections_of(found) if name == "protections" else found.value(name, None)
+    except ConfigurationError:
+        # Not a plain value: the settings that need it have been refused, the others ignore it.
+        return False
+    return real is _MISSING or _plain(real) != stated
+
+
+def _is_other_method(found: FreqtradeClass, name: str, made: object) -> bool:
+    """Return whether a method is not the one of the text, which was empty or switched off."""
+    real = getattr(made, name, None)
+    read = found.methods.get(name)
+    if real is None or read is None:
+        return (real is None) != (read is None)
+    lines = {read.lineno, *(one.lineno for one in read.decorator_list)}
+    return getattr(getattr(real, "__code__", None), "co_firstlineno", 0) not in lines
+
+
+def _plain(value: Any) -> Any:
+    """Return a value with lists in place of tuples, as the text is read."""
+    if isinstance(value, (list, tuple)):
+        return [_plain(one) for one in value]  # pyright: ignore[reportUnknownVariableType] - a user's
+    if isinstance(value, dict):
+        return {key: _plain(one) for key, one in value.items()}  # pyright: ignore[reportUnknownVariableType]
+    return value

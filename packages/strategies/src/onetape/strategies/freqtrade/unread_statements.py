@@ -1,0 +1,87 @@
+"""Statements that give a strategy class settings or methods in a form that is not read.
+
+What a file states is read from its text, before it runs. A setting that comes from another file, or
+that code gives while it runs, would be missed without a word.
+"""
+
+import ast
+from collections.abc import Iterator
+from typing import Final
+
+from onetape.strategies.freqtrade.interface_names import READ_NAMES
+from onetape.strategies.freqtrade.source import BASE_CLASS, FreqtradeClass
+
+_IN_BODY: Final = "write it as NAME = VALUE, or as a method, into the body of the class"
+_BASE: Final = "a base class that is not in this file; copy what the strategy needs of it"
+_FUNCTIONS: Final = (ast.FunctionDef, ast.AsyncFunctionDef)
+
+
+def unread_statements(found: FreqtradeClass) -> Iterator[tuple[int, str, str]]:
+    """Give line, name and remedy of each statement that is not read."""
+    known = {BASE_CLASS, "object", *(body.name for body in found.bodies)}
+    for body in found.bodies:
+        yield from _unknown_bases(body, known)
+        for statement in body.body:
+            yield from _unread_in_body(statement)
+        for node in ast.walk(body):
+            yield from _set_by_code(node)
+
+
+def _unknown_bases(body: ast.ClassDef, known: set[str]) -> Iterator[tuple[int, str, str]]:
+    for base in body.bases:
+        # freqtrade.strategy.IStrategy is an attribute of a module; others are in other files.
+        is_known = (isinstance(base, ast.Name) and base.id in known) or (
+            isinstance(base, ast.Attribute) and base.attr == BASE_CLASS
+        )
+        if not is_known:
+            yield base.lineno, ast.unparse(base), _BASE
+    for keyword in body.keywords:
+        yield body.lineno, ast.unparse(keyword.value), "a class that changes this one"
+
+
+def _unread_in_body(statement: ast.stmt) -> Iterator[tuple[int, str, str]]:
+    """Give the names of the interface that a statement of a class's body sets unread."""
+    match statement:
+        case ast.FunctionDef():
+            return
+        case ast.Assign(targets) if all(isinstance(one, ast.Name) for one in targets):
+            return
+        case ast.AnnAssign():
+            return
+        case _:
+            for node in _of_scope(statement):
+                for name in _bound_names(node):
+                    if name in READ_NAMES:
+                        yield getattr(node, "lineno", statement.lineno), name, _IN_BODY
+
+
+def _of_scope(node: ast.AST) -> Iterator[ast.AST]:
+    """Give a node and all below it, without the bodies of functions and classes."""
+    yield node
+    if isinstance(node, (*_FUNCTIONS, ast.ClassDef, ast.Lambda)):
+        return
+    for one in ast.iter_child_nodes(node):
+        yield from _of_scope(one)
+
+
+def _bound_names(node: ast.AST) -> tuple[str, ...]:
+    match node:
+        case ast.Name(name, ast.Store() | ast.Del()):
+            return (name,)
+        case ast.FunctionDef(name) | ast.AsyncFunctionDef(name) | ast.ClassDef(name):
+            return (name,)
+        case ast.alias(name, other):
+            return (other or name,)
+        case _:
+            return ()
+
+
+def _set_by_code(node: ast.AST) -> Iterator[tuple[int, str, str]]:
+    """Give what code sets: `self.stoploss = -0.1`, `setattr(self, "stoploss", -0.1)`."""
+    match node:
+        case ast.Attribute(_, name, ast.Store() | ast.Del()) if name in READ_NAMES:
+            yield node.lineno, f"{ast.unparse(node)} = ...", _IN_BODY
+        case ast.Call(ast.Name("setattr"), [_, ast.Constant(name), *_]) if name in READ_NAMES:
+            yield node.lineno, f"setattr of {name}", _IN_BODY
+        case _:
+            return
