@@ -107,8 +107,9 @@ def test_an_answer_that_was_long_on_its_way_does_not_put_the_clock_behind(
             await asyncio.to_thread(clock.now_ms)
             monkeypatch.setattr(market_clock, "CARRY_SECONDS", 60.0)
             least, _ = await asyncio.to_thread(behind_ms, clock)
-            assert least <= most
             clock.close()
+            # The delay is 10,000 ms of market time; what the readings themselves take is less.
+            assert least <= most + 2_000
 
     asyncio.run(compare())
 
