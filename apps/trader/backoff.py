@@ -17,11 +17,17 @@ class Backoff:
         """Return whether it may be tried now."""
         return time.monotonic() >= self._until
 
-    def lengthen(self) -> float:
-        """Begin the next pause, and return its length in seconds."""
+    def lengthen(self, known_seconds: float = 0.0) -> float:
+        """Begin the next pause, and return its length in seconds.
+
+        Args:
+            known_seconds: How long trying again is known to be in vain; then this pause is as long.
+        """
         seconds = self._next_seconds
-        self._until = time.monotonic() + seconds
         self._next_seconds = min(2 * seconds, self._longest_seconds)
+        if known_seconds > 0:
+            seconds = known_seconds
+        self._until = time.monotonic() + seconds
         return seconds
 
     def reset(self) -> None:

@@ -10,6 +10,7 @@ from trader.exit_orders import ExitOrders
 from trader.gap_backfiller import GapBackfiller
 from trader.lease import Lease
 from trader.outage import OutageNotice
+from trader.rate_limit_notice import RATE_LIMIT, RateLimitNotice
 from trader.rule_runner import RuleRunner
 from trader.strategy_runner import DecisionReport, StrategyRunner
 from trader.stream_recorder import StreamRecorder
@@ -47,6 +48,7 @@ async def run_decisions(
     exits: RuleRunner,
     orders: ExitOrders,
     supervisor: Supervisor,
+    rate_limit: RateLimitNotice,
 ) -> None:
     """Run the strategy every second, and at once when a candle closes, forever.
 
@@ -78,6 +80,7 @@ async def run_decisions(
                 _print_fill(broker, orders, exits, runner.decided, is_live=recorder.live)
                 supervisor.works()
                 supervisor.report(CANDLES, waiting.problem(runner.started))
+                supervisor.report(RATE_LIMIT, rate_limit.problem())
                 outage.look()
             await _within(LOOP_SECONDS, gap_backfiller.closed)
     finally:

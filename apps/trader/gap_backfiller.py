@@ -12,6 +12,7 @@ from onetape.core.errors import ExchangeRefused, ExchangeUnreachable
 from onetape.core.refused import refused_text
 from onetape.exchange.pages import last_closed_open
 from onetape.exchange.rest import RestExchange
+from onetape.exchange.translate import RateLimited
 from onetape.history.fetch import FetchReport
 from onetape.history.gaps import DECIDING_ANSWERS, due_gaps, fetch_noting
 from onetape.store.candles import closed_range, missing_between
@@ -27,7 +28,9 @@ FIRST_PAUSE_SECONDS = 1.0
 LONGEST_PAUSE_SECONDS = 60.0
 #: The longest pause after REST could not be reached: what was missed is filled soon after the
 #: outage, wall seconds.
-LONGEST_FAILED_PAUSE_SECONDS = 4.0
+LONGEST_FAILED_PAUSE_SECONDS = 2.0
+#: While a rate limit ban goes on, its end is looked up this often, wall seconds.
+BAN_PAUSE_SECONDS = 15.0
 #: In a long outage a line is printed so often, wall seconds.
 NOTE_SECONDS = 60.0
 #: How long the exchange's mark of a candle that has ended is waited for, wall seconds.
@@ -55,6 +58,8 @@ class GapBackfiller:
         """Whether the stream is up and marks candles as final."""
         self.is_refused = False
         """Whether the exchange refused the last request for candles and has answered none since."""
+        self.is_rate_limited = False
+        """Whether the exchange refused the last request for candles because of the request rate."""
         self.inserted = 0
         """Candles that REST has added in this session."""
         self.refused = ""
@@ -99,13 +104,16 @@ class GapBackfiller:
                     await warm_up_larger(self._context, self._exchange, due)
                 await self._fetch(self.first_missing() or due)
             except ExchangeUnreachable as error:
-                self._note_failure(error, self._failed.lengthen())
+                self._note_failure(error, self._pause(error))
                 return False
             except ExchangeRefused:
                 self.is_refused = True
                 raise
             self._failed.reset()
             self.is_refused = False
+            if self.is_rate_limited:
+                self.is_rate_limited = False
+                self.closed.set()
             return True
 
     async def close_overdue(self) -> None:
@@ -117,7 +125,7 @@ class GapBackfiller:
         Raises:
             ExchangeRefused: the exchange refused the request.
         """
-        if self.is_refused:
+        if self.is_refused or self.is_rate_limited:
             await self.fill()
             return
         due = self.newest_due()
@@ -138,6 +146,16 @@ class GapBackfiller:
             # Without a trade there may be no candle: fetch more and more rarely.
             self._absent.lengthen()
 
+    def _pause(self, error: ExchangeUnreachable) -> float:
+        """Begin the pause after a request that failed; return its length in seconds.
+
+        It ends with a rate limit ban: the exchange answers from then on.
+        """
+        if not isinstance(error, RateLimited):
+            return self._failed.lengthen()
+        self.is_rate_limited = True
+        return self._failed.lengthen(min(self._exchange.banned_seconds(), BAN_PAUSE_SECONDS))
+
     def _note_failure(self, error: ExchangeUnreachable, seconds: float) -> None:
         """Print that REST failed: each time while the pauses grow, then once a minute."""
         now = time.monotonic()
@@ -154,6 +172,8 @@ class GapBackfiller:
                 await self._comparison.run()
             except ExchangeUnreachable as error:
                 print_line(f"REST: {_what(error)}; candles of the stream are compared later")
+                if isinstance(error, RateLimited):
+                    self._pause(error)
             except ExchangeRefused:
                 self.is_refused = True
                 raise

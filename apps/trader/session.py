@@ -35,6 +35,7 @@ from trader.lease import Lease
 from trader.live.executors import drive_orders, make_executor, settle_orders
 from trader.market_status import MarketStatus
 from trader.monitoring.heartbeat import beat
+from trader.rate_limit_notice import RateLimitNotice
 from trader.rest_price import RestPrice
 from trader.rule_runner import RuleRunner
 from trader.session_context import SessionContext
@@ -46,7 +47,7 @@ from trader.supervisor import Supervisor
 from trader.warm_up import WarmUp
 
 #: A request is sent at least this often to REST that refuses, wall seconds.
-LONGEST_REST_PAUSE_SECONDS = 4.0
+LONGEST_REST_PAUSE_SECONDS = 3.0
 #: How long a write waits for another process. After that the trader is degraded and tries again.
 WRITE_PATIENCE_SECONDS = 1.0
 #: The same at the end of a session, which shall not take long.
@@ -164,7 +165,7 @@ class TradingSession:
                     "REST",
                     partial(self._close_candles, warm_up, gap_backfiller, recorder, broker, exits),
                     solves=False,
-                    longest_pause=lambda: LONGEST_REST_PAUSE_SECONDS,
+                    longest_pause=self._longest_rest_pause,
                 ),
                 "market": self._supervisor.repeat(
                     "market status", MarketStatus(context, exchange, recorder, self._states).check
@@ -204,6 +205,7 @@ class TradingSession:
                     exits,
                     orders,
                     self._supervisor,
+                    RateLimitNotice(exchange, gap_backfiller),
                 ),
             }
         )
@@ -246,6 +248,11 @@ class TradingSession:
                 exits.note_correction()
             self._open(broker, new_candles, gap_backfiller.refused)
         await decision_loop.close_candles(gap_backfiller, recorder, self._supervisor)
+
+    def _longest_rest_pause(self) -> float:
+        """Return the longest pause between two requests, seconds; it ends with a ban."""
+        left = self._exchange.banned_seconds()
+        return min(left, LONGEST_REST_PAUSE_SECONDS) if left > 0 else LONGEST_REST_PAUSE_SECONDS
 
     def _open(self, broker: Executor, new_candles: int, refused: str) -> None:
         """Print what is traded, once."""

@@ -38,6 +38,7 @@ from onetape.core.errors import (
     UsageError,
 )
 from onetape.core.words import error_line
+from onetape.exchange.translate import RateLimited
 from trader.states import DATABASE, Problem, TraderStates
 
 #: Before a task runs again after an error; doubles with each error in a row, wall seconds.
@@ -73,6 +74,14 @@ class Rule(Struct, frozen=True):
 
 _NO_ENTRIES: Final = "no entries meanwhile, exits go on"
 _EXITS_WAIT: Final = "no entries meanwhile, exits follow as soon as the file can be written"
+#: Of an exchange that refuses requests because of their rate.
+RATE_LIMIT_RULE: Final = Rule(
+    RateLimited,
+    Reaction.RETRY,
+    f"{_NO_ENTRIES}; requests are sent again once it is over",
+    "wait for the end of it; if it comes again, end other programs that send requests from this "
+    "address",
+)
 #: The first rule that fits an error counts.
 RULES: Final = (
     Rule(
@@ -109,6 +118,7 @@ RULES: Final = (
         f"{_NO_ENTRIES}; the request is repeated until it is answered",
         "check whether the exchange can be used from here, if this lasts",
     ),
+    RATE_LIMIT_RULE,
     Rule(
         ExchangeError,
         Reaction.RETRY,

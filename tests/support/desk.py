@@ -22,6 +22,7 @@ from onetape.engine import AccountConfig, ExitConfig
 from onetape.exchange.clients import Endpoint
 from onetape.exchange.rest import RestExchange
 from onetape.exchange.trading_records import Credentials
+from onetape.exchange.waiting import Wall
 from onetape.simulator.market.clock import make_clock
 from onetape.simulator.recorded.replay import Replay
 from onetape.simulator.server.simulator import Simulator
@@ -251,18 +252,25 @@ async def desk(
     rules: Mapping[str, object] | None = None,
     in_thread: bool = False,
     live: LiveTimes | None = None,
+    wall: Wall | None = None,
     **settings: Any,
 ) -> AsyncGenerator[Desk]:
     """Run a session while the block lasts; then stop it cleanly.
 
     The price and amount rules are those of the exchange, or `steps`. With `in_thread` the session
     runs in a thread of its own, as in the program; the simulator stays in the loop of the test.
-    With `live` orders go to the simulator's account, within these time limits.
+    With `live` orders go to the simulator's account, within these time limits. `wall` is what the
+    requests' pauses and bans are counted by, where it is not the computer's time.
     """
     endpoint = Endpoint("simulator", market.gate.url)
     # Asking for the time waits, and the simulator answers in this very loop: one clock for both.
     exchange = await asyncio.to_thread(
-        RestExchange, endpoint, first_pause_seconds=0.01, retry_seconds=0.08
+        RestExchange,
+        endpoint,
+        first_pause_seconds=0.01,
+        retry_seconds=0.08,
+        waits_for_ban_end=False,
+        wall=wall,
     )
     exchange.clock = market.simulator.clock
     stop = StopRequest()

@@ -2,6 +2,8 @@
 
 import asyncio
 
+from onetape.exchange.waiting import ComputerWall
+
 #: 2024-03-01 00:20 UTC.
 START_MS = 1_709_252_400_000
 
@@ -30,6 +32,23 @@ class QuickWall:
         until = self.now + seconds
         await asyncio.sleep(0)
         self.now = max(self.now, until)
+
+
+class MovedWall(ComputerWall):
+    """The computer's time, which a test moves."""
+
+    def __init__(self) -> None:
+        """Begin with the time as it is."""
+        self.moved_seconds = 0.0
+        """How far the test has moved it."""
+
+    def seconds(self) -> float:
+        """Return seconds that never run back."""
+        return super().seconds() + self.moved_seconds
+
+    def epoch_ms(self) -> int:
+        """Return epoch milliseconds."""
+        return super().epoch_ms() + int(self.moved_seconds * 1_000)
 
 
 class MovedSeconds:

@@ -8,7 +8,8 @@ from typing import Any
 
 import pytest
 
-from desk import Desk, desk, market
+from desk import Desk, Market, desk, market
+from wall import MovedWall
 
 Run = Callable[[Any], Any]
 
@@ -161,6 +162,64 @@ def test_a_refused_comparison_with_rest_degrades_until_rest_has_answered(
             assert [state for state, _ in reasons(trading)] == ["trading", "degraded"]
             faults.remove(name)
             await trading.until(lambda: reasons(trading)[-1][0] == "trading")
+
+    run(scene())
+
+
+async def pass_hours(opened: Market, trading: Desk, hours: int = 8) -> None:
+    """Let candles close until those of the stream are compared with REST."""
+    for hour in range(1, hours + 1):
+        await opened.go_to(hour + 0.1)
+        await trading.until_decided(hour - 1)
+
+
+def test_row_7_a_ban_degrades_and_candles_are_requested_right_after_it(
+    run: Run, db: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    # The back-off after requests that failed for another reason.
+    for name in ("FIRST_PAUSE_SECONDS", "LONGEST_PAUSE_SECONDS", "LONGEST_FAILED_PAUSE_SECONDS"):
+        monkeypatch.setattr(f"trader.gap_backfiller.{name}", 3_600.0)
+    monkeypatch.setattr("trader.gap_backfiller.BAN_PAUSE_SECONDS", 0.1)
+    wall = MovedWall()
+
+    async def scene() -> None:
+        async with market(0.25) as opened, desk(opened, db, wall=wall) as trading:
+            await trading.until_live(opened)
+            headers = {"Retry-After": "600"}
+            faults = opened.simulator.faults
+            faults.add(kind="status", status=418, path="/api/v3/klines", headers=headers, count=1)
+            await pass_hours(opened, trading)
+            await trading.until(lambda: reasons(trading)[-1][0] == "degraded")
+            assert "rate limit ban (HTTP 418), no request until " in reasons(trading)[-1][1]
+            requests = len(opened.gate.kline_requests)
+            # The stream goes on, and so do the decisions.
+            await opened.go_to(9.1)
+            await trading.until_decided(8)
+            assert len(opened.gate.kline_requests) == requests
+            wall.moved_seconds = 601.0
+            await trading.until(lambda: reasons(trading)[-1][0] == "trading")
+            assert [state for state, _ in reasons(trading)] == ["trading", "degraded", "trading"]
+            assert len(opened.gate.kline_requests) > requests
+
+    run(scene())
+
+
+def test_rows_5_and_7_refusals_that_last_degrade_until_candles_are_answered(
+    run: Run, db: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("trader.rate_limit_notice.PATIENCE_SECONDS", 0.5)
+
+    async def scene() -> None:
+        async with market(0.25) as opened, desk(opened, db) as trading:
+            await trading.until_live(opened)
+            faults = opened.simulator.faults
+            name = faults.add(kind="status", status=429, code=-1003, path="/api/v3/klines")
+            await pass_hours(opened, trading)
+            await trading.until(lambda: reasons(trading)[-1][0] == "degraded")
+            assert "simulator has refused requests for 0.5 s: too many" in reasons(trading)[-1][1]
+            faults.remove(name)
+            await trading.until(lambda: reasons(trading)[-1][0] == "trading")
+            assert [state for state, _ in reasons(trading)] == ["trading", "degraded", "trading"]
 
     run(scene())
 

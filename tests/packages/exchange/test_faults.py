@@ -321,6 +321,25 @@ def test_row_7_who_has_other_things_to_do_is_told_instead_of_kept(
     assert len(times) == 1
 
 
+def test_row_5_a_short_retry_leaves_no_pause_of_more_than_half_its_time(
+    run: Run, simulator: EmbeddedSimulator
+) -> None:
+    # The caller tries again by itself, and a refusal without a time may be over at any moment.
+    simulator.faults.add(kind="status", path=KLINES, status=429, code=-1003)
+
+    async def work(bench: Bench) -> list[float]:
+        bans: list[float] = []
+        for _ in range(6):
+            with pytest.raises(ExchangeUnreachable):
+                await bench.hours()
+            bans.append(bench.exchange.banned_seconds())
+            await bench.wall.sleep(2.0)
+        return bans
+
+    bans = on_bench(run, simulator.url, work, retry_seconds=4, waits_for_ban_end=False)
+    assert 0 < max(bans) <= 2.01
+
+
 @pytest.mark.parametrize("status", [400, 403, 404, 451])
 def test_row_9_blocked_or_wrong_is_one_request_and_a_clear_stop(
     run: Run, simulator: EmbeddedSimulator, status: int

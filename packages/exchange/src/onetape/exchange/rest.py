@@ -15,6 +15,7 @@ from onetape.core.candles import Candle
 from onetape.core.clock import Clock
 from onetape.core.errors import ExchangeUnreachable, UsageError
 from onetape.core.quirks import Quirks, quirks_of
+from onetape.core.rate_limit_ban import RateLimitBan
 from onetape.core.symbols import SIMULATOR_ID
 from onetape.core.words import did_you_mean
 from onetape.exchange.clients import REST_TIMEOUT_MS, Endpoint, client_settings, point_client
@@ -243,6 +244,17 @@ class RestExchange:
         if own is not None:
             bans.extend(own.until_ms, own.reason)
         self._retry_policy.bans = bans
+
+    def ban_in_force(self) -> RateLimitBan | None:
+        """Return the rate limit ban that the last read knew of and that goes on, or None.
+
+        May be called in any thread.
+        """
+        return self._retry_policy.ban_in_force()
+
+    def banned_seconds(self) -> float:
+        """Return how long that ban goes on, wall seconds; 0 where there is none; in any thread."""
+        return self._retry_policy.banned_seconds()
 
     def share_budget(self, share: Callable[[], float]) -> None:
         """Use only a part of the exchange's request rate from now on.

@@ -90,6 +90,8 @@ class RetryPolicy:
         # Reads run at the same time; each hears the answers to its own task alone.
         self._refusal: ContextVar[HttpRefusal | None] = ContextVar("refusal", default=None)
         self._noted: float | None = None
+        self._known_ban: RateLimitBan | None = None
+        """The ban that this policy found last, past or not."""
         self._has_answered = False
 
     async def read(self, ask: Callable[[], Awaitable[T]]) -> T:
@@ -120,6 +122,17 @@ class RetryPolicy:
                     return result
             await self._pause(spell, failure)
 
+    def ban_in_force(self) -> RateLimitBan | None:
+        """Return the ban that this policy knows of and that is not over, or None; in any thread.
+
+        Bans of other processes are known from the next read on.
+        """
+        return self._known_ban if self.banned_seconds() > 0 else None
+
+    def banned_seconds(self) -> float:
+        """Return how long that ban goes on, wall seconds; 0 where there is none; in any thread."""
+        return max(self._seconds_left(self._known_ban), 0.0)
+
     def record_refusal(self, status: int, headers: Mapping[str, str], body: str) -> None:
         """Take from an answer that is an error what it is, and for how long to ask nothing."""
         refusal = self._refusal.get()
@@ -138,7 +151,9 @@ class RetryPolicy:
         """Wait before another attempt; raise the error where the time for retries is over."""
         spell.failures += 1
         seconds = spell.pause_seconds * self._random.uniform(0.5, 1.0)
-        spell.pause_seconds = min(2 * spell.pause_seconds, LONGEST_PAUSE_SECONDS)
+        # Where little time is allowed, the caller tries again: a pause without end names none.
+        longest = min(LONGEST_PAUSE_SECONDS, self._retry_seconds / 2)
+        spell.pause_seconds = min(2 * spell.pause_seconds, longest)
         if isinstance(error, RateLimited):
             if error.is_ban:
                 spell.bans += 1
@@ -160,7 +175,11 @@ class RetryPolicy:
 
     def _banned_seconds(self) -> float:
         """Return how long nobody may ask, wall seconds; 0 or less where everybody may."""
-        ban = self.bans.latest()
+        self._known_ban = self.bans.latest()
+        return self._seconds_left(self._known_ban)
+
+    def _seconds_left(self, ban: RateLimitBan | None) -> float:
+        """Return how long a ban goes on, wall seconds; 0 or less where it is over or none."""
         if ban is None:
             return 0.0
         return min((ban.until_ms - self._wall.epoch_ms()) / 1_000, LONGEST_BAN_SECONDS)
@@ -168,15 +187,16 @@ class RetryPolicy:
     def _add_ban(self, seconds: float, reason: str) -> None:
         wait_ms = int(min(seconds, LONGEST_BAN_SECONDS) * 1_000) + 1
         self.bans.extend(self._wall.epoch_ms() + wait_ms, reason)
+        self._known_ban = self.bans.latest()
 
     async def _wait_for_ban_end(self) -> None:
         while (seconds := self._banned_seconds()) > 0:
-            ban = self.bans.latest()
-            until = datetime.fromtimestamp(self._wall.epoch_ms() / 1_000 + seconds, tz=UTC)
-            what = "no request" if ban is None else _ban_text(ban)
-            text = f"{self._exchange}: {what} until {until:%Y-%m-%d %H:%M:%S} UTC"
+            ban = self._known_ban
+            until_ms = self._wall.epoch_ms() + int(seconds * 1_000)
+            cause = "" if ban is None else ban.reason
+            text = ban_line(self._exchange, RateLimitBan(until_ms, cause))
             if not self._waits_for_ban_end and seconds > self._retry_seconds:
-                raise ExchangeUnreachable(text)
+                raise RateLimited(text, is_ban=True)
             self._say(f"{text}; waiting")
             await self._wall.sleep(min(seconds, NOTE_EVERY_SECONDS))
 
@@ -187,10 +207,11 @@ class RetryPolicy:
             self._note(text)
 
 
-def _ban_text(ban: RateLimitBan) -> str:
-    """Return what a ban is, with the response that imposed it: `rate limit ban (HTTP 418)`."""
+def ban_line(exchange: str, ban: RateLimitBan) -> str:
+    """Return what a ban is, the response that imposed it, and its end, in one line."""
     kind = "maintenance" if ban.reason == "HTTP 503" else "rate limit ban"
-    return f"{kind} ({ban.reason}), no request"
+    until = datetime.fromtimestamp(ban.until_ms / 1_000, tz=UTC)
+    return f"{exchange}: {kind} ({ban.reason}), no request until {until:%Y-%m-%d %H:%M:%S} UTC"
 
 
 def _retry_after_seconds(headers: Mapping[str, str], now_ms: int) -> float:

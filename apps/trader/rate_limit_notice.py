@@ -1,0 +1,61 @@
+"""An exchange that refuses requests because of their rate: a problem that degrades the trader.
+
+Orders would be refused as well, and no candle is fetched or compared meanwhile, even while the
+stream goes on.
+"""
+
+import time
+from typing import Final
+
+from onetape.exchange.rest import RestExchange
+from onetape.exchange.retry_policy import ban_line
+from trader.gap_backfiller import GapBackfiller
+from trader.states import Problem
+from trader.supervisor import RATE_LIMIT_RULE
+
+#: Source of the problem.
+RATE_LIMIT: Final = "rate limit"
+#: Refusals that are over sooner degrade nothing, wall seconds.
+PATIENCE_SECONDS: float = 15.0
+
+
+class RateLimitNotice:
+    """Reports a rate limit ban, or refused requests for candles, that last too long."""
+
+    def __init__(self, exchange: RestExchange, gap_backfiller: GapBackfiller) -> None:
+        """Begin without a refusal.
+
+        Args:
+            exchange: Knows the ban that is in force.
+            gap_backfiller: Knows whether its last request was refused because of the rate.
+        """
+        self._exchange = exchange
+        self._gap_backfiller = gap_backfiller
+        self._since: float | None = None
+        """When the refusals began, monotonic seconds."""
+        self._until_ms = 0
+        """End of the ban that the problem names, epoch milliseconds."""
+        self._problem: Problem | None = None
+
+    def problem(self) -> Problem | None:
+        """Return the refusal, where it has lasted or will last too long; None otherwise."""
+        ban = self._exchange.ban_in_force()
+        if ban is None and not self._gap_backfiller.is_rate_limited:
+            self._since = self._problem = None
+            return None
+        now, left = time.monotonic(), self._exchange.banned_seconds()
+        if self._since is None:
+            self._since = now
+        name = self._exchange.endpoint.exchange
+        if ban is not None and left >= PATIENCE_SECONDS:
+            if self._problem is None or ban.until_ms > self._until_ms + PATIENCE_SECONDS * 1_000:
+                self._until_ms = ban.until_ms
+                self._problem = _problem(ban_line(name, ban))
+        elif self._problem is None and now - self._since >= PATIENCE_SECONDS:
+            refused = f"{name} has refused requests for {PATIENCE_SECONDS:g} s"
+            self._problem = _problem(f"{refused}: too many of them (HTTP 429)")
+        return self._problem
+
+
+def _problem(reason: str) -> Problem:
+    return Problem(reason, RATE_LIMIT_RULE.measure, RATE_LIMIT_RULE.remedy)
