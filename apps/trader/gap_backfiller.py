@@ -22,6 +22,7 @@ from trader.backoff import Backoff
 from trader.comparison import RestComparison, correction_line
 from trader.higher import first_traded, has_due_larger, warm_up_larger
 from trader.session_context import SessionContext
+from trader.window import MOST_ROWS
 
 #: Pauses between two requests for a candle that does not come: first and longest, wall seconds.
 FIRST_PAUSE_SECONDS = 1.0
@@ -184,9 +185,8 @@ class GapBackfiller:
         corrections = accept_corrections(
             context.store,
             context.key,
-            account=context.session.account,
-            window=context.window,
-            higher=context.higher_timeframes,
+            # The windows of other strategies on this series are not stored.
+            window=max(context.window, MOST_ROWS),
             corrected_ms=self._exchange.now_ms(),
         )
         for each in corrections:

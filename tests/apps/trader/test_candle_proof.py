@@ -337,3 +337,48 @@ def test_a_correction_that_turns_hold_into_sell_leaves_the_position(
 
     assert (run(scene()) == ["buy", "sell"]) is guarded
     assert "was corrected: " in capsys.readouterr().out
+
+
+def test_a_correction_reaches_every_account_on_the_series(
+    run: Run, db: Path, strategy_file: StrategyFile, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    compare = RestComparison.run
+
+    async def compare_first_account(self: RestComparison) -> None:
+        comparison: Any = self
+        if comparison._context.session.account == "first":
+            await compare(self)
+
+    # The first account reads REST first, which settles the comparison for the second one.
+    monkeypatch.setattr(RestComparison, "run", compare_first_account)
+
+    async def scene() -> None:
+        async with market(0.25) as opened:
+            await opened.go_to(45)
+            fall = first_fall_before_a_rise(opened)
+        rise = fall + 1
+        async with (
+            market(fall + 0.25) as opened,
+            desk(opened, db, strategy="buy_and_hold", account_name="first") as first,
+            desk(opened, db, strategy=strategy_file(), account_name="other", number=2) as other,
+        ):
+            await first.until_live(opened)
+            await other.until(other.decided)
+            await opened.go_to(fall + 1.1)
+            for trading in (first, other):
+                await trading.until(lambda trading=trading: len(trading.trades()) == 1)
+            # The mark of the next candle comes with a wrong row, in which nothing moved.
+            opened.gate.lets_pass = lambda frame: not frame.get("k", {}).get("x")
+            await opened.gate.inject(kline((MARCH + rise * HOUR) * 1_000, 33_000, x=True))
+            await opened.go_to(rise + 1 + 1 / 120)
+            for trading in (first, other):
+                await trading.until_decided(rise)
+            assert first.source(rise) == (1, "ws")
+            await opened.go_to(rise + 1.1)
+            await other.until(lambda: first.source(rise) == (1, "rest"))
+            await other.until(lambda: [one.side for one in other.trades()] == ["buy", "sell"])
+            text = "signal HOLD -> SELL: the position is left"
+            await other.until(lambda: (MARCH + rise * HOUR, text) in corrected(other))
+            assert [one.side for one in first.trades()] == ["buy"]
+
+    run(scene())

@@ -7,10 +7,14 @@ so that a process killed right after it evaluates them again when it is back. Ti
 epoch seconds.
 """
 
+import contextlib
+
 from msgspec import Struct
 
 from onetape.core.candles import Candle, SeriesKey
+from onetape.core.errors import UsageError
 from onetape.core.timeframes import Timeframe
+from onetape.store.connection import Connection
 from onetape.store.database import Store
 from onetape.store.ranks import REST_AT_CLOSE, STREAM_CLOSE
 from onetape.store.revisions import accept_proven
@@ -46,22 +50,21 @@ def accept_corrections(
     store: Store,
     key: SeriesKey,
     *,
-    account: str,
     window: int,
-    higher: tuple[Timeframe, ...],
     corrected_ms: int,
 ) -> list[Correction]:
     """Give candles the values of better sources, and mark the decisions that rested on them.
 
-    Only values that the stream's mark or REST right at the close gave are replaced. Higher candles
-    that were built from a corrected one are removed, so that they are built again.
+    Only values that the stream's mark or REST right at the close gave are replaced. Decisions of
+    every account are marked: whichever trader reads REST first settles the comparison for all. So
+    are those on shorter timeframes of the symbol, whose strategy may use this series as a higher
+    one. Higher candles that were built from a corrected one are removed, so that they are built
+    again.
 
     Args:
         store: The open database.
-        key: The traded series.
-        account: Its decisions are marked.
-        window: How many candles a decision rests on.
-        higher: Higher timeframes of the strategy.
+        key: The series.
+        window: How many candles a decision of any account may rest on.
         corrected_ms: Market time, epoch milliseconds.
 
     Returns:
@@ -76,25 +79,66 @@ def accept_corrections(
         ).get
     if waiting is None:
         return []
-    timeframe = Timeframe.parse(key.timeframe)
     with store.write() as connection:
         accepted = accept_proven(store, connection, key, (REST_AT_CLOSE, STREAM_CLOSE))
         for one in accepted:
-            opened = one.new.timestamp
-            connection.execute(
-                "UPDATE decisions SET corrected_ms = ?, correction = NULL "
-                "WHERE timestamp BETWEEN ? AND ? AND session IN (SELECT session FROM sessions "
-                f"WHERE account = ? AND {_SERIES})",
-                (corrected_ms, opened, timeframe.shift(opened, window - 1), account, *key.names),
-            )
-            connection.executemany(
-                "DELETE FROM ohlcv_data WHERE exchange = ? AND symbol = ? AND timeframe = ? "
-                "AND timestamp = ? AND source = 'resample'",
-                [(key.exchange, key.symbol, each.name, each.floor(opened)) for each in higher],
-            )
+            _mark_decisions(connection, key, one.new.timestamp, window, corrected_ms)
+            _delete_built(connection, key, one.new.timestamp)
     return sorted(
         (Correction(one.old, one.new) for one in accepted), key=lambda each: each.after.timestamp
     )
+
+
+def _mark_decisions(
+    connection: Connection, key: SeriesKey, opened: int, window: int, corrected_ms: int
+) -> None:
+    """Mark the decisions of all accounts that may rest on a candle."""
+    timeframe = Timeframe.parse(key.timeframe)
+    sessions = connection.execute(
+        "SELECT session, timeframe FROM sessions WHERE exchange = ? AND symbol = ?",
+        (key.exchange, key.symbol),
+    ).fetchall()
+    closed, last = timeframe.next(opened), timeframe.shift(opened, window) - 1
+    lengths = [(session, Timeframe.parse(name)) for session, name in sessions]
+    connection.executemany(
+        "UPDATE decisions SET corrected_ms = ?, correction = NULL "
+        "WHERE session = ? AND timestamp BETWEEN ? AND ?",
+        [
+            # The first decision that could use the candle is on the candle that closed with it.
+            (corrected_ms, session, each.floor(closed - 1), last)
+            for session, each in lengths
+            if each.seconds <= timeframe.seconds
+        ],
+    )
+
+
+def _delete_built(connection: Connection, key: SeriesKey, opened: int) -> None:
+    """Delete the candles of higher timeframes that were built from a candle, of any strategy."""
+    shorter = Timeframe.parse(key.timeframe)
+    connection.executemany(
+        f"DELETE FROM ohlcv_data WHERE {_SERIES} AND timestamp = ? AND source = 'resample'",
+        [
+            (key.exchange, key.symbol, each.name, each.floor(opened))
+            for each in _timeframes(connection, key)
+            if each.seconds > shorter.seconds
+        ],
+    )
+
+
+def _timeframes(connection: Connection, key: SeriesKey) -> list[Timeframe]:
+    """Return the timeframes in which a symbol has candles, by jumps along the index."""
+    found: list[Timeframe] = []
+    name = ""
+    while rows := connection.execute(
+        "SELECT timeframe FROM ohlcv_data WHERE exchange = ? AND symbol = ? AND timeframe > ? "
+        "ORDER BY timeframe LIMIT 1",
+        (key.exchange, key.symbol, name),
+    ).fetchall():
+        ((name,),) = rows
+        # Rows of plain SQL may have any name; nothing is built for those.
+        with contextlib.suppress(UsageError):
+            found.append(Timeframe.parse(name))
+    return found
 
 
 def decisions_to_evaluate_again(
