@@ -14,13 +14,13 @@ from onetape.cli.events import Level, event_context, log_event
 from onetape.cli.output import prefixed, print_line
 from onetape.cli.stop import StopRequest
 from onetape.core.errors import ConfigurationError, OnetapeError, SafetyRefusal, StoreError
-from onetape.core.words import counted
+from onetape.core.words import counted, error_line
 from onetape.exchange.rest import RestExchange
 from onetape.store.leases import lease_name
 from onetape.store.ledger import last_decided
 from onetape.store.obligations import restore_obligation
 from onetape.store.sessions import close_data_outages, end_session
-from onetape.websocket.events import CandleUpdate, StreamEvent
+from onetape.websocket.events import CandleUpdate, StreamEvent, StreamLost
 from trader import decision_loop
 from trader.account_context import AccountContext
 from trader.clock_watch import ClockWatch
@@ -267,12 +267,20 @@ class TradingSession:
         """Store the events of the stream, forever."""
         # An attempt only: the prices of the stream are needed where REST returns no candles, too.
         await warm_up.tried.wait()
-        async with contextlib.aclosing(self._events()) as events:
-            async for event in events:
-                await recorder.handle(event)
-                # Only candles without a hole before them prove that stream and REST both work.
-                if isinstance(event, CandleUpdate) and recorder.live:
-                    self._supervisor.succeeded("stream")
+        try:
+            async with contextlib.aclosing(self._events()) as events:
+                async for event in events:
+                    await recorder.handle(event)
+                    # Only candles without a hole before them prove that stream and REST both work.
+                    if isinstance(event, CandleUpdate) and recorder.live:
+                        self._supervisor.succeeded("stream")
+        except StoreError:
+            # Everything is built again from the file, with a recorder that has seen no price.
+            raise
+        except Exception as error:
+            # Until this task runs again, no price of the stream is known: none may be sold at.
+            await recorder.handle(StreamLost(error_line(error).partition("; ")[0]))
+            raise
 
     def _events(self) -> AsyncGenerator[StreamEvent]:
         return self._streams.events(self._context.key)

@@ -17,6 +17,8 @@ from onetape.store.candles import replace_forming
 from onetape.store.database import open_store
 from onetape.store.gaps import confirmed_gaps, gaps_of, ledger_of
 from onetape.store.revisions import revisions_of
+from onetape.websocket.built_candles import PolledTickerFeed
+from onetape.websocket.websocket import WebSocketManager
 from trader.stream_recorder import StreamRecorder
 
 Run = Callable[[Any], Any]
@@ -468,3 +470,34 @@ def test_an_error_on_the_same_socket_leaves_the_stream_live_again(run: Run, db: 
             await trading.until(lambda: trading.is_live)
 
     run(scene())
+
+
+def test_a_refused_stream_is_an_outage_until_its_task_runs_again(
+    run: Run, db: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    # As at an exchange without a ticker stream: a refused request for prices ends the stream.
+    monkeypatch.setattr("onetape.websocket.built_candles.POLL_SECONDS", 0.05)
+    monkeypatch.setattr(WebSocketManager, "_ticker_feed", polled_ticker)
+
+    async def scene() -> None:
+        async with market(0.25) as opened, desk(opened, db) as trading:
+            await go_live(opened, trading, 0)
+            opened.simulator.faults.add(kind="status", status=403, path="/api/v3/ticker/*", count=1)
+            outages = "SELECT reason FROM data_outages"
+            await trading.until(lambda: trading.query(outages))
+            ((reason,),) = trading.query(outages)
+            assert "403" in reason
+            hours = 0.25
+            while not trading.is_live:
+                hours += 0.01
+                await opened.go_to(hours)
+                await asyncio.sleep(0.02)
+
+    run(scene())
+    assert "stream lost: " in capsys.readouterr().out
+
+
+def polled_ticker(self: WebSocketManager, symbol: str) -> PolledTickerFeed:
+    """Return the feed of an exchange without a ticker stream."""
+    manager: Any = self
+    return PolledTickerFeed(manager._rest, symbol)
