@@ -67,6 +67,7 @@ async def run_decisions(
     try:
         while True:
             gap_backfiller.closed.clear()
+            recorder.note_running()
             lease.keep()
             for line in runner.evaluate_again():
                 print_line(line)
@@ -76,6 +77,7 @@ async def run_decisions(
                 _print_fill(broker, orders, exits, runner.decided, is_live=recorder.live)
             # What comes after the decision waits for it: other traders decide at the same moment.
             if not runner.is_deciding:
+                recorder.note_running()
                 exits.watch_forming(runner.exits_watched_after)
                 _print_fill(broker, orders, exits, runner.decided, is_live=recorder.live)
                 supervisor.works()

@@ -12,7 +12,7 @@ import math
 from onetape.cli.output import print_line
 from onetape.core.candles import PRICE_LIMIT, Candle, candle_fault
 from onetape.core.errors import ExchangeRefused, ExchangeUnreachable
-from onetape.core.words import counted
+from onetape.core.words import counted, duration_text
 from onetape.exchange.rest import RestExchange
 from onetape.store.candles import is_closed, replace_forming
 from onetape.store.market_data import Ticker, delete_tickers_before, insert_ticker
@@ -32,6 +32,7 @@ from trader.gap_backfiller import NEVER, GapBackfiller
 from trader.lateness import Watch, watch_from
 from trader.market_guard import check_same_market
 from trader.session_context import SessionContext
+from trader.stalls import StallWatch
 from trader.stream_lines import QuietLines, source_line
 
 #: Old tickers are deleted this often, milliseconds of market time.
@@ -73,6 +74,7 @@ class StreamRecorder:
         self._source_line = ""
         """The line about the source of the candles that was printed last."""
         self._inserted_at_loss = NEVER
+        self._stalls = StallWatch(exchange.clock)
         self._lock = asyncio.Lock()
         self._went_live = asyncio.Event()
         self.ended = asyncio.Event()
@@ -94,6 +96,7 @@ class StreamRecorder:
     async def handle(self, event: StreamEvent) -> None:
         """Store what a frame holds, and what the stream has become."""
         async with self._lock:
+            self._end_watch_after_stall()
             match event:
                 case CandleUpdate():
                     await self._candles(event)
@@ -121,6 +124,32 @@ class StreamRecorder:
     def _note_frame(self) -> None:
         self.is_quiet = False
         self._last_frame_ms = self._exchange.now_ms()
+
+    def note_running(self) -> None:
+        """Note that the trading thread runs; call it each second, and before exits are looked for.
+
+        Without a call for 10 s the watch ends: it begins again once the frames that waited
+        meanwhile are read.
+        """
+        self._end_watch_after_stall()
+        self._stalls.note_running()
+
+    def _end_watch_after_stall(self) -> None:
+        """Take a stall of the thread for an outage: prices that passed meanwhile are gone."""
+        seconds = self._stalls.take_stall()
+        if not seconds or not self.live:
+            return
+        self._connection = self.watch = None
+        self._went_live.clear()
+        self.lost_reason = f"the trader did not run for {duration_text(seconds)}"
+        self._has_outage = True
+        self._inserted_at_loss = self._gap_backfiller.inserted
+        print_line(
+            f"{self.lost_reason}: its process was stopped, the computer slept or the disk did not "
+            "answer; what passed meanwhile is sold at the next price, no entries until the stream "
+            "is read to its end"
+        )
+        self._open_outage(self.lost_reason)
 
     async def catch_up(self) -> None:
         """Try again to fill what a break swallowed: the next frame may take long to come.
@@ -155,6 +184,9 @@ class StreamRecorder:
             self._hold(sound)
 
     async def _sound_rows(self, update: CandleUpdate) -> None:
+        if self._stalls.has_backlog:
+            self._hold(update)
+            return
         is_new = update.connection != self._connection
         if is_new or self._skips(update.rows):
             await self._connected(update, is_new=is_new)
@@ -215,6 +247,10 @@ class StreamRecorder:
             return  # to be tried again, as below
         if not await self._gap_backfiller.fill():
             # To be tried again; until then the stored candles end where they did.
+            return
+        self._end_watch_after_stall()
+        if self._stalls.has_backlog:
+            # The thread stood still during the requests: the row is older than that.
             return
         self._refused = None
         self._connection = update.connection

@@ -1,0 +1,58 @@
+"""Notices that the trading thread has not run for a while: nobody watched the market meanwhile.
+
+A disk that hangs, SIGSTOP, `docker pause` and a computer that sleeps leave no error behind. The
+frames of that time wait, and are read at once when the thread runs again.
+"""
+
+import time
+from typing import Final
+
+from onetape.core.clock import Clock
+
+#: A thread that has not run for longer than this has not watched the market, seconds.
+STALL_SECONDS: Final = 10.0
+#: After a stall, frames that waited in the sockets are read for so long, seconds.
+BACKLOG_SECONDS: Final = 5.0
+#: Clock that goes on while the computer sleeps: CLOCK_MONOTONIC of Linux stands still then.
+_CLOCK: Final[int] = getattr(time, "CLOCK_BOOTTIME", time.CLOCK_MONOTONIC)
+
+
+def computer_seconds() -> float:
+    """Return seconds that never run back, from no particular beginning; sleep counts."""
+    return time.clock_gettime(_CLOCK)
+
+
+class StallWatch:
+    """Measures how long the trading thread has not run."""
+
+    def __init__(self, clock: Clock) -> None:
+        """Begin; nothing is measured before the first call of `note_running`.
+
+        Args:
+            clock: Market time. Where a driver steps it, it stands still while the thread does.
+        """
+        self._clock = clock
+        self._ran: float | None = None
+        """When the thread ran last, as far as it was noted."""
+        self._stall_ended: float | None = None
+
+    def note_running(self) -> None:
+        """Note that the thread runs; called each second."""
+        self._ran = computer_seconds()
+
+    def take_stall(self) -> float:
+        """Return the seconds for which the thread has not run, once; 0 where it runs."""
+        if self._ran is None or self._clock.wall_seconds(1_000) <= 0:
+            return 0.0
+        now = computer_seconds()
+        seconds = now - self._ran
+        if seconds <= STALL_SECONDS:
+            return 0.0
+        self._ran = self._stall_ended = now
+        return seconds
+
+    @property
+    def has_backlog(self) -> bool:
+        """Return whether a stall has just ended: frames of it may still be on their way."""
+        ended = self._stall_ended
+        return ended is not None and computer_seconds() - ended < BACKLOG_SECONDS

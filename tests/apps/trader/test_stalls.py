@@ -1,0 +1,162 @@
+"""A trading thread that does not run for minutes has not watched the market meanwhile."""
+
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from desk import HOUR, MARCH, Desk, Market, desk, market
+from gate import kline
+from onetape.core.clock import SteppedClock
+from onetape.engine import ExitConfig
+from onetape.websocket.events import CandleUpdate, StreamEvent
+from own_strategies import scripted_source
+from trader import stalls
+from trader.stream_recorder import StreamRecorder
+
+Run = Callable[[Any], Any]
+StrategyFile = Callable[..., str]
+
+#: Bought at 01:00; the frames of the test alone reach it.
+STOP = ExitConfig(stop_loss=0.1)
+OPEN_MS = (MARCH + HOUR) * 1_000
+
+
+class MovedSeconds:
+    """The computer's seconds, which a test moves on as a thread that stands still sees them."""
+
+    def __init__(self) -> None:
+        """Begin with the computer's own."""
+        self.added = 0.0
+
+    def __call__(self) -> float:
+        """Return the seconds."""
+        return time.monotonic() + self.added
+
+
+@pytest.fixture
+def seconds(monkeypatch: pytest.MonkeyPatch) -> MovedSeconds:
+    """Return the clock that stalls are measured by."""
+    moved = MovedSeconds()
+    monkeypatch.setattr(stalls, "computer_seconds", moved)
+    return moved
+
+
+async def buy(opened: Market, trading: Desk) -> float:
+    """Let the strategy buy at 01:00; return the price."""
+    await trading.until_live(opened)
+    await opened.go_to(1.001)
+    await trading.until(trading.trades)
+    await trading.until(lambda: trading.source(1))
+    return float(trading.trades()[0].price)
+
+
+def fallen(bought: float) -> dict[str, Any]:
+    """Return a frame of the candle with the purchase: its low has passed the stop."""
+    price, low = str(bought), str(bought * 0.8)
+    return kline(OPEN_MS, bought * 0.95, o=price, h=price, l=low)
+
+
+def outages(trading: Desk) -> list[tuple[Any, ...]]:
+    return trading.query("SELECT reason, to_ms IS NOT NULL FROM data_outages")
+
+
+@pytest.mark.parametrize("stall_seconds", [600.0, 1.0], ids=["after a stall", "without one"])
+def test_a_stop_that_was_passed_during_a_stall_is_filled_at_the_first_price_after_it(
+    run: Run,
+    db: Path,
+    strategy_file: StrategyFile,
+    seconds: MovedSeconds,
+    stall_seconds: float,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    is_stall = stall_seconds > 10
+    name = strategy_file(scripted_source([0], []), "scripted")
+
+    async def scene() -> None:
+        async with market(0.25) as opened, desk(opened, db, strategy=name, exits=STOP) as trading:
+            clock = opened.simulator.clock
+            assert isinstance(clock, SteppedClock)
+            bought = await buy(opened, trading)
+            clock.pace = 1.0
+            # The low came and went while the thread stood still.
+            seconds.added += stall_seconds
+            await opened.gate.inject(fallen(bought))
+            if is_stall:
+                await trading.until(lambda: outages(trading))
+                seconds.added += stalls.BACKLOG_SECONDS
+            await trading.until(lambda: len(trading.trades()) == 2)
+            sold = float(trading.trades()[1].price)
+            assert sold == pytest.approx(bought * (0.95 if is_stall else 0.9))
+            (reason,) = trading.query("SELECT reason FROM orders WHERE side = 'sell'")[0]
+            assert ("late by up to" in reason) == is_stall
+            stall = "the trader did not run for 10 min"
+            assert outages(trading) == ([(stall, 1)] if is_stall else [])
+
+    run(scene())
+    printed = (
+        "the trader did not run for 10 min: its process was stopped" in capsys.readouterr().out
+    )
+    assert printed == is_stall
+
+
+def test_frames_from_before_the_end_of_a_stall_are_no_new_watch(
+    run: Run,
+    db: Path,
+    strategy_file: StrategyFile,
+    seconds: MovedSeconds,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    name = strategy_file(scripted_source([0], []), "scripted")
+    lows: list[float] = []
+    handle = StreamRecorder.handle
+
+    async def noted(recorder: StreamRecorder, event: StreamEvent) -> None:
+        await handle(recorder, event)
+        lows.extend(row.low for row in (event.rows if isinstance(event, CandleUpdate) else ()))
+
+    monkeypatch.setattr(StreamRecorder, "handle", noted)
+
+    async def scene() -> None:
+        async with market(0.25) as opened, desk(opened, db, strategy=name, exits=STOP) as trading:
+            clock = opened.simulator.clock
+            assert isinstance(clock, SteppedClock)
+            bought = await buy(opened, trading)
+            clock.pace = 1.0
+            seconds.added += 600
+            # The sockets had them all: one by one they are read after the stall.
+            await opened.gate.inject(kline(OPEN_MS, bought))
+            await trading.until(lambda: outages(trading))
+            await opened.gate.inject(fallen(bought))
+            await trading.until(lambda: lows[-1] < bought * 0.9)
+            seconds.added += stalls.BACKLOG_SECONDS
+            await trading.until(lambda: len(trading.trades()) == 2)
+            assert float(trading.trades()[1].price) == pytest.approx(bought * 0.95)
+
+    run(scene())
+
+
+def test_a_thread_that_runs_each_second_has_not_stalled(seconds: MovedSeconds) -> None:
+    watch = stalls.StallWatch(SteppedClock(0, pace=1.0))
+    assert watch.take_stall() == 0
+    for _ in range(100):
+        watch.note_running()
+        seconds.added += 1
+        assert watch.take_stall() == 0
+        assert not watch.has_backlog
+    watch.note_running()
+    seconds.added += 60
+    assert watch.take_stall() == pytest.approx(60, abs=50)
+    assert watch.has_backlog
+    assert watch.take_stall() == 0
+
+
+def test_a_market_that_stands_still_meanwhile_leaves_nothing_unwatched(
+    seconds: MovedSeconds,
+) -> None:
+    watch = stalls.StallWatch(SteppedClock(0))
+    watch.note_running()
+    seconds.added += 600
+    assert watch.take_stall() == 0
