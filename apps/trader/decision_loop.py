@@ -52,11 +52,14 @@ async def run_decisions(
 ) -> None:
     """Run the strategy every second, and at once when a candle closes, forever.
 
-    Until the first candles are there, nothing is decided; exits that are owed are sent.
+    Until the first candles are there, nothing is decided; exits that are owed are sent, and those
+    that the candles of the stream lead to.
     """
     await _within(WARM_UP_PATIENCE_SECONDS, warm_up.tried)
     while not warm_up.done.is_set():
         _print_fill(broker, orders, exits, runner.decided, is_live=recorder.live)
+        exits.watch_forming(runner.decided)
+        exits.watch_held()
         supervisor.works()
         await _within(LOOP_SECONDS, warm_up.done)
     await recorder.wait_until_live(FIRST_DECISION_PATIENCE_SECONDS)
@@ -79,6 +82,7 @@ async def run_decisions(
             if not runner.is_deciding:
                 recorder.note_running()
                 exits.watch_forming(runner.exits_watched_after)
+                exits.watch_held()
                 _print_fill(broker, orders, exits, runner.decided, is_live=recorder.live)
                 supervisor.works()
                 supervisor.report(CANDLES, waiting.problem(runner.started))

@@ -181,6 +181,27 @@ class RuleRunner:
             if self._leave_ahead(ahead, row):
                 return
 
+    def watch_held(self) -> None:
+        """Look at the candles of the stream that are not stored while REST is away.
+
+        An exit that they lead to is owed, and sold at the first price that is stored after them.
+        """
+        ahead: RuleStepper | None = None
+        before: Candle | None = None
+        for row in self._recorder.held_rows:
+            state = self._stepper.state
+            is_known = state.opened is not None and row.timestamp < state.opened.timestamp
+            if is_known or not state.is_before(row.timestamp):
+                continue
+            if ahead is None:
+                ahead = self._stepper.copy()
+            if before is not None:
+                ahead.open(before)
+                ahead.close(before)
+            if self._leave_ahead(ahead, row):
+                return
+            before = row
+
     def fill(self, rest_price: float | None = None) -> None:
         """Fill the order to sell that is open, if its price has come; print what happened.
 

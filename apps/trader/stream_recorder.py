@@ -93,6 +93,11 @@ class StreamRecorder:
         """Return whether the stream is up and what it missed is filled in."""
         return self._went_live.is_set()
 
+    @property
+    def held_rows(self) -> tuple[Candle, ...]:
+        """Return the candles that wait until REST has filled the gap before them, oldest first."""
+        return () if self._pending is None else self._pending.rows
+
     async def handle(self, event: StreamEvent) -> None:
         """Store what a frame holds, and what the stream has become."""
         async with self._lock:

@@ -9,6 +9,7 @@ from typing import Any
 import pytest
 
 from desk import ACCOUNT, HOUR, KEY, MARCH, Desk, Market, desk, market
+from gate import kline
 from onetape.core.clock import SteppedClock, SystemClock
 from onetape.core.trading import Order
 from onetape.engine import AccountConfig, ExitConfig
@@ -519,5 +520,85 @@ def test_the_id_of_an_exit_order_is_plain_and_its_entry_is_a_column(
             ids = {side: name for name, side, _ in rows}
             assert all(len(name) == 32 and int(name, 16) for name in ids.values())
             assert {side: entry for _, side, entry in rows} == {"buy": None, "sell": ids["buy"]}
+
+    run(scene())
+
+
+def low_frame(opened: Market, stop: float) -> dict[str, Any]:
+    """Return a frame of the candle under way, in which the price is below a stop."""
+    now_s = opened.simulator.clock.now_ms() // 1_000
+    return kline(now_s // HOUR * HOUR * 1_000, stop * 0.99)
+
+
+def owed(trading: Desk) -> list[tuple[Any, ...]]:
+    return trading.query("SELECT cause, ended_ms FROM exit_obligations")
+
+
+def test_a_stop_is_looked_at_while_rest_is_away_after_a_reconnect_row_30(
+    run: Run, db: Path, scripted: Scripted
+) -> None:
+    async def scene() -> None:
+        async with (
+            market(0.25) as opened,
+            desk(
+                opened, db, strategy=scripted([0], []), exits=ExitConfig(stop_loss=0.2)
+            ) as trading,
+        ):
+            await trading.until_live(opened)
+            await step_to(opened, trading, range(1, 2))
+            stop = float(trading.trades()[0].price) * 0.8
+            opened.gate.rest_is_down = True
+            opened.gate.cut()
+            await trading.until(lambda: not trading.is_live)
+            await opened.go_to(1.3)
+            frame = low_frame(opened, stop)
+
+            async def low_prices() -> None:
+                while True:
+                    await opened.gate.inject(frame)
+                    await asyncio.sleep(0.05)
+
+            # The socket may not be there yet.
+            sending = asyncio.create_task(low_prices())
+            await trading.until(lambda: owed(trading) == [("stop_loss", None)])
+            sending.cancel()
+            assert sides(trading) == ["buy"]
+            opened.gate.rest_is_down = False
+            await opened.go_to(1.4)
+            await trading.until(lambda: sides(trading) == ["buy", "sell"])
+
+    run(scene())
+
+
+def test_a_stop_is_looked_at_while_the_first_candles_are_refused_row_112(
+    run: Run, db: Path, scripted: Scripted, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("trader.decision_loop.WARM_UP_PATIENCE_SECONDS", 0.1)
+
+    async def scene() -> None:
+        exits, strategy = ExitConfig(stop_loss=0.2), scripted([0], [])
+        async with market(0.25) as opened:
+            async with desk(opened, db, strategy=strategy, exits=exits) as trading:
+                await trading.until_live(opened)
+                await step_to(opened, trading, range(1, 2))
+                stop = float(trading.trades()[0].price) * 0.8
+            faults = opened.simulator.faults
+            number = faults.add(kind="status", status=403, path="/api/v3/klines")
+            await opened.go_to(3.3)
+            async with desk(opened, db, strategy=strategy, exits=exits, number=2) as trading:
+                frame = low_frame(opened, stop)
+
+                async def low_prices() -> None:
+                    while True:
+                        await opened.gate.inject(frame)
+                        await asyncio.sleep(0.05)
+
+                sending = asyncio.create_task(low_prices())
+                await trading.until(lambda: owed(trading) == [("stop_loss", None)])
+                sending.cancel()
+                assert trading.decided() == []
+                faults.remove(number)
+                await opened.go_to(3.4)
+                await trading.until(lambda: sides(trading) == ["buy", "sell"])
 
     run(scene())
