@@ -6,7 +6,7 @@ A simulator may be started again behind a running trader, with another seed or a
 import asyncio
 
 from onetape.core.clock import utc_text
-from onetape.core.errors import DataError
+from onetape.core.errors import DataError, ExchangeUnreachable
 from onetape.core.symbols import SIMULATOR_ID
 from onetape.exchange.market_clock import SimulatedMarket, ask_simulator
 from onetape.exchange.rest import RestExchange
@@ -21,15 +21,17 @@ async def check_same_market(context: SessionContext, exchange: RestExchange) -> 
 
     Raises:
         StoreError: as for `check_market`.
-        DataError: as for `check_market`.
+        DataError: as for `check_market`, of a simulator.
         ExchangeUnreachable: the simulator does not name its market, or a real exchange not
-            what its time is.
+            what its time is. Its time may be wrong for a while: an old answer of a cache.
     """
     simulated = await find_simulated_market(exchange)
     if simulated is None:
         # Market time goes on from the answer, so that no closed candle seems to lie in the future.
         await exchange.compare_clocks()
-        _check_time(context, exchange.now_ms())
+        fault = _time_fault(context, exchange.now_ms())
+        if fault is not None:
+            raise ExchangeUnreachable(f"{context.key.exchange} sent a wrong time: {fault}")
     else:
         hold_to_source(context.store, simulated.source)
         _check_time(context, simulated.now_ms)
@@ -66,16 +68,25 @@ def check_market(
 
 
 def _check_time(context: SessionContext, now_ms: int) -> None:
+    fault = _time_fault(context, now_ms)
+    if fault is not None:
+        is_simulated = context.key.exchange == SIMULATOR_ID
+        remedy = "start the simulator with a later --start" if is_simulated else "set the clock"
+        raise DataError(f"{fault}; {remedy}, or choose another file with --db")
+
+
+def _time_fault(context: SessionContext, now_ms: int) -> str | None:
+    """Return how a market time contradicts the closed candles of the file, or None."""
     newest = last_closed_before(context.store, context.key, NEVER)
     if newest is None:
-        return
-    simulated = context.key.exchange == SIMULATOR_ID
+        return None
+    is_simulated = context.key.exchange == SIMULATOR_ID
     # The clock of the simulator is its market's own; the computer's may be slow by a little.
-    known = context.timeframe.next(newest) if simulated else newest
+    known = context.timeframe.next(newest) if is_simulated else newest
     now = now_ms // 1_000
-    if known > now:
-        remedy = "start the simulator with a later --start" if simulated else "set the clock"
-        raise DataError(
-            f"{context.store.path} holds {context.key} candles up to {utc_text(newest)}, but the "
-            f"market's time is {utc_text(now)}; {remedy}, or choose another file with --db"
-        )
+    if known <= now:
+        return None
+    return (
+        f"{context.store.path} holds {context.key} candles up to {utc_text(newest)}, but the "
+        f"market's time is {utc_text(now)}"
+    )

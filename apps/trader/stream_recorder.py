@@ -248,7 +248,8 @@ class StreamRecorder:
         before = self._gap_backfiller.inserted
         try:
             await check_same_market(self._context, self._exchange)
-        except ExchangeUnreachable:
+        except ExchangeUnreachable as error:
+            self.lost_reason = str(error)
             return  # to be tried again, as below
         if not await self._gap_backfiller.fill():
             # To be tried again; until then the stored candles end where they did.

@@ -15,6 +15,7 @@ from onetape.cli.stop import StopRequest
 from onetape.core.candles import SeriesKey
 from onetape.core.clock import ScaledClock
 from onetape.core.errors import ExchangeUnreachable
+from onetape.exchange import rest
 from onetape.exchange.clients import Endpoint
 from onetape.exchange.exchange_clock import ExchangeClock
 from onetape.exchange.rest import RestExchange
@@ -47,6 +48,7 @@ class Scene:
         self.simulator = simulator
         self.exchange = exchange
         self.wall = wall
+        self.stop = StopRequest()
 
 
 @asynccontextmanager
@@ -62,14 +64,48 @@ async def scene_at(hours: float = 0.0) -> AsyncGenerator[Scene]:
                 yield Scene(simulator, exchange, wall)
 
 
+@asynccontextmanager
+async def trading_scene(
+    settings: TraderSettings,
+) -> AsyncGenerator[tuple[Scene, "asyncio.Task[None]"]]:
+    """Run a trader while the block lasts."""
+    async with scene_at() as opened:
+        exchange = opened.exchange
+        market = await exchange.market(KEY.symbol)
+        await exchange.compare_clocks()
+        evaluator = strategy_evaluator("rsi", settings.timeframe)
+        await evaluator.load()
+        trading = asyncio.create_task(
+            trade_in_sessions(
+                StartPlan(settings, (TradedSymbol(KEY, settings.strategy),)),
+                exchange,
+                [evaluator],
+                [market],
+                None,
+                opened.stop,
+                simulated=None,
+            )
+        )
+        try:
+            yield opened, trading
+        finally:
+            opened.stop.request("the test")
+            await asyncio.wait({trading})
+        trading.result()
+
+
 def rows(db: Path, sql: str, *values: Any) -> list[tuple[Any, ...]]:
     with open_store(db, create=False) as store, store.read() as connection:
         return connection.execute(sql, values).fetchall()
 
 
 async def until_decided(db: Path, trading: "asyncio.Task[None]", count: int) -> None:
+    await until(lambda: decisions(db) >= count, trading)
+
+
+async def until(holds: Callable[[], bool], trading: "asyncio.Task[None]") -> None:
     async with asyncio.timeout(30):
-        while decisions(db) < count:
+        while not holds():
             if trading.done():
                 trading.result()
             await asyncio.sleep(0.02)
@@ -86,28 +122,11 @@ def test_a_clock_that_is_set_while_trading_changes_no_candle(
     settings = TraderSettings(exchange="binance", timeframe="1m", db=db)
 
     async def scene() -> tuple[list[tuple[Any, ...]], list[tuple[Any, ...]]]:
-        async with scene_at() as opened:
-            stop = StopRequest()
-            exchange = opened.exchange
-            market = await exchange.market(KEY.symbol)
-            await exchange.compare_clocks()
-            evaluator = strategy_evaluator("rsi", settings.timeframe)
-            await evaluator.load()
-            trading = asyncio.create_task(
-                trade_in_sessions(
-                    StartPlan(settings, (TradedSymbol(KEY, settings.strategy),)),
-                    exchange,
-                    [evaluator],
-                    [market],
-                    None,
-                    stop,
-                    simulated=None,
-                )
-            )
+        async with trading_scene(settings) as (opened, trading):
             await until_decided(db, trading, 2)
             opened.wall.step_ms = step_seconds * 1_000
             await until_decided(db, trading, 6)
-            stop.request("the test")
+            opened.stop.request("the test")
             await trading
             stored = rows(db, CLOSED, MARCH)
             end = stored[-1][0] + 60
@@ -186,6 +205,72 @@ def test_a_time_far_from_the_last_one_is_believed_only_when_it_comes_twice(run: 
             with pytest.raises(ExchangeUnreachable, match="differ by 3,600 s"):
                 await exchange.compare_clocks()
             assert 0 <= exchange.now_ms() - before < 10_000
+
+    run(scene())
+
+
+def test_an_old_time_of_a_cache_is_not_believed(run: Run) -> None:
+    async def scene() -> None:
+        async with scene_at() as opened:
+            exchange = opened.exchange
+            await exchange.compare_clocks()
+            client: Any = exchange._client  # pyright: ignore[reportPrivateUsage] - CCXT's own
+            old_ms = exchange.now_ms() - 3_600_000
+
+            async def cached() -> int:
+                return old_ms
+
+            client.fetch_time = cached
+            before = exchange.now_ms()
+            with pytest.raises(ExchangeUnreachable, match="the same time in several answers"):
+                await exchange.compare_clocks()
+            assert exchange.now_ms() >= before
+
+    run(scene())
+
+
+def test_times_in_whole_seconds_are_believed(run: Run) -> None:
+    async def scene() -> None:
+        async with scene_at() as opened:
+            exchange = opened.exchange
+            await exchange.compare_clocks()
+            client: Any = exchange._client  # pyright: ignore[reportPrivateUsage] - CCXT's own
+            later = [1, 1, 2]
+            ahead_ms = exchange.now_ms() // 1_000 * 1_000 + 3_600_000
+
+            async def whole_seconds() -> int:
+                # At this speed of the clock a moment is a second.
+                return ahead_ms + later.pop(0) * 1_000
+
+            client.fetch_time = whole_seconds
+            with pytest.MonkeyPatch.context() as patch:
+                patch.setattr(rest, "AGREEMENT_MS", 600_000)
+                await exchange.compare_clocks()
+            assert not later
+            assert exchange.now_ms() >= ahead_ms
+
+    run(scene())
+
+
+def test_a_time_that_is_wrong_twice_does_not_end_a_trader(run: Run, db: Path) -> None:
+    settings = TraderSettings(exchange="binance", timeframe="1m", db=db)
+
+    async def scene() -> None:
+        async with trading_scene(settings) as (opened, trading):
+            await until_decided(db, trading, 2)
+            client: Any = opened.exchange._client  # pyright: ignore[reportPrivateUsage] - CCXT's own
+            honest, answers = client.fetch_time, [0]
+
+            async def wrong() -> int:
+                answers[0] += 1
+                return await honest() - 7_200_000
+
+            client.fetch_time = wrong
+            # Each attempt to go on after it compares the clocks.
+            opened.simulator.faults.add(kind="ws_close", count=2)
+            await until(lambda: answers[0] > 6, trading)
+            client.fetch_time = honest
+            await until_decided(db, trading, decisions(db) + 2)
 
     run(scene())
 

@@ -19,7 +19,7 @@ from onetape.core.rate_limit_ban import RateLimitBan
 from onetape.core.symbols import SIMULATOR_ID
 from onetape.core.words import did_you_mean
 from onetape.exchange.clients import REST_TIMEOUT_MS, Endpoint, client_settings, point_client
-from onetape.exchange.exchange_clock import ExchangeClock
+from onetape.exchange.exchange_clock import ExchangeClock, TimeSample
 from onetape.exchange.market_clock import SimulatorClock, market_clock
 from onetape.exchange.markets import Market as Market
 from onetape.exchange.markets import Ticker, market_of, ticker_of
@@ -35,6 +35,8 @@ FIRST_PAUSE_SECONDS = 0.5
 RETRY_SECONDS = 600.0
 #: Two times of an exchange agree if they differ by no more, after the time between the answers.
 AGREEMENT_MS = 1_000
+#: The same time twice is requested again after this: some exchanges send whole seconds.
+SAME_TIME_PAUSE_SECONDS = 1.5
 #: For a caller that tries again itself.
 BRIEF_RETRY_SECONDS = 4.0
 
@@ -107,7 +109,7 @@ class RestExchange:
         """
         check_exchange(endpoint.exchange)
         self.endpoint = endpoint
-        wall = wall or ComputerWall()
+        self._wall = wall = wall or ComputerWall()
         self._own_clock = market_clock(endpoint, wall)
         self.clock: Clock = self._own_clock
         self.quirks: Quirks = quirks_of(endpoint.exchange)
@@ -315,7 +317,7 @@ class RestExchange:
         """Ask for the exchange's time; the market time of a real exchange goes on from the answer.
 
         A time that departs from the last one by over a second is believed only if a second answer
-        confirms it.
+        confirms it. A time that stands still is that of a cache.
 
         Returns:
             How far the computer's clock is ahead of the exchange's (negative: behind), in
@@ -330,18 +332,39 @@ class RestExchange:
         if not isinstance(clock, ExchangeClock):
             before_ms = clock.now_ms()
             return before_ms - await self._read(self._fetch_time)
-        sample = clock.sample(await self._read(self._fetch_time))
-        if clock.is_compared and abs(clock.departure_ms(sample)) > AGREEMENT_MS:
-            second = clock.sample(await self._read(self._fetch_time))
-            departed_ms = clock.departure_ms(second) - clock.departure_ms(sample)
-            if abs(departed_ms) > AGREEMENT_MS:
-                raise ExchangeUnreachable(
-                    f"{self.endpoint.exchange} sent two times in a row that differ by "
-                    f"{abs(departed_ms) / 1_000:,.0f} s"
-                )
-            sample = second
-        clock.set(sample)
+        clock.set(await self._confirmed_sample(clock, lambda: self._read(self._fetch_time)))
         return clock.skew_ms
+
+    async def _confirmed_sample(
+        self, clock: ExchangeClock, fetch: Callable[[], Awaitable[int]]
+    ) -> TimeSample:
+        """Return a time of the exchange; one that departs from the last one needs a second answer.
+
+        Args:
+            clock: Has the last one.
+            fetch: Requests the exchange's time.
+
+        Raises:
+            ExchangeUnreachable: no usable answer, two that differ, or the same again and again.
+        """
+        first = clock.sample(await fetch())
+        if not clock.is_compared or abs(clock.departure_ms(first)) <= AGREEMENT_MS:
+            return first
+        second = clock.sample(await fetch())
+        if second.exchange_ms == first.exchange_ms:
+            await self._wall.sleep(SAME_TIME_PAUSE_SECONDS)
+            second = clock.sample(await fetch())
+        if second.exchange_ms == first.exchange_ms:
+            raise ExchangeUnreachable(
+                f"{self.endpoint.exchange} sent the same time in several answers: they are old"
+            )
+        departed_ms = clock.departure_ms(second) - clock.departure_ms(first)
+        if abs(departed_ms) > AGREEMENT_MS:
+            raise ExchangeUnreachable(
+                f"{self.endpoint.exchange} sent two times in a row that differ by "
+                f"{abs(departed_ms) / 1_000:,.0f} s"
+            )
+        return second
 
     async def _fetch_time(self) -> int:
         theirs: Any = await self._client.fetch_time()
@@ -429,7 +452,7 @@ class RestExchange:
             clock = self.clock
             if not isinstance(clock, ExchangeClock):
                 raise
-            clock.set(clock.sample(await self._fetch_time()))
+            clock.set(await self._confirmed_sample(clock, self._fetch_time))
             return await ask()
 
     async def _load_markets(self) -> None:
