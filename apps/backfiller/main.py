@@ -51,7 +51,7 @@ def backfill(
     json_: options.Json = False,
     **flags: Any,
 ) -> None:
-    """Fetch candle history over REST into SQLite. Run again, it fetches only what is missing."""
+    """Fetch candle history over REST into SQLite; a later run fetches only missing candles."""
     if context.invoked_subcommand is not None:
         refuse_flags_before(context, "backfiller")
         return

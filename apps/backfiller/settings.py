@@ -37,7 +37,7 @@ class BackfillerSettings(DeclaredStruct, frozen=True, kw_only=True):
     every: Annotated[
         str | None,
         Setting(
-            "Stay, and run again at each start of this interval, UTC: 15m, 1h, 1d.",
+            "Keep running, and fetch again at each start of this interval, UTC: 15m, 1h, 1d.",
             flag="--every",
             metavar="TIME",
             empty="run once",
@@ -46,7 +46,7 @@ class BackfillerSettings(DeclaredStruct, frozen=True, kw_only=True):
     retry_seconds: Annotated[
         float,
         Setting(
-            "How long an exchange that has answered may fail before its series are given up.",
+            "How long requests are repeated while an exchange fails that has answered before.",
             flag="--retry-for",
             metavar="SECONDS",
             ge=0,

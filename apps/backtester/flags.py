@@ -23,7 +23,9 @@ _Save = Annotated[
 ]
 _Watch = Annotated[
     bool,
-    typer.Option("--watch", help="Run again at each save; the report in the browser reloads."),
+    typer.Option(
+        "--watch", help="Run again when a file is saved; the report in the browser reloads."
+    ),
 ]
 _Config = Annotated[
     Path | None,

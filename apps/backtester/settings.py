@@ -49,7 +49,7 @@ class BacktesterSettings(DeclaredStruct, frozen=True, kw_only=True):
     timeframe_detail: Annotated[
         str | None,
         Setting(
-            "Timeframe of intrabar candles, which show what came first: 1m.",
+            "Timeframe of intrabar candles, which show the order of prices: 1m.",
             flag="--timeframe-detail",
             metavar="NAME",
         ),
@@ -57,13 +57,15 @@ class BacktesterSettings(DeclaredStruct, frozen=True, kw_only=True):
     trading_rules: Annotated[TradingRulesSource, TRADING_RULES] = "exchange"
     allow_gaps: Annotated[
         bool,
-        Setting("Continue over candles missing for an unknown reason.", flag="--allow-gaps"),
+        Setting("Continue over missing candles whose cause is unknown.", flag="--allow-gaps"),
     ] = False
     check: Annotated[
-        bool, Setting("Look at a few bars for look-ahead.", flag="--check/--no-check")
+        bool, Setting("Check a sample of bars for look-ahead.", flag="--check/--no-check")
     ] = True
     db: Annotated[Path | None, DATABASE] = None
     report: Annotated[
         Path | None,
-        Setting("HTML report.", flag="--report", metavar="FILE", empty="in the run's folder"),
+        Setting(
+            "HTML report to write.", flag="--report", metavar="FILE", empty="in the run's folder"
+        ),
     ] = None

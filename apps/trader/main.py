@@ -54,7 +54,8 @@ def trade(
     yes: Annotated[
         bool,
         typer.Option(
-            "--yes", help="Confirm an account's first live entry without a question (docs/live.md)."
+            "--yes",
+            help="Confirm the first live entry of an account without a question (docs/live.md).",
         ),
     ] = False,
     config: Annotated[

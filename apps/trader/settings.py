@@ -64,16 +64,16 @@ class TraderSettings(DeclaredStruct, frozen=True, kw_only=True):
     sandbox: Annotated[
         bool,
         Setting(
-            "Live orders go to the exchange's test network, with keys of it and play money; the "
-            "database is data/sandbox.db.",
+            "Send live orders to the exchange's test network, with a key and play money of that "
+            "network; the database is data/sandbox.db.",
             flag="--sandbox",
         ),
     ] = False
     untested_exchange: Annotated[
         bool,
         Setting(
-            "Send live orders where Onetape was never tried: with real money, or to an exchange "
-            "of which only the requests are tested (docs/exchanges.md).",
+            "Allow live orders that were never tried: with real money, or at an exchange of which "
+            "only the requests are tested (docs/exchanges.md).",
             flag="--untested-exchange",
         ),
     ] = False
@@ -82,7 +82,7 @@ class TraderSettings(DeclaredStruct, frozen=True, kw_only=True):
     account_name: Annotated[
         str | None,
         Setting(
-            "Account, on paper or live; each has its own start balance and positions.",
+            "Name of the account; each account has its own start balance and positions.",
             flag="--account",
             metavar="NAME",
             empty="one for each exchange, symbol and timeframe, or set of symbols",
@@ -91,8 +91,8 @@ class TraderSettings(DeclaredStruct, frozen=True, kw_only=True):
     cash: Annotated[
         Decimal | None,
         Setting(
-            "Start balance of a new account, in quote currency; an account that was opened with "
-            "another one is refused.",
+            "Start balance of a new account, in quote currency; refused if the account was opened "
+            "with another one.",
             key="account.cash",
             flag="--cash",
             metavar="AMOUNT",
@@ -108,8 +108,8 @@ class TraderSettings(DeclaredStruct, frozen=True, kw_only=True):
     stop_limit: Annotated[
         float | None,
         Setting(
-            "Live: a stop at the exchange becomes a limit order this part under its level. Where "
-            "the price jumps over that, the position is sold at the market 5 s later.",
+            "Live: make the stop at the exchange a limit order this far below its level; 0.01 is "
+            "1 %. If it does not fill, the position is sold at the market 5 s later.",
             flag="--stop-limit",
             metavar="PART",
             empty="a market order",
@@ -129,16 +129,16 @@ class TraderSettings(DeclaredStruct, frozen=True, kw_only=True):
     entry_wait_seconds: Annotated[
         float,
         Setting(
-            "Of several symbols: entries of one close wait so long for the candle of each symbol, "
-            "then follow the backtest's order; exits never wait. Wall clock.",
+            "With several symbols: how long entries wait for the candle of each symbol, to follow "
+            "the backtest's order; exits never wait. Wall clock.",
             ge=0,
         ),
     ] = 5.0
     strategy_timeout_seconds: Annotated[
         float | None,
         Setting(
-            "A strategy that has not returned its signals by then is ended: no decision on that "
-            "candle, and the next one is tried.",
+            "A strategy that takes longer for its signals is ended: no decision on that candle, "
+            "and the next one is tried.",
             empty="a tenth of the timeframe, from 5 to 60",
             ge=1,
         ),

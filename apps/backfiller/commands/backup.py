@@ -18,13 +18,13 @@ def back_up(
         ),
     ] = None,
     *,
-    force: Annotated[bool, typer.Option("--force", help="Replace a file that exists.")] = False,
+    force: Annotated[bool, typer.Option("--force", help="Replace an existing file.")] = False,
     exchange: options.Exchanges = None,
     db: options.Database = None,
     config: CONFIG = None,
     json_: options.Json = False,
 ) -> None:
-    """Copy the database while it is in use: candles, trades, gaps, everything."""
+    """Copy the whole database while it is in use."""
     import time
 
     from onetape.cli.output import print_json, print_line
@@ -44,7 +44,7 @@ def back_up(
 
 
 def put_back(
-    file: Annotated[Path, typer.Argument(metavar="FILE", help="A backup.")],
+    file: Annotated[Path, typer.Argument(metavar="FILE", help="Backup to restore.")],
     *,
     exchange: options.Exchanges = None,
     db: options.Database = None,

@@ -11,7 +11,7 @@ from onetape.cli import options
 def list_exchanges(
     *,
     all_: Annotated[
-        bool, typer.Option("--all", help="List those too that serve no candles.")
+        bool, typer.Option("--all", help="List exchanges without candles too.")
     ] = False,
     json_: options.Json = False,
 ) -> None:

@@ -16,7 +16,7 @@ _Out = Annotated[
     Path,
     typer.Option(
         metavar="FILE",
-        help="Its suffix decides the format: .csv, .csv.gz, .parquet, or .feather (freqtrade's).",
+        help="File to write: .csv, .csv.gz, .parquet, or .feather (freqtrade's format).",
     ),
 ]
 _From = Annotated[str | None, typer.Option("--from", metavar="YYYY-MM-DD", help="First day, UTC.")]
@@ -35,12 +35,12 @@ def export_series(
     from_: _From = None,
     to: _To = None,
     timerange: options.Timerange = None,
-    force: Annotated[bool, typer.Option("--force", help="Replace a file that exists.")] = False,
+    force: Annotated[bool, typer.Option("--force", help="Replace an existing file.")] = False,
     db: options.Database = None,
     config: CONFIG = None,
     json_: options.Json = False,
 ) -> None:
-    """Export the closed candles of one series; importing the file gives them back equal."""
+    """Export the closed candles of one series; importing the file gives equal candles."""
     from backfiller.formats.candle_writer import check_target, write_candles
     from onetape.cli.dates import range_flags
     from onetape.cli.output import print_json, print_line

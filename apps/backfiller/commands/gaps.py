@@ -21,17 +21,17 @@ def list_gaps(
         str | None,
         typer.Option(
             metavar=_RANGE,
-            help="Accept the gaps of this range (UTC, TO exclusive), or `all`, as having a known "
-            "cause; works offline.",
+            help="Mark the gaps of this range (UTC, TO exclusive), or `all` gaps, as explained; "
+            "works offline.",
         ),
     ] = None,
     because: Annotated[
         str | None,
-        typer.Option(metavar="REASON", help="Why, for --accept: outage, maintenance, no trades."),
+        typer.Option(metavar="REASON", help="Reason for --accept: outage, maintenance, no trades."),
     ] = None,
     undo: Annotated[
         str | None,
-        typer.Option(metavar=_RANGE, help="Take acceptance back in this range, or of `all` gaps."),
+        typer.Option(metavar=_RANGE, help="Undo --accept for this range, or for `all` gaps."),
     ] = None,
     exchange: options.Exchanges = None,
     symbol: options.Symbols = None,

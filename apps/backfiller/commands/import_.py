@@ -23,7 +23,7 @@ _TimeUnit = Annotated[
     str | None,
     typer.Option(
         metavar="UNIT",
-        help="What times count: s, ms, us, ns, or iso for dates.  [default: recognised]",
+        help="Unit of the times: s, ms, us, ns, or iso for dates.  [default: recognised]",
     ),
 ]
 _TimeZone = Annotated[
@@ -38,22 +38,22 @@ _Columns = Annotated[
     str | None,
     typer.Option(
         metavar="NAMES",
-        help="The columns in their order, such as timestamp,low,high,open,close,volume; - for "
-        "any other.  [default: recognised]",
+        help="Names of the columns, such as timestamp,low,high,open,close,volume; - for "
+        "any other column.  [default: recognised]",
     ),
 ]
 _Spot = Annotated[
     bool,
     typer.Option(
         "--spot",
-        help="Import files that look like futures, mark or index prices: they hold spot candles.",
+        help="Import files that look like futures, mark or index prices as spot candles.",
     ),
 ]
 _DropLast = Annotated[
     bool,
     typer.Option(
         "--drop-last",
-        help="Leave out each file's last candle: it may not have been over when it was made.",
+        help="Leave out the last candle of each file: it may not have been complete.",
     ),
 ]
 #: Failures that are named in the last line.
@@ -75,9 +75,9 @@ def import_files(
     config: CONFIG = None,
     json_: options.Json = False,
 ) -> None:
-    """Import candle files, checked like fetched candles. Flags say only what names do not.
+    """Import candle files, checked like fetched candles. File names may replace flags.
 
-    A table that cannot be imported stops no other; the exit code is the worst of all.
+    A table that cannot be imported does not stop the others; the exit code is the highest of all.
     """
     from contextlib import ExitStack
 

@@ -22,7 +22,7 @@ def list_series(
     config: CONFIG = None,
     json_: options.Json = False,
 ) -> None:
-    """List every stored series: first and last candle, rows, gaps, where they came from."""
+    """List every stored series: first and last candle, rows, gaps, sources."""
     from onetape.cli.output import print_json, print_line
     from onetape.cli.tables import Column, fitted
 

@@ -54,13 +54,16 @@ def list_markets(
     *,
     exchange: options.Exchange = None,
     quote: Annotated[
-        str | None, typer.Option(metavar="ASSET", help="Only markets priced in this, as USDC.")
+        str | None,
+        typer.Option(
+            metavar="ASSET", help="Quote currency of the markets, such as USDC.  [default: any]"
+        ),
     ] = None,
     sort: Annotated[
-        str, typer.Option(metavar="BY", help="volume, spread, symbol or listed.")
+        str, typer.Option(metavar="BY", help="Order of the list: volume, spread, symbol or listed.")
     ] = "volume",
     limit: Annotated[
-        int, typer.Option(min=1, metavar="N", help="So many lines; each may cost one request.")
+        int, typer.Option(min=1, metavar="N", help="Number of lines; each may need a request.")
     ] = 30,
     config: CONFIG = None,
     simulator_url: options.SimulatorUrl = None,

@@ -19,7 +19,7 @@ _SHOWN = 60
 def list_quarantine(
     *,
     limit: Annotated[
-        int, typer.Option(min=1, metavar="N", help="Rows shown of each series and fault.")
+        int, typer.Option(min=1, metavar="N", help="Rows printed for each series and fault.")
     ] = 10,
     exchange: options.Exchanges = None,
     symbol: options.Symbols = None,
@@ -28,7 +28,7 @@ def list_quarantine(
     config: CONFIG = None,
     json_: options.Json = False,
 ) -> None:
-    """List the rows that were refused: why, how often, when, and what the exchange sent."""
+    """List refused rows: the fault, how often and when they came, and the exchange's own text."""
     from onetape.cli.output import print_json, print_line
     from onetape.core.words import counted
     from onetape.store.quarantine import quarantined_rows, refused_rows

@@ -24,14 +24,14 @@ def repair_store(
     accept: Annotated[
         bool,
         typer.Option(
-            "--accept", help="Also give candles the values of open revisions that rank higher."
+            "--accept", help="Also replace stored values by open revisions of a higher rank."
         ),
     ] = False,
     gaps: Annotated[
         bool,
         typer.Option(
             "--gaps",
-            help="Also ask again for every gap with a known cause, not only for proofs a day old.",
+            help="Also request every explained gap again, not only those proven over a day ago.",
         ),
     ] = False,
     db: options.Database = None,
@@ -39,7 +39,7 @@ def repair_store(
     simulator_url: options.SimulatorUrl = None,
     json_: options.Json = False,
 ) -> None:
-    """Fix what verify finds: request missing, never closed and bad rows again."""
+    """Fix what verify finds: fetch missing, never closed and invalid candles again."""
     import asyncio
     from contextlib import ExitStack
 

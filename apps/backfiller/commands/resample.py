@@ -18,7 +18,7 @@ def resample_stored(
     ],
     timeframe: Annotated[
         str,
-        typer.Option("--timeframe", "-t", metavar="NAME", help="The stored candles to build from."),
+        typer.Option("--timeframe", "-t", metavar="NAME", help="Timeframe of the stored candles."),
     ] = "1m",
     symbol: options.Symbols = None,
     exchange: options.Exchanges = None,
@@ -26,14 +26,14 @@ def resample_stored(
         bool,
         typer.Option(
             "--allow-gaps",
-            help="Build also from candles with a gap whose cause is unknown.",
+            help="Also build candles over gaps whose cause is unknown.",
         ),
     ] = False,
     db: options.Database = None,
     config: CONFIG = None,
     json_: options.Json = False,
 ) -> None:
-    """Build a higher timeframe from stored candles, as Binance does; stored candles stay."""
+    """Build missing candles of a higher timeframe from stored candles, as Binance does."""
     from backfiller.resampling import Resampled, resample_series
     from onetape.cli.output import print_json, print_line
     from onetape.core.clock import SystemClock

@@ -18,15 +18,15 @@ def list_revisions(
         list[str] | None,
         typer.Option(
             metavar="ID",
-            help="Give the candle this value, or `all` that rank higher than what is stored; "
+            help="Replace the stored value by this revision, or by `all` of a higher rank; "
             "repeat for several.",
         ),
     ] = None,
     force: Annotated[
         bool,
-        typer.Option("--force", help="Accept the named ID although its value ranks lower."),
+        typer.Option("--force", help="Accept ID although it does not rank higher."),
     ] = False,
-    all_: Annotated[bool, typer.Option("--all", help="List those too that are settled.")] = False,
+    all_: Annotated[bool, typer.Option("--all", help="List settled revisions too.")] = False,
     exchange: options.Exchanges = None,
     symbol: options.Symbols = None,
     timeframe: options.Timeframes = None,
@@ -34,7 +34,7 @@ def list_revisions(
     config: CONFIG = None,
     json_: options.Json = False,
 ) -> None:
-    """List values that came for closed candles and differ from the stored ones; accept them."""
+    """List later values of closed candles that differ from the stored ones, and accept them."""
     from onetape.cli.output import print_json, print_line
     from onetape.core.errors import UsageError
     from onetape.core.words import counted

@@ -15,15 +15,15 @@ def check(
     *,
     all_: Annotated[
         bool,
-        typer.Option("--all", help="Every bar, also of a range of more than 200,000."),
+        typer.Option("--all", help="Check every bar of a range of more than 200,000 too."),
     ] = False,
     json_: options.Json = False,
 ) -> None:
-    """Check on every bar that the last candles decide as all do; it takes a backtest's flags.
+    """Check on every bar that no signal uses later candles; takes the flags of a backtest.
 
-    On each bar the signal of the last candles (as many as the strategy's lookback, at least 100, as
-    the trader reads) must be the one that the whole range gave. A range of more than 200,000 bars
-    is checked in part, which the candles choose, unless --all is given. Exit 6 where a bar differs.
+    The signal from the last candles (the strategy's lookback, at least 100, as in the trader) must
+    be equal to the signal from the whole range. Of more than 200,000 bars a sample is checked,
+    unless --all is given. Exit code 6 if a bar differs.
     """
     from backtester.flags import chosen_by
     from backtester.process_signals import stoppable

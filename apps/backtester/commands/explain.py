@@ -13,17 +13,17 @@ def explain_moment(
     *,
     at: Annotated[
         str,
-        typer.Option(metavar="TIME", help="Within the candle: 2024-01-31T14:00, UTC."),
+        typer.Option(metavar="TIME", help="Time within the candle, UTC: 2024-01-31T14:00."),
     ],
     run: Annotated[
         str | None,
-        typer.Option(metavar="RUN", help="A saved run; else flags of a backtest."),
+        typer.Option(metavar="RUN", help="Saved run: last, an id or its beginning, or a folder."),
     ] = None,
     json_: options.Json = False,
 ) -> None:
-    """Say what a strategy saw on one candle, and which order and fill followed.
+    """Show the indicators and the signal of one candle, and the order and fill that followed.
 
-    Takes --run, or all the flags of a backtest, which is then run again.
+    Give --run, or the flags of a backtest, which is then run again.
     """
     from backtester.flags import chosen_by
     from backtester.rendering.explain import render_explanation

@@ -4,7 +4,7 @@ from onetape.cli import options
 
 
 def list_runs(*, json_: options.Json = False) -> None:
-    """List the runs that were kept in data/runs, the newest last."""
+    """List the saved runs in data/runs, the newest last."""
     from backtester.rendering.result import plain
     from onetape.backtest.storage.runs import RUNS_FOLDER, stored_runs
     from onetape.cli.output import note, print_json, print_line, terminal_width

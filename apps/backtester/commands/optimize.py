@@ -28,41 +28,47 @@ def optimize(
     ] = "grid",
     trials: Annotated[
         int | None,
-        typer.Option(min=1, metavar="N", help="Combinations that a sampler proposes."),
+        typer.Option(min=1, metavar="N", help="Number of combinations that a sampler proposes."),
     ] = None,
     seed: Annotated[int, typer.Option(help="Random seed of sampler and statistics.")] = 1,
     batch: Annotated[
         int,
         typer.Option(
-            min=2, max=10_000, metavar="N", help="Combinations that a sampler proposes together."
+            min=2, max=10_000, metavar="N", help="Combinations that a sampler proposes at a time."
         ),
     ] = 32,
     constraint: Annotated[
         list[str] | None,
         typer.Option(
-            metavar="CONDITION", help="Such as 'fast < slow'; repeat for several conditions."
+            metavar="CONDITION",
+            help="Condition on parameters, such as 'fast < slow'; repeat for several.",
         ),
     ] = None,
     rank: Annotated[
         list[str] | None,
         typer.Option(
             metavar="METRIC",
-            help="Metric to rank by, docs/metrics.md; several make a Pareto front.  "
+            help="Metric to rank by (docs/metrics.md); repeat for a Pareto front.  "
             "[default: sharpe]",
         ),
     ] = None,
     out_of_sample: Annotated[
-        float, typer.Option(metavar="PART", help="End of the range, not used to rank.")
+        float,
+        typer.Option(
+            metavar="PART",
+            help="Part at the end of the range that is not used to rank; 0.3 is 30 %.",
+        ),
     ] = 0.3,
     walk_forward: Annotated[
         str | None,
         typer.Option(
             metavar="TRAIN/TEST",
-            help="Choose on a training part, trade the next one, as 365d/90d; repeat to the end.",
+            help="Choose on a training part, trade the part after it, and go on: 365d/90d.",
         ),
     ] = None,
     anchored: Annotated[
-        bool, typer.Option("--anchored", help="Every training part begins with the range.")
+        bool,
+        typer.Option("--anchored", help="Begin every training part at the start of the range."),
     ] = False,
     boundary: Annotated[
         str,
@@ -80,14 +86,16 @@ def optimize(
     ] = 20,
     jobs: Annotated[
         int | None,
-        typer.Option("--jobs", "-j", min=1, metavar="N", help="Processes.  [default: all cores]"),
+        typer.Option(
+            "--jobs", "-j", min=1, metavar="N", help="Number of processes.  [default: all cores]"
+        ),
     ] = None,
     json_: options.Json = False,
 ) -> None:
-    """Try combinations of parameters on all cores; takes every flag of a backtest too.
+    """Try combinations of parameters on all cores; takes the flags of a backtest too.
 
-    Stopped or killed, and started again, it goes on where it was.
-    Exit 3 where no combination gives a result.
+    Started again after a stop or a kill, it continues. Exit code 3 if no combination gives a
+    result.
     """
     from backtester.flags import chosen_by
     from backtester.process_signals import stoppable

@@ -13,7 +13,7 @@ RunName = Annotated[
 
 
 def show_run(run: RunName = "last", *, json_: options.Json = False) -> None:
-    """Print a saved run, as it was printed when it was made."""
+    """Print the output of a saved run."""
     from msgspec.structs import asdict
 
     from backtester.rendering.result import run_document

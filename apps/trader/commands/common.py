@@ -28,12 +28,8 @@ ACCOUNTS = Annotated[
         help="Account, on paper or live; repeat for several.  [default: all]",
     ),
 ]
-FROM = Annotated[
-    str | None, typer.Option("--from", metavar="TIME", help="First moment, UTC, inclusive.")
-]
-TO = Annotated[
-    str | None, typer.Option("--to", metavar="TIME", help="Last moment, UTC, exclusive.")
-]
+FROM = Annotated[str | None, typer.Option("--from", metavar="TIME", help="Start, UTC, inclusive.")]
+TO = Annotated[str | None, typer.Option("--to", metavar="TIME", help="End, UTC, exclusive.")]
 
 
 def open_accounts(db: Path | None, config: Path | None, exchange: str | None) -> "Store":

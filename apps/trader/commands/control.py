@@ -62,7 +62,7 @@ def _for_accounts(function: Callable[..., None]) -> Callable[..., None]:
 
 @_for_accounts
 def pause_entries(chosen: Chosen) -> None:
-    """Enter no position until `trader resume`; exits, stops and targets go on."""
+    """Make no entries until `trader resume`; exits, stops and targets go on."""
     _give(chosen, "pause")
 
 
@@ -76,11 +76,13 @@ def resume_entries(chosen: Chosen) -> None:
 def exit_position(
     chosen: Chosen,
     *,
-    symbol: Annotated[str, typer.Argument(metavar="SYMBOL|all", help="Whose position is sold.")],
+    symbol: Annotated[
+        str, typer.Argument(metavar="SYMBOL|all", help="Symbol of the position, or all.")
+    ],
 ) -> None:
-    """Close the open position at the newest price; the strategy goes on.
+    """Sell the open position at the newest price; the strategy goes on.
 
-    It enters again with a BUY that follows another signal, not on the same run of BUYs.
+    It may enter again with a later run of BUYs, not with the present one.
     """
     from trader.command_rows import parse_exit_symbol
 
@@ -89,16 +91,17 @@ def exit_position(
 
 @_for_accounts
 def halt_orders(chosen: Chosen) -> None:
-    """Send no order of any kind until `trader resume`, no stop either; open orders are cancelled.
+    """Send no orders until `trader resume`, on paper no stops either; cancel open orders.
 
-    A stop, target or SELL that becomes due meanwhile is stored, and sold after the resume.
+    A stop at an exchange stays. A stop, target or SELL that becomes due is stored, and the position
+    is sold after the resume.
     """
     _give(chosen, "halt")
 
 
 @_for_accounts
 def flatten_position(chosen: Chosen) -> None:
-    """Close every open position at the newest price, and enter none until `trader resume`."""
+    """Sell every open position at the newest price; make no entries until `trader resume`."""
     _give(chosen, "flatten")
 
 
@@ -108,12 +111,13 @@ def reload_settings(
     *,
     apply_to_open: Annotated[
         bool,
-        typer.Option("--apply-to-open", help="Open trades get the changed stops and targets too."),
+        typer.Option("--apply-to-open", help="Apply changed stops and targets to open trades too."),
     ] = False,
 ) -> None:
-    """Let a running trader read its settings file again.
+    """Read the settings file of a running trader again.
 
-    It applies what is safe, and prints what needs a restart. An open trade keeps its own levels.
+    The trader applies what is safe, and prints what needs a restart. An open trade keeps its own
+    levels.
     """
     _give(chosen, "reload", applies_to_open=apply_to_open)
 

@@ -31,24 +31,27 @@ def drill_settings(
         typer.Option(
             "--only",
             metavar="TEXT",
-            help="Only parts whose name has this text; repeat for several. Not recorded.",
+            help="Run only parts whose name contains TEXT; repeat for several. Not stored.",
         ),
     ] = None,
     at_once: Annotated[
         int | None,
         typer.Option(
-            "--at-once", metavar="N", min=1, help="Parts that run at a time.  [default: 4]"
+            "--at-once",
+            metavar="N",
+            min=1,
+            help="Number of parts that run at a time.  [default: 4]",
         ),
     ] = None,
     json: options.Json = False,
     **flags: Any,
 ) -> None:
-    """Try your strategy, sizes and stop with live orders on the simulator, while things go wrong.
+    """Try your settings with live orders on a simulator that fails.
 
-    It needs no key and no network, takes about three minutes, and records whether the settings
-    passed: an account's first live entry needs that.
+    It needs no key and no network, and takes about three minutes. The result is stored: the first
+    live entry of an account needs a passed drill.
 
-    Exit codes: 0 passed, 6 a part did not pass.
+    Exit codes: 0 all parts passed, 6 a part did not pass.
     """
     from onetape.cli.loading import load_settings, settings_file
     from onetape.cli.output import print_json, print_line, terminal_width

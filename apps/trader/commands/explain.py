@@ -11,7 +11,7 @@ from trader.commands.common import ACCOUNTS, CONFIG, open_accounts, select_accou
 def explain_moment(
     *,
     at: Annotated[
-        str, typer.Option(metavar="TIME", help="Within the candle: 2024-01-31T14:00, UTC.")
+        str, typer.Option(metavar="TIME", help="Time within the candle, UTC: 2024-01-31T14:00.")
     ],
     account: ACCOUNTS = None,
     symbol: options.Symbols = None,
@@ -21,7 +21,7 @@ def explain_moment(
     config: CONFIG = None,
     json_: options.Json = False,
 ) -> None:
-    """Show what a trader saw on one candle, each check, and the order or why there was none."""
+    """Show the signal of one candle, each check, and the order or why there was no order."""
     from onetape.cli.output import print_json, print_line
     from onetape.cli.stdout import claim_stdout
     from onetape.core.dates import parse_moment

@@ -20,7 +20,7 @@ def show_logs(
         str | None,
         typer.Option(
             metavar="TIME",
-            help="First moment, UTC; 03:00 is the last time that it was 3 o'clock.  "
+            help="Start, UTC: a day, a moment or a time of day; 03:00 is the last 03:00.  "
             "[default: 24 hours ago]",
         ),
     ] = None,
@@ -28,8 +28,7 @@ def show_logs(
         bool,
         typer.Option(
             "--problems",
-            help="Only what went wrong: states, outages, blocked signals, rejected orders, "
-            "corrections.",
+            help="Only problems: states, outages, blocked signals, rejected orders, corrections.",
         ),
     ] = False,
     account: ACCOUNTS = None,
@@ -39,7 +38,7 @@ def show_logs(
     config: CONFIG = None,
     json_: options.Json = False,
 ) -> None:
-    """Show what happened to traders, in the order of time.
+    """Show what happened to traders, in order of time.
 
     Sessions, states, outages, signals, decided exits, trades, orders that were not filled,
     corrections of candles, and commands of a person.

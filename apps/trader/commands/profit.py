@@ -10,15 +10,17 @@ from trader.commands.common import ACCOUNTS, CONFIG, open_accounts, select_accou
 
 def show_profit(
     *,
-    by: Annotated[str, typer.Option(metavar="PERIOD", help="day, week or month.")] = "day",
+    by: Annotated[str, typer.Option(metavar="PERIOD", help="Period: day, week or month.")] = "day",
     timezone: Annotated[
-        str, typer.Option(metavar="NAME", help="Where days begin, such as Europe/Berlin.")
+        str,
+        typer.Option(metavar="NAME", help="Time zone in which days begin, such as Europe/Berlin."),
     ] = "UTC",
     currency: Annotated[
         str | None,
         typer.Option(
             metavar="CODE",
-            help="Add all up in one currency, by stored candles.  [default: a table for each]",
+            help="Convert all profit into this currency, by stored candles.  [default: a table "
+            "for each currency]",
         ),
     ] = None,
     account: ACCOUNTS = None,
@@ -30,8 +32,8 @@ def show_profit(
 ) -> None:
     """Show profit by day, week or month.
 
-    It is that of closed round trips, after fees, at the time of their last sell. Each quote
-    currency has a table of its own, unless --currency converts them.
+    Profit of closed round trips, after fees, at the time of their last sell. Each quote currency
+    has a separate table, unless --currency is given.
     """
     from onetape.cli.output import print_json, print_line, terminal_width
     from trader.commands.account_result import read_digits, read_result

@@ -14,20 +14,21 @@ if TYPE_CHECKING:
     from onetape.store.live_accounts import Answer, StoredDifference
 
 ACCOUNT = Annotated[
-    str | None, typer.Option("--account", metavar="NAME", help="Account.  [default: all]")
+    str | None,
+    typer.Option("--account", metavar="NAME", help="Name of the account.  [default: all]"),
 ]
 ADOPT = Annotated[
     int | None,
     typer.Option(
         "--adopt",
         metavar="NUMBER",
-        help="Missing coins: the position is what is left at the exchange.",
+        help="For missing coins: the position becomes what is left at the exchange.",
     ),
 ]
 FORGET = Annotated[
     int | None,
     typer.Option(
-        "--forget", metavar="NUMBER", help="Missing coins: there is no position any more."
+        "--forget", metavar="NUMBER", help="For missing coins: there is no position any more."
     ),
 ]
 KEEP = Annotated[
@@ -35,7 +36,7 @@ KEEP = Annotated[
     typer.Option(
         "--save",
         metavar="NUMBER",
-        help="Leave orders and fills of other programs alone; entries go on.",
+        help="For orders or fills of others: leave them alone, and allow entries again.",
     ),
 ]
 _MEANINGS: Final = {
@@ -56,9 +57,10 @@ def reconcile_account(
     db: options.Database = None,
     config: CONFIG = None,
 ) -> None:
-    """Show what differs at the exchange of a live account, and take your answer.
+    """Show how a live account differs from the exchange, and answer a difference.
 
-    The running trader acts on an answer with its next look, at most 10 s later.
+    NUMBER is the number in the list. The running trader acts on an answer when it next reads the
+    account, usually within 20 s.
     """
     from onetape.cli.loading import load_settings, settings_file
     from onetape.cli.output import print_json, print_line

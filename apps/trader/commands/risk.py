@@ -13,12 +13,13 @@ if TYPE_CHECKING:
     from onetape.store.risk_states import RiskRow
 
 ACCOUNT = Annotated[
-    str | None, typer.Option("--account", metavar="NAME", help="Account.  [default: all]")
+    str | None,
+    typer.Option("--account", metavar="NAME", help="Name of the account.  [default: all]"),
 ]
 CLEAR = Annotated[
     bool,
     typer.Option(
-        "--clear", help="Let entries go on after a limit was passed; losses count from now on."
+        "--clear", help="Allow entries again after a limit was passed; losses count from now on."
     ),
 ]
 
@@ -32,7 +33,7 @@ def show_risk(
     db: options.Database = None,
     config: CONFIG = None,
 ) -> None:
-    """Show losses of live accounts and limits that were passed; --clear lets entries go on."""
+    """Show losses of live accounts and limits that were passed; --clear allows entries again."""
     from onetape.cli.loading import load_settings, settings_file
     from onetape.cli.output import print_json, print_line
     from onetape.store.database import open_store

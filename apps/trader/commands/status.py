@@ -38,8 +38,8 @@ def show_status(
 ) -> int:
     """Show the state of every trader; its exit code is a health check.
 
-    Exit codes: 0 all that run are trading, 10 one is degraded, 11 one is halted, 12 one failed or
-    was killed, or none runs.
+    Exit codes: 0 all running traders are trading, 10 one is degraded, 11 one is halted, 12 one
+    failed or was killed, or none runs.
     """
     from onetape.cli.output import print_json
     from onetape.core.errors import UsageError

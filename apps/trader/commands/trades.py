@@ -25,7 +25,7 @@ def list_trades(
     config: CONFIG = None,
     json_: options.Json = False,
 ) -> None:
-    """List every execution with its fee and ids."""
+    """List every fill with its fee and ids."""
     from onetape.cli.output import print_json, print_line, terminal_width
     from onetape.core.errors import UsageError
     from trader.commands.account_result import read_digits, read_trades

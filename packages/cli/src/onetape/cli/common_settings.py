@@ -10,10 +10,13 @@ SYMBOL: Final = Setting(
     "Spot symbol.", flag="--symbol", short=("-p",), metavar="BASE/QUOTE", unit="symbol"
 )
 EXCHANGE: Final = Setting(
-    "CCXT exchange id, or simulator for the offline one.", flag="--exchange", metavar="ID"
+    "CCXT exchange id, or simulator for the offline exchange.", flag="--exchange", metavar="ID"
 )
 TIMEFRAME: Final = Setting(
-    "Such as 1m, 1h or 1d.", flag="--timeframe", short=("-t", "-i"), metavar="NAME"
+    "Length of a candle, such as 1m, 1h or 1d.",
+    flag="--timeframe",
+    short=("-t", "-i"),
+    metavar="NAME",
 )
 DATABASE: Final = Setting(
     "Database file.",
@@ -22,7 +25,7 @@ DATABASE: Final = Setting(
     empty="data/onetape.db, or data/simulator.db for the simulator",
 )
 SIMULATOR_URL: Final = Setting(
-    "Where a simulator listens.",
+    "Address of a running simulator.",
     flag="--simulator-url",
     metavar="URL",
     empty="http://127.0.0.1:8790, or one inside the program",
@@ -30,7 +33,7 @@ SIMULATOR_URL: Final = Setting(
 
 
 STRATEGY: Final = Setting(
-    "rsi, macd, sma_cross ..., your own by name, or FILE.py:Class.",
+    "Built in: rsi, macd, sma_cross ...; a file of user/strategies by its name; or FILE.py:Class.",
     flag="--strategy",
     short=("-s",),
     metavar="NAME",
@@ -44,7 +47,7 @@ class StrategySettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown
     parameters: Annotated[
         dict[str, str],
         Setting(
-            "A strategy parameter.",
+            "Value of a strategy parameter.",
             flag="--param",
             metavar="NAME=VALUE",
             file_example="{period: 14, buy: 30, sell: 70}",

@@ -26,6 +26,6 @@ Database = Annotated[Path | None, option(DATABASE)]
 SimulatorUrl = Annotated[str | None, option(SIMULATOR_URL)]
 Timerange = Annotated[
     str | None,
-    typer.Option(metavar="START-END", help="As in freqtrade: 20240101-20240201."),
+    typer.Option(metavar="START-END", help="--from and --to as in freqtrade: 20240101-20240201."),
 ]
 Json = Annotated[bool, typer.Option("--json", help="Print one JSON document.")]

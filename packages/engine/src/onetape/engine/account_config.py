@@ -29,12 +29,12 @@ Reentry = Literal["new_signal", "while_signal"]
 #: no rounding and no minimum.
 TradingRulesSource = Literal["exchange", "none"]
 TRADING_RULES: Final = Setting(
-    "Price and amount steps and minimums: exchange, or none.",
+    "Price steps, amount steps and minimums of orders: exchange, or none.",
     flag="--trading-rules",
     metavar="KIND",
 )
 MAX_OPEN_TRADES: Final = Setting(
-    "Most positions open at a time, over all symbols.",
+    "Largest number of open positions, over all symbols.",
     flag="--max-open-trades",
     metavar="N",
     empty="as many as symbols",
@@ -84,7 +84,7 @@ class AccountConfig(DeclaredStruct, frozen=True, kw_only=True):
     maker_fee_rate: Annotated[
         float | None,
         Setting(
-            "Fee of targets, which are limit orders; 0.001 is 0.1 %.",
+            "Fee of targets, which are limit orders, as a part of the value; 0.001 is 0.1 %.",
             flag="--maker-fee",
             metavar="RATIO",
             ge=0,
@@ -213,7 +213,7 @@ class AccountConfig(DeclaredStruct, frozen=True, kw_only=True):
     cooldown_bars: Annotated[
         int,
         Setting(
-            "Candles after an exit without an entry.",
+            "Number of candles after an exit in which nothing is bought.",
             flag="--cooldown",
             metavar="CANDLES",
             ge=0,

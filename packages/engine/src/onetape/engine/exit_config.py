@@ -26,7 +26,7 @@ class ExitConfig(DeclaredStruct, frozen=True, kw_only=True):
     stop_loss: Annotated[
         float | None,
         Setting(
-            "Sell this far under the entry; 0.05 is 5 %.",
+            "Sell this far below the entry price; 0.05 is 5 %.",
             flag="--stop-loss",
             metavar="RATIO",
             gt=0,
@@ -39,7 +39,7 @@ class ExitConfig(DeclaredStruct, frozen=True, kw_only=True):
     take_profit: Annotated[
         float | None,
         Setting(
-            "Sell this far over the entry, by a limit order; 0.05 is 5 %.",
+            "Sell this far above the entry price, by a limit order; 0.05 is 5 %.",
             flag="--take-profit",
             metavar="RATIO",
             gt=0,
@@ -65,7 +65,7 @@ class ExitConfig(DeclaredStruct, frozen=True, kw_only=True):
     trailing_stop: Annotated[
         float | None,
         Setting(
-            "Sell this far under the highest price since the entry.",
+            "Sell this far below the highest price since the entry; 0.05 is 5 %.",
             flag="--trailing-stop",
             metavar="RATIO",
             gt=0,
@@ -79,7 +79,7 @@ class ExitConfig(DeclaredStruct, frozen=True, kw_only=True):
     trailing_offset: Annotated[
         float | None,
         Setting(
-            "Trail from this profit on, net of both fees.",
+            "Profit after both fees from which the trailing stop follows; 0.05 is 5 %.",
             flag="--trailing-offset",
             metavar="RATIO",
             ge=0,
@@ -94,7 +94,7 @@ class ExitConfig(DeclaredStruct, frozen=True, kw_only=True):
     trailing_stop_before_offset: Annotated[
         float | None,
         Setting(
-            "Sell this far under the highest price before the offset is reached.",
+            "Sell this far below the highest price before the offset is reached; 0.05 is 5 %.",
             flag="--trailing-before-offset",
             metavar="RATIO",
             gt=0,
@@ -108,7 +108,7 @@ class ExitConfig(DeclaredStruct, frozen=True, kw_only=True):
     net_targets: Annotated[
         bool,
         Setting(
-            "Targets are what is left after both fees.",
+            "Measure targets after both fees.",
             flag="--net-targets/--no-net-targets",
             unit="yes or no",
             rule="whether `take_profit` and `target_table` are net of both fees: the limit is then "
@@ -118,7 +118,7 @@ class ExitConfig(DeclaredStruct, frozen=True, kw_only=True):
     exit_profit_offset: Annotated[
         float | None,
         Setting(
-            "A SELL counts only above this profit, net of both fees.",
+            "Follow a SELL only above this profit after both fees; 0.05 is 5 %.",
             flag="--exit-profit-offset",
             metavar="RATIO",
             gt=-1,

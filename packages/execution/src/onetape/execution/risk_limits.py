@@ -19,7 +19,7 @@ class RiskLimits(DeclaredStruct, frozen=True, kw_only=True):
     max_order: Annotated[
         Decimal | None,
         Setting(
-            "Largest entry; a larger one is made smaller.",
+            "Largest entry, in quote currency; a larger one is made smaller.",
             flag="--max-order",
             metavar="AMOUNT",
             empty="no limit",
