@@ -74,6 +74,8 @@ class StreamRecorder:
         self._source_line = ""
         """The line about the source of the candles that was printed last."""
         self._inserted_at_loss = NEVER
+        self._suspended: Watch | None = None
+        """The watch before frames ceased to come while REST does not answer; None: they come."""
         self._stalls = StallWatch(exchange.clock)
         self._lock = asyncio.Lock()
         self._went_live = asyncio.Event()
@@ -111,13 +113,41 @@ class StreamRecorder:
                     self._note_frame()
                 case StreamLost(reason):
                     self._lost(reason)
-                case StreamQuiet(seconds):
-                    self.is_quiet = True
-                    self._quiet_lines.print_quiet(seconds)
+                case StreamQuiet(seconds, is_confirmed):
+                    self._quiet(seconds, is_confirmed=is_confirmed)
                 case StreamOpened():
                     self._print_source(event)
                 case TradeUpdate():
                     """The trader watches no trades."""
+
+    def _quiet(self, seconds: float, *, is_confirmed: bool) -> None:
+        """Note that no frame comes; without an answer of REST prices may have passed unseen."""
+        self.is_quiet = is_confirmed
+        if is_confirmed:
+            if self._suspended is not None:
+                self._watch_again(self._suspended)
+            self._quiet_lines.print_quiet(seconds)
+            return
+        if not self.live:
+            return
+        self._suspended, self.watch = self.watch, None
+        self._went_live.clear()
+        self.lost_reason = f"no frame for {duration_text(seconds)}, and REST does not answer"
+        self._has_outage = True
+        print_line(
+            f"{self.lost_reason}: whether anything is traded is not known; the connection stays, "
+            "no entries until a frame comes"
+        )
+        self._open_outage(self.lost_reason)
+
+    def _watch_again(self, watch: Watch) -> None:
+        """Go on after frames have not come for a while, on the same connection."""
+        self._suspended, self.watch = None, watch
+        self._went_live.set()
+        self._has_outage = False
+        close_data_outages(
+            self._context.store, self._context.session.session, to_ms=self._exchange.now_ms()
+        )
 
     def _print_source(self, event: StreamOpened) -> None:
         """Print where the candles come from, where that is new."""
@@ -142,9 +172,10 @@ class StreamRecorder:
     def _end_watch_after_stall(self) -> None:
         """Take a stall of the thread for an outage: prices that passed meanwhile are gone."""
         seconds = self._stalls.take_stall()
-        if not seconds or not self.live:
+        is_watched = self.live or self._suspended is not None
+        if not seconds or not is_watched:
             return
-        self._connection = self.watch = None
+        self._connection = self.watch = self._suspended = None
         self._went_live.clear()
         self.lost_reason = f"the trader did not run for {duration_text(seconds)}"
         self._has_outage = True
@@ -200,6 +231,9 @@ class StreamRecorder:
             self._hold(update)
             return
         self._pending = None
+        if self._suspended is not None:
+            self._watch_again(watch_from(self._context, update.rows[-1]))
+            print_line("the stream brings frames again")
         for row in update.rows:
             self._row(row, is_marked=row.timestamp in update.closed)
 
@@ -243,7 +277,7 @@ class StreamRecorder:
 
     async def _connected(self, update: CandleUpdate, *, is_new: bool) -> None:
         """Fill what was missed before anything that comes after it is written."""
-        self._connection = self.watch = None
+        self._connection = self.watch = self._suspended = None
         self._went_live.clear()
         before = self._gap_backfiller.inserted
         try:
@@ -326,7 +360,7 @@ class StreamRecorder:
 
     def _lost(self, reason: str) -> None:
         # Also where the socket stays the same: something may have been missed.
-        self._connection = self._pending = self.watch = None
+        self._connection = self._pending = self.watch = self._suspended = None
         self._gap_backfiller.expects_marks = self.is_quiet = False
         self._went_live.clear()
         # Of an outage the newest reason counts: what was cut first may be refused now.

@@ -164,6 +164,47 @@ def test_an_outage_is_recorded_from_the_last_frame_on(
     assert (lasted_ms >= 3 * HOUR * 1_000) is guarded
 
 
+def test_without_frames_and_rest_the_connection_stays_and_nothing_counts_as_known_row_31(
+    run: Run, db: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    async def scene() -> None:
+        async with market(0.25) as opened, desk(opened, db, stale_after_seconds=1.0) as trading:
+            await trading.until_live(opened)
+            dials = opened.gate.dials
+            opened.gate.lets_pass = lambda frame: "e" not in frame
+            opened.gate.rest_is_down = True
+            await trading.until(lambda: not trading.is_live)
+            await asyncio.sleep(1.5)
+            opened.gate.lets_pass = lambda _: True
+            await opened.go_to(0.5)
+            await trading.until(lambda: trading.is_live)
+            assert opened.gate.dials == dials
+
+    run(scene())
+    printed = capsys.readouterr().out
+    assert ", and REST does not answer: " in printed
+    assert "the stream brings frames again" in printed
+    assert "stream lost" not in printed
+
+
+def test_an_answer_of_rest_confirms_that_a_market_without_frames_is_quiet(
+    run: Run, db: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    async def scene() -> None:
+        async with market(0.25) as opened, desk(opened, db, stale_after_seconds=1.0) as trading:
+            await trading.until_live(opened)
+            opened.gate.lets_pass = lambda frame: "e" not in frame
+            opened.gate.rest_is_down = True
+            await trading.until(lambda: not trading.is_live)
+            opened.gate.rest_is_down = False
+            await trading.until(lambda: trading.is_live)
+
+    run(scene())
+    printed = capsys.readouterr().out
+    assert "quiet: no frame for " in printed
+    assert "stream lost" not in printed
+
+
 def test_the_source_of_the_candles_is_printed(
     run: Run, db: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:

@@ -74,6 +74,8 @@ class Misbehaving:
         self.dial_status: int | None = None
         """Answer handshakes with this HTTP status."""
         self.dial_headers: dict[str, str] = {}
+        self.rest_status: int | None = None
+        """Answer REST requests with this HTTP status."""
         self.mute = False
         """Read nothing from a socket, so that not even a ping is answered."""
         self._opened = asyncio.Event()
@@ -98,6 +100,8 @@ class Misbehaving:
             await self._dialled.wait()
 
     async def rest(self, request: web.Request) -> web.Response:
+        if self.rest_status is not None:
+            return web.Response(status=self.rest_status)
         url = f"{self.simulator.url}{request.path_qs}"
         async with ClientSession() as session, session.get(url) as answer:
             return web.Response(

@@ -428,6 +428,33 @@ def test_a_quiet_market_is_not_dialled_again(
     assert run(scene()) is not guarded
 
 
+def test_a_connection_without_frames_stays_while_rest_does_not_answer_row_31(
+    run: Run, misbehaving: MisbehavingServer, watching: Watching, kline: Kline
+) -> None:
+    async def scene() -> None:
+        async with misbehaving() as server:
+            clock = server.simulator.clock
+            async with watching(server.url, stale_after_seconds=0.2, clock=clock) as stream:
+                await server.wait_for_socket()
+                server.rest_status = 403
+                await server.send(kline(0, 101))
+                await stream.until(close_of(MARCH, 101))
+                await stream.until(unconfirmed_twice_or_lost)
+                assert lost(stream.events) == []
+                assert server.dials == 1
+                # REST has another price than the stream: only its answer ends the connection.
+                server.rest_status = None
+                await stream.until(lost)
+                await server.wait_for_socket(2)
+
+    run(scene())
+
+
+def unconfirmed_twice_or_lost(events: list[StreamEvent]) -> bool:
+    quiet = [event for event in events if isinstance(event, StreamQuiet)]
+    return sum(not event.is_confirmed for event in quiet) >= 2 or bool(lost(events))
+
+
 def quiet_twice(events: list[StreamEvent]) -> bool:
     return sum(isinstance(event, StreamQuiet) for event in events) >= 2
 

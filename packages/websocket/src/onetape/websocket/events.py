@@ -78,10 +78,12 @@ class StreamLost(Struct, frozen=True):
 
 
 class StreamQuiet(Struct, frozen=True):
-    """No frame arrived for some time, and REST has nothing newer: there are no trades."""
+    """No frame arrived for some time, on a connection that is open."""
 
     seconds: float
     """Wall time since the last frame, seconds."""
+    is_confirmed: bool = True
+    """Whether REST has nothing newer: there are no trades. False: REST gave no answer."""
 
 
 StreamEvent = StreamOpened | CandleUpdate | TickerUpdate | TradeUpdate | StreamLost | StreamQuiet

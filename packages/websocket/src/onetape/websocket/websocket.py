@@ -4,7 +4,8 @@ What CCXT Pro leaves to its user, and this class does:
 - The exchange's mark that a candle is final is dropped: it is read from the raw frame, and the
   candle stays as it was at the mark (marks.py).
 - A socket that stays open and carries nothing raises nothing: an idle timer reads over REST, and
-  breaks the connection where REST has something newer.
+  breaks the connection where REST has something newer. Where REST does not answer either, the
+  connection stays as long as it answers CCXT's pings.
 - A malformed frame ends the receive loop without a word: a guard turns it into a lost stream.
 - A break between two calls raises nothing: each connection gets a number of its own.
 - Rows come back cut from the tail of a cache, and change under the caller: the cache is read by
@@ -312,30 +313,33 @@ class WebSocketManager:
         if seconds >= limit:
             self._break(f"no {stream} while the price moved for {seconds:.0f} s")
         elif timer.quiet_seconds() >= limit:
-            is_dead = await self._has_missed(symbol)
+            has_missed = await self._has_missed(symbol)
             seconds = timer.seconds_since_frame()
             if seconds < limit:
                 return
-            if is_dead:
+            if has_missed:
                 self._break(f"no message for {seconds:.0f} s")
                 return
-            timer.postpone(limit)
+            is_confirmed = has_missed is not None
+            # REST is tried again sooner; a socket that is dead does not answer CCXT's pings.
+            timer.postpone(limit if is_confirmed else limit / 2)
             for subscription in self._subscriptions(symbol):
-                subscription.put(StreamQuiet(seconds))
+                subscription.put(StreamQuiet(seconds, is_confirmed))
 
-    async def _has_missed(self, symbol: str) -> bool:
-        """Return whether REST has something newer than the streams, or gives no answer either."""
-        has_missed = False
+    async def _has_missed(self, symbol: str) -> bool | None:
+        """Return whether REST has something newer than the streams; None: it gives no answer."""
+        has_missed, is_answered = False, True
         for subscription in self._subscriptions(symbol):
             try:
                 missed = await subscription.feed.missed(self._rest)
             except (ExchangeUnreachable, ExchangeRefused):
-                missed = True
+                is_answered = False
+                continue
             if isinstance(missed, bool):
                 has_missed |= missed
             else:
                 subscription.put(missed)
-        return has_missed
+        return has_missed if has_missed or is_answered else None
 
     def _subscriptions(self, symbol: str) -> list[Subscription]:
         return [one for one, its_symbol in self._open.items() if its_symbol == symbol]
