@@ -34,8 +34,8 @@ START_SECONDS: Final = 90.0
 ACT_SECONDS: Final = 10.0
 #: Entries of a symbol are resolved within this time, wall seconds.
 RESOLVE_SECONDS: Final = 75.0
-#: A trader that got SIGTERM has ended by then, wall seconds. One that cannot stop cleanly ends itself
-#: after 5 s with an exit code of its own; the rest is for a busy computer.
+#: A trader that got SIGTERM has ended by then, wall seconds. One that cannot stop cleanly ends
+#: itself after 5 s with another exit code; the rest is for a busy computer.
 STOP_SECONDS: Final = 30.0
 #: Coins that no stop has to cover: less than this part of a position.
 _DUST: Final = Decimal("0.01")
