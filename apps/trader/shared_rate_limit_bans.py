@@ -41,14 +41,14 @@ class SharedRateLimitBans:
         except (StoreError, ConfigurationError):
             # What ails the file is reported by the session, which needs it more.
             stored = None
-        known = (one for one in (stored, self._own) if one is not None)
-        return max(known, key=lambda one: one.until_ms, default=None)
+        own = self._own
+        return own if own is not None and own.replaces(stored) else stored
 
-    def extend(self, until_ms: int, reason: str) -> None:
+    def extend(self, ban: RateLimitBan) -> None:
         """Add a ban; one that ends later stays."""
-        if self._own is not None and self._own.until_ms >= until_ms:
+        if not ban.replaces(self._own):
             return
-        self._own = self._unwritten = RateLimitBan(until_ms, reason)
+        self._own = self._unwritten = ban
         try:
             store = self._opened()
             if store is not None:
@@ -63,7 +63,7 @@ class SharedRateLimitBans:
             self._store.close()
 
     def _write(self, store: Store, ban: RateLimitBan) -> None:
-        save_rate_limit_ban(store, self._exchange, until_ms=ban.until_ms, reason=ban.reason)
+        save_rate_limit_ban(store, self._exchange, ban)
         self._unwritten = None
 
     def _opened(self) -> Store | None:

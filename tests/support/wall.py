@@ -17,6 +17,8 @@ class QuickWall:
         """Seconds since then."""
         self.slept: list[float] = []
         """Every pause, in seconds."""
+        self.step_ms = 0
+        """What a test has set the time of day ahead by."""
 
     def seconds(self) -> float:
         """Return seconds that never run back."""
@@ -24,7 +26,7 @@ class QuickWall:
 
     def epoch_ms(self) -> int:
         """Return epoch milliseconds."""
-        return START_MS + int(self.now * 1_000)
+        return START_MS + int(self.now * 1_000) + self.step_ms
 
     async def sleep(self, seconds: float) -> None:
         """Let the time pass; every other sleeper has slept as long."""

@@ -15,6 +15,7 @@ from typing import Any
 import pytest
 
 from onetape.core.candles import Candle, SeriesKey
+from onetape.core.rate_limit_ban import RateLimitBan
 from onetape.exchange.rest import RestExchange
 from onetape.simulator.defaults import DEFAULT_SEED
 from onetape.simulator.embedded import EmbeddedSimulator, embedded_simulator
@@ -171,7 +172,7 @@ def test_a_ban_of_another_process_is_obeyed_row_7(fetch: Run) -> None:
     fetch("--to", "2024-02-29")
     until = time.time() + 1.5
     with open_store(DATABASE, create=False) as store:
-        save_rate_limit_ban(store, "simulator", until_ms=int(until * 1_000), reason="HTTP 418")
+        save_rate_limit_ban(store, "simulator", RateLimitBan(int(until * 1_000), "HTTP 418"))
     ended = fetch()
     assert time.time() >= until
     assert ended.code == 0

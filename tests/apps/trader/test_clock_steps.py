@@ -229,6 +229,20 @@ def test_an_old_time_of_a_cache_is_not_believed(run: Run) -> None:
     run(scene())
 
 
+def test_the_end_of_a_ban_is_read_by_the_time_of_the_exchange(run: Run) -> None:
+    async def scene() -> None:
+        async with scene_at() as opened:
+            exchange = opened.exchange
+            opened.wall.step_ms = 3_600_000
+            await exchange.compare_clocks()
+            until_ms = exchange.now_ms() + 600_000
+            policy = exchange._retry_policy  # pyright: ignore[reportPrivateUsage]
+            policy.record_refusal(418, {}, f"IP banned until {until_ms}.")
+            assert 0 < exchange.banned_seconds() <= 601
+
+    run(scene())
+
+
 def test_times_in_whole_seconds_are_believed(run: Run) -> None:
     async def scene() -> None:
         async with scene_at() as opened:

@@ -18,8 +18,8 @@ def test_a_ban_that_another_process_stored_is_obeyed(tmp_path: Path) -> None:
     bans = SharedRateLimitBans(db, "binance")
     assert bans.latest() is None
     with open_store(db, create=True) as store:
-        save_rate_limit_ban(store, "binance", until_ms=5_000, reason="HTTP 418")
-        save_rate_limit_ban(store, "kraken", until_ms=9_000, reason="HTTP 418")
+        save_rate_limit_ban(store, "binance", RateLimitBan(5_000, "HTTP 418"))
+        save_rate_limit_ban(store, "kraken", RateLimitBan(9_000, "HTTP 418"))
     assert bans.latest() == BAN
     bans.close()
 
@@ -28,8 +28,8 @@ def test_a_ban_is_stored_for_other_processes(tmp_path: Path) -> None:
     db = tmp_path / "x.db"
     with open_store(db, create=True) as store:
         bans = SharedRateLimitBans(db, "binance")
-        bans.extend(5_000, "HTTP 418")
-        bans.extend(4_000, "HTTP 429")
+        bans.extend(RateLimitBan(5_000, "HTTP 418"))
+        bans.extend(RateLimitBan(4_000, "HTTP 429"))
         assert latest_rate_limit_ban(store, "binance") == BAN
         bans.close()
 
@@ -40,7 +40,7 @@ def test_a_ban_while_the_file_is_locked_holds_at_once_and_is_stored_later(tmp_pa
         bans = SharedRateLimitBans(db, "binance")
         with locked(db):
             began = time.monotonic()
-            bans.extend(5_000, "HTTP 418")
+            bans.extend(RateLimitBan(5_000, "HTTP 418"))
             assert bans.latest() == BAN
             assert time.monotonic() - began < 0.5
         assert latest_rate_limit_ban(store, "binance") is None
@@ -49,12 +49,24 @@ def test_a_ban_while_the_file_is_locked_holds_at_once_and_is_stored_later(tmp_pa
         bans.close()
 
 
+def test_a_ban_after_the_clock_was_set_back_is_stored_for_other_processes(tmp_path: Path) -> None:
+    db = tmp_path / "x.db"
+    with open_store(db, create=True) as store:
+        bans = SharedRateLimitBans(db, "binance")
+        bans.extend(RateLimitBan(4_720_000, "HTTP 418", 4_600_000))
+        later = RateLimitBan(1_120_000, "HTTP 418", 1_000_000)
+        bans.extend(later)
+        assert bans.latest() == later
+        assert latest_rate_limit_ban(store, "binance") == later
+        bans.close()
+
+
 def test_a_trader_sends_nothing_to_an_exchange_that_has_banned_another_process(
     tmp_path: Path,
 ) -> None:
     with open_store(tmp_path / "data" / "onetape.db", create=True) as store:
         until_ms = time.time_ns() // 1_000_000 + 60_000
-        save_rate_limit_ban(store, "binance", until_ms=until_ms, reason="HTTP 418")
+        save_rate_limit_ban(store, "binance", RateLimitBan(until_ms, "HTTP 418"))
     with Program("trader", "--exchange", "binance", folder=tmp_path) as program:
         assert program.ends() == 5
     assert "binance: rate limit ban (HTTP 418), no request until" in program.errors[0]

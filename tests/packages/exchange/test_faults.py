@@ -11,6 +11,7 @@ import pytest
 
 from onetape.core.candles import Candle
 from onetape.core.errors import ExchangeRefused, ExchangeUnreachable
+from onetape.core.rate_limit_ban import RateLimitBan
 from onetape.exchange.clients import Endpoint
 from onetape.exchange.market_clock import market_clock
 from onetape.exchange.rest import RestExchange
@@ -299,6 +300,77 @@ def test_rows_5_and_7_the_wait_names_the_response_that_imposed_it(
     )
     _, bench = on_bench(run, simulator.url, five_hours)
     assert any(f"{text}, no request until 2024-03-01 00:2" in note for note in bench.notes)
+
+
+@pytest.mark.parametrize(
+    "step_seconds", [-3_600, -300, 3_600], ids=["back", "back into the ban", "forward"]
+)
+def test_row_7_a_ban_lasts_as_long_when_the_clock_is_set_meanwhile(
+    run: Run, simulator: EmbeddedSimulator, step_seconds: int
+) -> None:
+    simulator.faults.add(
+        kind="status", path=KLINES, status=418, code=-1003, headers={"Retry-After": "600"}, count=1
+    )
+
+    async def work(bench: Bench) -> None:
+        exchange, wall = bench.exchange, bench.wall
+        with pytest.raises(ExchangeUnreachable, match="rate limit ban"):
+            await bench.hours()
+        wall.now += 500
+        wall.step_ms = step_seconds * 1_000
+        assert 90 < exchange.banned_seconds() <= 101
+        ban = exchange.ban_in_force()
+        assert ban is not None
+        assert 90_000 < ban.until_ms - wall.epoch_ms() <= 101_000
+        with pytest.raises(ExchangeUnreachable, match="rate limit ban"):
+            await bench.hours()
+        wall.now += 102
+        assert exchange.ban_in_force() is None
+        assert len(await bench.hours()) == 5
+
+    on_bench(run, simulator.url, work, retry_seconds=4, waits_for_ban_end=False)
+
+
+def test_row_7_a_ban_that_is_over_stays_over_when_the_clock_is_set_back(
+    run: Run, simulator: EmbeddedSimulator
+) -> None:
+    async def work(bench: Bench) -> None:
+        exchange, wall = bench.exchange, bench.wall
+        shared = ProcessRateLimitBans()
+        exchange.share_rate_limit_bans(shared)
+        # Of another process, an hour and a half before the clock is set back by an hour.
+        began_ms = wall.epoch_ms()
+        shared.extend(RateLimitBan(began_ms + 60_000, "HTTP 418", began_ms))
+        wall.now += 1_800
+        wall.step_ms = -3_600_000
+        assert len(await bench.hours()) == 5
+        assert exchange.ban_in_force() is None
+
+    on_bench(run, simulator.url, work, retry_seconds=4, waits_for_ban_end=False)
+
+
+def test_row_7_an_own_ban_that_is_over_hides_none_after_the_clock_is_set_back(
+    run: Run, simulator: EmbeddedSimulator
+) -> None:
+    async def work(bench: Bench) -> None:
+        exchange, wall = bench.exchange, bench.wall
+        for step_seconds in (0, -3_600):
+            wall.step_ms = step_seconds * 1_000
+            simulator.faults.add(
+                kind="status",
+                path=KLINES,
+                status=418,
+                code=-1003,
+                headers={"Retry-After": "60"},
+                count=1,
+            )
+            with pytest.raises(ExchangeUnreachable, match="rate limit ban"):
+                await bench.hours()
+            assert 50 < exchange.banned_seconds() <= 61
+            wall.now += 62
+            assert len(await bench.hours()) == 5
+
+    on_bench(run, simulator.url, work, retry_seconds=4, waits_for_ban_end=False)
 
 
 def test_row_7_who_has_other_things_to_do_is_told_instead_of_kept(

@@ -1,6 +1,11 @@
 """A rate limit ban: until when an exchange gets no request from this computer, and why."""
 
+from typing import Final
+
 from msgspec import Struct
+
+#: A ban that began this much later than now was stored by a clock that was ahead, milliseconds.
+CLOCK_TOLERANCE_MS: Final = 5_000
 
 
 class RateLimitBan(Struct, frozen=True):
@@ -10,3 +15,31 @@ class RateLimitBan(Struct, frozen=True):
     """End of the ban, epoch milliseconds of the computer's time."""
     reason: str
     """The response that imposed the ban, such as `HTTP 418`."""
+    began_ms: int | None = None
+    """When it was imposed, epoch milliseconds of the computer's time; None: not stored."""
+
+    def left_ms(self, now_ms: int) -> int:
+        """Return how long it goes on, milliseconds; 0 or less: it is over.
+
+        A ban that began later than now is not believed: the computer's clock was set back since.
+
+        Args:
+            now_ms: The computer's time, epoch milliseconds.
+        """
+        if self.began_ms is None:
+            return self.until_ms - now_ms
+        if self.began_ms > now_ms + CLOCK_TOLERANCE_MS:
+            return 0
+        return min(self.until_ms - now_ms, self.until_ms - self.began_ms)
+
+    def replaces(self, known: "RateLimitBan | None") -> bool:
+        """Return whether this ban, which is newer, counts and not the one known so far.
+
+        The one that ends later counts. Where the clock was set back since the known one was
+        stored, its end is that of another clock.
+        """
+        if known is None or self.until_ms > known.until_ms:
+            return True
+        if self.began_ms is None or known.began_ms is None:
+            return False
+        return known.began_ms > self.began_ms + CLOCK_TOLERANCE_MS

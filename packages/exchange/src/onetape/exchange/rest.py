@@ -127,6 +127,7 @@ class RestExchange:
         self._retry_policy = RetryPolicy(
             endpoint.exchange,
             wall=wall,
+            exchange_ms=self._exchange_ms,
             random=random.Random(seed),  # noqa: S311 - jitter, no secret
             note=note,
             first_pause_seconds=first_pause_seconds,
@@ -244,7 +245,7 @@ class RestExchange:
         """Share rate limit bans with other clients: obey theirs, add this client's."""
         own = self._retry_policy.bans.latest()
         if own is not None:
-            bans.extend(own.until_ms, own.reason)
+            bans.extend(own)
         self._retry_policy.bans = bans
 
     def ban_in_force(self) -> RateLimitBan | None:
@@ -312,6 +313,12 @@ class RestExchange:
         if self._known_ms is None or isinstance(self.clock, ExchangeClock):
             return self.now_ms()
         return self._known_ms
+
+    def _exchange_ms(self) -> int:
+        """Return the time by which the exchange dates the end of a ban, epoch milliseconds."""
+        clock = self.clock
+        is_compared = isinstance(clock, ExchangeClock) and clock.is_compared
+        return clock.now_ms() if is_compared else self._wall.epoch_ms()
 
     async def compare_clocks(self) -> int:
         """Ask for the exchange's time; the market time of a real exchange goes on from the answer.

@@ -5,7 +5,9 @@ ban ends. Other errors that can pass are retried after a pause.
 """
 
 import asyncio
+import math
 import re
+from collections import deque
 from collections.abc import Awaitable, Callable, Mapping
 from contextvars import ContextVar
 from dataclasses import dataclass
@@ -34,6 +36,8 @@ BAN_SECONDS: Final = 120.0
 LONGEST_BAN_SECONDS: Final = 3 * 86_400.0
 #: So many bans in a row, each waited for, have another cause than the request rate.
 MOST_BANS: Final = 5
+#: So many bans of late are known by what they were counted as.
+MOST_COUNTED_BANS: Final = 64
 #: Too many requests, a ban, and maintenance.
 _BANNING: Final = frozenset({429, 418, 503})
 _BANNED_UNTIL: Final = re.compile(r"banned until (\d{13})")
@@ -60,6 +64,7 @@ class RetryPolicy:
         exchange: str,
         *,
         wall: Wall,
+        exchange_ms: Callable[[], int],
         random: Random,
         note: Callable[[str], None],
         first_pause_seconds: float,
@@ -70,7 +75,9 @@ class RetryPolicy:
 
         Args:
             exchange: Its id, for the texts.
-            wall: What pauses are counted by.
+            wall: What pauses and bans are counted by.
+            exchange_ms: Returns the time by which the exchange dates the end of a ban, epoch
+                milliseconds.
             random: Of the jitter.
             note: Told that a read waits, and why: once a minute at most.
             first_pause_seconds: Before the second attempt; doubles from then on.
@@ -81,6 +88,7 @@ class RetryPolicy:
         self.bans: RateLimitBans = ProcessRateLimitBans()
         self._exchange = exchange
         self._wall = wall
+        self._exchange_ms = exchange_ms
         self._random = random
         self._note = note
         self._first_pause_seconds = first_pause_seconds
@@ -91,7 +99,11 @@ class RetryPolicy:
         self._refusal: ContextVar[HttpRefusal | None] = ContextVar("refusal", default=None)
         self._noted: float | None = None
         self._known_ban: RateLimitBan | None = None
-        """The ban that this policy found last, past or not."""
+        """The ban that ends last, past or not."""
+        self._ban_end = -math.inf
+        """Its end on the monotonic clock, which nobody sets, wall seconds."""
+        self._counted: deque[RateLimitBan] = deque(maxlen=MOST_COUNTED_BANS)
+        """Bans whose ends were read from the computer's time of day: once each."""
         self._has_answered = False
 
     async def read(self, ask: Callable[[], Awaitable[T]]) -> T:
@@ -125,13 +137,17 @@ class RetryPolicy:
     def ban_in_force(self) -> RateLimitBan | None:
         """Return the ban that this policy knows of and that is not over, or None; in any thread.
 
-        Bans of other processes are known from the next read on.
+        Bans of other processes are known from the next read on. Its end is that by the computer's
+        present time of day.
         """
-        return self._known_ban if self.banned_seconds() > 0 else None
+        ban, seconds = self._known_ban, self.banned_seconds()
+        if ban is None or seconds <= 0:
+            return None
+        return RateLimitBan(self._wall.epoch_ms() + int(seconds * 1_000), ban.reason)
 
     def banned_seconds(self) -> float:
         """Return how long that ban goes on, wall seconds; 0 where there is none; in any thread."""
-        return max(self._seconds_left(self._known_ban), 0.0)
+        return max(self._ban_end - self._wall.seconds(), 0.0)
 
     def record_refusal(self, status: int, headers: Mapping[str, str], body: str) -> None:
         """Take from an answer that is an error what it is, and for how long to ask nothing."""
@@ -140,10 +156,10 @@ class RetryPolicy:
             refusal.status, refusal.body = status, body
         if status not in _BANNING:
             return
-        seconds = _retry_after_seconds(headers, self._wall.epoch_ms())
+        seconds = _retry_after_seconds(headers, self._exchange_ms())
         banned = _BANNED_UNTIL.search(body) if status == 418 else None
         if banned is not None:
-            seconds = max(seconds, (int(banned[1]) - self._wall.epoch_ms()) / 1_000)
+            seconds = max(seconds, (int(banned[1]) - self._exchange_ms()) / 1_000)
         if seconds > 0:
             self._add_ban(seconds, f"HTTP {status}")
 
@@ -175,26 +191,29 @@ class RetryPolicy:
 
     def _banned_seconds(self) -> float:
         """Return how long nobody may ask, wall seconds; 0 or less where everybody may."""
-        self._known_ban = self.bans.latest()
-        return self._seconds_left(self._known_ban)
+        ban = self.bans.latest()
+        if ban is not None and ban not in self._counted:
+            self._count(ban, ban.left_ms(self._wall.epoch_ms()) / 1_000)
+        return self._ban_end - self._wall.seconds()
 
-    def _seconds_left(self, ban: RateLimitBan | None) -> float:
-        """Return how long a ban goes on, wall seconds; 0 or less where it is over or none."""
-        if ban is None:
-            return 0.0
-        return min((ban.until_ms - self._wall.epoch_ms()) / 1_000, LONGEST_BAN_SECONDS)
+    def _count(self, ban: RateLimitBan, seconds: float) -> None:
+        """Take a ban that goes on for so long from now; one that ends later stays."""
+        self._counted.append(ban)
+        end = self._wall.seconds() + min(seconds, LONGEST_BAN_SECONDS)
+        if end > self._ban_end:
+            self._ban_end, self._known_ban = end, ban
 
     def _add_ban(self, seconds: float, reason: str) -> None:
+        now_ms = self._wall.epoch_ms()
         wait_ms = int(min(seconds, LONGEST_BAN_SECONDS) * 1_000) + 1
-        self.bans.extend(self._wall.epoch_ms() + wait_ms, reason)
-        self._known_ban = self.bans.latest()
+        ban = RateLimitBan(now_ms + wait_ms, reason, now_ms)
+        self._count(ban, wait_ms / 1_000)
+        self.bans.extend(ban)
 
     async def _wait_for_ban_end(self) -> None:
         while (seconds := self._banned_seconds()) > 0:
-            ban = self._known_ban
-            until_ms = self._wall.epoch_ms() + int(seconds * 1_000)
-            cause = "" if ban is None else ban.reason
-            text = ban_line(self._exchange, RateLimitBan(until_ms, cause))
+            ban = self.ban_in_force()
+            text = "" if ban is None else ban_line(self._exchange, ban)
             if not self._waits_for_ban_end and seconds > self._retry_seconds:
                 raise RateLimited(text, is_ban=True)
             self._say(f"{text}; waiting")

@@ -52,7 +52,7 @@ class RateLimitBans(Protocol):
         """Return the ban that ends last, past or not, or None."""
         ...
 
-    def extend(self, until_ms: int, reason: str) -> None:
+    def extend(self, ban: RateLimitBan) -> None:
         """Add a ban; one that ends later stays."""
         ...
 
@@ -68,7 +68,7 @@ class ProcessRateLimitBans:
         """Return the ban that ends last, past or not, or None."""
         return self._latest
 
-    def extend(self, until_ms: int, reason: str) -> None:
+    def extend(self, ban: RateLimitBan) -> None:
         """Add a ban; one that ends later stays."""
-        if self._latest is None or self._latest.until_ms < until_ms:
-            self._latest = RateLimitBan(until_ms, reason)
+        if ban.replaces(self._latest):
+            self._latest = ban

@@ -17,10 +17,10 @@ class StoredRateLimitBans:
         """Return the ban that ends last, past or not, or None."""
         return latest_rate_limit_ban(self._store, self._exchange)
 
-    def extend(self, until_ms: int, reason: str) -> None:
+    def extend(self, ban: RateLimitBan) -> None:
         """Add a ban; one that ends later stays.
 
         Raises:
             StoreError: the file cannot be written.
         """
-        save_rate_limit_ban(self._store, self._exchange, until_ms=until_ms, reason=reason)
+        save_rate_limit_ban(self._store, self._exchange, ban)

@@ -1,34 +1,51 @@
-"""Rate limit bans: until when no process on the file sends a request to an exchange."""
+"""Rate limit bans: until when no process on the file sends a request to an exchange.
+
+The column `reason` ends with the moment when the ban was imposed: `HTTP 418; began 1709251200000`.
+"""
+
+import re
+from typing import Final
 
 from onetape.core.rate_limit_ban import RateLimitBan
+from onetape.store.connection import Connection
 from onetape.store.database import Store
 
+_REASON: Final = re.compile(r"(?s)(.*?)(?:; began (\d+))?")
 
-def save_rate_limit_ban(store: Store, exchange: str, *, until_ms: int, reason: str) -> None:
+
+def save_rate_limit_ban(store: Store, exchange: str, ban: RateLimitBan) -> None:
     """Store that an exchange bans this computer; a ban that ends later stays.
 
     Args:
         store: The open database.
         exchange: CCXT exchange id.
-        until_ms: The end, epoch milliseconds of the computer's time.
-        reason: What the exchange answered, in a few words.
+        ban: The ban.
 
     Raises:
         StoreError: the file cannot be written.
     """
+    began = "" if ban.began_ms is None else f"; began {ban.began_ms}"
     with store.write() as connection:
-        connection.execute(
-            "INSERT INTO rate_limit_bans (exchange, until_ms, reason) VALUES (?, ?, ?) "
-            "ON CONFLICT DO UPDATE SET until_ms = excluded.until_ms, reason = excluded.reason "
-            "WHERE excluded.until_ms > until_ms",
-            (exchange, until_ms, reason),
-        )
+        if ban.replaces(_stored(connection, exchange)):
+            connection.execute(
+                "INSERT OR REPLACE INTO rate_limit_bans (exchange, until_ms, reason) "
+                "VALUES (?, ?, ?)",
+                (exchange, ban.until_ms, f"{ban.reason}{began}"),
+            )
 
 
 def latest_rate_limit_ban(store: Store, exchange: str) -> RateLimitBan | None:
     """Return the ban of an exchange that ends last, past or not, or None where there was none."""
     with store.read() as connection:
-        rows = connection.execute(
-            "SELECT until_ms, reason FROM rate_limit_bans WHERE exchange = ?", (exchange,)
-        )
-        return next((RateLimitBan(until_ms, reason) for until_ms, reason in rows), None)
+        return _stored(connection, exchange)
+
+
+def _stored(connection: Connection, exchange: str) -> RateLimitBan | None:
+    rows = connection.execute(
+        "SELECT until_ms, reason FROM rate_limit_bans WHERE exchange = ?", (exchange,)
+    )
+    for until_ms, text in rows:
+        found = _REASON.fullmatch(text)
+        reason, began = found.groups() if found is not None else (text, None)
+        return RateLimitBan(until_ms, reason, None if began is None else int(began))
+    return None
