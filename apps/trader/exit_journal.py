@@ -61,15 +61,25 @@ class ExitJournal:
         self._next = (self._next + 1) % SLOTS
 
     def entries(self) -> list[ExitObligation]:
-        """Return the exits that are kept, in no order; empty and torn slots are left out."""
+        """Return the exits that are kept, in no order; empty and torn slots are left out.
+
+        A slot that cannot be read is left out too, and `fault` has the reason.
+        """
         found: list[ExitObligation] = []
         for slot in range(SLOTS if self._descriptor is not None else 0):
-            block = os.pread(self._descriptor or 0, SLOT_BYTES, slot * SLOT_BYTES)
+            try:
+                block = os.pread(self._descriptor or 0, SLOT_BYTES, slot * SLOT_BYTES)
+            except OSError as error:
+                self.fault = f"{self.path}: {error.strerror}"
+                continue
             length = int.from_bytes(block[:4], "big")
             text = block[_HEADER_BYTES : _HEADER_BYTES + length]
             if not length or zlib.crc32(text) != int.from_bytes(block[4:_HEADER_BYTES], "big"):
                 continue
-            found.append(msgspec.json.decode(text, type=ExitObligation))
+            try:
+                found.append(msgspec.json.decode(text, type=ExitObligation))
+            except msgspec.DecodeError as error:
+                self.fault = f"{self.path}: an exit of another version of the trader: {error}"
         return found
 
     def clear(self) -> None:

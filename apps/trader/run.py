@@ -9,6 +9,7 @@ from uuid import uuid4
 from msgspec import Struct, structs
 
 from onetape.cli.addresses import check_simulator_url
+from onetape.cli.line_printer import printing_in_thread
 from onetape.cli.output import print_line
 from onetape.cli.stop import StopRequest
 from onetape.core.candles import SeriesKey
@@ -104,7 +105,8 @@ def run_trader(
         credentials = keys_for(start.plan)
         endpoint = _endpoint(start.plan, stack)
         work = _trade(start, endpoint, credentials, first, is_confirmed=is_confirmed)
-        runner.run(work)
+        with printing_in_thread():
+            runner.run(work)
 
 
 def check_settings(settings: TraderSettings) -> None:

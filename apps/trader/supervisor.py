@@ -146,7 +146,7 @@ class Supervisor:
         self._states = states
         self._pauses: dict[str, float] = {}
         self._meanwhile: asyncio.Task[None] | None = None
-        """What runs while the file cannot be used."""
+        """What runs from an error on until everything works again."""
         self._ending: list[asyncio.Task[None]] = []
         self._pause_end = asyncio.Event()
         """Ends the pauses after errors."""
@@ -158,7 +158,7 @@ class Supervisor:
 
         Args:
             work: Builds what trades from what is stored, and runs it (`run_tasks`) forever.
-            meanwhile: Runs while the database file cannot be used.
+            meanwhile: Runs after an error until `works` is called.
 
         Raises:
             OnetapeError: an error whose rule ends the program.
@@ -181,7 +181,7 @@ class Supervisor:
                 if rule.reaction is Reaction.HALT:
                     await asyncio.Event().wait()
                 is_file = _source(error, PROGRAM) == DATABASE
-                if is_file and self._meanwhile is None:
+                if self._meanwhile is None:
                     self._meanwhile = asyncio.create_task(self._keep_running(meanwhile))
                 longest = LONGEST_DATABASE_PAUSE_SECONDS if is_file else LONGEST_PAUSE_SECONDS
                 await self._pause(PROGRAM, longest)

@@ -17,8 +17,15 @@ PATIENCE_SECONDS = 60.0
 class Program:
     """A program of ours that runs. Use it as a context manager: it is killed at the end."""
 
-    def __init__(self, name: str, *arguments: str, folder: Path) -> None:
-        """Start it in a folder."""
+    def __init__(self, name: str, *arguments: str, folder: Path, output: int | None = None) -> None:
+        """Start it in a folder.
+
+        Args:
+            name: Of the console script.
+            *arguments: Command line.
+            folder: Where it runs.
+            output: Descriptor that is its stdout; `lines` stays empty. None: a pipe that is read.
+        """
         # The interpreter's own folder holds the console scripts of the environment.
         script = Path(sys.executable).parent / name
         # Without bytecode CCXT takes seconds to import.
@@ -28,7 +35,7 @@ class Program:
             cwd=folder,
             env=environment,
             stdin=subprocess.DEVNULL,
-            stdout=subprocess.PIPE,
+            stdout=subprocess.PIPE if output is None else output,
             stderr=subprocess.PIPE,
             text=True,
         )
@@ -94,8 +101,7 @@ class Program:
                 stream.close()
 
     def _read_output(self) -> None:
-        assert self._process.stdout is not None
-        for line in self._process.stdout:
+        for line in self._process.stdout or ():
             self.lines.append(line.rstrip("\n"))
             self._news.put(line.rstrip("\n"))
 

@@ -1,9 +1,29 @@
-"""Commands that file permissions stop, also where the tests run as root."""
+"""What file permissions stop, also where the tests run as root."""
 
 import os
 import shutil
+from collections.abc import Generator
+from contextlib import contextmanager
+from pathlib import Path
 
 import pytest
+
+#: Any user but root.
+_NOBODY = 65_534
+
+
+@contextmanager
+def closed_folder(folder: Path) -> Generator[None]:
+    """Let nobody enter a folder in the block, root neither."""
+    mode, user = folder.stat().st_mode, os.geteuid()
+    folder.chmod(0)
+    if user == 0:
+        os.seteuid(_NOBODY)
+    try:
+        yield
+    finally:
+        os.seteuid(user)
+        folder.chmod(mode)
 
 
 def unprivileged(command: list[str]) -> list[str]:

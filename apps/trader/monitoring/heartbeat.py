@@ -119,8 +119,8 @@ class _Sender:
     def _try(self, name: str, work: Callable[[], None]) -> None:
         try:
             work()
-        except (OSError, ValueError) as error:
-            # URLError and a refused connection are OSErrors; the next heartbeat tries again.
+        except Exception as error:
+            # Whatever an address returns, the next heartbeat tries again: the thread goes on.
             text = f"{name}: {error}"
             if self._failures.get(name) != text:
                 self._failures[name] = text

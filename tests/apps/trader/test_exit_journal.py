@@ -4,6 +4,7 @@ import asyncio
 import contextlib
 import os
 import subprocess
+import zlib
 from collections.abc import Callable, Generator
 from contextlib import contextmanager
 from decimal import Decimal
@@ -60,6 +61,19 @@ def test_a_torn_slot_is_left_out(tmp_path: Path) -> None:
         file.seek(100)
         file.write(b"?")
     assert journal.entries() == [obligation(2)]
+    journal.close()
+
+
+def test_an_exit_of_another_version_is_left_out_with_the_reason(tmp_path: Path) -> None:
+    journal = ExitJournal(tmp_path / "x.db", "a")
+    journal.add(obligation(1))
+    text = b'{"unknown": 1}'
+    head = len(text).to_bytes(4, "big") + zlib.crc32(text).to_bytes(4, "big")
+    with journal.path.open("r+b") as file:
+        file.seek(SLOT_BYTES)
+        file.write(head + text)
+    assert journal.entries() == [obligation(1)]
+    assert "another version" in journal.fault
     journal.close()
 
 

@@ -1,13 +1,15 @@
 """The trader as a user runs it: a process against the simulator's process."""
 
 import json
+import os
 import re
 import signal
+import sqlite3
 import threading
 import time
 import urllib.request
 from collections.abc import Generator
-from contextlib import contextmanager
+from contextlib import closing, contextmanager, suppress
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import Any
@@ -49,9 +51,10 @@ def folder(tmp_path: Path) -> Path:
     return tmp_path
 
 
-def trader(folder: Path, url: str, *arguments: str) -> Program:
+def trader(folder: Path, url: str, *arguments: str, output: int | None = None) -> Program:
     common = ("--exchange", "simulator", "--simulator-url", url, "--timeframe", "1m")
-    return Program("trader", *common, "--strategy", "often", *arguments, folder=folder)
+    words = (*common, "--strategy", "often", *arguments)
+    return Program("trader", *words, folder=folder, output=output)
 
 
 def ask(url: str, path: str, body: dict[str, Any] | None = None) -> Any:
@@ -120,6 +123,56 @@ def test_a_run_prints_what_it_does_line_by_line_and_stops_cleanly(
     assert query(folder, "SELECT end_reason FROM sessions") == [("SIGTERM",)]
     decided = query(folder, "SELECT count(*), count(DISTINCT timestamp) FROM decisions")
     assert decided == [(len(decisions), len(decisions))]
+
+
+@contextmanager
+def unwritable_output(kind: str) -> Generator[int]:
+    """Return a descriptor that takes no line: of a full disk, or of a pipe that nobody reads."""
+    if kind == "full disk":
+        number = os.open("/dev/full", os.O_WRONLY)
+        yield number
+        os.close(number)
+        return
+    reading, writing = os.pipe()
+    if kind == "closed pipe":
+        os.close(reading)
+    else:
+        os.set_blocking(writing, False)
+        with suppress(BlockingIOError):
+            while True:
+                os.write(writing, bytes(4_096))
+        os.set_blocking(writing, True)
+    yield writing
+    os.close(writing)
+    if kind != "closed pipe":
+        os.close(reading)
+
+
+@pytest.mark.parametrize("kind", ["full disk", "closed pipe", "full pipe"])
+def test_a_trader_whose_lines_cannot_be_written_goes_on_and_stops_cleanly(
+    folder: Path, simulator: str, kind: str
+) -> None:
+    file = folder / "data" / "simulator.db"
+    with (
+        unwritable_output(kind) as output,
+        trader(folder, simulator, output=output) as program,
+    ):
+        deadline = time.monotonic() + 60
+        while not file.exists() or decision_count(file) < 3:
+            assert time.monotonic() < deadline
+            time.sleep(0.1)
+        program.send(signal.SIGTERM)
+        assert program.ends() == 0
+    assert query(folder, "SELECT end_reason FROM sessions") == [("SIGTERM",)]
+
+
+def decision_count(file: Path) -> int:
+    """Return how many decisions a trader has stored that may still be making its file."""
+    with closing(sqlite3.connect(file)) as connection:
+        try:
+            return connection.execute("SELECT count(*) FROM decisions").fetchone()[0]
+        except sqlite3.OperationalError:
+            return 0
 
 
 def test_ctrl_c_stops_while_the_stream_is_down(folder: Path, simulator: str) -> None:

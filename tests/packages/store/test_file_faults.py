@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from minute_rows import candles_in, spoil_a_page, write_rows
-from onetape.core.errors import SafetyRefusal, StoreError
+from onetape.core.errors import SafetyRefusal, StoreError, StoreUnwritable
 from onetape.store.database import open_store
 from onetape.store.leases import Fence, acquire_lease
 from onetape.store.ledger import insert_decision, trades_of
@@ -24,7 +24,7 @@ from store_strike import (
     session_of_strike,
     trade_of_strike,
 )
-from unprivileged import unprivileged
+from unprivileged import closed_folder, unprivileged
 
 #: Opens a file, tries to write to it, and says what came of that.
 TRY = """
@@ -147,6 +147,15 @@ def test_a_deleted_file_is_noticed_by_the_next_write_and_not_made_again(closed: 
         with pytest.raises(StoreError, match="deleted or replaced"):
             write_rows(store, 1, start=5_000)
     assert not closed.exists()
+
+
+def test_a_folder_that_may_not_be_entered_for_a_while_does_not_count_as_a_deleted_file(
+    closed: Path,
+) -> None:
+    with open_store(closed, create=False) as store:
+        with closed_folder(closed.parent), pytest.raises(StoreUnwritable, match="cannot be reach"):
+            write_rows(store, 1, start=5_000)
+        write_rows(store, 1, start=5_000)
 
 
 def test_a_file_that_was_deleted_under_a_program_is_not_made_anew_over_its_log(

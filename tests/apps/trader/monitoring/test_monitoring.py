@@ -4,6 +4,7 @@ import json
 import os
 import shlex
 import signal
+import socketserver
 import sys
 import threading
 import time
@@ -239,6 +240,39 @@ def test_a_heartbeat_that_fails_is_printed_once_and_when_it_works_again(
     )
     for _ in range(3):
         sender._send()  # pyright: ignore[reportPrivateUsage]
+    assert capsys.readouterr().out.count("no heartbeat: heartbeat_url: ") == 1
+
+
+@contextmanager
+def proxy_that_speaks_no_http() -> Generator[str]:
+    """Return the address of a server whose answers have no status line."""
+
+    class Handler(socketserver.StreamRequestHandler):
+        def handle(self) -> None:
+            self.rfile.readline()
+            self.wfile.write(b"please log in\r\n")
+
+    with socketserver.ThreadingTCPServer(("127.0.0.1", 0), Handler) as server:
+        thread = threading.Thread(target=server.serve_forever)
+        thread.start()
+        try:
+            yield f"http://127.0.0.1:{server.server_address[1]}/ping"
+        finally:
+            server.shutdown()
+            thread.join()
+
+
+def test_a_heartbeat_goes_on_after_an_answer_that_is_no_http(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    heartbeat._beats.clear()  # pyright: ignore[reportPrivateUsage]
+    beat("mine", "BTC/USDT", "trading")
+    with proxy_that_speaks_no_http() as url:
+        sender = heartbeat._Sender(  # pyright: ignore[reportPrivateUsage]
+            MonitoringSettings(heartbeat_url=url)
+        )
+        for _ in range(2):
+            assert sender._send()  # pyright: ignore[reportPrivateUsage]
     assert capsys.readouterr().out.count("no heartbeat: heartbeat_url: ") == 1
 
 

@@ -4,7 +4,7 @@ import sys
 from collections.abc import Generator, Mapping, Sequence
 from contextlib import contextmanager
 from contextvars import ContextVar
-from typing import Any, Final
+from typing import Any, Final, Protocol
 
 import msgspec
 
@@ -15,6 +15,27 @@ from onetape.core.printable import columns_wide, printable, printable_json
 #: What may stand in a text of several lines.
 _LAYOUT: Final = "\n\t"
 _prefix: ContextVar[str] = ContextVar("prefix", default="")
+
+
+class LineWriter(Protocol):
+    """Writes lines in place of `print_line` and `note`."""
+
+    def __call__(self, text: str, *, is_error: bool) -> None:
+        """Write a text that ends with a newline, to stderr or to stdout."""
+
+
+_writer: LineWriter | None = None
+
+
+@contextmanager
+def printing_by(writer: LineWriter) -> Generator[None]:
+    """Pass what `print_line` and `note` print in the block, in any thread, to a function."""
+    global _writer
+    before, _writer = _writer, writer
+    try:
+        yield
+    finally:
+        _writer = before
 
 
 @contextmanager
@@ -39,8 +60,11 @@ def print_line(
         **fields: Of that event.
     """
     log_event(event, text, level=level, **fields)
-    out = stdout()
     safe = printable(f"{_prefix.get()}{text}", keep=_LAYOUT)
+    if _writer is not None:
+        _writer(f"{safe}\n", is_error=False)
+        return
+    out = stdout()
     # A terminal or pipe that is not UTF-8 shows what it has no character for as an escape.
     encoding = out.encoding or "utf-8"
     out.write(f"{safe.encode(encoding, 'backslashreplace').decode(encoding)}\n")
@@ -57,7 +81,11 @@ def print_bytes(text: bytes) -> None:
 
 def note(text: str) -> None:
     """Print lines on stderr, apart from a JSON document; no character controls the terminal."""
-    sys.stderr.write(f"{printable(text, keep=_LAYOUT)}\n")
+    line = f"{printable(text, keep=_LAYOUT)}\n"
+    if _writer is not None:
+        _writer(line, is_error=True)
+        return
+    sys.stderr.write(line)
     sys.stderr.flush()
 
 

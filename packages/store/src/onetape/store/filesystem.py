@@ -7,7 +7,7 @@ own. Network drives cannot do it; folders shared with a host system or another m
 import os
 from pathlib import Path
 
-from onetape.core.errors import ConfigurationError
+from onetape.core.errors import ConfigurationError, StoreError, StoreUnwritable
 from onetape.core.printable import printable
 
 #: Drives of another computer: locks and shared memory do not reach it.
@@ -59,11 +59,22 @@ def file_system_of(path: Path) -> str:
 
 
 def file_identity(path: Path) -> tuple[int, int] | None:
-    """Return device and inode of a file, or None where there is none, or nothing in it."""
+    """Return device and inode of a file, or None where there is none, or nothing in it.
+
+    Raises:
+        StoreUnwritable: a folder on the way to it may not be entered.
+        StoreError: the disk does not answer.
+    """
     try:
         status = path.stat()
-    except OSError:
+    except (FileNotFoundError, NotADirectoryError):
         return None
+    except PermissionError as error:
+        raise StoreUnwritable(
+            f"{path} cannot be reached: {error.strerror}; let its user enter the folder (chmod u+x)"
+        ) from error
+    except OSError as error:
+        raise StoreError(f"{path} cannot be looked at: {error.strerror or error}") from error
     return (status.st_dev, status.st_ino) if status.st_size else None
 
 

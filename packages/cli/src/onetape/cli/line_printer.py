@@ -1,0 +1,123 @@
+"""Print the lines of a program that may neither wait for its output nor end because of it.
+
+A terminal that is stopped with Ctrl-S, a pipe whose reader stands still, a full disk behind a
+redirection: a write to them blocks or fails. Inside `printing_in_thread` a thread of its own writes
+the lines, and those that cannot be written are left out.
+"""
+
+import contextlib
+import logging
+import os
+import queue
+import sys
+import threading
+from collections.abc import Generator
+from typing import Final, TextIO
+
+from onetape.cli.events import log_event
+from onetape.cli.output import note, printing_by
+from onetape.cli.stdout import stdout
+from onetape.core.words import counted
+
+#: Lines that wait for an output that does not take them; later ones are left out.
+MOST_WAITING: Final = 10_000
+#: At the end lines that still wait have so long to be written, wall seconds.
+FLUSH_SECONDS: Final = 1.0
+
+
+@contextlib.contextmanager
+def printing_in_thread() -> Generator[None]:
+    """Let a thread write what `print_line` and `note` print, and Python's log, in the block."""
+    printer = _LinePrinter()
+    handler = _NoteHandler(logging.WARNING)
+    logging.getLogger().addHandler(handler)
+    try:
+        with printing_by(printer.add):
+            yield
+    finally:
+        logging.getLogger().removeHandler(handler)
+        printer.close()
+
+
+class _NoteHandler(logging.Handler):
+    """Prints what Python would print on stderr without a handler."""
+
+    def emit(self, record: logging.LogRecord) -> None:
+        """Print the message of a record."""
+        note(record.getMessage())
+
+
+class _LinePrinter:
+    """A queue of lines and the thread that writes them."""
+
+    def __init__(self) -> None:
+        self._waiting: queue.Queue[tuple[TextIO, str] | None] = queue.Queue(MOST_WAITING)
+        self._lock = threading.Lock()
+        self._left_out = 0
+        """Lines since the last one that the queue took."""
+        self._failed = 0
+        """Lines since the last one that was written."""
+        self._is_inside_line = False
+        """Whether the line that was written last lacks its end."""
+        self._thread = threading.Thread(target=self._run, name="line printer", daemon=True)
+        self._thread.start()
+
+    def add(self, text: str, *, is_error: bool) -> None:
+        """Let the thread write a text that ends with a newline; never waits.
+
+        Args:
+            text: What to write.
+            is_error: Whether it goes to stderr.
+        """
+        out = sys.stderr if is_error else stdout()
+        with self._lock:
+            try:
+                self._waiting.put_nowait((out, f"{_missing_text(self._left_out)}{text}"))
+                self._left_out = 0
+            except queue.Full:
+                self._left_out += 1
+
+    def close(self) -> None:
+        """Write what waits, for a moment only: nobody may read it."""
+        with contextlib.suppress(queue.Full):
+            self._waiting.put(None, timeout=FLUSH_SECONDS)
+        self._thread.join(FLUSH_SECONDS)
+
+    def _run(self) -> None:
+        while (line := self._waiting.get()) is not None:
+            out, text = line
+            try:
+                self._write(out, f"{_missing_text(self._failed)}{text}")
+                self._failed = 0
+            except (OSError, ValueError) as error:
+                # ValueError: the stream is closed.
+                if not self._failed:
+                    log_event("output", f"lines cannot be printed: {error}", level="WARNING")
+                self._failed += 1
+
+    def _write(self, out: TextIO, text: str) -> None:
+        """Write past Python's buffer: its lock, held by a blocked thread, would hold up the end.
+
+        Raises:
+            OSError: the output does not take it.
+            ValueError: the stream is closed.
+        """
+        try:
+            number = out.fileno()
+        except OSError:
+            # A stream of a test or a notebook, in memory.
+            out.write(text)
+            out.flush()
+            return
+        if self._is_inside_line:
+            text = f"\n{text}"
+        # A terminal or pipe that is not UTF-8 shows what it has no character for as an escape.
+        left = text.encode(out.encoding or "utf-8", "backslashreplace")
+        while left:
+            left = left[os.write(number, left) :]
+            self._is_inside_line = bool(left)
+
+
+def _missing_text(count: int) -> str:
+    """Return the line that stands for lines that were left out; empty where none was."""
+    return f"{counted(count, 'line')} could not be printed before this one\n" if count else ""
