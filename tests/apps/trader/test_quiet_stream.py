@@ -232,3 +232,24 @@ def test_candles_built_from_trades_are_closed_by_rest_alone(
 
     run(scene())
     assert "candles: built from trades" in capsys.readouterr().out
+
+
+def test_candles_built_from_trades_are_watched_in_the_candle_of_the_start(
+    run: Run, db: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("onetape.websocket.websocket.WebSocketManager.candle_source", "trades")
+    forming = f"SELECT open, low FROM ohlcv_data WHERE closed = 0 AND timestamp = {MARCH}"
+
+    async def scene() -> None:
+        async with market(0.25) as opened, desk(opened, db) as trading:
+            hours = 0.25
+            while not trading.query(forming) and hours < 0.9:
+                hours += 0.01
+                await opened.go_to(hours)
+                await asyncio.sleep(0.05)
+            ((price, low),) = trading.query(forming)
+            true = opened.truth(MARCH, MARCH + HOUR)[MARCH]
+            assert price == true.open
+            assert low <= price
+
+    run(scene())

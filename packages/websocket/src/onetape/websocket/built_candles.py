@@ -4,9 +4,11 @@ Neither is proven: such a candle stays provisional until REST has answered after
 """
 
 import asyncio
-from collections.abc import Iterable
+import time
+from collections.abc import Sequence
 
 from onetape.core.candles import Candle
+from onetape.core.errors import ExchangeRefused, ExchangeUnreachable
 from onetape.core.timeframes import Timeframe
 from onetape.exchange.rest import RestExchange
 from onetape.websocket.events import CandleUpdate, PublicTrade, StreamEvent, TickerUpdate
@@ -14,55 +16,97 @@ from onetape.websocket.feeds import TradeFeed, newest_candles
 
 #: Seconds between two questions for candles or prices that no stream carries.
 POLL_SECONDS = 5.0
+#: The first candles of a connection wait so long for REST, seconds.
+BASE_PATIENCE_SECONDS = 2.0
 #: Candles that a late trade may still change.
 BUILT_CANDLES_KEPT = 3
 
 
 class CandleBuilder:
-    """Builds the candles of one timeframe from trades, each from its first trade on."""
+    """Builds the candles of one timeframe from trades.
+
+    The candle under way at a start began before the first trade that is seen: its prices up to then
+    come from REST (`take_base`). Without them it has the prices since that trade.
+    """
 
     def __init__(self, timeframe: Timeframe) -> None:
         """Begin without a trade."""
         self._timeframe = timeframe
         self._rows: dict[int, Candle] = {}
-        self._first_whole: int | None = None
+        self._first: int | None = None
+        """Open of the oldest candle that is built, epoch seconds."""
+        self._base_ms = 0
+        """The row of REST has all trades up to this market time, epoch milliseconds."""
 
     def restart(self) -> None:
-        """Forget everything: trades were missed, so the candle under way cannot be completed."""
+        """Forget everything: trades were missed."""
         self._rows.clear()
-        self._first_whole = None
+        self._first = None
+        self._base_ms = 0
 
-    def add(self, trades: Iterable[PublicTrade]) -> list[Candle]:
-        """Return the candles that these trades changed, oldest first.
+    @property
+    def is_first_newest(self) -> bool:
+        """Return whether no candle has begun since the start."""
+        return not self._rows or max(self._rows) == self._first
 
-        The candle of the first trade after a start is left out: its beginning was not seen.
+    def take_base(self, base: Candle, requested_ms: int) -> None:
+        """Take the row of REST for the candle under way.
+
+        Args:
+            base: The newest candle that REST has.
+            requested_ms: Market time of the request, epoch milliseconds.
         """
+        built = self._rows.get(base.timestamp)
+        if built is not None:
+            high, low = max(base.high, built.high), min(base.low, built.low)
+            volume = max(base.volume, built.volume)
+            base = Candle(base.timestamp, base.open, high, low, built.close, volume)
+        self._rows[base.timestamp] = base
+        self._first = base.timestamp
+        self._base_ms = requested_ms
+
+    def add(self, trades: Sequence[PublicTrade]) -> list[Candle]:
+        """Return the candles that these trades changed, oldest first."""
         changed: dict[int, Candle] = {}
+        if not trades:
+            return []
+        first = self._first
+        if first is None:
+            # Exchanges send some older trades first: of the candles before, those are not all.
+            newest_ms = max(trade.timestamp_ms for trade in trades)
+            self._first = first = self._timeframe.floor(newest_ms // 1_000)
         for trade in trades:
             opened = self._timeframe.floor(trade.timestamp_ms // 1_000)
-            if self._first_whole is None:
-                self._first_whole = self._timeframe.next(opened)
-            if opened < self._first_whole:
+            if opened < first:
                 continue
-            row = _with_trade(self._rows.get(opened), opened, trade)
+            is_counted = opened == first and trade.timestamp_ms <= self._base_ms
+            row = _with_trade(self._rows.get(opened), opened, trade, is_counted=is_counted)
             self._rows[opened] = changed[opened] = row
         for opened in sorted(self._rows)[:-BUILT_CANDLES_KEPT]:
             del self._rows[opened]
             # A trade of a candle that is not kept any more would begin that candle again.
-            self._first_whole = max(self._first_whole or 0, self._timeframe.next(opened))
+            self._first = max(first, self._timeframe.next(opened))
         return [changed[opened] for opened in sorted(changed)]
 
 
 class BuiltCandleFeed:
-    """Candles from the exchange's trades."""
+    """Candles from the exchange's trades; the one under way at a start begins with REST's row."""
 
     name = "trade"
 
-    def __init__(self, trades: TradeFeed, timeframe: str) -> None:
+    def __init__(self, trades: TradeFeed, rest: RestExchange, symbol: str, timeframe: str) -> None:
         """Build candles of a timeframe from a feed of trades that has no other reader."""
         self._trades = trades
+        self._rest = rest
+        self._symbol = symbol
+        self._timeframe = timeframe
         self._builder = CandleBuilder(Timeframe.parse(timeframe))
         self._connection: int | None = None
+        self._late_bases = 0
+        """Rows of REST that came after their candle had been returned without them."""
+        self._request: asyncio.Task[tuple[int, list[Candle]]] | None = None
+        self._next_request: float | None = None
+        """When REST is requested again for the candle under way, monotonic; None: not at all."""
 
     async def read(self) -> CandleUpdate | None:
         """Wait for trades, and return the candles that they changed."""
@@ -72,15 +116,65 @@ class BuiltCandleFeed:
         if update.connection != self._connection:
             self._connection = update.connection
             self._builder.restart()
+            self._end_request()
+            self._request = request = asyncio.create_task(self._newest())
+            await asyncio.wait({request}, timeout=BASE_PATIENCE_SECONDS)
+            self._take_base()
+        else:
+            # The row changes by more than trades: as after a break, nothing is known before it.
+            self._late_bases += self._take_base()
+            self._request_again()
         rows = self._builder.add(update.trades)
-        return CandleUpdate(tuple(rows), update.connection) if rows else None
+        return CandleUpdate(tuple(rows), update.connection + self._late_bases) if rows else None
+
+    async def _newest(self) -> tuple[int, list[Candle]]:
+        """Return the market time, epoch milliseconds, and the newest candles of REST after it."""
+        requested_ms = self._rest.now_ms()
+        return requested_ms, await newest_candles(self._rest, self._symbol, self._timeframe)
+
+    def _take_base(self) -> bool:
+        """Give the builder the row of REST, if it has come; return whether it has."""
+        request = self._request
+        if request is None or not request.done():
+            return False
+        self._request = None
+        try:
+            requested_ms, rows = request.result()
+        except (ExchangeUnreachable, ExchangeRefused):
+            # The tasks that need REST report it; until it answers, the trades are all there is.
+            self._next_request = time.monotonic() + POLL_SECONDS
+            return False
+        self._next_request = None
+        if rows:
+            self._builder.take_base(rows[-1], requested_ms)
+        return bool(rows)
+
+    def _request_again(self) -> None:
+        """Request the row of REST again after a failure, while its candle is under way."""
+        if self._next_request is None or time.monotonic() < self._next_request:
+            return
+        self._next_request = None
+        if self._builder.is_first_newest:
+            self._request = asyncio.create_task(self._newest())
+
+    def _end_request(self) -> None:
+        request, self._request = self._request, None
+        self._next_request = None
+        if request is None:
+            return
+        if not request.done():
+            request.cancel()
+        elif not request.cancelled():
+            # Fetched, so that asyncio does not complain of it.
+            request.exception()
 
     async def missed(self, rest: RestExchange) -> StreamEvent | bool:
         """Compare the last price with REST's."""
         return await self._trades.missed(rest)
 
     def close(self) -> None:
-        """Stop the trades."""
+        """Stop the trades, and the request to REST."""
+        self._end_request()
         self._trades.close()
 
 
@@ -149,10 +243,19 @@ class PolledTickerFeed:
         """Nothing runs in the background."""
 
 
-def _with_trade(row: Candle | None, opened: int, trade: PublicTrade) -> Candle:
+def _with_trade(row: Candle | None, opened: int, trade: PublicTrade, *, is_counted: bool) -> Candle:
+    """Return a candle with one more trade.
+
+    Args:
+        row: The candle before it; None: it is the first one.
+        opened: Open of the candle, epoch seconds.
+        trade: The trade.
+        is_counted: Whether volume and close of the candle have it already.
+    """
     price, amount = trade.price, trade.amount
     if row is None:
         return Candle(opened, price, price, price, price, amount)
-    return Candle(
-        opened, row.open, max(row.high, price), min(row.low, price), price, row.volume + amount
-    )
+    high, low = max(row.high, price), min(row.low, price)
+    if is_counted:
+        return Candle(opened, row.open, high, low, row.close, row.volume)
+    return Candle(opened, row.open, high, low, price, row.volume + amount)

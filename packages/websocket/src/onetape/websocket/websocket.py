@@ -263,7 +263,7 @@ class WebSocketManager:
         if self.candle_source == "stream":
             return CandleFeed(self._client, symbol, timeframe)
         if self.candle_source == "trades":
-            return BuiltCandleFeed(TradeFeed(self._client, symbol), timeframe)
+            return BuiltCandleFeed(TradeFeed(self._client, symbol), self._rest, symbol, timeframe)
         return PolledCandleFeed(self._rest, symbol, timeframe)
 
     def _ticker_feed(self, symbol: str) -> Feed:
