@@ -16,7 +16,7 @@ class RateLimitBan(Struct, frozen=True):
     reason: str
     """The response that imposed the ban, such as `HTTP 418`."""
     began_ms: int | None = None
-    """When it was imposed, epoch milliseconds of the computer's time; None: not stored."""
+    """Beginning of the ban, epoch milliseconds of the computer's time; None: not stored."""
 
     def left_ms(self, now_ms: int) -> int:
         """Return how long it goes on, milliseconds; 0 or less: it is over.
