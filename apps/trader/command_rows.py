@@ -114,9 +114,9 @@ def rows_of(
 def _no_account(traded: Sequence[Account], command: Command) -> str:
     names = list(dict.fromkeys(one.name for one in traded))
     if command.account is not None and command.account not in names:
-        return f"no paper account {command.account!r}{did_you_mean(command.account, names)}"
+        return f"no account {command.account!r}{did_you_mean(command.account, names)}"
     symbols = ", ".join(dict.fromkeys(one.symbol for one in traded))
-    return f"no paper account trades {command.symbol}; traded are {symbols}"
+    return f"no account trades {command.symbol}; traded are {symbols}"
 
 
 def user_and_host() -> str:

@@ -1,4 +1,4 @@
-"""`trader accounts`: all paper accounts, ranked by return."""
+"""`trader accounts`: all accounts, ranked by return."""
 
 from onetape.cli import options
 from trader.commands.common import ACCOUNTS, CONFIG, open_accounts, select_accounts
@@ -13,7 +13,7 @@ def list_accounts(
     config: CONFIG = None,
     json_: options.Json = False,
 ) -> None:
-    """Rank all paper accounts by return, with buy and hold."""
+    """Rank all accounts, on paper and live, by return, with buy and hold."""
     from onetape.cli.output import print_json, print_line, terminal_width
     from trader.commands.account_result import read_digits, read_result, whole_accounts
     from trader.commands.holding import read_mean_buy_and_hold

@@ -60,7 +60,7 @@ def open_accounts(db: Path | None, config: Path | None, exchange: str | None) ->
     store = open_read_only(path)
     if not read_accounts(store):
         store.close()
-        raise DataError(f"{path} holds no paper account; {_way_out(path)}")
+        raise DataError(f"{path} holds no account; {_way_out(path)}")
     return store
 
 
@@ -86,7 +86,7 @@ def select_accounts(
     symbols: list[str] | None,
     exchange: str | None,
 ) -> "list[Account]":
-    """Return the paper accounts that the flags leave, all of them where there are no flags.
+    """Return the accounts that the flags leave, all of them where there are no flags.
 
     An account that trades several symbols is there once for each of them.
 
@@ -105,7 +105,7 @@ def select_accounts(
     for name in sorted(names):
         if name not in known:
             raise DataError(
-                f"{store.path} holds no paper account {name!r}{did_you_mean(name, known)}; "
+                f"{store.path} holds no account {name!r}{did_you_mean(name, known)}; "
                 "uv run trader accounts lists them"
             )
     chosen = [
@@ -118,7 +118,7 @@ def select_accounts(
     if not chosen:
         words = " ".join([*sorted(names), *([exchange] if exchange else []), *sorted(wanted)])
         raise DataError(
-            f"{store.path} holds no paper account of {words}; uv run trader accounts lists them"
+            f"{store.path} holds no account of {words}; uv run trader accounts lists them"
         )
     return chosen
 
@@ -141,7 +141,7 @@ def other_databases(path: Path) -> list[str]:
 
 
 def _with_accounts(files: "Iterable[Path]") -> "Iterable[str]":
-    """Yield each database that holds paper accounts, with their number."""
+    """Yield each database that holds accounts, with their number."""
     from onetape.core.words import counted
     from onetape.store.account_reading import read_accounts
     from onetape.store.read_only import open_read_only

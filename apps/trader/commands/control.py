@@ -147,7 +147,7 @@ def _give(
     if len(accounts) > 1 and not names and not chosen.is_all:
         listed = ", ".join(accounts)
         raise UsageError(
-            f"{path} holds {len(accounts)} paper accounts ({listed}); choose with --account NAME, "
+            f"{path} holds {len(accounts)} accounts ({listed}); choose with --account NAME, "
             "or take all with --all"
         )
     wall_ms = time.time_ns() // 1_000_000

@@ -214,10 +214,10 @@ def test_without_any_account_the_line_has_the_way_to_open_one(trader: Run, folde
 @pytest.mark.parametrize(
     ("flags", "code", "words"),
     [
-        (["--account", "tset"], 4, "no paper account 'tset'; did you mean 'test'?"),
-        (["--symbol", "ETH/USDT"], 4, "holds no paper account of ETH/USDT"),
+        (["--account", "tset"], 4, "no account 'tset'; did you mean 'test'?"),
+        (["--symbol", "ETH/USDT"], 4, "holds no account of ETH/USDT"),
         (["--symbol", "ETHUSDT"], 2, "symbol 'ETHUSDT' was not understood"),
-        (["--exchange", "kraken"], 4, "holds no paper account of kraken"),
+        (["--exchange", "kraken"], 4, "holds no account of kraken"),
         (["--watch", "--json"], 2, "--watch shows text for a person"),
         (["--db", "."], 4, ". is no file"),
     ],

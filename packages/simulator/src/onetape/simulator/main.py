@@ -55,7 +55,10 @@ _DataExchange = Annotated[
 _Symbols = Annotated[
     int | None,
     typer.Option(
-        min=1, max=10_000, metavar="N", help="Number of markets; most have invented names."
+        min=1,
+        max=10_000,
+        metavar="N",
+        help="Number of markets; most get invented names.  [default: the built-in ones]",
     ),
 ]
 _Stepped = Annotated[
