@@ -40,7 +40,7 @@ def list_gaps(
     config: CONFIG = None,
     json_: options.Json = False,
 ) -> None:
-    """List every missing range between the first and the last candle, and why it is missing."""
+    """List every missing range, and why its candles are missing."""
     from backfiller.accepting import accept_gaps, range_of, reason_of, undo_accepted
     from onetape.cli.output import print_json, print_line
     from onetape.core.clock import SystemClock

@@ -69,7 +69,10 @@ def list_markets(
     simulator_url: options.SimulatorUrl = None,
     json_: options.Json = False,
 ) -> None:
-    """List an exchange's spot markets: 24 h volume, spread, smallest order, steps, fees, age."""
+    """List an exchange's spot markets: volume, spread, smallest order, steps, fees, age.
+
+    The volume is that of the last 24 hours.
+    """
     import asyncio
     from contextlib import ExitStack
 

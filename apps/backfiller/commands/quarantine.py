@@ -28,7 +28,7 @@ def list_quarantine(
     config: CONFIG = None,
     json_: options.Json = False,
 ) -> None:
-    """List refused rows: the fault, how often and when they came, and the exchange's own text."""
+    """List refused rows: the fault, how often and when they came, and their text."""
     from onetape.cli.output import print_json, print_line
     from onetape.core.words import counted
     from onetape.store.quarantine import quarantined_rows, refused_rows

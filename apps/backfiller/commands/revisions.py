@@ -34,7 +34,7 @@ def list_revisions(
     config: CONFIG = None,
     json_: options.Json = False,
 ) -> None:
-    """List later values of closed candles that differ from the stored ones, and accept them."""
+    """List later values of closed candles that differ from the stored ones; accept them."""
     from onetape.cli.output import print_json, print_line
     from onetape.core.errors import UsageError
     from onetape.core.words import counted

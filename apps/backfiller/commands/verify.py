@@ -23,7 +23,10 @@ def verify_store(
     config: CONFIG = None,
     json_: options.Json = False,
 ) -> None:
-    """Check for gaps, invalid and unclosed rows, and damage; exit code 4 if one is unexplained."""
+    """Check for gaps, invalid and unclosed rows, and damage.
+
+    Exit code 4 if a finding is unexplained.
+    """
     from onetape.cli.output import print_json, print_line
     from onetape.core.errors import DataError
     from onetape.core.words import counted

@@ -19,7 +19,7 @@ def check(
     ] = False,
     json_: options.Json = False,
 ) -> None:
-    """Check on every bar that no signal uses later candles; takes the flags of a backtest.
+    """Check that no signal uses later candles; takes the flags of a backtest.
 
     The signal from the last candles (the strategy's lookback, at least 100, as in the trader) must
     be equal to the signal from the whole range. Of more than 200,000 bars a sample is checked,

@@ -16,7 +16,7 @@ def compare_runs(
     *,
     json_: options.Json = False,
 ) -> None:
-    """Print the metrics of runs side by side, and what differs in settings, data and code."""
+    """Compare runs: metrics side by side, and differences in settings, data and code."""
     from backtester.rendering.runs import compared_text, differences
     from onetape.backtest.storage.runs import load_run
     from onetape.cli.output import print_json, print_line

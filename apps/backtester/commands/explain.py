@@ -21,7 +21,7 @@ def explain_moment(
     ] = None,
     json_: options.Json = False,
 ) -> None:
-    """Show the indicators and the signal of one candle, and the order and fill that followed.
+    """Show indicators and signal of one candle, and the order and fill that followed.
 
     Give --run, or the flags of a backtest, which is then run again.
     """

@@ -15,7 +15,7 @@ def new_strategy(
     *,
     json_: options.Json = False,
 ) -> None:
-    """Write user/strategies/NAME.py, a commented strategy, and test_NAME.py in the same folder."""
+    """Write a commented strategy, user/strategies/NAME.py, and its test."""
     from backtester.new_strategy import next_commands, write_new_strategy
     from onetape.cli.output import print_json, print_line
     from onetape.core.folders import USER_FOLDER

@@ -27,7 +27,7 @@ def write_account_report(
     config: CONFIG = None,
     json_: options.Json = False,
 ) -> None:
-    """Compare the trades of an account with a backtest of the same candles, as an HTML page.
+    """Compare the trades of an account with a backtest of the same candles.
 
     The backtest runs over the same candles with the settings of the last session. Each difference
     has its cause and its amount of money.

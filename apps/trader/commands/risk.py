@@ -33,7 +33,7 @@ def show_risk(
     db: options.Database = None,
     config: CONFIG = None,
 ) -> None:
-    """Show losses of live accounts and limits that were passed; --clear allows entries again."""
+    """Show losses of live accounts and their limits; --clear allows entries again."""
     from onetape.cli.loading import load_settings, settings_file
     from onetape.cli.output import print_json, print_line
     from onetape.store.database import open_store
