@@ -23,8 +23,9 @@ def test_the_signals_are_those_of_the_columns_that_the_file_fills(tmp_path: Path
     close = pd.Series(candles.close)
     over = close.rolling(5).mean() - close.rolling(20).mean()
     up, down = (over > 0) & (over.shift() <= 0), (over < 0) & (over.shift() >= 0)
-    assert signals.signal.tolist() == (up.astype(int) - down.astype(int)).tolist()
-    assert {signals.reason_text(bar) for bar in np.flatnonzero(up).tolist()} == {"up"}
+    expected = (up.astype(int) - down.astype(int)).where(up.index >= 30, 0)
+    assert signals.signal.tolist() == expected.tolist()
+    assert {signals.reason_text(bar) for bar in np.flatnonzero(expected == 1).tolist()} == {"up"}
     assert signals.overlays == {"fast", "slow"}
 
 
@@ -75,7 +76,29 @@ def test_parameters_of_the_file_are_parameters_of_the_strategy(tmp_path: Path):
 def test_the_window_is_that_of_a_request_or_longer_where_the_file_says_so(tmp_path: Path):
     assert load_strategy(cross(tmp_path)).lookback == REQUEST_CANDLES
     longer = CROSS.replace("EXTRA", "").replace(" = 30", " = 1500")
-    assert load_strategy(written(tmp_path, longer, "longer.py")).lookback == 1_500
+    # The startup candles, and the one that is decided on.
+    assert load_strategy(written(tmp_path, longer, "longer.py")).lookback == 1_501
+
+
+def test_the_startup_candles_of_a_series_give_no_signal(tmp_path: Path):
+    candles = random_candles(600, seed=3)
+    texts = [CROSS.replace("EXTRA", "").replace(" = 30", f" = {count}") for count in (0, 200)]
+    names = [written(tmp_path, text, f"of_{at}.py") for at, text in enumerate(texts)]
+    every, later = (checked_signals(load_strategy(name), candles).signal for name in names)
+    assert every[:200].any()
+    assert not later[:200].any()
+    assert later[200:].tolist() == every[200:].tolist()
+
+
+def test_a_window_of_many_startup_candles_gives_the_signal_of_all_candles(tmp_path: Path):
+    text = CROSS.replace("EXTRA", "").replace(" = 30", " = 1100")
+    strategy, candles = load_strategy(written(tmp_path, text)), random_candles(1_300, seed=9)
+    whole = checked_signals(strategy, candles).signal
+    signalling = np.flatnonzero(whole)[:8]
+    assert len(signalling) == 8
+    for bar in signalling.tolist():
+        window = candles[bar + 1 - strategy.lookback : bar + 1]
+        assert checked_signals(strategy, window).signal[-1] == whole[bar]
 
 
 def test_a_window_gives_the_signal_of_all_candles(tmp_path: Path):
@@ -112,18 +135,6 @@ def test_informative_columns_are_known_once_their_candle_has_closed(tmp_path: Pa
     expected = hours.as_of(pd.Series(hours.close).rolling(3).mean().to_numpy())
     signals = checked_signals(strategy, candles, {"4h": hours})
     np.testing.assert_array_equal(signals.indicators["mean_4h"], expected)
-
-
-@pytest.mark.parametrize("timeframe", ["1h", "4h"])
-def test_a_method_of_informative_candles_that_drops_some_is_refused(tmp_path: Path, timeframe: str):
-    dropping = HIGHER.replace('"4h"', f'"{timeframe}"').replace(
-        "return dataframe", "return dataframe.dropna()"
-    )
-    text = CROSS.replace("EXTRA", dropping).replace('"5m"', '"1h"')
-    strategy = load_strategy(written(tmp_path, text))
-    candles = random_candles(400, seed=4)
-    with pytest.raises(ValueError, match=f"populate_indicators_4h must keep its .* {timeframe}"):
-        strategy.evaluate(candles, higher_of(strategy, candles))
 
 
 def test_a_merged_pair_is_known_once_its_candle_has_closed():

@@ -109,6 +109,14 @@ class Strategy(ABC):
         checked_parameters(self)
 
     @property
+    def startup_candle_count(self) -> int:
+        """Number of candles at the beginning of a series on which nothing is decided: none.
+
+        A backtest of one symbol starts after them where its series begins inside the range.
+        """
+        return 0
+
+    @property
     @abstractmethod
     def lookback(self) -> int:
         """How many candles make the last signal the one that all candles would give."""

@@ -291,6 +291,17 @@ def stated_settings(name: str, user_folder: Path | None = None) -> "StatedSettin
     return settings_of_file(path, class_name if ":" in name else None)
 
 
+def stated_settings_of_class(cls: type[Strategy]) -> "StatedSettings | None":
+    """Return the settings that the file of a freqtrade strategy class states; None: it is none.
+
+    Raises:
+        ConfigurationError: a value of the file cannot be used.
+    """
+    # The class of a freqtrade file alone has both; importing it here would load pandas.
+    is_foreign = hasattr(cls, "user_class") and hasattr(cls, "candle_timeframe")
+    return getattr(cls, "stated_settings")() if is_foreign else None  # noqa: B009
+
+
 def _function_in(
     module: ModuleType, name: str | None, stem: str, classes: Mapping[str, type[Strategy]]
 ) -> FunctionType | None:

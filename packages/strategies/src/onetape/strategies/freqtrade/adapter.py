@@ -2,9 +2,9 @@
 
 freqtrade computes a whole frame at once in a backtest, and the candles of one request (1,000 on
 Binance, of which 999 have closed) at each candle that it trades. Here the longer of both counts:
-the last signal is a function of the last 999 closed candles, or of `startup_candle_count` where
-that is more. A backtest computes the whole range once, and `check` proves bar by bar that the
-window gives the same signal.
+the last signal is a function of the last 999 closed candles, or of `startup_candle_count` and one
+where that is more. A backtest computes the whole range once, and `check` proves bar by bar that the
+window gives the same signal. The first `startup_candle_count` candles of a series give no signal.
 """
 
 import dataclasses
@@ -20,7 +20,13 @@ from onetape.core.candles import Candles, FloatArray
 from onetape.core.errors import ConfigurationError
 from onetape.core.timeframes import Timeframe
 from onetape.strategies.freqtrade.import_modules import freqtrade_modules
-from onetape.strategies.freqtrade.informative import Informative, informative_methods, joined
+from onetape.strategies.freqtrade.informative import (
+    TIMEFRAME,
+    Informative,
+    informative_methods,
+    joined,
+    rows_of_dates,
+)
 from onetape.strategies.freqtrade.interface import TRADED_PAIR, DataProvider, IStrategy
 from onetape.strategies.freqtrade.loaded_values import check_loaded
 from onetape.strategies.freqtrade.parameters import (
@@ -30,10 +36,12 @@ from onetape.strategies.freqtrade.parameters import (
     parameters_of_class,
     with_value,
 )
+from onetape.strategies.freqtrade.settings_without_effect import without_effect_text
 from onetape.strategies.freqtrade.source import FreqtradeClass
+from onetape.strategies.freqtrade.stated_settings import StatedSettings, settings_of_class
 from onetape.strategies.freqtrade.unsupported_features import check_supported
 from onetape.strategies.higher_timeframes import HigherCandles
-from onetape.strategies.interface import BUY, SELL, Signals, Strategy
+from onetape.strategies.interface import BUY, HOLD, SELL, Signals, Strategy
 from onetape.strategies.parameters import parameter
 from onetape.strategies.user_modules import run_file
 
@@ -55,6 +63,8 @@ _RESERVED: Final = frozenset(dir(Strategy)) | {
     "tables",
     "methods",
     "candle_timeframe",
+    "source",
+    "without_effect",
 }
 
 
@@ -69,17 +79,35 @@ class FreqtradeStrategy(Strategy):
     """Methods that compute indicators of higher timeframes."""
     candle_timeframe: ClassVar[str]
     """Timeframe that the class states."""
+    source: ClassVar[FreqtradeClass]
+    """The class as the text of its file states it."""
+    without_effect: ClassVar[str]
+    """Settings of the file that have no effect here, as a sentence; empty: there is none."""
+
+    @classmethod
+    def stated_settings(cls) -> StatedSettings:
+        """Return the settings that the file of the strategy states.
+
+        Raises:
+            ConfigurationError: a value cannot be used; names file and line.
+        """
+        return settings_of_class(cls.source)
+
+    @property
+    def startup_candle_count(self) -> int:
+        """Number of candles at the beginning of a series that give no signal."""
+        return max(0, int(type(self).user_class.startup_candle_count))
 
     @property
     def lookback(self) -> int:
         """Number of traded candles that the last signal depends on."""
-        return max(REQUEST_CANDLES, int(type(self).user_class.startup_candle_count))
+        return max(REQUEST_CANDLES, self.startup_candle_count + 1)
 
     def evaluate(self, candles: Candles, higher: Mapping[str, HigherCandles]) -> Signals:
         """Return the signals of these candles; arguments as of `Strategy.evaluate`."""
         made = self._instance()
-        frames = {name: _frame(larger) for name, larger in higher.items()}
-        frame = _frame(candles)
+        frames = {name: _frame(larger, name) for name, larger in higher.items()}
+        frame = _frame(candles, type(self).candle_timeframe)
         frames.setdefault(type(self).candle_timeframe, frame)
         made.dp = DataProvider(frames)
         metadata = {"pair": TRADED_PAIR}
@@ -94,7 +122,8 @@ class FreqtradeStrategy(Strategy):
         if len(frame) != len(candles):
             msg = f"the frame must keep its {len(candles):,} candles, found {len(frame):,}"
             raise ValueError(msg)
-        return _signals(frame, uses_exits=_uses_exits(made))
+        rows_of_dates(candles.timestamp, frame, "the frame", is_whole=True)
+        return _signals(frame, uses_exits=_uses_exits(made), startup=self.startup_candle_count)
 
     def describe(self, signals: Signals, index: int, *, holding: bool) -> str:
         """Return tag and conditions of a candle, for the trader's line: 40 columns are too many."""
@@ -128,19 +157,21 @@ def load_class(found: FreqtradeClass) -> type[FreqtradeStrategy]:
         module = run_file(found.path)
         cls = getattr(module, found.name)
         check_loaded(found, cls({}))
-        made = strategy_of_class(cls, found.path)
+        # The file may use freqtrade's older name, ticker_interval.
+        cls.timeframe = cls.timeframe or found.value("ticker_interval", "")
+        made = strategy_of_class(cls, found)
     made.__module__ = module.__name__
     return made
 
 
-def strategy_of_class(cls: type[IStrategy], path: Path) -> type[FreqtradeStrategy]:
+def strategy_of_class(cls: type[IStrategy], found: FreqtradeClass) -> type[FreqtradeStrategy]:
     """Return a freqtrade class as a strategy whose parameters are the class's.
 
     Args:
         cls: The class.
-        path: Its file, for errors.
+        found: The class as the text of its file states it.
     """
-    where = f"strategy class {cls.__name__} in {path}"
+    where = f"strategy class {cls.__name__} in {found.path}"
     tables = parameters_of_class(cls)
     methods = informative_methods(cls)
     namespace = {
@@ -149,6 +180,8 @@ def strategy_of_class(cls: type[IStrategy], path: Path) -> type[FreqtradeStrateg
         "tables": tables,
         "methods": methods,
         "candle_timeframe": cls.timeframe,
+        "source": found,
+        "without_effect": without_effect_text(found),
         "higher_timeframes": _higher_timeframes(cls, methods, where),
     }
     fields = [_field(where, one) for one in adjustable(tables)]
@@ -195,13 +228,14 @@ def _higher_timeframes(
     return tuple(name for name in names if not own or Timeframe.parse(name) != own)
 
 
-def _frame(candles: Candles) -> Any:
+def _frame(candles: Candles, timeframe: str) -> Any:
     """Return candles as freqtrade's DataFrame: a column `date`, rows counted from 0."""
     frame = candles.frame()
     frame = frame.reset_index(drop=True)
     moments = candles.timestamp.astype("datetime64[s]").astype("datetime64[ms]")
     frame.insert(0, "date", moments)
     frame["date"] = frame["date"].dt.tz_localize("UTC")
+    frame.attrs[TIMEFRAME] = timeframe
     return frame
 
 
@@ -217,19 +251,15 @@ def _with_informative(
     """Return the traded candles with the columns of one method for a higher timeframe."""
     larger = higher.get(mark.timeframe)
     source = candles if larger is None else larger
-    columns = getattr(made, name)(_frame(source), metadata)
-    if len(columns) != len(source):
-        msg = (
-            f"{name} must keep its {len(source):,} candles of {mark.timeframe}, found "
-            f"{len(columns):,}"
-        )
-        raise ValueError(msg)
+    of_method = {**metadata, "timeframe": mark.timeframe}
+    columns = getattr(made, name)(_frame(source, mark.timeframe), of_method)
+    kept = rows_of_dates(source.timestamp, columns, f"the frame of {name}")
     named = columns.rename(columns={one: mark.name_of(one) for one in columns})
     rows = np.arange(len(candles))
     if larger is None:
-        return joined(frame, named, rows, rows, ffill=True)
+        return joined(frame, named, rows[kept], rows, ffill=mark.ffill)
     known_from = np.searchsorted(larger.visible, np.arange(1, len(larger) + 1))
-    return joined(frame, named, known_from, rows, ffill=mark.ffill)
+    return joined(frame, named, known_from[kept], rows, ffill=mark.ffill)
 
 
 def _uses_exits(made: IStrategy) -> bool:
@@ -237,13 +267,15 @@ def _uses_exits(made: IStrategy) -> bool:
     return bool(getattr(made, "use_sell_signal", made.use_exit_signal))
 
 
-def _signals(frame: Any, *, uses_exits: bool) -> Signals:
+def _signals(frame: Any, *, uses_exits: bool, startup: int) -> Signals:
     enter = _is_one(frame, "enter_long", "buy")
     leave = _is_one(frame, "exit_long", "sell")
     # freqtrade does nothing on a candle with both, also where exit signals are switched off.
     signal = enter.astype(np.int8) - leave.astype(np.int8)
     if not uses_exits:
         signal = np.maximum(signal, 0)
+    # freqtrade moves the start of a backtest by these candles where the series begins in it.
+    signal[:startup] = HOLD
     tags = {
         BUY: _texts(frame, "enter_tag", "buy_tag"),
         SELL: _texts(frame, "exit_tag", "sell_tag"),

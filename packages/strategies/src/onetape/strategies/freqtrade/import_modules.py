@@ -94,7 +94,16 @@ def _modules() -> dict[str, Mapping[str, Any]]:
         "freqtrade.vendor": {},
         "freqtrade.vendor.qtpylib": {},
         "freqtrade.vendor.qtpylib.indicators": helpers,
+        **({"technical": {}, "technical.qtpylib": helpers} if is_ours("technical") else {}),
     }
+
+
+def is_ours(module: str) -> bool:
+    """Return whether a module is imported from here: freqtrade, and technical if not installed."""
+    top = module.partition(".")[0]
+    if top == "technical":
+        return top not in sys.modules and PathFinder.find_spec(top) is None
+    return top == "freqtrade"
 
 
 def offered_names(module: str) -> frozenset[str] | None:
@@ -110,11 +119,6 @@ def offered_names(module: str) -> frozenset[str] | None:
 def freqtrade_modules() -> Generator[None]:
     """Let imports of `freqtrade` inside find our own modules."""
     names = _modules()
-    if "technical" not in sys.modules and PathFinder.find_spec("technical") is None:
-        names |= {
-            "technical": {},
-            "technical.qtpylib": names["freqtrade.vendor.qtpylib.indicators"],
-        }
     tops = {name.partition(".")[0] for name in names}
     before = {name: one for name, one in sys.modules.items() if name.partition(".")[0] in tops}
     for name in before:

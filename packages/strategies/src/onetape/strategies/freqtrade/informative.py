@@ -5,16 +5,19 @@ before.
 """
 
 from collections.abc import Callable
-from typing import Any, TypeVar, cast
+from typing import Any, Final, TypeVar, cast
 
 import numpy as np
 from msgspec import Struct
 
+from onetape.core.candles import IntArray
 from onetape.core.holes import next_opens
 from onetape.core.timeframes import Timeframe
 
 _Function = TypeVar("_Function", bound=Callable[..., Any])
 _MARK = "__onetape_informative__"
+#: Attribute of a DataFrame that holds the timeframe of its candles.
+TIMEFRAME: Final = "onetape_timeframe"
 
 
 class Informative(Struct, frozen=True):
@@ -42,11 +45,26 @@ def informative(
     ffill: bool = True,
     cache: bool = True,
 ) -> Callable[[_Function], _Function]:
-    """Declare that a method computes indicators of a higher timeframe of the traded pair."""
-    del asset, candle_type, cache  # unsupported_features.py has refused other pairs and futures
+    """Declare that a method computes indicators of a higher timeframe of the traded pair.
+
+    Raises:
+        ValueError: the candles are those of another pair or of futures, or their columns are named
+            by the pair.
+    """
+    del cache
+    # unsupported_features.py has refused them by line where the text states them.
+    if asset or candle_type not in (None, "", "spot"):
+        msg = f"@informative: only the traded pair has candles, found {asset or candle_type}"
+        raise ValueError(msg)
+    mark = Informative(timeframe, fmt, ffill)
+    try:
+        mark.name_of("close")
+    except (KeyError, IndexError) as error:
+        msg = f"@informative: fmt may use column and timeframe alone, found {error} in {fmt!r}"
+        raise ValueError(msg) from error
 
     def declare(function: _Function) -> _Function:
-        given = [*getattr(function, _MARK, []), Informative(timeframe, fmt, ffill)]
+        given = [*getattr(function, _MARK, []), mark]
         setattr(function, _MARK, given)
         return function
 
@@ -85,7 +103,8 @@ def merge_informative_pair(
         suffix: End of the names of columns, with `append_timeframe=False`.
 
     Raises:
-        ValueError: the timeframe is lower than the traded one, or two endings are given.
+        ValueError: the timeframe is lower than the traded one, or not that of the candles, or two
+            endings are given, or a name of a column is there already.
     """
     if suffix and append_timeframe:
         msg = "merge_informative_pair: give a suffix with append_timeframe=False"
@@ -96,9 +115,22 @@ def merge_informative_pair(
         raise ValueError(msg)
     ending = timeframe_inf if append_timeframe else suffix
     named = informative if not ending else informative.add_suffix(f"_{ending}")
+    _check_timeframe(dataframe, "timeframe", own)
+    _check_timeframe(informative, "timeframe_inf", other)
     dates = informative[date_column]
     known_from = _epoch_seconds(dates) if own == other else _closes(dates, other) - own.seconds
-    return joined(dataframe, named, known_from, _epoch_seconds(dataframe[date_column]), ffill=ffill)
+    order = np.argsort(known_from, kind="stable")
+    if not (order[1:] > order[:-1]).all():
+        named, known_from = named.iloc[order], known_from[order]
+    return joined(dataframe, named, known_from, _epoch_seconds(dataframe["date"]), ffill=ffill)
+
+
+def _check_timeframe(frame: Any, name: str, given: Timeframe) -> None:
+    """Refuse another timeframe than that of the candles: they would be known before they close."""
+    real = frame.attrs.get(TIMEFRAME)
+    if real is not None and Timeframe.parse(real).seconds != given.seconds:
+        msg = f"merge_informative_pair: {name} must be {real} for these candles, found {given.name}"
+        raise ValueError(msg)
 
 
 def joined(dataframe: Any, columns: Any, known_from: Any, opens: Any, *, ffill: bool) -> Any:
@@ -116,8 +148,44 @@ def joined(dataframe: Any, columns: Any, known_from: Any, opens: Any, *, ffill: 
         rows = np.where(known_from[np.maximum(rows, 0)] == opens, rows, -1)
     found = columns.reset_index(drop=True).reindex(rows)
     found.index = dataframe.index
+    twice = [str(name) for name in found if name in dataframe]
+    if twice:
+        msg = f"the frame already has a column {twice[0]}; give the merged one another name"
+        raise ValueError(msg)
     # In one step: column by column would copy the frame as often as there are columns.
-    return dataframe.drop(columns=[name for name in found if name in dataframe]).join(found)
+    both = dataframe.join(found)
+    both.attrs = dict(dataframe.attrs)
+    return both
+
+
+def rows_of_dates(opens: IntArray, frame: Any, name: str, *, is_whole: bool = False) -> IntArray:
+    """Return for each row of a strategy's frame which candle it is, by its `date`.
+
+    Args:
+        opens: Opens of the candles, epoch seconds, ascending, at least one, shape (n,).
+        frame: What a method of the strategy returned for these candles.
+        name: What the frame is called in errors.
+        is_whole: Whether each candle must be there.
+
+    Raises:
+        ValueError: the frame has no dates, other ones, or not in the order of time.
+    """
+    if "date" not in frame:
+        msg = f"{name} must keep its column date"
+        raise ValueError(msg)
+    dates: IntArray = _epoch_seconds(frame["date"])
+    if np.array_equal(dates, opens):
+        return np.arange(len(opens))
+    rows: IntArray = np.searchsorted(opens, dates).astype(np.int64)
+    is_candle: Any = opens[np.minimum(rows, len(opens) - 1)] == dates
+    if not is_candle.all():
+        other = frame["date"].iloc[int(np.argmin(is_candle))]
+        msg = f"{name} must keep the dates of its candles, found {other}"
+        raise ValueError(msg)
+    if is_whole or not (np.diff(rows) > 0).all():
+        msg = f"{name} must keep its candles in the order of time, each once"
+        raise ValueError(msg)
+    return rows
 
 
 def _closes(dates: Any, timeframe: Timeframe) -> Any:

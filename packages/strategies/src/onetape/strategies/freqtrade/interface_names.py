@@ -57,6 +57,26 @@ SETTINGS: Final = (
     *("trailing_only_offset_is_reached", "exit_profit_only", "exit_profit_offset"),
     *("sell_profit_only", "sell_profit_offset", "max_open_trades", "startup_candle_count"),
 )
+#: Attributes of a strategy that hold the state of a running freqtrade.
+RUNNING: Final = {
+    "wallets": "the balance of the account",
+    "config": "freqtrade's configuration",
+    "freqai": _FREQAI,
+    "stake_currency": "freqtrade's configuration",
+    "lock_pair": "locks of pairs",
+    "unlock_pair": "locks of pairs",
+    "unlock_reason": "locks of pairs",
+    "is_pair_locked": "locks of pairs",
+}
+#: Attributes, methods and inner classes that change nothing here.
+WITHOUT_EFFECT: Final = frozenset(
+    (
+        *("order_types", "order_time_in_force", "unfilledtimeout"),
+        *("ignore_buying_expired_candle_after", "process_only_new_candles"),
+        *("stake_amount", "stake_currency", "max_entry_position_adjustment"),
+        *("disable_dataframe_checks", "plot_config", "plot_annotations", "HyperOpt"),
+    )
+)
 #: Every name whose value counts as the text of the class states it.
 READ_NAMES: Final = frozenset((*SETTINGS, *METHODS, *SWITCHED)) | {
     method for method, _ in SWITCHED.values()

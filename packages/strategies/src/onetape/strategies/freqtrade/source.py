@@ -1,6 +1,7 @@
 """What the text of a freqtrade strategy file states, read without running it."""
 
 import ast
+from collections.abc import Container
 from pathlib import Path
 from typing import Any, Final
 
@@ -36,6 +37,8 @@ class FreqtradeClass(Struct, frozen=True):
     """The class and those of its base classes that the file holds."""
     module: ast.Module
     """The whole file."""
+    base_names: frozenset[str]
+    """Names that the file has for freqtrade's base class."""
 
     def place(self, line: int) -> str:
         """Return file and line for an error."""
@@ -89,12 +92,45 @@ def freqtrade_classes(path: Path, text: bytes) -> dict[str, FreqtradeClass]:
             f"strategy file {path}, line {line}: {getattr(error, 'msg', error)}; correct the file"
         ) from error
     classes = {node.name: node for node in module.body if isinstance(node, ast.ClassDef)}
+    names = _base_class_names(module) - classes.keys()
     found: dict[str, FreqtradeClass] = {}
     for name, node in classes.items():
         bodies = _bodies(node, classes)
-        if any(_base_names(body) & {BASE_CLASS} for body in bodies):
-            found[name] = _class_of(path, node, bodies, module)
+        if any(is_base_class(base, names) for body in bodies for base in body.bases):
+            found[name] = _class_of(path, node, bodies, module, names)
     return found
+
+
+def is_base_class(base: ast.expr, names: Container[str]) -> bool:
+    """Return whether a base is freqtrade's base class.
+
+    Args:
+        base: A base of a class, as it is written.
+        names: Names that the file has for the base class.
+    """
+    match base:
+        case ast.Name(name):
+            return name in names
+        case ast.Attribute(_, name):
+            # freqtrade.strategy.IStrategy, whatever the module is called in the file.
+            return name == BASE_CLASS
+        case _:
+            return False
+
+
+def _base_class_names(module: ast.Module) -> frozenset[str]:
+    """Return the names that a file has for the base class: `import IStrategy as Base`."""
+    # `from freqtrade.strategy import *` names nothing.
+    names = {BASE_CLASS}
+    for node in ast.walk(module):
+        match node:
+            case ast.ImportFrom(_, imported):
+                names |= {one.asname for one in imported if one.name == BASE_CLASS and one.asname}
+            case ast.Assign(targets, value) if is_base_class(value, names):
+                names |= {one.id for one in targets if isinstance(one, ast.Name)}
+            case _:
+                pass
+    return frozenset(names)
 
 
 def freqtrade_class(path: Path, text: bytes, class_name: str | None) -> FreqtradeClass | None:
@@ -139,13 +175,12 @@ def _bodies(node: ast.ClassDef, classes: dict[str, ast.ClassDef]) -> tuple[ast.C
     return tuple(found)
 
 
-def _base_names(node: ast.ClassDef) -> set[str]:
-    names = {base.id for base in node.bases if isinstance(base, ast.Name)}
-    return names | {base.attr for base in node.bases if isinstance(base, ast.Attribute)}
-
-
 def _class_of(
-    path: Path, node: ast.ClassDef, bodies: tuple[ast.ClassDef, ...], module: ast.Module
+    path: Path,
+    node: ast.ClassDef,
+    bodies: tuple[ast.ClassDef, ...],
+    module: ast.Module,
+    base_names: frozenset[str],
 ) -> FreqtradeClass:
     attributes: dict[str, Attribute] = {}
     methods: dict[str, ast.FunctionDef] = {}
@@ -154,7 +189,9 @@ def _class_of(
             if isinstance(statement, ast.FunctionDef):
                 methods[statement.name] = statement
             attributes.update(_assigned(statement))
-    return FreqtradeClass(path, node.name, node.lineno, attributes, methods, bodies, module)
+    return FreqtradeClass(
+        path, node.name, node.lineno, attributes, methods, bodies, module, base_names
+    )
 
 
 def _assigned(statement: ast.stmt) -> dict[str, Attribute]:

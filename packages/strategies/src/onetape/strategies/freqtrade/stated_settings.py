@@ -12,6 +12,7 @@ from msgspec import Struct
 
 from onetape.core.errors import ConfigurationError, UsageError, naming_settings
 from onetape.core.timeframes import Timeframe
+from onetape.strategies.freqtrade.settings_without_effect import without_effect_text
 from onetape.strategies.freqtrade.source import FreqtradeClass, freqtrade_class, is_freqtrade_file
 
 #: `minimal_roi` of this leaves at the market price once its time has come.
@@ -27,6 +28,8 @@ class StatedSettings(Struct, frozen=True):
     path: Path
     values: dict[str, Any]
     lines: dict[str, int]
+    without_effect: str
+    """Settings of the file that have no effect here, as a sentence; empty: there is none."""
 
     def place(self, key: str) -> str:
         """Return file and line of a setting."""
@@ -66,7 +69,7 @@ def settings_of_class(found: FreqtradeClass) -> StatedSettings:
     reader.open_trades()
     # freqtrade enters on every candle with a signal on which no trade is open.
     reader.take("account.reentry", "while_signal", "timeframe")
-    return StatedSettings(found.path, reader.values, reader.lines)
+    return StatedSettings(found.path, reader.values, reader.lines, without_effect_text(found))
 
 
 def check_timeframe(used: str, stated: str, place: str) -> None:

@@ -9,7 +9,7 @@ from collections.abc import Iterator
 from typing import Final
 
 from onetape.strategies.freqtrade.interface_names import READ_NAMES
-from onetape.strategies.freqtrade.source import BASE_CLASS, FreqtradeClass
+from onetape.strategies.freqtrade.source import FreqtradeClass, is_base_class
 
 _IN_BODY: Final = "write it as NAME = VALUE, or as a method, into the body of the class"
 _BASE: Final = "a base class that is not in this file; copy what the strategy needs of it"
@@ -18,7 +18,7 @@ _FUNCTIONS: Final = (ast.FunctionDef, ast.AsyncFunctionDef)
 
 def unread_statements(found: FreqtradeClass) -> Iterator[tuple[int, str, str]]:
     """Give line, name and remedy of each statement that is not read."""
-    known = {BASE_CLASS, "object", *(body.name for body in found.bodies)}
+    known = {"object", *found.base_names, *(body.name for body in found.bodies)}
     for body in found.bodies:
         yield from _unknown_bases(body, known)
         for statement in body.body:
@@ -29,11 +29,7 @@ def unread_statements(found: FreqtradeClass) -> Iterator[tuple[int, str, str]]:
 
 def _unknown_bases(body: ast.ClassDef, known: set[str]) -> Iterator[tuple[int, str, str]]:
     for base in body.bases:
-        # freqtrade.strategy.IStrategy is an attribute of a module; others are in other files.
-        is_known = (isinstance(base, ast.Name) and base.id in known) or (
-            isinstance(base, ast.Attribute) and base.attr == BASE_CLASS
-        )
-        if not is_known:
+        if not is_base_class(base, known):
             yield base.lineno, ast.unparse(base), _BASE
     for keyword in body.keywords:
         yield body.lineno, ast.unparse(keyword.value), "a class that changes this one"

@@ -1,22 +1,27 @@
 """What a freqtrade strategy uses that has no equivalent here, with its line, before it runs."""
 
 import ast
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from typing import Final
 
 from onetape.core.errors import ConfigurationError
-from onetape.strategies.freqtrade import qtpylib
-from onetape.strategies.freqtrade.interface_names import METHODS, SWITCHED
+from onetape.strategies.freqtrade.imported_names import (
+    PACKAGES,
+    dotted_name,
+    imported_names,
+    top_package,
+)
+from onetape.strategies.freqtrade.interface_names import METHODS, RUNNING, SWITCHED
+from onetape.strategies.freqtrade.pair_names import pair_name_faults
 from onetape.strategies.freqtrade.source import FreqtradeClass
 from onetape.strategies.freqtrade.unread_statements import unread_statements
 
 #: What `self.dp` offers here.
 _DATA_PROVIDER: Final = frozenset({"get_pair_dataframe", "current_whitelist"})
-#: Attributes of a strategy that hold the state of a running freqtrade.
-_RUNNING: Final = {"wallets": "the balance of the account", "config": "freqtrade's configuration"}
 #: Objects of freqtrade's database.
 _DATABASE: Final = frozenset({"Trade", "Order", "PairLocks", "LocalTrade"})
-_PACKAGES: Final = frozenset({"freqtrade", "technical"})
+
+_Fault = tuple[int, str, str]
 
 
 def check_supported(found: FreqtradeClass) -> None:
@@ -34,7 +39,7 @@ def check_supported(found: FreqtradeClass) -> None:
         )
 
 
-def _faults(found: FreqtradeClass) -> Iterator[tuple[int, str, str]]:
+def _faults(found: FreqtradeClass) -> Iterator[_Fault]:
     for name, what in METHODS.items():
         method = found.methods.get(name)
         if method is not None and not _is_empty(method) and not _is_switched_off(found, name):
@@ -46,9 +51,12 @@ def _faults(found: FreqtradeClass) -> Iterator[tuple[int, str, str]]:
             method = found.methods.get(name)
             attribute = found.attributes[switch]
             yield attribute.line if method is None else method.lineno, name, what
-    for body in found.bodies:
-        for node in ast.walk(body):
-            yield from _node_faults(node)
+    names = imported_names(found.module)
+    for statement in found.module.body:
+        is_other = isinstance(statement, ast.ClassDef) and statement not in found.bodies
+        if not is_other:
+            for node in ast.walk(statement):
+                yield from _node_faults(node, names)
     yield from unread_statements(found)
     yield from _import_faults(found.module)
 
@@ -68,32 +76,64 @@ def _is_empty(method: ast.FunctionDef) -> bool:
     )
 
 
-def _node_faults(node: ast.AST) -> Iterator[tuple[int, str, str]]:
+def _node_faults(node: ast.AST, names: Mapping[str, str]) -> Iterator[_Fault]:
     match node:
         case ast.Attribute(ast.Attribute(ast.Name("self"), "dp"), name):
             if name not in _DATA_PROVIDER:
                 yield node.lineno, f"self.dp.{name}", "other data than candles of the traded pair"
-        case ast.Attribute(ast.Name("self"), name) if name in _RUNNING:
-            yield node.lineno, f"self.{name}", _RUNNING[name]
-        case ast.Attribute(ast.Name(name), attribute) if name in _DATABASE:
-            yield node.lineno, f"{name}.{attribute}", "freqtrade's database"
-        case ast.Attribute(ast.Name("qtpylib"), name) if not hasattr(qtpylib, name):
-            yield node.lineno, f"qtpylib.{name}", "not written here yet"
-        case ast.Import(names) if any(_top(one.name) in _PACKAGES for one in names):
-            yield node.lineno, "import inside of the class", "write imports at the top of the file"
-        case ast.ImportFrom(module) if _top(module or "") in _PACKAGES:
-            yield node.lineno, "import inside of the class", "write imports at the top of the file"
+        case ast.Attribute(ast.Name("self"), name) if name in RUNNING:
+            yield node.lineno, f"self.{name}", RUNNING[name]
+        case ast.Attribute():
+            yield from _part_faults(node, names)
         case ast.FunctionDef():
             for decorator in node.decorator_list:
-                yield from _decorator_faults(decorator)
+                yield from _decorator_faults(decorator, names)
+            yield from _inner_imports(node)
+            yield from pair_name_faults(node)
+        case ast.ClassDef():
+            yield from _inner_imports(node)
         case _:
             return
 
 
-def _decorator_faults(node: ast.expr) -> Iterator[tuple[int, str, str]]:
-    if not (isinstance(node, ast.Call) and isinstance(node.func, ast.Name)):
+def _part_faults(node: ast.Attribute, names: Mapping[str, str]) -> Iterator[_Fault]:
+    """Give an attribute of a part of freqtrade that is not written here."""
+    from onetape.strategies.freqtrade.import_modules import offered_names
+
+    owner = dotted_name(node.value, names)
+    if owner is None:
         return
-    if node.func.id != "informative":
+    if owner.rpartition(".")[2] in _DATABASE:
+        yield node.lineno, ast.unparse(node), "freqtrade's database"
+        return
+    offered = offered_names(owner)
+    if offered is not None and node.attr not in offered:
+        yield node.lineno, ast.unparse(node), "not written here yet"
+
+
+def _inner_imports(node: ast.FunctionDef | ast.ClassDef) -> Iterator[_Fault]:
+    """Give imports of freqtrade that run later than the file's own ones."""
+    for one in ast.walk(node):
+        match one:
+            case ast.Import(imported):
+                modules = [name.name for name in imported]
+            case ast.ImportFrom(source):
+                modules = [source or ""]
+            case _:
+                continue
+        if any(top_package(module) in PACKAGES for module in modules):
+            yield (
+                one.lineno,
+                "import inside of a class or function",
+                "write imports at the top of the file",
+            )
+
+
+def _decorator_faults(node: ast.expr, names: Mapping[str, str]) -> Iterator[_Fault]:
+    if not isinstance(node, ast.Call):
+        return
+    full = dotted_name(node.func, names) or ast.unparse(node.func)
+    if full.rpartition(".")[2] != "informative":
         return
     given = {one.arg: one.value for one in node.keywords}
     asset = node.args[1] if len(node.args) > 1 else given.get("asset")
@@ -103,18 +143,27 @@ def _decorator_faults(node: ast.expr) -> Iterator[tuple[int, str, str]]:
         yield node.lineno, "@informative with candle_type", "candles of futures"
 
 
-def _import_faults(module: ast.Module) -> Iterator[tuple[int, str, str]]:
-    """Return imports of parts of freqtrade that are not written here."""
-    from onetape.strategies.freqtrade.import_modules import offered_names
+def _import_faults(module: ast.Module) -> Iterator[_Fault]:
+    """Give imports of parts of freqtrade that are not written here."""
+    from onetape.strategies.freqtrade.import_modules import is_ours, offered_names
 
     for node in ast.walk(module):
-        if not isinstance(node, ast.ImportFrom) or _top(node.module or "") != "freqtrade":
-            continue
-        offered = offered_names(node.module or "")
-        for one in node.names:
-            if offered is None or (one.name != "*" and one.name not in offered):
-                yield node.lineno, f"from {node.module} import {one.name}", "not written here"
+        match node:
+            case ast.Import(imported):
+                for one in imported:
+                    if is_ours(one.name) and offered_names(one.name) is None:
+                        yield node.lineno, f"import {one.name}", _missing(one.name)
+            case ast.ImportFrom(str(source), imported, 0) if is_ours(source):
+                offered = offered_names(source)
+                for one in imported:
+                    if offered is None or (one.name != "*" and one.name not in offered):
+                        text = f"from {source} import {one.name}"
+                        yield node.lineno, text, _missing(source)
+            case _:
+                pass
 
 
-def _top(module: str) -> str:
-    return module.partition(".")[0]
+def _missing(module: str) -> str:
+    """Return why a module cannot be imported."""
+    is_package = top_package(module) == "technical" and module != "technical.qtpylib"
+    return "install it with `uv pip install technical`" if is_package else "not written here"

@@ -1,0 +1,51 @@
+"""Names that a strategy file has for parts of freqtrade, whatever it calls them."""
+
+import ast
+from collections.abc import Mapping
+from typing import Final
+
+#: Packages that a strategy file takes from freqtrade's world.
+PACKAGES: Final = frozenset({"freqtrade", "technical"})
+
+
+def top_package(module: str) -> str:
+    """Return the first part of a module's name."""
+    return module.partition(".")[0]
+
+
+def imported_names(module: ast.Module) -> dict[str, str]:
+    """Return the dotted name of each part of freqtrade by the name that the file has for it.
+
+    `import freqtrade.strategy as fs` gives {"fs": "freqtrade.strategy"}, and
+    `from freqtrade.persistence import Trade as T` {"T": "freqtrade.persistence.Trade"}.
+    """
+    found: dict[str, str] = {}
+    for node in ast.walk(module):
+        match node:
+            case ast.Import(imported):
+                for one in imported:
+                    if one.asname is not None:
+                        found[one.asname] = one.name
+                    else:
+                        found[top_package(one.name)] = top_package(one.name)
+            case ast.ImportFrom(str(source), imported, 0):
+                found.update({one.asname or one.name: f"{source}.{one.name}" for one in imported})
+            case _:
+                pass
+    return {name: full for name, full in found.items() if top_package(full) in PACKAGES}
+
+
+def dotted_name(node: ast.AST, names: Mapping[str, str]) -> str | None:
+    """Return the dotted name of what an expression such as `fs.informative` names; None: no part.
+
+    Args:
+        node: The expression.
+        names: What `imported_names` found.
+    """
+    parts: list[str] = []
+    while isinstance(node, ast.Attribute):
+        parts.append(node.attr)
+        node = node.value
+    if not isinstance(node, ast.Name) or node.id not in names:
+        return None
+    return ".".join([names[node.id], *reversed(parts)])
