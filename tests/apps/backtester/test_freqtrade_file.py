@@ -5,15 +5,16 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import pandas as pd
 import pytest
 
 from backtester.configuration import loaded_settings
 from backtester.settings import BacktesterSettings
 from backtester.watch.watch_loop import chosen_file
 from backtester.watch.watched_files import strategy_file
-from onetape.backtest import Account, Exits, backtest
+from onetape.backtest import Account, Exits, backtest, strategy
 from onetape.cli.loading import Loaded
-from onetape.core.errors import ConfigurationError, UsageError
+from onetape.core.errors import ConfigurationError, DataError, UsageError
 from onetape.optimization.optimize_api import optimize
 from onetape.strategies import load_strategy, strategy_class
 from onetape.strategies.testing import random_candles
@@ -182,6 +183,85 @@ def test_the_python_function_takes_the_exits_of_the_file(sample: Path) -> None:
     assert result.config.account.reentry == "while_signal"
     own = backtest(str(sample), frame, check=False, account=Account(reentry="new_signal"))
     assert own.config.account.reentry == "new_signal"
+
+
+def test_every_form_of_the_strategy_trades_by_the_settings_of_its_file(sample: Path) -> None:
+    frame = random_candles(400, seed=3, timeframe="4h").frame()
+    cls = strategy_class(str(sample))
+    by_file = backtest(str(sample), frame, check=False)
+    kinds = set(by_file.trades["exit_kind"])
+    assert {"target", "stop_loss"} <= kinds
+    for given in (cls, cls(), load_strategy(str(sample)), strategy(str(sample))):
+        result = backtest(given, frame, check=False)
+        assert result.config.account == by_file.config.account
+        pd.testing.assert_frame_equal(result.trades, by_file.trades)
+    own = backtest(cls, frame, check=False, exits=Exits(stop_loss=0.5, target={}))
+    assert (own.config.account.exits.stop_loss, own.config.account.exits.target_table) == (0.5, {})
+
+
+def test_open_trades_of_the_file_hold_in_python_too(sample: Path) -> None:
+    sample.write_text(SAMPLE.replace("    stoploss", "    max_open_trades = 1\n    stoploss"))
+    candles = [random_candles(400, seed=seed, timeframe="4h").frame() for seed in (3, 4)]
+    frames: dict[str, pd.DataFrame] = {"BTC/USDT": candles[0], "ETH/USDT": candles[1]}
+    for given in (str(sample), strategy_class(str(sample))):
+        assert backtest(given, frames, check=False).config.max_open_trades == 1
+        assert backtest(given, frames, check=False, max_open_trades=2).config.max_open_trades == 2
+
+
+STARTUP = SAMPLE.replace("    stoploss", "    startup_candle_count = 60\n    stoploss")
+
+
+def test_the_start_moves_behind_the_startup_candles_of_a_series(sample: Path) -> None:
+    frame = random_candles(400, seed=3, timeframe="4h").frame()
+    whole = backtest(str(sample), frame, check=False)
+    assert (whole.trades["entry_time"] < frame.index[60]).any()
+    sample.write_text(STARTUP)
+    moved = backtest(str(sample), frame, check=False)
+    # A signal of the first candle that is decided on fills at the next one.
+    given = backtest(str(sample), frame, check=False, start=frame.index[60])
+    pd.testing.assert_frame_equal(moved.trades, given.trades)
+    assert moved.equity.index[0] == frame.index[60]
+    text = (
+        "the range starts 60 candles later, 2024-01-11 00:00 UTC: the first candles of the series"
+    )
+    assert any(note.startswith(text) for note in moved.summary.notes)
+    # Where the series begins before the range, nothing moves.
+    later = backtest(str(sample), frame, check=False, start=frame.index[100])
+    assert later.equity.index[0] == frame.index[100]
+
+
+def test_a_range_within_the_startup_candles_is_refused(sample: Path) -> None:
+    sample.write_text(STARTUP)
+    frame = random_candles(60, seed=3, timeframe="4h").frame()
+    with pytest.raises(DataError, match=r"has 60 candles .* decides after the first 60 "):
+        backtest(str(sample), frame, check=False)
+
+
+def test_stored_candles_start_behind_the_startup_candles_too(on_tape: Run, sample: Path) -> None:
+    sample.write_text(STARTUP.replace('"4h"', '"1h"'))
+    done = on_tape("-s", str(sample))
+    # The tape begins with the year.
+    assert (done.document["warm_up"], done.document["from"]) == (60, 1_704_067_200 + 60 * 3_600)
+    assert any("startup_candle_count" in note for note in done.document["notes"])
+
+
+def test_settings_without_effect_are_named_by_line(sample: Path) -> None:
+    lines = (
+        '    order_types = {"entry": "limit"}\n    unfilledtimeout = {}\n'
+        "    process_only_new_candles = True\n    ignore_buying_expired_candle_after = 60\n\n"
+        "    @property\n    def plot_config(self):\n        return {}\n\n"
+        "    class HyperOpt:\n        pass\n\n    stoploss"
+    )
+    sample.write_text(SAMPLE.replace("    stoploss", lines, 1))
+    frame = random_candles(200, seed=3, timeframe="4h").frame()
+    notes = backtest(str(sample), frame, check=False).summary.notes
+    assert (
+        "without effect here, of Sample.py: order_types (line 7), "
+        "ignore_buying_expired_candle_after (line 10), plot_config (line 13), HyperOpt (line 16); "
+        "docs/freqtrade.md#settings-without-effect has what counts instead"
+    ) in notes
+    sample.write_text(SAMPLE)
+    assert not any("without effect" in one for one in backtest(str(sample), frame).summary.notes)
 
 
 def test_a_watch_looks_at_a_file_whose_settings_cannot_be_used(sample: Path) -> None:

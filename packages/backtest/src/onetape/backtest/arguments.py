@@ -18,7 +18,7 @@ from onetape.engine import AccountConfig
 from onetape.engine.exit_config import ExitConfig
 from onetape.strategies import Strategy, parameters_of, strategy_class
 from onetape.strategies.parameters import converted_parameters
-from onetape.strategies.registry import stated_settings
+from onetape.strategies.registry import stated_settings, stated_settings_of_class
 
 #: Sizings that take a number.
 _SIZINGS: Final = (
@@ -127,20 +127,31 @@ def account_of(
     for name, value, kind in arguments:
         if value is not None and not isinstance(value, kind):
             raise UsageError(f"{name} must be {kind.__name__}(...), found {type(value).__name__}")
-    stated = _stated_by(strategy)
+    stated = stated_by(strategy)
     made = ExitConfig(**{**_section(stated, "exits"), **({} if exits is None else exits.values)})
     own: Mapping[str, Any] = {} if account is None else account.values
     return AccountConfig(**{**_section(stated, "account"), **own}, exits=made)
 
 
-def _stated_by(strategy: "StrategyLike | None") -> Mapping[str, Any]:
-    """Return the settings that the file of a strategy states, by dotted key."""
+def stated_by(strategy: "StrategyLike | None") -> Mapping[str, Any]:
+    """Return the settings that the file of a freqtrade strategy states, by dotted key.
+
+    Args:
+        strategy: A strategy in any of the forms that `backtest` takes; empty for others than
+            freqtrade's.
+
+    Raises:
+        ConfigurationError: a value of the file cannot be used.
+    """
     if isinstance(strategy, str):
         found = stated_settings(strategy, USER_FOLDER)
-    elif isinstance(strategy, StrategyChoice) and not isinstance(strategy, ClassChoice):
+    elif isinstance(strategy, ClassChoice):
+        found = stated_settings_of_class(strategy.cls)
+    elif isinstance(strategy, StrategyChoice):
         found = stated_settings(strategy.name, strategy.user_folder)
     else:
-        found = None
+        given: Any = strategy if isinstance(strategy, type) else type(strategy)
+        found = stated_settings_of_class(given)
     return {} if found is None else found.values
 
 

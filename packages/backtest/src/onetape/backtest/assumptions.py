@@ -269,6 +269,12 @@ def window_notes(window: CandleWindow, who_asks: str) -> list[str]:
     found: list[str] = []
     if window.origin is not None:
         found.append(f"this market is {ORIGIN_WORDS[window.origin]}")
+    if window.startup_moved:
+        found.append(
+            f"the range starts {counted(window.startup_moved, 'candle')} later, "
+            f"{utc_text(window.start)} UTC: the first candles of the series are the strategy's "
+            "startup_candle_count"
+        )
     # A warm-up that begins after a hole delays trading, which a note of its own says.
     if window.warm_up < window.wanted_warm_up and not (window.holes and window.holes[0].at == 0):
         found.append(

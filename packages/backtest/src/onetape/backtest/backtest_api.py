@@ -6,7 +6,14 @@ from typing import TYPE_CHECKING, Any
 
 from msgspec.structs import replace
 
-from onetape.backtest.arguments import Account, Exits, StrategyLike, account_of, choice_of
+from onetape.backtest.arguments import (
+    Account,
+    Exits,
+    StrategyLike,
+    account_of,
+    choice_of,
+    stated_by,
+)
 from onetape.backtest.backtest_runner import run_backtest, run_inputs
 from onetape.backtest.candle_sources import StoredCandles
 from onetape.backtest.config import ClassChoice
@@ -55,7 +62,8 @@ def backtest(
         account: Start balance, costs and sizing; None: the defaults.
         exits: Stops and targets; None: the strategy's SELL alone. What neither of both gives is
             taken from the file of a freqtrade strategy.
-        max_open_trades: Open positions at a time, of several symbols; None: as many as symbols.
+        max_open_trades: Open positions at a time, of several symbols; None: what the file of a
+            freqtrade strategy states, else as many as symbols.
         timeframe_detail: Stored timeframe that decides how a candle met stop or target.
         trading_rules: exchange: price and amount steps and minimums of the exchange; none: no
             rounding and no minimum.
@@ -66,6 +74,8 @@ def backtest(
         UsageError: an argument is invalid.
         OnetapeError: as `backtester` ends with.
     """
+    if max_open_trades is None:
+        max_open_trades = stated_by(strategy).get("max_open_trades")
     config, frames = config_of(
         candles,
         choice_of(strategy, params),

@@ -107,8 +107,10 @@ def _parameters(config: BacktestConfig, strategy: Strategy) -> dict[str, Any]:
 
 
 def _strategy_note(strategy: Strategy) -> str:
+    """Return what a reader must know of the strategy's own code; empty: nothing."""
     if not hasattr(type(strategy), "function"):
-        return ""
+        # A freqtrade file's; importing its class here would load pandas.
+        return getattr(type(strategy), "without_effect", "")
     # Most strategies are classes: the import would cost each run a millisecond.
     from onetape.strategies.functions import captured_note
 

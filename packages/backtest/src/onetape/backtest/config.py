@@ -21,7 +21,7 @@ from onetape.engine import AccountConfig
 from onetape.engine.account_config import MAX_OPEN_TRADES, TRADING_RULES, TradingRulesSource
 from onetape.strategies import Strategy, load_strategy
 from onetape.strategies.parameters import converted_parameters
-from onetape.strategies.registry import stated_settings
+from onetape.strategies.registry import stated_settings, stated_settings_of_class
 
 #: Exchange id of candles that come from a DataFrame.
 FRAME_EXCHANGE: Final = "dataframe"
@@ -74,10 +74,13 @@ class ClassChoice(StrategyChoice, frozen=True, kw_only=True):
         return self.cls(**converted_parameters(self.cls, self.values))
 
     def stated_timeframe(self) -> str | None:
-        """Return the timeframe that a freqtrade strategy class states; None: it is none."""
-        # The class of a freqtrade file alone has both; importing it here would load pandas.
-        is_foreign = hasattr(self.cls, "user_class")
-        return getattr(self.cls, "candle_timeframe", None) if is_foreign else None
+        """Return the timeframe that a freqtrade strategy class states; None: it is none.
+
+        Raises:
+            ConfigurationError: a value of the class's file cannot be used.
+        """
+        found = stated_settings_of_class(self.cls)
+        return None if found is None else found.values["timeframe"]
 
 
 class BacktestConfig(DeclaredStruct, frozen=True, kw_only=True):

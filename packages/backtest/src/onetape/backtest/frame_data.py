@@ -9,7 +9,7 @@ import numpy as np
 from onetape.backtest.candle_windows import place_holes
 from onetape.backtest.config import BacktestConfig
 from onetape.backtest.models import CandleWindow, HigherTimeframes, SymbolInput
-from onetape.backtest.warm_up import run_segments
+from onetape.backtest.warm_up import after_startup, run_segments
 from onetape.core.candles import Candles, first_fault
 from onetape.core.clock import utc_text
 from onetape.core.errors import CandleGapError, DataError, UsageError
@@ -120,7 +120,12 @@ def timeframe_of(candles: Candles) -> Timeframe:
 
 
 def read_frame(
-    candles: Candles, config: BacktestConfig, strategy: Strategy, signals: Signals | None = None
+    candles: Candles,
+    config: BacktestConfig,
+    strategy: Strategy,
+    signals: Signals | None = None,
+    *,
+    is_alone: bool = True,
 ) -> SymbolInput:
     """Return a DataFrame's candles, evaluated.
 
@@ -129,6 +134,7 @@ def read_frame(
         config: Configuration of the run.
         strategy: The strategy.
         signals: Signals of all candles; None: the strategy makes them.
+        is_alone: Whether the range is that of this symbol alone, which the strategy may move.
 
     Raises:
         DataError: no candle lies in the range.
@@ -136,6 +142,8 @@ def read_frame(
         OnetapeError: the strategy fails.
     """
     window = _window(candles, config, lookback_of(strategy))
+    if is_alone:
+        window = after_startup(window, strategy)
     first = int(np.searchsorted(candles.timestamp, int(window.candles.timestamp[0])))
     higher = _higher(candles, window, config, strategy)
     segments = run_segments(window, higher, strategy)

@@ -51,7 +51,10 @@ def read_frames(
     if len(frames) > 1:
         config, notes = _common_range(config, frames)
     inputs = [
-        read_frame(frames[symbol], config.of_symbol(symbol), strategy) for symbol in config.symbols
+        read_frame(
+            frames[symbol], config.of_symbol(symbol), strategy, is_alone=len(config.symbols) == 1
+        )
+        for symbol in config.symbols
     ]
     return inputs, notes
 

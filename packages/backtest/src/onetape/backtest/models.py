@@ -49,6 +49,8 @@ class CandleWindow(Struct, frozen=True):
     """How many of the known outages a person accepted, by reason."""
     origin: Origin | None = None
     """Where candles of the simulator come from; None for those of a real exchange."""
+    startup_moved: int = 0
+    """Candles by which the start was moved: the strategy decides on none of the first ones."""
 
 
 class HigherTimeframes(Struct, frozen=True):

@@ -10,7 +10,7 @@ from onetape.backtest.config import BacktestConfig
 from onetape.backtest.higher_timeframe import load_higher
 from onetape.backtest.models import CandleWindow, HigherTimeframes, SymbolInput
 from onetape.backtest.trading_rules import market_rules
-from onetape.backtest.warm_up import run_segments
+from onetape.backtest.warm_up import after_startup, run_segments
 from onetape.core.candles import SeriesKey
 from onetape.core.errors import DataError
 from onetape.engine import IntrabarSource
@@ -50,9 +50,21 @@ def read_symbols(
 
 
 def read_candles(
-    store: Store, key: SeriesKey, config: BacktestConfig, strategy: Strategy
+    store: Store,
+    key: SeriesKey,
+    config: BacktestConfig,
+    strategy: Strategy,
+    *,
+    is_alone: bool = True,
 ) -> tuple[CandleWindow, HigherTimeframes, tuple[Segment, ...]]:
     """Return the candles of one symbol, the higher-timeframe candles, and the segments of both.
+
+    Args:
+        store: The open database.
+        key: The series.
+        config: Configuration of the symbol.
+        strategy: The strategy.
+        is_alone: Whether the range is that of this symbol alone, which the strategy may move.
 
     Raises:
         DataError: no closed candle lies in the range, or nothing is stored.
@@ -61,6 +73,8 @@ def read_candles(
     window = load_window(store, key, config, lookback=lookback_of(strategy))
     if not len(window.candles) - window.warm_up:
         raise DataError(f"{key} has no closed candle in the range; choose a longer one")
+    if is_alone:
+        window = after_startup(window, strategy)
     higher = load_higher(store, window, strategy, config)
     return window, higher, run_segments(window, higher, strategy)
 
@@ -80,7 +94,7 @@ def _read_symbol(
     own = config.of_symbol(key.symbol)
     if common is not None:
         own = replace(own, start=common.start, end=common.end)
-    window, higher, segments = read_candles(store, key, own, strategy)
+    window, higher, segments = read_candles(store, key, own, strategy, is_alone=common is None)
     if common is not None:
         left_out = common.left_out.get(key.symbol, window.left_out)
         window = replace(window, left_out=left_out)

@@ -1,12 +1,39 @@
-"""The warm-up after an unexplained hole: which candles of a run are decided on, and since when."""
+"""The warm-up after an unexplained hole, and at the beginning of a series: what is decided on."""
 
 from collections.abc import Sequence
 
+from msgspec.structs import replace
+
 from onetape.backtest.models import CandleWindow, HigherTimeframes
+from onetape.core.errors import DataError
 from onetape.core.timeframes import Timeframe
+from onetape.core.words import counted
 from onetape.strategies import Strategy, higher_lookback_of
 from onetape.strategies.lookback_window import window_size
 from onetape.strategies.segments import Holes, Segment, segment_at, segments_of
+
+
+def after_startup(window: CandleWindow, strategy: Strategy) -> CandleWindow:
+    """Return the candles with the start of the range moved behind the strategy's startup candles.
+
+    It moves where the series begins inside the range, or less than those candles before it.
+
+    Raises:
+        DataError: no candle of the range is left.
+    """
+    wanted = strategy.startup_candle_count
+    begins_after_hole = bool(window.holes) and window.holes[0].at == 0
+    if window.warm_up >= wanted or begins_after_hole:
+        return window
+    if wanted >= len(window.candles):
+        raise DataError(
+            f"{window.key} has {counted(len(window.candles), 'candle')} up to the end of the "
+            f"range, and strategy {strategy.name} decides after the first {wanted:,} "
+            "(startup_candle_count); choose a longer range"
+        )
+    moved = wanted - window.warm_up
+    start = int(window.candles.timestamp[wanted])
+    return replace(window, warm_up=wanted, start=start, startup_moved=moved)
 
 
 def run_segments(

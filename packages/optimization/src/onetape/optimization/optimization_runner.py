@@ -20,7 +20,7 @@ from onetape.backtest.models import CandleWindow, HigherTimeframes
 from onetape.backtest.parallel import WorkerPool
 from onetape.backtest.records import BiasCheck
 from onetape.backtest.trading_rules import market_rules
-from onetape.backtest.warm_up import run_segments
+from onetape.backtest.warm_up import after_startup, run_segments
 from onetape.core.errors import ConfigurationError, OnetapeError
 from onetape.core.folders import DATA_FOLDER
 from onetape.core.words import counted
@@ -193,6 +193,7 @@ def load_market(config: BacktestConfig, plan: SearchPlan, out_of_sample: float) 
     furthest = plan.longest_higher or plan.furthest
     with open_run_database(config) as store:
         window = load_window(store, key, config, lookback=lookback_of(plan.furthest))
+        window = after_startup(window, plan.furthest)
         higher = load_higher(store, window, furthest, config)
         steps, trading_rules_text = market_rules(store, key, config, window.candles)
         context = SearchContext(
