@@ -3,8 +3,8 @@
     uv run python tools/compare_freqtrade.py PYTHON STRATEGIES CANDLES [--write]
 
 PYTHON is an interpreter that has freqtrade, STRATEGIES a folder of strategy files, and CANDLES the
-folder of the recorded candles. Both trade the same candles of BTC/USDT: a fee of 0.1 %, one
-position at a time, no rounding. Without --write the table is printed.
+folder of the recorded candles. Both trade the same candles of BTC/USDT from the first one on: a fee
+of 0.1 %, one position at a time, no rounding. Without --write the table is printed.
 """
 
 import argparse
@@ -19,7 +19,7 @@ from typing import Any, Final, NamedTuple
 
 import pandas as pd
 
-from onetape.core.clock import utc_text
+from freqtrade_exit_prices import LISTED, Exit, price_cause
 from onetape.strategies.freqtrade.source import freqtrade_classes
 
 PAGE: Final = Path("docs/freqtrade.md")
@@ -47,8 +47,7 @@ SERIES: Final[Mapping[str, Recorded]] = {
     "1d": Recorded("binance_BTC-USDT_1d_20170817_20260105.csv.gz", "2017-08-17", "2026-01-06"),
 }
 _SUMS: Final = {"open": "first", "high": "max", "low": "min", "close": "last", "volume": "sum"}
-#: Prices of one trade that differ by less are the same one, rounded.
-_ROUNDING: Final = 1e-5
+FEE: Final = 0.001
 
 
 class Row(NamedTuple):
@@ -78,6 +77,13 @@ def write_candles(source: Path, folder: Path) -> None:
         if one.resampled:
             frame = frame.resample(one.resampled).agg({"timestamp": "first", **_SUMS})
         frame.to_csv(folder / f"BTC_USDT-{timeframe}.csv", index=False)
+
+
+def read_candles(folder: Path, timeframe: str) -> dict[int, dict[str, float]]:
+    """Return the candles of a timeframe by the open of each, epoch seconds."""
+    frame = pd.read_csv(folder / f"BTC_USDT-{timeframe}.csv").set_index("timestamp")
+    found: Any = frame.to_dict("index")
+    return found
 
 
 def strategies_in(folder: Path) -> list[tuple[str, Path]]:
@@ -125,7 +131,7 @@ def our_result(file: Path, theirs: Mapping[str, Any], folder: Path) -> dict[str,
         "--no-check",
     ]
     command += ["--db", str(folder / f"{theirs['timeframe']}.db"), "--trading-rules", "none"]
-    command += ["--from", utc_text(theirs["start"]).replace(" ", "T")]
+    command += ["--fee", str(FEE)]
     done = subprocess.run(command, capture_output=True, text=True, check=False)
     if done.returncode:
         # Behind the file's name and line.
@@ -133,32 +139,65 @@ def our_result(file: Path, theirs: Mapping[str, Any], folder: Path) -> dict[str,
     return json.loads(done.stdout)
 
 
-def compared(theirs: Mapping[str, Any], ours: Mapping[str, Any]) -> Row:
-    """Return the comparison of two results."""
+def compared(
+    theirs: Mapping[str, Any], ours: Mapping[str, Any], file: Path, candles: Mapping[int, Any]
+) -> Row:
+    """Return the comparison of two results.
+
+    Args:
+        theirs: freqtrade's result.
+        ours: Our result.
+        file: File of the strategy.
+        candles: Candles of the strategy's timeframe by the open of each.
+    """
     name, timeframe = theirs["strategy"], theirs.get("timeframe", "")
     if "error" in theirs or "error" in ours:
         return Row(name, timeframe, 0, 0, 0, "", str(theirs.get("error") or ours["error"]))
+    stated = freqtrade_classes(file, file.read_bytes())[name].value("minimal_roi", {})
+    roi = {int(minutes): float(ratio) for minutes, ratio in stated.items()}
     own = {(trade["entry_timestamp"], trade["exit_timestamp"]): trade for trade in ours["trades"]}
     same, prices = 0, dict[str, int]()
-    for opened, closed, entry, left, reason in theirs["trades"]:
-        is_open = reason == "force_exit"
-        trade = own.get((opened, None if is_open else closed))
+    for one in theirs["trades"]:
+        is_open = one["reason"] == "force_exit"
+        trade = own.get((one["opened"], None if is_open else one["closed"]))
         same += trade is not None
-        if trade is None or is_open:
+        if trade is None:
             continue
-        ratios = (trade["entry_price"] / entry, trade["exit_price"] / left)
-        if any(abs(ratio - 1) > _ROUNDING for ratio in ratios):
-            cause = _cause(reason, trade["exit_kind"])
+        cause = _cause(one, trade, candles, roi, is_open=is_open)
+        if cause:
             prices[cause] = prices.get(cause, 0) + 1
-    texts = [f"{count}: {cause}" for cause, count in sorted(prices.items())]
+    texts = [f"{count:,}: {cause}" for cause, count in sorted(prices.items())]
     return Row(name, timeframe, len(theirs["trades"]), same, len(own), "; ".join(texts), "")
 
 
-def _cause(reason: str, kind: str) -> str:
-    if kind == "trailing_stop":
-        both = reason == "roi"
-        return "target and trailing stop in one candle" if both else "trailing stop in one candle"
-    return "open beyond the target" if kind == "target" else f"{reason} and {kind}"
+def _cause(
+    theirs: Mapping[str, Any],
+    ours: Mapping[str, Any],
+    candles: Mapping[int, Any],
+    roi: Mapping[int, float],
+    *,
+    is_open: bool,
+) -> str:
+    """Return why the prices of a trade differ; empty where they do not."""
+    if abs(ours["entry_price"] / theirs["entry"] - 1) > LISTED:
+        return "unexplained (entry)"
+    if is_open:
+        return ""
+    candle = candles[theirs["closed"]]
+    one = Exit(
+        entry=theirs["entry"],
+        minutes=(theirs["closed"] - theirs["opened"]) // 60,
+        open=candle["open"],
+        high=candle["high"],
+        low=candle["low"],
+        theirs=theirs["left"],
+        their_reason=theirs["reason"],
+        their_stop=theirs["stop"],
+        their_highest=theirs["highest"],
+        ours=ours["exit_price"],
+        our_kind=ours["exit_kind"],
+    )
+    return price_cause(one, roi, FEE)
 
 
 def table(rows: Sequence[Row]) -> str:
@@ -200,8 +239,14 @@ def main() -> None:
             )
             command += f" --symbol {SYMBOL} --timeframe {timeframe} --db {folder}/{timeframe}.db"
             subprocess.run(shlex.split(command), check=True, capture_output=True)
+        candles = {name: read_candles(folder, name) for name in SERIES}
         rows = [
-            compared(one, {} if "error" in one else our_result(paths[one["strategy"]], one, folder))
+            compared(
+                one,
+                {} if "error" in one else our_result(paths[one["strategy"]], one, folder),
+                paths[one["strategy"]],
+                candles.get(one.get("timeframe", ""), {}),
+            )
             for one in freqtrade_results(given.python, files, folder)
         ]
     text = table(rows)

@@ -113,11 +113,17 @@ def trades_of(job: dict[str, str], folder: Path) -> dict[str, Any]:
         strategy = made.strategylist[0]
         made.backtest_one_strategy(strategy, data, timerange)
         rows = made.all_bt_content[strategy.get_strategy_name()]["results"]
-    names = ("open_date", "close_date", "open_rate", "close_rate", "exit_reason")
-    columns = [rows[name] for name in names] if len(rows) else []
     trades = [
-        (int(opened.timestamp()), int(closed.timestamp()), entry, left, reason)
-        for opened, closed, entry, left, reason in zip(*columns, strict=True)
+        {
+            "opened": int(row["open_date"].timestamp()),
+            "closed": int(row["close_date"].timestamp()),
+            "entry": row["open_rate"],
+            "left": row["close_rate"],
+            "reason": row["exit_reason"],
+            "stop": row["stop_loss_abs"],
+            "highest": row["max_rate"],
+        }
+        for row in rows.to_dict("records")
     ]
     return {"timeframe": strategy.timeframe, "start": int(timerange.startts), "trades": trades}
 

@@ -1,0 +1,87 @@
+"""Why freqtrade and the backtester leave a trade in the same candle at different prices.
+
+A cause is named only where the prices of both follow from it; other differences are unexplained.
+"""
+
+from collections.abc import Mapping
+from typing import Final, NamedTuple
+
+#: Prices of one trade that differ by less are not listed.
+LISTED: Final = 1e-5
+#: A price that misses a computed one by more does not follow from it.
+ROUNDING: Final = 1e-7
+
+
+class Exit(NamedTuple):
+    """How both programs left one trade, in the same candle."""
+
+    entry: float
+    """Price of the entry, the same in both."""
+    minutes: int
+    """Time from the open of the entry's candle to that of the exit's."""
+    open: float
+    """Of the exit's candle."""
+    high: float
+    low: float
+    theirs: float
+    """Price of freqtrade's exit."""
+    their_reason: str
+    their_stop: float
+    """freqtrade's stop at the exit."""
+    their_highest: float
+    """Highest price that freqtrade saw in the trade."""
+    ours: float
+    our_kind: str
+
+
+def price_cause(one: Exit, roi: Mapping[int, float], fee: float) -> str:
+    """Return the cause of different prices of an exit; empty where they differ by less than LISTED.
+
+    Args:
+        one: The exit.
+        roi: freqtrade's `minimal_roi`: least profit by minutes since the entry.
+        fee: Fee of each order, as a part.
+    """
+    if abs(one.ours / one.theirs - 1) <= LISTED:
+        return ""
+    begun = [ratio for minutes, ratio in sorted(roi.items()) if minutes <= one.minutes]
+    if one.their_reason == "roi" and begun:
+        # freqtrade adds roi to the price without its fee; its own test of the profit does not.
+        their_target = one.entry * (1 + begun[-1] + fee) / (1 - fee)
+        our_target = one.entry * (1 + begun[-1]) * (1 + fee) / (1 - fee)
+        is_at_target = _same(one.theirs, min(max(their_target, one.low), one.high))
+        return _target_cause(one, our_target) if is_at_target else _unexplained(one)
+    return _stop_cause(one)
+
+
+def _target_cause(one: Exit, our_target: float) -> str:
+    """Return the cause where freqtrade left at its target."""
+    if one.our_kind == "target":
+        if _same(one.ours, our_target):
+            return "ROI x fee"
+        if _same(one.ours, one.open) and one.open > our_target:
+            return "open beyond the target"
+    is_inside = one.low <= one.ours * (1 + ROUNDING) and one.high >= our_target * (1 - ROUNDING)
+    if one.our_kind == "trailing_stop" and is_inside:
+        return "target and trailing stop in one candle"
+    return _unexplained(one)
+
+
+def _stop_cause(one: Exit) -> str:
+    """Return the cause where freqtrade left at its stop."""
+    is_trailing = one.their_reason == "trailing_stop_loss" and one.our_kind == "trailing_stop"
+    moved = _same(one.their_highest, one.high) and _same(one.theirs, one.their_stop)
+    if is_trailing and moved and one.low * (1 - ROUNDING) <= one.ours < one.theirs:
+        return "trailing stop moved by the high of its candle"
+    is_stop = one.our_kind in ("stop_loss", "trailing_stop")
+    if is_stop and _same(one.ours, one.open) and one.open < one.theirs <= one.high:
+        return "open beyond the stop"
+    return _unexplained(one)
+
+
+def _unexplained(one: Exit) -> str:
+    return f"unexplained ({one.their_reason} and {one.our_kind})"
+
+
+def _same(one: float, other: float) -> bool:
+    return abs(one / other - 1) <= ROUNDING
