@@ -282,6 +282,8 @@ async def trade_in_sessions(
                 confirm_live_account(store, account, confirmed_ms=exchange.now_ms())
             for line in first_day_lines(store, settings, account, quote, exchange.now_ms()):
                 print_line(line)
+        for note in dict.fromkeys(one.strategy.note for one in evaluators if one.strategy.note):
+            print_line(f"note: {note}")
         key_rights = None
         if access is not None:
             key_rights = rights_after_start(access.client, access.entry_ban)

@@ -96,6 +96,8 @@ class LoadedStrategy(Struct, frozen=True, tag="loaded"):
     parameters: dict[str, Any]
     code_digest: str
     """SHA-256, in hex, of the source that decides the signals."""
+    note: str = ""
+    """What a reader must know of the strategy's file, in a sentence; empty: nothing."""
 
 
 class CandleView(Struct, frozen=True):

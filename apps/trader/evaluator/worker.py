@@ -96,6 +96,8 @@ def _load(request: LoadRequest) -> tuple[Strategy, LoadedStrategy]:
         higher_timeframes=tuple(one.name for one in higher),
         parameters={one.name: getattr(strategy, one.name) for one in parameters_of(strategy)},
         code_digest=digest(strategy),
+        # Of a freqtrade file.
+        note=getattr(type(strategy), "without_effect", ""),
     )
     return strategy, loaded
 

@@ -57,6 +57,16 @@ def trader(folder: Path, url: str, *arguments: str, output: int | None = None) -
     return Program("trader", *words, folder=folder, output=output)
 
 
+FREQTRADE = """from freqtrade.strategy import IStrategy
+
+
+class Sample(IStrategy):
+    timeframe = "1m"
+    stoploss = -0.1
+    order_types = {"entry": "limit"}
+"""
+
+
 def ask(url: str, path: str, body: dict[str, Any] | None = None) -> Any:
     data = None if body is None else json.dumps(body).encode()
     request = urllib.request.Request(f"{url}{path}", data, {"X-Onetape-Control": "1"})  # noqa: S310 - loopback
@@ -361,3 +371,12 @@ def test_sigterm_ends_a_trader_within_two_seconds_while_its_strategy_loops_for_e
         assert time.monotonic() - began < 2
     assert program.lines[-1].startswith("SIGTERM: stopped with ")
     assert not any(map(is_running, noted_processes(folder)))
+
+
+def test_settings_of_a_freqtrade_file_without_effect_are_printed_at_the_start(
+    simulator: str, folder: Path
+) -> None:
+    (folder / "Sample.py").write_text(FREQTRADE, encoding="utf-8")
+    with trader(folder, simulator, "--strategy", "Sample.py") as program:
+        line = program.until("note: without effect")
+    assert "note: without effect here, of Sample.py: order_types (line 7); docs/" in line
