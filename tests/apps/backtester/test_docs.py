@@ -13,21 +13,12 @@ import numpy as np
 import pandas as pd
 import pytest
 
+from docs_pages import written
 from onetape.core.candles import Candles
 from onetape.store.database import open_store
 from onetape.strategies import indicators
 
 Run = Callable[..., Any]
-
-
-def written(page: Path, folder: Path) -> list[Path]:
-    """Write the files of a page that begin with their own path; return them."""
-    blocks = re.findall(r"```python\n# (user/\S+)\n(.*?)```", page.read_text(), re.DOTALL)
-    for name, text in blocks:
-        path = folder / name
-        path.parent.mkdir(parents=True, exist_ok=True)
-        path.write_text(text)
-    return [folder / name for name, _ in blocks]
 
 
 def commands(page: Path) -> list[list[str]]:
@@ -59,7 +50,13 @@ def test_the_page_about_strategies_does_what_it_says(
 
 @pytest.mark.parametrize(
     ("name", "strategy"),
-    [("strategies", "dip"), ("freqtrade", "ported"), ("freqtrade", "bband_rsi")],
+    [
+        ("strategies", "dip"),
+        ("freqtrade", "ported"),
+        ("freqtrade", "bband_rsi"),
+        ("tradingview", "rsi_dip"),
+        ("backtesting_py", "sma_pair"),
+    ],
 )
 def test_a_strategy_of_the_docs_trades_and_is_clean(
     on_tape: Run, backtester: Run, folder: Path, repository: Path, name: str, strategy: str

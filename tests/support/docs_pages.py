@@ -1,0 +1,14 @@
+"""Files that a page of docs/ shows, written as its reader would."""
+
+import re
+from pathlib import Path
+
+
+def written(page: Path, folder: Path) -> list[Path]:
+    """Write the files of a page that begin with their own path; return them."""
+    blocks = re.findall(r"```python\n# (user/\S+)\n(.*?)```", page.read_text(), re.DOTALL)
+    for name, text in blocks:
+        path = folder / name
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text(text)
+    return [folder / name for name, _ in blocks]
