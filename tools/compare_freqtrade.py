@@ -19,8 +19,8 @@ from typing import Any, Final, NamedTuple
 
 import pandas as pd
 
-from freqtrade_exit_prices import LISTED, Exit, price_cause
-from onetape.strategies.freqtrade.source import freqtrade_classes
+from freqtrade_exit_prices import LISTED, Exit, Settings, price_cause
+from onetape.strategies.freqtrade.source import FreqtradeClass, freqtrade_classes
 
 PAGE: Final = Path("docs/freqtrade.md")
 BEGIN, END = "<!-- comparison with freqtrade -->", "<!-- end of the comparison -->"
@@ -153,8 +153,7 @@ def compared(
     name, timeframe = theirs["strategy"], theirs.get("timeframe", "")
     if "error" in theirs or "error" in ours:
         return Row(name, timeframe, 0, 0, 0, "", str(theirs.get("error") or ours["error"]))
-    stated = freqtrade_classes(file, file.read_bytes())[name].value("minimal_roi", {})
-    roi = {int(minutes): float(ratio) for minutes, ratio in stated.items()}
+    settings = _settings_of(freqtrade_classes(file, file.read_bytes())[name])
     own = {(trade["entry_timestamp"], trade["exit_timestamp"]): trade for trade in ours["trades"]}
     same, prices = 0, dict[str, int]()
     for one in theirs["trades"]:
@@ -163,18 +162,31 @@ def compared(
         same += trade is not None
         if trade is None:
             continue
-        cause = _cause(one, trade, candles, roi, is_open=is_open)
+        cause = _cause(one, trade, candles, settings, is_open=is_open)
         if cause:
             prices[cause] = prices.get(cause, 0) + 1
     texts = [f"{count:,}: {cause}" for cause, count in sorted(prices.items())]
     return Row(name, timeframe, len(theirs["trades"]), same, len(own), "; ".join(texts), "")
 
 
+def _settings_of(found: FreqtradeClass) -> Settings:
+    """Return what the text of a strategy states of its exits."""
+    roi = found.value("minimal_roi", {})
+    is_trailing = found.value("trailing_stop", default=False)
+    distance = found.value("trailing_stop_positive", None) or found.value("stoploss", 0.0)
+    return Settings(
+        roi={int(minutes): float(ratio) for minutes, ratio in roi.items()},
+        trailing_stop=abs(distance) if is_trailing else 0.0,
+        trailing_offset=found.value("trailing_stop_positive_offset", 0.0) or 0.0,
+        fee=FEE,
+    )
+
+
 def _cause(
     theirs: Mapping[str, Any],
     ours: Mapping[str, Any],
     candles: Mapping[int, Any],
-    roi: Mapping[int, float],
+    settings: Settings,
     *,
     is_open: bool,
 ) -> str:
@@ -197,7 +209,7 @@ def _cause(
         ours=ours["exit_price"],
         our_kind=ours["exit_kind"],
     )
-    return price_cause(one, roi, FEE)
+    return price_cause(one, settings)
 
 
 def table(rows: Sequence[Row]) -> str:

@@ -87,26 +87,27 @@ def test_what_a_freqtrade_user_will_miss_is_said(repository: Path, word: str) ->
 
 
 def freqtrades_roi_price(open_price: float, roi: float, fee: float) -> float:
-    """Return the price at which freqtrade's backtest sells by ROI, from its own formula."""
-    return -(open_price * roi + open_price * (1 + fee)) / (fee - 1)
+    """Return the price at which freqtrade 2026.9 sells by ROI: roi is left of what was paid."""
+    return open_price * (1 + roi) * (1 + fee) / (1 - fee)
 
 
-def test_a_target_by_the_formula_sells_where_freqtrades_roi_does(on_tape: Run) -> None:
+def test_a_net_target_sells_where_freqtrades_roi_does(on_tape: Run) -> None:
     roi, fee = 0.02, 0.001
-    target = (roi + 2 * fee) / (1 - fee)
     document = on_tape(
-        "--trading-rules", "none", "--fee", str(fee), "--take-profit", str(target)
+        *("--trading-rules", "none", "--fee", str(fee), "--take-profit", str(roi), "--net-targets")
     ).document
     won = [trade for trade in document["trades"] if trade["exit_kind"] == "target"]
     # One that opens beyond its target fills at its open.
     at_level = [
-        one for one in won if one["exit_price"] < one["entry_price"] * (1 + target) * 1.000001
+        one
+        for one in won
+        if one["exit_price"] < freqtrades_roi_price(one["entry_price"], roi, fee) * 1.000001
     ]
     assert len(at_level) > 3
     for trade in at_level:
         wanted = freqtrades_roi_price(trade["entry_price"], roi, fee)
         assert trade["exit_price"] == pytest.approx(wanted, rel=1e-9)
-        assert trade["profit_ratio"] == pytest.approx(roi / (1 + fee), rel=1e-6)
+        assert trade["profit_ratio"] == pytest.approx(roi, rel=1e-6)
 
 
 def test_the_bands_of_the_page_are_those_of_qtpylib(candles: Candles) -> None:

@@ -63,6 +63,7 @@ RUNNING: Final = {
     "config": "freqtrade's configuration",
     "freqai": _FREQAI,
     "stake_currency": "freqtrade's configuration",
+    "market_direction": "freqtrade's configuration",
     "lock_pair": "locks of pairs",
     "unlock_pair": "locks of pairs",
     "unlock_reason": "locks of pairs",
