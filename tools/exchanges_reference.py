@@ -46,28 +46,29 @@ _BEGINNING: Final = """\
 
 <!-- Written by tools/exchanges_reference.py; a test compares it. -->
 
-What works at which exchange, and how far it was tried. *Tested against the simulator*: CCXT's
-unchanged class, with our simulator, which serves Binance's protocol. *Recorded replies*: CCXT's
-class, with answers that were recorded from the exchange. *Untested*: known from CCXT's source, and
-never tried with Onetape. `backfiller exchanges` lists all exchanges of CCXT that serve candles.
+What works where, and how far it was tried. *Tested against the simulator*: CCXT's unchanged class
+of that exchange against our simulator, which speaks Binance's protocol. *Recorded replies*: CCXT's
+class against answers that were recorded from the exchange. *Untested*: read in CCXT's source;
+it was never tried with Onetape. `backfiller exchanges` lists all exchanges of CCXT that serve
+candles.
 
 """
 _LIVE: Final = """
 ## Live orders
 
-`trader --live` sends orders to {tested}, and with `--untested-exchange` to {untested}. For the
-latter, tests compare the exact HTTP requests of CCXT
-(`tests/packages/exchange/test_order_calls.py`) and read their possible answers, but no order was
-ever sent there. Every other exchange is refused. Real money needs `--untested-exchange` everywhere
-([live.md](live.md#known-faults)). *Tested against the simulator* means our simulator of Binance:
-no order of the tests left the computer.
+`trader --live` sends orders to {tested}, and with `--untested-exchange` to {untested}. For those,
+tests compare the exact HTTP requests that CCXT would send
+(`tests/packages/exchange/test_order_calls.py`) and the meaning of their answers, but no order was
+ever sent there. Everything else is refused. Real money needs `--untested-exchange` everywhere
+([live.md](live.md#known-faults)). No order of these tests left the machine: *tested
+against the simulator* is what our simulator takes for Binance, not Binance itself.
 
 """
 _CORRECTIONS: Final = """
 ## What CCXT sends wrongly
 
-These were found by comparing the requests that CCXT sends. `onetape.exchange.order_calls` sends
-another request, or refuses the order.
+Found by comparing the requests that go out; `onetape.exchange.order_calls` sends something else, or
+refuses.
 
 """
 

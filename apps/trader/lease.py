@@ -34,10 +34,10 @@ class Lease:
         names = [lease_name(context.session.account, context.key.symbol)]
         if context.exchange_account:
             names.append(lease_name(context.exchange_account, context.key.symbol))
-        self._parts: list[_Part] = []
+        self._parts: list[NamedLease] = []
         try:
             for name in names:
-                self._parts.append(_Part(context.store, name))
+                self._parts.append(NamedLease(context.store, name))
         except BaseException:
             self.release()
             raise
@@ -78,10 +78,16 @@ class Lease:
                 stack.callback(part.release)
 
 
-class _Part:
+class NamedLease:
     """One lease with the kernel's lock of its name."""
 
     def __init__(self, store: Store, name: str) -> None:
+        """Take it.
+
+        Raises:
+            SafetyRefusal: another process holds it.
+            StoreError: the file cannot be written.
+        """
         self._store = store
         self._lock = ProcessLock(store.path, name)
         self._lock.acquire()
@@ -99,8 +105,14 @@ class _Part:
             self._lock.release()
             raise
         self.fence = Fence(name, token)
+        """What each write to what is leased proves first."""
 
     def release(self) -> None:
+        """Give it back.
+
+        Raises:
+            StoreError: the file cannot be written; the kernel's lock is given back all the same.
+        """
         try:
             release_lease(self._store, self.fence.name, self.fence.token)
         finally:

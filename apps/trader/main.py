@@ -73,8 +73,9 @@ def trade(
         return
     from onetape.cli.loading import load_settings, settings_file
     from trader.monitoring.run import monitored
-    from trader.run import check_settings, run_trader
+    from trader.run import run_trader
     from trader.settings_reload import reloading_with
+    from trader.start_settings import check_start_settings
 
     if live and dry_run:
         raise UsageError("--live and --dry-run exclude each other")
@@ -88,7 +89,7 @@ def trade(
             "name a file without that list with --config"
         )
     with loaded.places.naming_places():
-        check_settings(loaded.settings)
+        check_start_settings(loaded.settings)
         with (
             monitored(loaded.settings.monitoring),
             reloading_with(lambda: _checked(load_settings(TraderSettings, "trader", file, given))),
@@ -120,8 +121,7 @@ def _loaded_with_fault(
     """Return the settings, and why they lack what the file of the strategy states; None: nothing.
 
     Raises:
-        OnetapeError: the settings cannot be used; without live orders also where the fault is one
-            of the strategy's file.
+        OnetapeError: the settings cannot be used, whatever the strategy's file states.
     """
     from onetape.cli.loading import load_settings
 
@@ -129,15 +129,13 @@ def _loaded_with_fault(
         return load_settings(TraderSettings, "trader", file, given), None
     except (UsageError, ConfigurationError) as error:
         loaded = load_settings(TraderSettings, "trader", file, given, reads_strategy=False)
-        if loaded.settings.mode != "live":
-            raise
-        # A live position or order is looked after with a broken file, too.
+        # A position is looked after with a broken file, too.
         return loaded, error
 
 
 def _checked(loaded: "Loaded[TraderSettings]") -> TraderSettings:
     """Return settings that were read again, after the checks of a start."""
-    from trader.run import check_settings
+    from trader.start_settings import check_settings
 
     with loaded.places.naming_places():
         check_settings(loaded.settings)

@@ -93,5 +93,6 @@ class MarketStatus:
             measure,
             "read the exchange's announcements"
             if is_listed
-            else "stop the trader; sell or withdraw the coins by the exchange's announcement",
+            else "sell or withdraw the coins by the exchange's announcement; start the trader "
+            "again: it leaves the symbol out, and uv run trader reconcile frees its slot",
         )

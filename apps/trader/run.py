@@ -1,20 +1,19 @@
 """One run of the trader: check the settings, open exchange and file, trade until stopped."""
 
 import asyncio
-from collections.abc import Generator, Sequence
-from contextlib import AsyncExitStack, ExitStack, closing, contextmanager, nullcontext
+from collections.abc import Mapping, Sequence
+from contextlib import AsyncExitStack, ExitStack, closing
 from functools import partial
+from typing import Any
 from uuid import uuid4
 
 from msgspec import Struct, structs
 
-from onetape.cli.addresses import check_simulator_url
 from onetape.cli.line_printer import printing_in_thread
 from onetape.cli.output import print_line
 from onetape.cli.stop import StopRequest
 from onetape.core.candles import SeriesKey
-from onetape.core.errors import OnetapeError, UsageError, naming_settings
-from onetape.core.folders import USER_FOLDER
+from onetape.core.errors import OnetapeError, naming_settings
 from onetape.core.steps import TradingRules
 from onetape.core.symbols import SIMULATOR_ID
 from onetape.core.timeframes import Timeframe
@@ -34,33 +33,38 @@ from onetape.store.checkpoints import checkpoints_in_thread
 from onetape.store.database import open_store
 from onetape.store.live_accounts import confirm_live_account, installation_tag
 from onetape.store.market_data import save_market
-from onetape.strategies.registry import check_choice
 from trader.account import (
-    account_name,
     asked_balance,
-    check_account_settings,
 )
 from trader.brokers.live import LiveBroker
 from trader.command_signals import taking_command_signals
 from trader.evaluator.evaluator import StrategyEvaluator
 from trader.evaluator.messages import LoadedStrategy
 from trader.evaluator.processes import StrategyHelper
-from trader.live.confirmation import FirstEntry, confirm_first_entry, plan_live_start
+from trader.live.confirmation import (
+    FirstEntry,
+    confirm_first_entry,
+    plan_paper_start,
+    plan_whole_start,
+)
 from trader.live.first_day import first_day_lines
 from trader.live.key_watch import rights_after_start
 from trader.live.keys import keys_for
-from trader.live.opening import LiveAccess, check_live_exchange, hold_live_account, open_access
+from trader.live.opening import LiveAccess, hold_live_account, open_access
 from trader.live.opening_again import open_exchange
 from trader.live.start_checks import Start, ask_markets, check_accounts, check_other_accounts
 from trader.live.start_plan import StartPlan
+from trader.live.waiting_start import WaitingStart
 from trader.market_guard import find_simulated_market
 from trader.session_context import SessionContext
 from trader.sessions import run_sessions
 from trader.settings import TraderSettings, trader_database
 from trader.settings_reload import session_rules
 from trader.shared_rate_limit_bans import SharedRateLimitBans
+from trader.start_settings import fault_of_strategies
 from trader.start_strategies import StrategyLoader
-from trader.traded_symbols import check_own_strategies, traded_symbols
+from trader.strategy_origin import ORIGIN, stored_origin, strategy_origin
+from trader.traded_symbols import traded_symbols
 from trader.trading_thread import run_in_thread
 
 
@@ -76,7 +80,7 @@ def run_trader(
         settings: Of the trader.
         is_confirmed: Whether a person has confirmed the first live entry of the account.
         strategy_fault: Why the settings lack what the file of the strategy states; raised unless
-            a live position or order is open.
+            a position or order is open.
 
     Raises:
         OnetapeError: as its class describes; what was stored before stays stored.
@@ -86,7 +90,7 @@ def run_trader(
     plan = StartPlan(
         settings,
         tuple(traded_symbols(settings)),
-        strategy_fault=strategy_fault or _fault_of_own_strategies(settings),
+        strategy_fault=strategy_fault or fault_of_strategies(settings),
     )
     with ExitStack() as stack:
         helper = StrategyHelper()
@@ -94,8 +98,15 @@ def run_trader(
         helper.start()
         runner = stack.enter_context(asyncio.Runner())
         path = trader_database(settings)
-        plan, first = plan_live_start(plan, path, is_confirmed=is_confirmed)
-        plan, evaluators = StrategyLoader(helper, runner, stack).load_plan(plan)
+        plan, first = plan_whole_start(plan, path, is_confirmed=is_confirmed)
+        loader = StrategyLoader(helper, runner, stack)
+        try:
+            plan, evaluators = loader.load_plan(plan)
+        except OnetapeError as error:
+            if settings.mode != "paper" or plan.strategy_fault is not None:
+                raise
+            plan = plan_paper_start(structs.replace(plan, strategy_fault=error), path)
+            plan, evaluators = loader.load_plan(plan)
         start = Start(plan, tuple(evaluators))
         if path.exists():
             # A file that cannot be used is named before anything is sent over the network.
@@ -107,53 +118,6 @@ def run_trader(
         work = _trade(start, endpoint, credentials, first, is_confirmed=is_confirmed)
         with printing_in_thread():
             runner.run(work)
-
-
-def check_settings(settings: TraderSettings) -> None:
-    """Check what can be checked before anything is opened or sent; the market's steps come later.
-
-    Raises:
-        UsageError: a setting cannot be used.
-    """
-    if settings.mode not in ("paper", "live"):
-        raise UsageError(f"mode is 'paper' or 'live', found {settings.mode!r}", setting="mode")
-    if settings.mode == "live":
-        check_live_exchange(settings.exchange, is_untested_allowed=settings.untested_exchange)
-    if settings.sandbox and (settings.mode != "live" or settings.exchange == SIMULATOR_ID):
-        raise UsageError(
-            "sandbox is the test network of a real exchange, for live orders: add --live, or "
-            "leave it out",
-            setting="sandbox",
-        )
-    check_simulator_url(settings.simulator_url)
-    check_account_settings(settings)
-    symbols = traded_symbols(settings)
-    account_name(settings, [one.key for one in symbols])
-    if settings.mode != "paper":
-        # With a position open, a live trader starts with a strategy that cannot be loaded, too.
-        return
-    check_own_strategies(settings)
-    for one in symbols:
-        with _naming_symbol(one.key.symbol) if settings.symbols else nullcontext():
-            check_choice(one.strategy.name, one.strategy.parameters, USER_FOLDER)
-
-
-def _fault_of_own_strategies(settings: TraderSettings) -> OnetapeError | None:
-    """Return why a symbol of the list cannot have its strategy; None: nothing is against it."""
-    try:
-        check_own_strategies(settings)
-    except OnetapeError as error:
-        return error
-    return None
-
-
-@contextmanager
-def _naming_symbol(symbol: str) -> Generator[None]:
-    """Name the symbol of the list whose strategy cannot be used."""
-    try:
-        yield
-    except OnetapeError as error:
-        raise UsageError(f"{symbol}: {error}", setting="symbols") from error
 
 
 def account_config(settings: TraderSettings, steps: TradingRules) -> AccountConfig:
@@ -185,13 +149,16 @@ async def _trade(
     settings, account = start.plan.settings, start.plan.account
     path = trader_database(settings)
     bans = SharedRateLimitBans(path, settings.exchange)
+    # On paper no stop rests anywhere: a start that cannot trade ends.
+    is_waiting = settings.mode == "live" and bool(start.plan.held)
+    waiting = WaitingStart(path, start.plan) if is_waiting else None
     with closing(bans), taking_command_signals(path, account):
         async with AsyncExitStack() as stack:
             opened = await open_exchange(
                 partial(_open, start, endpoint, credentials, bans),
                 stack,
                 stop,
-                is_held=bool(start.plan.held),
+                waiting=waiting,
             )
             if opened is None:
                 print_line(f"{stop.name}: stopped before trading began")
@@ -289,8 +256,8 @@ async def trade_in_sessions(
             key_rights = rights_after_start(access.client, access.entry_ban)
         contexts: list[SessionContext] = []
         for one, evaluator, market in zip(plan.symbols, evaluators, markets, strict=True):
-            key, strategy, now_ms = one.key, evaluator.strategy, exchange.now_ms()
-            strategy = structs.replace(strategy, name=plan.stand_ins.get(key.symbol, strategy.name))
+            key, now_ms = one.key, exchange.now_ms()
+            strategy, origin = _strategy_of(plan, key.symbol, evaluator)
             save_market(store, key.exchange, key.symbol, market.steps, now_ms)
             bans = (None if access is None else access.entry_ban, plan.entry_ban(key.symbol))
             contexts.append(
@@ -304,7 +271,7 @@ async def trade_in_sessions(
                     rules=account_config(settings, market.steps),
                     start_balance=asked_balance(settings),
                     store=store,
-                    session=make_session(settings, account, key, strategy, now_ms),
+                    session=make_session(settings, account, key, strategy, now_ms, origin),
                     broker=(
                         None
                         if access is None
@@ -323,8 +290,28 @@ async def trade_in_sessions(
                 await evaluator.close()
 
 
+def _strategy_of(
+    plan: StartPlan, symbol: str, evaluator: StrategyEvaluator
+) -> tuple[LoadedStrategy, Mapping[str, Any]]:
+    """Return the strategy that the session of a symbol stores, and where that comes from.
+
+    A strategy that cannot be loaded keeps its name, parameters and file.
+    """
+    strategy, name = evaluator.strategy, plan.stand_ins.get(symbol)
+    if name is None:
+        return strategy, {ORIGIN: strategy_origin(evaluator.settings.name)}
+    session = plan.sessions.get(symbol)
+    parameters = {} if session is None else dict(session.parameters)
+    return structs.replace(strategy, name=name, parameters=parameters), stored_origin(session)
+
+
 def make_session(
-    settings: TraderSettings, account: str, key: SeriesKey, strategy: LoadedStrategy, now_ms: int
+    settings: TraderSettings,
+    account: str,
+    key: SeriesKey,
+    strategy: LoadedStrategy,
+    now_ms: int,
+    origin: Mapping[str, Any],
 ) -> Session:
     """Return the record of a session that begins now.
 
@@ -334,6 +321,7 @@ def make_session(
         key: The series to trade.
         strategy: With its parameters.
         now_ms: Market time, epoch milliseconds.
+        origin: Where the strategy comes from, as `strategy_origin.origin_of` returns it.
     """
     return Session(
         session=uuid4().hex,
@@ -347,5 +335,5 @@ def make_session(
         parameters=strategy.parameters,
         code_digest=strategy.code_digest,
         started_ms=now_ms,
-        rules=session_rules(settings),
+        rules={**session_rules(settings), **origin},
     )

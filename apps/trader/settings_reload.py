@@ -21,6 +21,7 @@ from onetape.store.sessions import change_session_rules
 from trader.account_rules import AccountRules
 from trader.session_context import SessionContext
 from trader.settings import TraderSettings
+from trader.strategy_origin import origin_of
 
 #: Settings that hold at once: they are read each time.
 AT_ONCE: Final = ("max_signal_age_seconds", "strategy_timeout_seconds", "ticker_days")
@@ -128,7 +129,8 @@ class SettingsReload:
         self._rules.most_positions = new.max_open_trades
         stored = session_rules(self._contexts[0].settings)
         for context in self._contexts:
-            change_session_rules(context.store, context.session.session, stored)
+            rules = {**stored, **origin_of(context.session.rules)}
+            change_session_rules(context.store, context.session.session, rules)
 
 
 def session_rules(settings: TraderSettings) -> dict[str, Any]:

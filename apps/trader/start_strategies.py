@@ -8,10 +8,18 @@ from msgspec import structs
 
 from onetape.cli.common_settings import StrategySettings
 from onetape.core.errors import OnetapeError
+from onetape.core.trading import Session
 from trader.evaluator.evaluator import StrategyEvaluator
 from trader.evaluator.processes import StrategyHelper
 from trader.live.start_plan import StartPlan
 from trader.live.stored_exits import with_stored_exits
+from trader.strategy_origin import (
+    ORIGIN,
+    is_of_other_file,
+    origin_text,
+    stored_origin,
+    strategy_origin,
+)
 from trader.traded_symbols import TradedSymbol
 
 #: Never sells: what is left of the exits are stop, target and time stop.
@@ -58,12 +66,12 @@ class StrategyLoader:
                 if not plan.held:
                     raise
                 failed = f"a strategy cannot be loaded ({error})"
-            if held is not None and _is_another(evaluator, held):
+            session = plan.sessions.get(symbol)
+            if held is not None and _is_another(evaluator, held, session):
                 is_another = True
-                name = one.strategy.name if evaluator is None else evaluator.strategy.name
-                why = f"the strategy is {name} now, and the position is one of {held.strategy.name}"
+                why = _difference(one if evaluator is None else evaluator, held, session)
                 try:
-                    evaluator = self._load(plan, held)
+                    evaluator = self._load(plan, _as_entered(held, session))
                     exits_only.setdefault(symbol, why)
                 except OnetapeError as error:
                     failed = f"a strategy cannot be loaded ({error})"
@@ -104,6 +112,30 @@ def _close(runner: asyncio.Runner, evaluator: StrategyEvaluator) -> None:
     runner.run(evaluator.close())
 
 
-def _is_another(evaluator: StrategyEvaluator | None, held: TradedSymbol) -> bool:
+def _as_entered(held: TradedSymbol, session: Session | None) -> TradedSymbol:
+    """Return a series whose strategy is named by its file, where the last session stored that."""
+    origin = stored_origin(session).get(ORIGIN)
+    if not origin:
+        return held
+    return structs.replace(held, strategy=structs.replace(held.strategy, name=str(origin)))
+
+
+def _is_another(
+    evaluator: StrategyEvaluator | None, held: TradedSymbol, session: Session | None
+) -> bool:
     """Return whether a strategy is not the one that has entered the position."""
-    return evaluator is None or evaluator.strategy.name != held.strategy.name
+    if evaluator is None or evaluator.strategy.name != held.strategy.name:
+        return True
+    return is_of_other_file(session, evaluator)
+
+
+def _difference(
+    now: StrategyEvaluator | TradedSymbol, held: TradedSymbol, session: Session | None
+) -> str:
+    """Return which strategy the settings name, and which has entered the position, in words."""
+    name = now.strategy.name
+    entered = held.strategy.name
+    if isinstance(now, StrategyEvaluator) and name == entered:
+        name = f"{name} {origin_text(strategy_origin(now.settings.name))}"
+        entered = f"{entered} {origin_text(str(stored_origin(session).get(ORIGIN, '')))}"
+    return f"the strategy is {name} now, and the position is one of {entered}"

@@ -19,6 +19,8 @@ from onetape.store.trader_states import StateChange, TraderState
 
 #: Source of the problems of the database file; rows wait while there is one.
 DATABASE: Final = "database"
+#: How the reason of a start begins that waits for the exchange; no session of it has begun.
+WAITING: Final = "waiting for the exchange"
 #: A problem that lasts is printed again this often, wall seconds.
 REMIND_SECONDS: Final = 3_600.0
 

@@ -12,6 +12,7 @@ from onetape.core.folders import USER_FOLDER
 from onetape.engine import AccountConfig, ExitConfig
 from onetape.store.account_reading import StoredSession
 from onetape.store.accounts import Account
+from trader.strategy_origin import ORIGIN
 
 
 def account_config_of(rules: Mapping[str, Any], cash: float) -> AccountConfig:
@@ -36,7 +37,8 @@ def find_choice(session: StoredSession, names: Iterable[str | None]) -> Strategy
 
     Args:
         session: Whose strategy and parameters.
-        names: Names to try before the stored one, such as that of the settings.
+        names: Names to try: one that a person gave, or None, then those of the settings. The
+            stored file goes between.
 
     Raises:
         UsageError: none of the names loads a strategy of the session's name.
@@ -45,7 +47,9 @@ def find_choice(session: StoredSession, names: Iterable[str | None]) -> Strategy
         name: str(value) for name, value in session.parameters.items() if value is not None
     }
     failure: OnetapeError | None = None
-    for name in dict.fromkeys([*(one for one in names if one), session.strategy]):
+    stored = str(session.rules.get(ORIGIN, ""))
+    given, *others = [*names] or [None]
+    for name in filter(None, dict.fromkeys([given, stored, *others, session.strategy])):
         choice = StrategyChoice(name, parameters, USER_FOLDER)
         try:
             if choice.load().name == session.strategy:

@@ -58,7 +58,7 @@ def drill_settings(
     from trader.drill.runner import check_drill, make_drill, run_drill
     from trader.drill.trader_process import COMMAND
     from trader.rendering.drill import drill_document, drill_text
-    from trader.run import check_settings
+    from trader.start_settings import check_settings
 
     file = settings_file("trader", config)
     given = {**flag_values(TraderSettings, flags), "mode": "paper", "sandbox": False}

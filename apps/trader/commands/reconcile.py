@@ -1,6 +1,7 @@
 """`trader reconcile`: what differs between the file and the exchange, and a person's answer."""
 
 import time
+from decimal import Decimal, InvalidOperation
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Final
 
@@ -28,7 +29,18 @@ ADOPT = Annotated[
 FORGET = Annotated[
     int | None,
     typer.Option(
-        "--forget", metavar="NUMBER", help="For missing coins: there is no position any more."
+        "--forget",
+        metavar="NUMBER",
+        help="For missing coins, or a market that is not listed: there is no position any more.",
+    ),
+]
+PRICE = Annotated[
+    str | None,
+    typer.Option(
+        "--price",
+        metavar="PRICE",
+        help="With --forget of a market that is not listed: what each coin brought, in the quote "
+        "currency; 0: nothing.  [default: the last stored price]",
     ),
 ]
 KEEP = Annotated[
@@ -41,6 +53,8 @@ KEEP = Annotated[
 ]
 _MEANINGS: Final = {
     "missing coins": "nothing is traded in this symbol; answer --adopt or --forget",
+    "delisted": "its money and its slot stay taken; once its coins are sold, converted or "
+    "withdrawn, answer --forget",
     "foreign order": "no entries in this symbol while it is open; answer --save to let them go on",
     "foreign fills": "no entries in this symbol; answer --save to let them go on",
 }
@@ -51,16 +65,18 @@ def reconcile_account(
     account: ACCOUNT = None,
     adopt: ADOPT = None,
     forget: FORGET = None,
+    price: PRICE = None,
     keep: KEEP = None,
     json: options.Json = False,
     exchange: options.Exchange = None,
     db: options.Database = None,
     config: CONFIG = None,
 ) -> None:
-    """Show how a live account differs from the exchange, and answer a difference.
+    """Show how an account differs from the exchange, and answer a difference.
 
     NUMBER is the number in the list. The running trader acts on an answer when it next reads the
-    account, usually within 20 s.
+    account, usually within 20 s. A position in a market that is not listed any more, on paper too,
+    is taken out of the ledger at once.
     """
     from onetape.cli.loading import load_settings, settings_file
     from onetape.cli.output import print_json, print_line
@@ -71,6 +87,8 @@ def reconcile_account(
     answers = _given(adopt, forget, keep)
     if len(answers) > 1:
         raise UsageError("--adopt, --forget and --save exclude each other; answer one at a time")
+    if price is not None and forget is None:
+        raise UsageError("--price goes with --forget NUMBER", setting="price")
     given = {"db": db, "exchange": exchange}
     file = settings_file("trader", config)
     loaded = load_settings(TraderSettings, "trader", file, given, reads_strategy=False)
@@ -79,7 +97,7 @@ def reconcile_account(
     if not path.exists():
         raise DataError(f"{path} does not exist; name the database with --db")
     for number, answer in answers:
-        _answer(path, number, answer)
+        _answer(path, number, answer, _amount(price))
     with open_read_only(path) as store:
         found = open_differences(store, account)
     if json:
@@ -104,19 +122,51 @@ def _given(adopt: int | None, forget: int | None, keep: int | None) -> "list[tup
     return answers
 
 
-def _answer(path: Path, number: int, answer: "Answer") -> None:
-    """Store an answer.
+def _amount(price: str | None) -> Decimal | None:
+    """Return a price that a person gave, quote currency.
+
+    Raises:
+        UsageError: it is no number of 0 or more.
+    """
+    if price is None:
+        return None
+    try:
+        amount = Decimal(price)
+    except InvalidOperation:
+        amount = Decimal("NaN")
+    if not amount.is_finite() or amount < 0:
+        raise UsageError(f"--price must be a number of 0 or more, found {price!r}", setting="price")
+    return amount
+
+
+def _answer(path: Path, number: int, answer: "Answer", price: Decimal | None) -> None:
+    """Store an answer, or carry it out where no trader does.
 
     Raises:
         UsageError: there is no such difference, or the answer does not fit it.
+        SafetyRefusal: a trader trades the symbol that is not listed any more.
     """
+    from onetape.cli.output import print_line
     from onetape.store.database import open_store
-    from onetape.store.live_accounts import answer_difference, open_differences
+    from onetape.store.live_accounts import DELISTED, answer_difference, open_differences
+    from trader.delisted import forget_delisted
 
     with open_store(path, create=False) as store:
         found = next((one for one in open_differences(store) if one.number == number), None)
         if found is None:
             raise UsageError(f"there is no open difference {number}; uv run trader reconcile")
+        is_delisted = found.kind == DELISTED
+        if is_delisted and answer != "forget":
+            raise UsageError(f"difference {number} ({found.kind}) is answered by --forget")
+        if is_delisted:
+            print_line(forget_delisted(store, found, price))
+            return
+        if price is not None:
+            raise UsageError(
+                f"difference {number} ({found.kind}) takes no --price: the position ends at the "
+                "price it was bought for",
+                setting="price",
+            )
         is_of_coins = found.kind == "missing coins"
         if is_of_coins == (answer == "keep"):
             fitting = "--adopt or --forget" if is_of_coins else "--save"

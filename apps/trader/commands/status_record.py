@@ -35,11 +35,13 @@ from onetape.store.database import Store
 from onetape.store.event_reading import CLEAN_ENDS
 from onetape.store.latecomers import Latecomer, read_last_latecomer
 from onetape.store.leases import lease_name
+from onetape.store.live_accounts import delisted_difference
 from onetape.store.market_data import market_steps
 from onetape.store.stop_states import read_stop_state
 from onetape.store.trader_states import StateChange
 from trader.commands.account_result import AccountResult, read_result, series_of
 from trader.control_state import pause_text, read_control_state
+from trader.states import WAITING
 
 #: `stopped`: ended by a person; `failed`: ended by an error; `dead`: ended without storing an end.
 Condition = Literal["trading", "degraded", "halted", "stopped", "failed", "dead"]
@@ -151,6 +153,12 @@ def read_status(store: Store, account: Account) -> TraderStatus:
         condition, since_ms, reason, remedy = _condition(session, state, is_running=is_running)
         renewed_ms = None if lease is None else lease.renewed_ms
         renewed_seconds = None if renewed_ms is None else max(0, wall_ms - renewed_ms) / 1_000
+        gone = None if is_running else delisted_difference(store, account.name, account.symbol)
+        if gone is not None:
+            # A start has left the symbol out: nothing can be traded there.
+            condition, reason = "stopped", str(gone.document.get("text"))
+            remedy = f"uv run trader reconcile --forget {gone.number} frees its money and its slot"
+        is_waiting = is_running and reason.startswith(WAITING)
         if condition == "trading" and (renewed_seconds or 0.0) >= LATE_RENEWAL_SECONDS:
             condition, since_ms, remedy = "degraded", None, _LATE_REMEDY
             reason = (
@@ -183,7 +191,14 @@ def read_status(store: Store, account: Account) -> TraderStatus:
             candle_age_seconds=age,
             decision=None if session is None else read_last_decision(store, session.session),
             stop_place=_stop_place(
-                store, result, protection, orders, is_running=is_running, now_ms=now_ms
+                store,
+                result,
+                protection,
+                orders,
+                unwatched="the trader waits for the exchange"
+                if is_waiting
+                else ("" if is_running else "no trader runs"),
+                now_ms=now_ms,
             ),
             protection=protection,
             open_orders=orders,
@@ -216,6 +231,9 @@ def _condition(
     start_again = "start the trader again with the same settings"
     if session is None:
         return "stopped", None, "no session of this account is stored", "start a trader on it"
+    if is_running and state is not None and state.reason.startswith(WAITING):
+        # A start waits; the session is the one before it.
+        return state.state, state.at_ms, state.reason, state.remedy
     if session.ended_ms is not None:
         end = session.end_reason or ""
         if end in CLEAN_ENDS:
@@ -235,10 +253,19 @@ def _stop_place(
     protection: Protection | None,
     orders: list[OpenOrder],
     *,
-    is_running: bool,
+    unwatched: str,
     now_ms: int,
 ) -> StopPlace | None:
-    """Return where the stop of an open live position is."""
+    """Return where the stop of an open live position is.
+
+    Args:
+        store: The open database.
+        result: Has the position.
+        protection: Levels by the rules.
+        orders: Those that are not finished.
+        unwatched: Why no process watches the level, in words; empty: one does.
+        now_ms: Market time.
+    """
     trip = result.open_trip
     if result.account.mode != "live" or trip is None:
         return None
@@ -250,8 +277,8 @@ def _stop_place(
     level = None if protection is None else protection.stop
     if state is None and level is None:
         return StopPlace("none", None, "the rules have no stop", None)
-    if not is_running:
-        return StopPlace("none", None, "no trader runs", unprotected)
+    if unwatched:
+        return StopPlace("none", None, unwatched, unprotected)
     if state is None:
         return StopPlace("here", Decimal(repr(level)), "", None)
     if state.place == "none":

@@ -22,13 +22,14 @@ from onetape.core.steps import decimal_text
 from onetape.core.symbols import SIMULATOR_ID, base_and_quote
 from onetape.engine import ExitConfig
 from onetape.execution.risk_limits import RiskLimits
+from onetape.store.accounts import read_account_series
 from onetape.store.database import Store, open_store
 from onetape.store.drills import last_drill
 from onetape.store.live_accounts import read_live_account
 from trader.config_digest import config_digest
 from trader.live.first_day import FIRST_DAY_MAX_ORDER, is_dollar
 from trader.live.opening import LiveAccess
-from trader.live.start_plan import StartPlan, plan_start
+from trader.live.start_plan import StartPlan, is_open, plan_start
 from trader.settings import TraderSettings
 
 
@@ -41,7 +42,7 @@ class FirstEntry(Struct, frozen=True):
     """When the drill of these settings passed, epoch milliseconds."""
 
 
-def plan_live_start(
+def plan_whole_start(
     plan: StartPlan, path: Path, *, is_confirmed: bool
 ) -> tuple[StartPlan, FirstEntry]:
     """Return what a start trades with what is open, and what is known of the first live entry.
@@ -59,7 +60,7 @@ def plan_live_start(
     """
     settings = plan.settings
     if settings.mode != "live":
-        return _without_fault(plan), FirstEntry(is_open=False)
+        return plan_paper_start(plan, path), FirstEntry(is_open=False)
     with ExitStack() as stack:
         # Drills of a configuration are stored where its candles of the real market are.
         files = dict.fromkeys((path, database_path(settings.db, settings.exchange)))
@@ -72,6 +73,29 @@ def plan_live_start(
             plan = structs.replace(found, strategy_fault=plan.strategy_fault)
         plan = _without_fault(plan)
         return check_first_entry(own, stores, plan, is_confirmed=is_confirmed)
+
+
+def plan_paper_start(plan: StartPlan, path: Path) -> StartPlan:
+    """Return what a start on paper trades: with a broken strategy and a position, exits only.
+
+    Args:
+        plan: What the settings say, and why a strategy of theirs cannot be used.
+        path: Database of the trader.
+
+    Raises:
+        StoreError: the file cannot be used.
+        OnetapeError: a strategy cannot be used, and nothing is open.
+    """
+    fault = plan.strategy_fault
+    if path.exists():
+        with open_store(path, create=False) as store:
+            if fault is not None:
+                found = plan_start(store, plan.settings, plan.symbols)
+                plan = structs.replace(found, strategy_fault=fault)
+            series = read_account_series(store, plan.account)
+            held = frozenset(one.symbol for one in series if is_open(store, one))
+        plan = structs.replace(plan, open_on_paper=held)
+    return _without_fault(plan)
 
 
 def _without_fault(plan: StartPlan) -> StartPlan:

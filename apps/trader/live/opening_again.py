@@ -13,6 +13,7 @@ from onetape.cli.output import print_line
 from onetape.cli.stop import StopRequest
 from onetape.core.errors import ExchangeError
 from trader.backoff import Backoff
+from trader.live.waiting_start import WaitingStart
 
 T = TypeVar("T")
 
@@ -26,7 +27,7 @@ async def open_exchange(
     stack: AsyncExitStack,
     stop: StopRequest,
     *,
-    is_held: bool,
+    waiting: WaitingStart | None,
 ) -> T | None:
     """Return what an attempt has opened, or None where the stop came first.
 
@@ -34,11 +35,27 @@ async def open_exchange(
         attempt: Opens exchange and account on a stack, which closes them.
         stack: Closes what the attempt that worked has opened.
         stop: Of the program.
-        is_held: Whether a position or an order is open; then a failed attempt is repeated.
+        waiting: Shows that the start waits, where a position or an order is open; then a failed
+            attempt is repeated. None: nothing is open.
 
     Raises:
         ExchangeError: the exchange cannot be used, and nothing is open.
+        SafetyRefusal: another process trades a symbol of the account.
     """
+    try:
+        return await _opened(attempt, stack, stop, waiting)
+    finally:
+        if waiting is not None:
+            await waiting.close()
+
+
+async def _opened(
+    attempt: Callable[[AsyncExitStack], Awaitable[T]],
+    stack: AsyncExitStack,
+    stop: StopRequest,
+    waiting: WaitingStart | None,
+) -> T | None:
+    """Return what an attempt has opened, or None; as `open_exchange`."""
 
     async def opened(own: AsyncExitStack) -> T:
         return await attempt(own)
@@ -50,7 +67,7 @@ async def open_exchange(
             try:
                 found = await stop.unless_stopped(opened(own))
             except ExchangeError as error:
-                if not is_held:
+                if waiting is None:
                     raise
                 failure = str(error)
             else:
@@ -61,6 +78,7 @@ async def open_exchange(
                 return found
         if failure != printed:
             printed = failure
+            waiting.report(failure)
             print_line(
                 f"degraded: {failure}; a position or order is open: no entries and no exits until "
                 "the exchange can be reached; a stop at the exchange stays; it is tried again",

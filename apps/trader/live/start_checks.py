@@ -18,9 +18,13 @@ from onetape.store.account_reading import read_traded
 from onetape.store.accounts import read_account_series
 from onetape.store.database import Store, open_store
 from onetape.store.live_accounts import read_live_account
+from onetape.store.sessions import last_session
 from trader.account import check_account
+from trader.delisted import note_delisted, note_listed
 from trader.evaluator.evaluator import StrategyEvaluator
 from trader.live.start_plan import StartPlan, is_open, unattended_lines
+from trader.settings import trader_database
+from trader.strategy_origin import check_origin
 
 
 class Start(Struct, frozen=True):
@@ -50,7 +54,7 @@ class Start(Struct, frozen=True):
     def without_delisted(self, symbol: str, reason: str) -> "Start":
         """Return the start without a symbol whose position cannot be sold; the others go on.
 
-        The position stays in the ledger, with its money and its place among the open trades.
+        The position stays in the ledger, with its money and its slot among the open trades.
 
         Args:
             symbol: Which one.
@@ -59,11 +63,15 @@ class Start(Struct, frozen=True):
         Raises:
             UsageError: no other symbol is left to be traded.
         """
-        advice = "sell, convert or withdraw its coins at the exchange"
+        settings, account = self.plan.settings, self.plan.account
+        note_delisted(trader_database(settings), account, symbol, reason)
+        advice = "free its money and its slot: uv run trader reconcile"
+        if settings.mode == "live":
+            advice = f"sell, convert or withdraw its coins at the exchange, then {advice}"
         if len(self.plan.symbols) == 1:
             raise UsageError(
                 f"{reason}; the position in {symbol} cannot be sold here: {advice}, and trade "
-                "other symbols under another name (--account NAME)"
+                "another symbol"
             )
         print_line(
             f"{symbol} is left out, with its open position or order: {reason}; the other symbols "
@@ -113,6 +121,7 @@ def check_accounts(store: Store, start: Start) -> Start:
         name = plan.stand_ins.get(symbol, evaluator.strategy.name)
         try:
             check_account(stored, plan.settings, one.key, name)
+            check_origin(last_session(store, plan.account, symbol), evaluator)
         except SafetyRefusal as error:
             if not start.may_leave_out(symbol):
                 raise
@@ -134,12 +143,19 @@ async def ask_markets(exchange: RestExchange, start: Start) -> tuple[Start, list
         ExchangeError: the exchange cannot be reached, or its clock is not ours.
     """
     markets: list[Market] = []
-    for one in start.plan.symbols:
+    plan = start.plan
+
+    def is_held(symbol: str) -> bool:
+        return symbol in plan.held or symbol in plan.open_on_paper
+
+    for one in plan.symbols:
         try:
             markets.append(await exchange.market(one.key.symbol))
+            if is_held(one.key.symbol):
+                note_listed(trader_database(plan.settings), plan.account, one.key.symbol)
         except UsageError as error:
             symbol = one.key.symbol
-            if symbol in start.plan.held:
+            if is_held(symbol):
                 start = start.without_delisted(symbol, str(error))
             elif start.may_leave_out(symbol):
                 start = start.without(symbol, str(error))

@@ -1,4 +1,4 @@
-"""What a start of a live trader trades, read from the file before anything is sent or asked.
+"""What a start with a position trades, read from the file before anything is sent or asked.
 
 A position or an order that is open is looked after by every start, whatever has changed: its symbol
 goes on with the strategy and timeframe of its last session, and enters nothing.
@@ -13,6 +13,7 @@ from onetape.cli.common_settings import StrategySettings
 from onetape.core.candles import SeriesKey
 from onetape.core.errors import OnetapeError
 from onetape.core.symbols import base_and_quote
+from onetape.core.trading import Mode, Session
 from onetape.execution.positions import position_of
 from onetape.store.account_reading import is_alive, read_lease, read_traded
 from onetape.store.accounts import Account, read_account_series
@@ -41,6 +42,10 @@ class StartPlan(Struct, frozen=True):
     stand_ins: Mapping[str, str] = field(default_factory=dict[str, str])
     """Names of strategies that cannot be loaded, by symbol; a strategy without exits runs instead.
     """
+    sessions: Mapping[str, Session] = field(default_factory=dict[str, Session])
+    """Last session of each series with an open position or order, by symbol."""
+    open_on_paper: frozenset[str] = frozenset()
+    """Symbols of the account with a position or an order on paper."""
     exchange_account: str | None = None
     """The exchange's own id of the account whose position or order is open."""
     stored_rules: Mapping[str, Any] = field(default_factory=dict[str, Any])
@@ -74,7 +79,7 @@ def exits_only_problem(
 def plan_start(
     store: Store, settings: TraderSettings, symbols: Sequence[TradedSymbol]
 ) -> StartPlan:
-    """Return what a live trader trades: what the settings say, and what is open.
+    """Return what a trader trades: what the settings say, and what is open in its mode.
 
     Args:
         store: The database of the trader.
@@ -90,7 +95,9 @@ def plan_start(
         return StartPlan(settings, tuple(symbols))
     held = {one.symbol: _as_stored(store, one) for one in stored}
     exits_only: dict[str, str] = {}
-    session = last_session(store, name, stored[0].symbol)
+    found = {one.symbol: last_session(store, name, one.symbol) for one in stored}
+    sessions = {symbol: session for symbol, session in found.items() if session is not None}
+    session = sessions.get(stored[0].symbol)
     settings = structs.replace(
         _with_stored_values(settings, stored[0], symbols, exits_only), account_name=name
     )
@@ -110,6 +117,7 @@ def plan_start(
         tuple(planned.values()),
         exits_only,
         held,
+        sessions=sessions,
         exchange_account=None if account is None else account.exchange_account,
         stored_rules={} if session is None else session.rules,
     )
@@ -170,7 +178,8 @@ def _account_that_goes_on(
     if settings.account_name is not None:
         return name
     wanted = {one.key.symbol for one in symbols}
-    stored = [one for one in read_traded(store, "live") if one.exchange == settings.exchange]
+    mode: Mode = "live" if settings.mode == "live" else "paper"
+    stored = [one for one in read_traded(store, mode) if one.exchange == settings.exchange]
     sharing = {one.name for one in stored if one.symbol in wanted}
     holding = [one.name for one in stored if one.name in sharing and is_open(store, one)]
     return name if name in holding or not holding else holding[0]

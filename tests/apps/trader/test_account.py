@@ -308,7 +308,7 @@ def test_a_session_is_stored_with_all_settings_of_orders_and_exits_but_the_balan
     settings = TraderSettings(
         account=AccountConfig(exits=ExitConfig(stop_loss=0.5, target_table={24: 0.125}))
     )
-    stored = make_session(settings, "a", KEY, LoadedStrategy("rsi", 1, 0, (), {}, "0"), 0).rules
+    stored = make_session(settings, "a", KEY, LoadedStrategy("rsi", 1, 0, (), {}, "0"), 0, {}).rules
     declared = declared_settings(AccountConfig).values()
     assert {*stored} == {one.name for one in declared} - {"cash"}
     assert (stored["stop_loss"], stored["target_table"]) == (0.5, {"24": 0.125})

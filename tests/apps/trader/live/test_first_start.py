@@ -14,8 +14,9 @@ from onetape.store.database import open_store
 from onetape.store.drills import StoredDrill, insert_drill
 from real_endpoint import binance_at
 from trader.config_digest import config_digest
-from trader.run import check_settings, run_trader
+from trader.run import run_trader
 from trader.settings import TraderSettings, trader_database
+from trader.start_settings import check_settings
 
 STOP = AccountConfig(exits=ExitConfig(stop_loss=0.05))
 

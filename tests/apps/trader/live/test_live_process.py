@@ -208,6 +208,45 @@ def test_row_65_a_strategy_file_that_is_broken_leaves_a_position_its_stop(
         assert ledger(simulator, "orders")[-1] == stop
 
 
+def test_row_65_a_strategy_file_that_is_broken_leaves_a_paper_position_its_exits(
+    tmp_path: Path, simulator: str
+) -> None:
+    file = tmp_path / "user" / "strategies" / "Always.py"
+    file.parent.mkdir(parents=True)
+    file.write_text(ALWAYS, encoding="utf-8")
+
+    def started(*flags: str) -> Program:
+        return Program(
+            "trader", "--exchange", "simulator", "--simulator-url", simulator,
+            "--strategy", "Always", *flags, folder=tmp_path,
+        )  # fmt: skip
+
+    with started() as program:
+        program.until("bought ", inside="on paper")
+        program.send(signal.SIGTERM)
+        assert program.ends() == 0
+    for text, reason in (
+        (f"{ALWAYS}    if\n", "a strategy cannot be"),
+        (ALWAYS.replace("-0.2", "0.2"), "stoploss must be a number under 0"),
+    ):
+        file.write_text(text, encoding="utf-8")
+        with started() as program:
+            program.until("degraded: exits only: ", inside=reason)
+            program.until("", inside=": HOLD")
+            assert "stop loss " in status(tmp_path)
+            program.send(signal.SIGTERM)
+            assert program.ends() == 0
+    with started("--account", "one that holds nothing") as program:
+        assert program.ends() == 3
+    with started() as program:
+        program.until("degraded: exits only: ")
+        with Program("trader", "exit", "all", "--exchange", "simulator", folder=tmp_path) as exit_:
+            assert exit_.ends() == 0
+        program.until("exit (exit by ", inside="sold ")
+        program.send(signal.SIGTERM)
+        assert program.ends() == 0
+
+
 def test_row_68_sigterm_leaves_a_stop_for_the_part_that_an_entry_has_filled(
     tmp_path: Path, simulator: str
 ) -> None:

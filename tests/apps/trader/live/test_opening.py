@@ -29,9 +29,9 @@ from trader.live.opening import (
     open_access,
 )
 from trader.live.start_plan import StartPlan
-from trader.run import check_settings
 from trader.session_context import SessionContext
 from trader.settings import TraderSettings
+from trader.start_settings import check_settings
 from trader.traded_symbols import traded_symbols
 
 SYMBOL = "BTC/USDT"

@@ -6,6 +6,7 @@ import queue
 import signal
 import socket
 import threading
+import time
 from collections.abc import Generator, Iterator
 from contextlib import ExitStack, contextmanager
 from decimal import Decimal
@@ -21,10 +22,20 @@ from onetape.exchange.clients import Endpoint
 from onetape.exchange.rest import RestExchange
 from onetape.simulator.embedded import embedded_simulator
 from onetape.simulator.faults.model import Fault
+from onetape.store.account_reading import read_traded
 from onetape.store.database import open_store
+from onetape.store.leases import acquire_lease, lease_name
 from onetape.store.live_accounts import LiveAccount, open_live_account
+from onetape.store.process_lock import ProcessLock
+from onetape.store.read_only import open_read_only
 from real_endpoint import binance_at
 from traded_accounts import TradedAccount
+from trader.commands.status_record import (
+    EXIT_DEGRADED,
+    TraderStatus,
+    exit_code_of,
+    read_status,
+)
 from trader.evaluator.processes import StrategyHelper
 from trader.live.start_checks import Start, ask_markets, check_accounts, check_other_accounts
 from trader.live.start_plan import plan_start
@@ -310,6 +321,66 @@ def test_a_start_that_waits_for_the_exchange_ends_by_sigterm(
         run_trader(replace(SETTINGS, db=db, simulator_url=simulator.url, symbol="BTC/USDT"))
     ending.join()
     assert "SIGTERM: stopped before trading began" in capsys.readouterr().out
+
+
+@pytest.mark.usefixtures("key", "holder")
+def test_a_start_that_waits_for_the_exchange_is_shown_by_status(
+    db: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    lines: queue.Queue[str] = queue.Queue()
+    print_to(lines, monkeypatch)
+    seen: list[TraderStatus] = []
+
+    def status() -> TraderStatus:
+        with open_read_only(db) as store:
+            (account,) = [one for one in read_traded(store) if one.symbol == "BTC/USDT"]
+            return read_status(store, account)
+
+    def end() -> None:
+        lines.get(timeout=60)
+        seen.append(status())
+        os.kill(os.getpid(), signal.SIGTERM)
+
+    refused = Fault("status", status=403, path="/api/v3/exchangeInfo")
+    ending = threading.Thread(target=end)
+    ending.start()
+    with embedded_simulator(faults=[refused]) as simulator:
+        run_trader(replace(SETTINGS, db=db, simulator_url=simulator.url, symbol="BTC/USDT"))
+    ending.join()
+    (waiting,) = seen
+    assert waiting.condition == "degraded"
+    assert exit_code_of([waiting]) == EXIT_DEGRADED
+    assert waiting.reason.startswith("waiting for the exchange since 20")
+    assert "answered 403" in waiting.reason
+    assert waiting.is_here
+    assert waiting.stop_place is not None
+    assert waiting.stop_place.place == "none"
+    assert status().condition == "stopped"
+
+
+@pytest.mark.usefixtures("key")
+def test_a_start_that_waits_refuses_an_account_that_another_process_trades(
+    db: Path, monkeypatch: pytest.MonkeyPatch, holder: TradedAccount
+) -> None:
+    monkeypatch.setattr("trader.live.opening_again.FIRST_PAUSE_SECONDS", 0.1)
+    lock = ProcessLock(db, lease_name(HOLDER, "BTC/USDT"))
+    assert lock.acquire()
+    acquire_lease(
+        holder.store,
+        lease_name(HOLDER, "BTC/USDT"),
+        "process 12 on host",
+        now_ms=time.time_ns() // 1_000_000,
+        seconds=600,
+        lock=lock,
+    )
+    refused = Fault("status", status=403, path="/api/v3/exchangeInfo")
+    settings = replace(SETTINGS, db=db, symbol="BTC/USDT")
+    with (
+        embedded_simulator(faults=[refused]) as simulator,
+        pytest.raises(SafetyRefusal, match="is traded by process 12 on host already"),
+    ):
+        run_trader(replace(settings, simulator_url=simulator.url))
+    lock.release()
 
 
 @pytest.mark.usefixtures("key")

@@ -134,8 +134,8 @@ DIALECTS: Final[Mapping[str, Dialect]] = {
         trades_paging="ofs",
         order_rates=((60, 60),),
         corrections=(
-            "fetch_order ignores the client order id: it requests userref=ID&txid=None",
-            "triggerPrice makes no stop: a market order is sent at once",
+            "fetch_order ignores the client order id: it asks for userref=ID&txid=None",
+            "triggerPrice is no stop: a market order goes out at once",
         ),
     ),
     "okx": Dialect(
@@ -156,9 +156,9 @@ DIALECTS: Final[Mapping[str, Dialect]] = {
         trades_paging="after",
         order_rates=((60, 2),),
         corrections=(
-            "stopLossPrice makes a margin order (tdMode cross), triggerPrice a cash order",
-            "the client order id of a stop is sent as clOrdId, but OKX reads algoClOrdId",
-            "the order of a triggered stop is read by the stop's id, its trades by its own id",
+            "stopLossPrice is a margin order (tdMode cross), triggerPrice one for cash",
+            "the client order id of a stop goes out as clOrdId, where OKX reads algoClOrdId",
+            "an order that a stop has become is read under the stop's id, its trades under its own",
         ),
     ),
     "bybit": Dialect(
@@ -186,10 +186,10 @@ DIALECTS: Final[Mapping[str, Dialect]] = {
         client_options={"recvWindow": 5_000},
         first_call="is_unified_enabled",
         corrections=(
-            "cancel_order ignores clientOrderId, and takes orderLinkId instead",
-            "fetch_order requests orderId=None, so orders are listed by orderLinkId",
-            "with a price, the amount of a market buy becomes a cost",
-            "before the first order it sends two requests about the account",
+            "cancel_order ignores clientOrderId: it takes orderLinkId",
+            "fetch_order asks for orderId=None, so orders are listed by orderLinkId",
+            "a price that is passed with a market buy turns its amount into a cost",
+            "the first order asks two questions about the account before it is sent",
         ),
     ),
     "coinbase": Dialect(
@@ -209,8 +209,8 @@ DIALECTS: Final[Mapping[str, Dialect]] = {
         trades_paging="cursor",
         order_rates=((30, 1),),
         corrections=(
-            "clientOrderId is dropped, so an order gets an id that CCXT makes",
-            "triggerPrice of a sell makes a stop above the price: it sells at once",
+            "clientOrderId is dropped, so that an order gets an id of CCXT's",
+            "triggerPrice of a sell is a stop upwards: it sells at once",
         ),
     ),
 }  # fmt: skip

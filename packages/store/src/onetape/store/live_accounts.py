@@ -3,7 +3,7 @@
 import json
 from collections.abc import Mapping
 from decimal import Decimal
-from typing import Any, Literal
+from typing import Any, Final, Literal
 from uuid import uuid4
 
 from msgspec import Struct
@@ -14,6 +14,8 @@ from onetape.store.database import Store
 from onetape.store.leases import Fence, check_lease
 
 Answer = Literal["adopt", "forget", "keep"]
+#: Kind of the difference of a position whose market is not listed any more.
+DELISTED: Final = "delisted"
 
 
 class LiveAccount(Struct, frozen=True):
@@ -111,17 +113,27 @@ def confirm_live_account(store: Store, account: str, *, confirmed_ms: int) -> No
 
 
 def add_difference(
-    store: Store, fence: Fence, account: str, kind: str, subject: str, document: Mapping[str, Any],
-    *, seen_ms: int,
+    store: Store, fence: Fence | None, account: str, kind: str, subject: str,
+    document: Mapping[str, Any], *, seen_ms: int,
 ) -> bool:  # fmt: skip
     """Store a difference; return False where it is stored already.
+
+    Args:
+        store: The open database.
+        fence: The lease of account and symbol; None: no process trades the symbol.
+        account: Name of the account.
+        kind: Such as `missing coins`.
+        subject: What differs; one difference of a kind is open for each.
+        document: Text and symbol.
+        seen_ms: Market time.
 
     Raises:
         SafetyRefusal: another process took the account over.
         StoreError: the file cannot be written.
     """
     with store.write(durable=True) as connection:
-        check_lease(connection, fence)
+        if fence is not None:
+            check_lease(connection, fence)
         known = connection.execute(
             "SELECT 1 FROM account_differences WHERE account = ? AND kind = ? AND subject = ? "
             "AND ended_ms IS NULL",
@@ -162,6 +174,12 @@ def open_differences(store: Store, account: str | None = None) -> list[StoredDif
         values: list[Any] = [*row[:4], json.loads(row[4]), *row[5:]]
         found.append(StoredDifference(*values))
     return found
+
+
+def delisted_difference(store: Store, account: str, symbol: str) -> StoredDifference | None:
+    """Return the difference of a position whose market is not listed any more, or None."""
+    found = open_differences(store, account)
+    return next((one for one in found if (one.kind, one.subject) == (DELISTED, symbol)), None)
 
 
 def answer_difference(store: Store, number: int, answer: Answer, *, answered_ms: int) -> bool:

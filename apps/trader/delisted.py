@@ -1,0 +1,229 @@
+"""Positions in markets that the exchange does not list any more: named, and freed by a person.
+
+Nothing can be sold there. Until a person has said that a position is over, it keeps its money and
+its slot among the open trades.
+"""
+
+import time
+from decimal import Decimal
+from pathlib import Path
+from typing import Final
+from uuid import uuid4
+
+from msgspec import structs
+
+from onetape.core.candles import SeriesKey
+from onetape.core.errors import DataError
+from onetape.core.steps import decimal_text
+from onetape.core.symbols import SIMULATOR_ID, base_and_quote
+from onetape.core.timeframes import Timeframe
+from onetape.core.trading import Session, Trade
+from onetape.execution.events import (
+    FillReport,
+    OrderEvent,
+    StatusReport,
+    from_json,
+    kind_of,
+    to_json,
+)
+from onetape.execution.orders import OrderState, advance, fold
+from onetape.execution.positions import Position, least_amount, position_of
+from onetape.store.account_reading import read_newest_time
+from onetape.store.candles import last_closed
+from onetape.store.database import Store, open_store
+from onetape.store.leases import Fence, lease_name
+from onetape.store.ledger import trades_of
+from onetape.store.live_accounts import (
+    DELISTED,
+    StoredDifference,
+    add_difference,
+    delisted_difference,
+    end_difference,
+)
+from onetape.store.market_data import market_steps
+from onetape.store.obligations import end_obligations_of_closed_positions
+from onetape.store.orders import OrderChange, insert_order, store_change, unfinished_orders
+from onetape.store.sessions import last_session
+from trader.lease import NamedLease
+from trader.new_orders import new_order
+
+#: Type of the order that books what no order has sold.
+_CORRECTION: Final = "correction"
+
+
+def note_delisted(database: Path, account: str, symbol: str, reason: str) -> None:
+    """Store that a position cannot be sold, for `trader reconcile` and `trader status`.
+
+    Args:
+        database: Path of the database, which has the position.
+        account: Name of the account.
+        symbol: Of the market that is not listed.
+        reason: What the exchange says, in words.
+
+    Raises:
+        StoreError: the file cannot be used.
+    """
+    document = {"text": f"the position cannot be sold: {reason}", "symbol": symbol}
+    with open_store(database, create=False) as store:
+        seen_ms = time.time_ns() // 1_000_000
+        add_difference(store, None, account, DELISTED, symbol, document, seen_ms=seen_ms)
+
+
+def note_listed(database: Path, account: str, symbol: str) -> None:
+    """Store that a market is listed, if it was noted as one that is not.
+
+    Raises:
+        StoreError: the file cannot be used.
+    """
+    if not database.exists():
+        return
+    with open_store(database, create=False) as store:
+        found = delisted_difference(store, account, symbol)
+        if found is not None:
+            end_difference(store, found.number, ended_ms=time.time_ns() // 1_000_000)
+
+
+def forget_delisted(store: Store, found: StoredDifference, price: Decimal | None) -> str:
+    """Take a position that cannot be sold out of the ledger; return what was booked, in words.
+
+    Its orders that are not over end as expired, and so does an exit that is owed.
+
+    Args:
+        store: The open database.
+        found: The difference of the position.
+        price: What each coin brought, quote currency; 0: nothing came for it. None: the last price
+            that is stored.
+
+    Raises:
+        SafetyRefusal: a trader still trades the symbol.
+        DataError: no session has traded the symbol.
+        StoreError: the file cannot be written.
+    """
+    account, symbol = found.account, found.subject
+    session = last_session(store, account, symbol)
+    if session is None:
+        raise DataError(f"no session of account {account} has traded {symbol}")
+    lease = NamedLease(store, lease_name(account, symbol))
+    try:
+        line = _book(store, session, lease.fence, price)
+        end_difference(store, found.number, ended_ms=time.time_ns() // 1_000_000)
+    finally:
+        lease.release()
+    return line
+
+
+def _book(store: Store, session: Session, fence: Fence, price: Decimal | None) -> str:
+    base, quote = base_and_quote(session.symbol)
+    steps = market_steps(store, session.exchange, session.symbol)
+    trades = trades_of(
+        store, session.account, session.symbol, exchange=session.exchange, mode=session.mode
+    )
+    position = position_of(trades, base, quote, steps)
+    now_ms = max(_now_ms(store, session), max((one.executed_ms for one in trades), default=0))
+    _expire_orders(store, session, fence, now_ms)
+    if position.is_flat:
+        return f"{session.account}: there is no position in {session.symbol} any more"
+    last = price if price else _last_price(store, session, position)
+    is_paid = price != 0
+    opened = Timeframe.parse(session.timeframe).floor(now_ms // 1_000)
+    order = new_order(
+        session,
+        uuid4().hex,
+        "sell",
+        _CORRECTION,
+        last,
+        f"{session.symbol} is not listed any more; a person answered forget",
+        signal_timestamp=opened,
+        decided_ms=now_ms,
+        entry_order_id=position.entry_order_id,
+        amount=position.base,
+    )
+    identity = order.client_order_id
+    fee = Decimal(0) if is_paid else last * position.base
+    fill = FillReport(f"correction-{identity}", last, position.base, fee, quote, now_ms)
+    trade = Trade(
+        exchange=session.exchange,
+        symbol=session.symbol,
+        exchange_trade_id=fill.trade_id,
+        client_order_id=identity,
+        session=session.session,
+        mode=session.mode,
+        account=session.account,
+        side="sell",
+        price=last,
+        amount=position.base,
+        fee=fee,
+        fee_currency=quote,
+        executed_ms=now_ms,
+        least_amount=None if steps is None else least_amount(steps),
+    )
+    insert_order(store, order, fence)
+    closed = StatusReport("closed", position.base)
+    before = OrderState(position.base)
+    change = _change(identity, before, [fill, closed], 1, now_ms)
+    change = structs.replace(change, trades=(trade,), filled_timestamp=opened)
+    store_change(store, change, fence)
+    end_obligations_of_closed_positions(store, session, fence, entry_order_id=None, ended_ms=now_ms)
+    brought = f"at {decimal_text(last)} {quote} each" if is_paid else f"for 0 {quote}"
+    return (
+        f"{session.account}: the position of {decimal_text(position.base)} {base} is taken out of "
+        f"the ledger {brought}; its slot and its money are free"
+    )
+
+
+def _expire_orders(store: Store, session: Session, fence: Fence, now_ms: int) -> None:
+    """End the orders that are not over: those of a market that is not listed have expired."""
+    for stored in unfinished_orders(store, session):
+        state = fold([from_json(event) for event in stored.events])
+        if state.is_settled:
+            continue
+        expired = StatusReport("expired", state.booked)
+        identity = stored.order.client_order_id
+        change = _change(identity, state, [expired], len(stored.events), now_ms)
+        store_change(store, change, fence)
+
+
+def _change(
+    identity: str,
+    before: OrderState,
+    events: list[OrderEvent],
+    number: int,
+    now_ms: int,
+) -> OrderChange:
+    """Return the change that ends an order."""
+    state = before
+    for event in events:
+        state, _ = advance(state, event)
+    return OrderChange(
+        client_order_id=identity,
+        events=tuple((kind_of(event), to_json(event)) for event in events),
+        number=number,
+        before=before.status,
+        status=state.status,
+        filled=state.filled,
+        booked=state.booked,
+        is_cancel_requested=state.is_cancel_requested,
+        exchange_order_id=state.exchange_order_id,
+        at_ms=now_ms,
+        source="person",
+        is_settled=True,
+    )
+
+
+def _last_price(store: Store, session: Session, position: Position) -> Decimal:
+    """Return the last stored price, or the average one of the entry where none is stored."""
+    known = last_closed(store, _key(session), 1)
+    if len(known):
+        return Decimal(repr(float(known.close[-1])))
+    return position.cost / position.own
+
+
+def _now_ms(store: Store, session: Session) -> int:
+    """Return the market time, epoch milliseconds; of a simulator the newest that is stored."""
+    if session.exchange != SIMULATOR_ID:
+        return time.time_ns() // 1_000_000
+    return read_newest_time(store, _key(session)) or session.started_ms
+
+
+def _key(session: Session) -> SeriesKey:
+    return SeriesKey(session.exchange, session.symbol, session.timeframe)

@@ -1,0 +1,85 @@
+"""What of a trader's settings is checked before anything is opened or sent."""
+
+from collections.abc import Generator
+from contextlib import contextmanager, nullcontext
+
+from onetape.cli.addresses import check_simulator_url
+from onetape.core.errors import OnetapeError, UsageError
+from onetape.core.folders import USER_FOLDER
+from onetape.core.symbols import SIMULATOR_ID
+from onetape.strategies.registry import check_choice
+from trader.account import account_name, check_account_settings
+from trader.live.opening import check_live_exchange
+from trader.settings import TraderSettings
+from trader.traded_symbols import check_own_strategies, traded_symbols
+
+
+def check_settings(settings: TraderSettings) -> None:
+    """Check what can be checked before anything is opened or sent; the market's steps come later.
+
+    Raises:
+        UsageError: a setting cannot be used.
+        ConfigurationError: the file of a strategy cannot be used.
+    """
+    check_start_settings(settings)
+    if settings.mode == "paper":
+        check_strategies(settings)
+
+
+def check_start_settings(settings: TraderSettings) -> None:
+    """Check settings but for their strategies: a position is looked after without these, too.
+
+    Raises:
+        UsageError: a setting cannot be used.
+    """
+    if settings.mode not in ("paper", "live"):
+        raise UsageError(f"mode is 'paper' or 'live', found {settings.mode!r}", setting="mode")
+    if settings.mode == "live":
+        check_live_exchange(settings.exchange, is_untested_allowed=settings.untested_exchange)
+    if settings.sandbox and (settings.mode != "live" or settings.exchange == SIMULATOR_ID):
+        raise UsageError(
+            "sandbox is the test network of a real exchange, for live orders: add --live, or "
+            "leave it out",
+            setting="sandbox",
+        )
+    check_simulator_url(settings.simulator_url)
+    check_account_settings(settings)
+    symbols = traded_symbols(settings)
+    account_name(settings, [one.key for one in symbols])
+
+
+def check_strategies(settings: TraderSettings) -> None:
+    """Check what can be checked of the strategies without running a user's file.
+
+    Raises:
+        UsageError: there is no such strategy, or it does not take its parameters.
+        ConfigurationError: the file of one cannot be used.
+    """
+    check_own_strategies(settings)
+    for one in traded_symbols(settings):
+        with _naming_symbol(one.key.symbol) if settings.symbols else nullcontext():
+            check_choice(one.strategy.name, one.strategy.parameters, USER_FOLDER)
+
+
+def fault_of_strategies(settings: TraderSettings) -> OnetapeError | None:
+    """Return why a symbol cannot have its strategy; None: nothing is known against it.
+
+    A strategy of a live trader that does not exist is found when it is loaded.
+    """
+    try:
+        if settings.mode == "paper":
+            check_strategies(settings)
+        else:
+            check_own_strategies(settings)
+    except OnetapeError as error:
+        return error
+    return None
+
+
+@contextmanager
+def _naming_symbol(symbol: str) -> Generator[None]:
+    """Name the symbol of the list whose strategy cannot be used."""
+    try:
+        yield
+    except OnetapeError as error:
+        raise UsageError(f"{symbol}: {error}", setting="symbols") from error

@@ -1,0 +1,102 @@
+"""Where a strategy comes from: two files may hold strategies of one name.
+
+A session stores it beside its rules. Changed code of the same file is the same strategy; another
+file is another strategy, unless it holds the same code, or the old file is gone: it was moved.
+"""
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Final
+
+from onetape.core.errors import SafetyRefusal
+from onetape.core.folders import USER_FOLDER
+from onetape.core.trading import Session
+from onetape.strategies.registry import strategy_file
+from trader.account import WAY_OUT
+
+if TYPE_CHECKING:
+    from trader.evaluator.evaluator import StrategyEvaluator
+
+#: Key in the rules of a session. Sessions of an earlier version have none.
+ORIGIN: Final = "strategy_file"
+
+
+def strategy_origin(name: str) -> str:
+    """Return the file of a strategy, with its class where that is given; empty: it is built in.
+
+    Args:
+        name: As in `load_strategy`.
+
+    Returns:
+        The path from the working folder, or the whole one of a file elsewhere: `user/mine.py:Mine`.
+    """
+    file = strategy_file(name, USER_FOLDER)
+    if file is None:
+        return ""
+    path, folder = file.resolve(), Path.cwd().resolve()
+    text = path.relative_to(folder).as_posix() if path.is_relative_to(folder) else str(path)
+    class_name = "" if name.endswith(".py") else name.rpartition(":")[2]
+    return f"{text}:{class_name}" if ":" in name and class_name else text
+
+
+def stored_origin(session: Session | None) -> dict[str, Any]:
+    """Return what a session stores of the file of its strategy, for the rules of another one."""
+    return {} if session is None else origin_of(session.rules)
+
+
+def origin_of(rules: Mapping[str, Any]) -> dict[str, Any]:
+    """Return the part of a session's rules that names the file of its strategy."""
+    return {name: value for name, value in rules.items() if name == ORIGIN}
+
+
+def is_of_other_file(session: Session | None, evaluator: "StrategyEvaluator") -> bool:
+    """Return whether a strategy comes from another file than that of a session, with other code.
+
+    Args:
+        session: With a strategy of the same name; None: there was none.
+        evaluator: Has loaded the strategy.
+    """
+    if session is None or ORIGIN not in session.rules:
+        return False
+    stored, now = str(session.rules[ORIGIN]), strategy_origin(evaluator.settings.name)
+    if _file(stored) == _file(now):
+        classes = {_class(stored), _class(now)} - {""}
+        return len(classes) > 1
+    if session.code_digest == evaluator.strategy.code_digest:
+        return False
+    return not stored or Path(_file(stored)).exists()
+
+
+def check_origin(session: Session | None, evaluator: "StrategyEvaluator") -> None:
+    """Refuse a strategy that has the name of the account's and comes from another file.
+
+    Args:
+        session: The last one of account and symbol; None: there was none.
+        evaluator: Has loaded the strategy.
+
+    Raises:
+        SafetyRefusal: the text names both files.
+    """
+    if session is None or session.strategy != evaluator.strategy.name:
+        return
+    if is_of_other_file(session, evaluator):
+        stored = str(session.rules[ORIGIN])
+        raise SafetyRefusal(
+            f"account {session.account} trades {session.symbol} by strategy {session.strategy} "
+            f"{origin_text(stored)}, not {origin_text(strategy_origin(evaluator.settings.name))}; "
+            f"use --strategy {stored or session.strategy}, or {WAY_OUT}"
+        )
+
+
+def origin_text(origin: str) -> str:
+    """Return where a strategy comes from, in words."""
+    return f"of {origin}" if origin else "that is built in"
+
+
+def _file(origin: str) -> str:
+    path, colon, _ = origin.rpartition(":")
+    return path if colon and path.endswith(".py") else origin
+
+
+def _class(origin: str) -> str:
+    return origin[len(_file(origin)) + 1 :]

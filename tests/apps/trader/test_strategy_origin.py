@@ -1,0 +1,145 @@
+"""Strategies of one name in two files: an account goes on with the one that it has traded by."""
+
+import asyncio
+from collections.abc import Iterator
+from contextlib import ExitStack
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from desk import OFTEN
+from onetape.cli.common_settings import StrategySettings
+from onetape.core.errors import SafetyRefusal
+from onetape.core.trading import Mode
+from onetape.simulator.embedded import embedded_simulator
+from onetape.store.sessions import change_session_rules
+from programs import Program
+from traded_accounts import TradedAccount
+from trader.evaluator.processes import StrategyHelper
+from trader.live.start_checks import Start, check_accounts
+from trader.live.start_plan import StartPlan, plan_start
+from trader.settings import TraderSettings
+from trader.start_strategies import StrategyLoader
+from trader.strategy_origin import strategy_origin
+from trader.traded_symbols import traded_symbols
+
+ACCOUNT = "own"
+#: The same name, other signals.
+OTHER = OFTEN.replace("-rose", "rose")
+REFUSED = r"by strategy often of a/own\.py, not of b/own\.py; use --strategy a/own\.py, or open "
+
+
+@pytest.fixture(autouse=True)
+def files(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    for folder, text in (("a", OFTEN), ("b", OTHER), ("user/strategies", OFTEN)):
+        Path(folder).mkdir(parents=True)
+        Path(folder, "own.py").write_text(text, encoding="utf-8")
+
+
+@pytest.fixture
+def account(tmp_path: Path) -> Iterator[TradedAccount]:
+    yield from traded(tmp_path, "paper", {"strategy_file": "a/own.py"})
+
+
+@pytest.fixture
+def live(tmp_path: Path) -> Iterator[TradedAccount]:
+    yield from traded(tmp_path, "live", {"strategy_file": "a/own.py"})
+
+
+def traded(folder: Path, mode: Mode, rules: dict[str, Any]) -> Iterator[TradedAccount]:
+    with TradedAccount(
+        folder / "x.db", ACCOUNT, strategy="often", rules=rules, mode=mode
+    ) as account:
+        yield account
+
+
+def start_with(account: TradedAccount, strategy: str) -> Start:
+    """Return a start with a strategy, after the checks of its account."""
+    settings = TraderSettings(
+        timeframe="1h",
+        account_name=ACCOUNT,
+        strategy=StrategySettings(name=strategy),
+        mode=account.mode,
+    )
+    symbols = traded_symbols(settings)
+    plan = StartPlan(settings, tuple(symbols))
+    if account.mode == "live":
+        plan = plan_start(account.store, settings, symbols)
+    with ExitStack() as stack:
+        helper = StrategyHelper()
+        stack.callback(helper.close)
+        runner = stack.enter_context(asyncio.Runner())
+        plan, evaluators = StrategyLoader(helper, runner, stack).load_plan(plan)
+        return check_accounts(account.store, Start(plan, tuple(evaluators)))
+
+
+def test_the_origin_of_a_strategy_is_its_file_with_the_class_that_was_named(
+    tmp_path: Path,
+) -> None:
+    assert strategy_origin("rsi") == ""
+    assert strategy_origin("own") == "user/strategies/own.py"
+    assert strategy_origin("./a/own.py") == "a/own.py"
+    assert strategy_origin(str(tmp_path / "a" / "own.py:Often")) == "a/own.py:Often"
+    assert strategy_origin("/elsewhere/own.py") == "/elsewhere/own.py"
+
+
+def test_a_strategy_of_the_same_name_from_another_file_is_refused(account: TradedAccount) -> None:
+    with pytest.raises(SafetyRefusal, match=REFUSED):
+        start_with(account, "b/own.py")
+
+
+@pytest.mark.parametrize("strategy", ["a/own.py", "a/own.py:Often"])
+def test_changed_code_of_the_same_file_is_accepted(account: TradedAccount, strategy: str) -> None:
+    Path("a/own.py").write_text(OTHER, encoding="utf-8")
+    start_with(account, strategy)
+
+
+def test_a_file_that_was_moved_is_accepted(account: TradedAccount) -> None:
+    Path("a/own.py").rename("moved.py")
+    start_with(account, "moved.py")
+
+
+def test_a_copy_with_the_same_code_is_accepted(account: TradedAccount) -> None:
+    evaluator = start_with(account, "a/own.py").evaluators[0]
+    with account.store.write() as connection:
+        connection.execute("UPDATE sessions SET code_digest = ?", (evaluator.strategy.code_digest,))
+    start_with(account, "own")
+
+
+def test_an_account_of_an_earlier_version_accepts_either_file(account: TradedAccount) -> None:
+    change_session_rules(account.store, account.session.session, {})
+    for strategy in ("a/own.py", "b/own.py"):
+        start_with(account, strategy)
+
+
+def test_a_position_goes_on_with_the_file_that_has_entered(live: TradedAccount) -> None:
+    live.fill("buy", "2", "100", 1)
+    start = start_with(live, "b/own.py")
+    assert [one.settings.name for one in start.evaluators] == ["a/own.py"]
+    assert start.plan.exits_only["BTC/USDT"] == (
+        "the strategy is often of b/own.py now, and the position is one of often of a/own.py"
+    )
+    assert not start_with(live, "a/own.py").plan.exits_only
+    Path("a/own.py").write_text("broken", encoding="utf-8")
+    plan = start_with(live, "b/own.py").plan
+    assert plan.stand_ins == {"BTC/USDT": "often"}
+
+
+def test_the_program_stores_the_file_and_refuses_another_one(tmp_path: Path) -> None:
+    with embedded_simulator() as simulator:
+
+        def started(strategy: str) -> Program:
+            flags = ("--exchange", "simulator", "--simulator-url", simulator.url)
+            return Program("trader", *flags, "--strategy", strategy, folder=tmp_path)
+
+        with started("a/own.py") as program:
+            program.until("account paper simulator BTC/USDT 1h: opened with")
+        with started("b/own.py") as program:
+            assert program.ends() == 7
+        assert "by strategy often of a/own.py, not of b/own.py" in program.errors[0]
+        with started("a/own.py") as program:
+            program.until("", inside=": HOLD")
+        # What is not a change is not named as one.
+        assert not [line for line in program.lines if "changed since" in line]
