@@ -15,7 +15,7 @@ from onetape.exchange.rest import RestExchange
 from onetape.exchange.translate import RateLimited
 from onetape.history.fetch import FetchReport
 from onetape.history.gaps import DECIDING_ANSWERS, due_gaps, fetch_noting
-from onetape.store.candles import closed_range, missing_between
+from onetape.store.candles import closed_range, missing_between, row_at
 from onetape.store.corrections import accept_corrections
 from onetape.store.gaps import unexplained
 from trader.backoff import Backoff
@@ -49,6 +49,8 @@ class GapBackfiller:
         self._lock = asyncio.Lock()
         self._complete_until: int | None = None
         self._absent = _backoff(LONGEST_PAUSE_SECONDS)
+        self._due: int | None = None
+        """The newest candle that has ended, when candles were fetched last, epoch seconds."""
         self._failed = _backoff(LONGEST_FAILED_PAUSE_SECONDS)
         self._noted: float | None = None
         """When a failure of REST was printed last, monotonic seconds."""
@@ -136,6 +138,11 @@ class GapBackfiller:
             self._absent.reset()
             await self.compare()
             return
+        if due != self._due:
+            self._due = due
+            if row_at(self._context.store, self._context.key, due) is not None:
+                # The stream brought it, so REST has it: a quiet time before it is over.
+                self._absent.reset()
         if not self._absent.is_over or (missing == due and self._is_mark_awaited(due)):
             return
         before = self.inserted

@@ -318,6 +318,33 @@ def test_requests_become_rarer_for_a_candle_that_does_not_come(
     run(scene())
 
 
+def test_after_a_quiet_time_a_candle_without_a_mark_is_closed_without_a_long_pause(
+    run: Run, db: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for name in ("FIRST_PAUSE_SECONDS", "LONGEST_PAUSE_SECONDS"):
+        monkeypatch.setattr(f"trader.gap_backfiller.{name}", 3_600.0)
+
+    async def scene() -> None:
+        async with market(0.25) as opened, desk(opened, db) as trading:
+            await go_live(opened, trading, 0)
+            # Nothing is traded in two hours, and REST has no candles of them.
+            opened.gate.hidden_candles = {MARCH_MS + HOUR_MS, MARCH_MS + 2 * HOUR_MS}
+            opened.gate.lets_pass = lambda frame: "k" not in frame
+            requests = len(opened.gate.kline_requests)
+            await opened.go_to(2.5)
+            # Two pages close the hour before; the request after them finds nothing new.
+            await trading.until(lambda: len(opened.gate.kline_requests) >= requests + 3)
+            assert trading.source(0) == (1, "rest")
+            opened.gate.lets_pass = is_not_marked
+            await opened.go_to(3.5)
+            await go_live(opened, trading, 3)
+            opened.gate.lets_pass = lambda frame: "k" not in frame
+            await opened.go_to(4.5)
+            await trading.until(lambda: trading.source(3) == (1, "rest"))
+
+    run(scene())
+
+
 def test_rest_that_lags_behind_the_stream_makes_no_gap(run: Run, db: Path) -> None:
     async def scene() -> None:
         async with market(0.25) as opened, desk(opened, db) as trading:
