@@ -87,11 +87,16 @@ def check_account(
         strategy: Name of the strategy to trade with.
 
     Raises:
-        SafetyRefusal: another exchange, currency, timeframe, strategy or start balance.
+        SafetyRefusal: another mode, exchange, currency, timeframe, strategy or start balance.
     """
     if not stored:
         return
     account = stored[0]
+    if account.mode != settings.mode:
+        raise SafetyRefusal(
+            f"account {account.name} trades {_mode_text(account.mode)}, not "
+            f"{_mode_text(settings.mode)}; {WAY_OUT}"
+        )
     found = SeriesKey(account.exchange, account.symbol, account.timeframe)
     quote = base_and_quote(key.symbol)[1]
     if account.exchange != key.exchange or account.currency != quote:
@@ -114,6 +119,10 @@ def check_account(
             f"cash (--cash, or account.cash in the settings) is {_money(wanted)} now; "
             f"leave cash out, or {WAY_OUT}"
         )
+
+
+def _mode_text(mode: str) -> str:
+    return "real money (live)" if mode == "live" else "on paper"
 
 
 def hold_account(context: SessionContext, fence: Fence) -> tuple[SessionContext, list[str]]:

@@ -131,14 +131,17 @@ class AccountFunds:
         Raises:
             StoreError: the file cannot be read.
         """
-        positions = self._open_positions()
-        prices = [price_of(key) for key, _ in positions]
+        # One moment: a trade of another process between two reads would count once or twice.
+        with self._store.read():
+            positions = self._open_positions()
+            prices = [price_of(key) for key, _ in positions]
+            cash = self.cash()
         if None in prices:
             return None
         values = (
             base * (price or Decimal(0)) for (_, base), price in zip(positions, prices, strict=True)
         )
-        return sum(values, self.cash())
+        return sum(values, cash)
 
     def count_other_positions(self, symbol: str) -> int:
         """Return how many other symbols of the account have a position or an entry on its way.

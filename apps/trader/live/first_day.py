@@ -12,6 +12,11 @@ from trader.settings import TraderSettings
 #: Largest entry within a day of the confirmation where no setting states one, quote currency.
 FIRST_DAY_MAX_ORDER: Final = Decimal(20)
 _DAY_MS: Final = 86_400_000
+#: Why an entry is refused where that limit means nothing and the settings state none.
+FIRST_DAY_TEXT: Final = (
+    f"the first day needs --max-order: the default of {FIRST_DAY_MAX_ORDER} is meant for dollars "
+    "and euros"
+)
 #: Quote currencies that are worth about a dollar have one of these in their code.
 _DOLLARS: Final = ("USD", "EUR", "DAI")
 
@@ -21,6 +26,8 @@ def first_day_limit(
 ) -> Decimal | None:
     """Return the largest order within a day of the confirmation, quote currency; None: no limit.
 
+    It is 0 where the quote currency is no dollar and the settings state no largest order.
+
     Args:
         limits: Of the settings; a largest order that they state holds instead.
         account: The account at the exchange.
@@ -29,9 +36,9 @@ def first_day_limit(
     """
     if limits.max_order is not None or account is None or account.confirmed_ms is None:
         return None
-    if now_ms - account.confirmed_ms >= _DAY_MS or not is_dollar(quote):
+    if now_ms - account.confirmed_ms >= _DAY_MS:
         return None
-    return FIRST_DAY_MAX_ORDER
+    return FIRST_DAY_MAX_ORDER if is_dollar(quote) else Decimal(0)
 
 
 def first_day_lines(
@@ -54,6 +61,8 @@ def first_day_lines(
     if limit is None or opened is None or opened.confirmed_ms is None:
         return []
     until = utc_text((opened.confirmed_ms + _DAY_MS) // 1_000)
+    if not limit:
+        return [f"no entries until {until} UTC: {FIRST_DAY_TEXT}"]
     return [
         f"entries are at most {limit} {quote} large until {until} UTC, the account's first day; "
         "--max-order states another limit"

@@ -10,6 +10,7 @@ from typing import Final
 
 from onetape.cli.output import print_line
 from onetape.core.candles import SeriesKey
+from onetape.core.timeframes import Timeframe
 from onetape.engine.exits import levels_of
 from onetape.exchange.dialects import dialect_of, entry_rate_obstacle
 from onetape.execution.limit_checks import EntryTerms, MarketView
@@ -19,7 +20,7 @@ from onetape.store.live_accounts import read_live_account
 from onetape.store.market_data import Ticker, last_ticker
 from onetape.store.orders import count_sent_orders
 from trader.live.book import LiveBook
-from trader.live.first_day import first_day_limit
+from trader.live.first_day import FIRST_DAY_TEXT, first_day_limit
 from trader.risk_guard import RiskGuard
 from trader.states import Problem
 
@@ -40,6 +41,8 @@ class EntryLimits:
         self._guard = RiskGuard(book.context.store, self._account, book.context.settings.risk)
         self._opened = read_live_account(book.context.store, self._account)
         self._looked = -1e9
+        self._unpriced: SeriesKey | None = None
+        """An open position without a price of now, found by the last look; None: each has one."""
 
     def work(self, now_ms: int) -> None:
         """Look at the losses of the account, where that is due.
@@ -50,7 +53,8 @@ class EntryLimits:
         if time.monotonic() - self._looked < LOOK_SECONDS:
             return
         self._looked = time.monotonic()
-        equity = self._book.funds.equity_at(self._price)
+        self._unpriced = None
+        equity = self._book.funds.equity_at(self.price_of)
         orders = count_sent_orders(self._book.context.store, self._account, now_ms - _MINUTE_MS)
         state = self._guard.look(equity, now_ms, orders=orders)
         if state is None or state.reason is None:
@@ -82,6 +86,8 @@ class EntryLimits:
         """
         self._looked = -1e9
         self.work(now_ms)
+        if self._unpriced is not None:
+            return f"the equity is not known: {self._unpriced.symbol} has no price of now"
         book, steps = self._book, self._book.context.market.steps
         paid = Decimal(repr(price))
         held = Decimal(0) if book.position.is_flat else book.position.base
@@ -94,10 +100,9 @@ class EntryLimits:
             positions=positions,
         )
         allowed = self._guard.allowed_cost(terms)
-        first_day = first_day_limit(
-            book.context.settings.risk, self._opened, book.context.market.quote, now_ms
-        )
-        if first_day is not None:
+        if (first_day := self._first_day_limit(now_ms)) is not None:
+            if not first_day:
+                return FIRST_DAY_TEXT
             allowed = min(allowed, first_day)
         smaller = amount if allowed >= terms.cost else round_down(allowed / paid, steps.amount_step)
         obstacle = self._rate_obstacle(now_ms) or self._guard.entry_obstacle(
@@ -112,6 +117,10 @@ class EntryLimits:
         if smaller < amount:
             print_line(f"entry made smaller by a limit: {smaller:f} in place of {amount:f}")
         return smaller
+
+    def _first_day_limit(self, now_ms: int) -> Decimal | None:
+        settings, quote = self._book.context.settings, self._book.context.market.quote
+        return first_day_limit(settings.risk, self._opened, quote, now_ms)
 
     def _rate_obstacle(self, now_ms: int) -> str | None:
         def sent_since(seconds: int) -> int:
@@ -148,13 +157,25 @@ class EntryLimits:
             skew_ms / 1_000,
         )
 
-    def _price(self, key: SeriesKey) -> Decimal | None:
-        """Return what a coin would bring now, by the newest bid, else by the newest close."""
-        ticker = self._ticker(key)
-        if ticker is not None and ticker.bid:
-            return Decimal(repr(ticker.bid))
-        known = last_closed(self._book.context.store, key, 1)
-        return Decimal(repr(float(known.close[-1]))) if len(known) else None
+    def price_of(self, key: SeriesKey) -> Decimal | None:
+        """Return what a coin would bring now, by the newest bid or close; None: both are old.
+
+        Another symbol's stream may be down, or its trader: a bid that is older than the newest
+        close does not count.
+        """
+        book, now_ms = self._book, self._book.exchange.now_ms()
+        timeframe = Timeframe.parse(key.timeframe)
+        ticker, closed = self._ticker(key), last_closed(book.context.store, key, 1)
+        end_ms = timeframe.next(int(closed.timestamp[-1])) * 1_000 if len(closed) else 0
+        price, time_ms = float(closed.close[-1]) if len(closed) else 0.0, end_ms
+        if ticker is not None and ticker.bid and ticker.timestamp_ms >= end_ms:
+            price, time_ms = ticker.bid, ticker.timestamp_ms
+        age = book.exchange.clock.wall_seconds(now_ms - time_ms)
+        candle = book.exchange.clock.wall_seconds(int(timeframe.average_seconds * 1_000))
+        if age > candle + book.context.settings.risk.max_data_age_seconds:
+            self._unpriced = key
+            return None
+        return Decimal(repr(price))
 
     def _ticker(self, key: SeriesKey) -> Ticker | None:
         now_ms = self._book.exchange.now_ms()

@@ -39,9 +39,11 @@ async def start_and_stop(db: Path, *, number: int, **given: Any) -> None:
         await trading.until_live(opened)
 
 
-def settings_of(cash: str | None = None, name: str | None = None) -> TraderSettings:
+def settings_of(
+    cash: str | None = None, name: str | None = None, mode: str = "paper"
+) -> TraderSettings:
     balance = None if cash is None else Decimal(cash)
-    return TraderSettings(account_name=name, cash=balance)
+    return TraderSettings(account_name=name, cash=balance, mode=mode)
 
 
 def test_a_new_account_is_stored_with_its_exact_start_balance(
@@ -72,6 +74,7 @@ def test_an_account_goes_on_with_its_stored_balance_where_none_is_named(
     [
         (settings_of("5000.2"), KEY, "rsi", "opened with 5,000.1 USDT, and cash .* is 5,000.2 now"),
         (settings_of("10000"), KEY, "rsi", "is 10,000 now"),
+        (settings_of(mode="live"), KEY, "rsi", r"trades on paper, not real money \(live\)"),
         (settings_of(), KEY, "macd", "by strategy rsi, not macd"),
         (settings_of(), SeriesKey("simulator", "ETH/EUR", "1h"), "rsi", "USDT, not .* ETH/EUR"),
         (settings_of(), SeriesKey("simulator", "BTC/USDT", "4h"), "rsi", "trades .*, not .* 4h"),

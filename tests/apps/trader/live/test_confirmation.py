@@ -208,6 +208,8 @@ def test_on_the_first_day_an_entry_is_small_unless_a_setting_says_otherwise(
         assert first_day_limit(stated, opened, "USDT", now_ms) is None
         assert first_day_limit(RiskLimits(), opened, "USDT", now_ms + DAY_MS - 1) == 20
         assert first_day_limit(RiskLimits(), opened, "USDT", now_ms + DAY_MS) is None
+        assert first_day_limit(stated, opened, "BTC", now_ms) is None
+        assert first_day_limit(RiskLimits(), opened, "BTC", now_ms + DAY_MS - 1) == 0
 
     run(scenario)
 

@@ -10,7 +10,9 @@ import pytest
 from msgspec import structs
 
 from live_desk import ACCOUNT, KEY, LiveDesk, live_desk
+from onetape.core.candles import Candle, SeriesKey
 from onetape.execution.risk_limits import RiskLimits
+from onetape.store.candles import insert_closed
 from onetape.store.database import open_store
 from onetape.store.market_data import Ticker, insert_ticker
 from onetape.store.orders import insert_order
@@ -236,6 +238,52 @@ def test_a_breach_of_another_process_counts_where_the_own_equity_is_not_known(
         found = own.look(None, 4, orders=31)
         assert found is not None
         assert [one.limit for one in found.breaches] == ["orders per minute"]
+
+
+def test_a_position_is_worth_its_newest_price_and_none_that_is_old(tmp_path: Path) -> None:
+    async def play(desk: LiveDesk) -> None:
+        other = SeriesKey(KEY.exchange, "ETH/USDT", KEY.timeframe)
+        found = live_limits.EntryLimits(desk.executor)
+        now_ms, timeframe = desk.exchange.now_ms(), desk.context.timeframe
+        old = Ticker(now_ms - 36_000_000, 90.0, 91.0, 90.0)
+        insert_ticker(desk.store, *other.names[:2], old)
+        assert found.price_of(other) is None, "a bid of ten hours ago"
+        newest = timeframe.shift(timeframe.floor(now_ms // 1_000), -1)
+        row = Candle(newest, 50.0, 50.0, 50.0, 50.0, 1.0)
+        insert_closed(desk.store, other, [row], source="rest", seen_ms=now_ms)
+        assert found.price_of(other) == 50
+        insert_ticker(desk.store, *other.names[:2], Ticker(now_ms, 60.0, 61.0, 60.0))
+        assert found.price_of(other) == 60
+
+    scene(tmp_path / "live.db", play, is_stepped=False)
+
+
+def test_no_entry_is_sent_while_another_position_of_the_account_has_no_price_of_now(
+    tmp_path: Path,
+) -> None:
+    async def play(desk: LiveDesk) -> None:
+        store, fence = desk.store, desk.lease.fence
+        other = structs.replace(desk.context.session, session="other", symbol="ETH/USDT")
+        start_session(store, other, fence)
+        bought = structs.replace(
+            desk.intend_entry(), client_order_id="other-1", session="other", symbol="ETH/USDT"
+        )
+        desk.executor.cancel_entry(0, "not wanted")
+        insert_order(store, bought, fence)
+        with store.write() as connection:
+            connection.execute(
+                "INSERT INTO trades (exchange, symbol, exchange_trade_id, client_order_id, "
+                "session, mode, account, side, price, amount, fee, fee_currency, executed_ms) "
+                "VALUES (?, 'ETH/USDT', '1', 'other-1', 'other', 'live', ?, 'buy', '100', '1', "
+                "'0', 'USDT', 1)",
+                (KEY.exchange, ACCOUNT),
+            )
+        order = desk.enter()
+        await desk.until(lambda: desk.executor.open_order is None)
+        assert order.client_order_id not in desk.taken
+        assert "the equity is not known: ETH/USDT has no price of now" in refusals(desk)
+
+    scene(tmp_path / "live.db", play, is_stepped=False)
 
 
 def test_more_orders_of_a_minute_than_allowed_stop_entries_and_no_exit(tmp_path: Path) -> None:

@@ -60,9 +60,8 @@ def test_orders_that_another_account_has_just_filled_keep_this_one_from_nothing(
             desk.leave()
             await desk.until(lambda: desk.executor.position.is_flat)
             async with another(db, desk) as other:
-                await other.drive(0.3)
+                await other.until(lambda: other.executor.balance_is_known)
                 assert not other.executor.orders
-                assert other.executor.balance_is_known
                 await other.hold()
                 assert not other.problems
 
