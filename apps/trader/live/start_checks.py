@@ -13,6 +13,7 @@ from msgspec import Struct, structs
 
 from onetape.cli.output import print_line
 from onetape.core.errors import SafetyRefusal, UsageError
+from onetape.core.symbols import base_and_quote
 from onetape.exchange.rest import Market, RestExchange
 from onetape.store.account_reading import read_traded
 from onetape.store.accounts import read_account_series
@@ -167,9 +168,9 @@ async def ask_markets(exchange: RestExchange, start: Start) -> tuple[Start, list
 
 
 def check_other_accounts(plan: StartPlan, path: Path, exchange_account: str) -> StartPlan:
-    """Refuse a symbol in which another account of the same account at the exchange is open.
+    """Refuse a symbol in whose coin another account of the same account at the exchange is open.
 
-    Two accounts in one symbol of one account at the exchange have their coins in one balance. A
+    Two accounts in one coin of one account at the exchange have their coins in one balance. A
     start that holds a position itself goes on, and enters nothing in such a symbol.
 
     Args:
@@ -191,18 +192,22 @@ def check_other_accounts(plan: StartPlan, path: Path, exchange_account: str) -> 
 
 
 def _held_by_others(store: Store, plan: StartPlan, exchange_account: str) -> dict[str, str]:
-    """Return by symbol which other account has a position or an order there, in words."""
-    wanted = {one.key.symbol for one in plan.symbols}
+    """Return by symbol which other account has a position or an order in its coin, in words."""
+    wanted = [one.key.symbol for one in plan.symbols]
     reasons: dict[str, str] = {}
     for one in read_traded(store, "live"):
+        base = base_and_quote(one.symbol)[0]
+        # BTC/USDC too: the exchange has one balance of BTC.
+        same = [symbol for symbol in wanted if base_and_quote(symbol)[0] == base]
         is_other = one.name != plan.account and one.exchange == plan.settings.exchange
-        if not is_other or one.symbol not in wanted or not is_open(store, one):
+        if not same or not is_other or not is_open(store, one):
             continue
         account = read_live_account(store, one.name)
         if account is not None and account.exchange_account == exchange_account:
-            reasons[one.symbol] = (
+            reason = (
                 f"account {one.name} has an open position or order in {one.symbol} on the same "
-                f"account of {one.exchange}, and two accounts in one symbol would sell each "
-                f'other\'s coins; go on with it: --account "{one.name}"'
+                f"account of {one.exchange}, and two accounts in one coin would sell each "
+                f'other\'s {base}; go on with it: --account "{one.name}"'
             )
+            reasons |= dict.fromkeys(same, reason)
     return reasons

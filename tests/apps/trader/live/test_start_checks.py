@@ -144,10 +144,11 @@ def test_a_flat_symbol_that_is_not_listed_is_left_out_while_one_is_held(
     asyncio.run(asked(start))
 
 
-def test_a_symbol_in_which_another_account_of_the_key_is_open_is_refused(
-    db: Path, holder: TradedAccount
+@pytest.mark.parametrize("symbol", ["BTC/USDT", "BTC/USDC"])
+def test_a_coin_in_which_another_account_of_the_key_is_open_is_refused(
+    db: Path, holder: TradedAccount, symbol: str
 ) -> None:
-    settings = replace(SETTINGS, account_name="another")
+    settings = replace(SETTINGS, account_name="another", symbol=symbol)
     plan = plan_start(holder.store, settings, traded_symbols(settings))
     with pytest.raises(SafetyRefusal, match='go on with it: --account "the holder"') as refused:
         check_other_accounts(plan, db, NUMBER)
@@ -158,7 +159,7 @@ def test_a_symbol_in_which_another_account_of_the_key_is_open_is_refused(
     assert check_other_accounts(own, db, NUMBER) == own
     # A start that holds a position itself goes on, and enters nothing there.
     holding = replace(plan, held={"ETH/USDT": plan.symbols[0]})
-    assert list(check_other_accounts(holding, db, NUMBER).exits_only) == ["BTC/USDT"]
+    assert list(check_other_accounts(holding, db, NUMBER).exits_only) == [symbol]
     holder.fill("sell", "0.01", "100", 2)
     assert check_other_accounts(plan, db, NUMBER) == plan
 
