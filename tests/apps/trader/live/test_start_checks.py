@@ -200,7 +200,7 @@ def test_the_program_refuses_another_account_before_anything_is_stored_or_sent(
     with (
         embedded_simulator() as simulator,
         stopped_once_it_trades(db),
-        pytest.raises(SafetyRefusal, match="other's coins"),
+        pytest.raises(SafetyRefusal, match="other's BTC"),
     ):
         run_trader(replace(settings, simulator_url=simulator.url))
     with holder.store.read() as connection:
