@@ -1,12 +1,14 @@
 # One image per app: docker build --build-arg APP=trader -t onetape-trader .
 # docker/install.py holds the install steps; CI makes its environments with the same script.
+# With other people's packages: --build-arg EXTRAS=talib (docs/packages.md).
 FROM python:3.11-slim-bookworm AS builder
 ARG APP
+ARG EXTRAS=""
 WORKDIR /src
 ENV PIP_NO_CACHE_DIR=1 PIP_DISABLE_PIP_VERSION_CHECK=1
 COPY docker/install.py docker/install.py
 COPY requirements requirements
-RUN python docker/install.py --app "$APP" --venv /opt/venv requirements
+RUN python docker/install.py --app "$APP" --extras "$EXTRAS" --venv /opt/venv requirements
 COPY packages packages
 COPY apps apps
 RUN python docker/install.py --app "$APP" --venv /opt/venv members

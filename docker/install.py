@@ -43,16 +43,38 @@ def member_folders(app: str, root: Path = ROOT) -> list[Path]:
     return sorted(folders[name] for name in found)
 
 
-def install_requirements(app: str, target: Path) -> None:
-    """Make the environment and install what requirements/APP.txt lists, wheels only.
+def extra_lists(extras: str, root: Path = ROOT) -> list[str]:
+    """Return the requirements file of each extra.
+
+    Args:
+        extras: Names, with spaces or commas between them; empty: none.
+        root: Folder that holds `requirements/extras`.
+
+    Raises:
+        SystemExit: there is no such extra.
+    """
+    known = sorted(file.stem for file in (root / "requirements/extras").glob("*.txt"))
+    names = extras.replace(",", " ").split()
+    for name in names:
+        if name not in known:
+            raise SystemExit(
+                f"no extra {name} (there are: {', '.join(known)}); other packages: docs/packages.md"
+            )
+    return [f"requirements/extras/{name}.txt" for name in dict.fromkeys(names)]
+
+
+def install_requirements(app: str, target: Path, extras: str = "") -> None:
+    """Make the environment and install what requirements/APP.txt and the extras list, wheels only.
 
     Raises:
         SystemExit: there is no such list, or pip failed.
     """
     if not (ROOT / f"requirements/{app}.txt").is_file():
         raise SystemExit(f"no requirements/{app}.txt; name an app, as in APP=trader")
+    lists = [f"requirements/{app}.txt", *extra_lists(extras)]
     make_environment(target)
-    pip_install(target, f"requirements/{app}.txt")
+    for one in lists:
+        pip_install(target, one)
     libraries = site_packages(target)
     for package in ("numpy", "pandas"):  # their own tests are a sixth of the environment
         for tests in libraries.glob(f"{package}/**/tests"):
@@ -116,14 +138,17 @@ def run(command: Sequence[str], path: str | None = None) -> None:
 
 def main() -> None:
     """Run the steps named on the command line."""
-    steps = {"requirements": install_requirements, "members": install_members}
+    steps = ("requirements", "members")
     parser = argparse.ArgumentParser(description="Install one app into a virtual environment.")
     parser.add_argument("--app", required=True, metavar="APP")
     parser.add_argument("--venv", required=True, type=Path, metavar="FOLDER")
+    parser.add_argument("--extras", default="", metavar="NAMES", help="such as talib")
     parser.add_argument("step", nargs="?", choices=steps, help="default: one after the other")
     options = parser.parse_args()
-    for step in [options.step] if options.step else steps:
-        steps[step](options.app, options.venv)
+    if options.step != "members":
+        install_requirements(options.app, options.venv, options.extras)
+    if options.step != "requirements":
+        install_members(options.app, options.venv)
 
 
 if __name__ == "__main__":

@@ -3,6 +3,7 @@
 `--check` writes nothing and fails where a file differs from the lock.
 """
 
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -15,7 +16,12 @@ EXPORTS = {
     "backtester": ("--package=onetape-backtester", "--no-dev"),
     "trader": ("--package=onetape-trader", "--no-dev"),
     "build": ("--only-group=build",),
+    "extras/optuna": ("--package=onetape-optimization", "--extra=optuna", "--no-dev"),
+    "extras/parquet": ("--package=onetape-backfiller", "--extra=parquet", "--no-dev"),
+    "extras/talib": ("--only-group=dev",),
 }
+#: Packages that a file keeps of its export; what they need is in the files of the apps.
+KEPT = {"extras/parquet": ("pyarrow",), "extras/talib": ("ta-lib",)}
 STYLE = ("--no-emit-workspace", "--no-annotate", "--no-header", "--format=requirements.txt")
 
 
@@ -31,7 +37,13 @@ def export(name: str) -> str:
         raise SystemExit(f"uv export of {name} failed: {done.stderr.strip()}; run: uv lock")
     if "://" in done.stdout:
         raise SystemExit(f"uv export of {name} names an index address; no file may hold one")
-    return done.stdout
+    return kept(done.stdout, KEPT[name]) if name in KEPT else done.stdout
+
+
+def kept(text: str, packages: tuple[str, ...]) -> str:
+    """Return the entries of some packages of a requirements file, with their hashes."""
+    entries = re.findall(r"^\S+==.*(?:\n    .*)*\n", text, re.MULTILINE)
+    return "".join(one for one in entries if one.partition("==")[0] in packages)
 
 
 def main() -> None:
@@ -45,7 +57,7 @@ def main() -> None:
         if check:
             stale += [name] if not file.exists() or file.read_text(encoding="utf-8") != text else []
         else:
-            FOLDER.mkdir(exist_ok=True)
+            file.parent.mkdir(parents=True, exist_ok=True)
             file.write_text(text, encoding="utf-8")
         print(f"requirements/{name}.txt: {text.count(' --hash=') and text.count('==')} packages")
     if stale:

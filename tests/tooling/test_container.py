@@ -1,6 +1,7 @@
 """What goes into an image, and what its services may do."""
 
 import os
+import re
 from pathlib import Path
 from typing import Any
 
@@ -8,7 +9,7 @@ import pytest
 import yaml
 
 from check_services import LIVE, read_services
-from install import member_folders
+from install import extra_lists, member_folders
 from onetape.cli.credentials import read_credentials
 from onetape.cli.setting_sources import environment_tree
 from onetape.core.errors import ConfigurationError
@@ -23,6 +24,27 @@ def test_an_image_holds_the_app_and_what_it_needs_and_no_other_app():
 def test_an_unknown_app_is_refused():
     with pytest.raises(SystemExit, match="no app miner"):
         member_folders("miner")
+
+
+def test_extras_are_lists_with_hashes_and_an_unknown_one_is_refused(repository: Path):
+    lists = extra_lists("talib, optuna talib")
+    assert lists == ["requirements/extras/talib.txt", "requirements/extras/optuna.txt"]
+    assert extra_lists("") == []
+    text = (repository / lists[0]).read_text(encoding="utf-8")
+    assert re.match(r"ta-lib==[\d.]+ \\\n    --hash=sha256:", text)
+    assert text.count("==") == 1
+    with pytest.raises(SystemExit, match=r"no extra ta \(there are: optuna, parquet, talib\)"):
+        extra_lists("ta")
+
+
+def test_the_extras_of_a_build_reach_the_install_script(repository: Path):
+    lines = (repository / "Dockerfile").read_text(encoding="utf-8").splitlines()
+    assert 'ARG EXTRAS=""' in lines
+    (step,) = [line for line in lines if line.endswith(" requirements") and "RUN" in line]
+    assert '--extras "$EXTRAS"' in step
+    services = yaml.safe_load((repository / "docker-compose.yml").read_text(encoding="utf-8"))
+    for service in services["services"].values():
+        assert service["build"]["args"]["EXTRAS"] == "${EXTRAS:-}"
 
 
 def test_every_app_has_a_service(repository: Path):

@@ -135,7 +135,7 @@ def test_a_users_file_with_the_name_of_a_built_in_strategy_is_not_taken_silently
         (
             "from typing",
             "import talib_no\nfrom typing",
-            "`uv pip install talib_no`, or correct the",
+            "`uv pip install talib_no` (in an image: docs/packages.md), or correct the import",
         ),
         ("from typing", "import onetape.nothing\nfrom typing", "'onetape.nothing'; fix the file"),
         ("@dataclass(frozen=True)", "", "write @dataclass(frozen=True) above the class"),

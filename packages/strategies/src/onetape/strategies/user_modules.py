@@ -157,7 +157,11 @@ def _remedy(error: BaseException) -> str:
     top = (name or "").partition(".")[0]
     if not top or top in sys.modules or PathFinder.find_spec(top) is not None:
         return "fix the file"
-    return f"install it with `uv pip install {_PACKAGE_NAMES.get(top, top)}`, or correct the import"
+    package = _PACKAGE_NAMES.get(top, top)
+    return (
+        f"install it with `uv pip install {package}` (in an image: docs/packages.md), or correct "
+        "the import"
+    )
 
 
 def sources(module: ModuleType) -> list[bytes]:
