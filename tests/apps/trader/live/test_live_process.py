@@ -247,6 +247,29 @@ def test_row_65_a_strategy_file_that_is_broken_leaves_a_paper_position_its_exits
         assert program.ends() == 0
 
 
+def test_row_65_a_strategy_that_fails_when_it_is_loaded_leaves_a_paper_position_its_exits(
+    tmp_path: Path, simulator: str
+) -> None:
+    file = tmp_path / "own.py"
+    file.write_text(SIXTHS, encoding="utf-8")
+
+    def started() -> Program:
+        return Program(
+            "trader", "--exchange", "simulator", "--simulator-url", simulator, "--timeframe", "1m",
+            "--strategy", "own.py", "--stop-loss", "0.2", folder=tmp_path,
+        )  # fmt: skip
+
+    with started() as program:
+        program.until("bought ", inside="on paper")
+        program.send(signal.SIGKILL)
+    file.write_text(f"{SIXTHS}raise ValueError\n", encoding="utf-8")
+    with started() as program:
+        program.until("degraded: exits only: ", inside="ValueError")
+        assert "stop loss " in status(tmp_path)
+        program.send(signal.SIGTERM)
+        assert program.ends() == 0
+
+
 def test_row_68_sigterm_leaves_a_stop_for_the_part_that_an_entry_has_filled(
     tmp_path: Path, simulator: str
 ) -> None:
