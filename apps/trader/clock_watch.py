@@ -4,12 +4,11 @@ Market time follows the exchange and the monotonic clock, so a wrong clock of th
 no candle. A line is printed all the same: leases, bans and other programs use it.
 """
 
-import time
-
 from onetape.cli.output import print_line
 from onetape.core.errors import ExchangeError
 from onetape.exchange.exchange_clock import ExchangeClock
 from onetape.exchange.rest import RestExchange
+from trader.stalls import computer_seconds
 from trader.states import Problem, TraderStates
 
 #: Clocks are compared this often, wall seconds.
@@ -51,22 +50,44 @@ class ClockWatch:
         if abs(step_ms) > STEP_MS:
             self._was_set = True
             print_line(
-                f"{_step_text(step_ms)}; candles go by the time of "
-                f"{self._exchange.endpoint.exchange}, which is requested again; the stream may be "
-                "opened again"
+                f"{_step_text(step_ms)}; candles go by {self._source()}; the stream may be opened "
+                "again"
             )
-        if not self._was_set and time.monotonic() < self._due:
+        if not self._was_set and computer_seconds() < self._due:
             return
-        self._due = time.monotonic() + AGAIN_SECONDS
+        self._due = computer_seconds() + AGAIN_SECONDS
         try:
             skew_ms = await self._exchange.compare_clocks()
         except ExchangeError:
             if self._was_set:
                 raise
             return  # The monotonic clock is right for long; tried again soon.
-        self._was_set = False
-        self._due = time.monotonic() + COMPARE_SECONDS
+        was_set, self._was_set = self._was_set, False
+        self._due = computer_seconds() + COMPARE_SECONDS
+        if was_set and not self._exchange.states_time:
+            clock.begin_again()
+            self._report_unknown()
+            return
         self._report(skew_ms)
+
+    def _source(self) -> str:
+        """Return by which time candles go after the clock was set, in words."""
+        exchange = self._exchange.endpoint.exchange
+        if self._exchange.states_time:
+            return f"the time of {exchange}, which is requested again"
+        return f"this computer's clock, because {exchange} does not state its time"
+
+    def _report_unknown(self) -> None:
+        """Report until the next comparison that only the computer's clock is left, and was set."""
+        exchange = self._exchange.endpoint.exchange
+        self._states.report(
+            CLOCK,
+            Problem(
+                f"this computer's clock was set, and {exchange} does not state its time",
+                "no entries for 3 minutes, exits go on; candles go by this computer's clock",
+                "check the clock (NTP)",
+            ),
+        )
 
     def _report(self, skew_ms: int) -> None:
         exchange = self._exchange.endpoint.exchange
@@ -87,7 +108,7 @@ def _step_text(step_ms: int) -> str:
     span = f"by {abs(step_ms) / 1_000:,.1f} s"
     if step_ms < 0:
         return f"this computer's clock was set back {span}"
-    return f"this computer's clock was set forward {span}, or the computer slept"
+    return f"this computer's clock was set forward {span}"
 
 
 def _off(skew_ms: int) -> str:

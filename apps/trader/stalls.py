@@ -4,22 +4,21 @@ A disk that hangs, SIGSTOP, `docker pause` and a computer that sleeps leave no e
 frames of that time wait, and are read at once when the thread runs again.
 """
 
-import time
 from typing import Final
 
 from onetape.core.clock import Clock
+from onetape.exchange.waiting import ComputerWall
 
 #: A thread that has not run for longer than this has not watched the market, seconds.
 STALL_SECONDS: Final = 10.0
 #: After a stall, frames that waited in the sockets are read for so long, seconds.
 BACKLOG_SECONDS: Final = 5.0
-#: Clock that goes on while the computer sleeps: CLOCK_MONOTONIC of Linux stands still then.
-_CLOCK: Final[int] = getattr(time, "CLOCK_BOOTTIME", time.CLOCK_MONOTONIC)
+_WALL: Final = ComputerWall()
 
 
 def computer_seconds() -> float:
     """Return seconds that never run back, from no particular beginning; sleep counts."""
-    return time.clock_gettime(_CLOCK)
+    return _WALL.seconds()
 
 
 class StallWatch:

@@ -5,6 +5,7 @@ import re
 import time
 from collections.abc import AsyncGenerator, Callable
 from contextlib import asynccontextmanager
+from email.utils import formatdate
 from pathlib import Path
 from typing import Any
 
@@ -17,8 +18,9 @@ from onetape.core.clock import ScaledClock
 from onetape.core.errors import ExchangeUnreachable
 from onetape.exchange import rest
 from onetape.exchange.clients import Endpoint
-from onetape.exchange.exchange_clock import ExchangeClock
+from onetape.exchange.exchange_clock import ExchangeClock, TimeSample
 from onetape.exchange.rest import RestExchange
+from onetape.exchange.waiting import ComputerWall
 from onetape.simulator.server.simulator import Simulator
 from onetape.store.database import open_store
 from onetape.store.trader_states import StateChange
@@ -52,12 +54,13 @@ class Scene:
 
 
 @asynccontextmanager
-async def scene_at(hours: float = 0.0) -> AsyncGenerator[Scene]:
+async def scene_at(hours: float = 0.0, *, step_ms: int = 0) -> AsyncGenerator[Scene]:
     start_ms = int((MARCH + hours * 3_600) * 1_000)
     clock = ScaledClock(start_ms, SPEED)
     async with Simulator(clock=clock) as simulator:
         with binance_at(simulator.url):
             wall = SteppedTime(clock.now_ms(), SPEED, time.monotonic)
+            wall.step_ms = step_ms
             async with RestExchange(
                 Endpoint("binance"), wall=wall, first_pause_seconds=0.01, retry_seconds=30
             ) as exchange:
@@ -241,6 +244,105 @@ def test_the_end_of_a_ban_is_read_by_the_time_of_the_exchange(run: Run) -> None:
             assert 0 < exchange.banned_seconds() <= 601
 
     run(scene())
+
+
+@pytest.fixture
+def dates(monkeypatch: pytest.MonkeyPatch) -> Callable[[Scene], None]:
+    """Return what lets an exchange have no request for its time, but dated answers."""
+
+    def set_up(opened: Scene) -> None:
+        def date() -> str:
+            return formatdate(opened.simulator.clock.now_ms() / 1_000, usegmt=True)
+
+        monkeypatch.setattr("aiohttp.web_response.rfc822_formatted_time", date)
+        has_no_time(opened)
+
+    return set_up
+
+
+def has_no_time(opened: Scene) -> None:
+    client: Any = opened.exchange._client  # pyright: ignore[reportPrivateUsage] - CCXT's own
+    client.has["fetchTime"] = False
+
+
+@pytest.mark.parametrize("step_ms", [3_600_000, -3_600_000], ids=["ahead", "behind"])
+def test_the_dates_of_answers_state_the_time_where_no_request_does(
+    run: Run, dates: Callable[[Scene], None], step_ms: int
+) -> None:
+    async def scene() -> None:
+        async with scene_at(step_ms=step_ms) as opened:
+            dates(opened)
+            exchange = opened.exchange
+            skew_ms = await exchange.compare_clocks()
+            assert exchange.states_time
+            now_ms = exchange.now_ms()
+            # Behind by a second and the way of the answer, and never ahead.
+            assert 0 <= opened.simulator.clock.now_ms() - now_ms < 600_000
+            assert abs(skew_ms - step_ms) < 600_000
+            # The date of the next answer explains the difference: the clock goes on as it is.
+            await exchange.compare_clocks()
+            assert exchange.now_ms() >= now_ms
+
+    run(scene())
+
+
+def test_a_clock_that_was_set_counts_where_the_exchange_states_no_time(
+    run: Run, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    kept: list[StateChange] = []
+    monkeypatch.setattr("aiohttp.web_response.rfc822_formatted_time", lambda: "")
+
+    async def scene() -> None:
+        async with scene_at(step_ms=-3_600_000) as opened:
+            has_no_time(opened)
+            exchange = opened.exchange
+            states = TraderStates(now_ms=lambda: 0, write=kept.extend)
+            watch = ClockWatch(exchange, states)
+            await watch.look()
+            assert not exchange.states_time
+            assert opened.simulator.clock.now_ms() - exchange.now_ms() > 3_000_000
+            opened.wall.step_ms = 0
+            await watch.look()
+            assert abs(opened.simulator.clock.now_ms() - exchange.now_ms()) < 600_000
+            assert states.state == "degraded"
+            watch._due = 0.0  # pyright: ignore[reportPrivateUsage] - three minutes later
+            await watch.look()
+            assert states.state == "trading"
+
+    run(scene())
+    out = capsys.readouterr().out
+    assert "candles go by this computer's clock, because binance does not state its time" in out
+    assert "degraded: this computer's clock was set, and binance does not state its time" in out
+
+
+def test_a_date_in_whole_seconds_moves_a_clock_only_where_it_proves_it_wrong() -> None:
+    wall = SteppedTime(MARCH * 1_000, 1.0, lambda: 0.0)
+    clock = ExchangeClock(wall)
+    assert clock.departure_ms(TimeSample(MARCH * 1_000 - 900, 0.0, 1_050)) == 0
+    clock.set(TimeSample(MARCH * 1_000 - 900, 0.0, 1_050))
+    # The first one counts as it is: a clock that is ahead would close candles early.
+    assert clock.now_ms() == MARCH * 1_000 - 900
+    for exchange_ms, now_ms in (
+        (MARCH * 1_000 - 1_900, MARCH * 1_000 - 900),
+        (MARCH * 1_000 - 100, MARCH * 1_000 - 100),
+        (MARCH * 1_000 - 5_000, MARCH * 1_000 - 5_000),
+    ):
+        clock.set(TimeSample(exchange_ms, 0.0, 1_050))
+        assert clock.now_ms() == now_ms
+
+
+@pytest.mark.skipif(not hasattr(time, "CLOCK_BOOTTIME"), reason="a clock of Linux")
+def test_market_time_goes_on_while_the_computer_sleeps(monkeypatch: pytest.MonkeyPatch) -> None:
+    clock = ExchangeClock(ComputerWall())
+    before = clock.now_ms()
+    woken = time.clock_gettime(time.CLOCK_BOOTTIME) + 3_600
+
+    def clock_gettime(which: int) -> float:
+        # CLOCK_MONOTONIC stands still meanwhile.
+        return woken if which == time.CLOCK_BOOTTIME else time.monotonic()
+
+    monkeypatch.setattr(time, "clock_gettime", clock_gettime)
+    assert clock.now_ms() - before >= 3_600_000
 
 
 def test_times_in_whole_seconds_are_believed(run: Run) -> None:

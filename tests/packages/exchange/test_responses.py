@@ -1,7 +1,7 @@
 """What an exchange may answer: which answers are data, which are tried again, which are final."""
 
 import json
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from contextlib import suppress
 from dataclasses import replace
 from itertools import pairwise
@@ -20,6 +20,7 @@ from onetape.core.timeframes import Timeframe
 from onetape.exchange.clients import Endpoint
 from onetape.exchange.market_clock import market_clock
 from onetape.exchange.pages import Page, closed_pages
+from onetape.exchange.responses import ResponseTap
 from onetape.exchange.rest import RestExchange, candle_of
 from onetape.exchange.translate import translated
 from onetape.exchange.waiting import ComputerWall
@@ -350,3 +351,28 @@ def test_of_an_error_page_only_the_status_is_told() -> None:
             f"binance GET https://x/y?z=1 503 Service Unavailable {page}"
         )
     assert str(told.value) == "cannot reach binance: it answered 503 Service Unavailable"
+
+
+@pytest.mark.parametrize(
+    ("headers", "date_ms"),
+    [
+        ({"Date": "Fri, 01 Mar 2024 00:20:00 GMT"}, 1_709_252_400_000),
+        ({"DATE": "Fri, 01 Mar 2024 00:20:00 GMT", "Age": "0"}, 1_709_252_400_000),
+        ({"Date": "Fri, 01 Mar 2024 00:20:00 GMT", "Age": "30"}, None),
+        ({"Date": "yesterday"}, None),
+        ({}, None),
+    ],
+    ids=["a date", "of no cache", "of a cache", "no date", "absent"],
+)
+def test_the_date_of_an_answer_is_read_unless_a_cache_sent_it(
+    headers: dict[str, str], date_ms: int | None
+) -> None:
+    client: Any = ccxt.Exchange()
+
+    def refused(status: int, headers: Mapping[str, str], body: str) -> None:
+        del status, headers, body
+
+    tap = ResponseTap(client, refused, plain_rows=False)
+    response = tap.capture()
+    client.on_rest_response(200, "OK", "", "GET", headers, "{}")
+    assert response.date_ms == date_ms

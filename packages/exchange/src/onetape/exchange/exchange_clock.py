@@ -16,6 +16,8 @@ class TimeSample(Struct, frozen=True):
     """Time of the exchange, epoch milliseconds."""
     at_seconds: float
     """Monotonic time when the answer was there."""
+    slack_ms: int = 0
+    """How much later than `exchange_ms` it may have been: an HTTP date has whole seconds."""
 
 
 class ExchangeClock:
@@ -46,13 +48,13 @@ class ExchangeClock:
         """Return `market_ms` in seconds."""
         return market_ms / 1_000
 
-    def sample(self, exchange_ms: int) -> TimeSample:
-        """Return a time that has just arrived from the exchange, with the moment of its arrival."""
-        return TimeSample(exchange_ms, self._wall.seconds())
-
     def departure_ms(self, sample: TimeSample) -> int:
-        """Return how far a sample is ahead of this clock's time of the same moment."""
-        return sample.exchange_ms - self.at_ms(sample.at_seconds)
+        """Return how far a sample is ahead of this clock's time of the same moment.
+
+        It is 0 where the slack of the sample explains the difference.
+        """
+        ahead_ms = sample.exchange_ms - self.at_ms(sample.at_seconds)
+        return ahead_ms if ahead_ms > 0 else min(0, ahead_ms + sample.slack_ms)
 
     def set(self, sample: TimeSample) -> None:
         """Carry on from a sample.
@@ -60,8 +62,14 @@ class ExchangeClock:
         The answer was on its way for a while, so this clock is behind the exchange by that at most,
         and never ahead: a clock that is ahead would take a forming candle for a closed one.
         """
-        self._sample = sample
+        is_as_exact = self.is_compared and sample.slack_ms and self.departure_ms(sample) == 0
         self.is_compared = True
+        if not is_as_exact:
+            self._sample = sample
+
+    def begin_again(self) -> None:
+        """Carry on from the computer's time, as at the start."""
+        self._sample = TimeSample(self._wall.epoch_ms(), self._wall.seconds())
 
     @property
     def skew_ms(self) -> int:
@@ -71,7 +79,7 @@ class ExchangeClock:
     def take_step_ms(self) -> int:
         """Return how far the time of day has parted from the monotonic clock since the last call.
 
-        Somebody set the clock, or the computer was suspended (its monotonic clock stood still).
+        Somebody set the clock, or a virtual machine stood still.
         """
         before, self._step_base_ms = self._step_base_ms, self._parting_ms()
         return self._step_base_ms - before

@@ -8,6 +8,8 @@ import json
 from collections.abc import Callable, Mapping, Sequence
 from contextvars import ContextVar
 from dataclasses import dataclass
+from datetime import UTC
+from email.utils import parsedate_to_datetime
 from typing import Any, Final, cast
 
 import numpy as np
@@ -29,6 +31,8 @@ class Response:
     """The rows before CCXT parsed them."""
     table: FloatArray | None = None
     """CCXT's six columns, shape (n, 6), where all rows were parsed at once; otherwise None."""
+    date_ms: int | None = None
+    """Time in the header Date, in whole seconds, epoch milliseconds; None: absent or of a cache."""
 
     @property
     def is_data(self) -> bool:
@@ -151,6 +155,7 @@ class ResponseTap:
         response = self._response.get()
         if response is not None:
             response.body = body
+            response.date_ms = _date_ms(headers)
         return body.strip()
 
     def _parse(
@@ -177,6 +182,20 @@ class ResponseTap:
                 return raw
             response.table = None
         return [parse(row, market) for row in raw]
+
+
+def _date_ms(headers: Mapping[str, str]) -> int | None:
+    """Return the time in the header Date, epoch milliseconds; None where it says nothing of now."""
+    named = {name.lower(): value for name, value in headers.items()}
+    if named.get("age", "0").strip() != "0":
+        return None
+    try:
+        moment = parsedate_to_datetime(named.get("date", ""))
+    except ValueError:
+        return None
+    if moment.tzinfo is None:
+        moment = moment.replace(tzinfo=UTC)
+    return round(moment.timestamp() * 1_000)
 
 
 def plain_table(raw: list[Any]) -> FloatArray | None:

@@ -13,7 +13,7 @@ import ccxt.async_support as ccxt_async
 
 from onetape.core.candles import Candle
 from onetape.core.clock import Clock
-from onetape.core.errors import ExchangeUnreachable, UsageError
+from onetape.core.errors import ExchangeRefused, ExchangeUnreachable, UsageError
 from onetape.core.quirks import Quirks, quirks_of
 from onetape.core.rate_limit_ban import RateLimitBan
 from onetape.core.symbols import SIMULATOR_ID
@@ -122,6 +122,10 @@ class RestExchange:
         """When the newest list of markets was asked for, monotonic seconds."""
         self._note = note
         self._noted: set[str] = set()
+        self._symbol = ""
+        """A symbol that is in use: its ticker is requested where only answers state the time."""
+        self.states_time = True
+        """Whether the exchange states its time, by a request or by the dates of its answers."""
         self.served_from: dict[tuple[str, str], int] = {}
         """From when on (epoch seconds) candles of (symbol, timeframe) can be had, where learned."""
         self._retry_policy = RetryPolicy(
@@ -328,22 +332,29 @@ class RestExchange:
 
         Returns:
             How far the computer's clock is ahead of the exchange's (negative: behind), in
-            milliseconds; 0 where the exchange does not serve its time.
+            milliseconds; 0 where the exchange does not state its time.
 
         Raises:
             ExchangeUnreachable: no usable answer.
         """
         clock = self.clock
-        if not self._client.has.get("fetchTime"):
-            return 0
         if not isinstance(clock, ExchangeClock):
             before_ms = clock.now_ms()
             return before_ms - await self._read(self._fetch_time)
-        clock.set(await self._confirmed_sample(clock, lambda: self._read(self._fetch_time)))
-        return clock.skew_ms
+        try:
+            sample = await self._confirmed_sample(clock, lambda: self._read(self._time_sample))
+        except ExchangeRefused:
+            if self._client.has.get("fetchTime"):
+                raise
+            self.states_time = False
+            return 0
+        self.states_time = True
+        clock.set(sample)
+        skew_ms = clock.skew_ms
+        return 0 if abs(skew_ms) <= sample.slack_ms else skew_ms
 
     async def _confirmed_sample(
-        self, clock: ExchangeClock, fetch: Callable[[], Awaitable[int]]
+        self, clock: ExchangeClock, fetch: Callable[[], Awaitable[TimeSample]]
     ) -> TimeSample:
         """Return a time of the exchange; one that departs from the last one needs a second answer.
 
@@ -353,25 +364,47 @@ class RestExchange:
 
         Raises:
             ExchangeUnreachable: no usable answer, two that differ, or the same again and again.
+            ExchangeRefused: the exchange answered no, or does not state its time.
         """
-        first = clock.sample(await fetch())
+        first = await fetch()
         if not clock.is_compared or abs(clock.departure_ms(first)) <= AGREEMENT_MS:
             return first
-        second = clock.sample(await fetch())
+        second = await fetch()
         if second.exchange_ms == first.exchange_ms:
             await self._wall.sleep(SAME_TIME_PAUSE_SECONDS)
-            second = clock.sample(await fetch())
+            second = await fetch()
         if second.exchange_ms == first.exchange_ms:
             raise ExchangeUnreachable(
                 f"{self.endpoint.exchange} sent the same time in several answers: they are old"
             )
         departed_ms = clock.departure_ms(second) - clock.departure_ms(first)
-        if abs(departed_ms) > AGREEMENT_MS:
+        if abs(departed_ms) > AGREEMENT_MS + max(first.slack_ms, second.slack_ms):
             raise ExchangeUnreachable(
                 f"{self.endpoint.exchange} sent two times in a row that differ by "
                 f"{abs(departed_ms) / 1_000:,.0f} s"
             )
         return second
+
+    async def _time_sample(self) -> TimeSample:
+        """Request the exchange's time: its own request, or the date of another answer.
+
+        Raises:
+            ExchangeRefused: the exchange has no request for its time, and dates no answer.
+        """
+        if self._client.has.get("fetchTime"):
+            theirs = await self._fetch_time()
+            return TimeSample(theirs, self._wall.seconds())
+        if not self._client.markets:
+            await self._load_markets()
+        symbol = self._symbol or next(
+            (name for name, info in self._client.markets.items() if info.get("spot")), ""
+        )
+        began, response = self._wall.seconds(), self._response_tap.capture()
+        await self._client.fetch_ticker(symbol)
+        now = self._wall.seconds()
+        if response.date_ms is None:
+            raise ExchangeRefused(f"{self.endpoint.exchange} does not state its time")
+        return TimeSample(response.date_ms, now, 1_000 + math.ceil((now - began) * 1_000))
 
     async def _fetch_time(self) -> int:
         theirs: Any = await self._client.fetch_time()
@@ -424,6 +457,7 @@ class RestExchange:
 
         async def fetch() -> CandleBatch:
             response = self._response_tap.capture()
+            self._symbol = symbol
             rows = await self._client.fetch_ohlcv(symbol, timeframe, since_ms, limit)
             if not rows and not response.is_data:
                 # CCXT reads HTML, a cut body, null and {} alike as "no candles".
@@ -459,7 +493,7 @@ class RestExchange:
             clock = self.clock
             if not isinstance(clock, ExchangeClock):
                 raise
-            clock.set(await self._confirmed_sample(clock, self._fetch_time))
+            clock.set(await self._confirmed_sample(clock, self._time_sample))
             return await ask()
 
     async def _load_markets(self) -> None:

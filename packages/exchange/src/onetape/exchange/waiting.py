@@ -5,9 +5,12 @@ Wall time is the computer's. Market time decides no pause.
 
 import asyncio
 import time
-from typing import Protocol
+from typing import Final, Protocol
 
 from onetape.core.rate_limit_ban import RateLimitBan
+
+#: CLOCK_MONOTONIC of Linux stands still while the computer sleeps; that of macOS goes on.
+_CLOCK: Final[int] = getattr(time, "CLOCK_BOOTTIME", time.CLOCK_MONOTONIC)
 
 
 class Wall(Protocol):
@@ -30,8 +33,8 @@ class ComputerWall:
     """Wall time as it is."""
 
     def seconds(self) -> float:
-        """Return seconds that never run back."""
-        return time.monotonic()
+        """Return seconds that never run back; those that the computer sleeps count."""
+        return time.clock_gettime(_CLOCK)
 
     def epoch_ms(self) -> int:
         """Return the computer's time in epoch milliseconds UTC."""
