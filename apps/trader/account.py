@@ -15,9 +15,12 @@ from onetape.core.errors import SafetyRefusal, UsageError
 from onetape.core.steps import decimal_text
 from onetape.core.symbols import base_and_quote
 from onetape.execution.positions import position_of
+from onetape.store.account_reading import is_alive, read_lease
 from onetape.store.accounts import Account, open_account, read_account_series
-from onetape.store.leases import Fence
+from onetape.store.database import Store
+from onetape.store.leases import Fence, lease_name
 from onetape.store.ledger import trades_of
+from onetape.store.reservations import release_unsent
 from onetape.store.sessions import last_session
 from trader.session_context import SessionContext
 from trader.settings import TraderSettings
@@ -123,6 +126,30 @@ def check_account(
 
 def _mode_text(mode: str) -> str:
     return "real money (live)" if mode == "live" else "on paper"
+
+
+def release_unsent_entries(store: Store, account: str, wall_ms: int) -> list[str]:
+    """End what entries reserved that a killed trader never sent; return a line for each.
+
+    Args:
+        store: The open database.
+        account: Name of the account.
+        wall_ms: The computer's time, epoch milliseconds.
+
+    Raises:
+        StoreError: the file cannot be read or written.
+    """
+
+    def is_traded(symbol: str) -> bool:
+        name = lease_name(account, symbol)
+        lease = read_lease(store, name)
+        return lease is not None and is_alive(store, name, lease, wall_ms)
+
+    return [
+        f"account {account}: money reserved for an entry in {symbol} that was never sent is free "
+        "again"
+        for symbol in release_unsent(store, account, is_traded)
+    ]
 
 
 def hold_account(context: SessionContext, fence: Fence) -> tuple[SessionContext, list[str]]:

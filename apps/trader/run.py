@@ -1,6 +1,7 @@
 """One run of the trader: check the settings, open exchange and file, trade until stopped."""
 
 import asyncio
+import time
 from collections.abc import Mapping, Sequence
 from contextlib import AsyncExitStack, ExitStack, closing
 from functools import partial
@@ -35,6 +36,7 @@ from onetape.store.live_accounts import confirm_live_account, installation_tag
 from onetape.store.market_data import save_market
 from trader.account import (
     asked_balance,
+    release_unsent_entries,
 )
 from trader.brokers.live import LiveBroker
 from trader.command_signals import taking_command_signals
@@ -251,6 +253,8 @@ async def trade_in_sessions(
                 print_line(line)
         for note in dict.fromkeys(one.strategy.note for one in evaluators if one.strategy.note):
             print_line(f"note: {note}")
+        for line in release_unsent_entries(store, account, time.time_ns() // 1_000_000):
+            print_line(line)
         key_rights = None
         if access is not None:
             key_rights = rights_after_start(access.client, access.entry_ban)

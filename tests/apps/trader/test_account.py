@@ -1,5 +1,6 @@
 """Paper accounts: a stored start balance, one strategy each, and nothing of another account."""
 
+import time
 from collections.abc import Callable, Coroutine, Mapping
 from decimal import Decimal
 from pathlib import Path
@@ -18,9 +19,16 @@ from onetape.store.accounts import Account, read_account
 from onetape.store.database import open_store
 from onetape.store.leases import Fence, acquire_lease
 from onetape.store.orders import insert_order, store_change
+from onetape.store.reservations import AccountCash
 from onetape.store.sessions import start_session
 from order_changes import fill_of
-from trader.account import account_name, check_account, check_account_settings
+from traded_accounts import TradedAccount
+from trader.account import (
+    account_name,
+    check_account,
+    check_account_settings,
+    release_unsent_entries,
+)
 from trader.evaluator.messages import LoadedStrategy
 from trader.main import app
 from trader.run import make_session
@@ -326,3 +334,22 @@ def test_a_changed_fee_or_exit_is_named_and_a_setting_that_is_new_is_not(
     run(start_and_stop(db, number=2, rules=new))
     shown = capsys.readouterr().out
     assert ": fee_rate 0.001 -> 0.002, stop_loss none -> 0.5\n" in shown
+
+
+def test_what_a_killed_trader_reserved_and_never_sent_is_free_at_the_next_start(db: Path) -> None:
+    def start(wall_ms: int) -> list[str]:
+        return release_unsent_entries(killed.store, killed.name, wall_ms)
+
+    def reserve(order: str) -> None:
+        cash = AccountCash(killed.store, killed.name, "paper")
+        cash.reserve(order, killed.fence, lambda _: Decimal(600), reserved_ms=0)
+
+    with TradedAccount(db, cash="1000") as killed:
+        reserve(killed.intend("buy", 1))
+        now_ms = time.time_ns() // 1_000_000
+        assert start(now_ms) == [], "its process lives"
+        killed.lock.release()
+        assert "entry in BTC/USDT" in start(now_ms + 60_000)[0]
+        assert start(now_ms + 60_000) == []
+        with killed.store.read() as connection:
+            assert connection.execute("SELECT count(*) FROM reservations").get == 0

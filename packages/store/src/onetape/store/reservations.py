@@ -145,6 +145,39 @@ def reserved_symbols(store: Store, account: str, mode: Mode) -> set[tuple[str, s
     return {(exchange, symbol) for exchange, symbol in rows}
 
 
+def release_unsent(store: Store, account: str, is_traded: Callable[[str], bool]) -> list[str]:
+    """End the reservations of orders whose send was never stored, so that they were never sent.
+
+    A process was killed before it sent them. Where it trades the symbol again it does this by
+    itself; the symbol may have left its settings.
+
+    Args:
+        store: The open database.
+        account: Whose orders.
+        is_traded: Called inside the transaction with a symbol; whether a living process trades it
+            for the account.
+
+    Returns:
+        The symbols whose reservations ended.
+
+    Raises:
+        StoreError: the file cannot be read or written.
+    """
+    unsent = (
+        "SELECT r.client_order_id, o.symbol FROM reservations r "
+        "JOIN orders o USING (client_order_id) WHERE r.account = ? AND o.status = 'intent'"
+    )
+    with store.read() as connection:
+        if not connection.execute(unsent, (account,)).fetchall():
+            return []
+    with store.write(durable=True) as connection:
+        rows = connection.execute(unsent, (account,)).fetchall()
+        ended = [(order, symbol) for order, symbol in rows if not is_traded(symbol)]
+        for order, _ in ended:
+            release_reservation(connection, order)
+    return [symbol for _, symbol in ended]
+
+
 def release_reservation(connection: Connection, client_order_id: str) -> None:
     """End the reservation of an order that is over, inside the transaction that stores its end."""
     connection.execute("DELETE FROM reservations WHERE client_order_id = ?", (client_order_id,))
