@@ -12,6 +12,15 @@ import pytest
 
 from onetape.core.errors import ExchangeError, ExchangeRefused, ExchangeUnreachable
 from onetape.exchange.clients import Endpoint
+from onetape.exchange.dialects import dialect_of
+from onetape.exchange.order_calls import (
+    OrderTerms,
+    cancel_order,
+    look_up_order,
+    market_order,
+    replace_stop,
+    stop_order,
+)
 from onetape.exchange.trading import PrivateClient
 from onetape.exchange.trading_records import (
     Credentials,
@@ -21,6 +30,7 @@ from onetape.exchange.trading_records import (
 )
 from onetape.simulator.embedded import EmbeddedSimulator, embedded_simulator
 from onetape.simulator.faults.model import Fault
+from order_server import Answer, OrderServer, private_client
 
 T = TypeVar("T")
 SYMBOL = "BTC/USDT"
@@ -273,3 +283,52 @@ def test_credentials_show_neither_key_nor_secret() -> None:
     secret = Credentials("canary-key", "canary-secret")
     assert "canary" not in repr(secret)
     assert "canary" not in f"{secret} {[secret]}"
+
+
+def test_the_http_client_repeats_reads_and_cancels_once_and_never_an_order() -> None:
+    """Each request is read by the exchange, whose connection then drops without an answer."""
+    dialect, arrived = dialect_of("binance"), list[str]()
+
+    def script(method: str, target: str) -> Answer:
+        arrived.append(f"{method} {target.partition('?')[0].split()[0]}")
+        return Answer(b"", ending="reset")
+
+    async def work() -> None:
+        name, stated_ms = uuid4().hex, now_ms()
+        terms = OrderTerms(name, SYMBOL, "sell", Decimal("0.01"))
+        calls = (
+            market_order(dialect, terms, stated_ms),
+            stop_order(dialect, terms, stated_ms, trigger=Decimal(100)),
+            replace_stop(dialect, terms, stated_ms, replaced_id=name, trigger=Decimal(100)),
+            cancel_order(dialect, name, SYMBOL),
+            *look_up_order(dialect, name, SYMBOL, since_ms=0),
+        )
+        async with OrderServer(script) as server, private_client("binance", server.url) as tap:
+            for call in calls:
+                assert (await tap.perform(call)).error is not None
+
+    asyncio.run(work())
+    order = "/api/v3/order"
+    assert arrived == [
+        f"POST {order}", f"POST {order}", f"POST {order}/cancelReplace",
+        *[f"DELETE {order}"] * 2, *[f"GET {order}"] * 2,
+    ]  # fmt: skip
+
+
+def test_a_cancel_that_the_http_client_repeats_ends_its_order_alone_and_proves_nothing() -> None:
+    lost = Fault("reset", method="DELETE", path="/api/v3/order", count=1, when="after")
+
+    async def work(client: PrivateClient) -> None:
+        stops = [order("sell", stop_price=Decimal(20_000)) for _ in range(2)]
+        for stop in stops:
+            await client.submit(stop)
+        first, second = (stop.client_order_id for stop in stops)
+        with pytest.raises(OrderRefused) as caught:
+            await client.cancel(SYMBOL, first, is_stop=True)
+        # The order is gone, and not known to be cancelled by somebody else.
+        assert caught.value.is_absent
+        found = [await client.look_up(SYMBOL, name, since_ms=0) for name in (first, second)]
+        assert [one and one.status for one in found] == ["canceled", "open"]
+
+    with simulated(lost) as simulator:
+        run(simulator, work)
