@@ -168,6 +168,7 @@ async def _trade(
             plan, access = opened.start.plan, opened.access
             if access is not None:
                 plan = check_other_accounts(plan, path, access.exchange_account)
+                access = access.with_booked_coins(path, opened.markets[0].quote)
                 if first.is_open and not await confirm_first_entry(
                     plan, access, first, stop, is_confirmed=is_confirmed
                 ):

@@ -197,8 +197,7 @@ def confirmation_lines(plan: StartPlan, access: LiveAccess, first: FirstEntry) -
     """Return the screen that a person confirms."""
     settings, endpoint = plan.settings, access.client.endpoint
     quote = base_and_quote(plan.symbols[0].key.symbol)[1]
-    balance = access.balances.get(quote)
-    free = Decimal(0) if balance is None else balance.free
+    free = access.free_money(quote)
     network = "the test network of " if endpoint.is_sandbox else ""
     traded = ", ".join(f"{one.key.symbol} by {one.strategy.name}" for one in plan.symbols)
     spent = free if settings.cash is None else settings.cash

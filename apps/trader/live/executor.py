@@ -18,6 +18,7 @@ from onetape.core.candles import Candle
 from onetape.core.trading import ExitObligation, Order
 from onetape.engine import BarExit, Fill, RefusedOrder, buy_fill, rules_of_candle
 from onetape.exchange.rest import RestExchange
+from onetape.exchange.trading_records import Balance
 from onetape.execution.events import (
     CancelRefused,
     FillReport,
@@ -29,10 +30,12 @@ from onetape.execution.events import (
 from onetape.execution.orders import OrderState
 from onetape.execution.protection import round_down
 from onetape.store.leases import Fence
+from onetape.store.live_accounts import read_live_account
 from onetape.store.orders import insert_order, stored_order
 from trader.account_funds import AccountFunds
 from trader.brokers.live import LiveBroker
 from trader.live.book import LiveBook, what_of
+from trader.live.booked_coins import booked_coins, free_money
 from trader.live.exiting import ExitSender
 from trader.live.key_watch import watch_key
 from trader.live.limits import EntryLimits
@@ -277,13 +280,24 @@ class LiveExecutor(LiveBook):
             what = "what the account holds" if balance is None else "executions of earlier sessions"
             found = f"{what} could not be read in time"
         else:
-            found = self._entry_amount(one, row, balance.free, now_ms)
+            found = self._entry_amount(one, row, self._free_money(balance), now_ms)
         self._turn = None
         if isinstance(found, Decimal):
             one.total_before = self._account.total_base
             self.send(one, found, now_ms)
             return
         self._drop(one, found, now_ms)
+
+    def _free_money(self, balance: Balance) -> Decimal:
+        """Return what is free of the quote currency and belongs to no other account's position."""
+        context = self.context
+        account = read_live_account(context.store, context.session.account)
+        if account is None:
+            return balance.free
+        booked = booked_coins(
+            context.store, account.exchange, account.exchange_account, context.market.quote
+        )
+        return free_money(balance, booked)
 
     def _drop(self, one: LiveOrder, reason: str, now_ms: int) -> None:
         print_line(f"no buy: {reason}")

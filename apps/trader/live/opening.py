@@ -4,6 +4,7 @@ import os
 import tempfile
 from collections.abc import Sequence
 from contextlib import AsyncExitStack
+from decimal import Decimal
 from pathlib import Path
 from typing import Final
 
@@ -23,11 +24,12 @@ from onetape.exchange.rest import RestExchange
 from onetape.exchange.trading import PrivateClient
 from onetape.exchange.trading_records import Balance, Credentials
 from onetape.store.accounts import read_account_series
-from onetape.store.database import Store
+from onetape.store.database import Store, open_store
 from onetape.store.live_accounts import LiveAccount, open_live_account, read_live_account
 from onetape.store.process_lock import ProcessLock
 from onetape.websocket.user_stream import UserStream
 from trader.live.account_stream import open_stream
+from trader.live.booked_coins import booked_coins, free_money
 from trader.live.start_plan import exits_only_problem
 from trader.settings import TraderSettings
 from trader.states import Problem
@@ -60,6 +62,29 @@ class LiveAccess(Struct, frozen=True):
     """Why nothing is entered with this key."""
     is_confirmed: bool = False
     """Whether a person has just confirmed the first entry of the account."""
+    booked: Decimal = Decimal(0)
+    """Quote currency of what is traded that is booked as positions of accounts of the database."""
+
+    def free_money(self, quote: str) -> Decimal:
+        """Return how much of the quote currency is free and belongs to no position."""
+        return free_money(self.balances.get(quote), self.booked)
+
+    def with_booked_coins(self, path: Path, quote: str) -> "LiveAccess":
+        """Return the account with how much of the quote currency is booked as positions.
+
+        Args:
+            path: Database of the trader.
+            quote: Quote currency of what is traded.
+
+        Raises:
+            StoreError: the file cannot be used.
+        """
+        if not path.exists():
+            return self
+        with open_store(path, create=False) as store:
+            exchange = self.client.endpoint.exchange
+            booked = booked_coins(store, exchange, self.exchange_account, quote)
+        return structs.replace(self, booked=booked)
 
     @property
     def account_name(self) -> str:
@@ -189,7 +214,8 @@ def hold_live_account(
 
     Args:
         store: The open database.
-        settings: Without `cash`, a new account may spend all quote currency that is free.
+        settings: Without `cash`, a new account may spend the quote currency that is free and is not
+            booked as a position of another account of the database.
         account: Name of the account.
         access: The account at the exchange.
         quote: Quote currency of what is traded.
@@ -215,10 +241,12 @@ def hold_live_account(
         )
     if settings.cash is not None or read_account_series(store, account):
         return settings
-    free = access.balances.get(quote)
-    if free is None or not free.free:
-        raise UsageError(f"the account has no free {quote} to trade with")
-    return structs.replace(settings, cash=free.free)
+    free = access.free_money(quote)
+    if not free:
+        booked = access.booked
+        but = f": {booked:f} {quote} are booked as positions of other accounts" if booked else ""
+        raise UsageError(f"the account has no free {quote} to trade with{but}")
+    return structs.replace(settings, cash=free)
 
 
 def _locked(endpoint: Endpoint, account: str, symbol: str) -> ProcessLock:

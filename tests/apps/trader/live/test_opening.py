@@ -18,8 +18,13 @@ from onetape.core.errors import ConfigurationError, SafetyRefusal, UsageError
 from onetape.exchange.clients import Endpoint
 from onetape.exchange.rest import RestExchange
 from onetape.exchange.trading_records import Credentials
+from onetape.execution.events import Submitted
 from onetape.simulator.embedded import EmbeddedSimulator, embedded_simulator
 from onetape.store.database import open_store
+from onetape.store.live_accounts import LiveAccount, open_live_account
+from onetape.store.orders import store_change
+from order_changes import change_of
+from traded_accounts import TradedAccount
 from trader.lease import Lease
 from trader.live.keys import keys_for
 from trader.live.opening import (
@@ -204,4 +209,44 @@ def test_the_first_session_stores_what_the_account_held(tmp_path: Path) -> None:
             assert row == ('{"BTC": "3", "USDT": "700"}',)
 
     with embedded_simulator(balance=balance) as simulator:
+        opened(simulator, work)
+
+
+@pytest.mark.parametrize(
+    ("held", "money"), [("0.3", "0.7"), ("0.3 not booked", "0.7"), ("2", None)]
+)
+def test_coins_of_a_position_of_another_account_are_no_money_of_a_new_one(
+    tmp_path: Path, held: str, money: str | None
+) -> None:
+    """An account in BTC is opened while another one has bought BTC with USDT."""
+    path = tmp_path / "x.db"
+    amount, *unbooked = held.split(" ", 1)
+    settings = TraderSettings(exchange="simulator")
+
+    async def work(access: LiveAccess) -> None:
+        with TradedAccount(path, "first", exchange="simulator", mode="live") as first:
+            opened = LiveAccount("first", "simulator", access.exchange_account, {}, 1, 1)
+            open_live_account(first.store, opened)
+            if unbooked:
+                order = first.intend("buy", 1)
+                sent = change_of(order, [Submitted()], at_ms=1, ordered_amount=Decimal(amount))
+                store_change(first.store, sent, first.fence)
+            else:
+                first.fill("buy", amount, "30000", 1)
+            # Another account at the exchange has coins of its own.
+            with TradedAccount(path, "elsewhere", exchange="simulator", mode="live") as other:
+                open_live_account(
+                    other.store, LiveAccount("elsewhere", "simulator", "another", {}, 1, 1)
+                )
+                other.fill("buy", "0.1", "30000", 1)
+            found = access.with_booked_coins(path, "BTC")
+            if money is None:
+                with pytest.raises(UsageError, match="2 BTC are booked as positions of other acc"):
+                    hold_live_account(first.store, settings, "mine", found, "BTC", 1)
+                return
+            assert hold_live_account(first.store, settings, "mine", found, "BTC", 1).cash == (
+                Decimal(money)
+            )
+
+    with embedded_simulator(balance={"BTC": Decimal(1)}) as simulator:
         opened(simulator, work)

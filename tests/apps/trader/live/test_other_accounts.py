@@ -8,8 +8,10 @@ from typing import Any
 
 import pytest
 
-from live_desk import LiveDesk, live_desk
+from live_desk import BALANCE, LiveDesk, live_desk
 from onetape.execution.events import StatusReport
+from onetape.store.live_accounts import LiveAccount, open_live_account
+from traded_accounts import TradedAccount
 from trader.live.adopting import tracked_again
 
 
@@ -95,5 +97,25 @@ def test_an_event_of_an_order_that_is_over_does_not_open_it_again(db: Path) -> N
             desk.executor.record(one, [again], desk.exchange.now_ms())
             assert entry not in desk.executor.orders
             assert desk.executor.working is None
+
+    asyncio.run(scenario())
+
+
+def test_an_entry_spends_no_coins_of_a_position_of_another_account(db: Path) -> None:
+    """The quote currency of this account is what the other one has bought."""
+
+    async def scenario() -> None:
+        async with live_desk(db, baseline=BALANCE) as desk:
+            with TradedAccount(
+                db, "euros", symbol="USDT/EUR", exchange="simulator", mode="live"
+            ) as other:
+                opened = LiveAccount("euros", "simulator", "simulator 1", {}, 1, 1)
+                open_live_account(other.store, opened)
+                other.fill("buy", "49000", "0.9", 1)
+            await desk.until(lambda: desk.executor.balance_is_known)
+            order = desk.enter()
+            await desk.until(lambda: desk.state_of(order.client_order_id) not in ("intent", "sent"))
+            spent = sum(fill.price * fill.amount for fill in desk.trades)
+            assert 0 <= spent <= 1_000
 
     asyncio.run(scenario())

@@ -195,6 +195,29 @@ def has_unfinished_orders(store: Store, account: str, symbol: str) -> bool:
     return row.get is not None
 
 
+def unbooked_buys(store: Store, account: str, symbol: str) -> Decimal:
+    """Return how much orders to buy may have bought that is not booked, base currency.
+
+    Orders whose end is not known count with what they were sent for.
+
+    Args:
+        store: The open database.
+        account: Name of the account.
+        symbol: Of which market.
+
+    Raises:
+        StoreError: the file cannot be read.
+    """
+    with store.read() as connection:
+        rows = connection.execute(
+            "SELECT iif(status IN ('sent', 'open', 'unknown'), ifnull(ordered_amount, filled), "
+            "filled), booked FROM orders WHERE account = ? AND symbol = ? AND side = 'buy' "
+            "AND (status IN ('sent', 'open', 'unknown') OR filled <> booked)",
+            (account, symbol),
+        ).fetchall()
+    return sum((Decimal(most) - Decimal(booked) for most, booked in rows), Decimal(0))
+
+
 def stored_order(store: Store, client_order_id: str) -> StoredOrder | None:
     """Return an order with its events, or None where there is none of this id."""
     with store.read() as connection:
