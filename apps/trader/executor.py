@@ -34,6 +34,12 @@ class Executor(OrderBooking, ABC):
 
     @property
     @abstractmethod
+    def is_position_known(self) -> bool:
+        """Return whether no earlier order can turn out to have opened another position."""
+        ...
+
+    @property
+    @abstractmethod
     def may_send_exit(self) -> bool:
         """Return whether an exit that is owed may be sent by now."""
         ...

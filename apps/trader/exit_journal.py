@@ -38,11 +38,14 @@ class ExitJournal:
         self.fault = ""
         """Why exits cannot be kept here; empty where they can."""
         self._descriptor: int | None = None
+        self._kept: list[str] = [""] * SLOTS
+        """Id of the exit in each slot; empty: none, or a torn one."""
         self._next = 0
         try:
             self._descriptor = os.open(self.path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
             if os.fstat(self._descriptor).st_size != SLOTS * SLOT_BYTES:
                 self.clear()
+            self._kept = ["" if one is None else one.obligation for one in self._slots()]
         except OSError as error:
             self.fault = f"{self.path}: {error.strerror}"
 
@@ -53,19 +56,26 @@ class ExitJournal:
         kept = structs.replace(obligation, reason=obligation.reason[:_LONGEST_REASON])
         text = msgspec.json.encode(kept)
         head = len(text).to_bytes(4, "big") + zlib.crc32(text).to_bytes(4, "big")
+        # One that an earlier process left may still be needed.
+        slot = self._kept.index("") if "" in self._kept else self._next
         try:
-            self._write(self._next, head + text)
+            self._write(slot, head + text)
             self.fault = ""
         except OSError as error:
             self.fault = f"{self.path}: {error.strerror}"
-        self._next = (self._next + 1) % SLOTS
+        self._kept[slot] = kept.obligation
+        self._next = (slot + 1) % SLOTS
 
     def entries(self) -> list[ExitObligation]:
         """Return the exits that are kept, in no order; empty and torn slots are left out.
 
         A slot that cannot be read is left out too, and `fault` has the reason.
         """
-        found: list[ExitObligation] = []
+        return [one for one in self._slots() if one is not None]
+
+    def _slots(self) -> list[ExitObligation | None]:
+        """Return the exit in each slot; None where there is none, or where it cannot be read."""
+        found: list[ExitObligation | None] = [None] * SLOTS
         for slot in range(SLOTS if self._descriptor is not None else 0):
             try:
                 block = os.pread(self._descriptor or 0, SLOT_BYTES, slot * SLOT_BYTES)
@@ -77,18 +87,32 @@ class ExitJournal:
             if not length or zlib.crc32(text) != int.from_bytes(block[4:_HEADER_BYTES], "big"):
                 continue
             try:
-                found.append(msgspec.json.decode(text, type=ExitObligation))
+                found[slot] = msgspec.json.decode(text, type=ExitObligation)
             except msgspec.DecodeError as error:
                 self.fault = f"{self.path}: an exit of another version of the trader: {error}"
         return found
 
+    def remove(self, obligation: str) -> None:
+        """Remove an exit; `fault` has the reason where it could not be.
+
+        Args:
+            obligation: Its id.
+        """
+        for slot in range(SLOTS):
+            if self._kept[slot] == obligation:
+                self._empty(slot)
+
     def clear(self) -> None:
         """Fill the file with zeros; `fault` has the reason where it could not be."""
+        for slot in range(SLOTS):
+            self._empty(slot)
+
+    def _empty(self, slot: int) -> None:
         try:
-            for slot in range(SLOTS):
-                self._write(slot, b"")
+            self._write(slot, b"")
         except OSError as error:
             self.fault = f"{self.path}: {error.strerror}"
+        self._kept[slot] = ""
 
     def close(self) -> None:
         """Close the file; what it keeps stays."""

@@ -18,7 +18,6 @@ from onetape.core.words import counted, error_line
 from onetape.exchange.rest import RestExchange
 from onetape.store.leases import lease_name
 from onetape.store.ledger import last_decided
-from onetape.store.obligations import restore_obligation
 from onetape.store.sessions import close_data_outages, end_session
 from onetape.websocket.events import CandleUpdate, StreamEvent, StreamLost
 from trader import decision_loop
@@ -31,6 +30,7 @@ from trader.exit_journal import ExitJournal
 from trader.exit_orders import ExitOrders
 from trader.exit_watch import ExitWatch
 from trader.gap_backfiller import GapBackfiller
+from trader.journal_entries import JournalEntries
 from trader.lease import Lease
 from trader.live.executors import drive_orders, make_executor, settle_orders
 from trader.market_status import MarketStatus
@@ -134,7 +134,8 @@ class TradingSession:
         self._broker = broker = make_executor(
             context, lease.fence, self._account_context.funds, exchange, self._states
         )
-        self._restore_exits(broker)
+        journal = JournalEntries(context, self._journal, broker, lease.fence)
+        journal.restore()
         self._resume(broker)
         gap_backfiller = GapBackfiller(context, exchange)
         recorder = StreamRecorder(context, exchange, gap_backfiller)
@@ -194,7 +195,7 @@ class TradingSession:
                         gap_backfiller.closed.set,
                     ),
                 ),
-                "lease": self._supervisor.repeat("lease", self._renew),
+                "lease": self._supervisor.repeat("lease", partial(self._renew, journal)),
                 "strategy": decision_loop.run_decisions(
                     warm_up,
                     recorder,
@@ -209,17 +210,6 @@ class TradingSession:
                 ),
             }
         )
-
-    def _restore_exits(self, broker: Executor) -> None:
-        """Store the exits that the journal kept, those of the open position: others have ended."""
-        kept = self._journal.entries()
-        for obligation in kept:
-            if obligation.entry_order_id != broker.entry_order_id:
-                continue
-            if restore_obligation(self._context.store, obligation, self._lease.fence):
-                print_line(f"exit from the journal, owed now: {obligation.reason}")
-        if kept:
-            self._journal.clear()
 
     def _resume(self, broker: Executor) -> None:
         """Go on with the orders that are not over; those to buy are cancelled."""
@@ -294,8 +284,9 @@ class TradingSession:
             await self._streams.probe.look()
         await asyncio.sleep(decision_loop.LOOP_SECONDS)
 
-    async def _renew(self) -> None:
+    async def _renew(self, journal: JournalEntries) -> None:
         self._lease.renew()
+        journal.restore()
         beat(self._context.session.account, self._context.key.symbol, self._states.state)
         self._states.remind()
         await asyncio.sleep(decision_loop.LOOP_SECONDS)

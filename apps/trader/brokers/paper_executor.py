@@ -85,6 +85,11 @@ class PaperExecutor(Executor):
         return False
 
     @property
+    def is_position_known(self) -> bool:
+        """Return whether no earlier order can turn out to have opened another position."""
+        return True
+
+    @property
     def may_send_exit(self) -> bool:
         """Return whether an exit that is owed may be sent by now."""
         return True

@@ -121,6 +121,12 @@ class LiveExecutor(LiveBook):
         return is_read and self._account.is_history_read
 
     @property
+    def is_position_known(self) -> bool:
+        """Return whether no earlier order can turn out to have opened another position."""
+        buys = any(one.order.side == "buy" and not one.is_unsent for one in self.orders.values())
+        return self.balance_is_known and self._account.has_named_all and not buys
+
+    @property
     def is_at_rest(self) -> bool:
         """Return whether no order is on its way, and a position has what it should have."""
         moving = any(one.state.stage in ("sent", "unknown") for one in self.orders.values())

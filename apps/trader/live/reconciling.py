@@ -74,6 +74,11 @@ class AccountCheck:
         """Return whether executions from before the session are known."""
         return self._history.is_read
 
+    @property
+    def has_named_all(self) -> bool:
+        """Return whether the last reading has looked up every executed order."""
+        return self._snapshot is not None and not self._snapshot.nameless
+
     def read_soon(self) -> None:
         """Let the account be read at once; where readings fail, after their pause."""
         self._schedule.read_soon()

@@ -77,6 +77,21 @@ def test_an_exit_of_another_version_is_left_out_with_the_reason(tmp_path: Path) 
     journal.close()
 
 
+def test_an_exit_that_is_still_needed_is_not_overwritten_and_leaves_alone(tmp_path: Path) -> None:
+    journal = ExitJournal(tmp_path / "x.db", "a")
+    for number in (1, 2):
+        journal.add(obligation(number))
+    journal.remove(obligation(1).obligation)
+    journal.close()
+    journal = ExitJournal(tmp_path / "x.db", "a")
+    for number in range(3, 2 + SLOTS):
+        journal.add(obligation(number))
+    assert {one.obligation for one in journal.entries()} == {
+        obligation(number).obligation for number in range(2, 2 + SLOTS)
+    }
+    journal.close()
+
+
 def test_a_journal_that_cannot_be_made_has_the_reason(tmp_path: Path) -> None:
     journal = ExitJournal(tmp_path / "absent" / "x.db", "a")
     journal.add(obligation(1))

@@ -1,19 +1,24 @@
 """A whole session with real orders: what happens beside them leaves no position unprotected."""
 
+import shutil
 from collections.abc import Callable
 from contextlib import AsyncExitStack
+from functools import partial
 from pathlib import Path
 
 import pytest
 
-from desk import ACCOUNT, KEY, Desk, Market, desk, market
+from desk import ACCOUNT, KEY, MARCH, Desk, Market, desk, market
 from held_lock import locked
 from live_desk import QUICK
 from live_steps import BALANCE, LIMITS
+from onetape.core.trading import ExitObligation
 from onetape.engine import ExitConfig
 from onetape.store.controls import NewControl, insert_controls
+from onetape.store.leases import lease_name
 from trader import command_file as files
 from trader.command_file import command_file
+from trader.exit_journal import ExitJournal
 from watched import run_watched
 
 StrategyFile = Callable[..., str]
@@ -146,3 +151,48 @@ def test_stops_and_exits_go_on_after_an_error_of_the_file_while_no_candles_can_b
             await trading.until(lambda: sides(opened) == ["BUY", "SELL"], 10)
 
     run_watched(scene(), 60.0)
+
+
+def copied(db: Path) -> Path:
+    """Copy the file of a session that has ended; return the copy."""
+    return Path(shutil.copy(db, db.with_name("backup.db")))
+
+
+def restore(backup: Path, db: Path) -> None:
+    """Put a copy in the place of the file, whose log goes with it."""
+    for file in db.parent.glob(f"{db.name}-[ws][ha][lm]"):
+        file.unlink()
+    backup.replace(db)
+
+
+def test_an_exit_of_the_journal_sells_a_position_that_the_restored_database_lacks(
+    db: Path, strategy_file: StrategyFile
+) -> None:
+    strategy = strategy_file(BUYS, "buys")
+
+    async def scene() -> None:
+        async with market(0.25, balance=BALANCE) as opened:
+            trader = partial(
+                desk, opened, db, strategy=strategy, exits=EXITS, cash="10000", live=QUICK,
+                risk=LIMITS,
+            )  # fmt: skip
+            async with trader() as trading:
+                await trading.until(lambda: trading.query("SELECT 1 FROM sessions"))
+            backup = copied(db)
+            async with trader(number=2) as trading:
+                await enter(opened, trading)
+                await trading.until(trading.trades)
+                entry = trading.trades()[0].client_order_id
+            restore(backup, db)
+            journal = ExitJournal(db, lease_name(ACCOUNT, KEY.symbol))
+            journal.add(
+                ExitObligation(
+                    "kept", ACCOUNT, "live", *KEY.names[:2], entry, "market", MARCH, None,
+                    MARCH * 1_000, "the test",
+                )
+            )  # fmt: skip
+            journal.close()
+            async with trader(number=2) as trading:
+                await trading.until(lambda: sides(opened) == ["BUY", "SELL"])
+
+    run_watched(scene(), 120.0)

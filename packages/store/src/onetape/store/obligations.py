@@ -61,6 +61,15 @@ def restore_obligation(store: Store, obligation: ExitObligation, fence: Fence) -
         return known == (0, 1) and add_obligation(connection, obligation)
 
 
+def is_obligation_stored(store: Store, obligation: str) -> bool:
+    """Return whether an obligation of this id was stored, ended or not."""
+    with store.read() as connection:
+        found = connection.execute(
+            "SELECT 1 FROM exit_obligations WHERE obligation = ?", (obligation,)
+        )
+    return found.get is not None
+
+
 def open_obligation(store: Store, session: Session, entry_order_id: str) -> ExitObligation | None:
     """Return the open obligation of a position, or None.
 

@@ -1,0 +1,106 @@
+"""Exits that only the journal has, while it is not known yet which position is open."""
+
+import asyncio
+import shutil
+from collections.abc import Callable
+from pathlib import Path
+from uuid import uuid4
+
+from live_desk import ACCOUNT, BALANCE, KEY, START_MS, LiveDesk, live_desk
+from onetape.core.trading import ExitObligation
+from onetape.simulator.faults.model import Fault
+from onetape.simulator.market.clock import make_clock
+from onetape.simulator.server.simulator import Simulator
+from trader.exit_journal import ExitJournal
+from trader.journal_entries import JournalEntries
+
+Run = Callable[..., None]
+
+
+def exit_of(entry: str) -> ExitObligation:
+    """Return an exit of the position that an order has opened."""
+    return ExitObligation(
+        uuid4().hex, ACCOUNT, "live", *KEY.names[:2], entry, "market", START_MS // 1_000, None,
+        START_MS, "the test",
+    )  # fmt: skip
+
+
+def journal_with(desk: LiveDesk, entry: str) -> tuple[ExitJournal, JournalEntries]:
+    """Return the journal with an exit, as a process finds it that begins now."""
+    journal = ExitJournal(desk.store.path, "a test")
+    journal.add(exit_of(entry))
+    return journal, JournalEntries(desk.context, journal, desk.executor, desk.lease.fence)
+
+
+def restores(entries: JournalEntries, desk: LiveDesk, *, until_owed: bool) -> Callable[[], bool]:
+    """Return what restores exits, as the session does each second, and says whether one is owed."""
+
+    def restore() -> bool:
+        entries.restore()
+        return desk.owes_exit is until_owed
+
+    return restore
+
+
+def test_an_exit_of_the_journal_outlives_the_restore_of_a_backup_that_lacks_its_entry(
+    tmp_path: Path,
+) -> None:
+    async def scenario() -> None:
+        clock = make_clock(start_ms=START_MS, stepped=True)
+        async with Simulator(clock=clock, balance=BALANCE) as simulator:
+            path, backup = tmp_path / "x.db", tmp_path / "backup.db"
+            async with live_desk(path, simulator=simulator):
+                pass
+            shutil.copy(path, backup)
+            async with live_desk(path, simulator=simulator, number=2) as desk:
+                await desk.hold()
+                entry = desk.executor.entry_order_id
+                assert entry is not None
+            async with live_desk(backup, simulator=simulator, number=2) as desk:
+                journal, entries = journal_with(desk, entry)
+                entries.restore()
+                assert len(journal.entries()) == 1
+                await desk.until(restores(entries, desk, until_owed=True))
+                assert journal.entries() == []
+                await desk.until(lambda: desk.executor.position.is_flat)
+                desk.assert_ledgers_equal()
+                journal.close()
+
+    asyncio.run(scenario())
+
+
+def test_an_exit_of_the_journal_waits_for_an_entry_without_an_answer(run: Run) -> None:
+    async def scenario(desk: LiveDesk) -> None:
+        await desk.until(lambda: desk.executor.balance_is_known)
+        order = desk.enter()
+        # Nothing is stored of what comes of it.
+        await desk.until_sent(order)
+        journal, entries = journal_with(desk, order.client_order_id)
+        entries.restore()
+        assert len(journal.entries()) == 1
+        await desk.until(restores(entries, desk, until_owed=True))
+        assert journal.entries() == []
+        await desk.until(lambda: desk.executor.position.is_flat)
+        desk.assert_ledgers_equal()
+        journal.close()
+
+    lost = Fault("reset", method="POST", path="/api/v3/order", count=1, when="after")
+    run(scenario, lost)
+
+
+def test_an_exit_of_the_journal_ends_with_an_entry_that_never_arrived(run: Run) -> None:
+    async def scenario(desk: LiveDesk) -> None:
+        order = desk.enter()
+        await desk.until(lambda: desk.state_of(order.client_order_id) == "unknown")
+        journal, entries = journal_with(desk, order.client_order_id)
+        entries.restore()
+        assert len(journal.entries()) == 1
+        await desk.pass_time(4)
+        await desk.until(lambda: desk.state_of(order.client_order_id) == "absent")
+        await desk.until(lambda: desk.executor.is_position_known)
+        entries.restore()
+        assert journal.entries() == []
+        assert not desk.owes_exit
+        journal.close()
+
+    run(scenario, Fault("reset", method="POST", path="/api/v3/order", count=1, when="before"))
