@@ -1,8 +1,8 @@
 """Executions from before a session: read once, beside the readings of now, and not needed by stops.
 
 They show what others have sold since the position was opened, and orders of this installation that
-the file lacks because a backup was restored. An entry waits for them; an exit waits some seconds
-where the account has coins of its own, which it might sell in place of the position's.
+the file lacks because a backup was restored. An entry waits for them; so does an exit where the
+account has coins of its own, which it might sell in place of the position's.
 """
 
 import time
@@ -18,6 +18,8 @@ from trader.states import Problem
 
 #: Source of the problem that the history cannot be read.
 HISTORY = "account history"
+#: What goes on while an exit might sell coins of the account's own.
+STOPS_ALONE = "stops go on, and no exit is sent: it might sell coins of the account's own"
 
 
 class HistoryReading:
@@ -32,18 +34,13 @@ class HistoryReading:
         self.is_read = False
         """Whether all of it was read."""
 
-    @property
-    def delays_exits(self) -> bool:
-        """Return whether an exit waits for the history: for some seconds after the start."""
-        waited = time.monotonic() - self._began
-        return not self.is_read and waited < self._book.times.history
-
-    def work(self, known: Set[str], now_ms: int) -> AccountHistory | None:
+    def work(self, known: Set[str], now_ms: int, *, bars_exits: bool) -> AccountHistory | None:
         """Return the history once it was read; read it, or go on where that has failed.
 
         Args:
             known: The exchange's ids of orders whose names are known.
             now_ms: Market time.
+            bars_exits: Whether no exit is sent before the history is read.
         """
         book = self._book
         is_reading = book.broker.is_asking("past", book.context.key.symbol)
@@ -61,7 +58,7 @@ class HistoryReading:
             self._since_ms = self._since_ms or self._first_ms(now_ms)
             self._pause.note_begun()
             book.broker.read_past(self._since_ms, known)
-        self._report()
+        self._report(bars_exits=bars_exits)
         return None
 
     def _first_ms(self, now_ms: int) -> int:
@@ -79,7 +76,7 @@ class HistoryReading:
         # An execution dated ahead must not hide those that come until then.
         return min(opened_ms if not found else min(found), now_ms)
 
-    def _report(self) -> None:
+    def _report(self, *, bars_exits: bool) -> None:
         """Report that the history is not read after a while."""
         book = self._book
         if self._since_ms is None or time.monotonic() - self._began < book.times.history_unread:
@@ -90,7 +87,7 @@ class HistoryReading:
             Problem(
                 f"executions since {utc_text(self._since_ms // 1_000)} are not read yet"
                 f"{f': {fault}' if fault else ''}",
-                "no entries meanwhile; stops and exits go on",
+                f"no entries meanwhile; {STOPS_ALONE if bars_exits else 'stops and exits go on'}",
                 "check the network and the API key, if this lasts",
             ),
         )

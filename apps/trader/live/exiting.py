@@ -30,6 +30,10 @@ _OF_STOPS: Final = ("stop_loss", "trailing_stop")
 _SELL_BY_HAND: Final = "sell it by hand where this lasts, then run: uv run trader reconcile"
 _LONGEST_PAUSE_SECONDS: Final = 300.0
 _KEEP_RUNNING: Final = "keep this program running"
+_UNREAD: Final = (
+    "executions since the position was bought are not all read, and others may have sold it: the "
+    "account has less than its own coins and the position"
+)
 #: What exchanges write about an order that is too small.
 _TOO_SMALL: Final = ("NOTIONAL", "LOT_SIZE", "minimum", "too small")
 
@@ -77,6 +81,10 @@ class ExitSender:
                 "the API key may not trade, or is not accepted",
                 "no order can be sent",
                 "put the key right at the exchange, or sell by hand",
+            )
+        if self._account.is_sale_of_others_possible and not self._account.is_missing:
+            return Obstacle(
+                _UNREAD, "nothing is sold before they are, but by a stop", _SELL_BY_HAND
             )
         if self._account.bars_exits:
             return Obstacle(
@@ -189,6 +197,7 @@ class ExitSender:
         if self._is_barred:
             # At a halt its order is dropped with the next look at the commands; it stays owed.
             one.has_begun, one.bare_since = False, None
+            self._report_unread(one)
             return
         if self._is_bare:
             one.bare_since = one.bare_since or time.monotonic()
@@ -198,6 +207,21 @@ class ExitSender:
             self._end_stops(one, now_ms)
             return
         self._sell(one, now_ms)
+
+    def _report_unread(self, one: LiveOrder) -> None:
+        """Report an exit that waits because others may have sold the position's coins."""
+        if not self._account.is_sale_of_others_possible:
+            return
+        self._read_again()
+        if time.monotonic() - one.begun >= self._book.times.acknowledge:
+            self._book.states.report(
+                EXIT,
+                Problem(
+                    f"an exit waits: {_UNREAD}",
+                    "the stop is kept; the position is sold once they are read, and covered",
+                    _SELL_BY_HAND,
+                ),
+            )
 
     def _forget(self, one: LiveOrder | None, now_ms: int) -> None:
         """Drop an exit of a position that is closed already."""

@@ -7,6 +7,7 @@ from typing import Final
 
 from onetape.execution.reconcile import Difference
 from onetape.store.live_accounts import add_difference, end_difference, open_differences
+from trader.live.account_history import STOPS_ALONE
 from trader.live.adopting import write_off
 from trader.live.book import LiveBook
 from trader.states import Problem
@@ -65,8 +66,13 @@ class Judge:
             ),
         )
 
-    def report_nameless(self, numbers: frozenset[str]) -> None:
-        """Report executed orders that two readings in a row could not look up."""
+    def report_nameless(self, numbers: frozenset[str], *, bars_exits: bool) -> None:
+        """Report executed orders that two readings in a row could not look up.
+
+        Args:
+            numbers: The exchange's ids of the orders.
+            bars_exits: Whether no exit is sent before they are looked up.
+        """
         lasting, self._nameless = numbers & self._nameless, numbers
         if not lasting:
             self._book.states.solve(NAMES)
@@ -76,7 +82,7 @@ class Judge:
             NAMES,
             Problem(
                 f"executed orders cannot be looked up, and may be anybody's: {listed}",
-                "no entries meanwhile; exits and stops go on",
+                f"no entries meanwhile; {STOPS_ALONE if bars_exits else 'exits and stops go on'}",
                 "look at the order at the exchange, if this lasts",
             ),
         )

@@ -5,6 +5,7 @@ from decimal import Decimal
 from onetape.execution.reconcile import LedgerSnapshot, covered
 from onetape.store.live_accounts import read_live_account
 from trader.live.book import LiveBook
+from trader.live.booked_coins import booked_coins
 
 _ZERO = Decimal(0)
 
@@ -23,6 +24,9 @@ class PositionCoins:
         account's own coins."""
         self._missing = _ZERO
         """What no order may sell of the position, base currency."""
+        self._booked: Decimal | None = None
+        """What is booked of the base currency, whatever the name and the market; None: not read
+        since the last reading of the account."""
 
     @property
     def before(self) -> Decimal | None:
@@ -38,19 +42,42 @@ class PositionCoins:
         """Compare the position with what the account has of its base currency."""
         self.covered = covered(ledger, total)
         self.is_short = self.covered < ledger.position
+        self._booked = None
         safe = self.covered
         if total < ledger.position:
             # What is there may be coins of the account's own.
             safe = _ZERO if self.before is None else max(total - self.before, _ZERO)
         self._missing = ledger.position - safe
 
-    def has_own_coins(self, total: Decimal) -> bool:
-        """Return whether the account has coins that are not the position's.
+    def may_hide_sales(self, total: Decimal) -> bool:
+        """Return whether others may have sold coins of the position without a trace in the balance.
+
+        The account has coins that are not the position's, and has less than what it had before its
+        first session and all that was bought since.
 
         Args:
             total: What the account has, base currency.
         """
-        return total > self._book.position.own
+        position = self._book.position
+        if position.is_flat or total <= position.own:
+            return False
+        needed = self._needed()
+        return needed is None or total < needed
+
+    def _needed(self) -> Decimal | None:
+        """Return what the account has where all coins of before and of positions are there.
+
+        Base currency; None where it is not known.
+        """
+        context = self._book.context
+        account = read_live_account(context.store, context.session.account)
+        if account is None:
+            return None
+        if self._booked is None:
+            self._booked = booked_coins(
+                context.store, account.exchange, account.exchange_account, context.market.base
+            )
+        return account.baseline.get(context.market.base, _ZERO) + self._booked
 
     def note_correction(self) -> None:
         """Note that missing coins were taken out of the position."""

@@ -150,7 +150,9 @@ class AccountCheck:
         self._report_unread()
         if self.is_checked and not self.is_history_read:
             # Stops and exits need the account as it is now first.
-            history = self._history.work(self._named(), now_ms)
+            history = self._history.work(
+                self._named(), now_ms, bars_exits=self.is_sale_of_others_possible
+            )
             if history is not None:
                 self._take_history(history, now_ms)
         if book.broker.take_reading_due():
@@ -217,7 +219,7 @@ class AccountCheck:
         moving = any(one.state.stage in ("sent", "unknown") for one in book.orders.values())
         if not self.is_history_read:
             return
-        self._judge.report_nameless(snapshot.nameless)
+        self._judge.report_nameless(snapshot.nameless, bars_exits=self.is_sale_of_others_possible)
         if self._fresh is not None and not (is_missing or moving):
             self._notes.look(snapshot.balances)
         if not moving:
@@ -270,9 +272,17 @@ class AccountCheck:
     @property
     def bars_exits(self) -> bool:
         """Return whether an exit might sell coins of the account's own in place of missing ones."""
-        if self.is_missing or self._coins.is_short:
-            return True
-        return self._history.delays_exits and self._coins.has_own_coins(self.total_base)
+        is_short = self.is_missing or self._coins.is_short
+        return is_short or self.is_sale_of_others_possible
+
+    @property
+    def is_sale_of_others_possible(self) -> bool:
+        """Return whether others may have sold coins of the position, and it is not read whether.
+
+        Where the account has all coins of before and of its positions, they have not.
+        """
+        is_read = self.is_history_read and self.has_named_all
+        return not is_read and self._coins.may_hide_sales(self.total_base)
 
     @property
     def total_base(self) -> Decimal:

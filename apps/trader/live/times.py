@@ -39,9 +39,6 @@ class LiveTimes(Struct, frozen=True):
     after_event: float = 1.0
     """Least time between two readings that account events trigger, for each symbol of the account.
     """
-    history: float = 5.0
-    """An exit waits so long after the start for executions from before it: an account with coins of
-    its own may have had the position's sold by others."""
     history_unread: float = 30.0
     """Executions from before the start that are not read after this are a problem."""
     key_rights: float = 3_600.0

@@ -6,9 +6,8 @@ from decimal import Decimal
 from pathlib import Path
 
 import pytest
-from msgspec import structs
 
-from live_desk import BALANCE, QUICK, START_MS, LiveDesk, live_desk
+from live_desk import BALANCE, START_MS, LiveDesk, live_desk
 from onetape.simulator.faults.model import Fault
 from onetape.simulator.market.clock import make_clock
 from onetape.simulator.server.simulator import Simulator
@@ -20,10 +19,9 @@ REFUSED = Fault("status", status=500, method="GET", path="/api/v3/order")
 SLOW = Fault("latency", seconds=1.0, method="GET", path="/api/v3/order")
 #: No coins of its own: an exit need not find out whose coins it sells.
 CASH = {"USDT": Decimal(500_000)}
-#: An exit waits for the history, however long that takes.
-PATIENT = structs.replace(QUICK, history=60.0)
-#: An exit waits for nothing.
-AT_ONCE = structs.replace(QUICK, history=0.0)
+#: The history is not read: the first page of executions is of the reading.
+LATE = Fault("latency", seconds=600.0, path="/api/v3/myTrades", nth=2)
+PATIENT = 300_000
 
 
 def trade_by_hand(desk: LiveDesk, count: int) -> None:
@@ -54,7 +52,9 @@ def test_look_ups_of_old_orders_keep_no_stop_and_no_exit_waiting(
         clock = make_clock(start_ms=START_MS, stepped=True)
         async with Simulator(clock=clock, balance=CASH) as simulator:
             await hold_then_end(tmp_path / "x.db", simulator)
-            async with live_desk(tmp_path / "x.db", simulator=simulator, number=2) as desk:
+            async with live_desk(
+                tmp_path / "x.db", simulator=simulator, number=2, baseline=CASH
+            ) as desk:
                 trade_by_hand(desk, 40)
                 await desk.pass_time(3_600)
                 await desk.until(lambda: desk.resting)
@@ -141,7 +141,7 @@ def test_orders_of_others_that_are_known_are_not_looked_up_again(run: Run) -> No
         assert not desk.states.has_problem("account names")
         assert desk.problems == []
 
-    run(scenario, times=AT_ONCE)
+    run(scenario)
 
 
 def test_an_exit_waits_for_the_history_where_the_account_has_coins_of_its_own(
@@ -155,7 +155,7 @@ def test_an_exit_waits_for_the_history_where_the_account_has_coins_of_its_own(
             await hold_then_end(tmp_path / "x.db", simulator)
             simulator.account.trade_by_hand("SELL", "BTC/USDT", quantity=Decimal("0.06003"))
             async with live_desk(
-                tmp_path / "x.db", simulator=simulator, number=2, baseline=BALANCE, times=PATIENT
+                tmp_path / "x.db", simulator=simulator, number=2, baseline=BALANCE
             ) as desk:
                 await desk.pass_time(3_600)
                 sold = desk.sold
@@ -168,6 +168,81 @@ def test_an_exit_waits_for_the_history_where_the_account_has_coins_of_its_own(
                 assert desk.sold == sold
 
     asyncio.run(scenario())
+
+
+def test_an_exit_waits_for_the_history_however_long_and_its_stop_is_kept(tmp_path: Path) -> None:
+    """Others have sold the position: the account's own coins would be sold in its place."""
+
+    async def scenario() -> None:
+        clock = make_clock(start_ms=START_MS, stepped=True)
+        async with Simulator(clock=clock, balance=BALANCE) as simulator:
+            await hold_then_end(tmp_path / "x.db", simulator)
+            simulator.account.trade_by_hand("SELL", "BTC/USDT", quantity=Decimal("0.06003"))
+            async with live_desk(
+                tmp_path / "x.db",
+                simulator=simulator,
+                number=2,
+                baseline=BALANCE,
+                timeout_ms=PATIENT,
+            ) as desk:
+                await desk.pass_time(3_600)
+                sold = desk.sold
+                simulator.faults.add(LATE)
+                await desk.until(lambda: desk.resting)
+                desk.leave()
+                await desk.until(lambda: "exit" in desk.problems)
+                await desk.drive(0.5)
+                assert "others may have sold it" in (desk.states.entry_obstacle or "")
+                assert desk.sold == sold
+                assert len(desk.resting) == 1
+                assert desk.owes_exit
+
+    asyncio.run(scenario())
+
+
+def test_an_exit_does_not_wait_for_the_history_where_all_coins_are_there(tmp_path: Path) -> None:
+    async def scenario() -> None:
+        clock = make_clock(start_ms=START_MS, stepped=True)
+        async with Simulator(clock=clock, balance=BALANCE) as simulator:
+            await hold_then_end(tmp_path / "x.db", simulator)
+            async with live_desk(
+                tmp_path / "x.db",
+                simulator=simulator,
+                number=2,
+                baseline=BALANCE,
+                timeout_ms=PATIENT,
+            ) as desk:
+                await desk.pass_time(3_600)
+                simulator.faults.add(LATE)
+                await desk.until(lambda: desk.resting)
+                desk.leave()
+                await desk.until(lambda: desk.executor.position.is_flat)
+                assert not desk.executor._account.is_history_read  # pyright: ignore[reportPrivateUsage]
+                assert 0 <= desk.coins < Decimal("0.00001")
+
+    asyncio.run(scenario())
+
+
+def test_an_exit_waits_until_orders_that_may_have_sold_the_position_are_looked_up(
+    run: Run,
+) -> None:
+    async def scenario(desk: LiveDesk) -> None:
+        await desk.hold()
+        fault = desk.simulator.faults.add(REFUSED)
+        desk.simulator.account.trade_by_hand("SELL", "BTC/USDT", quantity=Decimal("0.02"))
+        sold = desk.sold
+        await desk.until(lambda: desk.states.has_problem("account names"))
+        desk.leave()
+        await desk.until(lambda: "exit" in desk.problems)
+        await desk.drive(0.3)
+        assert desk.sold == sold
+        assert len(desk.resting) == 1
+        assert "coins" not in desk.problems
+        desk.simulator.faults.remove(fault)
+        await desk.until(lambda: "coins" in desk.problems)
+        assert desk.sold == sold
+
+    run(scenario, baseline=BALANCE)
 
 
 def test_a_history_from_before_a_long_error_of_the_file_is_read_again(tmp_path: Path) -> None:

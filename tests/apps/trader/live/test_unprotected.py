@@ -281,4 +281,5 @@ def test_a_stop_of_which_nothing_is_known_is_none_because_nothing_is_sold_meanwh
         scenario,
         Fault("reset", method="POST", path="/api/v3/order", nth=2, count=1, when="before"),
         Fault("status", method="GET", path="/api/v3/order", status=503, when="before"),
+        baseline=BALANCE,
     )
