@@ -63,6 +63,7 @@ QUICK = LiveTimes(
     acknowledge=0.4,
     entry_waits=2.0,
     poll=0.1,
+    compare_again=0.5,
     missing=0.05,
     poll_with_stream=0.1,
     poll_per_symbol=0.0,
@@ -237,12 +238,12 @@ class LiveDesk:
                 return
         raise AssertionError("the price did not fall")
 
-    def place_by_hand(self) -> Any:
-        """Place a limit order far above the price, as a person does on the exchange's page."""
+    def place_by_hand(self, amount: Decimal = Decimal("0.5")) -> Any:
+        """Sell coins by a limit order far above the price, as on the exchange's page."""
         exchange = self.simulator.account.exchange
         symbol = next(one for one in exchange.symbols if one.id == "BTCUSDT")
         request = OrderRequest(
-            symbol, "SELL", "LIMIT", quantity=50_000, price=int(self.price * 200),
+            symbol, "SELL", "LIMIT", quantity=int(amount.scaleb(5)), price=int(self.price * 200),
             time_in_force="GTC", client_id="web_1",
         )  # fmt: skip
         placed = exchange.place(request, self.simulator.clock.now_ms())

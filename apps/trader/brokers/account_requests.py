@@ -13,7 +13,12 @@ from typing import Final
 from onetape.core.errors import ExchangeError
 from onetape.exchange.trading import PrivateClient
 from onetape.exchange.trading_records import OrderSnapshot, OrderUnknown, OwnTrade
-from trader.brokers.live_records import OVERLAP_MS, AccountHistory, AccountSnapshot
+from trader.brokers.live_records import (
+    OVERLAP_MS,
+    AccountHistory,
+    AccountSnapshot,
+    BalanceReading,
+)
 
 #: A reading of now spends so long on look-ups of unknown orders, wall seconds, and on so many.
 NAMING_SECONDS: Final = 2.0
@@ -39,6 +44,8 @@ class AccountRequests:
         self._symbol = symbol
         self._past: dict[str, OwnTrade] = {}
         """Executions of the past that were read, by the exchange's id."""
+        self.balances: BalanceReading | None = None
+        """What the last reading has of balances, also where it has failed later."""
         self._nameless: dict[str, dict[str, OwnTrade]] = {}
         """By the exchange's id of an unknown order: its executions, by their ids."""
 
@@ -57,6 +64,7 @@ class AccountRequests:
         asked_ms = await client.server_ms()
         # Fills come last: one that happens meanwhile is in a balance or in the next answer.
         balances = await client.balances()
+        self.balances = BalanceReading(asked_ms, begun, balances)
         open_orders = await client.open_orders(symbol)
         fills = await client.fills_since(symbol, since_ms=since_ms - OVERLAP_MS)
         self._add_nameless(fills, known)

@@ -13,8 +13,10 @@ from concurrent.futures import Future
 from decimal import Decimal
 from typing import Any, TypeVar
 
+from onetape.cli.output import print_line
 from onetape.core.errors import ExchangeError
 from onetape.core.trading import Order
+from onetape.core.words import error_line
 from onetape.exchange.trading import PrivateClient
 from onetape.exchange.trading_records import (
     OrderRequest,
@@ -31,11 +33,13 @@ from onetape.websocket.user_stream import (
     UserStreamOpened,
 )
 from trader.brokers.account_requests import AccountRequests
+from trader.brokers.comparison_faults import ComparisonFaults
 from trader.brokers.key_rights import KeyRights
 from trader.brokers.live_records import (
     AbsenceAnswer,
     AccountHistory,
     AccountSnapshot,
+    BalanceReading,
     events_of,
     fill_report,
 )
@@ -76,12 +80,13 @@ class LiveBroker:
         self._snapshots: deque[AccountSnapshot] = deque()
         self._histories: deque[AccountHistory] = deque()
         self._account = AccountRequests(client, symbol)
+        self.comparison_faults = ComparisonFaults()
+        """What comparisons of the account have raised."""
         self._orders = OrderRequests(
             client,
             symbol,
             add_report=self._reports.append,
             add_absence=self._absences.append,
-            note_fault=self._note_fault,
             note_key_refused=self._note_key_refused,
         )
         self._running: dict[tuple[str, str], Future[None]] = {}
@@ -89,6 +94,8 @@ class LiveBroker:
         """Why the account could not be read at the last attempt; empty where it could."""
         self.past_fault: str = ""
         """Why old executions could not be read at the last attempt that failed."""
+        self._unexpected = ""
+        """The last error of another request that is none of the exchange's."""
         self._is_reading_due = False
         self.stream_opened_ms: int | None = None
         """Since when the account's events arrive, exchange time; None: they do not."""
@@ -248,6 +255,11 @@ class LiveBroker:
         """Return what was read of the account since the last call."""
         return _drained(self._snapshots)
 
+    @property
+    def last_balances(self) -> BalanceReading | None:
+        """Return the last balances that were read, also where the rest of a reading has failed."""
+        return self._account.balances
+
     def histories(self) -> list[AccountHistory]:
         """Return what was read of the past since the last call."""
         return _drained(self._histories)
@@ -291,22 +303,29 @@ class LiveBroker:
 
     def _start(self, what: str, subject: str, work: Coroutine[Any, Any, None]) -> None:
         self._running = {key: one for key, one in self._running.items() if not one.done()}
-        future = asyncio.run_coroutine_threadsafe(self._run(work), self._client.loop)
+        future = asyncio.run_coroutine_threadsafe(self._run(what, work), self._client.loop)
         self._running[what, subject] = future
 
-    async def _run(self, work: Coroutine[Any, Any, None]) -> None:
+    async def _run(self, what: str, work: Coroutine[Any, Any, None]) -> None:
         try:
             await work
+        except Exception as error:
+            self._note_unexpected(what, f"{type(error).__name__}: {error_line(error)}")
         finally:
             self._set_reported()
+
+    def _note_unexpected(self, what: str, text: str) -> None:
+        """Keep an error that is none of the exchange's; what it was for is asked again."""
+        if what == "refresh":
+            self.fault = f"unexpected {text}"
+        elif text != self._unexpected:
+            self._unexpected = text
+            print_line(f"a request ({what}) has failed: unexpected {text}", level="ERROR")
 
     def _set_reported(self) -> None:
         # The loop may have ended; then nobody reads the events any more.
         with contextlib.suppress(RuntimeError):
             self._loop.call_soon_threadsafe(self.reported.set)
-
-    def _note_fault(self, text: str) -> None:
-        self.fault = text
 
     def _note_key_refused(self) -> None:
         if self.key_rights is not None:

@@ -42,6 +42,16 @@ class AccountSnapshot(Struct, frozen=True):
     known."""
 
 
+class BalanceReading(Struct, frozen=True):
+    """What an account holds, whether or not its orders and executions were read with it."""
+
+    asked_ms: int
+    """The exchange's own time right before the questions, epoch milliseconds."""
+    begun: float
+    """Monotonic time right before the questions."""
+    balances: dict[str, Balance]
+
+
 class AccountHistory(Struct, frozen=True):
     """What was executed in one market since a time that may be long ago."""
 

@@ -35,7 +35,6 @@ class OrderRequests:
         *,
         add_report: Callable[[OrderReport], None],
         add_absence: Callable[[AbsenceAnswer], None],
-        note_fault: Callable[[str], None],
         note_key_refused: Callable[[], None],
     ) -> None:
         """Begin; nothing is requested yet.
@@ -45,14 +44,12 @@ class OrderRequests:
             symbol: The market.
             add_report: Takes an event of an order.
             add_absence: Takes an answer without an order.
-            note_fault: Takes why a look-up has failed; empty where it has not.
             note_key_refused: Called where an order is refused because of the key.
         """
         self._client = client
         self._symbol = symbol
         self._add_report = add_report
         self._add_absence = add_absence
-        self._note_fault = note_fault
         self._note_key_refused = note_key_refused
 
     async def submit(self, request: OrderRequest) -> None:
@@ -144,11 +141,9 @@ class OrderRequests:
                 return
             since = await client.fills_since(symbol, since_ms=since_ms)
             balances = await client.balances()
-        except (ExchangeError, OrderUnknown) as error:
+        except (ExchangeError, OrderUnknown):
             # A failed look-up proves nothing; the order stays as it is, and is looked up again.
-            self._note_fault(str(error))
             return
-        self._note_fault("")
         self._add_absence(AbsenceAnswer(client_order_id, asked_ms, since, balances))
 
     def _look_at(self, refused: OrderRefused) -> None:

@@ -117,7 +117,7 @@ class LiveExecutor(LiveBook):
     @property
     def balance_is_known(self) -> bool:
         """Return whether it is known what the account holds now, and whose it is."""
-        is_read = self._account.balance(self.context.market.quote) is not None
+        is_read = self._account.held.balance(self.context.market.quote) is not None
         return is_read and self._account.is_history_read
 
     @property
@@ -177,7 +177,7 @@ class LiveExecutor(LiveBook):
 
         Before the account is compared no stop may be placed, so that it is kept.
         """
-        if self._account.is_checked:
+        if self._account.are_balances_known:
             self._exits.drop(now_ms, reason)
 
     @property
@@ -195,16 +195,17 @@ class LiveExecutor(LiveBook):
         self._take_reports(now_ms)
         note_absences(self, now_ms, self._account.orders_of_others)
         self._account.work(now_ms)
-        self._limits.work(now_ms)
         watch_key(self)
-        self._send_entry(now_ms)
         for one in list(self.orders.values()):
             chase(self, one)
-        if self._account.is_checked:
+        # What protects the position waits for nothing that an entry needs.
+        if self._account.are_balances_known:
             self._exits.work(now_ms)
             self._protector.work(now_ms)
         else:
             self._protector.note_unread(now_ms)
+        self._limits.work(now_ms)
+        self._send_entry(now_ms)
 
     def _take_reports(self, now_ms: int) -> None:
         by_order: dict[str, list[OrderEvent]] = {}
@@ -277,7 +278,7 @@ class LiveExecutor(LiveBook):
             self._drop(one, obstacle, now_ms)
             return
         row, since = turn
-        balance = self._account.balance(self.context.market.quote)
+        balance = self._account.held.balance(self.context.market.quote)
         if balance is None:
             self._account.read_soon()
         if balance is None or not self.balance_is_known:
@@ -289,7 +290,7 @@ class LiveExecutor(LiveBook):
             found = self._entry_amount(one, row, self._free_money(balance), now_ms)
         self._turn = None
         if isinstance(found, Decimal):
-            one.total_before = self._account.total_base
+            one.total_before = self._account.held.total_base
             self.send(one, found, now_ms)
             return
         self._drop(one, found, now_ms)

@@ -283,10 +283,11 @@ class ExitSender:
     def _sell(self, one: LiveOrder, now_ms: int) -> None:
         """Send the exit for what is held, once it is free; for what is free where that lasts."""
         book, base = self._book, self._book.context.market.base
-        free = self._account.free_base()
-        if free is None:
+        balance = self._account.held.base
+        if balance is None:
             self._account.read_soon()
             return
+        free = balance.free
         steps = book.context.market.steps
         held, wanted, least = self._account.sellable_base(), self._wanted, least_amount(steps)
         if wanted <= 0 or wanted < least:
@@ -297,7 +298,7 @@ class ExitSender:
             self._read_again()
             return
         if amount > 0 and amount >= least:
-            one.total_before = self._account.total_base
+            one.total_before = self._account.held.total_base
             book.send(one, amount, now_ms)
             return
         # The coins are locked or gone: the comparison of the account reports it.

@@ -28,6 +28,7 @@ from trader.live.book import Level, LiveBook
 from trader.live.exiting import ExitSender
 from trader.live.price_watch import KnownPrice, PriceWatch
 from trader.live.reconciling import AccountCheck
+from trader.live.stop_amount import StopAmount
 from trader.live.stop_watch import Obstacle, StopWatch, is_doubtful, protects
 from trader.live.tracking import LiveOrder
 
@@ -60,8 +61,9 @@ class Protector:
         self._refusals = 0
         self._not_before = 0.0
         self._changed = -1e9
-        self._replaced: dict[str, Decimal] = {}
-        """Price of the stop that each stop on its way is to replace, by client order id."""
+        self._amounts = StopAmount(book, account)
+        self._replaced: dict[str, RestingStop] = {}
+        """The stop that each stop on its way is to replace, by client order id."""
         self._known_good: Decimal | None = None
         """Price of a stop that the exchange took, after it refused the one in its place."""
         self._move_refusals = 0
@@ -79,14 +81,16 @@ class Protector:
     def note_refused(self, one: LiveOrder, reason: str) -> None:
         """Note that the exchange took no stop: another one stays, or the level is watched here."""
         replaced = self._replaced.pop(one.identity, None)
+        amount = one.order.ordered_amount or Decimal(0)
+        self._amounts.note_refused(amount, None if replaced is None else replaced.amount)
         if replaced is not None:
             # The old one rests still, or its price is known to be taken: it is placed again.
-            self._known_good = replaced
+            self._known_good = replaced.price
             pause = self._pause(self._move_refusals)
             self._move_refusals += 1
             self._no_move_before = time.monotonic() + pause
             is_there = any(other.state.stage == "open" for other in self._book.stops)
-            done = f"the stop {'stays' if is_there else 'is put back'} at {replaced:f}"
+            done = f"the stop {'stays' if is_there else 'is put back'} at {replaced.price:f}"
             print_line(f"{done}; it is moved again in {pause:.0f} s at the earliest")
             return
         self._known_good = None
@@ -113,11 +117,13 @@ class Protector:
         if level is None:
             # What was refused was a stop of an earlier position.
             self._move_refusals, self._no_move_before = 0, 0.0
+            self._amounts.forget()
         known = None if level is None else self._prices.look(now_ms)
         if level is not None and self._may_try:
             self._exits.put_off_overdue(now_ms)
         if not (self._is_leaving() or self._is_waiting):
             self._act(level, known, now_ms)
+        self._watch.locked = self._amounts.locked
         if self._watch.look(level, self._held, known, self._exits.obstacle, now_ms):
             self._refusals, self._not_before, self._known_good = 0, 0.0, None
 
@@ -165,9 +171,18 @@ class Protector:
         if price is not None and known is not None and known.price <= price:
             # The exchange would refuse a stop at its price; the rules sell there.
             is_fixed = True
+        if self._known_good is not None and price is not None:
+            price = min(price, self._known_good)
+        lowest = None if price is None else price * (1 - self._policy.limit_offset)
+        amount = self._amounts.amount(self._held, lowest)
+        if not (self._account.is_checked or resting) and self._amounts.locked:
+            self._watch.obstacle = Obstacle(
+                "the account is not compared, and orders that are not known may hold the coins",
+                "a stop is placed once it is compared",
+            )
         found = protection_step(
-            self._held,
-            price if self._known_good is None or price is None else min(price, self._known_good),
+            amount,
+            price,
             resting,
             book.context.market.steps,
             self._policy,
@@ -226,7 +241,8 @@ class Protector:
     def _place(self, kind: str, amount: Decimal, price: Decimal, now_ms: int) -> None:
         book = self._book
         entry = book.entry_order_id
-        if entry is None or time.monotonic() < self._not_before:
+        is_early = time.monotonic() < self._not_before
+        if entry is None or (is_early and not self._amounts.is_smaller(amount)):
             return
         given_up = self._cancelled_by_others(entry)
         if given_up is not None:
@@ -262,14 +278,17 @@ class Protector:
         stop = book.add_order_without_decision(
             "sell", kind, reason, now_ms, amount=amount, stop_price=price
         )
-        self._replaced = {stop.identity: old.order.stop_price or price}
+        left = (old.order.ordered_amount or amount) - old.state.filled
+        self._replaced = {
+            stop.identity: RestingStop(old.identity, left, old.order.stop_price or price)
+        }
         self._send(stop, amount, now_ms, replaces=old)
 
     def _send(
         self, stop: LiveOrder, amount: Decimal, now_ms: int, *, replaces: LiveOrder | None = None
     ) -> None:
         self._changed = time.monotonic()
-        stop.total_before = self._account.total_base
+        stop.total_before = self._account.held.total_base
         self._book.send(stop, amount, now_ms, replaces=replaces)
 
     def _cancelled_by_others(self, entry: str) -> Obstacle | None:

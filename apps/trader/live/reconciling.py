@@ -7,36 +7,34 @@ this symbol until a person has looked, but for a stop for the coins of the posit
 """
 
 import time
-from collections.abc import Iterable, Set
+from collections.abc import Generator, Iterable, Set
+from contextlib import contextmanager
 from decimal import Decimal
 from typing import Final
 
-from onetape.exchange.trading_records import Balance, OrderSnapshot, OwnTrade
+from onetape.exchange.trading_records import OrderSnapshot, OwnTrade
 from onetape.execution.reconcile import (
     Difference,
-    ExchangeOrder,
-    ExchangeSnapshot,
     LedgerSnapshot,
     differences,
     unknown_orders,
 )
 from onetape.store.live_accounts import known_order_numbers
 from trader.brokers.live_records import AccountHistory, AccountSnapshot
+from trader.live.account_faults import report_faults
 from trader.live.account_history import HistoryReading
 from trader.live.account_notes import AccountNotes
 from trader.live.adopting import adopt, pay_fees
 from trader.live.book import LiveBook
+from trader.live.exchange_side import exchange_order, exchange_side
 from trader.live.fills_of_others import FillsOfOthers, fees_elsewhere
+from trader.live.held_balances import HeldBalances
 from trader.live.judging import Judge
 from trader.live.own_orders import check_stream, take_fills, take_orders
 from trader.live.position_coins import PositionCoins
 from trader.live.reading_schedule import ReadingSchedule
-from trader.live.resolving import coins_moved
 from trader.live.tracking import LiveOrder
-from trader.states import Problem
 
-#: The account could not be read for so long: a problem, wall seconds.
-UNREAD_SECONDS: Final = 30.0
 _ZERO: Final = Decimal(0)
 
 
@@ -52,11 +50,13 @@ class AccountCheck:
         self._judge = Judge(book)
         self._history = HistoryReading(book)
         self._schedule = ReadingSchedule(book)
+        self.held = HeldBalances(book)
+        """What the account holds."""
+        self._faults = book.broker.comparison_faults
         self._snapshot: AccountSnapshot | None = None
+        """The last reading that was compared; None: none was since the start."""
         self._began = time.monotonic()
         self._read = time.monotonic()
-        self._changed = 0.0
-        """When orders of ours last changed what is held or free, monotonic."""
         self._since_ms: int | None = None
 
     @property
@@ -65,9 +65,14 @@ class AccountCheck:
         return self._snapshot is not None
 
     @property
+    def are_balances_known(self) -> bool:
+        """Return whether what the account holds was read since the start, compared or not."""
+        return self.held.reading is not None
+
+    @property
     def is_readable(self) -> bool:
         """Return whether what the account holds is known of now, and the last reading went well."""
-        return self._fresh is not None and not self._schedule.has_failed
+        return self.held.is_fresh and not self._schedule.has_failed
 
     @property
     def is_history_read(self) -> bool:
@@ -100,40 +105,18 @@ class AccountCheck:
 
     def note_change(self) -> None:
         """Note that an order of ours has changed what is held or free."""
-        self._changed = time.monotonic()
+        self.held.note_change()
         self._schedule.read_soon()
-
-    def balance(self, currency: str) -> Balance | None:
-        """Return what is held of a currency; None where that is not known of now."""
-        snapshot = self._fresh
-        if snapshot is None:
-            return None
-        return snapshot.balances.get(currency, Balance(Decimal(0), Decimal(0)))
-
-    def free_base(self) -> Decimal | None:
-        """Return what of the base currency could be sold; None where that is not known of now."""
-        found = self.balance(self._book.context.market.base)
-        return None if found is None else found.free
 
     def shows_unsold(self, one: LiveOrder, amount: Decimal) -> bool:
         """Return whether the account has the coins of a sell that was not acknowledged.
 
         Only an account that was read after the sell's deadline shows that.
         """
-        snapshot, deadline_ms = self._snapshot, one.state.deadline_ms
-        if snapshot is None or deadline_ms is None or snapshot.asked_ms <= deadline_ms:
+        if not self.held.is_after(one.state.deadline_ms):
             self._schedule.note_event()
             return False
-        held = snapshot.balances.get(self._base)
-        # The account may have coins of its own: what is free alone does not show what was sold.
-        is_moved = coins_moved(self._book, one, snapshot.balances)
-        return held is not None and held.free >= amount and not is_moved
-
-    @property
-    def _fresh(self) -> AccountSnapshot | None:
-        """Return the last reading if no order of ours has changed the account since it began."""
-        snapshot = self._snapshot
-        return snapshot if snapshot is not None and snapshot.begun > self._changed else None
+        return self.held.shows_unsold(one, amount)
 
     def work(self, now_ms: int) -> None:
         """Compare what was read; read again where it is time."""
@@ -146,21 +129,59 @@ class AccountCheck:
                 continue
             self._read = time.monotonic()
             self._schedule.note_read()
-            self._compare(snapshot, now_ms)
-        self._report_unread()
+            self.held.reading = snapshot
+            if self._faults.is_over:
+                with self._noting_faults():
+                    self._compare(snapshot, now_ms)
+            else:
+                self._note_unchecked()
+        self._take_balances()
+        is_protecting = self.are_balances_known and not self.is_checked
+        report_faults(self._book, self._read, is_protecting=is_protecting)
         if self.is_checked and not self.is_history_read:
             # Stops and exits need the account as it is now first.
             history = self._history.work(
                 self._named(), now_ms, bars_exits=self.is_sale_of_others_possible
             )
             if history is not None:
-                self._take_history(history, now_ms)
+                with self._noting_faults():
+                    self._take_history(history, now_ms)
         if book.broker.take_reading_due():
             self._schedule.note_event()
         if not is_reading:
             self._schedule.note_ended()
             if self._schedule.is_due(is_again=self._judge.is_reading_due):
                 self._ask(now_ms)
+
+    @contextmanager
+    def _noting_faults(self) -> Generator[None]:
+        """Note an error of a comparison: the next executor protects before it compares again."""
+        try:
+            yield
+        except Exception as error:
+            self._faults.note_raised(error, self._book.times.compare_again)
+            raise
+
+    def _take_balances(self) -> None:
+        """Take the balances of a reading that has failed, where none was compared for seconds."""
+        found, last = self._book.broker.last_balances, self.held.reading
+        is_early = time.monotonic() - self._began < self._book.times.naked
+        if self.is_checked or is_early or not self._schedule.has_failed:
+            return
+        if found is None or found.begun < self._began:
+            return
+        if last is None or found.begun > last.begun:
+            self.held.reading = found
+            self._note_unchecked()
+
+    def _note_unchecked(self) -> None:
+        """Take what the account holds for stops and exits, before anything was compared."""
+        if self.is_checked:
+            return
+        self._coins.measure(self._ledger((), ()), self.held.total_base)
+        for one in self._book.stops:
+            # Nothing else shows what has become of it.
+            one.is_look_needed = one.is_look_needed or one.state.stage == "open"
 
     def _ask(self, now_ms: int) -> None:
         # The first reading goes back a minute; what is older comes with the history.
@@ -177,19 +198,6 @@ class AccountCheck:
         """Return the exchange's ids of orders of which it is known whose they are."""
         return frozenset(self._known().keys() | self._others.orders)
 
-    def _report_unread(self) -> None:
-        """Report that the account cannot be read, or that it can be again."""
-        states, fault = self._book.states, self._book.broker.fault
-        if fault and time.monotonic() - self._read > UNREAD_SECONDS:
-            problem = Problem(
-                f"the account cannot be read: {fault.partition('; ')[0]}",
-                "no entries meanwhile; stops rest where they are",
-                "check the network and the API key, if this lasts",
-            )
-            states.report("account reading", problem)
-        elif not fault:
-            states.solve("account reading")
-
     def _compare(self, snapshot: AccountSnapshot, now_ms: int) -> None:
         """Take what is ours out of a reading, and judge the rest."""
         book = self._book
@@ -199,8 +207,8 @@ class AccountCheck:
         missed = take_fills(book, snapshot.fills, now_ms)
         check_stream(book, missed, snapshot.asked_ms)
         ledger = self._ledger(snapshot.fills, orders)
-        found = differences(ledger, _exchange_side(snapshot, self._base))
-        self._coins.measure(ledger, self.total_base)
+        found = differences(ledger, exchange_side(snapshot, self._base))
+        self._coins.measure(ledger, self.held.total_base)
         is_missing = False
         for one in found:
             match one.kind:
@@ -219,8 +227,9 @@ class AccountCheck:
         moving = any(one.state.stage in ("sent", "unknown") for one in book.orders.values())
         if not self.is_history_read:
             return
+        self._faults.note_compared()
         self._judge.report_nameless(snapshot.nameless, bars_exits=self.is_sale_of_others_possible)
-        if self._fresh is not None and not (is_missing or moving):
+        if self.held.is_fresh and not (is_missing or moving):
             self._notes.look(snapshot.balances)
         if not moving:
             self._since_ms = max(self._since_ms or 0, snapshot.asked_ms)
@@ -237,7 +246,7 @@ class AccountCheck:
         take_fills(self._book, fills, now_ms)
         found = unknown_orders(
             self._ledger(fills, orders),
-            [_exchange_order(one, is_open=one.status == "open") for one in orders],
+            [exchange_order(one, is_open=one.status == "open") for one in orders],
             {fill.trade_id: fill.exchange_order_id for fill in fills},
         )
         self._sort_out(found, orders, fills, now_ms)
@@ -282,14 +291,7 @@ class AccountCheck:
         Where the account has all coins of before and of its positions, they have not.
         """
         is_read = self.is_history_read and self.has_named_all
-        return not is_read and self._coins.may_hide_sales(self.total_base)
-
-    @property
-    def total_base(self) -> Decimal:
-        """Return what was there of the base currency at the last reading."""
-        snapshot = self._snapshot
-        held = None if snapshot is None else snapshot.balances.get(self._base)
-        return _ZERO if held is None else held.total
+        return not is_read and self._coins.may_hide_sales(self.held.total_base)
 
     @property
     def _base(self) -> str:
@@ -297,7 +299,7 @@ class AccountCheck:
 
     def sellable_base(self) -> Decimal:
         """Return what an order may sell of the base currency; coins of the account's own never."""
-        return self._coins.sellable(self.total_base, is_missing=self.is_missing)
+        return self._coins.sellable(self.held.total_base, is_missing=self.is_missing)
 
     def _ledger(self, fills: Iterable[OwnTrade], orders: Iterable[OrderSnapshot]) -> LedgerSnapshot:
         """Return our record, with what others have executed in a reading added."""
@@ -325,27 +327,9 @@ class AccountCheck:
         book = self._book
         if not self._judge.note_missing():
             return
-        short = book.position.own - self.total_base
-        if self._fresh is not None and 0 < short <= fees_elsewhere(book):
+        short = book.position.own - self.held.total_base
+        if self.held.is_fresh and 0 < short <= fees_elsewhere(book):
             pay_fees(book, short, now_ms)
             self.note_correction()
             return
         self._judge.report_missing(found, now_ms)
-
-
-def _exchange_side(snapshot: AccountSnapshot, base: str) -> ExchangeSnapshot:
-    held = snapshot.balances.get(base, Balance(_ZERO, _ZERO))
-    listed = (
-        *((order, True) for order in snapshot.open_orders),
-        *((order, order.status == "open") for order in snapshot.found),
-    )
-    by_number = {order.exchange_order_id: (order, is_open) for order, is_open in listed}
-    return ExchangeSnapshot(
-        base_total=held.total,
-        orders=tuple(_exchange_order(one, is_open=is_open) for one, is_open in by_number.values()),
-        fills={fill.trade_id: fill.exchange_order_id for fill in snapshot.fills},
-    )
-
-
-def _exchange_order(order: OrderSnapshot, *, is_open: bool) -> ExchangeOrder:
-    return ExchangeOrder(order.exchange_order_id, order.client_order_id, is_open)

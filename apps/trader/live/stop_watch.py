@@ -44,6 +44,8 @@ class StopWatch:
         """Why no stop can rest at the exchange; None: nothing is known against one."""
         self.naked_since: float | None = None
         """Since when the position has no stop at the exchange, monotonic; None: it has one."""
+        self.locked = Decimal(0)
+        """What of the position others have locked, so that no stop covers it, base currency."""
         self._uncovered_since: float | None = None
         """Since when a stop rests for a part of the position, monotonic; None: for all of it."""
 
@@ -122,13 +124,13 @@ class StopWatch:
         self.naked_since = self.obstacle = None
         reason = f"for {covered.normalize():f} of {held.normalize():f} {base}"
         self._log.note("exchange", price, reason, now_ms)
+        problem, remedy = f"the stop at the exchange is {reason}", _KEEP_RUNNING
+        if self.locked > 0:
+            problem += f": {self.locked.normalize():f} {base} are locked, and not by this program"
+            remedy = f"{_KEEP_RUNNING}; cancel the order that locks them, and the stop covers all"
         book.states.report(
             PROTECTION,
-            Problem(
-                f"the stop at the exchange is {reason}",
-                "the level of the rest is watched here; no entries meanwhile",
-                _KEEP_RUNNING,
-            ),
+            Problem(problem, "the level of the rest is watched here; no entries meanwhile", remedy),
         )
 
     def _jumped(self, stop: LiveOrder, known: KnownPrice | None) -> Obstacle | None:

@@ -47,6 +47,9 @@ class LiveTimes(Struct, frozen=True):
     """Time between two readings of the permissions while they are too wide, or lack trading."""
     event_late: float = 5.0
     """An execution that no event has brought after this shows that the stream loses events."""
+    compare_again: float = 10.0
+    """Pause before the account is compared again after an error of a comparison; doubles with each
+    error, to 5 minutes."""
     missing: float = 5.0
     """Coins are missing once readings so far apart lack them: a balance may be shown late."""
     cancel_again: float = 2.0

@@ -196,3 +196,47 @@ def test_an_exit_of_the_journal_sells_a_position_that_the_restored_database_lack
                 await trading.until(lambda: sides(opened) == ["BUY", "SELL"])
 
     run_watched(scene(), 120.0)
+
+
+@pytest.mark.usefixtures("quick_pauses")
+def test_a_stop_is_placed_although_each_comparison_of_the_account_raises_an_error(
+    db: Path, strategy_file: StrategyFile, capsys: pytest.CaptureFixture[str]
+) -> None:
+    strategy, printed = strategy_file(BUYS, "buys"), list[str]()
+
+    def is_printed(part: str) -> bool:
+        printed.append(capsys.readouterr().out)
+        return part in "".join(printed)
+
+    async def scene() -> None:
+        async with market(0.25, balance=BALANCE) as opened:
+            trader = partial(
+                desk, opened, db, strategy=strategy, exits=EXITS, cash="10000", live=QUICK,
+                risk=LIMITS,
+            )  # fmt: skip
+            async with trader() as trading:
+                await enter(opened, trading)
+                await trading.until(lambda: resting(opened) == ["STOP_LOSS"])
+                with trading.store.write() as connection:
+                    # Another program has written what no comparison can read.
+                    connection.execute(
+                        "INSERT INTO account_differences (account, kind, subject, document, "
+                        "seen_ms) VALUES (?, 'foreign order', '1', '[]', 0)",
+                        (ACCOUNT,),
+                    )
+                await trading.until(lambda: is_printed("cannot be compared with the database"))
+            opened.simulator.account.cancel_by_hand("BTC/USDT")
+            assert resting(opened) == []
+            async with trader(number=2) as trading:
+                await trading.until(lambda: resting(opened) == ["STOP_LOSS"])
+                await trading.until(lambda: is_printed("AttributeError"))
+                sql = "SELECT place FROM stop_states"
+                await trading.until(lambda: trading.query(sql) == [("exchange",)])
+                with trading.store.write() as connection:
+                    connection.execute("DELETE FROM account_differences")
+                newest = "SELECT state FROM trader_states ORDER BY rowid DESC LIMIT 1"
+                await trading.until(lambda: trading.query(newest) == [("trading",)])
+                assert sides(opened) == ["BUY"]
+
+    run_watched(scene(), 120.0)
+    assert "a stop is placed for coins that were bought and are free" in "".join(printed)

@@ -98,12 +98,12 @@ def protection_step(
         return Withdraw(resting[0].client_order_id, reason) if resting else None
     price = round_down(level, steps.price_step)
     if not resting:
-        fault = _fault(amount, price * (1 - policy.limit_offset), steps)
+        fault = stop_fault(amount, price * (1 - policy.limit_offset), steps)
         return Unprotectable(fault) if fault else Place(amount, price)
     stop, *surplus = sorted(resting, key=lambda one: one.price, reverse=True)
     if surplus:
         return Withdraw(surplus[0].client_order_id, "more than one stop rests")
-    fault = _fault(amount, price * (1 - policy.limit_offset), steps)
+    fault = stop_fault(amount, price * (1 - policy.limit_offset), steps)
     changed = Replace(stop.client_order_id, amount, price, "the amount that is held has changed")
     if stop.amount > amount:
         # It would sell coins that were not bought here.
@@ -130,8 +130,14 @@ def round_down(value: Decimal, step: Decimal | None) -> Decimal:
     return (value / step).to_integral_value(rounding=ROUND_DOWN) * step
 
 
-def _fault(amount: Decimal, price: Decimal, steps: TradingRules) -> str:
-    """Return why the market takes no such stop; empty where it does."""
+def stop_fault(amount: Decimal, price: Decimal, steps: TradingRules) -> str:
+    """Return why the market takes no stop of an amount and price; empty where it does.
+
+    Args:
+        amount: Base currency, in whole steps.
+        price: Lowest price that it sells at.
+        steps: Of the market.
+    """
     if amount < steps.min_amount:
         return f"{amount} is under the market's least amount {steps.min_amount}"
     if amount * price < steps.min_notional:

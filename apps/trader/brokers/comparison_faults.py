@@ -1,0 +1,50 @@
+"""Remembers that a comparison of the account has raised an error, while all is built again.
+
+The error may be raised by each comparison. So the next ones wait, longer each time, and what
+protects a position does not wait for them.
+"""
+
+import time
+from typing import Final
+
+from onetape.core.errors import OnetapeError, StoreError
+from onetape.core.words import error_line
+
+_LONGEST_PAUSE_SECONDS: Final = 300.0
+
+
+class ComparisonFaults:
+    """What the comparisons of one symbol's account have raised since the last good one."""
+
+    def __init__(self) -> None:
+        """Begin; none has raised."""
+        self.text = ""
+        """The last error in one line; empty where the last comparison was good."""
+        self._failures = 0
+        self._not_before = 0.0
+
+    @property
+    def is_over(self) -> bool:
+        """Return whether the account may be compared by now."""
+        return time.monotonic() >= self._not_before
+
+    def note_raised(self, error: Exception, first_seconds: float) -> None:
+        """Note an error of a comparison; the next one waits.
+
+        A file that is locked or full, or an order that another process has changed, is not the
+        fault of what was read.
+
+        Args:
+            error: What was raised.
+            first_seconds: Pause after the first error; doubles with each one that follows.
+        """
+        if isinstance(error, OnetapeError) and type(error) is not StoreError:
+            return
+        pause = min(first_seconds * 2 ** min(self._failures, 20), _LONGEST_PAUSE_SECONDS)
+        self._failures += 1
+        self._not_before = time.monotonic() + pause
+        self.text = f"{type(error).__name__}: {error_line(error)}"
+
+    def note_compared(self) -> None:
+        """Note that the account and its history were compared without an error."""
+        self.text, self._failures, self._not_before = "", 0, 0.0

@@ -1,0 +1,46 @@
+"""Reports that the account cannot be read, or that what was read cannot be compared with ours."""
+
+import time
+from typing import Final
+
+from onetape.cli.program import TRACEBACK_VARIABLE
+from trader.live.book import LiveBook
+from trader.states import Problem
+
+#: The account could not be read for so long: a problem, wall seconds.
+UNREAD_SECONDS: Final = 30.0
+#: Source of the problem that the account cannot be read.
+READING: Final = "account reading"
+#: Source of the problem that a comparison of the account has raised an error.
+COMPARISON: Final = "account comparison"
+_UNCHECKED: Final = "no entries meanwhile; a stop is placed for coins that were bought and are free"
+
+
+def report_faults(book: LiveBook, read: float, *, is_protecting: bool) -> None:
+    """Report that the account cannot be read or compared, or that it can be again.
+
+    Args:
+        book: The orders of the symbol.
+        read: When the account was read last, monotonic.
+        is_protecting: Whether stops rest on balances alone: nothing was compared since the start.
+    """
+    states, fault, raised = book.states, book.broker.fault, book.broker.comparison_faults.text
+    if fault and (is_protecting or time.monotonic() - read > UNREAD_SECONDS):
+        resting = "no entries meanwhile; stops rest where they are"
+        problem = Problem(
+            f"the account cannot be read: {fault.partition('; ')[0]}",
+            _UNCHECKED if is_protecting else resting,
+            "check the network and the API key, if this lasts",
+        )
+        states.report(READING, problem)
+    elif not fault:
+        states.solve(READING)
+    if raised:
+        problem = Problem(
+            f"the account cannot be compared with the database: {raised}",
+            f"{_UNCHECKED}; it is compared again later",
+            f"please report it; {TRACEBACK_VARIABLE}=1 prints where it was raised",
+        )
+        states.report(COMPARISON, problem)
+    else:
+        states.solve(COMPARISON)

@@ -1,0 +1,73 @@
+"""What the account holds by the last reading, as far as no order of ours has changed it since."""
+
+import time
+from decimal import Decimal
+
+from onetape.exchange.trading_records import Balance
+from trader.brokers.live_records import AccountSnapshot, BalanceReading
+from trader.live.book import LiveBook
+from trader.live.resolving import coins_moved
+from trader.live.tracking import LiveOrder
+
+_ZERO = Decimal(0)
+
+
+class HeldBalances:
+    """The balances of one symbol's account."""
+
+    def __init__(self, book: LiveBook) -> None:
+        """Begin; nothing is read yet."""
+        self._book = book
+        self.reading: AccountSnapshot | BalanceReading | None = None
+        """The last reading; None: there was none since the start."""
+        self._changed = 0.0
+        """When orders of ours last changed what is held or free, monotonic."""
+
+    def note_change(self) -> None:
+        """Note that an order of ours has changed what is held or free."""
+        self._changed = time.monotonic()
+
+    @property
+    def is_fresh(self) -> bool:
+        """Return whether no order of ours has changed the account since the last reading began."""
+        return self.reading is not None and self.reading.begun > self._changed
+
+    def balance(self, currency: str) -> Balance | None:
+        """Return what is held of a currency; None where that is not known of now."""
+        if self.reading is None or not self.is_fresh:
+            return None
+        return self.reading.balances.get(currency, Balance(_ZERO, _ZERO))
+
+    @property
+    def base(self) -> Balance | None:
+        """Return what is held of the base currency; None where that is not known of now."""
+        return self.balance(self._book.context.market.base)
+
+    @property
+    def total_base(self) -> Decimal:
+        """Return what was there of the base currency at the last reading."""
+        reading = self.reading
+        held = None if reading is None else reading.balances.get(self._book.context.market.base)
+        return _ZERO if held is None else held.total
+
+    def is_after(self, deadline_ms: int | None) -> bool:
+        """Return whether the last reading began after a time of the exchange, epoch milliseconds.
+
+        False where the time is not known, or there is no reading.
+        """
+        reading = self.reading
+        return reading is not None and deadline_ms is not None and reading.asked_ms > deadline_ms
+
+    def shows_unsold(self, one: LiveOrder, amount: Decimal) -> bool:
+        """Return whether the coins of a sell that was not acknowledged are there, and are free.
+
+        Args:
+            one: The sell; the last reading is from after its deadline.
+            amount: Base currency.
+        """
+        if self.reading is None:
+            return False
+        held = self.reading.balances.get(self._book.context.market.base)
+        # The account may have coins of its own: what is free alone does not show what was sold.
+        is_moved = coins_moved(self._book, one, self.reading.balances)
+        return held is not None and held.free >= amount and not is_moved

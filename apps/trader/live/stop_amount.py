@@ -1,0 +1,118 @@
+"""For how much of a position its stop is placed: coins that others have locked are left out.
+
+A stop is first tried for the whole position: a balance may be shown late. Where the exchange has
+refused that, and a reading of the account since then has fewer free coins, it is placed for those,
+until a reading has enough.
+"""
+
+import time
+from decimal import Decimal
+from typing import Final
+
+from onetape.execution.protection import round_down, stop_fault
+from trader.live.book import LiveBook
+from trader.live.reconciling import AccountCheck
+
+_ZERO: Final = Decimal(0)
+
+
+class StopAmount:
+    """How much of one symbol's position a stop can sell."""
+
+    def __init__(self, book: LiveBook, account: AccountCheck) -> None:
+        """Begin; a stop that rests for a part of the position may lack coins that are locked."""
+        self._book = book
+        self._account = account
+        self._opened: dict[str, float] = {}
+        """When each stop that rests was first seen to do so, monotonic, by client order id."""
+        is_partial = bool(self._resting()) and self._resting() < self._whole(book.position.own)
+        self._refused_at: float | None = time.monotonic() if is_partial else None
+        """Since when it is not sure that all coins are free, monotonic; None: they are."""
+        self._refused: Decimal | None = None
+        """Amount of the stop that the exchange has refused last."""
+        self._free: Decimal | None = None
+        """What a stop can sell, base currency; None: all."""
+        self.locked = _ZERO
+        """What the stop leaves out because others have locked it, base currency."""
+
+    def note_refused(self, amount: Decimal, replaced: Decimal | None) -> None:
+        """Note that the exchange took no stop of an amount, base currency.
+
+        Args:
+            amount: Of that stop.
+            replaced: Amount of the stop in whose place it was to be; None: there was none.
+        """
+        self._refused_at, self._refused = time.monotonic(), amount
+        # The coins of the stop that was cancelled are free.
+        self._free = replaced
+
+    def forget(self) -> None:
+        """Note that the position is closed."""
+        self._refused_at = self._refused = self._free = None
+        self.locked = _ZERO
+
+    def is_smaller(self, amount: Decimal) -> bool:
+        """Return whether a stop of an amount is smaller than the one that was refused last."""
+        return self._free is not None and self._refused is not None and amount < self._refused
+
+    def amount(self, held: Decimal, price: Decimal | None) -> Decimal:
+        """Return for how much of the position a stop should rest now, base currency.
+
+        Args:
+            held: All that a stop should sell.
+            price: Lowest price that the stop sells at; None: there is no stop.
+        """
+        found = self._found(held, price)
+        self.locked = max(self._whole(held) - self._whole(found), _ZERO)
+        return found
+
+    def _found(self, held: Decimal, price: Decimal | None) -> Decimal:
+        self._note_resting()
+        if self._account.is_checked and self._refused_at is None:
+            return held
+        available = self._available(held)
+        if available is not None:
+            self._free = available
+        if self._account.is_checked and (available or _ZERO) >= self._whole(held):
+            self.forget()
+            return held
+        resting = self._resting()
+        if not self._account.is_checked:
+            return max(min(held, available or _ZERO), min(resting, held))
+        if self._free is None:
+            return min(resting, held) if resting else held
+        found = max(min(held, self._free), min(resting, held))
+        steps = self._book.context.market.steps
+        is_usable = price is not None and not stop_fault(self._whole(found), price, steps)
+        # Where no stop can rest for so little, one for all is tried again from time to time.
+        return found if is_usable or resting else held
+
+    def _available(self, held: Decimal) -> Decimal | None:
+        """Return what a stop can sell by a reading since the last change; None: there is none."""
+        reading, balance = self._account.held.reading, self._account.held.base
+        resting = self._resting()
+        since = max(self._refused_at or 0.0, *self._opened.values(), 0.0)
+        if reading is None or balance is None:
+            return None
+        if reading.begun <= since or balance.locked < resting:
+            return None
+        if self._account.is_checked:
+            return balance.free + resting
+        # Orders are not known: what is locked may be a stop of ours for the same coins.
+        unknown = balance.locked - resting
+        return resting + max(min(balance.free, held - resting - unknown), _ZERO)
+
+    def _note_resting(self) -> None:
+        now = time.monotonic()
+        resting = [one.identity for one in self._book.stops if one.state.stage == "open"]
+        self._opened = {name: self._opened.get(name, now) for name in resting}
+
+    def _resting(self) -> Decimal:
+        """Return what the stops that rest have locked, base currency."""
+        resting = [one for one in self._book.stops if one.state.stage == "open"]
+        return sum(
+            ((one.order.ordered_amount or _ZERO) - one.state.filled for one in resting), _ZERO
+        )
+
+    def _whole(self, amount: Decimal) -> Decimal:
+        return round_down(amount, self._book.context.market.steps.amount_step)
