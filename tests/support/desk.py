@@ -275,14 +275,15 @@ async def desk(
     exchange.clock = market.simulator.clock
     stop = StopRequest()
     orders = account or AccountConfig()
+    mode: Mode = "paper" if live is None else "live"
     values = TraderSettings(
+        mode=mode,
         exchange="simulator",
         account_name=account_name,
         account=orders if exits is None else structs.replace(orders, exits=exits),
         cash=None if cash is None else Decimal(cash),
         **settings,
     )
-    mode: Mode = "paper" if live is None else "live"
     async with exchange, AsyncExitStack() as stack:
         info = await exchange.market(KEY.symbol)
         access = (
