@@ -234,6 +234,12 @@ def test_each_attribute_becomes_its_setting(
             "line 16: qtpylib.chopiness",
         ),
         ("    ignore_roi_if_entry_signal = True", "line 15: ignore_roi_if_entry_signal"),
+        (
+            "    def min_roi_reached(self, trade, profit, now):\n        return True",
+            "line 15: min_roi_reached (a method of freqtrade itself)",
+        ),
+        ("    def help(self):\n        self.lock_pair('a', 1)", "line 16: self.lock_pair (locks"),
+        ("    def help(self):\n        return self.freqai", "line 16: self.freqai (FreqAI)"),
     ],
 )
 def test_what_has_no_equivalent_is_refused_by_name_and_line(tmp_path: Path, extra: str, text: str):

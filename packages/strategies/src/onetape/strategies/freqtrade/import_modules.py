@@ -24,6 +24,11 @@ def timeframe_to_seconds(timeframe: str) -> int:
     return Timeframe.parse(timeframe).seconds
 
 
+def timeframe_to_msecs(timeframe: str) -> int:
+    """Return the length of a timeframe in milliseconds."""
+    return Timeframe.parse(timeframe).seconds * 1_000
+
+
 def timeframe_to_prev_date(timeframe: str, date: datetime | None = None) -> datetime:
     """Return the open of the candle that holds a moment; by default that of now."""
     moment = datetime.now(UTC) if date is None else date
@@ -43,6 +48,7 @@ class _OnlyNamed:
 _TIMES: Final[Mapping[str, Any]] = {
     "timeframe_to_minutes": timeframe_to_minutes,
     "timeframe_to_seconds": timeframe_to_seconds,
+    "timeframe_to_msecs": timeframe_to_msecs,
     "timeframe_to_prev_date": timeframe_to_prev_date,
     "timeframe_to_next_date": timeframe_to_next_date,
 }

@@ -48,6 +48,14 @@ class IStrategy:
         """Take a configuration, which is empty here."""
         self.config = config
 
+    def version(self) -> str | None:
+        """Return the version of the strategy; None: none is stated."""
+        return None
+
+    def get_strategy_name(self) -> str:
+        """Return the name of the class."""
+        return type(self).__name__
+
     def informative_pairs(self) -> list[Any]:
         """Return pairs with their timeframes that the strategy reads in addition: none."""
         return []

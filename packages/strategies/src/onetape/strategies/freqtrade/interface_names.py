@@ -4,8 +4,20 @@ from typing import Final
 
 _PER_ORDER: Final = "code per order or position"
 _FREQAI: Final = "FreqAI"
+#: Methods of freqtrade itself, which a strategy can replace.
+_INTERNAL: Final = (
+    *("advise_all_indicators", "advise_entry", "advise_exit", "advise_indicators"),
+    *("analyze", "analyze_pair", "analyze_ticker", "gather_informative_pairs"),
+    *("ft_advise_signals", "ft_bot_cleanup", "ft_bot_start", "ft_check_timed_out"),
+    *("ft_load_hyper_params", "ft_set_special_params_from_file", "load_params_from_file"),
+    *("ft_stoploss_adjust", "ft_stoploss_reached", "stop_loss_reached"),
+    *("get_entry_signal", "get_exit_signal", "get_latest_candle", "ignore_expired_candle"),
+    *("min_roi_reached", "min_roi_reached_entry", "should_exit"),
+    *("lock_pair", "unlock_pair", "unlock_reason", "is_pair_locked"),
+)
 #: Methods that freqtrade calls, and what each is.
 METHODS: Final = {
+    **dict.fromkeys(_INTERNAL, "a method of freqtrade itself"),
     "adjust_entry_price": _PER_ORDER,
     "adjust_exit_price": _PER_ORDER,
     "adjust_order_price": _PER_ORDER,
