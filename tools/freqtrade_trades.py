@@ -90,7 +90,7 @@ def config_of(job: dict[str, str], folder: Path) -> dict[str, Any]:
 
 
 def trades_of(job: dict[str, str], folder: Path) -> dict[str, Any]:
-    """Return the first candle that was traded, and each trade."""
+    """Return the timeframe of a strategy, and each trade."""
     backtesting = importlib.import_module("freqtrade.optimize.backtesting").Backtesting
     exchange = importlib.import_module("freqtrade.exchange").Exchange
     markets = {job["pair"]: market_of(job["pair"])}
@@ -125,7 +125,7 @@ def trades_of(job: dict[str, str], folder: Path) -> dict[str, Any]:
         }
         for row in rows.to_dict("records")
     ]
-    return {"timeframe": strategy.timeframe, "start": int(timerange.startts), "trades": trades}
+    return {"timeframe": strategy.timeframe, "trades": trades}
 
 
 def main() -> None:

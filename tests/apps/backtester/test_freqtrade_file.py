@@ -199,6 +199,15 @@ def test_every_form_of_the_strategy_trades_by_the_settings_of_its_file(sample: P
     assert (own.config.account.exits.stop_loss, own.config.account.exits.target_table) == (0.5, {})
 
 
+def test_a_class_of_freqtrade_itself_is_refused_with_a_remedy() -> None:
+    class Sample:
+        def populate_indicators(self) -> None: ...
+
+    given: Any = Sample
+    with pytest.raises(UsageError, match=r"of a freqtrade class are read from its file; give the"):
+        backtest(given, random_candles(10, seed=1).frame())
+
+
 def test_open_trades_of_the_file_hold_in_python_too(sample: Path) -> None:
     sample.write_text(SAMPLE.replace("    stoploss", "    max_open_trades = 1\n    stoploss"))
     candles = [random_candles(400, seed=seed, timeframe="4h").frame() for seed in (3, 4)]

@@ -221,6 +221,11 @@ def class_of(given: StrategyLike) -> type[Strategy]:
         from onetape.strategies.functions import function_class
 
         return function_class(given)
+    if hasattr(given, "populate_indicators"):
+        raise UsageError(
+            "the settings of a freqtrade class are read from its file; give the file, such as "
+            "'Sample.py' or 'Sample.py:Class'"
+        )
     raise UsageError(
         f"a strategy is a name, a Strategy or a function of a DataFrame, found "
         f"{type(given).__name__}"
