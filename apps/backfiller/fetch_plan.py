@@ -71,8 +71,8 @@ def plan_series(
     if store is None:
         wanted = [(first, stop)] if first < stop else []
     else:
-        holes = unexplained(store, key, missing_between(store, key, start, stop))
-        wanted = sorted([*holes, *_newest_again(store, key, first, stop)])
+        gaps = unexplained(store, key, missing_between(store, key, start, stop))
+        wanted = sorted([*gaps, *_newest_again(store, key, first, stop)])
     ranges = joined(wanted, timeframe, exchange.quirks.page_limit)
     candles = sum(timeframe.count_between(*part) for part in ranges)
     pages = sum(_pages(timeframe.count_between(*part), exchange.quirks) for part in ranges)

@@ -55,11 +55,11 @@ class Imported(Struct, frozen=True):
     dropped: int
     """Left out by --drop-last."""
     gaps: int
-    """Holes inside the range."""
+    """Gaps inside the range."""
     missing: int
     """Candles that they lack."""
     is_untraded: bool
-    """Whether the holes are known to be candles without trades: the file is the exchange's own."""
+    """Whether the gaps are known to be candles without trades: the file is the exchange's own."""
     notes: tuple[str, ...]
     seconds: float
 
@@ -74,13 +74,13 @@ class Imported(Struct, frozen=True):
             (self.unfinished, "not over yet"),
             (self.dropped, "dropped"),
         )
-        holes = f"{counted(self.gaps, 'gap')} ({counted(self.missing, 'candle')})"
+        gap_text = f"{counted(self.gaps, 'gap')} ({counted(self.missing, 'candle')})"
         if self.is_untraded:
-            holes = f"{holes} without trades"
+            gap_text = f"{gap_text} without trades"
         parts = [
             f"{self.inserted:,} new",
             *(f"{count:,} {what}" for count, what in notable if count),
-            holes if self.gaps else "no gaps",
+            gap_text if self.gaps else "no gaps",
             f"{self.seconds:.1f} s",
         ]
         return (
@@ -106,7 +106,7 @@ class Imported(Struct, frozen=True):
 
 
 def store_table(store: Store, table: Table, *, now_ms: int) -> Imported:
-    """Store the candles of a table, then write its holes down in the gap ledger.
+    """Store the candles of a table, then store its gaps in the ledger.
 
     Candles go in whole transactions, so an import that was killed is completed by the next one.
 
@@ -116,7 +116,7 @@ def store_table(store: Store, table: Table, *, now_ms: int) -> Imported:
     began = time.monotonic()
     spool = table.read.spool
     report = insert_columns(store, table.key, spool.unreadable, source="import", seen_ms=now_ms)
-    different, holes, untraded, missing = 0, 0, 0, 0
+    different, gap_count, untraded, missing = 0, 0, 0, 0
     since = table.first
     for window in spool.windows():
         candles = window[: int(np.searchsorted(window.timestamp, table.end))]
@@ -130,12 +130,12 @@ def store_table(store: Store, table: Table, *, now_ms: int) -> Imported:
             continue
         gaps = gaps_of(store, table.key, start=since, end=int(sound[-1]))
         untraded += _note_gaps(store, table, gaps, candles.timestamp[faulty], now_ms=now_ms)
-        holes += len(gaps)
+        gap_count += len(gaps)
         missing += sum(gap.candles for gap in gaps)
         since = int(sound[-1])
     return _summary(
-        table, report, different=different, holes=holes, missing=missing,
-        is_untraded=holes > 0 and untraded == holes,
+        table, report, different=different, gap_count=gap_count, missing=missing,
+        is_untraded=gap_count > 0 and untraded == gap_count,
         seconds=round(table.seconds + time.monotonic() - began, 3),
     )  # fmt: skip
 
@@ -145,7 +145,7 @@ def _summary(
     report: InsertReport,
     *,
     different: int,
-    holes: int,
+    gap_count: int,
     missing: int,
     is_untraded: bool,
     seconds: float,
@@ -171,7 +171,7 @@ def _summary(
         empty=read.empty,
         unfinished=table.unfinished,
         dropped=table.dropped,
-        gaps=holes,
+        gaps=gap_count,
         missing=missing,
         is_untraded=is_untraded,
         notes=tuple(read.notes.lines),
@@ -193,7 +193,7 @@ def _different(store: Store, key: SeriesKey, candles: Candles) -> int:
 def _note_gaps(
     store: Store, table: Table, gaps: Sequence[Gap], refused: IntArray, *, now_ms: int
 ) -> int:
-    """Write down the holes that the ledger does not know; return how many had no trades.
+    """Store the gaps that the ledger does not have; return how many had no trades.
 
     In Kraken's own archive a candle is missing because nothing was traded, unless its row was
     refused.
@@ -201,7 +201,7 @@ def _note_gaps(
     Args:
         store: The open database.
         table: The table.
-        gaps: The holes of a part of it.
+        gaps: The gaps of a part of it.
         refused: Times of the rows in that part that were refused, epoch seconds.
         now_ms: Market time, epoch milliseconds.
     """

@@ -1,4 +1,4 @@
-"""Mend what the exchange can supply: holes, forming rows left behind, rows that break a rule."""
+"""Mend what the exchange can supply: gaps, forming rows left behind, rows that break a rule."""
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -32,7 +32,7 @@ from onetape.store.verify import Finding, verify
 _OLD_PROOF_MS = 86_400_000
 NEVER_MS = 2**62
 #: What a fetch mends; the other kinds are of rows that must go first, or of the file.
-_FETCHED = ("hole", "forming row left behind")
+_FETCHED = ("gap", "forming row left behind")
 _UNSOUND = ("off-grid time", "high/low", "bad price", "bad volume")
 
 
@@ -80,7 +80,7 @@ async def repair_series(
     """Mend one series as far as the exchange can supply it.
 
     A row that breaks a rule goes to quarantine before its candle is asked for: a kill in between
-    leaves a hole that the next run fills. Proven gaps are asked for again once they are a day old.
+    leaves a gap that the next run fills. Proven gaps are asked for again once they are a day old.
 
     Args:
         exchange: Where the candles come from.
@@ -116,9 +116,7 @@ async def repair_series(
             withdrawn += quarantine_forming_rows(store, key, one.start, one.end, seen_ms=seen_ms)
     left = [one for one in open_findings(store, [key]) if one.key == key]
     gaps = [
-        OpenGap.at(key, one.start, one.candles, now_ms=seen_ms)
-        for one in left
-        if one.kind == "hole"
+        OpenGap.at(key, one.start, one.candles, now_ms=seen_ms) for one in left if one.kind == "gap"
     ]
     return Repaired(key, len(findings), inserted, withdrawn, left, gaps)
 

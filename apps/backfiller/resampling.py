@@ -52,7 +52,7 @@ class Resampled(Struct, frozen=True):
     left_out: int
     """Candles not built, because lower ones are missing and the cause is unknown."""
     gaps: int
-    """Holes of the higher timeframe in the range."""
+    """Gaps of the higher timeframe in the range."""
     seconds: float
 
     def line(self) -> str:
@@ -87,8 +87,8 @@ def resample_series(
 ) -> Resampled:
     """Store the closed candles of `into` that those of a series make and the candle store lacks.
 
-    A window with a hole that the exchange is known to have is built as the exchange builds it. One
-    with any other hole would be wrong, as would the first one where the series begins inside it.
+    A window with a gap that the exchange is known to have is built as the exchange builds it. One
+    with any other gap would be wrong, as would the first one where the series begins inside it.
 
     Args:
         store: The open database.
@@ -125,8 +125,8 @@ def resample_series(
     report = insert_columns(
         store, large_key, kept.taken(np.flatnonzero(new)), source="resample", seen_ms=now_ms
     )
-    holes = gaps_of(store, large_key, start=start, end=end)
-    _carry_over(store, large_key, holes, gaps)
+    large_gaps = gaps_of(store, large_key, start=start, end=end)
+    _carry_over(store, large_key, large_gaps, gaps)
     incomplete = incomplete_windows(candles, small, into)
     return replace(
         summary,
@@ -136,7 +136,7 @@ def resample_series(
         present=len(kept) - report.inserted,
         different=_different(kept, stored),
         built_over_gaps=int(np.isin(kept.timestamp, incomplete).sum()),
-        gaps=len(holes),
+        gaps=len(large_gaps),
         seconds=round(time.monotonic() - began, 3),
     )
 
@@ -164,19 +164,21 @@ def _certain(opens: IntArray, ranges: list[tuple[int, int]], into: Timeframe) ->
     return certain
 
 
-def _carry_over(store: Store, key: SeriesKey, holes: list[Gap], gaps: list[Gap]) -> None:
-    """Write down of each new hole what is known of the smaller ones that it lacks."""
+def _carry_over(store: Store, key: SeriesKey, large_gaps: list[Gap], gaps: list[Gap]) -> None:
+    """Store for each new gap what is known of the smaller candles missing in it."""
     known: dict[tuple[GapState, int, str | None], list[tuple[int, int]]] = {}
-    for hole in holes:
-        low = bisect_right(gaps, hole.start, key=lambda gap: gap.end)
-        high = bisect_left(gaps, hole.end, key=lambda gap: gap.start)
+    for large_gap in large_gaps:
+        low = bisect_right(gaps, large_gap.start, key=lambda gap: gap.end)
+        high = bisect_left(gaps, large_gap.end, key=lambda gap: gap.start)
         parts = [gap for gap in gaps[low:high] if gap.last_requested_ms is not None]
         states: set[GapState] = {gap.state for gap in gaps[low:high]}
         state = _state_of(states)
-        if hole.last_requested_ms is None and parts and state is not None:
+        if large_gap.last_requested_ms is None and parts and state is not None:
             requested_ms = min(gap.last_requested_ms or 0 for gap in parts)
             reason = next((gap.reason for gap in parts if gap.state == state), None)
-            known.setdefault((state, requested_ms, reason), []).append((hole.start, hole.end))
+            known.setdefault((state, requested_ms, reason), []).append(
+                (large_gap.start, large_gap.end)
+            )
     for (state, requested_ms, reason), ranges in known.items():
         set_gaps(store, key, ranges, state=state, requested_ms=requested_ms, reason=reason)
 

@@ -64,7 +64,7 @@ def _stored_candles_lines(context: SessionContext, new_candles: int, refused: st
 
 
 class DecisionLog:
-    """The lines of the decisions, after a line for each new day and each hole in the warm-up."""
+    """The lines of the decisions, after a line for each new day and each gap in the warm-up."""
 
     def __init__(self, context: SessionContext) -> None:
         """Begin without a day."""
@@ -77,7 +77,7 @@ class DecisionLog:
         return [*self._new_wait(report), *self._new_day(report)]
 
     def _new_wait(self, report: DecisionReport) -> list[str]:
-        """Return since when orders are possible after a hole, where it is not printed yet."""
+        """Return since when orders are possible after a gap, where it is not printed yet."""
         is_new = report.wait not in ("", self._wait)
         self._wait = report.wait
         return [report.wait] if is_new else []

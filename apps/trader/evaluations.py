@@ -65,7 +65,7 @@ class EvaluatedCandle(Struct, frozen=True):
         return Candle(*(column.tolist()[0] for column in columns))
 
     def exit_signal(self, lookback: int) -> int:
-        """Return the signal; HOLD where a hole leaves fewer candles than the lookback.
+        """Return the signal; HOLD where a gap leaves fewer candles than the lookback.
 
         It is the check that the SELL of a decision must pass (onetape.execution.risk).
 
@@ -142,7 +142,7 @@ class Evaluations:
 
         Args:
             timestamps: Opens of the candles to decide on, epoch seconds, oldest first, at least
-                one, without an unexplained hole between them.
+                one, without an unexplained gap between them.
             is_repeated: Whether an earlier session has decided on them.
 
         Raises:

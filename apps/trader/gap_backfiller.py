@@ -231,8 +231,8 @@ class GapBackfiller:
         stored = closed_range(context.store, context.key)
         if stored is not None:
             start = max(start, stored[0])
-        holes = missing_between(context.store, context.key, start, end)
-        missing = unexplained(context.store, context.key, holes, answers=DECIDING_ANSWERS)
+        gaps = missing_between(context.store, context.key, start, end)
+        missing = unexplained(context.store, context.key, gaps, answers=DECIDING_ANSWERS)
         self._complete_until = missing[0][0] if missing else end
         again = due_gaps(context.store, context.key, start, end, now_ms=self._exchange.now_ms())
         return min((low for low, _ in [*missing, *again]), default=None)

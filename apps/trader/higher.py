@@ -35,7 +35,7 @@ def larger_candles(
 ) -> tuple[Higher, Absent]:
     """Return the larger candles at the time of these ones, and what is missing of them.
 
-    Those before an unexplained hole are left out: no window crosses it.
+    Those before an unexplained gap are left out: no window crosses it.
 
     Args:
         context: What is traded.
@@ -58,8 +58,8 @@ def larger_candles(
                 context.store, context.key, larger, start, end, answers=DECIDING_ANSWERS
             )
         seen = known.candles
-        if known.holes:
-            seen = seen[int(np.searchsorted(seen.timestamp, known.holes[-1][1])) :]
+        if known.gaps:
+            seen = seen[int(np.searchsorted(seen.timestamp, known.gaps[-1][1])) :]
         found[larger.name] = align_higher_candles(candles, context.timeframe, seen, larger)
         if not absent.gate:
             absent = _absent(context, known, larger)
@@ -137,12 +137,12 @@ def _absent(context: SessionContext, known: LargerCandles, larger: Timeframe) ->
     """Return what is missing; not before the first candle of a market, which is new then."""
     if not len(known.candles):
         return Absent(f"no {larger.name} candle is known yet")
-    if not known.holes:
+    if not known.gaps:
         return Absent()
     count = window_size(context.strategy.higher_lookback)
-    full = context.timeframe.shift(larger.shift(known.holes[-1][1], count), context.window)
+    full = context.timeframe.shift(larger.shift(known.gaps[-1][1], count), context.window)
     warm_up = f"{count} {larger.name} candles and {counted(context.window, 'traded candle')}"
     return Absent(
-        f"{larger.name} candles missing from {utc_text(known.holes[0][0])}",
-        wait_text(larger, known.holes[-1], full, warm_up),
+        f"{larger.name} candles missing from {utc_text(known.gaps[0][0])}",
+        wait_text(larger, known.gaps[-1], full, warm_up),
     )

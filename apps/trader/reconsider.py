@@ -106,8 +106,8 @@ class CorrectionReview:
         # signal of it later.
         first, last = marked[0].timestamp, max(marked[-1].timestamp, decided or 0)
         candles = closed_timestamps(context.store, context.key, after=first - 1, limit=MOST_ROWS)
-        holes = missing_between(context.store, context.key, first, last)
-        missing = unexplained(context.store, context.key, holes, answers=DECIDING_ANSWERS)
+        gaps = missing_between(context.store, context.key, first, last)
+        missing = unexplained(context.store, context.key, gaps, answers=DECIDING_ANSWERS)
         end = min(last, missing[0][0] - 1) if missing else last
         together = [opened for opened in candles if opened <= end]
         self._under_review = [each for each in marked if each.timestamp in together]

@@ -151,7 +151,7 @@ class RuleRunner:
         candle = first_row_after(context.store, context.key, decided)
         if candle is None:
             return
-        if self._unwatched.is_hole_before(candle, decided):
+        if self._unwatched.is_gap_before(candle, decided):
             if not self._unwatched.has_waited(candle.timestamp):
                 return
             self._leave_ahead(self._stepper.copy(), candle)

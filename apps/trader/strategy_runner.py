@@ -1,7 +1,7 @@
 """Decide on closed candles: read the last ones from the database, evaluate them, pass the gates.
 
 Every closed candle since the last decision is decided on, in order, so that the record has no
-holes. Only the newest one can become an entry; an exit comes from any of them.
+gaps. Only the newest one can become an entry; an exit comes from any of them.
 """
 
 import time
@@ -62,7 +62,7 @@ class DecisionReport(Struct, frozen=True):
     blocked: str | None
     """Why a signal became no order, in words."""
     wait: str = ""
-    """Since when orders are possible after a hole in the warm-up; empty where there is none."""
+    """Since when orders are possible after a gap in the warm-up; empty where there is none."""
     is_missed: bool = False
     """Whether the candle closed while no session ran, or while the trader could not decide."""
 

@@ -226,7 +226,7 @@ class StreamRecorder:
         is_new = update.connection != self._connection
         if is_new or self._skips(update.rows):
             await self._connected(update, is_new=is_new)
-        # Rows that are written while something before them is missing would hide the hole.
+        # Rows that are written while something before them is missing would hide the gap.
         if self._connection != update.connection:
             self._hold(update)
             return

@@ -15,7 +15,7 @@ from trader.stepping import RuleStepper
 from trader.stream_recorder import StreamRecorder
 
 #: Exits look past a candle that is missing or not closed after this, wall seconds.
-HOLE_PATIENCE_SECONDS = 5.0
+GAP_TIMEOUT_SECONDS = 5.0
 
 
 class UnwatchedPrices:
@@ -72,7 +72,7 @@ class UnwatchedPrices:
         age_seconds = self._exchange.clock.wall_seconds(age_ms)
         return age_seconds > self._context.settings.max_signal_age_seconds
 
-    def is_hole_before(self, candle: Candle, decided: int) -> bool:
+    def is_gap_before(self, candle: Candle, decided: int) -> bool:
         """Return whether candles are missing before one for an unknown reason.
 
         Args:
@@ -82,10 +82,10 @@ class UnwatchedPrices:
         context, start = self._context, self._context.timeframe.next(decided)
         if candle.timestamp <= start:
             return False
-        holes = missing_between(context.store, context.key, start, candle.timestamp)
-        return bool(unexplained(context.store, context.key, holes, answers=DECIDING_ANSWERS))
+        gaps = missing_between(context.store, context.key, start, candle.timestamp)
+        return bool(unexplained(context.store, context.key, gaps, answers=DECIDING_ANSWERS))
 
     def has_waited(self, timestamp: int) -> bool:
         """Return whether REST had time to close or to bring the candles before a time."""
         age_ms = max(0, self._exchange.now_ms() - timestamp * 1_000)
-        return self._exchange.clock.wall_seconds(age_ms) > HOLE_PATIENCE_SECONDS
+        return self._exchange.clock.wall_seconds(age_ms) > GAP_TIMEOUT_SECONDS

@@ -17,7 +17,7 @@ PATIENCE_SECONDS: float = 15.0
 #: Kinds of reasons.
 NOTHING: Final = "nothing stored"
 LATE: Final = "a late candle"
-HOLE: Final = "a hole"
+GAP: Final = "a gap"
 
 
 class WaitNotice:
@@ -68,7 +68,7 @@ class WaitNotice:
             return NOTHING
         if decided is None or decided >= self._gap_backfiller.newest_due():
             return None
-        return HOLE if newest > decided else LATE
+        return GAP if newest > decided else LATE
 
     def _words(self, kind: str, decided: int | None) -> str:
         context, refused = self._context, self._gap_backfiller.refused
@@ -77,6 +77,6 @@ class WaitNotice:
             return f"no closed candle of {context.key} is stored: {why}"
         absent = utc_text(context.timeframe.next(decided))
         why = f": {refused}" if refused else ""
-        if kind == HOLE:
+        if kind == GAP:
             return f"the candle of {absent} is missing and not proven absent{why}"
         return f"the candle of {absent} ended and the exchange has not returned it{why}"

@@ -1,13 +1,13 @@
-"""The candles that a decision is made on: no window crosses an unexplained hole."""
+"""The candles that a decision is made on: no window crosses an unexplained gap."""
 
 from typing import Final
 
 import numpy as np
 from msgspec import Struct
 
+from onetape.core.candle_gaps import find_gaps
 from onetape.core.candles import Candles
 from onetape.core.clock import utc_text
-from onetape.core.holes import holes_between
 from onetape.core.timeframes import Timeframe
 from onetape.core.words import counted
 from onetape.history.gaps import DECIDING_ANSWERS
@@ -23,7 +23,7 @@ class Warmup(Struct, frozen=True):
     """What is missing of the candles that one decision needs."""
 
     missing: list[tuple[int, int]]
-    """Unexplained holes of the warm-up, oldest first; while there is one, nothing is ordered."""
+    """Unexplained gaps of the warm-up, oldest first; while there is one, nothing is ordered."""
     wait: str
     """Since when orders are possible again, in words; empty where nothing is missing."""
 
@@ -32,7 +32,7 @@ class DecisionWindow(Struct, frozen=True):
     """The last closed candles up to the newest of those that are decided on."""
 
     candles: Candles
-    """The candles that the strategy is given: those after the last unexplained hole."""
+    """The candles that the strategy is given: those after the last unexplained gap."""
     warmups: list[Warmup]
     """One for each candle that is decided on, oldest first."""
 
@@ -43,17 +43,17 @@ def decision_window(context: SessionContext, timestamp: int, rows: int = 1) -> D
     Args:
         context: What is traded.
         timestamp: Open of a closed candle, epoch seconds.
-        rows: How many closed candles up to it are decided on, without an unexplained hole between
+        rows: How many closed candles up to it are decided on, without an unexplained gap between
             them.
     """
     known = last_closed(context.store, context.key, context.history + rows - 1, up_to=timestamp)
-    holes = holes_between(known.timestamp, context.timeframe, int(known.timestamp[0]), timestamp)
-    missing = unexplained(context.store, context.key, holes, answers=DECIDING_ANSWERS)
+    gaps = find_gaps(known.timestamp, context.timeframe, int(known.timestamp[0]), timestamp)
+    missing = unexplained(context.store, context.key, gaps, answers=DECIDING_ANSWERS)
     after = known[int(np.searchsorted(known.timestamp, missing[-1][0])) :] if missing else known
     first = len(known) - rows + 1 - context.history
     starts = (int(known.timestamp[max(0, first + row)]) for row in range(rows))
     warmups = [
-        _warmup(context, [hole for hole in missing if hole[0] > start], after) for start in starts
+        _warmup(context, [gap for gap in missing if gap[0] > start], after) for start in starts
     ]
     return DecisionWindow(after[-(context.window + rows - 1) :], warmups)
 
@@ -61,7 +61,7 @@ def decision_window(context: SessionContext, timestamp: int, rows: int = 1) -> D
 def fresh_candles(context: SessionContext, decided: int | None) -> list[int]:
     """Return the closed candles to decide on next, oldest first, epoch seconds.
 
-    They end before the first hole: a hole is filled, or known, before a decision on what follows.
+    They end before the first gap: a gap is filled, or known, before a decision on what follows.
 
     Args:
         context: What is traded.
@@ -70,8 +70,8 @@ def fresh_candles(context: SessionContext, decided: int | None) -> list[int]:
     fresh = closed_timestamps(context.store, context.key, after=decided or 0)
     if decided is not None and fresh:
         start = context.timeframe.next(decided)
-        holes = missing_between(context.store, context.key, start, fresh[-1])
-        missing = unexplained(context.store, context.key, holes, answers=DECIDING_ANSWERS)
+        gaps = missing_between(context.store, context.key, start, fresh[-1])
+        missing = unexplained(context.store, context.key, gaps, answers=DECIDING_ANSWERS)
         fresh = [timestamp for timestamp in fresh if not missing or timestamp < missing[0][0]]
     return fresh[:MOST_ROWS]
 
@@ -84,16 +84,16 @@ def _warmup(context: SessionContext, missing: list[tuple[int, int]], after: Cand
     return Warmup(missing, wait_text(context.timeframe, missing[-1], full, warm_up))
 
 
-def wait_text(timeframe: Timeframe, hole: tuple[int, int], full: int, warm_up: str) -> str:
-    """Return since when orders are possible after a hole.
+def wait_text(timeframe: Timeframe, gap: tuple[int, int], full: int, warm_up: str) -> str:
+    """Return since when orders are possible after a gap.
 
     Args:
         timeframe: Timeframe of the missing candles.
-        hole: Half-open range of their opens, epoch seconds.
+        gap: Half-open range of their opens, epoch seconds.
         full: When the warm-up is full at the earliest, epoch seconds.
         warm_up: What it consists of, such as `200 candles`.
     """
-    start, end = (utc_text(moment) for moment in hole)
+    start, end = (utc_text(moment) for moment in gap)
     return (
         f"{timeframe.name} candles missing, cause unknown, {start} to {end}: no orders before "
         f"{utc_text(full)}, when a warm-up of {warm_up} is full again"

@@ -19,7 +19,7 @@ NARROW = TradingRules(Decimal("0.01"), Decimal("0.001"), Decimal("0.002"), Decim
 FINE, COARSE = Timeframe.parse("1h"), Timeframe.parse("4h")
 
 
-def with_holes(candles: Candles, rng: np.random.Generator) -> Candles:
+def with_gaps(candles: Candles, rng: np.random.Generator) -> Candles:
     """Return candles of which some lack at the start, at the end and in between."""
     count = len(candles)
     is_kept = rng.random(count) >= rng.choice([0.0, 0.05, 0.4])
@@ -46,7 +46,7 @@ def series_of(
                 IntrabarSource(COARSE, FINE, reader_of(fine)),
             )
         if is_uneven and rng.random() < 0.7:
-            candles = with_holes(candles, rng)
+            candles = with_gaps(candles, rng)
         start = int(rng.integers(0, 4)) if is_uneven and rng.random() < 0.3 else 0
         steps = (rules.steps, NO_TRADING_RULES, STEPS)[number % 3] if is_mixed else rules.steps
         signal = np.array(signals_of(seed + number, len(candles)), np.int8)

@@ -77,10 +77,10 @@ def export_series(
             }
         )
         return
-    holes = f"{counted(len(gaps), 'gap')} ({counted(missing, 'candle')})" if gaps else "no gaps"
+    gap_text = f"{counted(len(gaps), 'gap')} ({counted(missing, 'candle')})" if gaps else "no gaps"
     print_line(
         f"{printable(str(out))}: {key}: {counted(len(candles), 'candle')} from "
-        f"{utc_text(first)} to {utc_text(last)} UTC, {holes}"
+        f"{utc_text(first)} to {utc_text(last)} UTC, {gap_text}"
     )
 
 

@@ -31,16 +31,16 @@ def list_series(
         gaps = [known_gaps(store, one.key) for one in found]
         path = store.path
     if json_:
-        documents = [_document(one, holes) for one, holes in zip(found, gaps, strict=True)]
+        documents = [_document(one, known) for one, known in zip(found, gaps, strict=True)]
         print_json({"database": path, "series": documents})
         return
-    unproven = [_unproven(holes) for holes in gaps]
+    unproven = [_unproven(known) for known in gaps]
     columns = [
         Column("series", [str(one.key) for one in found]),
         _moments("first", [one.first for one in found]),
         _moments("last", [one.last for one in found]),
         Column("rows", [f"{one.rows:,}" for one in found], right=True),
-        Column("gaps", [_counted(holes) for holes in gaps], right=True),
+        Column("gaps", [_counted(known) for known in gaps], right=True),
         Column("open", ["?" if count is None else f"{count:,}" for count in unproven], right=True),
         Column("source", ["+".join(one.sources) for one in found]),
     ]
@@ -50,28 +50,28 @@ def list_series(
     print_line(f"database: {path}")
 
 
-def _document(one: "SeriesSummary", holes: "list[Gap] | None") -> dict[str, Any]:
+def _document(one: "SeriesSummary", gaps: "list[Gap] | None") -> dict[str, Any]:
     """Return a series for --json; None stands for gaps that are not known."""
     return {
         **asdict(one.key),
         "first": one.first,
         "last": one.last,
         "rows": one.rows,
-        "gaps": None if holes is None else len(holes),
-        "missing": None if holes is None else sum(hole.candles for hole in holes),
-        "unproven": _unproven(holes),
+        "gaps": None if gaps is None else len(gaps),
+        "missing": None if gaps is None else sum(gap.candles for gap in gaps),
+        "unproven": _unproven(gaps),
         "sources": one.sources,
     }
 
 
-def _unproven(holes: "list[Gap] | None") -> int | None:
-    return None if holes is None else sum(not hole.is_explained for hole in holes)
+def _unproven(gaps: "list[Gap] | None") -> int | None:
+    return None if gaps is None else sum(not gap.is_explained for gap in gaps)
 
 
-def _counted(holes: "list[Gap] | None") -> str:
-    if holes is None:
+def _counted(gaps: "list[Gap] | None") -> str:
+    if gaps is None:
         return "?"
-    return f"{len(holes):,} ({sum(hole.candles for hole in holes):,})" if holes else "0"
+    return f"{len(gaps):,} ({sum(gap.candles for gap in gaps):,})" if gaps else "0"
 
 
 def _moments(title: str, moments: "list[int]") -> "Column":

@@ -58,8 +58,8 @@ def verify_store(
     else:
         for finding in unexplained:
             print_line(finding.text)
-        holes = f", {counted(explained, 'hole')} with a known cause" if explained else ""
-        print_line(f"{path}: {counted(len(unexplained), 'unexplained finding')}{holes}")
+        known = f", {counted(explained, 'gap')} with a known cause" if explained else ""
+        print_line(f"{path}: {counted(len(unexplained), 'unexplained finding')}{known}")
     if unexplained:
         way_out = _way_out(path, unexplained)
         raise DataError(f"{counted(len(unexplained), 'unexplained finding')}; {way_out}")
@@ -76,7 +76,7 @@ def _way_out(path: "Path", findings: "list[Finding]") -> str:
     gone = [
         gap
         for one in findings
-        if one.kind == "hole" and one.key is not None
+        if one.kind == "gap" and one.key is not None
         for gap in [OpenGap.at(one.key, one.start, one.candles, now_ms=now_ms)]
         if gap.is_out_of_reach
     ]

@@ -84,7 +84,7 @@ class Named(Struct, frozen=True):
     either: tuple[str, ...] = ()
     """The markets that the name may stand for, where it does not say which."""
     is_kraken_archive: bool = False
-    """The name is one of Kraken's own archive, in which a hole means that nothing was traded."""
+    """The name is one of Kraken's own archive, in which a gap means that nothing was traded."""
 
 
 def named(path: PurePath) -> Named:

@@ -77,7 +77,7 @@ def delete(store: Store, start: int, end: int) -> None:
         )
 
 
-def test_holes_in_the_middle_are_filled_and_a_forming_row_left_behind_is_replaced(
+def test_gaps_in_the_middle_are_filled_and_a_forming_row_left_behind_is_replaced(
     simulated: Run,
 ) -> None:
     simulated("--days", "20")

@@ -73,7 +73,7 @@ def test_verify_finds_exactly_the_gaps_of_the_inventory(
     imported: Imported, known: dict[str, Any]
 ) -> None:
     key = SeriesKey(known["exchange"], known["symbol"], known["timeframe"])
-    # Two files of one series leave a hole between them, which is of neither.
+    # Two files of one series leave a gap between them, which is in neither.
     found = [
         finding
         for finding in imported.findings
@@ -81,7 +81,7 @@ def test_verify_finds_exactly_the_gaps_of_the_inventory(
         and known["first"] <= finding.start <= known["last"]
         and finding.end <= known["last"]
     ]
-    assert {finding.kind for finding in found} <= {"hole"}
+    assert {finding.kind for finding in found} <= {"gap"}
     assert len(found) == known["gap_count"]
     assert sum(finding.candles for finding in found) == known["missing_candles"]
     if known["gaps"] is not None:
@@ -90,14 +90,14 @@ def test_verify_finds_exactly_the_gaps_of_the_inventory(
         assert listed == known["gaps"]
 
 
-def test_verify_finds_nothing_else_but_the_holes_between_files(imported: Imported) -> None:
+def test_verify_finds_nothing_else_but_the_gaps_between_files(imported: Imported) -> None:
     inside = sum(one["gaps"] for one in imported.summaries.values())
     series = {(one["symbol"], one["timeframe"]) for one in imported.summaries.values()}
     between = len(imported.summaries) - len(series)
-    assert [finding.kind for finding in imported.findings] == ["hole"] * (inside + between)
+    assert [finding.kind for finding in imported.findings] == ["gap"] * (inside + between)
 
 
-def test_the_ledger_calls_holes_inside_files_unknown(imported: Imported) -> None:
+def test_the_ledger_calls_gaps_inside_files_unknown(imported: Imported) -> None:
     for one in imported.summaries.values():
         key = SeriesKey(one["exchange"], one["symbol"], one["timeframe"])
         gaps = gaps_of(imported.store, key, start=one["start"], end=one["end"])

@@ -63,7 +63,7 @@ def test_a_sound_tape_verifies_with_0(backfiller: Run, filled: None) -> None:
 
 
 FAULTS = [
-    ("hole", "DELETE FROM ohlcv_data WHERE timestamp BETWEEN ? AND ? + 7200", 2),
+    ("gap", "DELETE FROM ohlcv_data WHERE timestamp BETWEEN ? AND ? + 7200", 2),
     ("forming row left behind", "UPDATE ohlcv_data SET closed = 0 WHERE timestamp = ?", 1),
     ("high/low", "UPDATE ohlcv_data SET high = low / 2 WHERE timestamp = ?", 1),
     ("bad price", "UPDATE ohlcv_data SET open = 0, low = 0 WHERE timestamp = ?", 1),
@@ -133,7 +133,7 @@ def test_a_revision_that_is_none_is_refused(backfiller: Run, filled: None) -> No
     )
 
 
-def test_gaps_lists_a_hole_that_nobody_asked_for_as_not_fetched(
+def test_gaps_lists_a_gap_that_was_never_requested_as_not_fetched(
     backfiller: Run, filled: None
 ) -> None:
     spoil("DELETE FROM ohlcv_data WHERE timestamp BETWEEN ? AND ? + 7200", *[START + DAY] * 2)

@@ -31,7 +31,7 @@ ROWS = [
 
 @pytest.fixture
 def filled(folder: Path) -> Path:
-    """Return a database with three candles, a hole, a forming candle, and another series."""
+    """Return a database with three candles, a gap, a forming candle, and another series."""
     path = folder / "onetape.db"
     with open_store(path, create=True) as store:
         insert_closed(store, KEY, ROWS, source="rest", seen_ms=0)

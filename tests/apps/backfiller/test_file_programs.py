@@ -21,7 +21,7 @@ NAME = "binance_BTC-USDT_1m_x.csv"
 
 
 def write_minutes(folder: Path, count: int) -> None:
-    """Write so many minutes, with a hole after each 10,000."""
+    """Write so many minutes, with a gap after each 10,000."""
     opens = [MARCH + 60 * (at + at // 10_000) for at in range(-count, 0)]
     lines = (f"{opened},{1 + at % 7},8.5,0.5,{1 + (at + 1) % 7},0.25\n" for at, opened in
              enumerate(opens))  # fmt: skip
@@ -65,7 +65,7 @@ def test_a_killed_import_is_completed_by_the_next(tmp_path: Path) -> None:
     again = run(tmp_path, "import", NAME, "--db", "x.db")
     assert again.returncode == 0, again.stderr
     with open_store(path, create=False) as store:
-        assert {finding.kind for finding in verify(store)} == {"hole"}
+        assert {finding.kind for finding in verify(store)} == {"gap"}
         assert [one.rows for one in stored_series(store)] == [120_000]
         assert {gap.state for gap in gaps_of(store, MINUTES)} == {"unknown: import"}
         assert len(gaps_of(store, MINUTES)) == 11

@@ -66,7 +66,7 @@ def test_binances_archive_says_everything_in_milliseconds_and_in_microseconds(
     assert stored()[:4] == ROWS
     assert stored()[4].timestamp == NEW_YEAR
     with open_store(Path(DB), create=False) as store:
-        # The year between the two files is nobody's hole: it was not fetched.
+        # The year between the two files is in the gaps of neither: it was not fetched.
         assert [gap.state for gap in gaps_of(store, KEY)] == ["not fetched"]
 
 
@@ -214,7 +214,7 @@ def test_the_last_candle_is_dropped_when_asked(backfiller: Run, folder: Path) ->
     assert stored() == ROWS[:3]
 
 
-def test_holes_are_unknown_and_what_was_known_stays(backfiller: Run, folder: Path) -> None:
+def test_gaps_are_unknown_and_what_was_known_stays(backfiller: Run, folder: Path) -> None:
     rows = [ROWS[0], ROWS[2], ROWS[3]._replace(timestamp=MARCH + 6 * HOUR)]
     (folder / NAME).write_text(lines(rows))
     with open_store(Path(DB), create=True) as store:

@@ -245,16 +245,16 @@ def test_a_flag_that_contradicts_the_name_counts_and_is_said(
     assert series(folder) == [found]
 
 
-def test_holes_of_krakens_own_archive_are_candles_without_trades(
+def test_gaps_of_krakens_own_archive_are_candles_without_trades(
     backfiller: Run, folder: Path
 ) -> None:
     rows = [row for at, row in enumerate(ROWS) if at not in (3, 4, 20)]
     (folder / "XBTUSD_60.csv").write_text(kraken_rows(rows))
     (folder / "kraken_ETH-USD_1h.csv").write_text(kraken_rows(rows))
     with open_store(folder / DB, create=True) as store:
-        hole = (MARCH + 3 * HOUR, MARCH + 5 * HOUR)
+        gap = (MARCH + 3 * HOUR, MARCH + 5 * HOUR)
         key = SeriesKey("kraken", "BTC/USD", "1h")
-        set_gap(store, key, *hole, state=UNKNOWN_IMPORT, requested_ms=1)
+        set_gap(store, key, *gap, state=UNKNOWN_IMPORT, requested_ms=1)
     ended = backfiller("import", "XBTUSD_60.csv", "kraken_ETH-USD_1h.csv", "--db", DB)
     assert "2 gaps (3 candles) without trades" in ended.out
     with open_store(folder / DB, create=False) as store:

@@ -46,7 +46,7 @@ MOST_REQUESTS = 6
 MOST_SECONDS_AFTER_REQUEST = 0.03
 
 PROGRAM = "from backfiller.main import run; run()"
-#: Failure mode 16 with its guard off: go on after the newest candle, and look for no hole.
+#: Failure mode 16 with its guard off: go on after the newest candle, and look for no gap.
 AFTER_THE_NEWEST = """
 import backfiller.fetch_plan as plan
 from onetape.store.candles import closed_range
@@ -216,7 +216,7 @@ def killed(rig: Rig) -> Path:
 @pytest.mark.parametrize(
     "guard_off",
     [AFTER_THE_NEWEST, FORMING_STAYS],
-    ids=["row-16-holes-are-looked-for", "row-17-forming-rows-make-way"],
+    ids=["row-16-gaps-are-looked-for", "row-17-forming-rows-make-way"],
 )
 def test_without_its_guard_the_next_run_leaves_another_table(
     rig: Rig, uninterrupted: str, killed: Path, tmp_path: Path, guard_off: str

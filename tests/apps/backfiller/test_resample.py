@@ -61,14 +61,14 @@ def test_whole_hours_are_built_and_marked(backfiller: Run, store: Store) -> None
     assert sources == [("resample", 1)]
 
 
-def test_windows_over_unexplained_holes_are_left_out_unless_asked_for(
+def test_windows_over_unexplained_gaps_are_left_out_unless_asked_for(
     backfiller: Run, store: Store
 ) -> None:
     insert_closed(
         store, MINUTES, minutes(range(30, 130), range(140, 300)), source="rest", seen_ms=0
     )
     ended = backfiller("resample", "--into", "1h", "--db", DB)
-    # The first hour begins before the series, the third has a hole.
+    # The first hour begins before the series, the third has a gap.
     assert "3 candles" in ended.out
     assert "2 left out for gaps whose cause is unknown" in ended.out
     assert [number for number, *_ in hours(store)] == [1, 3, 4]
@@ -89,7 +89,7 @@ def test_an_outage_of_the_exchange_is_built_over_as_it_does(backfiller: Run, sto
 
 
 @pytest.mark.parametrize("state", [CONFIRMED, UNKNOWN_IMPORT])
-def test_what_is_known_of_holes_is_carried_over(backfiller: Run, store: Store, state: Any) -> None:
+def test_what_is_known_of_gaps_is_carried_over(backfiller: Run, store: Store, state: Any) -> None:
     insert_closed(store, MINUTES, minutes(range(60), range(180, 240)), source="import", seen_ms=0)
     set_gap(store, MINUTES, MARCH + HOUR, MARCH + 3 * HOUR, state=state, requested_ms=7)
     backfiller("resample", "--into", "1h", "--db", DB)

@@ -85,7 +85,7 @@ def test_a_plan_for_people_ends_with_the_sum(backfiller: Run, simulator: Embedde
     assert lines[-1] == "in all 1,450 candles in 4 pages, about 1 s; nothing was fetched"
 
 
-def test_a_plan_of_a_stored_series_names_its_holes_and_the_newest_candles(fetch: Run) -> None:
+def test_a_plan_of_a_stored_series_names_its_gaps_and_the_newest_candles(fetch: Run) -> None:
     fetch("--from", "2024-02-01")
     with open_store(Path("data/simulator.db"), create=False) as store, store.write() as connection:
         connection.execute("DELETE FROM ohlcv_data WHERE timestamp = 1706745600 + 3600 * 50")

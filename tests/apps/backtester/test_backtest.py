@@ -195,7 +195,7 @@ def delete(tape: Path, start: int, end: int) -> None:
         )
 
 
-def test_a_hole_is_refused_with_the_command_that_repairs_it(on_tape: Run, tape: Path) -> None:
+def test_a_gap_is_refused_with_the_command_that_repairs_it(on_tape: Run, tape: Path) -> None:
     delete(tape, START + 240 * HOUR, START + 243 * HOUR)
     delete(tape, START + 300 * HOUR, START + 301 * HOUR)
     ended = on_tape("--db", str(tape), "--to", "2024-02-01")
@@ -208,19 +208,19 @@ def test_a_hole_is_refused_with_the_command_that_repairs_it(on_tape: Run, tape: 
     )
 
 
-def test_a_hole_outside_the_range_does_not_matter(on_tape: Run, tape: Path) -> None:
+def test_a_gap_outside_the_range_does_not_matter(on_tape: Run, tape: Path) -> None:
     delete(tape, START + 240 * HOUR, START + 243 * HOUR)
     assert on_tape("--from", "2024-02-01").document["unexplained_gaps"] == 0
 
 
-def test_an_allowed_hole_is_stated(on_tape: Run, tape: Path) -> None:
+def test_an_allowed_gap_is_stated(on_tape: Run, tape: Path) -> None:
     delete(tape, START + 240 * HOUR, START + 243 * HOUR)
     document = on_tape("--allow-gaps").document
     assert (document["unexplained_gaps"], document["candles"]) == (3, 120 * 24 - 3)
     assert "3 candles missing, cause unknown (--allow-gaps)" in document["notes"]
 
 
-def test_an_unproven_hole_is_refused_until_a_second_answer(on_tape: Run, tape: Path) -> None:
+def test_an_unproven_gap_is_refused_until_a_second_answer(on_tape: Run, tape: Path) -> None:
     start, end = START + 240 * HOUR, START + 243 * HOUR
     delete(tape, start, end)
     with open_store(tape, create=False) as store:
@@ -342,7 +342,7 @@ class Huge(Strategy):
 """
 
 
-def test_a_value_that_would_overflow_the_chart_is_a_hole_in_the_report(
+def test_a_value_that_would_overflow_the_chart_is_left_out_of_the_report(
     backtester: Run, tape: Path, folder: Path
 ) -> None:
     del tape

@@ -25,8 +25,8 @@ def test_a_run_from_the_cache_is_the_run_from_the_rows(
     on_tape: Run, tape: Path, span: tuple[str, ...], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     with open_store(tape, create=False) as store, store.write() as connection:
-        hole = (START + 900 * HOUR, START + 905 * HOUR)
-        connection.execute("DELETE FROM ohlcv_data WHERE timestamp >= ? AND timestamp < ?", hole)
+        gap = (START + 900 * HOUR, START + 905 * HOUR)
+        connection.execute("DELETE FROM ohlcv_data WHERE timestamp >= ? AND timestamp < ?", gap)
     rows = result(on_tape, *span)
     assert not cache_folder(tape).exists()
     monkeypatch.setattr(reading, "ROWS_WITHOUT_CACHE", 0)

@@ -228,7 +228,7 @@ def test_a_day_that_the_warm_up_lacks_is_stated(
     assert any("1d candles missing, first from 2023-" in note for note in notes)
 
 
-def test_a_day_over_an_unexplained_hole_is_not_built(
+def test_a_day_over_an_unexplained_gap_is_not_built(
     on_tape: Run, own: Callable[..., str], tape: Path, candles: Candles
 ) -> None:
     without_hour_30(tape, candles)

@@ -137,8 +137,8 @@ def test_the_script_of_the_page_fills_missing_candles_as_freqtrade_does(
 ) -> None:
     written(repository / "docs" / "freqtrade.md", folder)
     rows = ("0,1,2,0.5,1.5,9", "3600,1.5,1.7,1.4,1.6,8", "14400,1.8,1.9,1.7,1.75,7")
-    Path("holes.csv").write_text("\n".join(("timestamp,open,high,low,close,volume", *rows)) + "\n")
-    arguments = [sys.executable, "user/fill_missing.py", "holes.csv", "filled.csv", "3600"]
+    Path("gaps.csv").write_text("\n".join(("timestamp,open,high,low,close,volume", *rows)) + "\n")
+    arguments = [sys.executable, "user/fill_missing.py", "gaps.csv", "filled.csv", "3600"]
     subprocess.run(arguments, check=True)
     filled = np.loadtxt("filled.csv", delimiter=",", skiprows=1)
     assert filled[:, 0].tolist() == [0, 3_600, 7_200, 10_800, 14_400]

@@ -175,7 +175,7 @@ def test_where_intrabar_candles_decided_all_no_bar_is_reported_as_taken_as_stopp
 def test_a_minute_that_the_exchange_has_not_is_not_wanted(tape: Path, backtester: Run) -> None:
     forget(tape, MINUTES, START + 8 * DAY, START + DAYS * DAY)
     with open_store(tape, create=False) as store:
-        # The last one is there again: what lies between is known to be the exchange's own hole.
+        # The last one is there again: what lies between is known to be the exchange's own gap.
         end = START + DAYS * DAY
         put(store, MINUTES, MARKET.candles("BTC/USDT", "1m", end - 60, end))
         set_gap(store, MINUTES, START + 8 * DAY, end - 60, state="none at exchange", requested_ms=0)

@@ -256,7 +256,7 @@ def test_candles_learned_after_a_break_become_no_order_except_the_newest(
     run(scene())
 
 
-def test_a_hole_in_the_window_keeps_orders_back_until_it_is_filled(
+def test_a_gap_in_the_window_keeps_orders_back_until_it_is_filled(
     run: Run, db: Path, strategy_file: StrategyFile
 ) -> None:
     async def verdict(trading: Desk, hour: int) -> str:
@@ -272,8 +272,8 @@ def test_a_hole_in_the_window_keeps_orders_back_until_it_is_filled(
             await step_to(opened, trading, range(1, 2))
             opened.gate.rest_is_down = True
             with trading.store.write() as connection:
-                hole = "DELETE FROM ohlcv_data WHERE timestamp = ?"
-                connection.execute(hole, (MARCH - 50 * HOUR,))
+                gap = "DELETE FROM ohlcv_data WHERE timestamp = ?"
+                connection.execute(gap, (MARCH - 50 * HOUR,))
             await opened.go_to(2.1)
             assert await verdict(trading, 1) == "candles missing from 2024-02-27 22:00"
             opened.gate.rest_is_down = False

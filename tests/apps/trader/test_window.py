@@ -1,4 +1,4 @@
-"""The trader's window crosses no unexplained hole; a line says when orders are possible again."""
+"""The trader's window crosses no unexplained gap; a line says when orders are possible again."""
 
 from collections.abc import Callable
 from pathlib import Path
@@ -13,7 +13,7 @@ from trader.window import Warmup, decision_window
 Run = Callable[[Any], Any]
 
 
-def test_a_window_begins_after_the_last_unexplained_hole(run: Run, db: Path) -> None:
+def test_a_window_begins_after_the_last_unexplained_gap(run: Run, db: Path) -> None:
     async def scene() -> None:
         async with market(0.25) as opened, desk(opened, db) as trading:
             await trading.until_decided(-1)
@@ -42,7 +42,7 @@ def test_a_window_begins_after_the_last_unexplained_hole(run: Run, db: Path) -> 
     run(scene())
 
 
-def test_one_line_has_the_time_from_which_orders_are_possible_after_a_hole(
+def test_one_line_has_the_time_from_which_orders_are_possible_after_a_gap(
     run: Run, db: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     async def scene() -> int:
@@ -52,8 +52,8 @@ def test_one_line_has_the_time_from_which_orders_are_possible_after_a_hole(
             await trading.until_decided(0)
             opened.gate.rest_is_down = True
             with trading.store.write() as connection:
-                hole = "DELETE FROM ohlcv_data WHERE timestamp = ?"
-                connection.execute(hole, (MARCH - 50 * HOUR,))
+                gap = "DELETE FROM ohlcv_data WHERE timestamp = ?"
+                connection.execute(gap, (MARCH - 50 * HOUR,))
             for hour in (2, 3):
                 await opened.go_to(hour + 0.1)
                 await trading.until_decided(hour - 1)

@@ -60,7 +60,7 @@ def few_checked_bars(monkeypatch: pytest.MonkeyPatch) -> None:
 
 @pytest.fixture(scope="module")
 def database(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Return a file with 60 days of hourly candles of two symbols, without a hole."""
+    """Return a file with 60 days of hourly candles of two symbols, without a gap."""
     path = tmp_path_factory.mktemp("api") / "data" / "simulator.db"
     path.parent.mkdir()
     with open_store(path, create=True) as store:
@@ -240,7 +240,7 @@ def without(column: str) -> Change:
     return lambda frame: frame.drop(columns=column)
 
 
-def a_hole(frame: pd.DataFrame) -> Any:
+def a_gap(frame: pd.DataFrame) -> Any:
     return frame.drop(index=frame.index[300])
 
 
@@ -267,10 +267,10 @@ def backwards(frame: pd.DataFrame) -> Any:
         (without("volume"), UsageError, "lacks the column 'volume'"),
         (numbered, UsageError, "must be the UTC open"),
         (backwards, UsageError, "must ascend"),
-        (a_hole, CandleGapError, "1 candle missing"),
+        (a_gap, CandleGapError, "1 candle missing"),
         (a_missing_price, DataError, "the candle 2024-01-05 09:00 UTC"),
     ],
-    ids=["naive", "column", "index", "order", "hole", "price"],
+    ids=["naive", "column", "index", "order", "gap", "price"],
 )
 def test_a_wrong_dataframe_is_refused_with_the_way_out(
     candles: ot.StoredCandles,

@@ -63,7 +63,7 @@ def by_definition(rows: list[Candle], small: Timeframe, large: Timeframe) -> lis
 
 @st.composite
 def series(draw: st.DrawFn, small: Timeframe, longest: int) -> list[Candle]:
-    """Return small candles with holes and quiet ones, which are flat at the close before them.
+    """Return small candles with gaps and quiet ones, which are flat at the close before them.
 
     Of some series no candle has volume, of others a few that moved have none.
     """

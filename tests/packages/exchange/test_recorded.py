@@ -55,7 +55,7 @@ def items_of(shared: Path, file: str) -> list[dict[str, Any]]:
     return json.loads((shared / "data/payloads" / file).read_text())["items"]
 
 
-def test_row_20_binances_hole_inside_a_full_page_is_a_gap_and_not_the_end(
+def test_row_20_missing_candles_inside_a_full_page_are_a_gap_and_not_the_end(
     run: Run, shared: Path, tmp_path: Path
 ) -> None:
     pair = [

@@ -248,7 +248,7 @@ def recorded_pages(shared: Path) -> list[list[Any]]:
     return [row for page in pages for row in page]
 
 
-def test_a_real_hole_inside_a_full_page_is_walked_over_and_nothing_is_lost(
+def test_a_real_gap_inside_a_full_page_is_walked_over_and_nothing_is_lost(
     ask: Ask, server: Any, shared: Path
 ) -> None:
     rows = recorded_pages(shared)
@@ -264,8 +264,8 @@ def test_a_real_hole_inside_a_full_page_is_walked_over_and_nothing_is_lost(
     walked = paginator(ask, server.endpoint, start, last + HOUR)
     opens = sorted({row.timestamp for one in walked for row in one.rows})
     assert opens == [row[0] // 1_000 for row in rows]
-    holes = [(a, b) for a, b in pairwise(opens) if b - a != HOUR]
-    assert [(b - a) // HOUR - 1 for a, b in holes] == [3]
+    gaps = [(a, b) for a, b in pairwise(opens) if b - a != HOUR]
+    assert [(b - a) // HOUR - 1 for a, b in gaps] == [3]
     assert len(server.asked) == 2
     assert walked[-1].covered_until == last + HOUR
 

@@ -34,10 +34,10 @@ def test_nothing_that_only_makes_an_entry_unwise_holds_an_exit_back() -> None:
         assert obstacle(exit_verdicts(context)) is None
 
 
-def test_an_exit_waits_for_the_exit_that_is_open_and_for_the_lookback_after_a_hole() -> None:
+def test_an_exit_waits_for_the_exit_that_is_open_and_for_the_lookback_after_a_gap() -> None:
     assert obstacle(exit_verdicts(replace(FINE, open_order="sell"))) == "an exit order is open"
     short = replace(FINE, missing_since=1_709_251_200, candles=5)
-    assert obstacle(exit_verdicts(short)) == "5 of 15 candles of the lookback since a hole"
+    assert obstacle(exit_verdicts(short)) == "5 of 15 candles of the lookback since a gap"
 
 
 def test_no_candle_leads_to_two_orders() -> None:

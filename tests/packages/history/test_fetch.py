@@ -74,7 +74,7 @@ def test_a_late_revision_is_noted_and_the_first_value_stays(
     assert set(closed_between(store, KEY, 0, 2**40).close.tolist()) == {100.0}
 
 
-def test_a_hole_that_is_filled_when_asked_for_again_is_no_gap(
+def test_a_range_that_a_second_request_fills_is_no_gap(
     ask: Ask, store: Store, exchange: Any
 ) -> None:
     exchange.has(0, 1, 2, 4, 5)

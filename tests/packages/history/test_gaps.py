@@ -1,4 +1,4 @@
-"""Holes of many kinds in few requests, and which answers prove that an exchange lacks a candle."""
+"""Gaps of many kinds in few requests, and which answers prove that an exchange lacks a candle."""
 
 import contextlib
 import csv
@@ -40,7 +40,7 @@ def ago(hours: int) -> int:
 def fetch_and_ask(
     ask: Ask, store: Store, exchange: Any, start: int, end: int = FORMING
 ) -> tuple[int, int]:
-    """Return how many requests a fetch took, and how many the holes that it left."""
+    """Return how many requests a fetch took, and how many the gaps that it left."""
 
     async def work(client: RestExchange) -> tuple[int, int]:
         exchange.requests = 0
@@ -94,27 +94,27 @@ def test_an_answer_asked_from_the_time_of_the_first_one_proves_nothing(
     ask: Ask, store: Store, exchange: Any
 ) -> None:
     exchange.has(0, 1, 3, 5, 7, *range(9, 15))
-    holes, old_ms = (8, 6, 4, 2), START_MS - APART_MS
-    # Each hole was first left out by an answer from another one of the four times to ask from.
-    for hole, lead in zip(holes, (4, 1, 2, 3), strict=True):
+    gaps, old_ms = (8, 6, 4, 2), START_MS - APART_MS
+    # Each gap was first left out by an answer from another one of the four times to ask from.
+    for gap, lead in zip(gaps, (4, 1, 2, 3), strict=True):
         first = Evidence(1, old_ms, ago(8 + lead))
         set_gap(
             store,
             KEY,
-            ago(hole),
-            ago(hole - 1),
+            ago(gap),
+            ago(gap - 1),
             state="unproven",
             requested_ms=old_ms,
             evidence=first,
         )
     fetch_and_ask(ask, store, exchange, ago(14))
-    proven = [(ago(hole), "none at exchange") for hole in holes]
+    proven = [(ago(gap), "none at exchange") for gap in gaps]
     assert states(store) == [(ago(8), "unproven"), *proven[1:]]
     fetch_and_ask(ask, store, exchange, ago(14))
     assert states(store) == proven
 
 
-def test_answers_about_another_hole_prove_nothing(ask: Ask, store: Store, exchange: Any) -> None:
+def test_answers_about_another_gap_prove_nothing(ask: Ask, store: Store, exchange: Any) -> None:
     exchange.has(0, 1, 2, 6, 7)
     fetch_and_ask(ask, store, exchange, ago(7))
     exchange.later(5)
@@ -146,7 +146,7 @@ def test_nothing_is_proven_before_the_first_candle_or_after_the_last(
     assert ledger_of(store, KEY) == []
 
 
-def test_a_hole_before_the_forming_candle_is_proven_once_that_is_closed(
+def test_a_gap_before_the_forming_candle_is_proven_once_that_is_closed(
     ask: Ask, store: Store, exchange: Any
 ) -> None:
     exchange.has(0, 2, 3)
@@ -161,7 +161,7 @@ def test_a_hole_before_the_forming_candle_is_proven_once_that_is_closed(
     assert states(store) == [(ago(1), "none at exchange")]
 
 
-def test_a_hole_that_the_range_cuts_is_asked_for_whole(
+def test_a_gap_that_the_range_cuts_is_asked_for_whole(
     ask: Ask, store: Store, exchange: Any
 ) -> None:
     exchange.has(0, 1, 2, 8, 9)
@@ -188,15 +188,15 @@ def capped_to_the_newest(opens: list[int], since: int, limit: int) -> list[int]:
     return [opened for opened in opens if opened >= since][:limit][-2:]
 
 
-def without_the_hole(opens: list[int], since: int, limit: int) -> list[int]:
+def without_the_gap(opens: list[int], since: int, limit: int) -> list[int]:
     return [opened for opened in opens if opened >= max(since, ago(11))][:limit]
 
 
 @pytest.mark.parametrize(
-    "answer", [empty, newest_only, capped_to_the_newest, without_the_hole],
+    "answer", [empty, newest_only, capped_to_the_newest, without_the_gap],
     ids=lambda one: one.__name__,
 )  # fmt: skip
-def test_an_exchange_that_answers_badly_proves_no_hole_that_it_has_candles_for(
+def test_an_exchange_that_answers_badly_proves_no_gap_that_it_has_candles_for(
     ask: Ask, store: Store, exchange: Any, answer: Any
 ) -> None:
     exchange.has(*range(41))
@@ -256,7 +256,7 @@ def test_one_empty_answer_in_the_middle_costs_no_candle(
 
 @settings(max_examples=examples(60), suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(seed=st.integers(0, 2**32))
-def test_no_answers_whatever_prove_a_hole_without_two_that_hold_its_neighbours(
+def test_no_answers_whatever_prove_a_gap_without_two_that_hold_its_neighbours(
     ask: Ask, exchange: Any, tmp_path_factory: pytest.TempPathFactory, seed: int
 ) -> None:
     random = Random(seed)  # noqa: S311 - a seeded test
@@ -346,7 +346,7 @@ def test_an_accepted_gap_stays_accepted_when_it_is_asked_for(
     ]
 
 
-def test_row_20_many_holes_that_one_page_reaches_across_are_one_request(
+def test_row_20_many_gaps_that_one_page_reaches_across_are_one_request(
     ask: Ask, store: Store, exchange: Any
 ) -> None:
     exchange.has(*range(0, 500, 2))
@@ -355,7 +355,7 @@ def test_row_20_many_holes_that_one_page_reaches_across_are_one_request(
     assert {gap.last_requested_ms for gap in gaps_of(store, KEY)} == {START_MS}
 
 
-def test_holes_far_apart_are_asked_for_one_by_one(ask: Ask, store: Store, exchange: Any) -> None:
+def test_gaps_far_apart_are_asked_for_one_by_one(ask: Ask, store: Store, exchange: Any) -> None:
     exchange.has(*(set(range(3_000)) - {10, 1_500, 2_990}))
     assert fetch_and_ask(ask, store, exchange, ago(2_999)) == (3, 3)
     assert len(gaps_of(store, KEY)) == 3
@@ -363,15 +363,15 @@ def test_holes_far_apart_are_asked_for_one_by_one(ask: Ask, store: Store, exchan
 
 def test_groups_fit_a_page_with_a_candle_on_either_side() -> None:
     hour = Timeframe.parse("1h")
-    holes = [(place * HOUR, (place + 1) * HOUR) for place in range(0, 3_000, 3)]
-    groups = grouped(holes, hour, 300)
-    assert [hole for group in groups for hole in group] == holes
+    gaps = [(place * HOUR, (place + 1) * HOUR) for place in range(0, 3_000, 3)]
+    groups = grouped(gaps, hour, 300)
+    assert [gap for group in groups for gap in group] == gaps
     spans = [hour.count_between(group[0][0], group[-1][1]) for group in groups]
     assert max(spans) <= 298
     assert len(groups) == 10
 
 
-def test_a_refused_row_leaves_the_other_holes_of_its_page_proven(
+def test_a_refused_row_leaves_the_other_gaps_of_its_page_proven(
     ask: Ask, store: Store, exchange: Any
 ) -> None:
     exchange.has(0, 1, 2, 4, 6, 7, 8)

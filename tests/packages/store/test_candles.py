@@ -193,7 +193,7 @@ def test_every_batch_adds_up(
     start=st.integers(-2 * HOUR, 40 * HOUR),
     length=st.integers(0, 30 * HOUR),
 )
-def test_the_holes_and_the_candles_of_a_range_make_it_whole(
+def test_the_gaps_and_the_candles_of_a_range_make_it_whole(
     shared_store: Store,
     fresh_keys: Iterator[SeriesKey],
     hours: set[int],
@@ -202,18 +202,18 @@ def test_the_holes_and_the_candles_of_a_range_make_it_whole(
 ) -> None:
     key = next(fresh_keys)
     put(shared_store, key, *(candle(hour) for hour in hours))
-    holes = missing_between(shared_store, key, start, start + length)
+    gaps = missing_between(shared_store, key, start, start + length)
     absent = {
         hour * HOUR
         for hour in range(-3, 80)
         if start <= hour * HOUR < start + length and hour not in hours
     }
-    listed = [moment for hole in holes for moment in range(*hole, HOUR)]
+    listed = [moment for gap in gaps for moment in range(*gap, HOUR)]
     assert listed == sorted(absent)
-    assert all(left[1] < right[0] for left, right in pairwise(holes))
+    assert all(left[1] < right[0] for left, right in pairwise(gaps))
 
 
-def test_a_month_without_candles_is_one_hole_by_the_calendar(store: Store) -> None:
+def test_a_month_without_candles_is_one_gap_by_the_calendar(store: Store) -> None:
     key = SeriesKey("binance", "BTC/USDT", "1M")
     january, april, may = 1_704_067_200, 1_711_929_600, 1_714_521_600
     put(store, key, candle(january // HOUR), candle(april // HOUR))

@@ -1,4 +1,4 @@
-"""The gap ledger: what is explained, and what is left of a hole."""
+"""The gap ledger: what is explained, and what is left of a gap."""
 
 from collections.abc import Callable, Iterator
 from itertools import pairwise
@@ -58,17 +58,17 @@ def moments(ranges: list[tuple[int, int]]) -> set[int]:
 
 
 @settings(max_examples=examples(80), suppress_health_check=[HealthCheck.function_scoped_fixture])
-@given(known=st.lists(spans, max_size=8), holes=st.lists(spans, max_size=6).map(disjoint))
-def test_what_is_unexplained_is_the_holes_less_the_confirmed_gaps(
+@given(known=st.lists(spans, max_size=8), gaps=st.lists(spans, max_size=6).map(disjoint))
+def test_what_is_unexplained_is_the_gaps_less_the_confirmed_gaps(
     shared_store: Store,
     fresh_keys: Iterator[SeriesKey],
     known: list[tuple[int, int]],
-    holes: list[tuple[int, int]],
+    gaps: list[tuple[int, int]],
 ) -> None:
     key = next(fresh_keys)
     set_gaps(shared_store, key, known, state=CONFIRMED, requested_ms=1)
-    left = unexplained(shared_store, key, holes)
-    assert moments(left) == moments(holes) - moments(known)
+    left = unexplained(shared_store, key, gaps)
+    assert moments(left) == moments(gaps) - moments(known)
     assert left == sorted(left)
     assert all(start < end for start, end in left)
 
@@ -90,9 +90,9 @@ def test_a_proof_an_archive_and_a_person_explain_a_gap(store: Store, state: GapS
 def test_enough_answers_explain_an_unproven_gap_to_who_asks_for_them(store: Store) -> None:
     set_gap(store, KEY, 0, 10, state=UNPROVEN, requested_ms=1, evidence=Evidence(2, 1, -1))
     set_gap(store, KEY, 20, 30, state=UNPROVEN, requested_ms=1, evidence=Evidence(3, 1, -1))
-    holes = [(0, 10), (20, 30)]
-    assert unexplained(store, KEY, holes, answers=3) == [(0, 10)]
-    assert unexplained(store, KEY, holes) == holes
+    gaps = [(0, 10), (20, 30)]
+    assert unexplained(store, KEY, gaps, answers=3) == [(0, 10)]
+    assert unexplained(store, KEY, gaps) == gaps
 
 
 def test_a_gap_keeps_the_date_since_when_it_has_its_state(store: Store) -> None:
@@ -148,13 +148,13 @@ def short(
     ]
 
 
-def test_a_hole_that_the_ledger_does_not_know_is_not_fetched(store: Store) -> None:
+def test_a_gap_that_the_ledger_does_not_know_is_not_fetched(store: Store) -> None:
     """Failure mode 20."""
     put(store, KEY, 0, 1, 5, 7)
     assert short(store) == [(2, 5, 3, NOT_FETCHED, None), (6, 7, 1, NOT_FETCHED, None)]
 
 
-def test_a_hole_is_cut_where_the_ledger_knows_different_things(store: Store) -> None:
+def test_a_gap_is_cut_where_the_ledger_knows_different_things(store: Store) -> None:
     put(store, KEY, 0, 10)
     set_gap(store, KEY, 2 * HOUR, 4 * HOUR, state=CONFIRMED, requested_ms=5)
     set_gap(store, KEY, 6 * HOUR, 20 * HOUR, state=UNKNOWN_IMPORT, requested_ms=6)
@@ -166,13 +166,13 @@ def test_a_hole_is_cut_where_the_ledger_knows_different_things(store: Store) -> 
     ]
 
 
-def test_a_hole_that_was_filled_is_none_whatever_the_ledger_says(store: Store) -> None:
+def test_a_gap_that_was_filled_is_none_whatever_the_ledger_says(store: Store) -> None:
     put(store, KEY, 0, 1, 2, 3)
     set_gap(store, KEY, HOUR, 3 * HOUR, state=CONFIRMED, requested_ms=5)
     assert gaps_of(store, KEY) == []
 
 
-def test_holes_are_looked_for_between_closed_candles_and_inside_the_range(store: Store) -> None:
+def test_gaps_are_looked_for_between_closed_candles_and_inside_the_range(store: Store) -> None:
     put(store, KEY, 2, 5, 8)
     replace_forming(store, KEY, Candle(11 * HOUR, 1.0, 1.0, 1.0, 1.0, 1.0), seen_ms=1)
     assert [row[:2] for row in short(store)] == [(3, 5), (6, 8)]

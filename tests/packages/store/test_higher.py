@@ -1,4 +1,4 @@
-"""Larger candles of the tape: stored ones first, the others built, and none over an open hole."""
+"""Larger candles of the tape: stored ones first, the others built, and none over an open gap."""
 
 from collections.abc import Iterator
 from pathlib import Path
@@ -79,7 +79,7 @@ def remove(store: Store, hour: int) -> None:
 
 
 @pytest.mark.parametrize("hour", [24, 30, 47])
-def test_a_day_with_a_hole_that_nobody_explained_is_missing(store: Store, hour: int) -> None:
+def test_a_day_with_an_unexplained_gap_is_missing(store: Store, hour: int) -> None:
     remove(store, hour)
     found = larger_between(store, HOURLY, DAY, START, START + 127 * HOUR)
     assert days(store, START + 127 * HOUR) == [0, 2, 3, 4]
@@ -133,7 +133,7 @@ def test_a_day_without_any_hour_at_the_exchange_is_not_missing(store: Store) -> 
     assert (found.missing, len(found.candles)) == ([], 4)
 
 
-def test_only_the_days_with_unknown_hours_of_a_longer_hole_are_missing(store: Store) -> None:
+def test_only_the_days_with_unknown_hours_of_a_longer_gap_are_missing(store: Store) -> None:
     without_hours(store, 24, 96)
     set_gap(
         store,
@@ -147,15 +147,15 @@ def test_only_the_days_with_unknown_hours_of_a_longer_hole_are_missing(store: St
     assert found.missing == [(START + 2 * DAY_SECONDS, START + 4 * DAY_SECONDS)]
 
 
-def test_the_time_before_a_market_began_is_missing_and_no_hole(store: Store) -> None:
+def test_the_time_before_a_market_began_is_missing_and_no_gap(store: Store) -> None:
     found = larger_between(store, HOURLY, DAY, START - 9 * DAY_SECONDS, START + 127 * HOUR)
     assert found.missing == [(START - 9 * DAY_SECONDS, START)]
-    assert found.holes == []
+    assert found.gaps == []
 
 
-def test_a_hole_behind_older_candles_is_one_also_where_it_reaches_further_back(
+def test_a_gap_behind_older_candles_is_one_also_where_it_reaches_further_back(
     store: Store,
 ) -> None:
     without_hours(store, 30, 72)
     found = larger_between(store, HOURLY, DAY, START + DAY_SECONDS, START + 127 * HOUR)
-    assert found.holes == [(START + DAY_SECONDS, START + 3 * DAY_SECONDS)]
+    assert found.gaps == [(START + DAY_SECONDS, START + 3 * DAY_SECONDS)]

@@ -59,17 +59,17 @@ def test_an_empty_store_has_no_findings(store: Store) -> None:
     assert verify(store) == []
 
 
-def test_holes_are_named_and_those_of_the_exchange_explained(store: Store) -> None:
+def test_gaps_are_named_and_those_of_the_exchange_explained(store: Store) -> None:
     """Failure mode 20."""
     put(store, 0, 1, 4, 5, 9)
     set_gap(store, KEY, 6 * HOUR, 8 * HOUR, state=CONFIRMED, requested_ms=1)
     set_gap(store, KEY, 2 * HOUR, 3 * HOUR, state=UNKNOWN_IMPORT, requested_ms=1)
     found = verify(store)
     assert short(found) == [
-        ("hole", 2, 3, 1),
-        ("hole", 3, 4, 1),
-        ("hole", 6, 8, 2),
-        ("hole", 8, 9, 1),
+        ("gap", 2, 3, 1),
+        ("gap", 3, 4, 1),
+        ("gap", 6, 8, 2),
+        ("gap", 8, 9, 1),
     ]
     assert [one.explained for one in found] == [False, False, True, False]
     text = "binance BTC/USDT 1h 1970-01-01 06:00: 2 candles missing, none at exchange"
@@ -130,7 +130,7 @@ def test_a_time_at_which_no_candle_opens_is_found(
 ) -> None:
     key = SeriesKey("binance", "BTC/USDT", timeframe)
     unchecked(candle(0)._replace(timestamp=timestamp), key=key)
-    found = [one for one in verify(store) if one.kind != "hole"]
+    found = [one for one in verify(store) if one.kind != "gap"]
     assert [(one.kind, one.key, one.start) for one in found] == [("off-grid time", key, timestamp)]
 
 
@@ -145,7 +145,7 @@ def test_a_time_off_the_grid_needs_no_check_switched_off(store: Store, foreign: 
 def test_a_forming_row_that_later_closed_ones_left_behind_is_found(store: Store) -> None:
     replace_forming(store, KEY, candle(1), seen_ms=1)
     put(store, 0, 2)
-    assert [one.kind for one in verify(store)] == ["hole", "forming row left behind"]
+    assert [one.kind for one in verify(store)] == ["gap", "forming row left behind"]
 
 
 @pytest.mark.parametrize("name", ["1x", "", "1 hour", "0m"])
@@ -206,7 +206,7 @@ def test_a_damaged_page_is_found_though_the_rows_still_count(path: Path) -> None
 def test_only_the_series_that_are_named_are_looked_at(store: Store) -> None:
     put(store, 0, 2)
     assert verify(store, [SeriesKey("binance", "ETH/USDT", "1h")]) == []
-    assert short(verify(store, [KEY])) == [("hole", 1, 2, 1)]
+    assert short(verify(store, [KEY])) == [("gap", 1, 2, 1)]
 
 
 @settings(max_examples=examples(80), suppress_health_check=[HealthCheck.function_scoped_fixture])
@@ -214,7 +214,7 @@ def test_only_the_series_that_are_named_are_looked_at(store: Store) -> None:
     states=st.dictionaries(st.integers(0, 12), st.sampled_from([0, 1, 1, 1, None]), max_size=12),
     name=st.sampled_from(["1h", "1d", "1w", "1M"]),
 )
-def test_verify_names_the_holes_that_the_ledger_computes(
+def test_verify_names_the_gaps_that_the_ledger_computes(
     shared_store: Store, fresh_keys: Any, states: dict[int, int | None], name: str
 ) -> None:
     timeframe = Timeframe.parse(name)
@@ -227,7 +227,7 @@ def test_verify_names_the_holes_that_the_ledger_computes(
                 for number, closed in states.items()
             ],
         )
-    found = [(one.start, one.end) for one in verify(shared_store, [key]) if one.kind == "hole"]
+    found = [(one.start, one.end) for one in verify(shared_store, [key]) if one.kind == "gap"]
     assert found == [(gap.start, gap.end) for gap in gaps_of(shared_store, key)]
 
 
@@ -252,7 +252,7 @@ def test_verify_finds_what_the_rule_of_the_insert_refuses_and_nothing_else(
         connection.executemany(PLAIN, [(*key.names, *row, 1, "rest") for row in by_time.values()])
     try:
         found = [
-            one for one in verify(shared_store, [key]) if one.kind not in ("hole", "quick_check")
+            one for one in verify(shared_store, [key]) if one.kind not in ("gap", "quick_check")
         ]
     finally:
         with shared_store.write() as connection:

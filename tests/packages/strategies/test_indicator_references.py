@@ -288,7 +288,7 @@ def prices_and_volume(c: Candles) -> tuple[FloatArray, FloatArray, FloatArray, F
 
 @pytest.mark.parametrize("zone", ["UTC", "America/New_York", "Asia/Kolkata"])
 def test_session_vwap_begins_at_midnight_of_its_zone(zone: str):
-    # Hourly, over both changes of New York's clock in 2024, with holes.
+    # Hourly, over both changes of New York's clock in 2024, with gaps.
     whole = walk_candles((4, 8_000, 1e-3, 4))
     rows = np.delete(np.arange(len(whole)), [*range(50, 77), 120, 3_000])
     c = Candles.from_columns(

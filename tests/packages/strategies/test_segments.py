@@ -1,4 +1,4 @@
-"""Segments of candles: no window crosses an unexplained hole, and warm-ups after one are HOLD."""
+"""Segments of candles: no window crosses an unexplained gap, and warm-ups after one are HOLD."""
 
 from typing import Any
 
@@ -15,12 +15,12 @@ from onetape.strategies.higher_timeframes import HigherCandles
 from onetape.strategies.lookahead_check import check_strategy, part_to_check
 from onetape.strategies.segments import (
     WHOLE,
-    Hole,
-    Holes,
+    IndexedGap,
     Segment,
+    UnexplainedGaps,
+    drop_entries_before_gaps,
     segments_of,
     signals_by_segment,
-    without_entries_before_holes,
 )
 from onetape.strategies.testing import random_candles
 
@@ -33,8 +33,8 @@ START = int(ALL.timestamp[0])
 Spans = list[tuple[int, int]]
 
 
-def without(spans: Spans) -> tuple[Candles, tuple[Hole, ...]]:
-    """Return the candles without those of half-open spans of indices, and the holes."""
+def without(spans: Spans) -> tuple[Candles, tuple[IndexedGap, ...]]:
+    """Return the candles without those of half-open spans of indices, and the gaps."""
     missing = np.zeros(COUNT, dtype=np.bool_)
     for low, high in spans:
         missing[low:high] = True
@@ -43,20 +43,20 @@ def without(spans: Spans) -> tuple[Candles, tuple[Hole, ...]]:
     candles = ALL.taken(np.flatnonzero(~missing))
     opens = candles.timestamp
     after = np.flatnonzero(np.diff(opens) != HOUR_SECONDS) + 1
-    holes = tuple(
-        Hole(int(opens[at - 1]) + HOUR_SECONDS, int(opens[at]), at) for at in after.tolist()
+    gaps = tuple(
+        IndexedGap(int(opens[at - 1]) + HOUR_SECONDS, int(opens[at]), at) for at in after.tolist()
     )
-    return candles, holes
+    return candles, gaps
 
 
-def is_decided(candles: Candles, holes: Holes, bar: int, window: int, days: int) -> bool:
-    """Return whether the trader's window of a bar holds no hole, one hole after the other."""
+def is_decided(candles: Candles, gaps: UnexplainedGaps, bar: int, window: int, days: int) -> bool:
+    """Return whether the trader's window of a bar holds no gap, one gap after the other."""
     first = max(0, bar + 1 - window)
     start, now = int(candles.timestamp[first]), HOUR.next(int(candles.timestamp[bar]))
-    crossed = any(first < hole.at <= bar for hole in holes.traded)
-    short = first == 0 and bar + 1 < window and any(hole.at == 0 for hole in holes.traded)
+    crossed = any(first < gap.at <= bar for gap in gaps.traded)
+    short = first == 0 and bar + 1 < window and any(gap.at == 0 for gap in gaps.traded)
     needed = DAY.shift(start, -days)
-    higher = any(high > needed and DAY.next(low) <= now for low, high in holes.higher.get("1d", ()))
+    higher = any(high > needed and DAY.next(low) <= now for low, high in gaps.higher.get("1d", ()))
     return not (crossed or short or higher)
 
 
@@ -67,7 +67,7 @@ spans = st.lists(
 day_spans = st.lists(st.tuples(st.integers(0, 36), st.integers(1, 3)), max_size=2)
 
 
-def day_holes(found: list[tuple[int, int]]) -> tuple[tuple[int, int], ...]:
+def day_gaps(found: list[tuple[int, int]]) -> tuple[tuple[int, int], ...]:
     days = sorted({day for low, count in found for day in range(low, low + count)})
     ranges: list[tuple[int, int]] = []
     for day in days:
@@ -80,23 +80,23 @@ def day_holes(found: list[tuple[int, int]]) -> tuple[tuple[int, int], ...]:
 
 
 @given(spans, day_spans, st.integers(1, 130), st.integers(1, 12))
-def test_a_bar_is_decided_on_exactly_where_its_window_crosses_no_hole(
+def test_a_bar_is_decided_on_exactly_where_its_window_crosses_no_gap(
     missing: Spans, days: list[tuple[int, int]], window: int, higher_window: int
 ):
     candles, traded = without(missing)
-    holes = Holes(traded, {"1d": day_holes(days)})
-    segments = segments_of(candles, HOUR, holes, window, higher_window)
+    gaps = UnexplainedGaps(traded, {"1d": day_gaps(days)})
+    segments = segments_of(candles, HOUR, gaps, window, higher_window)
     decided = CheckData(candles, segments=segments).bars.tolist()
     assert decided == [
-        bar for bar in range(len(candles)) if is_decided(candles, holes, bar, window, higher_window)
+        bar for bar in range(len(candles)) if is_decided(candles, gaps, bar, window, higher_window)
     ]
 
 
 @given(spans, st.sampled_from(["sma_cross", "donchian", "bollinger"]))
-def test_what_is_decided_after_a_hole_depends_on_nothing_before_it(missing: Spans, name: str):
+def test_what_is_decided_after_a_gap_depends_on_nothing_before_it(missing: Spans, name: str):
     candles, traded = without(missing)
     strategy = load_strategy(name)
-    segments = segments_of(candles, HOUR, Holes(traded), 100, 100)
+    segments = segments_of(candles, HOUR, UnexplainedGaps(traded), 100, 100)
     found = signals_by_segment(strategy, candles, {}, segments)
     prices = {"open": candles.open, "high": candles.high, "low": candles.low}
     for segment in segments:
@@ -115,9 +115,9 @@ def test_what_is_decided_after_a_hole_depends_on_nothing_before_it(missing: Span
 
 
 @given(spans)
-def test_strategies_that_come_with_it_are_clean_over_holes(missing: Spans):
+def test_strategies_that_come_with_it_are_clean_over_gaps(missing: Spans):
     candles, traded = without(missing)
-    segments = segments_of(candles, HOUR, Holes(traded), 100, 100)
+    segments = segments_of(candles, HOUR, UnexplainedGaps(traded), 100, 100)
     data = CheckData(candles, segments=segments)
     bars = part_to_check(data, whole=True)[::7]
     assert check_strategy(lambda: load_strategy("donchian"), data, bars).is_clean
@@ -131,9 +131,9 @@ def with_days(candles: Candles, lacking: int) -> HigherCandles:
     )
 
 
-def test_higher_candles_before_a_hole_of_theirs_are_not_seen_after_it():
-    holes = Holes(higher={"1d": day_holes([(20, 1)])})
-    segments = segments_of(ALL, HOUR, holes, 100, 5)
+def test_higher_candles_before_a_gap_of_theirs_are_not_seen_after_it():
+    gaps = UnexplainedGaps(higher={"1d": day_gaps([(20, 1)])})
+    segments = segments_of(ALL, HOUR, gaps, 100, 5)
     # The candle of day 20 would have closed with the last hour of that day.
     assert [segment.start for segment in segments] == [0, 24 * 21 - 1]
     assert segments[1].ready == 24 * 26 + 99
@@ -143,8 +143,8 @@ def test_higher_candles_before_a_hole_of_theirs_are_not_seen_after_it():
     assert seen.visible[:25].tolist() == [*([0] * 24), 1]
 
 
-def test_a_series_without_holes_is_one_segment_and_decided_on_from_its_first_candle():
-    assert segments_of(ALL, HOUR, Holes(), 100, 100) is WHOLE
+def test_a_series_without_gaps_is_one_segment_and_decided_on_from_its_first_candle():
+    assert segments_of(ALL, HOUR, UnexplainedGaps(), 100, 100) is WHOLE
     assert (Segment(0, 0),) == WHOLE
 
 
@@ -169,7 +169,7 @@ class Seen:
 def test_a_segment_shorter_than_its_warm_up_is_not_evaluated():
     candles, traded = without([(300, 310), (350, 360)])
     strategy: Any = Seen()
-    segments = segments_of(candles, HOUR, Holes(traded), 100, 100)
+    segments = segments_of(candles, HOUR, UnexplainedGaps(traded), 100, 100)
     found = signals_by_segment(strategy, candles, {}, segments)
     assert strategy.counts == [300, 600]
     assert np.isnan(found.indicators["close"][300:340]).all()
@@ -180,7 +180,7 @@ def test_a_segment_shorter_than_its_warm_up_is_not_evaluated():
 def test_no_entry_is_ordered_where_the_next_candle_is_missing_and_an_exit_is():
     _, traded = without([(300, 310)])
     buys = np.ones(950, dtype=np.int8)
-    assert without_entries_before_holes(buys, Holes(traded))[298:301].tolist() == [1, 0, 1]
+    assert drop_entries_before_gaps(buys, UnexplainedGaps(traded))[298:301].tolist() == [1, 0, 1]
     assert buys[299] == 1
     sells = -buys
-    assert without_entries_before_holes(sells, Holes(traded)) is sells
+    assert drop_entries_before_gaps(sells, UnexplainedGaps(traded)) is sells

@@ -95,7 +95,7 @@ def test_the_trades_of_a_minute_are_exactly_its_candle(symbol: SpotSymbol) -> No
     assert same(traded, rebuilt)
 
 
-def test_trade_ids_run_on_without_a_hole_and_times_never_fall() -> None:
+def test_trade_ids_run_on_without_a_gap_and_times_never_fall() -> None:
     market, symbol = SimulatedMarket(7), SYMBOLS[0]
     minutes = [market.trades(symbol, MARCH + 60 * row) for row in range(30)]
     ids = np.concatenate([trades.id for trades in minutes])

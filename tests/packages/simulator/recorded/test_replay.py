@@ -55,12 +55,12 @@ HOURS = [
     Candle(MARCH + 4 * 3_600, 119.75, 119.75, 90.0, 90.0, 7.77),
 ]
 #: What the third hour would have been.
-HOLE_FILLER = Candle(MARCH + 2 * 3_600, 105.0, 106.0, 104.0, 104.0, 1.0)
+GAP_CANDLE = Candle(MARCH + 2 * 3_600, 105.0, 106.0, 104.0, 104.0, 1.0)
 
 
 @pytest.fixture
 def market(tmp_path: Path) -> ReplayMarket:
-    """Return four hours with a silent one, and a hole after it."""
+    """Return four hours with a silent one, and a gap after it."""
     return ReplayMarket(7, read_replay(csv_file(tmp_path, HOURS)))
 
 
@@ -219,17 +219,17 @@ def test_a_recorded_hour_that_moved_without_volume_moves_in_its_last_minute(
     assert market.forming(symbol, hour, MARCH * 1_000 + 5_000).high == recorded.open
 
 
-def test_nothing_happens_in_a_hole_and_streams_go_on_after_it(market: ReplayMarket) -> None:
+def test_nothing_happens_in_a_gap_and_streams_go_on_after_it(market: ReplayMarket) -> None:
     (symbol,) = market.symbols
-    hole = MARCH + 2 * 3_600
-    assert not len(market.forming(symbol, TIMEFRAMES["1h"], hole * 1_000 + 5))
+    gap = MARCH + 2 * 3_600
+    assert not len(market.forming(symbol, TIMEFRAMES["1h"], gap * 1_000 + 5))
     feed = make_feed("btcusdt@kline_1h", market)
-    list(feed.events(hole * 1_000 - 1))
-    assert list(feed.events(hole * 1_000 + 1)) == []
-    events: list[Any] = list(feed.events((hole + 3_600) * 1_000))
+    list(feed.events(gap * 1_000 - 1))
+    assert list(feed.events(gap * 1_000 + 1)) == []
+    events: list[Any] = list(feed.events((gap + 3_600) * 1_000))
     assert [(event["k"]["t"], event["k"]["x"]) for event in events] == [
-        ((hole - 3_600) * 1_000, True),
-        ((hole + 3_600) * 1_000, False),
+        ((gap - 3_600) * 1_000, True),
+        ((gap + 3_600) * 1_000, False),
     ]
 
 
@@ -338,13 +338,13 @@ def same(one: Bars, other: Bars) -> bool:
     return all(np.array_equal(a, b) for a, b in zip(one.columns(), other.columns(), strict=True))
 
 
-def test_no_order_is_taken_in_a_hole_of_its_own_market(tmp_path: Path) -> None:
+def test_no_order_is_taken_in_a_gap_of_its_own_market(tmp_path: Path) -> None:
     path = tmp_path / "two.db"
     with open_store(path, create=True) as store:
-        for symbol, rows in (("BTC/USDT", HOURS), ("ETH/USDT", [*HOURS, HOLE_FILLER])):
+        for symbol, rows in (("BTC/USDT", HOURS), ("ETH/USDT", [*HOURS, GAP_CANDLE])):
             insert_closed(store, SeriesKey("binance", symbol, "1h"), rows, source="rest", seen_ms=0)
     market = ReplayMarket(7, read_replay(path))
     feed = MarketTradeFeed(market, held=True)
-    in_hole_ms = (MARCH + 2 * 3_600 + 60) * 1_000
-    trading = {symbol.id: feed.is_trading(symbol, in_hole_ms) for symbol in market.symbols}
+    in_gap_ms = (MARCH + 2 * 3_600 + 60) * 1_000
+    trading = {symbol.id: feed.is_trading(symbol, in_gap_ms) for symbol in market.symbols}
     assert trading == {"BTCUSDT": False, "ETHUSDT": True}

@@ -18,17 +18,17 @@ from onetape.strategies.segments import Segment, segment_ends
 
 
 class Pause(Struct, frozen=True):
-    """A part of the range that is not traded, because a warm-up after a hole is not full."""
+    """A part of the range that is not traded, because a warm-up after a gap is not full."""
 
-    hole_from: int
+    gap_from: int
     """Open of the first missing candle, epoch seconds."""
-    hole_to: int
-    """Open of the first candle after the hole, epoch seconds."""
+    gap_to: int
+    """Open of the first candle after the gap, epoch seconds."""
     timeframe: str
     """Timeframe of the missing candles."""
     trading_since: int | None
     """Close of the first candle that is decided on again, epoch seconds; None: the range, or a
-    further hole, comes first."""
+    further gap, comes first."""
 
 
 def assumptions(backtest: Backtest) -> dict[str, str]:
@@ -226,7 +226,7 @@ def _run_notes(run: SymbolRun, finer: str | None) -> tuple[list[str], list[str]]
     """Return the notes of one symbol: those before and those after the note on refused orders."""
     result = run.result
     head = [*window_notes(run.window, "the strategy asks"), *run.higher.notes]
-    if run.has_holes:
+    if run.has_gaps:
         head += pause_notes(run.window, run.segments)
     if result.is_open_at_end:
         head.append("the last trade is still open and valued at the last close")
@@ -319,23 +319,23 @@ def _ambiguity(result: SimulationResult, finer: str | None) -> str:
 
 
 def pauses_of(window: CandleWindow, segments: Sequence[Segment]) -> list[Pause]:
-    """Return the parts of the range that are not traded because of holes, oldest first."""
+    """Return the parts of the range that are not traded because of gaps, oldest first."""
     found: list[Pause] = []
     timeframe = Timeframe.parse(window.key.timeframe)
     for segment, end in _paused(window, segments):
         since = None
         if segment.ready < end:
             since = timeframe.next(int(window.candles.timestamp[segment.ready]))
-        found.append(Pause(*(segment.hole or (0, 0)), segment.timeframe, since))
+        found.append(Pause(*(segment.gap or (0, 0)), segment.timeframe, since))
     return found
 
 
 def _paused(window: CandleWindow, segments: Sequence[Segment]) -> list[tuple[Segment, int]]:
-    """Return the segments of the range that begin with a warm-up after a hole, with their ends."""
+    """Return the segments of the range that begin with a warm-up after a gap, with their ends."""
     return [
         (segment, end)
         for segment, end in _with_ends(window, segments)
-        if segment.hole is not None and segment.ready > window.warm_up and end > window.warm_up
+        if segment.gap is not None and segment.ready > window.warm_up and end > window.warm_up
     ]
 
 
@@ -353,7 +353,7 @@ def _is_traded_before(window: CandleWindow, segments: Sequence[Segment], index: 
 
 
 def pause_notes(window: CandleWindow, segments: Sequence[Segment], who_asks: str = "") -> list[str]:
-    """Return the line that says since when a run trades, where a hole delays that; else none.
+    """Return the line that says since when a run trades, where a gap delays that; else none.
 
     Args:
         window: The candles.
@@ -364,18 +364,18 @@ def pause_notes(window: CandleWindow, segments: Sequence[Segment], who_asks: str
     if not pauses:
         return []
     last = pauses[-1]
-    hole = f"{utc_text(last.hole_from)} to {utc_text(last.hole_to)} UTC"
+    gap = f"{utc_text(last.gap_from)} to {utc_text(last.gap_to)} UTC"
     if last.timeframe != window.key.timeframe:
-        hole = f"of {last.timeframe} candles {hole}"
+        gap = f"of {last.timeframe} candles {gap}"
     warm_up = f"warm-up of {counted(window.wanted_warm_up, 'candle')}{who_asks}"
     if last.trading_since is None:
-        text = f"no trading after the gap {hole}: the range ends before a {warm_up}"
+        text = f"no trading after the gap {gap}: the range ends before a {warm_up}"
     else:
         start = _paused(window, segments)[-1][0].start
         again = " again" if _is_traded_before(window, segments, start) else ""
         text = (
             f"trading starts{again} {utc_text(last.trading_since)} UTC, after a {warm_up} behind "
-            f"the gap {hole}"
+            f"the gap {gap}"
         )
     others = len(pauses) - 1
     if others:

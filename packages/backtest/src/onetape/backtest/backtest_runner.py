@@ -21,7 +21,7 @@ from onetape.engine import (
     simulate_portfolio,
 )
 from onetape.strategies import Strategy, parameters_of
-from onetape.strategies.segments import Holes, without_entries_before_holes
+from onetape.strategies.segments import UnexplainedGaps, drop_entries_before_gaps
 
 
 def run_backtest(config: BacktestConfig, *, with_indicators: bool = True) -> Backtest:
@@ -123,8 +123,8 @@ def _simulate(inputs: list[SymbolInput], config: BacktestConfig) -> PortfolioRes
         SymbolSeries(
             symbol=one.window.key.symbol,
             candles=one.window.candles,
-            # A BUY right before an unexplained hole is not traded: the next open is unknown.
-            signal=without_entries_before_holes(one.signals.signal, Holes(one.window.holes)),
+            # A BUY right before an unexplained gap is not traded: the next open is unknown.
+            signal=drop_entries_before_gaps(one.signals.signal, UnexplainedGaps(one.window.gaps)),
             start_index=one.window.warm_up,
             trading_rules=one.trading_rules,
             intrabar=one.intrabar,

@@ -55,7 +55,7 @@ def check_run(
     data = CheckData(window.candles, higher, window.warm_up, tuple(segments), are_known_sound)
     if not len(data):
         return BiasCheck.not_run(
-            "not run: no bar is decided on, because no warm-up behind a hole is full"
+            "not run: no bar is decided on, because no warm-up behind a gap is full"
         )
     result = quick_check(fresh_maker(config), data, signals.signal, seconds)
     first = result.worst

@@ -113,7 +113,7 @@ def load_candles(
         window = load_window(store, config.key, config, lookback=0)
         market = market_rules(store, config.key, config, window.candles)[1]
     inside = window.candles[window.warm_up :]
-    gaps = tuple((hole.start, hole.end) for hole in window.holes if hole.at > window.warm_up)
+    gaps = tuple((gap.start, gap.end) for gap in window.gaps if gap.at > window.warm_up)
     return StoredCandles(
         key=config.key,
         candles=inside,

@@ -7,10 +7,10 @@ import numpy as np
 from onetape.backtest.config import BacktestConfig
 from onetape.backtest.models import CandleWindow
 from onetape.backtest.repair_commands import gap_text, repair_command, stored_range
+from onetape.core.candle_gaps import find_gaps
 from onetape.core.candles import Candles, SeriesKey
 from onetape.core.clock import day_text, utc_text
 from onetape.core.errors import CandleGapError, DataError
-from onetape.core.holes import holes_between
 from onetape.core.timeframes import Timeframe
 from onetape.store.candles import first_row_after, last_closed
 from onetape.store.database import Store, open_if_exists
@@ -18,7 +18,7 @@ from onetape.store.gaps import accepted_in, unexplained
 from onetape.store.reading import closed_between, has_volume
 from onetape.store.simulated_source import read_origin
 from onetape.strategies.lookback_window import window_size
-from onetape.strategies.segments import Hole
+from onetape.strategies.segments import IndexedGap
 
 
 def open_run_database(config: BacktestConfig) -> Store:
@@ -61,16 +61,16 @@ def load_window(
             f"{utc_text(after)} UTC); run: {repair_command(key, config, *wanted)}"
         )
     inside = closed_between(store, key, start, end)
-    holes = holes_between(inside.timestamp, timeframe, start, end)
-    bad = unexplained(store, key, holes)
+    gaps = find_gaps(inside.timestamp, timeframe, start, end)
+    bad = unexplained(store, key, gaps)
     if bad and not config.allow_gaps:
         repair = repair_command(key, config, start, end, first=bad[0][0])
         raise CandleGapError(gap_text(store, key, config, bad, (first, after), repair))
     warm_up = window_size(lookback, config.account.closes_before)
-    before, hole = _warm_up(store, key, timeframe, warm_up, start)
+    before, gap = _warm_up(store, key, timeframe, warm_up, start)
     candles = before.joined(inside)
-    missing = sum(timeframe.count_between(*hole) for hole in holes)
-    unknown = sum(timeframe.count_between(*hole) for hole in bad)
+    missing = sum(timeframe.count_between(*gap) for gap in gaps)
+    unknown = sum(timeframe.count_between(*gap) for gap in bad)
     return CandleWindow(
         key=key,
         candles=candles,
@@ -81,11 +81,11 @@ def load_window(
         known_outages=missing - unknown,
         unexplained=unknown,
         left_out=_unproven(store, key, last, wanted[1]),
-        # Before the first stored candle there is no hole: the series begins there.
-        holes=place_holes(candles, [one for one in (*hole, *bad) if one[0] > first]),
+        # Before the first stored candle there is no gap: the series begins there.
+        gaps=locate_gaps(candles, [one for one in (*gap, *bad) if one[0] > first]),
         accepted={
             reason: sum(timeframe.count_between(*part) for part in parts)
-            for reason, parts in accepted_in(store, key, holes).items()
+            for reason, parts in accepted_in(store, key, gaps).items()
         },
         origin=read_origin(store, key),
     )
@@ -94,7 +94,7 @@ def load_window(
 def _warm_up(
     store: Store, key: SeriesKey, timeframe: Timeframe, count: int, start: int
 ) -> tuple[Candles, list[tuple[int, int]]]:
-    """Return the candles before the range, and the unexplained hole before them, if there is one.
+    """Return the candles before the range, and the unexplained gap before them, if there is one.
 
     Args:
         store: The open database.
@@ -106,21 +106,21 @@ def _warm_up(
     before = last_closed(store, key, count, up_to=start - 1)
     if not len(before):
         return before, []
-    holes = holes_between(before.timestamp, timeframe, int(before.timestamp[0]), start)
-    found = unexplained(store, key, holes)[-1:]
+    gaps = find_gaps(before.timestamp, timeframe, int(before.timestamp[0]), start)
+    found = unexplained(store, key, gaps)[-1:]
     if not found:
         return before, []
     return before[int(np.searchsorted(before.timestamp, found[0][0])) :], found
 
 
-def place_holes(candles: Candles, holes: Sequence[tuple[int, int]]) -> tuple[Hole, ...]:
-    """Return unexplained holes by the candle after them; a hole in several parts counts once."""
-    found: dict[int, Hole] = {}
-    for start, end in holes:
+def locate_gaps(candles: Candles, gaps: Sequence[tuple[int, int]]) -> tuple[IndexedGap, ...]:
+    """Return unexplained gaps by the candle after them; a gap in several parts counts once."""
+    found: dict[int, IndexedGap] = {}
+    for start, end in gaps:
         at = int(np.searchsorted(candles.timestamp, start))
         before = found.get(at)
-        found[at] = Hole(start if before is None else before.start, end, at)
-    return tuple(hole for hole in found.values() if hole.at < len(candles))
+        found[at] = IndexedGap(start if before is None else before.start, end, at)
+    return tuple(gap for gap in found.values() if gap.at < len(candles))
 
 
 def _unproven(store: Store, key: SeriesKey, last: int, end: int | None) -> int | None:

@@ -200,13 +200,13 @@ def _position(run: SymbolRun, bar: int) -> str:
 
 
 def _warm_up_text(run: SymbolRun, index: int) -> str:
-    """Return why a candle is not decided on, because of a hole before it; empty where it is."""
+    """Return why a candle is not decided on, because of a gap before it; empty where it is."""
     segment = waiting_for(run.segments, index)
-    if segment is None or segment.hole is None:
+    if segment is None or segment.gap is None:
         return ""
     traded = run.window.key.timeframe
     what = "" if segment.timeframe == traded else f" of {segment.timeframe} candles"
-    start, end = (utc_text(moment) for moment in segment.hole)
+    start, end = (utc_text(moment) for moment in segment.gap)
     return f"warm-up after the gap{what} {start} to {end} UTC"
 
 
@@ -269,7 +269,7 @@ def _why_nothing(run: SymbolRun, bar: int, signal: int) -> str:
         return f"no order: the position ended by {_kind(held)} at the next candle"
     if held is not None:
         return "no order: BUY, and a position is open"
-    if any(hole.at == run.window.warm_up + bar + 1 for hole in run.window.holes):
+    if any(gap.at == run.window.warm_up + bar + 1 for gap in run.window.gaps):
         return (
             "no order: BUY, but the next candle is missing (cause unknown), so its open is unknown"
         )

@@ -6,14 +6,13 @@ from typing import TYPE_CHECKING, Any, Final
 
 import numpy as np
 
-from onetape.backtest.candle_windows import place_holes
+from onetape.backtest.candle_windows import locate_gaps
 from onetape.backtest.config import BacktestConfig
 from onetape.backtest.models import CandleWindow, HigherTimeframes, SymbolInput
 from onetape.backtest.warm_up import after_startup, run_segments
 from onetape.core.candles import Candles, first_fault
 from onetape.core.clock import utc_text
 from onetape.core.errors import CandleGapError, DataError, UsageError
-from onetape.core.holes import holes_between
 from onetape.core.resample import incomplete_windows, resample
 from onetape.core.steps import NO_TRADING_RULES
 from onetape.core.timeframes import Timeframe
@@ -177,13 +176,13 @@ def _window(candles: Candles, config: BacktestConfig, lookback: int) -> CandleWi
             f"{key} has no candle in the range (the DataFrame has {utc_text(int(times[0]))} to "
             f"{utc_text(int(times[-1]))} UTC)"
         )
-    holes = holes_between(times[low:high], timeframe, max(start, int(times[0])), end)
-    holes = [hole for hole in holes if hole[0] <= int(times[-1])]
-    missing = sum(timeframe.count_between(*hole) for hole in holes)
-    if holes and not config.allow_gaps:
+    gaps = find_gaps(times[low:high], timeframe, max(start, int(times[0])), end)
+    gaps = [gap for gap in gaps if gap[0] <= int(times[-1])]
+    missing = sum(timeframe.count_between(*gap) for gap in gaps)
+    if gaps and not config.allow_gaps:
         raise CandleGapError(
             f"{key} has {counted(missing, 'candle')} missing, first from "
-            f"{utc_text(holes[0][0])} UTC; add these candles, or go on without them: "
+            f"{utc_text(gaps[0][0])} UTC; add these candles, or go on without them: "
             "allow_gaps=True"
         )
     wanted = window_size(lookback, config.account.closes_before)
@@ -199,22 +198,22 @@ def _window(candles: Candles, config: BacktestConfig, lookback: int) -> CandleWi
         known_outages=0,
         unexplained=missing,
         left_out=None,
-        holes=place_holes(used, [*before, *holes]),
+        gaps=locate_gaps(used, [*before, *gaps]),
     )
 
 
 def _warm_up(
     candles: Candles, timeframe: Timeframe, first: int, low: int
 ) -> tuple[int, list[tuple[int, int]]]:
-    """Return the first candle of the warm-up, and the hole right before it, if there is one.
+    """Return the first candle of the warm-up, and the gap right before it, if there is one.
 
-    No window crosses a hole, so a hole in the warm-up delays trading.
+    No window crosses a gap, so a gap in the warm-up delays trading.
     """
     times = candles.timestamp
-    holes = holes_between(times[first : low + 1], timeframe, int(times[first]), int(times[low]))
-    if not holes:
+    gaps = find_gaps(times[first : low + 1], timeframe, int(times[first]), int(times[low]))
+    if not gaps:
         return first, []
-    return int(np.searchsorted(times, holes[-1][0])), [holes[-1]]
+    return int(np.searchsorted(times, gaps[-1][0])), [gaps[-1]]
 
 
 def _higher(

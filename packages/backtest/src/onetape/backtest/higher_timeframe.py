@@ -33,19 +33,19 @@ def load_higher(
     candles: dict[str, HigherCandles] = {}
     words: dict[str, str] = {}
     notes: list[str] = []
-    holes: dict[str, tuple[Range, ...]] = {}
+    gaps: dict[str, tuple[Range, ...]] = {}
     for larger in higher_timeframes_of(strategy, timeframe):
         found = _found(store, window, strategy, larger)
         # What began before the first candle is warm-up: it delays trading, and is not refused.
         first = int(window.candles.timestamp[0])
-        inside = [hole for hole in found.missing if hole[0] >= first and hole[1] > window.start]
+        inside = [gap for gap in found.missing if gap[0] >= first and gap[1] > window.start]
         if inside and not config.allow_gaps:
             raise CandleGapError(_gap_text(found, larger, inside, config, window))
         candles[larger.name] = align_higher_candles(
             window.candles, timeframe, found.candles, larger
         )
         words[f"{larger.name} candles"] = f"{found.words}; each is seen once it has closed"
-        holes[larger.name] = tuple(found.holes)
+        gaps[larger.name] = tuple(found.gaps)
         if found.begins_inside:
             start, end = found.missing[0]
             notes.append(
@@ -53,7 +53,7 @@ def load_higher(
                 f"first from {utc_text(start)} UTC, where nothing is stored yet: signals that need "
                 "them may differ from a longer run's"
             )
-    return HigherTimeframes(candles, words, tuple(notes), holes)
+    return HigherTimeframes(candles, words, tuple(notes), gaps)
 
 
 def _found(
@@ -73,7 +73,7 @@ def _gap_text(
     config: BacktestConfig,
     window: CandleWindow,
 ) -> str:
-    count = sum(larger.count_between(*hole) for hole in missing)
+    count = sum(larger.count_between(*gap) for gap in missing)
     repair = repair_command(found.key, config, missing[0][0], window.end)
     return (
         f"{found.key} has {counted(count, 'candle')} missing from {utc_text(missing[0][0])} UTC, "

@@ -20,7 +20,7 @@ from onetape.engine import (
     equal_parts_equity,
 )
 from onetape.strategies import Higher, HigherCandles, Signals, Strategy
-from onetape.strategies.segments import WHOLE, Hole, Range, Segment
+from onetape.strategies.segments import WHOLE, IndexedGap, Range, Segment
 
 
 class CandleWindow(Struct, frozen=True):
@@ -43,8 +43,8 @@ class CandleWindow(Struct, frozen=True):
     """Candles of the range missing for an unknown reason; 0 unless gaps are allowed."""
     left_out: int | None
     """Open (epoch seconds) of the newest row, where nothing proves that it is closed."""
-    holes: tuple[Hole, ...] = ()
-    """Unexplained holes: before the first candle, in the warm-up and in the range."""
+    gaps: tuple[IndexedGap, ...] = ()
+    """Unexplained gaps: before the first candle, in the warm-up and in the range."""
     accepted: Mapping[str, int] = field(default_factory=dict[str, int])
     """How many of the known outages a person accepted, by reason."""
     origin: Origin | None = None
@@ -62,8 +62,8 @@ class HigherTimeframes(Struct, frozen=True):
     """Description of the origin of the higher candles, by label."""
     notes: tuple[str, ...] = ()
     """Notes on missing higher candles, in sentences."""
-    holes: Mapping[str, tuple[Range, ...]] = field(default_factory=dict[str, tuple[Range, ...]])
-    """Unexplained holes of each timeframe, oldest first; no window crosses one."""
+    gaps: Mapping[str, tuple[Range, ...]] = field(default_factory=dict[str, tuple[Range, ...]])
+    """Unexplained gaps of each timeframe, oldest first; no window crosses one."""
 
 
 class SymbolInput(Struct, frozen=True):
@@ -74,7 +74,7 @@ class SymbolInput(Struct, frozen=True):
     window: CandleWindow
     higher: HigherTimeframes
     segments: tuple[Segment, ...]
-    """Parts of the candles without an unexplained hole."""
+    """Parts of the candles without an unexplained gap."""
     signals: Signals
     seconds: float
     """Duration of the evaluation, seconds."""
@@ -96,7 +96,7 @@ class SymbolRun(Struct, frozen=True):
     signals: Signals
     """Signals of all candles of the window, warm-up included."""
     segments: tuple[Segment, ...]
-    """Parts of the candles without an unexplained hole; no window crosses from one to another."""
+    """Parts of the candles without an unexplained gap; no window crosses from one to another."""
     result: SimulationResult
     """Fills, trades and equity; the equity is that of the whole account."""
     trading_rules_text: str
@@ -111,8 +111,8 @@ class SymbolRun(Struct, frozen=True):
         return self.window.key.symbol
 
     @property
-    def has_holes(self) -> bool:
-        """Return whether an unexplained hole cuts the candles into segments."""
+    def has_gaps(self) -> bool:
+        """Return whether an unexplained gap cuts the candles into segments."""
         return self.segments != WHOLE
 
 

@@ -106,17 +106,17 @@ class SymbolDigits(Struct, frozen=True):
 
 
 class PauseSummary(Struct, frozen=True):
-    """A part of the range that is not traded, because a warm-up after a hole is not full."""
+    """A part of the range that is not traded, because a warm-up after a gap is not full."""
 
     symbol: str
-    hole_from: Moment
+    gap_from: Moment
     """Open of the first missing candle, epoch seconds."""
-    hole_to: Moment
-    """Open of the first candle after the hole, epoch seconds."""
+    gap_to: Moment
+    """Open of the first candle after the gap, epoch seconds."""
     timeframe: str
     """Timeframe of the missing candles."""
     trading_since: Moment | None
-    """Close of the first candle that is traded again; None: the range or a hole comes first."""
+    """Close of the first candle that is traded again; None: the range or a gap comes first."""
 
 
 class RunSummary(Struct, frozen=True, kw_only=True, rename={"from_": "from"}):

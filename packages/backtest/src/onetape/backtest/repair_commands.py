@@ -93,12 +93,12 @@ def gap_text(
         store: The open database.
         key: The series.
         config: Of the run.
-        bad: Unexplained holes of the range, sorted; at least one.
+        bad: Unexplained gaps of the range, sorted; at least one.
         stored: Open of the first stored candle and the close of the last one, epoch seconds.
         repair: The command that gets the missing candles.
     """
     timeframe = Timeframe.parse(key.timeframe)
-    missing = sum(timeframe.count_between(*hole) for hole in bad)
+    missing = sum(timeframe.count_between(*gap) for gap in bad)
     many = f" in {len(bad)} places, first" if len(bad) > 1 else ""
     ends = f"{utc_text(stored[0])} to {utc_text(stored[1])} UTC"
     return (

@@ -165,5 +165,5 @@ def _trade(run: SymbolRun, trade: Trade, levels: TradeLevels) -> ReportTrade:
 
 
 def _drawable(column: FloatArray) -> FloatArray:
-    """Return an indicator with holes where a value is so large that its axis would overflow."""
+    """Return an indicator without the values so large that its axis would overflow."""
     return np.where(np.abs(column) < LARGEST_DRAWN, column, np.nan)

@@ -43,10 +43,8 @@ def summarize(backtest: Backtest) -> RunSummary:
 
 def _pauses(backtest: Backtest) -> list[PauseSummary]:
     return [
-        PauseSummary(
-            run.symbol, pause.hole_from, pause.hole_to, pause.timeframe, pause.trading_since
-        )
+        PauseSummary(run.symbol, pause.gap_from, pause.gap_to, pause.timeframe, pause.trading_since)
         for run in backtest.runs
-        if run.has_holes
+        if run.has_gaps
         for pause in pauses_of(run.window, run.segments)
     ]

@@ -10,7 +10,7 @@ from onetape.core.timeframes import Timeframe
 from onetape.core.words import counted
 from onetape.strategies import Strategy, higher_lookback_of
 from onetape.strategies.lookback_window import window_size
-from onetape.strategies.segments import Holes, Segment, segment_at, segments_of
+from onetape.strategies.segments import Segment, UnexplainedGaps, segment_at, segments_of
 
 
 def after_startup(window: CandleWindow, strategy: Strategy) -> CandleWindow:
@@ -43,7 +43,7 @@ def run_segments(
     return segments_of(
         window.candles,
         Timeframe.parse(window.key.timeframe),
-        Holes(window.holes, higher.holes),
+        UnexplainedGaps(window.gaps, higher.gaps),
         window.wanted_warm_up,
         window_size(higher_lookback_of(strategy)),
     )

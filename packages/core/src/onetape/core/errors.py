@@ -5,7 +5,7 @@ OnetapeError                1  report it: this one should not reach a user
 ├── ConfigurationError      3  fix a configuration file, the environment or a folder
 │   └── StoreUnwritable        the database file or its folder may not be written
 ├── DataError               4  data is missing, damaged or cannot be trusted
-│   ├── CandleGapError         a range of candles has holes
+│   ├── CandleGapError         a range of candles has gaps
 │   ├── RowsRefused            a source has no row that is a sound candle
 │   └── StoreError             the database file cannot be used as it is
 │       ├── StoreLocked        another process keeps it locked
@@ -76,7 +76,7 @@ class DataError(OnetapeError):
 
 
 class CandleGapError(DataError):
-    """Candles are missing inside a range; the text names the first hole and the repair command."""
+    """Candles are missing inside a range; the text names the first gap and the repair command."""
 
 
 class RowsRefused(DataError):

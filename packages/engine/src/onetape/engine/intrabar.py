@@ -16,8 +16,8 @@ import numpy as np
 from msgspec import Struct
 from numpy.typing import NDArray
 
+from onetape.core.candle_gaps import find_gaps
 from onetape.core.candles import Candles, IntArray
-from onetape.core.holes import holes_between
 from onetape.core.timeframes import Timeframe
 from onetape.core.untraded import untraded_rows
 from onetape.engine.exit_search import trailing_stops
@@ -126,7 +126,7 @@ def _are_like(
 
 def _lacks_any(intrabar: IntrabarSource, timestamp: IntArray, start: int, end: int) -> bool:
     """Return whether an intrabar candle of `[start, end)` is missing that may have had trades."""
-    for low, high in holes_between(timestamp, intrabar.intrabar_timeframe, start, end):
+    for low, high in find_gaps(timestamp, intrabar.intrabar_timeframe, start, end):
         row = max(0, bisect_right(intrabar.absent, low, key=lambda absent: absent[0]) - 1)
         for first, after in intrabar.absent[row:]:
             if not first <= low < after:

@@ -58,12 +58,12 @@ def entry_verdicts(context: OrderContext) -> dict[str, str]:
 def exit_verdicts(context: OrderContext) -> dict[str, str]:
     """Return each check that the SELL of a strategy must pass, with its verdict: `ok` or why not.
 
-    A strategy that was given fewer candles than its lookback since an unexplained hole has no
+    A strategy that was given fewer candles than its lookback since an unexplained gap has no
     signal yet.
     """
     missing = context.missing_since
     is_short = missing is not None and context.candles < context.lookback
-    short = f"{context.candles:,} of {context.lookback:,} candles of the lookback since a hole"
+    short = f"{context.candles:,} of {context.lookback:,} candles of the lookback since a gap"
     return {
         "decided before": "decided by an earlier session" if context.is_decided_before else OK,
         "candles": short if is_short else OK,

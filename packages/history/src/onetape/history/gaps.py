@@ -1,6 +1,6 @@
 """Proof of gaps: responses of an exchange that show that it has no candles in a range.
 
-A hole is proven between two candles that are stored, by two answers that held both of them and
+A gap is proven between two candles that are stored, by two answers that held both of them and
 nothing in between, requested from different times and minutes apart. Until then it is unproven, and
 the next run requests it again. Nothing is proven before the first candle or after the last one.
 
@@ -39,11 +39,11 @@ Range = tuple[int, int]
 APART_MS: Final = 120_000
 #: So many answers without a candle, and the trader decides without it, proven or not.
 DECIDING_ANSWERS: Final = 3
-#: A request begins so many candles before the first hole at most, so that its window is a new one.
+#: A request begins so many candles before the first gap at most, so that its window is a new one.
 _MOST_LEAD: Final = 4
 
 
-class Hole(Struct, frozen=True):
+class MissingRange(Struct, frozen=True):
     """A whole range without candles, with a closed candle right before it."""
 
     start: int
@@ -69,15 +69,15 @@ class _Responses(Struct):
         self.opens.update(page.opens)
         self.refused += [row.timestamp for row in page.refused]
 
-    def leave_out(self, hole: Hole) -> bool:
-        """Return whether the pages hold both neighbours of a hole and nothing that may be in it."""
-        before = self.timeframe.shift(hole.start, -1)
-        neighbours = {before, hole.end}
+    def leave_out(self, gap: MissingRange) -> bool:
+        """Return whether the pages hold both neighbours of a gap and nothing that may be in it."""
+        before = self.timeframe.shift(gap.start, -1)
+        neighbours = {before, gap.end}
         return (
             neighbours <= self.opens - set(self.refused)
-            and self._cover(before, hole.end)
+            and self._cover(before, gap.end)
             and not any(
-                hole.start <= time < hole.end or time < 0 or self.timeframe.floor(time) != time
+                gap.start <= time < gap.end or time < 0 or self.timeframe.floor(time) != time
                 for time in self.refused
             )
         )
@@ -101,7 +101,7 @@ async def confirm_gaps(
 ) -> FetchReport:
     """Request the candles missing in `[start, end)`; store them and what the responses prove.
 
-    Holes that one page reaches across are requested together.
+    Gaps that one page reaches across are requested together.
 
     Args:
         exchange: Where the candles come from.
@@ -120,14 +120,14 @@ async def confirm_gaps(
     total = FetchReport()
     timeframe = Timeframe.parse(key.timeframe)
     page_limit = exchange.quirks.page_limit - _MOST_LEAD
-    holes = [
-        (hole.start, hole.end)
-        for hole in holes_of(store, key, start, end, now_ms=exchange.now_ms())
+    gaps = [
+        (gap.start, gap.end)
+        for gap in find_missing_ranges(store, key, start, end, now_ms=exchange.now_ms())
         # Beyond the range, or without an end, only as far as one page reaches.
-        if (hole.is_bounded and start <= hole.start and hole.end <= end)
-        or timeframe.count_between(hole.start, hole.end) <= page_limit - 2
+        if (gap.is_bounded and start <= gap.start and gap.end <= end)
+        or timeframe.count_between(gap.start, gap.end) <= page_limit - 2
     ]
-    wanted = _wanted(store, key, holes, requested_before_ms)
+    wanted = _wanted(store, key, gaps, requested_before_ms)
     for group in grouped(wanted, timeframe, page_limit):
         first, last = group[0][0], timeframe.next(group[-1][1])
         total = total.plus(await fetch_noting(exchange, store, key, start=first, end=last))
@@ -145,7 +145,7 @@ async def fetch_noting(
 ) -> FetchReport:
     """Store the closed candles of `[start, end)`, and write down what the answers leave out.
 
-    The request begins before `start`, so that its answer holds the candle before a hole there.
+    The request begins before `start`, so that its answer holds the candle before a gap there.
 
     Raises:
         ExchangeUnreachable: the exchange stopped answering; nothing unproven was written down.
@@ -162,19 +162,21 @@ async def fetch_noting(
     report = await fetch_closed(exchange, store, key, start=window_start, end=end, on_page=see)
     if answers.requested:  # otherwise all of it lies before what the exchange serves
         requested_ms = exchange.now_ms()
-        for hole in holes_of(store, key, start, end, now_ms=requested_ms):
-            if hole.start >= start:
+        for gap in find_missing_ranges(store, key, start, end, now_ms=requested_ms):
+            if gap.start >= start:
                 _note(
-                    store, key, hole, answers, window_start=window_start, requested_ms=requested_ms
+                    store, key, gap, answers, window_start=window_start, requested_ms=requested_ms
                 )
     return report
 
 
-def holes_of(store: Store, key: SeriesKey, start: int, end: int, *, now_ms: int) -> list[Hole]:
-    """Return the holes that touch `[start, end)`, each in its whole extent, oldest first.
+def find_missing_ranges(
+    store: Store, key: SeriesKey, start: int, end: int, *, now_ms: int
+) -> list[MissingRange]:
+    """Return the gaps that touch `[start, end)`, each in its whole extent, oldest first.
 
-    What lies before the first candle is none of them. What lies after the last one is a hole as far
-    as the forming candle, where the range reaches that.
+    The time before the first candle is no gap. The time after the last one is a gap as far as the
+    forming candle, where the range reaches that.
     """
     timeframe = Timeframe.parse(key.timeframe)
     before = last_closed_before(store, key, start + 1)
@@ -183,19 +185,19 @@ def holes_of(store: Store, key: SeriesKey, start: int, end: int, *, now_ms: int)
     forming = timeframe.floor(now_ms // 1_000)
     high = after[0] if after else forming
     is_cut = not after and end < forming
-    holes = missing_between(store, key, low, high)
-    if holes and before is None and holes[0][0] == timeframe.ceil(start):
-        holes = holes[1:]
-    if is_cut and holes and holes[-1][1] == forming:
-        holes = holes[:-1]
-    return [Hole(*hole, is_bounded=bool(after) or hole[1] != forming) for hole in holes]
+    gaps = missing_between(store, key, low, high)
+    if gaps and before is None and gaps[0][0] == timeframe.ceil(start):
+        gaps = gaps[1:]
+    if is_cut and gaps and gaps[-1][1] == forming:
+        gaps = gaps[:-1]
+    return [MissingRange(*gap, is_bounded=bool(after) or gap[1] != forming) for gap in gaps]
 
 
-def grouped(holes: list[Range], timeframe: Timeframe, page_limit: int) -> list[list[Range]]:
-    """Return the holes (sorted) in groups that one page reaches across."""
+def grouped(gaps: list[Range], timeframe: Timeframe, page_limit: int) -> list[list[Range]]:
+    """Return the gaps (sorted) in groups that one page reaches across."""
     groups: list[list[Range]] = []
-    for start, end in holes:
-        # A page also has the candle before the first hole and the one after the last.
+    for start, end in gaps:
+        # A page also has the candle before the first gap and the one after the last.
         if groups and timeframe.count_between(groups[-1][0][0], end) <= page_limit - 2:
             groups[-1].append((start, end))
         else:
@@ -218,22 +220,22 @@ def due_gaps(store: Store, key: SeriesKey, start: int, end: int, *, now_ms: int)
 
 
 def _wanted(
-    store: Store, key: SeriesKey, holes: list[Range], requested_before_ms: int | None
+    store: Store, key: SeriesKey, gaps: list[Range], requested_before_ms: int | None
 ) -> list[Range]:
-    """Return the whole holes to request: unexplained in part, or last requested before a time."""
-    if not holes:
+    """Return the whole gaps to request: unexplained in part, or last requested before a time."""
+    if not gaps:
         return []
-    parts = unexplained(store, key, holes)
+    parts = unexplained(store, key, gaps)
     if requested_before_ms is not None:
-        known = ledger_of(store, key, holes[0][0], holes[-1][1])
+        known = ledger_of(store, key, gaps[0][0], gaps[-1][1])
         old = [each for each in known if each.last_requested_ms < requested_before_ms]
         parts = sorted([*parts, *((each.start, each.end) for each in old)])
     wanted: list[Range] = []
-    for hole in holes:
-        # Parts are sorted, and those that end before this hole concern none after it.
-        place = bisect_right(parts, hole[0], key=lambda part: part[1])
-        if place < len(parts) and parts[place][0] < hole[1]:
-            wanted.append(hole)
+    for gap in gaps:
+        # Parts are sorted, and those that end before this gap concern none after it.
+        place = bisect_right(parts, gap[0], key=lambda part: part[1])
+        if place < len(parts) and parts[place][0] < gap[1]:
+            wanted.append(gap)
     return wanted
 
 
@@ -248,23 +250,23 @@ def _new_window(store: Store, key: SeriesKey, start: int, end: int) -> int:
 def _note(
     store: Store,
     key: SeriesKey,
-    hole: Hole,
+    gap: MissingRange,
     answers: _Responses,
     *,
     window_start: int,
     requested_ms: int,
 ) -> None:
-    """Store what the responses prove of a hole, except for parts that a person or file explained.
+    """Store what the responses prove of a gap, except for parts that a person or file explained.
 
     Of the part after the last closed candle only an answer is written down that leaves it out.
     """
-    is_left_out = answers.leave_out(hole)
-    if not (is_left_out or hole.is_bounded):
+    is_left_out = answers.leave_out(gap)
+    if not (is_left_out or gap.is_bounded):
         return
-    known = ledger_of(store, key, hole.start, hole.end)
+    known = ledger_of(store, key, gap.start, gap.end)
     kept = [(each.start, each.end) for each in known if each.state in (ACCEPTED, NO_TRADES)]
-    for start, end in _without(hole, kept):
-        # A finding about another extent was about another hole: a candle has come since.
+    for start, end in _without(gap, kept):
+        # A finding about another extent was about another gap: a candle has come since.
         before = next((each for each in known if (each.start, each.end) == (start, end)), None)
         if before is not None and before.state in EXPLAINED and not is_left_out:
             continue
@@ -273,7 +275,7 @@ def _note(
             before.state == CONFIRMED
             or (
                 is_left_out
-                and hole.is_bounded
+                and gap.is_bounded
                 and before.answered_ms is not None
                 and requested_ms - before.answered_ms >= APART_MS
                 and before.window_start != window_start
@@ -312,14 +314,14 @@ def _touch(store: Store, key: SeriesKey, entry: Entry, requested_ms: int) -> Non
     )
 
 
-def _without(hole: Hole, kept: list[Range]) -> list[Range]:
-    """Return the parts of a hole outside some ranges, which are sorted."""
+def _without(gap: MissingRange, kept: list[Range]) -> list[Range]:
+    """Return the parts of a gap outside some ranges, which are sorted."""
     left: list[Range] = []
-    cursor = hole.start
+    cursor = gap.start
     for start, end in kept:
         if start > cursor:
             left.append((cursor, start))
         cursor = max(cursor, end)
-    if cursor < hole.end:
-        left.append((cursor, hole.end))
+    if cursor < gap.end:
+        left.append((cursor, gap.end))
     return left

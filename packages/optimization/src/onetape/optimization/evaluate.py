@@ -25,10 +25,10 @@ from onetape.strategies import Higher, SignalArray, Strategy, higher_lookback_of
 from onetape.strategies.indicator_cache import IndicatorCache
 from onetape.strategies.lookback_window import window_size
 from onetape.strategies.segments import (
-    Holes,
+    UnexplainedGaps,
+    drop_entries_before_gaps,
     segments_of,
     signals_by_segment,
-    without_entries_before_holes,
 )
 
 
@@ -46,8 +46,8 @@ class SearchContext(Struct, frozen=True, dict=True):
     """Finer candles of the range, in memory: a store does not outlive a fork."""
     closes_before: int = 0
     """Closes before an entry that its size depends on."""
-    holes: Holes = Holes()
-    """The unexplained holes of the window and of the higher timeframes."""
+    gaps: UnexplainedGaps = UnexplainedGaps()
+    """The unexplained gaps of the window and of the higher timeframes."""
     has_volume: bool | None = None
     """Whether any stored candle of the series has volume; None: whether one of the window has."""
 
@@ -163,12 +163,12 @@ def part_signals(
             name: larger.seen_from(whole, first, end, count)
             for name, larger in context.higher.items()
         }
-    holes = context.holes.part(first, end)
+    gaps = context.gaps.part(first, end)
     timeframe = Timeframe.parse(context.window.key.timeframe)
     lookback = max(lookback_of(strategy), context.closes_before)
-    segments = segments_of(candles, timeframe, holes, window_size(lookback), count)
+    segments = segments_of(candles, timeframe, gaps, window_size(lookback), count)
     signals = signals_by_segment(strategy, candles, higher, segments, are_sound=context.are_sound)
-    return candles, without_entries_before_holes(signals.signal, holes)
+    return candles, drop_entries_before_gaps(signals.signal, gaps)
 
 
 class Job(Struct, frozen=True):

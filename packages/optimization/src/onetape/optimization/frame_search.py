@@ -23,7 +23,7 @@ from onetape.optimization.space import ParameterRange, random_points
 from onetape.optimization.trial_loop import Display, Trials
 from onetape.strategies import Strategy
 from onetape.strategies.parameters import converted_parameters
-from onetape.strategies.segments import Holes
+from onetape.strategies.segments import UnexplainedGaps
 
 if TYPE_CHECKING:
     from onetape.backtest.inputs import CandlesLike
@@ -68,7 +68,7 @@ def load_context(candles: "CandlesLike", plan: SearchPlan, given: FrameOptions) 
         source.higher.candles,
         None,
         config.account.closes_before,
-        Holes(window.holes, source.higher.holes),
+        UnexplainedGaps(window.gaps, source.higher.gaps),
         source.has_volume,
     )
 

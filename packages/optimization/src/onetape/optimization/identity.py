@@ -8,9 +8,9 @@ import numpy as np
 import onetape.core
 import onetape.engine
 from onetape.backtest.intrabar_candles import intrabar_identity
+from onetape.core.candle_gaps import find_gaps
 from onetape.core.candles import Candles, SeriesKey
 from onetape.core.digest import code_digest, data_digest
-from onetape.core.holes import holes_between
 from onetape.core.timeframes import Timeframe
 from onetape.optimization import details, evaluate
 from onetape.optimization.evaluate import SearchContext
@@ -41,7 +41,7 @@ def identity_of(
         "to": window.end,
         "data_digest": data_digest(window.candles[window.warm_up :]),
         "warm_up_digest": data_digest(before),
-        "holes": _holes(store, key, before, context),
+        "gaps": _gaps(store, key, before, context),
         "higher": {name: data_digest(larger) for name, larger in sorted(context.higher.items())},
         "intrabar": intrabar_identity(context.intrabar, window),
         "rules": repr(context.rules),
@@ -50,12 +50,12 @@ def identity_of(
     }
 
 
-def _holes(store: Store, key: SeriesKey, before: Candles, context: SearchContext) -> dict[str, Any]:
-    """Return the unexplained holes that no window crosses, by timeframe."""
+def _gaps(store: Store, key: SeriesKey, before: Candles, context: SearchContext) -> dict[str, Any]:
+    """Return the unexplained gaps that no window crosses, by timeframe."""
     inside = context.window.candles[context.window.warm_up :]
     times = np.concatenate((before.timestamp, inside.timestamp))
-    holes = holes_between(times, Timeframe.parse(key.timeframe), int(times[0]), int(times[-1]))
-    return {**context.holes.higher, key.timeframe: unexplained(store, key, holes)}
+    gaps = find_gaps(times, Timeframe.parse(key.timeframe), int(times[0]), int(times[-1]))
+    return {**context.gaps.higher, key.timeframe: unexplained(store, key, gaps)}
 
 
 def _engine_digest() -> str:

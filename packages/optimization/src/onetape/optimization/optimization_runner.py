@@ -39,7 +39,7 @@ from onetape.optimization.trial_loop import Display, Trials, failure_line
 from onetape.optimization.trials_ledger import TrialCounts, TrialsLedger, trial_digest
 from onetape.strategies import Strategy, lookback_of, strategy_class
 from onetape.strategies.output_capture import stdout_to_stderr
-from onetape.strategies.segments import Holes
+from onetape.strategies.segments import UnexplainedGaps
 
 OPTIMIZATIONS: Final = DATA_FOLDER / "optimizations"
 TRIALS: Final = DATA_FOLDER / "trials"
@@ -69,7 +69,7 @@ class Optimization(Struct, frozen=True):
     check: BiasCheck | None
     """Bias check of some bars of the best combination."""
     pauses: tuple[str, ...]
-    """The line that says since when the range is traded, where an unexplained hole delays that."""
+    """The line that says since when the range is traded, where an unexplained gap delays that."""
     seconds: float
 
 
@@ -203,7 +203,7 @@ def load_market(config: BacktestConfig, plan: SearchPlan, out_of_sample: float) 
             higher.candles,
             load_intrabar_into_memory(store, window, config),
             config.account.closes_before,
-            Holes(window.holes, higher.holes),
+            UnexplainedGaps(window.gaps, higher.gaps),
             series_has_volume(store, window),
         )
         pauses = pause_notes(

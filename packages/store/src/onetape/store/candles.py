@@ -13,6 +13,7 @@ from types import MappingProxyType
 import numpy as np
 from msgspec import Struct
 
+from onetape.core.candle_gaps import find_gaps
 from onetape.core.candles import (
     LATEST_TIMESTAMP,
     Candle,
@@ -22,7 +23,6 @@ from onetape.core.candles import (
     candle_faults,
 )
 from onetape.core.errors import StoreOfOtherMarket
-from onetape.core.holes import holes_between
 from onetape.core.symbols import SIMULATOR_ID
 from onetape.core.timeframes import Timeframe
 from onetape.store.batches import (
@@ -54,7 +54,7 @@ _INSERT = (
 
 #: Rows in one transaction of a bulk insert: it holds the lock for some hundredths of a second.
 BULK_ROWS = 10_000
-#: Rows that a search for holes holds at once: a series of years would take tens of megabytes.
+#: Rows that a search for gaps holds at once: a series of years would take tens of megabytes.
 SCAN_ROWS = 100_000
 
 
@@ -331,7 +331,7 @@ def stored_series(store: Store) -> list[SeriesSummary]:
 
 
 def missing_between(store: Store, key: SeriesKey, start: int, end: int) -> list[tuple[int, int]]:
-    """Return the holes in `[start, end)` as half-open ranges of candle opens, oldest first."""
+    """Return the gaps in `[start, end)` as half-open ranges of candle opens, oldest first."""
     timeframe = Timeframe.parse(key.timeframe)
     with store.read() as connection:
         rows = connection.execute(
@@ -339,16 +339,16 @@ def missing_between(store: Store, key: SeriesKey, start: int, end: int) -> list[
             "AND timestamp < ? AND closed IS NOT 0 ORDER BY timestamp",
             (*key.names, start, proven_end(connection, key, end)),
         )
-        holes: list[tuple[int, int]] = []
+        gaps: list[tuple[int, int]] = []
         while True:
             some = islice(rows, SCAN_ROWS)
             # A record of one field takes SQLite's rows as they come, without a step of Python.
             found = np.fromiter(some, dtype=np.dtype([("timestamp", np.int64)]))["timestamp"]
             if len(found) < SCAN_ROWS:
-                return holes + holes_between(found, timeframe, start, end)
-            # Right after a candle that is there, so that no hole is cut in two.
+                return gaps + find_gaps(found, timeframe, start, end)
+            # Right after a candle that is there, so that no gap is cut in two.
             stop = timeframe.next(int(found[-1]))
-            holes += holes_between(found, timeframe, start, stop)
+            gaps += find_gaps(found, timeframe, start, stop)
             start = stop
 
 

@@ -1,7 +1,7 @@
 """The gap ledger: ranges without candles, and what is known of them.
 
 Times of candles are epoch seconds and ranges half-open; times of requests are epoch milliseconds. A
-hole that the ledger does not know is "not fetched".
+gap that the ledger does not know is "not fetched".
 """
 
 from collections.abc import Iterable, Iterator
@@ -27,11 +27,11 @@ NO_TRADES: Final = "no trades"
 ACCEPTED: Final = "accepted"
 #: The candles were requested, and it is not proven that it has no candles there.
 UNPROVEN: Final = "unproven"
-#: The candles were never requested. Such a hole has no row in the ledger.
+#: The candles were never requested. Such a gap has no row in the ledger.
 NOT_FETCHED: Final = "not fetched"
 #: A file that was imported lacks the candles, and they were not requested.
 UNKNOWN_IMPORT: Final = "unknown: import"
-#: States of holes with a known cause: a backtest goes over them, and `verify` does not count them.
+#: States of gaps with a known cause: a backtest goes over them, and `verify` does not count them.
 EXPLAINED: Final = frozenset({CONFIRMED, NO_TRADES, ACCEPTED})
 
 _SERIES = "exchange = ? AND symbol = ? AND timeframe = ?"
@@ -157,7 +157,7 @@ def set_gaps(
 
 
 def clear_gaps(store: Store, key: SeriesKey, ranges: Iterable[tuple[int, int]]) -> None:
-    """Remove what is known of ranges: a hole there is "not fetched" from now on.
+    """Remove what is known of ranges: a gap there is "not fetched" from now on.
 
     Raises:
         StoreError: the file cannot be written.
@@ -221,31 +221,31 @@ def gaps_of(
             return []
         first = stored[0] if start is None else max(start, stored[0])
         last = stored[1] if end is None else min(end, stored[1])
-        holes = missing_between(store, key, first, last)
-        known = _entries(connection, key, first, last) if holes else []
+        gaps = missing_between(store, key, first, last)
+        known = _entries(connection, key, first, last) if gaps else []
     return [
         _gap(low, high, timeframe.count_between(low, high), entry)
-        for low, high, entry in _cut(holes, known)
+        for low, high, entry in _cut(gaps, known)
     ]
 
 
 def unexplained(
-    store: Store, key: SeriesKey, holes: list[tuple[int, int]], *, answers: int | None = None
+    store: Store, key: SeriesKey, gaps: list[tuple[int, int]], *, answers: int | None = None
 ) -> list[tuple[int, int]]:
-    """Return the holes, or parts of holes, whose cause is not known.
+    """Return the gaps, or parts of gaps, whose cause is not known.
 
     Args:
         store: The open database.
         key: The series.
-        holes: Sorted, free of overlaps.
+        gaps: Sorted, free of overlaps.
         answers: Leave out unproven ranges, too, that at least so many answers left out.
     """
-    if not holes:
+    if not gaps:
         return []
     with store.read() as connection:
-        known = _entries(connection, key, holes[0][0], holes[-1][1])
+        known = _entries(connection, key, gaps[0][0], gaps[-1][1])
     left: list[tuple[int, int]] = []
-    for start, end, entry in _cut(holes, known):
+    for start, end, entry in _cut(gaps, known):
         if entry is not None and (
             entry.state in EXPLAINED or (answers is not None and entry.answers >= answers)
         ):
@@ -258,12 +258,12 @@ def unexplained(
 
 
 def accepted_in(
-    store: Store, key: SeriesKey, holes: list[tuple[int, int]]
+    store: Store, key: SeriesKey, gaps: list[tuple[int, int]]
 ) -> dict[str, list[tuple[int, int]]]:
-    """Return the parts of holes (sorted, free of overlaps) that a person accepted, by reason."""
+    """Return the parts of gaps (sorted, free of overlaps) that a person accepted, by reason."""
     found: dict[str, list[tuple[int, int]]] = {}
-    known = ledger_of(store, key, holes[0][0], holes[-1][1]) if holes else []
-    for start, end, entry in _cut(holes, known):
+    known = ledger_of(store, key, gaps[0][0], gaps[-1][1]) if gaps else []
+    for start, end, entry in _cut(gaps, known):
         if entry is not None and entry.reason is not None:
             found.setdefault(entry.reason, []).append((start, end))
     return found
@@ -327,14 +327,14 @@ def _says(entry: Entry) -> tuple[object, ...]:
 
 
 def _cut(
-    holes: list[tuple[int, int]], known: list[Entry]
+    gaps: list[tuple[int, int]], known: list[Entry]
 ) -> Iterator[tuple[int, int, Entry | None]]:
-    """Give the parts of the holes, each with the row of the ledger that covers it.
+    """Give the parts of the gaps, each with the row of the ledger that covers it.
 
     Both must be sorted and free of overlaps.
     """
     skipped = 0
-    for start, end in holes:
+    for start, end in gaps:
         while skipped < len(known) and known[skipped].end <= start:
             skipped += 1
         cursor, number = start, skipped

@@ -9,8 +9,8 @@ from msgspec import Struct
 from msgspec.structs import replace
 from numpy.typing import NDArray
 
+from onetape.core.candle_gaps import find_gaps
 from onetape.core.candles import Candles, IntArray, SeriesKey
-from onetape.core.holes import holes_between
 from onetape.core.resample import check_multiple, resample
 from onetape.core.timeframes import Timeframe
 from onetape.store.candles import insert_columns, last_closed_before
@@ -34,8 +34,8 @@ class LargerCandles(Struct, frozen=True):
     """Whether the first of `missing` only means that nothing older is stored of the market."""
 
     @property
-    def holes(self) -> list[tuple[int, int]]:
-        """Return the unexplained holes: `missing` without the time before the market's first."""
+    def gaps(self) -> list[tuple[int, int]]:
+        """Return the unexplained gaps: `missing` without the time before the market's first."""
         return self.missing[1:] if self.begins_inside else self.missing
 
     @property
@@ -56,7 +56,7 @@ def larger_between(
 ) -> LargerCandles:
     """Return the candles of a larger timeframe that open at `start` or later and closed by `end`.
 
-    One whose smaller candles have an unexplained hole is not built.
+    One whose smaller candles have an unexplained gap is not built.
 
     Args:
         store: The open database; nothing is written.
@@ -74,12 +74,12 @@ def larger_between(
     large_key = replace(key, timeframe=larger.name)
     first, stop = larger.ceil(start), larger.floor(end)
     stored = closed_between(store, large_key, first, stop)
-    holes = holes_between(stored.timestamp, larger, first, stop)
-    if not holes:
+    gaps = find_gaps(stored.timestamp, larger, first, stop)
+    if not gaps:
         return LargerCandles(large_key, stored, Candles.empty(), [])
-    built, unknown = _built(store, key, larger, holes, end, answers)
+    built, unknown = _built(store, key, larger, gaps, end, answers)
     candles = _merged(stored, built)
-    left = holes_between(candles.timestamp, larger, first, stop)
+    left = find_gaps(candles.timestamp, larger, first, stop)
     missing = unexplained(store, large_key, left, answers=answers)
     # Where the exchange has no smaller candle either, nothing is missing.
     missing = _overlap(missing, [(larger.floor(low), larger.ceil(high)) for low, high in unknown])
@@ -105,24 +105,24 @@ def _built(
     store: Store,
     key: SeriesKey,
     larger: Timeframe,
-    holes: list[tuple[int, int]],
+    gaps: list[tuple[int, int]],
     end: int,
     answers: int | None,
 ) -> tuple[Candles, list[tuple[int, int]]]:
-    """Return the larger candles of the holes that the smaller ones make with certainty.
+    """Return the larger candles of the gaps that the smaller ones make with certainty.
 
     Returns:
-        The larger candles, and the unexplained holes of the smaller ones from the first hole on.
+        The larger candles, and the unexplained gaps of the smaller ones from the first gap on.
     """
     smaller = Timeframe.parse(key.timeframe)
     # To the end: a candle behind the last window proves that it is over where its own last is gone.
-    base = closed_between(store, key, holes[0][0], end)
+    base = closed_between(store, key, gaps[0][0], end)
     # These few candles may be a quiet hour of a series that has volume: judged as in the whole.
     reports_volume = bool(base.volume.any()) or has_volume(store, key)
     made = resample(base, smaller, larger, has_volume=reports_volume)
-    certain = _inside(made.timestamp, holes)
-    small_holes = holes_between(base.timestamp, smaller, holes[0][0], end)
-    unknown = unexplained(store, key, small_holes, answers=answers)
+    certain = _inside(made.timestamp, gaps)
+    smaller_gaps = find_gaps(base.timestamp, smaller, gaps[0][0], end)
+    unknown = unexplained(store, key, smaller_gaps, answers=answers)
     for low, high in unknown:
         certain &= ~_inside(made.timestamp, [(larger.floor(low), high)])
     return made.taken(np.flatnonzero(certain)), unknown

@@ -29,7 +29,7 @@ from onetape.store.gaps import gaps_of
 from onetape.store.quarantine import Source
 
 FindingKind = Literal[
-    "hole",
+    "gap",
     "off-grid time",
     "high/low",
     "bad price",
@@ -118,9 +118,9 @@ def _of_series(store: Store, connection: Connection, key: SeriesKey) -> Iterator
         f"max(timestamp) FILTER (WHERE closed IS NOT 0) FROM ohlcv_data WHERE {_SERIES}",
         (*_grid(timeframe), *key.names),
     ).fetchall()[0]
-    # So many candles, each sound and at an open of its own, leave no room for a hole.
+    # So many candles, each sound and at an open of its own, leave no room for a gap.
     if suspects or (others and others <= timeframe.count_between(first, last)):
-        yield from _holes(store, key)
+        yield from _gaps(store, key)
     if suspects:
         yield from _bad_rows(connection, key, timeframe)
     if forming:
@@ -153,11 +153,11 @@ def _grid(timeframe: Timeframe) -> tuple[int, int]:
     return timeframe.floor(0), timeframe.seconds
 
 
-def _holes(store: Store, key: SeriesKey) -> Iterator[Finding]:
+def _gaps(store: Store, key: SeriesKey) -> Iterator[Finding]:
     for gap in gaps_of(store, key):
         text = f"{counted(gap.candles, 'candle')} missing, {gap.state}"
         explained = gap.is_explained
-        yield _finding("hole", key, gap.start, gap.end, gap.candles, text, explained=explained)
+        yield _finding("gap", key, gap.start, gap.end, gap.candles, text, explained=explained)
 
 
 def _unreadable(connection: Connection, key: SeriesKey, text: str) -> Finding:

@@ -36,7 +36,7 @@ class CheckData(Struct, frozen=True, dict=True):
     first: int = 0
     """The first candle after the warm-up."""
     segments: tuple[Segment, ...] = WHOLE
-    """Parts of the candles without an unexplained hole; no window crosses from one to another."""
+    """Parts of the candles without an unexplained gap; no window crosses from one to another."""
     are_known_sound: bool = False
     """Whether all candles have been found sound before."""
 

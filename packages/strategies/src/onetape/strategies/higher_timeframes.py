@@ -17,9 +17,9 @@ from typing import Any
 
 import numpy as np
 
+from onetape.core.candle_gaps import next_opens
 from onetape.core.candles import Candles, FloatArray, IntArray
 from onetape.core.errors import ConfigurationError, UsageError
-from onetape.core.holes import next_opens
 from onetape.core.resample import check_multiple
 from onetape.core.timeframes import Timeframe
 

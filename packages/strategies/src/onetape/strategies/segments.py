@@ -1,10 +1,10 @@
-"""Segments: parts of a series without an unexplained hole, which no window of a strategy crosses.
+"""Segments: parts of a series without an unexplained gap, which no window of a strategy crosses.
 
-Prices from before a hole of months say nothing of the prices behind it, so each segment is
+Prices from before a gap of months say nothing of the prices behind it, so each segment is
 evaluated alone. A candle is decided on once the window that a trader would read for it lies inside
-its segment; the candles before it are the warm-up, and their signals are HOLD. Where a series
-begins there is no hole: a strategy sees what there is. A hole that the exchange is known to have
-too is no hole here.
+its segment; the candles before it are the warm-up, and their signals are HOLD. The time
+before the first candle of a series is no gap: a strategy gets the candles that there are. Candles
+that the exchange is known to lack are no gap here.
 """
 
 from collections.abc import Mapping, Sequence
@@ -14,8 +14,8 @@ import numpy as np
 from msgspec import Struct, field
 from msgspec.structs import replace
 
+from onetape.core.candle_gaps import next_opens
 from onetape.core.candles import Candles
-from onetape.core.holes import next_opens
 from onetape.core.timeframes import Timeframe
 from onetape.strategies.evaluation import checked_signals
 from onetape.strategies.higher_timeframes import Higher
@@ -25,45 +25,47 @@ from onetape.strategies.interface import BUY, HOLD, SignalArray, Signals, Strate
 Range = tuple[int, int]
 
 
-class Hole(Struct, frozen=True):
-    """An unexplained hole of the traded candles."""
+class IndexedGap(Struct, frozen=True):
+    """An unexplained gap of the traded candles."""
 
     start: int
     """Open of the first missing candle, epoch seconds."""
     end: int
     """Open of the first candle after the missing ones, epoch seconds."""
     at: int
-    """Index of the first stored candle after the hole."""
+    """Index of the first stored candle after the gap."""
 
 
-class Holes(Struct, frozen=True):
-    """The unexplained holes of the candles of a run, by timeframe."""
+class UnexplainedGaps(Struct, frozen=True):
+    """The unexplained gaps of the candles of a run, by timeframe."""
 
-    traded: tuple[Hole, ...] = ()
+    traded: tuple[IndexedGap, ...] = ()
     higher: Mapping[str, tuple[Range, ...]] = field(default_factory=dict[str, tuple[Range, ...]])
-    """Holes of each higher timeframe, oldest first."""
+    """Gaps of each higher timeframe, oldest first."""
 
     def __bool__(self) -> bool:
-        """Return whether there is any hole."""
+        """Return whether there is any gap."""
         return bool(self.traded) or any(self.higher.values())
 
-    def part(self, first: int, end: int) -> "Holes":
-        """Return the holes of the traded candles `[first, end)` alone, by their new indices."""
-        inside = [hole for hole in self.traded if first <= hole.at < end]
-        return Holes(tuple(replace(hole, at=hole.at - first) for hole in inside), self.higher)
+    def part(self, first: int, end: int) -> "UnexplainedGaps":
+        """Return the gaps of the traded candles `[first, end)` alone, by their new indices."""
+        inside = [gap for gap in self.traded if first <= gap.at < end]
+        return UnexplainedGaps(
+            tuple(replace(gap, at=gap.at - first) for gap in inside), self.higher
+        )
 
 
 class Segment(Struct, frozen=True):
-    """Traded candles without an unexplained hole between them."""
+    """Traded candles without an unexplained gap between them."""
 
     start: int = 0
     """Index of the first candle."""
     ready: int = 0
     """Index of the first candle that is decided on: the window before it is full."""
-    hole: Range | None = None
-    """The latest unexplained hole before the segment, epoch seconds; None: its series begins."""
+    gap: Range | None = None
+    """The latest unexplained gap before the segment, epoch seconds; None: its series begins."""
     timeframe: str = ""
-    """Timeframe of that hole."""
+    """Timeframe of that gap."""
     since: Mapping[str, int] = field(default_factory=dict[str, int])
     """End of the latest gap of each higher timeframe, epoch seconds; older candles are not used."""
 
@@ -83,27 +85,27 @@ class Segment(Struct, frozen=True):
         }
 
 
-#: The segments of a series without holes.
+#: The segments of a series without gaps.
 WHOLE: Final = (Segment(),)
 
 
 def segments_of(
-    candles: Candles, timeframe: Timeframe, holes: Holes, window: int, higher_window: int
+    candles: Candles, timeframe: Timeframe, gaps: UnexplainedGaps, window: int, higher_window: int
 ) -> tuple[Segment, ...]:
     """Return the segments of traded candles, oldest first.
 
     Args:
         candles: The traded candles, at least one.
         timeframe: Timeframe of the traded candles.
-        holes: The unexplained holes.
+        gaps: The unexplained gaps.
         window: Traded candles that a decision is made on.
         higher_window: Higher candles before the first of these.
     """
-    if not holes:
+    if not gaps:
         return WHOLE
     closes = next_opens(candles.timestamp, timeframe)
-    starts: dict[int, Hole | None] = {0: None, **{hole.at: hole for hole in holes.traded}}
-    for name, ranges in holes.higher.items():
+    starts: dict[int, IndexedGap | None] = {0: None, **{gap.at: gap for gap in gaps.traded}}
+    for name, ranges in gaps.higher.items():
         larger = Timeframe.parse(name)
         for low, _ in ranges:
             # From here on the candle that is missing would be the last one that has closed.
@@ -111,11 +113,11 @@ def segments_of(
     found: list[Segment] = []
     for start in sorted(start for start in starts if start < len(candles)):
         segment = Segment(start, start)
-        hole = starts[start]
-        if hole is not None:
-            span = (hole.start, hole.end)
+        gap = starts[start]
+        if gap is not None:
+            span = (gap.start, gap.end)
             segment = Segment(start, start + window - 1, span, timeframe.name)
-        for name, ranges in holes.higher.items():
+        for name, ranges in gaps.higher.items():
             seen = _latest(ranges, Timeframe.parse(name), int(closes[start]))
             if seen is not None:
                 segment = _after(segment, candles, name, seen, window, higher_window)
@@ -124,21 +126,21 @@ def segments_of(
 
 
 def _latest(ranges: Sequence[Range], larger: Timeframe, close: int) -> Range | None:
-    """Return the latest hole of a higher timeframe that shows by a moment."""
+    """Return the latest gap of a higher timeframe that shows by a moment."""
     return next((each for each in reversed(ranges) if larger.next(each[0]) <= close), None)
 
 
 def _after(
-    segment: Segment, candles: Candles, name: str, hole: Range, window: int, higher_window: int
+    segment: Segment, candles: Candles, name: str, gap: Range, window: int, higher_window: int
 ) -> Segment:
-    """Return a segment that waits until its windows lie behind a hole of a higher timeframe."""
-    since = {**segment.since, name: hole[1]}
-    full_from = Timeframe.parse(name).shift(hole[1], higher_window)
+    """Return a segment that waits until its windows lie behind a gap of a higher timeframe."""
+    since = {**segment.since, name: gap[1]}
+    full_from = Timeframe.parse(name).shift(gap[1], higher_window)
     first = int(np.searchsorted(candles.timestamp, full_from))
     ready = first + window - 1
     if first <= segment.start or ready <= segment.ready:
         return replace(segment, since=since)
-    return replace(segment, ready=ready, hole=hole, timeframe=name, since=since)
+    return replace(segment, ready=ready, gap=gap, timeframe=name, since=since)
 
 
 def segment_at(segments: Sequence[Segment], index: int) -> Segment:
@@ -161,7 +163,7 @@ def signals_by_segment(
 ) -> Signals:
     """Return what a strategy says of all candles, each segment evaluated alone.
 
-    Signals of a warm-up after a hole are HOLD; a segment that is shorter than its warm-up is not
+    Signals of a warm-up after a gap are HOLD; a segment that is shorter than its warm-up is not
     evaluated.
 
     Args:
@@ -217,12 +219,12 @@ def _joined(parts: Sequence[tuple[int, Signals]], count: int) -> Signals:
     )
 
 
-def without_entries_before_holes(signal: SignalArray, holes: Holes) -> SignalArray:
+def drop_entries_before_gaps(signal: SignalArray, gaps: UnexplainedGaps) -> SignalArray:
     """Return signals without a BUY whose next candle is missing: no price is known to fill it at.
 
-    A SELL stays: it fills at the first open after the hole.
+    A SELL stays: it fills at the first open after the gap.
     """
-    last = np.array([hole.at - 1 for hole in holes.traded if hole.at > 0], dtype=np.int64)
+    last = np.array([gap.at - 1 for gap in gaps.traded if gap.at > 0], dtype=np.int64)
     last = last[signal[last] == BUY] if len(last) else last
     if not len(last):
         return signal

@@ -14,7 +14,7 @@ def digests_of(backtest: Backtest) -> dict[str, str]:
     """Return SHA-256 digests, in hex, of the candles, the strategy's code and the engine's code.
 
     The candles are those of the windows, warm-up included; where there are more symbols or higher
-    timeframes it is the digest of all their digests. Unexplained holes, which no window crosses,
+    timeframes it is the digest of all their digests. Unexplained gaps, which no window crosses,
     are part of it. Of intrabar candles, what they decided is part of it.
     """
     windows = [
@@ -24,7 +24,7 @@ def digests_of(backtest: Backtest) -> dict[str, str]:
     ]
     found = [data_digest(candles) for candles in windows]
     segments = [run.segments for run in backtest.runs]
-    if any(run.has_holes for run in backtest.runs):
+    if any(run.has_gaps for run in backtest.runs):
         found.append(hashlib.sha256(repr(segments).encode()).hexdigest())
     whole = hashlib.sha256("\n".join(found).encode()).hexdigest()
     if backtest.strategy is None:

@@ -113,7 +113,7 @@ def minutes(
 ) -> Minutes:
     """Return the minutes `first` to `last - 1` of a market, counted from 2010.
 
-    Outages leave holes, and nothing comes before the first trade ever. `read` may know some paths
+    Outages leave gaps, and nothing comes before the first trade ever. `read` may know some paths
     already.
 
     Raises:

@@ -107,7 +107,7 @@ class ReplayMarket(SimulatedMarket):
         return series.timeframe.next(int(series.candles.timestamp[-1]))
 
     def is_silent(self, now: int, symbol: SpotSymbol | None = None) -> bool:
-        """Return whether `now`, epoch seconds, falls into a hole between recorded candles.
+        """Return whether `now`, epoch seconds, falls into a gap between recorded candles.
 
         Args:
             now: The moment.

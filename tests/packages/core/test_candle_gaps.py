@@ -1,4 +1,4 @@
-"""Holes found from a column of times agree with a walk over the candles."""
+"""Gaps found from a column of times agree with a walk over the candles."""
 
 from datetime import UTC, datetime
 
@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from onetape.core.holes import holes_between, next_opens
+from onetape.core.candle_gaps import find_gaps, next_opens
 from onetape.core.timeframes import Timeframe
 
 TIMEFRAMES = ["1s", "1m", "5m", "1h", "4h", "1d", "3d", "1w", "2w", "1M", "3M"]
@@ -15,23 +15,23 @@ SECONDS = st.integers(0, 32_503_680_000)
 
 
 def walked(opens: list[int], timeframe: Timeframe, start: int, end: int) -> list[tuple[int, int]]:
-    """Return the holes as a loop finds them."""
-    holes: list[tuple[int, int]] = []
+    """Return the gaps as a loop finds them."""
+    gaps: list[tuple[int, int]] = []
     expected = timeframe.ceil(start)
     for timestamp in opens:
         if timestamp > expected:
-            holes.append((expected, timestamp))
+            gaps.append((expected, timestamp))
         expected = timeframe.next(timestamp)
     if expected < timeframe.ceil(end):
-        holes.append((expected, timeframe.ceil(end)))
-    return holes
+        gaps.append((expected, timeframe.ceil(end)))
+    return gaps
 
 
 @given(
     st.sampled_from(TIMEFRAMES), SECONDS, st.integers(-3, 30), st.integers(1, 20),
     st.sets(st.integers(0, 25)), st.booleans(),
 )  # fmt: skip
-def test_holes_are_those_of_a_walk(
+def test_gaps_are_those_of_a_walk(
     name: str, start: int, before: int, length: int, present: set[int], off_grid: bool
 ) -> None:
     timeframe = Timeframe.parse(name)
@@ -39,7 +39,7 @@ def test_holes_are_those_of_a_walk(
     end = timeframe.shift(start, length) + before
     times = {timeframe.shift(start, each) + off_grid for each in present}
     opens = sorted(time for time in times if start <= time < end)
-    found = holes_between(np.array(opens, dtype=np.int64), timeframe, start, end)
+    found = find_gaps(np.array(opens, dtype=np.int64), timeframe, start, end)
     assert found == walked(opens, timeframe, start, end)
 
 
@@ -51,18 +51,18 @@ def test_the_next_opens_are_those_of_the_timeframe(name: str, times: list[int]) 
 
 
 @pytest.mark.parametrize(
-    ("name", "opens", "hole"),
+    ("name", "opens", "gap"),
     [
         ("1M", ["2024-01-01", "2024-02-01", "2024-04-01"], ("2024-03-01", "2024-04-01")),
         ("1w", ["2024-12-23", "2024-12-30", "2025-01-13"], ("2025-01-06", "2025-01-13")),
     ],
 )
-def test_a_missing_month_or_week_is_one_hole(
-    name: str, opens: list[str], hole: tuple[str, str]
+def test_a_missing_month_or_week_is_one_gap(
+    name: str, opens: list[str], gap: tuple[str, str]
 ) -> None:
     times = [seconds(day) for day in opens]
-    found = holes_between(np.array(times), Timeframe.parse(name), times[0], times[-1] + 1)
-    assert found[0] == (seconds(hole[0]), seconds(hole[1]))
+    found = find_gaps(np.array(times), Timeframe.parse(name), times[0], times[-1] + 1)
+    assert found[0] == (seconds(gap[0]), seconds(gap[1]))
 
 
 def seconds(day: str) -> int:

@@ -1,4 +1,4 @@
-"""The holes of a series, found from its column of times in one pass."""
+"""Gaps of a series of candles, found from its column of opens in one pass."""
 
 import numpy as np
 
@@ -11,7 +11,7 @@ _MONTHS_TO_EPOCH = 1970 * 12
 _ROWS = 16_384
 
 
-def holes_between(
+def find_gaps(
     timestamps: IntArray, timeframe: Timeframe, start: int, end: int
 ) -> list[tuple[int, int]]:
     """Return what is missing in `[start, end)` as half-open ranges of candle opens, oldest first.

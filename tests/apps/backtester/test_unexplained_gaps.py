@@ -1,4 +1,4 @@
-"""Unexplained holes: no window crosses one, and one line says since when a run trades."""
+"""Unexplained gaps: no window crosses one, and one line says since when a run trades."""
 
 import json
 from collections.abc import Callable
@@ -89,7 +89,7 @@ def the_note(document: dict[str, Any]) -> str:
     return note
 
 
-def test_the_warm_up_of_a_range_begins_after_the_hole_before_it(on_tape: Run, tape: Path) -> None:
+def test_the_warm_up_of_a_range_begins_after_the_gap_before_it(on_tape: Run, tape: Path) -> None:
     delete(tape, 1_000, 1_500)
     document = on_tape(*FLAGS, "--from", at(1_510)).document
     since = START + (1_500 + PERIOD) * HOUR
@@ -100,8 +100,8 @@ def test_the_warm_up_of_a_range_begins_after_the_hole_before_it(on_tape: Run, ta
     assert document["pauses"] == [
         {
             "symbol": "BTC/USDT",
-            "hole_from": START + 1_000 * HOUR,
-            "hole_to": START + 1_500 * HOUR,
+            "gap_from": START + 1_000 * HOUR,
+            "gap_to": START + 1_500 * HOUR,
             "timeframe": "1h",
             "trading_since": since,
         }
@@ -110,7 +110,7 @@ def test_the_warm_up_of_a_range_begins_after_the_hole_before_it(on_tape: Run, ta
     assert min(trade["entry_timestamp"] for trade in document["trades"]) >= since
 
 
-def test_what_is_stored_before_a_hole_changes_nothing_after_it(on_tape: Run, tape: Path) -> None:
+def test_what_is_stored_before_a_gap_changes_nothing_after_it(on_tape: Run, tape: Path) -> None:
     delete(tape, 1_000, 1_500)
     with_past = on_tape(*FLAGS, "--from", at(1_500)).document
     delete(tape, 0, 1_500)
@@ -121,7 +121,7 @@ def test_what_is_stored_before_a_hole_changes_nothing_after_it(on_tape: Run, tap
     assert without["pauses"] == []
 
 
-def test_a_warm_up_crosses_a_hole_that_the_exchange_has_too(on_tape: Run, tape: Path) -> None:
+def test_a_warm_up_crosses_a_gap_that_the_exchange_has_too(on_tape: Run, tape: Path) -> None:
     delete(tape, 1_000, 1_500)
     with open_store(tape, create=False) as store:
         start, end = START + 1_000 * HOUR, START + 1_500 * HOUR
@@ -130,7 +130,7 @@ def test_a_warm_up_crosses_a_hole_that_the_exchange_has_too(on_tape: Run, tape: 
     assert (document["pauses"], document["warm_up"]) == ([], PERIOD)
 
 
-def test_a_hole_whose_import_lacks_it_is_crossed_by_no_warm_up(on_tape: Run, tape: Path) -> None:
+def test_a_gap_of_an_imported_file_is_crossed_by_no_warm_up(on_tape: Run, tape: Path) -> None:
     delete(tape, 1_000, 1_500)
     with open_store(tape, create=False) as store:
         start, end = START + 1_000 * HOUR, START + 1_500 * HOUR
@@ -138,13 +138,13 @@ def test_a_hole_whose_import_lacks_it_is_crossed_by_no_warm_up(on_tape: Run, tap
     assert on_tape(*FLAGS, "--from", at(1_510)).document["warm_up"] == 10
 
 
-def test_a_hole_further_back_than_the_warm_up_is_not_mentioned(on_tape: Run, tape: Path) -> None:
+def test_a_gap_further_back_than_the_warm_up_is_not_mentioned(on_tape: Run, tape: Path) -> None:
     delete(tape, 1_000, 1_500)
     document = on_tape(*FLAGS, "--from", at(1_500 + PERIOD)).document
     assert (document["pauses"], document["warm_up"]) == ([], PERIOD)
 
 
-def test_after_an_allowed_hole_trading_starts_again_with_a_full_warm_up(
+def test_after_an_allowed_gap_trading_starts_again_with_a_full_warm_up(
     on_tape: Run, tape: Path
 ) -> None:
     delete(tape, 1_000, 1_500)
@@ -163,11 +163,11 @@ def test_after_an_allowed_hole_trading_starts_again_with_a_full_warm_up(
     assert not any(moment in pause for moment in moments for pause in quiet)
 
 
-def test_a_position_over_a_hole_stays_and_its_stop_fills_at_the_first_open_beyond_it(
+def test_a_position_over_a_gap_stays_and_its_stop_fills_at_the_first_open_beyond_it(
     on_tape: Run, tape: Path, candles: Candles
 ) -> None:
     whole = on_tape(*FLAGS, "--no-check").document["trades"]
-    # A position that would be held over the hole; behind it the price is lower.
+    # A position that would be held over the gap; behind it the price is lower.
     held = next(
         trade
         for trade in whole
@@ -232,7 +232,7 @@ def test_the_check_of_a_run_and_the_full_one_take_the_bars_that_are_decided_on(
     assert note.startswith("note: trading starts ")
 
 
-def test_explain_says_that_a_candle_is_warm_up_after_a_hole(backtester: Run, tape: Path) -> None:
+def test_explain_says_that_a_candle_is_warm_up_after_a_gap(backtester: Run, tape: Path) -> None:
     delete(tape, 1_000, 1_500)
     flags = ("explain", "--exchange", "simulator", *FLAGS, "--from", at(1_500))
     said = backtester(*flags, "--at", at(1_550)).out
@@ -241,7 +241,7 @@ def test_explain_says_that_a_candle_is_warm_up_after_a_hole(backtester: Run, tap
     assert "does not decide" not in backtester(*flags, "--at", at(1_500 + PERIOD)).out
 
 
-def test_an_optimization_warms_up_after_a_hole_as_backtests_of_its_combinations_do(
+def test_an_optimization_warms_up_after_a_gap_as_backtests_of_its_combinations_do(
     optimize: Callable[..., dict[str, Any]], on_tape: Run, tape: Path
 ) -> None:
     delete(tape, 1_000, 1_500)
@@ -256,7 +256,7 @@ def test_an_optimization_warms_up_after_a_hole_as_backtests_of_its_combinations_
         assert alone.document["metrics"] == result["in_sample"]
 
 
-def test_an_optimization_begins_afresh_once_a_hole_is_explained(
+def test_an_optimization_begins_afresh_once_a_gap_is_explained(
     optimize: Callable[..., dict[str, Any]], tape: Path
 ) -> None:
     delete(tape, 1_000, 1_500)
@@ -268,7 +268,7 @@ def test_an_optimization_begins_afresh_once_a_hole_is_explained(
     assert optimize(*flags)["folder"] != first["folder"]
 
 
-def test_a_symbol_with_a_hole_waits_and_the_others_trade(on_tape: Run, tape: Path) -> None:
+def test_a_symbol_with_a_gap_waits_and_the_others_trade(on_tape: Run, tape: Path) -> None:
     with open_store(tape, create=False) as store, store.write() as connection:
         connection.execute(
             "INSERT INTO ohlcv_data (exchange, symbol, timeframe, timestamp, open, high, low, "
@@ -282,7 +282,7 @@ def test_a_symbol_with_a_hole_waits_and_the_others_trade(on_tape: Run, tape: Pat
     flags = ("--symbol", "BTC/USDT", "--symbol", "ETH/USDT", *FLAGS, "--from", at(1_500))
     document = on_tape(*flags, "--sizing", "equity_share=0.4").document
     (pause,) = document["pauses"]
-    assert (pause["symbol"], pause["hole_to"]) == ("ETH/USDT", START + 1_500 * HOUR)
+    assert (pause["symbol"], pause["gap_to"]) == ("ETH/USDT", START + 1_500 * HOUR)
     assert the_note(document).startswith("ETH/USDT: trading starts ")
     trades = [trade for trade in document["trades"] if trade["symbol"] == "ETH/USDT"]
     assert min(trade["entry_timestamp"] for trade in trades) >= pause["trading_since"]
@@ -297,7 +297,7 @@ def put_days(tape: Path, candles: Candles, lacking: range) -> None:
         insert_columns(store, key, days.taken(keep), source="rest", seen_ms=1)
 
 
-def test_a_hole_in_the_warm_up_of_a_higher_timeframe_delays_trading(
+def test_a_gap_in_the_warm_up_of_a_higher_timeframe_delays_trading(
     on_tape: Run, backtester: Run, tape: Path, candles: Candles, breakout: Callable[..., None]
 ) -> None:
     breakout(("1d",))
@@ -316,7 +316,7 @@ def test_a_hole_in_the_warm_up_of_a_higher_timeframe_delays_trading(
     assert json.loads(said.out)["clean"] is True
 
 
-def test_days_over_which_the_exchange_has_no_hours_are_no_hole(
+def test_days_over_which_the_exchange_has_no_hours_are_no_gap(
     on_tape: Run, tape: Path, breakout: Callable[..., None]
 ) -> None:
     breakout(("1d",))
