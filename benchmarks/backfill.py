@@ -87,14 +87,14 @@ async def ours(url: str, candles: int, path: Path) -> dict[str, Any]:
     from onetape.exchange.rest import RestExchange
 
     key = SeriesKey("simulator", SYMBOL, "1m")
-    with RunDatabase(path, "simulator") as tape:
+    with RunDatabase(path, "simulator") as database:
         async with RestExchange(Endpoint("simulator", url)) as exchange:
             await exchange.market(SYMBOL)
             before = peak_mb()
             began = time.perf_counter()
             summary = await fetch_series(
                 exchange,
-                tape.opened(),
+                database.opened(),
                 key,
                 start=START,
                 end=START + 60 * candles,
@@ -178,7 +178,7 @@ def sample(kind: str, url: str, candles: int) -> dict[str, Any]:
     from onetape.store.database import open_store
 
     with tempfile.TemporaryDirectory() as folder:
-        path = Path(folder, "tape.db")
+        path = Path(folder, "candles.db")
         open_store(path, create=True).close()
         if kind == "ours":
             return child("ours", url, str(candles), str(path))

@@ -1,8 +1,8 @@
 """Larger candles for a strategy that needs them, as the backtester gives them.
 
 Those of the past come over REST with the warm-up. Those that end while the trader runs are built
-from the traded candles, because no exchange has them at the moment of their end, and stored: who
-backtests the tape later sees the very candles that were decided on.
+from the traded candles, because no exchange has them at the moment of their end, and stored: a
+later backtest of the database gets the very candles that were decided on.
 """
 
 import numpy as np

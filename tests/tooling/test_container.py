@@ -85,7 +85,7 @@ def test_another_trader_is_four_lines_and_has_the_health_check_of_the_first(
     <<: *trader
     command: ["--symbol", "ETH/USDT", "--exchange", "binance", "--timeframe", "4h"]
 """
-    services = yaml.safe_load(text.replace("\nvolumes:\n  tape:", f"{added}\nvolumes:\n  tape:"))[
+    services = yaml.safe_load(text.replace("\nvolumes:\n  data:", f"{added}\nvolumes:\n  data:"))[
         "services"
     ]
     first, other = services["trader-btc-binance-1h"], services["trader-eth-binance-4h"]

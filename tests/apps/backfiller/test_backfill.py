@@ -28,7 +28,7 @@ FORMING = 1_709_251_200
 KEY = SeriesKey("simulator", "BTC/USDT", "1h")
 
 
-def tape(key: SeriesKey = KEY) -> Candles:
+def stored_candles(key: SeriesKey = KEY) -> Candles:
     with open_store(DATABASE, create=False) as store:
         return closed_between(store, key, 0, 2**40)
 
@@ -48,7 +48,7 @@ def test_a_first_run_stores_the_closed_candles_and_a_second_only_for_the_newest(
     first = simulated("--from", "2024-01-15")
     assert (first.code, first.err) == (0, "")
     start = FORMING - 46 * DAY
-    assert same(tape(), own(start))
+    assert same(stored_candles(), own(start))
     (summary,) = first.series
     assert (summary["start"], summary["end"]) == (start, FORMING)
     assert (summary["inserted"], summary["stored"], summary["pages"]) == (46 * 24, 46 * 24, 2)
@@ -67,7 +67,7 @@ def test_an_earlier_start_extends_backwards_and_a_later_end_forwards(simulated: 
     assert earlier["inserted"] == 48
     (later,) = simulated("--from", "2024-02-08").series
     assert later["inserted"] == 18 * 24
-    assert same(tape(), own(FORMING - 22 * DAY))
+    assert same(stored_candles(), own(FORMING - 22 * DAY))
 
 
 def delete(store: Store, start: int, end: int) -> None:
@@ -81,7 +81,7 @@ def test_gaps_in_the_middle_are_filled_and_a_forming_row_left_behind_is_replaced
     simulated: Run,
 ) -> None:
     simulated("--days", "20")
-    whole = tape()
+    whole = stored_candles()
     with open_store(DATABASE, create=False) as store:
         delete(store, FORMING - 200 * HOUR, FORMING - 190 * HOUR)
         delete(store, FORMING - 100 * HOUR, FORMING - 97 * HOUR)
@@ -91,7 +91,7 @@ def test_gaps_in_the_middle_are_filled_and_a_forming_row_left_behind_is_replaced
         replace_forming(store, KEY, left._replace(close=left.low), seen_ms=1)
     (summary,) = simulated("--days", "20").series
     assert (summary["inserted"], summary["gaps"]) == (14, 0)
-    assert same(tape(), whole)
+    assert same(stored_candles(), whole)
 
 
 def test_a_range_in_which_no_candle_opens_is_empty(simulated: Run) -> None:
@@ -164,7 +164,7 @@ def test_a_process_of_its_own_needs_nothing_but_a_folder(folder: Path) -> None:
     assert (process.returncode, err) == (0, "")
     (summary,) = json.loads(out)["series"]
     assert 48 <= summary["stored"] <= 72
-    assert same(tape(), own(summary["start"], summary["end"]))
+    assert same(stored_candles(), own(summary["start"], summary["end"]))
     assert [entry.name for entry in (folder / "data").iterdir()] == ["simulator.db"]
     assert stat.S_IMODE((folder / DATABASE).stat().st_mode) == 0o600
 
@@ -177,16 +177,16 @@ def test_a_killed_run_goes_on_where_it_was_and_ends_in_the_same_table(
     address = ("--exchange", "simulator", "--simulator-url", simulator_url)
     process = child(*address, *arguments, folder=folder)
     deadline = time.monotonic() + 60
-    while not DATABASE.exists() or len(tape(minutes)) < 3_000:
+    while not DATABASE.exists() or len(stored_candles(minutes)) < 3_000:
         assert time.monotonic() < deadline
         assert process.poll() is None, process.communicate()[1]
         time.sleep(0.01)
     process.send_signal(signal.SIGKILL)
     process.communicate()
-    killed_at = len(tape(minutes))
+    killed_at = len(stored_candles(minutes))
     wanted = 20 * 1_440 + 20
     assert 3_000 <= killed_at < wanted
 
     (summary,) = simulated(*arguments).series
     assert summary["inserted"] == wanted - killed_at
-    assert same(tape(minutes), own(FORMING - 20 * DAY, FORMING + 20 * 60, "1m"))
+    assert same(stored_candles(minutes), own(FORMING - 20 * DAY, FORMING + 20 * 60, "1m"))

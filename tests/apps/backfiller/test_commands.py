@@ -1,4 +1,4 @@
-"""The commands that look at the tape and mend it, and those that say what exchanges have."""
+"""Commands that inspect and repair the candle store, and those that list what exchanges have."""
 
 import json
 import os
@@ -32,7 +32,7 @@ START = FORMING - 10 * DAY
 
 
 def spoil(statement: str, *values: object) -> None:
-    """Change the tape behind its back, as a program with plain SQL may."""
+    """Change stored rows with plain SQL, as another program may."""
     with closing(sqlite3.connect(DATABASE)) as connection:
         connection.execute("PRAGMA ignore_check_constraints = ON")
         connection.execute(f"{statement} AND timeframe = '1h'", values)
@@ -41,10 +41,10 @@ def spoil(statement: str, *values: object) -> None:
 
 def is_whole() -> bool:
     with open_store(DATABASE, create=False) as store:
-        tape = closed_between(store, KEY, 0, 2**40)
+        stored = closed_between(store, KEY, 0, 2**40)
     own = SimulatedMarket(DEFAULT_SEED).candles(KEY.symbol, "1h", START, FORMING)
     names = ("timestamp", "open", "high", "low", "close", "volume")
-    return all(getattr(tape, name).tolist() == getattr(own, name).tolist() for name in names)
+    return all(getattr(stored, name).tolist() == getattr(own, name).tolist() for name in names)
 
 
 @pytest.fixture
@@ -56,7 +56,7 @@ def document(ended: Any) -> dict[str, Any]:
     return json.loads(ended.out)
 
 
-def test_a_sound_tape_verifies_with_0(backfiller: Run, filled: None) -> None:
+def test_a_sound_database_verifies_with_0(backfiller: Run, filled: None) -> None:
     ended = backfiller("verify", *DB)
     assert (ended.code, ended.err) == (0, "")
     assert ended.out == "data/simulator.db: 0 unexplained findings\n"

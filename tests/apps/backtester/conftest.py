@@ -1,4 +1,4 @@
-"""The backtester in an empty folder, and a tape of the simulator's candles."""
+"""The backtester in an empty folder, and a database of the simulator's candles."""
 
 import json
 import os
@@ -26,7 +26,7 @@ from onetape.strategies import doubtful_bars, sampled_check
 HOUR, DAY = 3_600, 86_400
 #: 2024-01-01 00:00 UTC.
 START = 1_704_067_200
-#: Days of candles on the tape.
+#: Days of candles in the database.
 DAYS = 120
 KEY = SeriesKey("simulator", "BTC/USDT", "1h")
 DATABASE = Path("data/simulator.db")
@@ -86,15 +86,15 @@ def put(store: Store, key: SeriesKey, candles: Candles) -> None:
 
 @pytest.fixture(scope="session")
 def candles() -> Candles:
-    """Return what is on the tape."""
+    """Return the candles of the database."""
     return SimulatedMarket(DEFAULT_SEED).candles(
         KEY.symbol, KEY.timeframe, START, START + DAYS * DAY
     )
 
 
 @pytest.fixture(scope="session")
-def recorded_tape(tmp_path_factory: pytest.TempPathFactory, candles: Candles) -> Path:
-    path = tmp_path_factory.mktemp("tape") / "simulator.db"
+def recorded_database(tmp_path_factory: pytest.TempPathFactory, candles: Candles) -> Path:
+    path = tmp_path_factory.mktemp("database") / "simulator.db"
     with open_store(path, create=True) as store:
         put(store, KEY, candles)
         hold_to_source(store, SimulatedSource(DEFAULT_SEED, {}))
@@ -111,11 +111,11 @@ def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 
 @pytest.fixture
-def tape(folder: Path, recorded_tape: Path) -> Path:
-    """Return a copy of the tape, where the program looks for it."""
+def database(folder: Path, recorded_database: Path) -> Path:
+    """Return a copy of the database, where the program looks for it."""
     del folder
     DATABASE.parent.mkdir()
-    shutil.copy(recorded_tape, DATABASE)
+    shutil.copy(recorded_database, DATABASE)
     return DATABASE
 
 
@@ -134,9 +134,9 @@ def backtester(folder: Path, capsys: pytest.CaptureFixture[str]) -> Callable[...
 
 
 @pytest.fixture
-def on_tape(tape: Path, backtester: Callable[..., Ended]) -> Callable[..., Ended]:
-    """Return a function that runs the program on the simulator's tape and prints JSON."""
-    del tape
+def backtest_json(database: Path, backtester: Callable[..., Ended]) -> Callable[..., Ended]:
+    """Return a function that runs a backtest of the simulator's candles with --json."""
+    del database
 
     def run(*arguments: str) -> Ended:
         return backtester("--exchange", "simulator", "--json", "--no-report", *arguments)
@@ -145,9 +145,9 @@ def on_tape(tape: Path, backtester: Callable[..., Ended]) -> Callable[..., Ended
 
 
 @pytest.fixture
-def optimize(tape: Path, backtester: Callable[..., Ended]) -> Callable[..., dict[str, Any]]:
-    """Return a function that optimizes on the simulator's tape and gives the document."""
-    del tape
+def optimize(database: Path, backtester: Callable[..., Ended]) -> Callable[..., dict[str, Any]]:
+    """Return a function that optimizes on the simulator's candles and returns the document."""
+    del database
 
     def run(*arguments: str) -> dict[str, Any]:
         ended = backtester("optimize", "--exchange", "simulator", "--json", *arguments)
@@ -158,9 +158,9 @@ def optimize(tape: Path, backtester: Callable[..., Ended]) -> Callable[..., dict
 
 
 @pytest.fixture
-def kept(backtester: Callable[..., Ended], tape: Path) -> Callable[..., Path]:
-    """Return a function that keeps a run of the tape and returns its folder."""
-    del tape
+def kept(backtester: Callable[..., Ended], database: Path) -> Callable[..., Path]:
+    """Return a function that saves a run and returns its folder."""
+    del database
 
     def run(*arguments: str) -> Path:
         before = set(run_folders())

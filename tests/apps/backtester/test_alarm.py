@@ -54,9 +54,9 @@ BAR = """
 
 
 @pytest.fixture
-def cheat(tape: Path) -> str:
+def cheat(database: Path) -> str:
     """Return a strategy that knows the next close."""
-    del tape
+    del database
     Path("cheat.py").write_text(CHEAT)
     return "cheat.py"
 
@@ -109,9 +109,9 @@ def test_the_report_has_a_readable_red_bar_under_its_headline(
 
 
 def test_the_report_of_several_symbols_warns_where_one_of_them_cheats(
-    backtester: Run, cheat: str, tape: Path, open_page: Callable[..., Page]
+    backtester: Run, cheat: str, database: Path, open_page: Callable[..., Page]
 ) -> None:
-    with open_store(tape, create=False) as store, store.write() as connection:
+    with open_store(database, create=False) as store, store.write() as connection:
         connection.execute(
             "INSERT INTO ohlcv_data (exchange, symbol, timeframe, timestamp, open, high, low, "
             "close, volume, closed, source) SELECT exchange, 'ETH/USDT', timeframe, timestamp, "
@@ -134,8 +134,8 @@ def test_look_ahead_in_one_symbol_is_told_before_an_earlier_short_warm_up_in_ano
     assert warning(join_checks(checks)) == SAID
 
 
-def test_a_clean_report_has_no_bar(backtester: Run, tape: Path) -> None:
-    del tape
+def test_a_clean_report_has_no_bar(backtester: Run, database: Path) -> None:
+    del database
     backtester(*SIMULATED, "--no-save", "--report", "report.html")
     assert 'role="alert"' not in Path("report.html").read_text()
 

@@ -50,8 +50,10 @@ def same(document: dict[str, Any], result: SimulationResult) -> None:
     assert document["candles"] == len(result.candles)
 
 
-def test_the_result_is_the_engines_on_the_same_candles(on_tape: Run, candles: Candles) -> None:
-    document = on_tape("--param", "buy=35", "--param", "sell=65").document
+def test_the_result_is_the_engines_on_the_same_candles(
+    backtest_json: Run, candles: Candles
+) -> None:
+    document = backtest_json("--param", "buy=35", "--param", "sell=65").document
     result = engine(candles, START, NO_TRADING_RULES, buy="35", sell="65")
     assert len(result.trades) > 3
     same(document, result)
@@ -103,7 +105,7 @@ TOLD: dict[str, tuple[str, str, AccountConfig]] = {
 
 @pytest.mark.parametrize("what", TOLD)
 def test_what_the_account_is_told_is_what_the_engine_trades_by(
-    on_tape: Run, candles: Candles, folder: Path, what: str
+    backtest_json: Run, candles: Candles, folder: Path, what: str
 ) -> None:
     flags, file, rules = TOLD[what]
     (folder / "told.yaml").write_text(file or "{}\n")
@@ -111,14 +113,15 @@ def test_what_the_account_is_told_is_what_the_engine_trades_by(
     result = simulate(candles, signals.signal, rules)
     assert len(result.trades) > 10
     same(
-        on_tape("--trading-rules", "none", "--config", "told.yaml", *flags.split()).document, result
+        backtest_json("--trading-rules", "none", "--config", "told.yaml", *flags.split()).document,
+        result,
     )
 
 
 def test_a_range_is_traded_alone_and_warmed_up_by_what_lies_before(
-    on_tape: Run, candles: Candles
+    backtest_json: Run, candles: Candles
 ) -> None:
-    document = on_tape("--from", "2024-02-01", "--to", "2024-04-01").document
+    document = backtest_json("--from", "2024-02-01", "--to", "2024-04-01").document
     start, end = START + 31 * DAY, START + 91 * DAY
     lookback = load_strategy("rsi", {}).lookback
     warm_up = max(100, lookback)
@@ -129,13 +132,13 @@ def test_a_range_is_traded_alone_and_warmed_up_by_what_lies_before(
 
 
 def test_a_size_that_looks_further_back_than_the_strategy_is_known_from_the_first_candle(
-    on_tape: Run, candles: Candles, folder: Path
+    backtest_json: Run, candles: Candles, folder: Path
 ) -> None:
     (folder / "far.yaml").write_text(
         "account: {sizing: volatility_target, volatility_target: 0.2, volatility_bars: 900}\n"
     )
     flags = ("--config", "far.yaml", "--trading-rules", "none", "--strategy", "buy_and_hold")
-    document = on_tape(*flags, "--from", "2024-03-01").document
+    document = backtest_json(*flags, "--from", "2024-03-01").document
     assert document["warm_up"] == 901
     assert document["metrics"]["refused_orders"] == 0
     (trade,) = document["trades"]
@@ -146,17 +149,17 @@ def test_a_size_that_looks_further_back_than_the_strategy_is_known_from_the_firs
     assert trade["amount"] * trade["entry_price"] * 1.001 == pytest.approx(spent)
 
 
-def test_a_warm_up_that_is_too_short_is_stated(on_tape: Run) -> None:
-    notes = on_tape("--from", "2024-01-02").document["notes"]
+def test_a_warm_up_that_is_too_short_is_stated(backtest_json: Run) -> None:
+    notes = backtest_json("--from", "2024-01-02").document["notes"]
     assert any(note.startswith("only 24 candles of warm-up") for note in notes)
 
 
 def test_trading_rules_are_applied_unless_none_are_chosen(
-    on_tape: Run, tape: Path, candles: Candles
+    backtest_json: Run, database: Path, candles: Candles
 ) -> None:
-    with open_store(tape, create=False) as store:
+    with open_store(database, create=False) as store:
         save_market(store, "simulator", "BTC/USDT", STEPS, seen_ms=1)
-    stepped = on_tape().document
+    stepped = backtest_json().document
     same(stepped, engine(candles, START, STEPS))
     assert stepped["trades"]
     steps = [Decimal(str(trade["amount"])) * 1_000 for trade in stepped["trades"]]
@@ -164,41 +167,43 @@ def test_trading_rules_are_applied_unless_none_are_chosen(
     assert stepped["assumptions"]["trading rules"] == (
         "simulator: price step 0.01, amount step 0.001, least order 5"
     )
-    without_rules = on_tape("--trading-rules", "none").document
+    without_rules = backtest_json("--trading-rules", "none").document
     same(without_rules, engine(candles, START, NO_TRADING_RULES))
 
 
-def test_an_invented_market_is_called_invented(on_tape: Run) -> None:
-    assert "this market is invented by the simulator" in on_tape().document["notes"]
+def test_an_invented_market_is_called_invented(backtest_json: Run) -> None:
+    assert "this market is invented by the simulator" in backtest_json().document["notes"]
 
 
-def test_a_run_without_a_trade_is_a_result_too(on_tape: Run) -> None:
-    document = on_tape("--param", "buy=1", "--param", "sell=99").document
+def test_a_run_without_a_trade_is_a_result_too(backtest_json: Run) -> None:
+    document = backtest_json("--param", "buy=1", "--param", "sell=99").document
     assert document["trades"] == []
     assert document["metrics"]["final_equity"] == 10_000.0
 
 
 def test_a_forming_candle_that_a_trader_left_is_not_the_end_of_the_range(
-    on_tape: Run, tape: Path
+    backtest_json: Run, database: Path
 ) -> None:
-    with open_store(tape, create=False) as store:
+    with open_store(database, create=False) as store:
         last = row_at(store, KEY, END - HOUR)
         assert last is not None
         replace_forming(store, KEY, last._replace(timestamp=END), seen_ms=1)
-    assert on_tape().document["to"] == END
+    assert backtest_json().document["to"] == END
 
 
-def delete(tape: Path, start: int, end: int) -> None:
-    with open_store(tape, create=False) as store, store.write() as connection:
+def delete(database: Path, start: int, end: int) -> None:
+    with open_store(database, create=False) as store, store.write() as connection:
         connection.execute(
             "DELETE FROM ohlcv_data WHERE timestamp >= ? AND timestamp < ?", (start, end)
         )
 
 
-def test_a_gap_is_refused_with_the_command_that_repairs_it(on_tape: Run, tape: Path) -> None:
-    delete(tape, START + 240 * HOUR, START + 243 * HOUR)
-    delete(tape, START + 300 * HOUR, START + 301 * HOUR)
-    ended = on_tape("--db", str(tape), "--to", "2024-02-01")
+def test_a_gap_is_refused_with_the_command_that_repairs_it(
+    backtest_json: Run, database: Path
+) -> None:
+    delete(database, START + 240 * HOUR, START + 243 * HOUR)
+    delete(database, START + 300 * HOUR, START + 301 * HOUR)
+    ended = backtest_json("--db", str(database), "--to", "2024-02-01")
     assert (ended.code, ended.out) == (4, "")
     assert ended.err == (
         "backtester: simulator BTC/USDT 1h has 4 candles missing in 2 places, first from "
@@ -208,24 +213,26 @@ def test_a_gap_is_refused_with_the_command_that_repairs_it(on_tape: Run, tape: P
     )
 
 
-def test_a_gap_outside_the_range_does_not_matter(on_tape: Run, tape: Path) -> None:
-    delete(tape, START + 240 * HOUR, START + 243 * HOUR)
-    assert on_tape("--from", "2024-02-01").document["unexplained_gaps"] == 0
+def test_a_gap_outside_the_range_does_not_matter(backtest_json: Run, database: Path) -> None:
+    delete(database, START + 240 * HOUR, START + 243 * HOUR)
+    assert backtest_json("--from", "2024-02-01").document["unexplained_gaps"] == 0
 
 
-def test_an_allowed_gap_is_stated(on_tape: Run, tape: Path) -> None:
-    delete(tape, START + 240 * HOUR, START + 243 * HOUR)
-    document = on_tape("--allow-gaps").document
+def test_an_allowed_gap_is_stated(backtest_json: Run, database: Path) -> None:
+    delete(database, START + 240 * HOUR, START + 243 * HOUR)
+    document = backtest_json("--allow-gaps").document
     assert (document["unexplained_gaps"], document["candles"]) == (3, 120 * 24 - 3)
     assert "3 candles missing, cause unknown (--allow-gaps)" in document["notes"]
 
 
-def test_an_unproven_gap_is_refused_until_a_second_answer(on_tape: Run, tape: Path) -> None:
+def test_an_unproven_gap_is_refused_until_a_second_answer(
+    backtest_json: Run, database: Path
+) -> None:
     start, end = START + 240 * HOUR, START + 243 * HOUR
-    delete(tape, start, end)
-    with open_store(tape, create=False) as store:
+    delete(database, start, end)
+    with open_store(database, create=False) as store:
         set_gap(store, KEY, start, end, state="unproven", requested_ms=1)
-    ended = on_tape()
+    ended = backtest_json()
     assert (ended.code, ended.err.count("\n")) == (4, 1)
     assert ", 2 minutes after the last run: a second answer fetches or proves the gap" in ended.err
 
@@ -247,30 +254,30 @@ def test_only_remedies_that_can_work_are_named(
     assert "gaps --accept FROM..TO --because REASON" in backtester(*flags).err
 
 
-def test_an_accepted_gap_is_stated_with_its_reason(on_tape: Run, tape: Path) -> None:
+def test_an_accepted_gap_is_stated_with_its_reason(backtest_json: Run, database: Path) -> None:
     start, end = START + 240 * HOUR, START + 243 * HOUR
-    delete(tape, start, end)
-    with open_store(tape, create=False) as store:
+    delete(database, start, end)
+    with open_store(database, create=False) as store:
         set_gap(store, KEY, start, end, state="accepted", requested_ms=1, reason="outage")
-    document = on_tape().document
+    document = backtest_json().document
     assert "3 candles missing, accepted by a person as: outage" in document["notes"]
     assert (document["known_outages"], document["unexplained_gaps"]) == (3, 0)
 
 
 def test_an_outage_of_the_exchange_is_stated_and_no_reason_to_refuse(
-    on_tape: Run, tape: Path
+    backtest_json: Run, database: Path
 ) -> None:
     start, end = START + 240 * HOUR, START + 243 * HOUR
-    delete(tape, start, end)
-    with open_store(tape, create=False) as store:
+    delete(database, start, end)
+    with open_store(database, create=False) as store:
         set_gap(store, KEY, start, end, state="none at exchange", requested_ms=1)
-    document = on_tape().document
+    document = backtest_json().document
     assert (document["known_outages"], document["unexplained_gaps"]) == (3, 0)
     assert "3 candles missing because the exchange has none there" in document["notes"]
 
 
-def test_a_report_is_written_that_needs_no_network(backtester: Run, tape: Path) -> None:
-    del tape
+def test_a_report_is_written_that_needs_no_network(backtester: Run, database: Path) -> None:
+    del database
     ended = backtester("--exchange", "simulator", "--to", "2024-02-01")
     assert (ended.code, ended.err) == (0, "")
     (named,) = re.findall(r"^report: (.*)$", ended.out, re.MULTILINE)
@@ -283,8 +290,8 @@ def test_a_report_is_written_that_needs_no_network(backtester: Run, tape: Path) 
     assert "this market is invented by the simulator" in ended.out
 
 
-def test_the_report_goes_where_it_is_told_to_go(backtester: Run, tape: Path) -> None:
-    del tape
+def test_the_report_goes_where_it_is_told_to_go(backtester: Run, database: Path) -> None:
+    del database
     arguments = ("--exchange", "simulator", "--to", "2024-02-01", "--json")
     document = backtester(*arguments, "--report", "mine/r.html").document
     assert document["report"] == "mine/r.html"
@@ -293,25 +300,25 @@ def test_the_report_goes_where_it_is_told_to_go(backtester: Run, tape: Path) -> 
 
 
 def test_a_run_for_json_without_a_report_leaves_the_folder_as_it_was(
-    on_tape: Run, tape: Path
+    backtest_json: Run, database: Path
 ) -> None:
-    before = tape.read_bytes()
-    assert on_tape().document["report"] is None
-    assert [entry.name for entry in tape.parent.iterdir()] == [tape.name]
-    assert tape.read_bytes() == before
+    before = database.read_bytes()
+    assert backtest_json().document["report"] is None
+    assert [entry.name for entry in database.parent.iterdir()] == [database.name]
+    assert database.read_bytes() == before
 
 
 @pytest.mark.parametrize(("to", "left_out"), [(None, END), ("2024-04-30", None)])
 def test_the_last_row_that_plain_sql_wrote_is_left_out_and_said_so(
-    on_tape: Run, tape: Path, to: str | None, left_out: int | None
+    backtest_json: Run, database: Path, to: str | None, left_out: int | None
 ) -> None:
-    with open_store(tape, create=False) as store, store.write() as connection:
+    with open_store(database, create=False) as store, store.write() as connection:
         connection.execute(
             "INSERT INTO ohlcv_data (exchange, symbol, timeframe, timestamp, open, high, low, "
             "close, volume) VALUES ('simulator', 'BTC/USDT', '1h', ?, 1, 1, 1, 1, 1)",
             (END,),
         )
-    document = on_tape(*(() if to is None else ("--to", to))).document
+    document = backtest_json(*(() if to is None else ("--to", to))).document
     assert document["candles"] == (END - START) // HOUR
     assert document["left_out"] == left_out
     words = "the newest row, 2024-04-30 00:00 UTC, is left out: nothing proves that it is closed"
@@ -343,9 +350,9 @@ class Huge(Strategy):
 
 
 def test_a_value_that_would_overflow_the_chart_is_left_out_of_the_report(
-    backtester: Run, tape: Path, folder: Path
+    backtester: Run, database: Path, folder: Path
 ) -> None:
-    del tape
+    del database
     (folder / "huge.py").write_text(HUGE)
     report = folder / "huge.html"
     arguments = ("--exchange", "simulator", "--strategy", "huge.py", "--report", str(report))

@@ -92,13 +92,13 @@ def check(ended: Any, code: int, words: str) -> None:
     ],
 )
 def test_bad_input_is_one_line_and_changes_nothing(
-    on_tape: Run, folder: Path, arguments: str, code: int, words: str
+    backtest_json: Run, folder: Path, arguments: str, code: int, words: str
 ) -> None:
     (folder / "notes.txt").write_text("no database " * 200)
     (folder / "broken.yaml").write_text("symbol: [A/B\nfrom: 2024-01-01\n")
     (folder / "unknown.yaml").write_text("strategy:\n  nam: rsi\n")
     before = contents(folder)
-    check(on_tape(*arguments.split(" ")), code, words)
+    check(backtest_json(*arguments.split(" ")), code, words)
     assert contents(folder) == before
 
 
@@ -121,10 +121,10 @@ def test_bad_input_is_one_line_and_changes_nothing(
     ],
 )
 def test_a_bad_value_of_a_file_names_the_file_and_the_line_and_ends_with_3(
-    on_tape: Run, folder: Path, line: str, words: str
+    backtest_json: Run, folder: Path, line: str, words: str
 ) -> None:
     (folder / "mine.yaml").write_text(f"check: false\n{line}\n")
-    check(on_tape("--config", "mine.yaml"), 3, f"backtester: mine.yaml:2: {words}")
+    check(backtest_json("--config", "mine.yaml"), 3, f"backtester: mine.yaml:2: {words}")
 
 
 @pytest.mark.parametrize(
@@ -143,25 +143,31 @@ def test_a_bad_value_of_a_file_names_the_file_and_the_line_and_ends_with_3(
     ],
 )
 def test_an_empty_flag_is_refused_rather_than_taken_for_the_default(
-    on_tape: Run, arguments: list[str], flag: str
+    backtest_json: Run, arguments: list[str], flag: str
 ) -> None:
-    check(on_tape(*arguments), 2, f"backtester: {flag} is empty; give it a value, or leave it out")
+    check(
+        backtest_json(*arguments),
+        2,
+        f"backtester: {flag} is empty; give it a value, or leave it out",
+    )
 
 
 def test_a_bad_value_of_the_environment_names_the_variable(
-    on_tape: Run, monkeypatch: pytest.MonkeyPatch
+    backtest_json: Run, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("BACKTESTER__TRADING_RULES", "reel")
     check(
-        on_tape(),
+        backtest_json(),
         3,
         "backtester: BACKTESTER__TRADING_RULES: trading_rules must be one of exchange, none",
     )
 
 
-def test_a_flag_that_does_not_fit_a_file_is_the_flags_fault(on_tape: Run, folder: Path) -> None:
+def test_a_flag_that_does_not_fit_a_file_is_the_flags_fault(
+    backtest_json: Run, folder: Path
+) -> None:
     (folder / "mine.yaml").write_text("timeframe: 1h\n")
-    ended = on_tape("--config", "mine.yaml", "--timeframe-detail", "1h")
+    ended = backtest_json("--config", "mine.yaml", "--timeframe-detail", "1h")
     check(ended, 2, "--timeframe-detail must be under the timeframe 1h, found 1h")
 
 
@@ -195,10 +201,10 @@ class Noisy(Strategy):
 
 
 def test_what_a_strategy_prints_goes_to_stderr_and_leaves_the_document_whole(
-    on_tape: Run, folder: Path
+    backtest_json: Run, folder: Path
 ) -> None:
     (folder / "noisy.py").write_text(NOISY)
-    ended = on_tape("--strategy", "noisy.py")
+    ended = backtest_json("--strategy", "noisy.py")
     assert ended.code == 0
     assert json.loads(ended.out)["strategy"] == "noisy"
     # The look at some bars after it runs the strategy a hundred times more, in silence.
@@ -225,9 +231,9 @@ def test_a_wrong_range_is_named_before_the_database_is_looked_for(backtester: Ru
 
 
 def test_a_report_that_cannot_be_written_is_named(
-    backtester: Run, tape: Path, folder: Path
+    backtester: Run, database: Path, folder: Path
 ) -> None:
-    del tape
+    del database
     (folder / "file").write_text("")
     before = contents(folder)
     ended = backtester("--exchange", "simulator", "--report", "file/report.html")

@@ -95,7 +95,7 @@ BODIES = {
 
 
 Run = Callable[..., tuple[int, str, str]]
-#: Of the simulator's tape, without a file that is written.
+#: Flags of a backtest of the simulator's candles that writes no file.
 PLAIN = ("--exchange", "simulator", "--no-report", "--no-save")
 
 
@@ -139,9 +139,9 @@ def one_line(ended: tuple[int, str, str], code: int, name: str, words: tuple[str
 
 @pytest.mark.parametrize("what", BODIES)
 def test_a_strategy_that_cannot_be_used_is_told_in_one_line(
-    folder: Path, tape: Path, what: str
+    folder: Path, database: Path, what: str
 ) -> None:
-    del tape
+    del database
     body, code, words = BODIES[what]
     (folder / "bad.py").write_text(SOURCE.replace("{body}", body))
     one_line(run_script(folder, "--strategy", "bad.py"), code, "bad", words)
@@ -156,16 +156,16 @@ def test_a_strategy_that_cannot_be_used_is_told_in_one_line(
     ],
 )
 def test_a_parameter_that_cannot_be_is_refused(
-    folder: Path, tape: Path, run: Run, parameter: str, words: str
+    folder: Path, database: Path, run: Run, parameter: str, words: str
 ) -> None:
-    del tape
+    del database
     (folder / "bad.py").write_text(SOURCE.replace("{body}", "return Signals(signal, {})"))
     one_line(run("--strategy", "bad.py", "--param", parameter), 2, "bad", (words,))
 
 
-def spoil(tape: Path, values: str) -> None:
+def spoil(database: Path, values: str) -> None:
     """Change a candle past the table's rules: plain SQL can switch the guards off."""
-    with open_store(tape, create=False) as store, store.write() as connection:
+    with open_store(database, create=False) as store, store.write() as connection:
         connection.execute("PRAGMA ignore_check_constraints = 1")
         connection.execute(
             f"UPDATE ohlcv_data SET {values}, closed = 1 WHERE timestamp = ?",
@@ -184,16 +184,16 @@ def spoil(tape: Path, values: str) -> None:
     ],
 )
 def test_a_row_that_no_table_takes_is_not_traded(
-    tape: Path, run: Run, values: str, fault: str
+    database: Path, run: Run, values: str, fault: str
 ) -> None:
-    spoil(tape, values)
+    spoil(database, values)
     one_line(run("-s", "rsi"), 4, "rsi", ("2024-01-03 02:00 UTC", fault, "delete that"))
 
 
 @pytest.mark.parametrize("column", ["open", "high", "low", "close", "volume"])
 def test_a_stored_value_that_is_no_number_is_named_by_its_candle(
-    tape: Path, run: Run, column: str
+    database: Path, run: Run, column: str
 ) -> None:
-    spoil(tape, f"{column} = 9e999")
+    spoil(database, f"{column} = 9e999")
     done = run("--strategy", "rsi")
     one_line(done, 4, "rsi", ("2024-01-03 02:00 UTC", f"its {column} is no number", "delete that"))

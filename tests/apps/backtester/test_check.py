@@ -63,9 +63,9 @@ def own(folder: Path) -> Callable[..., str]:
 
 
 @pytest.fixture
-def check(backtester: Run, tape: Path) -> Run:
-    """Return a function that checks a strategy on the simulator's tape."""
-    del tape
+def check(backtester: Run, database: Path) -> Run:
+    """Return a function that checks a strategy on the simulator's candles."""
+    del database
 
     def run(*arguments: str) -> Any:
         return backtester("check", "--exchange", "simulator", *arguments)
@@ -107,10 +107,10 @@ def test_a_check_for_json_is_one_document(check: Run, own: Callable[..., str]) -
 
 
 def test_a_backtest_of_a_long_range_says_what_a_look_at_some_bars_found(
-    on_tape: Run, monkeypatch: pytest.MonkeyPatch
+    backtest_json: Run, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(sampled_check, "WHOLE_BARS", 2_879)
-    found = on_tape("--param", "period=9").document["check"]
+    found = backtest_json("--param", "period=9").document["check"]
     assert (found["clean"], found["bars_checked"], found["bars"]) == (True, 200, 2_880)
     assert found["text"] == (
         "passed on a sample of 200 of 2,880 bars; all: uv run backtester check --exchange "
@@ -119,8 +119,10 @@ def test_a_backtest_of_a_long_range_says_what_a_look_at_some_bars_found(
 
 
 @pytest.mark.usefixtures("checks_all_bars")
-def test_every_backtest_says_what_its_check_found(on_tape: Run, own: Callable[..., str]) -> None:
-    assert on_tape("--param", "period=9").document["check"] == {
+def test_every_backtest_says_what_its_check_found(
+    backtest_json: Run, own: Callable[..., str]
+) -> None:
+    assert backtest_json("--param", "period=9").document["check"] == {
         "text": "passed, 2,880 bars",
         "clean": True,
         "bars_checked": 2_880,
@@ -129,15 +131,15 @@ def test_every_backtest_says_what_its_check_found(on_tape: Run, own: Callable[..
         "first_bad_bar": None,
         "kind": None,
     }
-    cheated = on_tape("--strategy", own(CHEAT)).document["check"]
+    cheated = backtest_json("--strategy", own(CHEAT)).document["check"]
     assert (cheated["clean"], cheated["kind"]) == (False, "look-ahead")
     assert cheated["differing"] > 0
     assert f"DIFFER, first {utc_text(cheated['first_bad_bar'])} UTC" in cheated["text"]
     assert "(look-ahead): do not trust this result" in cheated["text"]
 
 
-def test_a_backtest_that_was_not_checked_says_so(on_tape: Run) -> None:
-    said = on_tape("--no-check").document["check"]
+def test_a_backtest_that_was_not_checked_says_so(backtest_json: Run) -> None:
+    said = backtest_json("--no-check").document["check"]
     assert (said["clean"], said["bars_checked"], said["first_bad_bar"]) == (None, 0, None)
     assert said["text"] == (
         "not run; run: uv run backtester check --exchange simulator --strategy rsi"
@@ -146,21 +148,21 @@ def test_a_backtest_that_was_not_checked_says_so(on_tape: Run) -> None:
 
 @pytest.mark.usefixtures("checks_all_bars")
 def test_the_check_of_several_symbols_is_that_of_all(
-    on_tape: Run, own: Callable[..., str], tape: Path
+    backtest_json: Run, own: Callable[..., str], database: Path
 ) -> None:
-    with open_store(tape, create=False) as store, store.write() as connection:
+    with open_store(database, create=False) as store, store.write() as connection:
         connection.execute(
             "INSERT INTO ohlcv_data (exchange, symbol, timeframe, timestamp, open, high, low, "
             "close, volume, closed, source) SELECT exchange, 'ETH/USDT', timeframe, timestamp, "
             "open, high, low, close, volume, closed, source FROM ohlcv_data"
         )
     flags = ("--symbol", "BTC/USDT", "--symbol", "ETH/USDT")
-    clean = on_tape(*flags).document["check"]
+    clean = backtest_json(*flags).document["check"]
     assert (clean["clean"], clean["bars_checked"], clean["bars"]) == (True, 5_760, 5_760)
     assert clean["text"].count("passed, 2,880 bars") == 2
-    cheated = on_tape(*flags, "--strategy", own(CHEAT)).document["check"]
+    cheated = backtest_json(*flags, "--strategy", own(CHEAT)).document["check"]
     assert (cheated["clean"], cheated["kind"]) == (False, "look-ahead")
-    assert on_tape(*flags, "--no-check").document["check"]["clean"] is None
+    assert backtest_json(*flags, "--no-check").document["check"]["clean"] is None
 
 
 def test_what_a_backtest_refuses_a_check_refuses_too(check: Run) -> None:
@@ -175,10 +177,10 @@ def test_an_unknown_flag_of_a_check_is_named(check: Run) -> None:
     assert "No such option: --stratgy" in ended.err
 
 
-def test_larger_candles_are_built_from_the_tape_and_the_result_says_so(
-    on_tape: Run, check: Run, own: Callable[..., str]
+def test_larger_candles_are_built_from_stored_ones_and_the_result_states_it(
+    backtest_json: Run, check: Run, own: Callable[..., str]
 ) -> None:
-    document = on_tape("--strategy", own(DAILY, ("1d",)), "--from", "2024-02-01").document
+    document = backtest_json("--strategy", own(DAILY, ("1d",)), "--from", "2024-02-01").document
     assert document["assumptions"]["1d candles"] == (
         "0 stored, 120 built from smaller ones; each is seen once it has closed"
     )
@@ -187,15 +189,15 @@ def test_larger_candles_are_built_from_the_tape_and_the_result_says_so(
 
 
 def test_larger_candles_that_are_stored_are_taken_as_they_are(
-    on_tape: Run, own: Callable[..., str], tape: Path, candles: Candles
+    backtest_json: Run, own: Callable[..., str], database: Path, candles: Candles
 ) -> None:
-    built = on_tape("--strategy", own(DAILY, ("1d",))).document
-    with open_store(tape, create=False) as store:
+    built = backtest_json("--strategy", own(DAILY, ("1d",))).document
+    with open_store(database, create=False) as store:
         days = resample(candles, Timeframe.parse("1h"), Timeframe.parse("1d"))
         insert_columns(
             store, SeriesKey("simulator", "BTC/USDT", "1d"), days[:100], source="rest", seen_ms=1
         )
-    stored = on_tape("--strategy", "own").document
+    stored = backtest_json("--strategy", "own").document
     assert stored["assumptions"]["1d candles"].startswith("100 stored, 20 built")
     assert stored["trades"] == built["trades"]
 
@@ -208,31 +210,35 @@ def test_a_day_that_has_not_closed_is_seen_by_the_check(
     assert "look-ahead" in ended.err
 
 
-def test_a_timeframe_that_is_not_larger_is_refused(on_tape: Run, own: Callable[..., str]) -> None:
-    ended = on_tape("--strategy", own("candles.close", ("15m",)))
+def test_a_timeframe_that_is_not_larger_is_refused(
+    backtest_json: Run, own: Callable[..., str]
+) -> None:
+    ended = backtest_json("--strategy", own("candles.close", ("15m",)))
     assert ended.code == 2
     assert "strategy own wants 15m candles: 15m candles are not made of whole 1h" in ended.err
 
 
-def without_hour_30(tape: Path, candles: Candles) -> None:
-    with open_store(tape, create=False) as store, store.write() as connection:
+def without_hour_30(database: Path, candles: Candles) -> None:
+    with open_store(database, create=False) as store, store.write() as connection:
         hour = int(candles.timestamp[30])
         connection.execute("DELETE FROM ohlcv_data WHERE timestamp = ?", (hour,))
 
 
 def test_a_day_that_the_warm_up_lacks_is_stated(
-    on_tape: Run, own: Callable[..., str], tape: Path, candles: Candles
+    backtest_json: Run, own: Callable[..., str], database: Path, candles: Candles
 ) -> None:
-    without_hour_30(tape, candles)
-    notes = on_tape("--strategy", own(DAILY, ("1d",)), "--from", "2024-01-10").document["notes"]
+    without_hour_30(database, candles)
+    notes = backtest_json("--strategy", own(DAILY, ("1d",)), "--from", "2024-01-10").document[
+        "notes"
+    ]
     assert any("1d candles missing, first from 2023-" in note for note in notes)
 
 
 def test_a_day_over_an_unexplained_gap_is_not_built(
-    on_tape: Run, own: Callable[..., str], tape: Path, candles: Candles
+    backtest_json: Run, own: Callable[..., str], database: Path, candles: Candles
 ) -> None:
-    without_hour_30(tape, candles)
-    document = on_tape("--strategy", own(DAILY, ("1d",)), "--allow-gaps").document
+    without_hour_30(database, candles)
+    document = backtest_json("--strategy", own(DAILY, ("1d",)), "--allow-gaps").document
     assert document["assumptions"]["1d candles"].startswith("0 stored, 119 built")
 
 
@@ -261,11 +267,11 @@ SOME_CHEATS = (
 
 @pytest.mark.parametrize("how", SOME_CHEATS)
 def test_a_backtest_and_a_full_check_call_a_cheat_by_one_name(
-    on_tape: Run, check: Run, cheating: Callable[[str], str], how: str
+    backtest_json: Run, check: Run, cheating: Callable[[str], str], how: str
 ) -> None:
     body, kind = CHEATS[how]
     name = cheating(body)
-    found = on_tape("--strategy", name, "--fee", "0").document["check"]
+    found = backtest_json("--strategy", name, "--fee", "0").document["check"]
     assert (found["clean"], found["kind"]) == (False, kind)
     assert f"({kind})" in found["text"]
     ended = check("--strategy", name)

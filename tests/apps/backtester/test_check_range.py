@@ -13,9 +13,9 @@ STRATEGY = ("--exchange", "simulator", "--strategy", "sma_cross")
 
 
 @pytest.fixture
-def check(backtester: Run, tape: Path, monkeypatch: pytest.MonkeyPatch) -> Run:
-    """Return a function that checks the tape's 2,880 bars, of which 500 are very many."""
-    del tape
+def check(backtester: Run, database: Path, monkeypatch: pytest.MonkeyPatch) -> Run:
+    """Return a function that checks the 2,880 stored bars, of which 500 are very many."""
+    del database
     monkeypatch.setattr("onetape.strategies.lookahead_check.MOST_BARS", 500)
     return lambda *arguments: backtester("check", *STRATEGY, *arguments)
 

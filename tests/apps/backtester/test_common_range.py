@@ -29,7 +29,7 @@ HALF = ("--sizing", "equity_share=0.5")
 
 
 @pytest.fixture
-def tape(folder: Path) -> Path:
+def database(folder: Path) -> Path:
     """Return a database of two symbols that begin and end at different times."""
     path = folder / "data" / "simulator.db"
     path.parent.mkdir()
@@ -49,10 +49,10 @@ def named(symbols: tuple[str, ...]) -> list[str]:
     return [word for symbol in symbols for word in ("--symbol", symbol)]
 
 
-def without(tape: Path, symbol: str, bar: int) -> None:
+def without(database: Path, symbol: str, bar: int) -> None:
     """Make a candle of the common range one that the exchange itself does not have."""
     key, moment = SeriesKey("simulator", symbol, "1h"), COMMON[0] + bar * HOUR
-    with open_store(tape, create=False) as store:
+    with open_store(database, create=False) as store:
         with store.write() as connection:
             connection.execute(
                 "DELETE FROM ohlcv_data WHERE symbol = ? AND timestamp = ?", (symbol, moment)
@@ -81,10 +81,10 @@ def monthly_cells(page: str) -> list[str]:
 @pytest.mark.parametrize("outages", [(), (("BTC/USDT", 100),), (("BTC/USDT", 9), ("ETH/USDT", 7))])
 @pytest.mark.parametrize("symbols", ORDERS)
 def test_every_form_of_a_result_is_of_one_range(
-    tape: Path, backtester: Run, symbols: tuple[str, ...], outages: tuple[tuple[str, int], ...]
+    database: Path, backtester: Run, symbols: tuple[str, ...], outages: tuple[tuple[str, int], ...]
 ) -> None:
     for symbol, bar in outages:
-        without(tape, symbol, bar)
+        without(database, symbol, bar)
     ended = backtester(*SIM, *named(symbols), *HALF)
     assert (ended.code, ended.err) == (0, "")
     run = load_run()
@@ -127,8 +127,8 @@ def test_every_form_of_a_result_is_of_one_range(
     assert "it has 2024-01-05 00:00 to 2024-02-20 00:00 UTC" in after.err
 
 
-def test_the_order_of_the_symbols_decides_nothing_but_ties(tape: Path, backtester: Run) -> None:
-    without(tape, "ETH/USDT", 11)
+def test_the_order_of_the_symbols_decides_nothing_but_ties(database: Path, backtester: Run) -> None:
+    without(database, "ETH/USDT", 11)
     # Who buys first of one moment changes nothing where each order costs the same.
     flags = ("--sizing", "quote_amount=1000", "--json")
     first, second = (backtester(*SIM, *named(symbols), *flags).document for symbols in ORDERS)
@@ -143,7 +143,7 @@ def test_the_order_of_the_symbols_decides_nothing_but_ties(tape: Path, backteste
 
 @pytest.mark.parametrize("symbols", ORDERS)
 def test_a_note_says_which_symbol_decided_the_range_and_how_to_fetch_the_rest(
-    tape: Path, backtester: Run, symbols: tuple[str, ...]
+    database: Path, backtester: Run, symbols: tuple[str, ...]
 ) -> None:
     notes = backtester(*SIM, *named(symbols), "--json").document["notes"]
     fetch = "uv run backfiller --exchange simulator --symbol BTC/USDT --timeframe 1h"
@@ -157,7 +157,7 @@ def test_a_note_says_which_symbol_decided_the_range_and_how_to_fetch_the_rest(
 
 @pytest.mark.parametrize("symbols", ORDERS)
 def test_a_range_that_is_named_and_not_covered_by_one_symbol_is_refused(
-    tape: Path, backtester: Run, symbols: tuple[str, ...]
+    database: Path, backtester: Run, symbols: tuple[str, ...]
 ) -> None:
     ended = backtester(*SIM, *named(symbols), "--to", "2024-03-01")
     assert ended.code == 4
@@ -166,7 +166,7 @@ def test_a_range_that_is_named_and_not_covered_by_one_symbol_is_refused(
 
 @pytest.mark.parametrize("symbols", ORDERS)
 def test_symbols_without_a_candle_in_common_are_refused(
-    tape: Path, backtester: Run, symbols: tuple[str, ...]
+    database: Path, backtester: Run, symbols: tuple[str, ...]
 ) -> None:
     ended = backtester(*SIM, *named(symbols), "--from", "2024-03-01")
     assert ended.code == 4
@@ -178,9 +178,9 @@ def test_symbols_without_a_candle_in_common_are_refused(
 
 
 def test_a_moment_that_one_symbol_lacks_is_explained_for_the_others(
-    tape: Path, backtester: Run
+    database: Path, backtester: Run
 ) -> None:
-    without(tape, "BTC/USDT", 100)
+    without(database, "BTC/USDT", 100)
     flags = (*SIM, *named(ORDERS[0]), "--at", "2024-01-09T04:10")
     ended = backtester("explain", *flags)
     assert (ended.code, ended.err) == (0, "")
@@ -190,9 +190,9 @@ def test_a_moment_that_one_symbol_lacks_is_explained_for_the_others(
 
 @pytest.mark.parametrize("symbols", ORDERS)
 def test_a_last_row_that_nothing_proves_closed_is_left_out_where_its_symbol_ends_the_range(
-    tape: Path, backtester: Run, symbols: tuple[str, ...]
+    database: Path, backtester: Run, symbols: tuple[str, ...]
 ) -> None:
-    with open_store(tape, create=False) as store, store.write() as connection:
+    with open_store(database, create=False) as store, store.write() as connection:
         connection.execute(
             "INSERT INTO ohlcv_data (exchange, symbol, timeframe, timestamp, open, high, low, "
             "close, volume) VALUES ('simulator', 'BTC/USDT', '1h', ?, 1, 1, 1, 1, 1)",

@@ -54,8 +54,10 @@ def test_the_line_of_the_trader_says_what_was_not_met_and_what_was(named: str):
         assert f"; met: {met}; close " in line or not (met and missing)
 
 
-def test_explain_and_the_trades_name_the_conditions(on_tape: Run, backtester: Run, named: str):
-    document = on_tape("-s", named).document
+def test_explain_and_the_trades_name_the_conditions(
+    backtest_json: Run, backtester: Run, named: str
+):
+    document = backtest_json("-s", named).document
     trades = document["trades"]
     assert {trade["entry_reason"] for trade in trades} == {"falls, even"}
     # A SELL on an odd candle met none: its own words stand there.

@@ -59,10 +59,10 @@ def test_the_page_about_strategies_does_what_it_says(
     ],
 )
 def test_a_strategy_of_the_docs_trades_and_is_clean(
-    on_tape: Run, backtester: Run, folder: Path, repository: Path, name: str, strategy: str
+    backtest_json: Run, backtester: Run, folder: Path, repository: Path, name: str, strategy: str
 ) -> None:
     written(repository / "docs" / f"{name}.md", folder)
-    assert on_tape("--strategy", strategy).document["trades"]
+    assert backtest_json("--strategy", strategy).document["trades"]
     assert backtester("check", "--exchange", "simulator", "--strategy", strategy).code == 0
 
 
@@ -119,14 +119,15 @@ def test_the_bands_of_the_page_are_those_of_qtpylib(candles: Candles) -> None:
 
 
 def test_the_command_of_the_page_runs_bband_rsi_as_freqtrade_does(
-    on_tape: Run, folder: Path, repository: Path
+    backtest_json: Run, folder: Path, repository: Path
 ) -> None:
     page = repository / "docs" / "freqtrade.md"
     written(page, folder)
     (line,) = re.findall(r"^    uv run backtester (.*bband_rsi.*)$", page.read_text(), re.MULTILINE)
     flags = shlex.split(line)
     many, few = (
-        on_tape(*flags[: len(flags) - cut], "--take-profit", "0.003").document for cut in (0, 2)
+        backtest_json(*flags[: len(flags) - cut], "--take-profit", "0.003").document
+        for cut in (0, 2)
     )
     assert flags[-2:] == ["--reentry", "while_signal"]
     assert len(many["trades"]) > len(few["trades"]) > 0

@@ -41,9 +41,9 @@ Found = TypeVar("Found")
 
 
 @pytest.fixture
-def start(tape: Path, tmp_path: Path) -> Start:
+def start(database: Path, tmp_path: Path) -> Start:
     """Return a function that starts a command with a strategy that hangs."""
-    del tape
+    del database
 
     def started(*arguments: str, most: int, more: str = "") -> Program:
         text = STRATEGY.replace("MOST", str(most)).replace("HANG", HANG) + more

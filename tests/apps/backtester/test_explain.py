@@ -28,9 +28,9 @@ LEVELS = ("--stop-loss", "0.02", "--trailing-stop", "0.03", "--take-profit", "0.
 
 
 @pytest.fixture
-def backtest_with(tape: Path) -> Callable[..., Backtest]:
-    """Return a function that runs a backtest of the tape."""
-    del tape
+def backtest_with(database: Path) -> Callable[..., Backtest]:
+    """Return a function that runs a backtest of the simulator's candles."""
+    del database
 
     def run(*flags: str) -> Backtest:
         return run_backtest(chosen_by(("--exchange", "simulator", *flags), "explain").config)
@@ -162,8 +162,8 @@ def test_a_stop_lies_in_the_candle_that_it_sold_in(backtest_with: Callable[..., 
     assert checked > 3
 
 
-def test_the_text_tells_candle_indicators_signal_and_fill(backtester: Run, tape: Path) -> None:
-    del tape
+def test_the_text_tells_candle_indicators_signal_and_fill(backtester: Run, database: Path) -> None:
+    del database
     flags = ("--exchange", "simulator", "--strategy", "sma_cross")
     trade = backtester(*flags, "--json").document["trades"][3]
     before = utc_text(trade["entry_timestamp"] - 1)
@@ -175,13 +175,13 @@ def test_the_text_tells_candle_indicators_signal_and_fill(backtester: Run, tape:
     assert f"at {trade['entry_price']:,.2f} at the next open" in lines[5]
 
 
-def test_a_kept_run_is_explained_over_its_own_range(backtester: Run, tape: Path) -> None:
+def test_a_kept_run_is_explained_over_its_own_range(backtester: Run, database: Path) -> None:
     flags = ("--exchange", "simulator", "--strategy", "sma_cross", "--no-report")
     assert backtester(*flags, "--to", "2024-03-01").code == 0
     at = ("explain", "--at", "2024-02-10T07:30", "--run", "last", "--json")
     document = backtester(*at).document
     assert document["changed_since"] == []
-    with open_store(tape, create=False) as store, store.write() as connection:
+    with open_store(database, create=False) as store, store.write() as connection:
         connection.execute("UPDATE ohlcv_data SET volume = volume + 1 WHERE timestamp = 1704067200")
     assert backtester(*at).document["changed_since"] == [
         "the candles (warm-up included) changed since the run was made"
@@ -192,9 +192,9 @@ def test_a_kept_run_is_explained_over_its_own_range(backtester: Run, tape: Path)
 
 
 def test_a_change_of_a_file_that_the_strategy_imports_is_told(
-    backtester: Run, tape: Path, folder: Path
+    backtester: Run, database: Path, folder: Path
 ) -> None:
-    del tape
+    del database
     assert backtester("new-strategy", "mine").code == 0
     path, tools = folder / "user/strategies/mine.py", folder / "user/strategies/my_tools.py"
     path.write_text("import my_tools\n" + path.read_text())
@@ -209,12 +209,12 @@ def test_a_change_of_a_file_that_the_strategy_imports_is_told(
 
 
 def test_a_run_of_a_range_without_ends_keeps_the_end_that_it_had(
-    backtester: Run, tape: Path
+    backtester: Run, database: Path
 ) -> None:
     assert backtester("--exchange", "simulator", "--no-report").code == 0
     run, end = load_run(), START + 120 * DAY
     assert run.manifest.settings["to"] is None
-    with open_store(tape, create=False) as store:
+    with open_store(database, create=False) as store:
         later = SimulatedMarket(DEFAULT_SEED).candles("BTC/USDT", "1h", end, end + 3 * DAY)
         put(store, SeriesKey("simulator", "BTC/USDT", "1h"), later)
     backtest, changes = rerun(run)
@@ -233,9 +233,9 @@ def test_a_run_of_a_range_without_ends_keeps_the_end_that_it_had(
     ],
 )
 def test_a_wrong_call_is_one_line(
-    backtester: Run, tape: Path, arguments: tuple[str, ...], code: int, words: str
+    backtester: Run, database: Path, arguments: tuple[str, ...], code: int, words: str
 ) -> None:
-    del tape
+    del database
     ended = backtester("explain", *arguments)
     assert (ended.code, ended.out, ended.err.count("\n")) == (code, "", 1)
     assert words in ended.err

@@ -132,11 +132,11 @@ def test_a_value_that_a_setting_refuses_names_the_line_of_the_strategy(sample: P
         settings_of(sample)
 
 
-def test_a_freqtrade_file_runs_in_one_command_and_is_checked(on_tape: Run, sample: Path):
+def test_a_freqtrade_file_runs_in_one_command_and_is_checked(backtest_json: Run, sample: Path):
 
     hourly = sample.with_name("Hourly.py")
     hourly.write_text(SAMPLE.replace('"4h"', '"1h"').replace("class Sample", "class Hourly"))
-    done = on_tape("-s", str(hourly), "--json")
+    done = backtest_json("-s", str(hourly), "--json")
     assert done.code == 0, done.err
     result = json.loads(done.out)
     assert result["strategy"] == "Hourly"
@@ -146,10 +146,10 @@ def test_a_freqtrade_file_runs_in_one_command_and_is_checked(on_tape: Run, sampl
     assert "target" in kinds
 
 
-def test_what_has_no_equivalent_is_refused_in_one_line(on_tape: Run, sample: Path):
+def test_what_has_no_equivalent_is_refused_in_one_line(backtest_json: Run, sample: Path):
 
     sample.write_text(SAMPLE.replace("stoploss = -0.08", "stoploss = -0.08\n    can_short = True"))
-    done = on_tape("-s", str(sample))
+    done = backtest_json("-s", str(sample))
     assert done.code == 3
     assert "Sample.py cannot run here: line 8: can_short (short positions)" in done.err
     assert done.err.count("\n") == 1

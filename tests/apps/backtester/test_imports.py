@@ -81,9 +81,9 @@ def test_help_loads_nothing_heavy(tmp_path: Path, module: str) -> None:
 
 
 @pytest.fixture
-def plain(folder: Path, tape: Path) -> set[str]:
+def plain(folder: Path, database: Path) -> set[str]:
     """Return what a plain backtest loads."""
-    del tape
+    del database
     return loaded(folder, "backtester.entry", "--exchange", "simulator", "--json", "--no-report")
 
 

@@ -39,7 +39,7 @@ def put(store: Store, key: SeriesKey, bars: Candles) -> None:
 
 
 @pytest.fixture(scope="module")
-def made_tape(tmp_path_factory: pytest.TempPathFactory) -> Path:
+def made_database(tmp_path_factory: pytest.TempPathFactory) -> Path:
     path = tmp_path_factory.mktemp("detail") / "simulator.db"
     with open_store(path, create=True) as store:
         for symbol, timeframe in (("BTC/USDT", "1h"), ("ETH/USDT", "1h"), ("BTC/USDT", "1m")):
@@ -49,11 +49,11 @@ def made_tape(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture
-def tape(folder: Path, made_tape: Path) -> Path:
+def database(folder: Path, made_database: Path) -> Path:
     """Return a database of hours and minutes of one symbol, and hours of another."""
     path = folder / "data" / "simulator.db"
     path.parent.mkdir()
-    shutil.copy(made_tape, path)
+    shutil.copy(made_database, path)
     return path
 
 
@@ -84,9 +84,9 @@ def bars_of(document: dict[str, Any]) -> tuple[int, int]:
     ],
 )
 def test_what_the_candles_are_not_made_of_is_refused(
-    tape: Path, backtester: Run, command: tuple[str, ...], flags: tuple[str, ...], text: str
+    database: Path, backtester: Run, command: tuple[str, ...], flags: tuple[str, ...], text: str
 ) -> None:
-    del tape
+    del database
     ended = backtester(*command, *SIM, "--timeframe-detail", *flags)
     assert (ended.code, ended.out, ended.err.count("\n")) == (2, "", 1)
     assert text in ended.err
@@ -116,16 +116,16 @@ def test_what_the_candles_are_not_made_of_is_refused(
     ],
 )
 def test_a_range_without_a_finer_candle_is_refused_with_the_command_that_fetches_them(
-    tape: Path, backtester: Run, command: tuple[str, ...], flags: tuple[str, ...], text: str
+    database: Path, backtester: Run, command: tuple[str, ...], flags: tuple[str, ...], text: str
 ) -> None:
-    forget(tape, MINUTES, START + 10 * DAY, START + DAYS * DAY)
+    forget(database, MINUTES, START + 10 * DAY, START + DAYS * DAY)
     ended = backtester(*command, *SIM, *TIGHT, "--timeframe-detail", *flags)
     assert (ended.code, ended.out, ended.err.count("\n")) == (4, "", 1)
     assert text in ended.err
 
 
-def test_each_symbol_of_an_account_needs_finer_candles(tape: Path, backtester: Run) -> None:
-    del tape
+def test_each_symbol_of_an_account_needs_finer_candles(database: Path, backtester: Run) -> None:
+    del database
     both = ("--symbol", "BTC/USDT", "--symbol", "ETH/USDT")
     ended = backtester(*SIM, *both, *TIGHT, *FINER)
     assert ended.code == 4
@@ -133,9 +133,9 @@ def test_each_symbol_of_an_account_needs_finer_candles(tape: Path, backtester: R
 
 
 def test_stored_minutes_decide_whether_stop_or_target_came_first(
-    tape: Path, backtester: Run
+    database: Path, backtester: Run
 ) -> None:
-    del tape
+    del database
     without = backtester(*MANY).document
     with_minutes = backtester(*MANY, *FINER).document
     ambiguous, decided = bars_of(with_minutes)
@@ -151,10 +151,10 @@ def test_stored_minutes_decide_whether_stop_or_target_came_first(
 
 
 def test_bars_whose_minutes_are_not_stored_stay_ambiguous_and_are_counted(
-    tape: Path, backtester: Run
+    database: Path, backtester: Run
 ) -> None:
     whole = bars_of(backtester(*MANY, *FINER).document)
-    forget(tape, MINUTES, START + 8 * DAY, START + DAYS * DAY)
+    forget(database, MINUTES, START + 8 * DAY, START + DAYS * DAY)
     half = backtester(*MANY, *FINER).document
     ambiguous, decided = bars_of(half)
     assert 0 < decided < whole[1]
@@ -165,16 +165,16 @@ def test_bars_whose_minutes_are_not_stored_stay_ambiguous_and_are_counted(
 
 
 def test_where_intrabar_candles_decided_all_no_bar_is_reported_as_taken_as_stopped(
-    gap_tape: Path, backtester: Run
+    gap_database: Path, backtester: Run
 ) -> None:
-    del gap_tape
+    del gap_database
     notes = backtester(*HOLD, *BOTH, *FINER, "--json").document["notes"]
     assert "0 ambiguous bars: 1m candles decided all that had stop and target inside (1)" in notes
 
 
-def test_a_minute_that_the_exchange_has_not_is_not_wanted(tape: Path, backtester: Run) -> None:
-    forget(tape, MINUTES, START + 8 * DAY, START + DAYS * DAY)
-    with open_store(tape, create=False) as store:
+def test_a_minute_that_the_exchange_has_not_is_not_wanted(database: Path, backtester: Run) -> None:
+    forget(database, MINUTES, START + 8 * DAY, START + DAYS * DAY)
+    with open_store(database, create=False) as store:
         # The last one is there again: what lies between is known to be the exchange's own gap.
         end = START + DAYS * DAY
         put(store, MINUTES, MARKET.candles("BTC/USDT", "1m", end - 60, end))
@@ -183,20 +183,20 @@ def test_a_minute_that_the_exchange_has_not_is_not_wanted(tape: Path, backtester
     assert "are missing" not in notes
 
 
-def test_without_stop_and_target_nothing_is_claimed(tape: Path, backtester: Run) -> None:
-    del tape
+def test_without_stop_and_target_nothing_is_claimed(database: Path, backtester: Run) -> None:
+    del database
     document = backtester(*SIM, *RSI, *FINER, "--no-report", "--json").document
     assert document["assumptions"]["intrabar"] == (
         "1m candles are not used: there is no stop and no target"
     )
 
 
-#: The hour in which the minutes of `gap_tape` fall through a stop, and the minute.
+#: The hour in which the minutes of `gap_database` fall through a stop, and the minute.
 GAP_HOUR, GAP = START + 2 * DAY, START + 2 * DAY + 17 * 60
 
 
 @pytest.fixture
-def gap_tape(folder: Path) -> Path:
+def gap_database(folder: Path) -> Path:
     """Return a database where a price of 100 is 85 from one minute on, with a wick up to 111."""
     times = np.arange(START, START + 4 * DAY, 60, dtype=np.int64)
     price = np.where(times < GAP, 100.0, 85.0)
@@ -225,9 +225,9 @@ HOLD = (*SIM, "-s", "buy_and_hold", "--slippage", "0", "--trading-rules", "none"
     ],
 )
 def test_a_stop_that_the_price_jumped_over_inside_a_candle_fills_where_it_landed(
-    gap_tape: Path, backtester: Run, flags: tuple[str, ...], price: float
+    gap_database: Path, backtester: Run, flags: tuple[str, ...], price: float
 ) -> None:
-    del gap_tape
+    del gap_database
     (trade,) = backtester(*HOLD, *flags, "--json").document["trades"]
     assert (trade["exit_timestamp"], trade["exit_price"]) == (GAP_HOUR, pytest.approx(price))
 
@@ -279,33 +279,35 @@ INSIDE = "stop and target both lie inside this candle"
     ],
 )
 def test_explain_says_who_decided_how_a_candle_ended_the_position(
-    gap_tape: Path,
+    gap_database: Path,
     backtester: Run,
     flags: tuple[str, ...],
     lost: tuple[int, int],
     words: str,
 ) -> None:
-    forget(gap_tape, MINUTES, *lost)
+    forget(gap_database, MINUTES, *lost)
     at = ("explain", "--at", utc_text(GAP).replace(" ", "T"))
     inside = backtester(*at, *HOLD, *flags, "--json").document["inside"]
     assert words in inside
 
 
 def test_explain_says_nothing_of_it_where_a_candles_own_prices_tell(
-    gap_tape: Path, backtester: Run
+    gap_database: Path, backtester: Run
 ) -> None:
-    del gap_tape
+    del gap_database
     at = ("explain", "--at", utc_text(GAP).replace(" ", "T"))
     inside = backtester(*at, *HOLD, "--stop-loss", "0.1", "--json").document["inside"]
     assert [text.partition(" ")[0] for text in inside] == ["stop", "sold"]
 
 
-def test_a_kept_run_says_when_its_finer_candles_changed(gap_tape: Path, backtester: Run) -> None:
+def test_a_kept_run_says_when_its_finer_candles_changed(
+    gap_database: Path, backtester: Run
+) -> None:
     assert backtester(*HOLD, *BOTH, *FINER).code == 0
     assert "intrabar" in load_run().manifest.digests
     at = ("explain", "--at", "2024-01-03", "--run", "last", "--json")
     assert backtester(*at).document["changed_since"] == []
-    forget(gap_tape, MINUTES, GAP - 60, GAP)
+    forget(gap_database, MINUTES, GAP - 60, GAP)
     assert backtester(*at).document["changed_since"] == [
         "the exits that intrabar candles decide changed since the run was made"
     ]
@@ -313,9 +315,9 @@ def test_a_kept_run_says_when_its_finer_candles_changed(gap_tape: Path, backtest
 
 @pytest.mark.parametrize("lost", [0, 5])
 def test_an_optimization_gives_the_metrics_of_backtests_that_ask_the_same_candles(
-    tape: Path, backtester: Run, lost: int
+    database: Path, backtester: Run, lost: int
 ) -> None:
-    forget(tape, MINUTES, START + 6 * DAY, START + (6 + lost) * DAY)
+    forget(database, MINUTES, START + 6 * DAY, START + (6 + lost) * DAY)
     flags = (*SIM, *TIGHT, *FINER)
     ended = backtester(
         "optimize", *flags, "--param", "buy=35,40", "--param", "sell=60,65", "--json"
@@ -337,7 +339,7 @@ def test_an_optimization_gives_the_metrics_of_backtests_that_ask_the_same_candle
 
 
 def test_an_optimization_is_another_where_other_finer_candles_are_stored(
-    tape: Path, backtester: Run
+    database: Path, backtester: Run
 ) -> None:
     flags = ("optimize", *SIM, *TIGHT, "--param", "buy=35,40", "--json")
 
@@ -345,12 +347,12 @@ def test_an_optimization_is_another_where_other_finer_candles_are_stored(
         return json.loads(backtester(*flags, *more).out)["folder"]
 
     folders = [folder_of(), folder_of(*FINER)]
-    forget(tape, MINUTES, START + 6 * DAY, START + 7 * DAY)
+    forget(database, MINUTES, START + 6 * DAY, START + 7 * DAY)
     assert len({*folders, folder_of(*FINER)}) == 3
 
 
-def test_a_finer_row_that_no_table_takes_is_not_believed(tape: Path, backtester: Run) -> None:
-    with open_store(tape, create=False) as store, store.write() as connection:
+def test_a_finer_row_that_no_table_takes_is_not_believed(database: Path, backtester: Run) -> None:
+    with open_store(database, create=False) as store, store.write() as connection:
         # Plain SQL can switch the guards of a table off.
         connection.execute("PRAGMA ignore_check_constraints = 1")
         connection.execute("UPDATE ohlcv_data SET high = 9e999 WHERE timeframe = '1m'")
@@ -361,12 +363,12 @@ def test_a_finer_row_that_no_table_takes_is_not_believed(tape: Path, backtester:
 
 
 TRAIL = ("--trailing-stop", "0.05", "--timeframe", "1d", "--fee", "0", "--json", "--no-save")
-#: Day of the wide candle of `wide_tape`.
+#: Day of the wide candle of `wide_database`.
 WIDE = START + 2 * DAY
 
 
 @pytest.fixture
-def wide_tape(folder: Path, request: pytest.FixtureRequest) -> Path:
+def wide_database(folder: Path, request: pytest.FixtureRequest) -> Path:
     """Return a database of days and hours of which the third day goes from 100 to 130.
 
     Its first hours go through the prices that the test names.
@@ -392,7 +394,7 @@ RISE_THEN_FALL, FALL_THEN_RISE = [100.0, 103.0, 96.5], [98.0, 96.5, 100.0]
 
 
 @pytest.mark.parametrize(
-    ("wide_tape", "flags", "exit_day", "price", "bars"),
+    ("wide_database", "flags", "exit_day", "price", "bars"),
     [
         (RISE_THEN_FALL, (), 2, 96.5, (1, 0)),
         (RISE_THEN_FALL, ("--timeframe-detail", "1h"), 2, 97.85, (0, 1)),
@@ -400,17 +402,17 @@ RISE_THEN_FALL, FALL_THEN_RISE = [100.0, 103.0, 96.5], [98.0, 96.5, 100.0]
         # The hours show that the stop was never reached that day: the exit is two days later.
         (FALL_THEN_RISE, ("--timeframe-detail", "1h"), 4, 123.5, (0, 1)),
     ],
-    indirect=["wide_tape"],
+    indirect=["wide_database"],
 )
 def test_a_trailing_stop_follows_stored_hours_inside_a_day_and_else_takes_the_worst(
-    wide_tape: Path,
+    wide_database: Path,
     backtester: Run,
     flags: tuple[str, ...],
     exit_day: int,
     price: float,
     bars: tuple[int, int],
 ) -> None:
-    del wide_tape
+    del wide_database
     document = backtester(*HOLD, *TRAIL, *flags).document
     (trade,) = document["trades"]
     assert trade["exit_timestamp"] == START + exit_day * DAY
@@ -418,9 +420,11 @@ def test_a_trailing_stop_follows_stored_hours_inside_a_day_and_else_takes_the_wo
     assert bars_of(document) == bars
 
 
-@pytest.mark.parametrize("wide_tape", [RISE_THEN_FALL], indirect=True)
-def test_a_day_whose_hours_are_missing_stays_ambiguous(wide_tape: Path, backtester: Run) -> None:
-    forget(wide_tape, SeriesKey("simulator", "BTC/USDT", "1h"), WIDE + 3_600, WIDE + 7_200)
+@pytest.mark.parametrize("wide_database", [RISE_THEN_FALL], indirect=True)
+def test_a_day_whose_hours_are_missing_stays_ambiguous(
+    wide_database: Path, backtester: Run
+) -> None:
+    forget(wide_database, SeriesKey("simulator", "BTC/USDT", "1h"), WIDE + 3_600, WIDE + 7_200)
     document = backtester(*HOLD, *TRAIL, "--timeframe-detail", "1h").document
     assert bars_of(document) == (1, 0)
     (note,) = [text for text in document["notes"] if "ambiguous" in text]
@@ -431,7 +435,7 @@ def test_a_day_whose_hours_are_missing_stays_ambiguous(wide_tape: Path, backtest
 
 
 @pytest.mark.parametrize(
-    ("wide_tape", "words"),
+    ("wide_database", "words"),
     [
         (
             RISE_THEN_FALL,
@@ -444,11 +448,11 @@ def test_a_day_whose_hours_are_missing_stays_ambiguous(wide_tape: Path, backtest
             "that the price was never under the stop",
         ),
     ],
-    indirect=["wide_tape"],
+    indirect=["wide_database"],
 )
 def test_explain_says_how_the_hours_met_a_trailing_stop(
-    wide_tape: Path, backtester: Run, words: str
+    wide_database: Path, backtester: Run, words: str
 ) -> None:
-    del wide_tape
+    del wide_database
     flags = (*HOLD, *TRAIL[:-1], "--timeframe-detail", "1h")
     assert words in backtester("explain", "--at", "2024-01-03", *flags).document["inside"]

@@ -64,9 +64,9 @@ def run(folder: Path, *arguments: str, output: str = "") -> subprocess.Completed
 
 
 @pytest.fixture(autouse=True)
-def intruder(folder: Path, tape: Path) -> None:
-    """Write the strategy beside the tape."""
-    del tape
+def intruder(folder: Path, database: Path) -> None:
+    """Write the strategy next to the database."""
+    del database
     (folder / "intruder.py").write_text(INTRUDER)
 
 

@@ -15,23 +15,23 @@ Run = Callable[..., Any]
 
 
 def test_the_command_that_builds_it_runs_as_printed_and_then_the_backtest_does(
-    on_tape: Run, folder: Path, tape: Path
+    backtest_json: Run, folder: Path, database: Path
 ) -> None:
-    elsewhere = tape.rename(folder / "my tape.db")
+    elsewhere = database.rename(folder / "my candles.db")
     four_hours = ("--timeframe", "4h", "--db", str(elsewhere))
-    ended = on_tape(*four_hours)
+    ended = backtest_json(*four_hours)
     assert ended.code == 4
     assert "holds no closed candle of simulator BTC/USDT 4h; run: uv run backfiller" in ended.err
     (command,) = re.findall(r"from the stored 1h candles: uv run backfiller (.*?)\)", ended.err)
     assert exit_code_of(backfiller, "backfiller", shlex.split(command)) == 0
-    assert on_tape(*four_hours).code == 0
+    assert backtest_json(*four_hours).code == 0
 
 
 @pytest.mark.parametrize("flags", [("--timeframe", "30m"), ("--symbol", "ETH/USDT", "-t", "4h")])
 def test_what_no_stored_candles_can_make_is_only_to_be_fetched(
-    on_tape: Run, flags: tuple[str, ...]
+    backtest_json: Run, flags: tuple[str, ...]
 ) -> None:
-    ended = on_tape(*flags)
+    ended = backtest_json(*flags)
     assert ended.code == 4
     assert "holds no closed candle" in ended.err
     assert "resample" not in ended.err

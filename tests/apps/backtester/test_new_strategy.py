@@ -23,9 +23,9 @@ def files(folder: Path) -> list[str]:
 
 
 def test_the_new_test_passes_and_the_new_strategy_runs_and_is_clean(
-    backtester: Run, tape: Path, folder: Path
+    backtester: Run, database: Path, folder: Path
 ) -> None:
-    del tape
+    del database
     assert backtester("new-strategy", "my_trend").code == 0
     assert backtester("--exchange", "simulator", "--strategy", "my_trend", "--no-report").code == 0
     checked = backtester("check", "--exchange", "simulator", "--strategy", "my_trend")

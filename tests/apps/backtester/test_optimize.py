@@ -72,13 +72,13 @@ def lines(folder: str | Path) -> list[Document]:
 
 @pytest.mark.parametrize("part", ["in_sample", "out_of_sample"])
 def test_the_metrics_of_each_part_equal_a_backtest_of_it_to_the_bit(
-    optimize: Run, on_tape: Run, part: str
+    optimize: Run, backtest_json: Run, part: str
 ) -> None:
     found = optimize(*GRID, "--from", "2024-01-20")
     ends = [utc_text(found[part][end]).replace(" ", "T") for end in ("from", "to")]
     for result in found["results"]:
         values = [f"--param={name}={value}" for name, value in result["parameters"].items()]
-        alone = on_tape("-s", "sma_cross", *values, "--from", ends[0], "--to", ends[1])
+        alone = backtest_json("-s", "sma_cross", *values, "--from", ends[0], "--to", ends[1])
         assert alone.document["metrics"] == result[part]
 
 
@@ -113,14 +113,14 @@ class Larger(Strategy):
 
 @pytest.mark.parametrize("part", ["in_sample", "out_of_sample"])
 def test_larger_candles_and_cheats_see_what_a_backtest_of_the_part_sees(
-    optimize: Run, on_tape: Run, tmp_path: Path, part: str
+    optimize: Run, backtest_json: Run, tmp_path: Path, part: str
 ) -> None:
     (tmp_path / "larger.py").write_text(LARGER)
     found = optimize("-s", "larger.py", "--param", "period=3,9", "--from", "2024-02-01")
     ends = [utc_text(found[part][end]).replace(" ", "T") for end in ("from", "to")]
     for result in found["results"]:
         value = f"--param=period={result['parameters']['period']}"
-        alone = on_tape("-s", "larger.py", value, "--from", ends[0], "--to", ends[1])
+        alone = backtest_json("-s", "larger.py", value, "--from", ends[0], "--to", ends[1])
         assert alone.document["metrics"] == result[part]
         assert result[part]["trades"] > 0
 
@@ -167,9 +167,9 @@ def test_invalid_combinations_are_counted_and_left_out(optimize: Run) -> None:
 
 
 def test_a_combination_that_raises_is_told_and_the_others_go_on(
-    backtester: Run, tape: Path, tmp_path: Path
+    backtester: Run, database: Path, tmp_path: Path
 ) -> None:
-    del tape
+    del database
     wanted = ("--strategy", fragile(tmp_path), "--param", "period=3:10")
     found = json.loads(backtester("optimize", "--exchange", "simulator", "--json", *wanted).out)
     failed = {one["parameters"]["period"]: one["error"] for one in found["failed"]}
@@ -180,9 +180,9 @@ def test_a_combination_that_raises_is_told_and_the_others_go_on(
 
 
 def test_a_failure_is_one_line_with_its_combination(
-    backtester: Run, tape: Path, tmp_path: Path
+    backtester: Run, database: Path, tmp_path: Path
 ) -> None:
-    del tape
+    del database
     strategy = fragile(tmp_path)
     ended = backtester(
         "optimize", "--exchange", "simulator", "--strategy", strategy, "--param", "period=6,7"
@@ -220,8 +220,8 @@ def test_a_half_written_line_is_tried_again(optimize: Run) -> None:
     assert len(lines(first["folder"])) == 4
 
 
-def test_a_killed_optimization_goes_on(optimize: Run, tape: Path, tmp_path: Path) -> None:
-    del tape
+def test_a_killed_optimization_goes_on(optimize: Run, database: Path, tmp_path: Path) -> None:
+    del database
     wanted = ("--strategy", fragile(tmp_path, "0.03"), "--param", "period=10:49")
     with Program(
         "backtester", "optimize", "--exchange", "simulator", *wanted, folder=tmp_path
@@ -278,18 +278,18 @@ def test_a_random_search_is_the_same_again_and_a_longer_one_begins_with_it(
     assert trials(long) == {"here": 8, "earlier": 4, "market": 8, "strategy": 8, "looks": 2}
 
 
-def test_the_command_of_the_best_runs_it(optimize: Run, on_tape: Run) -> None:
+def test_the_command_of_the_best_runs_it(optimize: Run, backtest_json: Run) -> None:
     found = optimize(*GRID, "--fee", "0.002")
     words = found["command"].split()
     assert words[:3] == ["uv", "run", "backtester"]
-    best = on_tape(*words[3:]).document
+    best = backtest_json(*words[3:]).document
     assert best["parameters"] == found["results"][0]["parameters"]
     assert "0.200%" in json.dumps(best["assumptions"])
 
 
 @pytest.mark.usefixtures("checks_all_bars")
-def test_text_names_parts_luck_and_what_to_run(backtester: Run, tape: Path) -> None:
-    del tape
+def test_text_names_parts_luck_and_what_to_run(backtester: Run, database: Path) -> None:
+    del database
     out = backtester("optimize", "--exchange", "simulator", *GRID).out
     for words in (
         "sma_cross on simulator BTC/USDT 1h: 4 combinations (grid, 2 invalid left out)",
@@ -386,9 +386,9 @@ def test_without_a_least_number_of_trades_all_are_ranked(optimize: Run, backtest
     ],
 )
 def test_an_optimization_that_cannot_be_is_refused_in_one_line(
-    backtester: Run, tape: Path, arguments: tuple[str, ...], words: str
+    backtester: Run, database: Path, arguments: tuple[str, ...], words: str
 ) -> None:
-    del tape
+    del database
     ended = backtester("optimize", "--exchange", "simulator", "-s", "sma_cross", *arguments)
     assert (ended.code, ended.err.count("\n")) == (2, 1)
     assert words in ended.err
@@ -396,10 +396,10 @@ def test_an_optimization_that_cannot_be_is_refused_in_one_line(
 
 @pytest.mark.parametrize(("number", "code"), [(signal.SIGINT, 130), (signal.SIGTERM, 143)])
 def test_a_signal_ends_an_optimization_with_its_code_and_says_how_it_goes_on(
-    optimize: Run, tape: Path, tmp_path: Path, number: signal.Signals, code: int
+    optimize: Run, database: Path, tmp_path: Path, number: signal.Signals, code: int
 ) -> None:
     before = children_of(os.getpid())
-    del tape
+    del database
     wanted = ("--strategy", fragile(tmp_path, "0.05"), "--param", "period=10:49")
     with Program(
         "backtester", "optimize", "--exchange", "simulator", *wanted, folder=tmp_path

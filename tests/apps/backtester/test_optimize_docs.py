@@ -22,13 +22,13 @@ def page(repository: Path) -> str:
 
 
 def test_its_commands_run_from_a_grid_to_a_walk_forward_verdict(
-    page: str, backtester: Run, tape: Path
+    page: str, backtester: Run, database: Path
 ) -> None:
-    del tape
+    del database
     found = re.findall(r"^(?:\$ )?uv run backtester (optimize .*)$", page, re.MULTILINE)
     assert len(found) >= 2
     for text in found:
-        # The tape of the tests has 120 days.
+        # The database of the tests has 120 days.
         words = shlex.split(text.replace("365d/90d", "60d/20d"))
         ended = backtester(*words, "--exchange", "simulator")
         assert ended.code == 0, ended.err

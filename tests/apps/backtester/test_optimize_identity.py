@@ -20,8 +20,8 @@ def earlier(found: dict[str, Any]) -> int:
     return found["trials"]["earlier"]
 
 
-def change_candle(tape: Path, moment: int) -> None:
-    with open_store(tape, create=False) as store, store.write() as connection:
+def change_candle(database: Path, moment: int) -> None:
+    with open_store(database, create=False) as store, store.write() as connection:
         connection.execute(
             "UPDATE ohlcv_data SET volume = volume + 1 WHERE timestamp = ?", (moment,)
         )
@@ -33,11 +33,11 @@ def change_candle(tape: Path, moment: int) -> None:
     [(1_706_745_600, "in the range"), (1_706_742_000, "of the warm-up"), (1_706_140_800, "before")],
 )
 def test_after_a_change_of_a_candle_a_strategy_may_see_all_is_tried_again(
-    optimize: Run, tape: Path, moment: int, which: str
+    optimize: Run, database: Path, moment: int, which: str
 ) -> None:
     del which
     optimize(*PAIR, *LATER)
-    change_candle(tape, moment)
+    change_candle(database, moment)
     assert earlier(optimize(*PAIR, *LATER)) == 0
 
 
@@ -49,9 +49,9 @@ def test_a_combination_that_looks_back_further_goes_on_in_the_same_folder(optimi
 
 
 def test_after_a_change_of_a_file_that_the_strategy_imports_all_is_tried_again(
-    optimize: Run, backtester: Run, tape: Path, folder: Path
+    optimize: Run, backtester: Run, database: Path, folder: Path
 ) -> None:
-    del tape
+    del database
     assert backtester("new-strategy", "mine").code == 0
     path, tools = folder / "user/strategies/mine.py", folder / "user/strategies/my_tools.py"
     path.write_text("import my_tools\n" + path.read_text())

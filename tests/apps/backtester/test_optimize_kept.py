@@ -110,8 +110,8 @@ def test_a_kept_line_of_another_form_is_refused_in_one_line(
     assert "has a line that is no result (" in ended.err
 
 
-def test_random_draws_have_the_bound_of_a_grid(backtester: Run, tape: Path) -> None:
-    del tape
+def test_random_draws_have_the_bound_of_a_grid(backtester: Run, database: Path) -> None:
+    del database
     ended = backtester("optimize", "-s", "sma_cross", "--sampler", "random", "--trials", "20000000")
     assert (ended.code, ended.err.count("\n")) == (2, 1)
     assert "--trials 20,000,000 is more than 100,000" in ended.err

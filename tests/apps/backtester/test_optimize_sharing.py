@@ -62,7 +62,7 @@ class Spoiler(Strategy):
 
 @pytest.mark.parametrize("part", ["in_sample", "out_of_sample"])
 def test_what_a_strategy_writes_into_its_columns_stays_with_it(
-    optimize: Run, on_tape: Run, tmp_path: Path, part: str
+    optimize: Run, backtest_json: Run, tmp_path: Path, part: str
 ) -> None:
     (tmp_path / "spoiler.py").write_text(SPOILER)
     values = ("--param", "fast=4,6", "--param", "slow=10,20", "--param", "stretch=0.5,1")
@@ -74,7 +74,7 @@ def test_what_a_strategy_writes_into_its_columns_stays_with_it(
     assert len({str(result[part]) for result in found["results"]}) > 2
     for result in found["results"]:
         own = [f"--param={name}={value}" for name, value in result["parameters"].items()]
-        alone = on_tape(
+        alone = backtest_json(
             *("-s", "spoiler.py", *own, "--from", ends[0], "--to", ends[1], "--no-check")
         )
         assert alone.document["metrics"] == result[part]

@@ -138,8 +138,10 @@ def test_another_metric_redraws_the_maps(optimize: Run, open_page: Callable[...,
     assert page.run("document.querySelector('#map-in_sample td').style.background") != ""
 
 
-def test_a_bar_moves_in_a_terminal_and_stdout_keeps_the_document(tape: Path, folder: Path) -> None:
-    del tape
+def test_a_bar_moves_in_a_terminal_and_stdout_keeps_the_document(
+    database: Path, folder: Path
+) -> None:
+    del database
     program = Path(sys.executable).with_name("backtester")
     command = [program, "optimize", "--exchange", "simulator", "--json", *GRID]
     stdout, drawn = drawn_by(command, folder)

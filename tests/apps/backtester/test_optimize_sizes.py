@@ -14,7 +14,7 @@ FAR = "account: {sizing: volatility_target, volatility_target: 0.2, volatility_b
 
 @pytest.mark.parametrize("part", ["in_sample", "out_of_sample"])
 def test_a_size_that_looks_far_back_is_known_at_the_beginning_of_each_part(
-    optimize: Run, on_tape: Run, folder: Path, part: str
+    optimize: Run, backtest_json: Run, folder: Path, part: str
 ) -> None:
     (folder / "far.yaml").write_text(FAR)
     flags = ("--config", "far.yaml", "--strategy", "sma_cross")
@@ -22,7 +22,7 @@ def test_a_size_that_looks_far_back_is_known_at_the_beginning_of_each_part(
     ends = [utc_text(found[part][end]).replace(" ", "T") for end in ("from", "to")]
     for result in found["results"]:
         value = f"--param=fast={result['parameters']['fast']}"
-        alone = on_tape(*flags, value, "--from", ends[0], "--to", ends[1]).document
+        alone = backtest_json(*flags, value, "--from", ends[0], "--to", ends[1]).document
         assert alone["warm_up"] == 401
         assert alone["metrics"] == result[part]
         assert result[part]["refused_orders"] == 0

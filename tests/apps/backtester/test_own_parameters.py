@@ -43,9 +43,9 @@ class Own(Strategy):
 
 
 @pytest.fixture
-def own(tape: Path, folder: Path) -> Path:
+def own(database: Path, folder: Path) -> Path:
     """Return the folder with the user's own strategy in it, and candles for it."""
-    del tape
+    del database
     path = folder / "user" / "strategies" / "own.py"
     path.parent.mkdir(parents=True)
     path.write_text(OWN)
@@ -95,21 +95,21 @@ def test_commands_name_file_and_line_too(
 
 
 def test_one_of_a_flag_names_the_flag_and_one_of_a_variable_the_variable(
-    own: Path, on_tape: Run, monkeypatch: pytest.MonkeyPatch
+    own: Path, backtest_json: Run, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     del own
-    as_flag = on_tape("--strategy", "own", "--param", "fast=1")
+    as_flag = backtest_json("--strategy", "own", "--param", "fast=1")
     assert as_flag.code == 2
     assert "backtester: --param: strategy own: fast must be 2 to 50, found 1\n" in as_flag.err
     monkeypatch.setenv("BACKTESTER__STRATEGY__PARAMETERS__FAST", "1")
-    as_variable = on_tape("--strategy", "own")
+    as_variable = backtest_json("--strategy", "own")
     assert as_variable.code == 3
     assert "BACKTESTER__STRATEGY__PARAMETERS__FAST: strategy own: fast must" in as_variable.err
 
 
-def test_a_mistake_that_is_no_parameters_is_told_as_it_is(own: Path, on_tape: Run) -> None:
+def test_a_mistake_that_is_no_parameters_is_told_as_it_is(own: Path, backtest_json: Run) -> None:
     path = own / "user" / "strategies" / "own.py"
     path.write_text(OWN.replace("    fast: int", '    higher_timeframes = ("7m",)\n    fast: int'))
-    ended = on_tape("--strategy", "own", "--param", "fast=3")
+    ended = backtest_json("--strategy", "own", "--param", "fast=3")
     assert ended.code == 2
     assert "backtester: strategy own wants 7m candles: " in ended.err

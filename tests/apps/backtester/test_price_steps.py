@@ -28,17 +28,17 @@ WORDS = (
 
 
 @pytest.fixture
-def coarse(tape: Path) -> Path:
-    """Return the tape with a stored price step of 50, whose candles are in hundredths."""
-    with open_store(tape, create=False) as store:
+def coarse(database: Path) -> Path:
+    """Return the database with a stored price step of 50, whose candles are in hundredths."""
+    with open_store(database, create=False) as store:
         save_market(store, "simulator", "BTC/USDT", COARSE, seen_ms=1)
-    return tape
+    return database
 
 
 def test_a_step_coarser_than_the_candles_is_stated_and_moves_no_price(
-    on_tape: Run, candles: Candles, coarse: Path
+    backtest_json: Run, candles: Candles, coarse: Path
 ) -> None:
-    document = on_tape("--fee", "0").document
+    document = backtest_json("--fee", "0").document
     opens = dict(zip(candles.timestamp.tolist(), candles.open.tolist(), strict=True))
     assert document["trades"]
     for trade in document["trades"]:
@@ -66,10 +66,10 @@ def test_an_optimization_trades_by_the_step_that_the_candles_show_and_states_it(
 
 
 def test_explain_shows_levels_at_the_step_that_the_candles_show(
-    backtester: Run, on_tape: Run, coarse: Path
+    backtester: Run, backtest_json: Run, coarse: Path
 ) -> None:
     flags = ("--fee", "0", "--take-profit", "0.01")
-    trades = on_tape(*flags).document["trades"]
+    trades = backtest_json(*flags).document["trades"]
     won = next(trade for trade in trades if trade["exit_kind"] == "target")
     assert won["exit_price"] % 50
     moment = utc_text(won["exit_timestamp"]).replace(" ", "T")
@@ -81,14 +81,14 @@ def test_explain_shows_levels_at_the_step_that_the_candles_show(
 
 
 def test_several_symbols_state_the_steps_of_each(
-    on_tape: Run, coarse: Path, candles: Candles
+    backtest_json: Run, coarse: Path, candles: Candles
 ) -> None:
     with open_store(coarse, create=False) as store:
         columns = (candles.open, candles.high, candles.low, candles.close, candles.volume)
         rows = zip(candles.timestamp.tolist(), *(one.tolist() for one in columns), strict=True)
         key = SeriesKey("simulator", "ETH/USDT", "1h")
         insert_closed(store, key, [Candle(*row) for row in rows], source="rest", seen_ms=0)
-    document = on_tape("--symbol", "BTC/USDT,ETH/USDT").document
+    document = backtest_json("--symbol", "BTC/USDT,ETH/USDT").document
     assert document["assumptions"]["trading rules"] == (
         f"BTC/USDT: {WORDS}; ETH/USDT: no price or amount rounding: simulator's trading rules are "
         "not stored yet; any backfiller run stores them"

@@ -22,20 +22,20 @@ BOTH = ("--exchange", "simulator", "--symbol", "ETH/USDT", "--symbol", "BTC/USDT
 
 
 @pytest.fixture
-def two_symbols(tape: Path) -> None:
+def two_symbols(database: Path) -> None:
     """Store a second symbol."""
     market = SimulatedMarket(DEFAULT_SEED)
     bars: Candles = market.candles("ETH/USDT", "1h", START, START + 120 * DAY)
-    with open_store(tape, create=False) as store:
+    with open_store(database, create=False) as store:
         key = SeriesKey("simulator", "ETH/USDT", "1h")
         insert_columns(store, key, bars, source="rest", seen_ms=0)
 
 
 @pytest.fixture
-def market(tape: Path) -> None:
+def market(database: Path) -> None:
     """Store what the market of the first symbol accepts."""
     steps = TradingRules(None, Decimal("0.00001"), Decimal("0.00001"), Decimal(5))
-    with open_store(tape, create=False) as store:
+    with open_store(database, create=False) as store:
         save_market(store, "simulator", "BTC/USDT", steps, seen_ms=1)
 
 
@@ -61,9 +61,9 @@ def refusals(document: dict[str, Any]) -> list[str]:
     ],
 )
 def test_a_run_whose_every_order_is_refused_says_why_and_what_to_do(
-    on_tape: Run, flags: tuple[str, ...], reason: str, remedy: str
+    backtest_json: Run, flags: tuple[str, ...], reason: str, remedy: str
 ) -> None:
-    document = on_tape(*flags).document
+    document = backtest_json(*flags).document
     (note,) = refusals(document)
     count = document["metrics"]["refused_orders"]
     assert document["trades"] == []
@@ -87,9 +87,9 @@ def test_symbols_that_find_no_cash_are_told_to_share_it(backtester: Run) -> None
 
 
 @pytest.mark.usefixtures("two_symbols", "market")
-def test_what_symbols_have_otherwise_is_stated_of_each(backtester: Run, tape: Path) -> None:
+def test_what_symbols_have_otherwise_is_stated_of_each(backtester: Run, database: Path) -> None:
     days = SimulatedMarket(DEFAULT_SEED).candles("BTC/USDT", "1d", START, START + 100 * DAY)
-    with open_store(tape, create=False) as store:
+    with open_store(database, create=False) as store:
         key = SeriesKey("simulator", "BTC/USDT", "1d")
         insert_columns(store, key, days, source="rest", seen_ms=0)
     Path("larger.py").write_text(LARGER, encoding="utf-8")

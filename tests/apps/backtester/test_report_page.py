@@ -65,14 +65,14 @@ def made(tmp_path_factory: pytest.TempPathFactory) -> Callable[[str], Made]:
     """Return a function that runs a strategy with stops and targets and gives run and report."""
     folder = tmp_path_factory.mktemp("year")
     bars = SimulatedMarket(DEFAULT_SEED).candles("BTC/USDT", "1h", START, START + DAYS * DAY)
-    with open_store(folder / "tape.db", create=True) as store:
+    with open_store(folder / "candles.db", create=True) as store:
         key = SeriesKey("simulator", "BTC/USDT", "1h")
         insert_columns(store, key, bars, source="rest", seen_ms=1)
 
     @cache
     def run(strategy: str) -> Made:
         path, printed = folder / f"{strategy}.html", io.TextIOWrapper(io.BytesIO())
-        flags = (*FLAGS, "--json", "--report", str(path), "--db", str(folder / "tape.db"))
+        flags = (*FLAGS, "--json", "--report", str(path), "--db", str(folder / "candles.db"))
         with redirect_stdout(printed):
             code = exit_code_of(
                 app, "backtester", ("--exchange", "simulator", "--strategy", strategy, *flags)

@@ -31,11 +31,11 @@ def test_a_folder_is_named_after_time_strategy_and_series(kept: Callable[..., Pa
 
 
 def test_a_folder_holds_the_same_result_as_json_prints(
-    kept: Callable[..., Path], on_tape: Run
+    kept: Callable[..., Path], backtest_json: Run
 ) -> None:
     arguments = ("--stop-loss", "0.02", "--take-profit", "0.03")
     run = load_run(kept(*arguments))
-    printed = on_tape(*arguments).document
+    printed = backtest_json(*arguments).document
     kept_document = json.loads(json.dumps(run_document(run)))
     assert kept_document.pop("run") != printed.pop("run")
     # Two runs may take equally long, or not.
@@ -84,8 +84,8 @@ def test_a_run_without_trades_gives_an_empty_frame(kept: Callable[..., Path]) ->
     assert "profit" in run.trades.columns
 
 
-def test_keeping_a_run_without_a_report_takes_no_pandas(tape: Path) -> None:
-    del tape
+def test_keeping_a_run_without_a_report_takes_no_pandas(database: Path) -> None:
+    del database
     code = (
         "import sys; from backtester.main import app; from onetape.cli.program import exit_code_of;"
         "exit_code_of(app, 'b', ['--exchange', 'simulator', '--no-report']);"
@@ -122,22 +122,22 @@ def test_loading_a_run_takes_no_pandas_before_a_frame_is_asked_for(
     assert ran.stdout.split() == ["False", "True"]
 
 
-def test_json_keeps_nothing_unless_it_is_told_to(on_tape: Run) -> None:
-    assert on_tape().document["run"] is None
+def test_json_keeps_nothing_unless_it_is_told_to(backtest_json: Run) -> None:
+    assert backtest_json().document["run"] is None
     assert not RUNS_FOLDER.exists()
-    assert on_tape("--save").document["run"] == str(run_folders()[0])
+    assert backtest_json("--save").document["run"] == str(run_folders()[0])
 
 
-def test_no_keep_leaves_no_folder(backtester: Run, tape: Path) -> None:
-    del tape
+def test_no_keep_leaves_no_folder(backtester: Run, database: Path) -> None:
+    del database
     assert backtester(*SIMULATED, "--no-save").code == 0
     assert not RUNS_FOLDER.exists()
 
 
 def test_a_report_that_cannot_be_written_leaves_no_folder_behind(
-    backtester: Run, tape: Path, monkeypatch: pytest.MonkeyPatch
+    backtester: Run, database: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    del tape
+    del database
 
     def fail(*_: object) -> None:
         raise ConfigurationError("no chart library")
@@ -148,8 +148,8 @@ def test_a_report_that_cannot_be_written_leaves_no_folder_behind(
     assert list(RUNS_FOLDER.iterdir()) == []
 
 
-def test_a_folder_that_cannot_be_made_is_one_line(backtester: Run, tape: Path) -> None:
-    del tape
+def test_a_folder_that_cannot_be_made_is_one_line(backtester: Run, database: Path) -> None:
+    del database
     RUNS_FOLDER.write_text("in the way")
     ended = backtester(*SIMULATED)
     assert (ended.code, ended.out) == (3, "")

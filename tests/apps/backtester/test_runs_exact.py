@@ -40,9 +40,9 @@ def test_equity_is_kept_to_the_last_bit(kept: Callable[..., Path]) -> None:
     ],
 )
 def test_rows_of_trades_are_the_engines_trades_to_the_last_bit(
-    tape: Path, flags: tuple[str, ...], monkeypatch: pytest.MonkeyPatch
+    database: Path, flags: tuple[str, ...], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    del tape
+    del database
     monkeypatch.setenv("BACKTESTER__ACCOUNT__FEE_CURRENCY", "base")
     run = run_backtest(chosen_by(("--exchange", "simulator", *flags), "explain").config).first
     rows = TradeRows(run.result, run.signals, run.window.warm_up)

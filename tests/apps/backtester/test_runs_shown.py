@@ -93,8 +93,8 @@ def test_list_without_runs_is_no_error(backtester: Run) -> None:
     assert backtester("list").out == "0 runs in data/runs; to forget one, delete its folder\n"
 
 
-def test_show_prints_what_the_run_printed(backtester: Run, tape: Path) -> None:
-    del tape
+def test_show_prints_what_the_run_printed(backtester: Run, database: Path) -> None:
+    del database
     printed = backtester(*SIMULATED).out.splitlines()
     shown = backtester("show").out.splitlines()
     assert shown[: len(printed)] == printed

@@ -71,9 +71,9 @@ def test_one_two_and_four_processes_find_the_same(
 
 
 def test_a_killed_search_of_tpe_resumes_to_the_same_result(
-    optimize: Run, tape: Path, tmp_path: Path
+    optimize: Run, database: Path, tmp_path: Path
 ) -> None:
-    del tape
+    del database
     (tmp_path / "slow.py").write_text(SLOW)
     wanted = (
         *("--strategy", "slow.py", "--param", "period=1:400", "--no-check", "--sampler", "tpe"),
@@ -140,9 +140,9 @@ def test_several_goals_list_the_pareto_front_first(optimize: Run) -> None:
     ],
 )
 def test_what_cannot_be_searched_is_refused_in_one_line(
-    backtester: Run, tape: Path, arguments: tuple[str, ...], words: str
+    backtester: Run, database: Path, arguments: tuple[str, ...], words: str
 ) -> None:
-    del tape
+    del database
     ended = backtester(
         *("optimize", "--exchange", "simulator", "-s", "sma_cross", "--param", "fast=5,6"),
         *arguments,
@@ -153,9 +153,9 @@ def test_what_cannot_be_searched_is_refused_in_one_line(
 
 
 def test_without_optuna_its_samplers_name_the_extra(
-    backtester: Run, tape: Path, monkeypatch: pytest.MonkeyPatch
+    backtester: Run, database: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    del tape
+    del database
     monkeypatch.setitem(sys.modules, "optuna", None)
     ended = backtester("optimize", "--exchange", "simulator", *WANTED, "--sampler", "tpe")
     assert (ended.code, ended.err.count("\n")) == (3, 1)

@@ -18,9 +18,9 @@ TIGHT = ("--stop-loss", "0.002", "--take-profit", "0.002", "--param", "buy=40")
 
 
 @pytest.fixture
-def run(backtester: Run, tape: Path) -> Run:
-    """Return a function that runs the program on the simulator's tape."""
-    del tape
+def run(backtester: Run, database: Path) -> Run:
+    """Return a function that runs a backtest of the simulator's candles."""
+    del database
 
     def told(*arguments: str) -> Any:
         ended = backtester(*SIMULATED, *arguments)
@@ -75,8 +75,8 @@ def test_a_run_that_no_bar_was_ambiguous_in_says_none_once(run: Run) -> None:
     assert line.split() == ["ambiguous", "bars", "0"]
 
 
-def test_an_ideal_market_and_allowed_gaps_stand_in_the_result(run: Run, tape: Path) -> None:
-    with open_store(tape, create=False) as store, store.write() as connection:
+def test_an_ideal_market_and_allowed_gaps_stand_in_the_result(run: Run, database: Path) -> None:
+    with open_store(database, create=False) as store, store.write() as connection:
         connection.execute("DELETE FROM ohlcv_data WHERE timestamp = ?", (START + 240 * HOUR,))
     ended = run("--trading-rules", "none", "--allow-gaps")
     assert lines_of(ended, "trading rules") == [
@@ -109,9 +109,9 @@ def test_a_trade_that_is_open_at_the_end_is_marked_everywhere(run: Run, backtest
 
 @pytest.mark.parametrize("flag", ["--from=2025-01-01", "--to=2023-01-01", "--from=2023-12-01"])
 def test_a_range_outside_of_the_data_says_what_is_stored(
-    backtester: Run, tape: Path, flag: str
+    backtester: Run, database: Path, flag: str
 ) -> None:
-    del tape
+    del database
     ended = backtester(*SIMULATED, flag)
     assert (ended.code, ended.out) == (4, "")
     assert "stored: 2024-01-01 00:00 to 2024-04-30 00:00 UTC" in ended.err

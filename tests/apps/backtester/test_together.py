@@ -41,7 +41,7 @@ def put(store: Store, symbol: str, timeframe: str, days: int) -> None:
 
 
 @pytest.fixture
-def tape(folder: Path) -> Path:
+def database(folder: Path) -> Path:
     """Return a database of two symbols."""
     path = folder / "data" / "simulator.db"
     path.parent.mkdir()
@@ -52,7 +52,7 @@ def tape(folder: Path) -> Path:
     return path
 
 
-def test_two_symbols_share_one_account(tape: Path, backtester: Run) -> None:
+def test_two_symbols_share_one_account(database: Path, backtester: Run) -> None:
     document = backtester(*SIM, *BOTH, *RSI, "--max-open-trades", "1", "--json").document
     assert document["symbols"] == ["BTC/USDT", "ETH/USDT"]
     assert {trade["symbol"] for trade in document["trades"]} == {"BTC/USDT", "ETH/USDT"}
@@ -62,14 +62,16 @@ def test_two_symbols_share_one_account(tape: Path, backtester: Run) -> None:
     assert document["assumptions"]["ties"] == TIE_RULE
 
 
-def test_no_two_trades_are_open_where_one_place_is(tape: Path, backtester: Run) -> None:
+def test_no_two_trades_are_open_where_one_place_is(database: Path, backtester: Run) -> None:
     trades = backtester(*SIM, *BOTH, *RSI, "--max-open-trades", "1", "--json").document["trades"]
     assert len(trades) > 2
     ends = [trade["exit_timestamp"] for trade in trades[:-1]]
     assert all(end <= after["entry_timestamp"] for end, after in zip(ends, trades[1:], strict=True))
 
 
-def test_the_report_of_several_symbols_has_the_trades_of_all(tape: Path, backtester: Run) -> None:
+def test_the_report_of_several_symbols_has_the_trades_of_all(
+    database: Path, backtester: Run
+) -> None:
     ended = backtester(*SIM, *BOTH, *RSI, "--report", "page.html", "--no-save")
     assert ended.code == 0, ended.err
     assert "BTC/USDT, ETH/USDT 1h" in ended.out
@@ -77,7 +79,7 @@ def test_the_report_of_several_symbols_has_the_trades_of_all(tape: Path, backtes
 
 
 def test_the_report_charts_each_symbol_with_its_own_candles_and_indicators(
-    tape: Path, backtester: Run
+    database: Path, backtester: Run
 ) -> None:
     flags = ("--stop-loss", "0.02", "--report", "page.html", "--no-save")
     assert backtester(*SIM, *BOTH, *RSI, *flags).code == 0
@@ -103,7 +105,7 @@ def test_the_report_charts_each_symbol_with_its_own_candles_and_indicators(
     ],
 )
 def test_symbols_that_cannot_share_an_account_are_refused(
-    tape: Path, backtester: Run, flags: tuple[str, ...], text: str
+    database: Path, backtester: Run, flags: tuple[str, ...], text: str
 ) -> None:
     ended = backtester(*SIM, *flags)
     assert ended.code == 2
@@ -111,9 +113,9 @@ def test_symbols_that_cannot_share_an_account_are_refused(
 
 
 def test_what_holds_for_one_symbol_alone_is_noted_with_its_name(
-    tape: Path, backtester: Run
+    database: Path, backtester: Run
 ) -> None:
-    with open_store(tape, create=False) as store, store.write() as connection:
+    with open_store(database, create=False) as store, store.write() as connection:
         connection.execute(
             "DELETE FROM ohlcv_data WHERE symbol = 'ETH/USDT' AND timestamp = ?", (START + DAY,)
         )
@@ -125,7 +127,7 @@ def test_what_holds_for_one_symbol_alone_is_noted_with_its_name(
 
 
 def test_the_trades_of_several_symbols_fit_a_terminal_of_80_columns(
-    tape: Path, backtester: Run
+    database: Path, backtester: Run
 ) -> None:
     assert backtester(*SIM, *BOTH, *RSI, "--trailing-stop", "0.02", "--no-report").code == 0
     run = load_run()
@@ -149,8 +151,8 @@ def _trade_lines(text: str) -> list[str]:
     return [line for line in table if not line.startswith("(")]
 
 
-def test_trades_of_several_symbols_are_the_engines_by_time_to_the_last_bit(tape: Path) -> None:
-    del tape
+def test_trades_of_several_symbols_are_the_engines_by_time_to_the_last_bit(database: Path) -> None:
+    del database
     flags = (*SIM, *BOTH, *RSI, "--stop-loss", "0.02")
     backtest = run_backtest(chosen_by(flags, "explain").config)
     wanted = [

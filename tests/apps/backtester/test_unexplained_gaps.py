@@ -74,9 +74,9 @@ def breakout(folder: Path) -> Callable[..., None]:
     return write
 
 
-def delete(tape: Path, first: int, last: int, timeframe: str = "1h") -> None:
+def delete(database: Path, first: int, last: int, timeframe: str = "1h") -> None:
     """Delete the candles from one hour up to another, both counted from the first candle."""
-    with open_store(tape, create=False) as store, store.write() as connection:
+    with open_store(database, create=False) as store, store.write() as connection:
         connection.execute(
             "DELETE FROM ohlcv_data WHERE timeframe = ? AND timestamp >= ? AND timestamp < ?",
             (timeframe, START + first * HOUR, START + last * HOUR),
@@ -89,9 +89,11 @@ def the_note(document: dict[str, Any]) -> str:
     return note
 
 
-def test_the_warm_up_of_a_range_begins_after_the_gap_before_it(on_tape: Run, tape: Path) -> None:
-    delete(tape, 1_000, 1_500)
-    document = on_tape(*FLAGS, "--from", at(1_510)).document
+def test_the_warm_up_of_a_range_begins_after_the_gap_before_it(
+    backtest_json: Run, database: Path
+) -> None:
+    delete(database, 1_000, 1_500)
+    document = backtest_json(*FLAGS, "--from", at(1_510)).document
     since = START + (1_500 + PERIOD) * HOUR
     assert the_note(document) == (
         f"trading starts {utc_text(since)} UTC, after a warm-up of 120 candles behind the "
@@ -110,46 +112,54 @@ def test_the_warm_up_of_a_range_begins_after_the_gap_before_it(on_tape: Run, tap
     assert min(trade["entry_timestamp"] for trade in document["trades"]) >= since
 
 
-def test_what_is_stored_before_a_gap_changes_nothing_after_it(on_tape: Run, tape: Path) -> None:
-    delete(tape, 1_000, 1_500)
-    with_past = on_tape(*FLAGS, "--from", at(1_500)).document
-    delete(tape, 0, 1_500)
-    without = on_tape(*FLAGS, "--from", at(1_500)).document
+def test_what_is_stored_before_a_gap_changes_nothing_after_it(
+    backtest_json: Run, database: Path
+) -> None:
+    delete(database, 1_000, 1_500)
+    with_past = backtest_json(*FLAGS, "--from", at(1_500)).document
+    delete(database, 0, 1_500)
+    without = backtest_json(*FLAGS, "--from", at(1_500)).document
     # The average of too few candles is unknown, so this strategy waits where a series begins, too.
     assert with_past["trades"] == without["trades"]
     assert with_past["metrics"] == without["metrics"]
     assert without["pauses"] == []
 
 
-def test_a_warm_up_crosses_a_gap_that_the_exchange_has_too(on_tape: Run, tape: Path) -> None:
-    delete(tape, 1_000, 1_500)
-    with open_store(tape, create=False) as store:
+def test_a_warm_up_crosses_a_gap_that_the_exchange_has_too(
+    backtest_json: Run, database: Path
+) -> None:
+    delete(database, 1_000, 1_500)
+    with open_store(database, create=False) as store:
         start, end = START + 1_000 * HOUR, START + 1_500 * HOUR
         set_gap(store, KEY, start, end, state="none at exchange", requested_ms=1)
-    document = on_tape(*FLAGS, "--from", at(1_510)).document
+    document = backtest_json(*FLAGS, "--from", at(1_510)).document
     assert (document["pauses"], document["warm_up"]) == ([], PERIOD)
 
 
-def test_a_gap_of_an_imported_file_is_crossed_by_no_warm_up(on_tape: Run, tape: Path) -> None:
-    delete(tape, 1_000, 1_500)
-    with open_store(tape, create=False) as store:
+def test_a_gap_of_an_imported_file_is_crossed_by_no_warm_up(
+    backtest_json: Run, database: Path
+) -> None:
+    delete(database, 1_000, 1_500)
+    with open_store(database, create=False) as store:
         start, end = START + 1_000 * HOUR, START + 1_500 * HOUR
         set_gap(store, KEY, start, end, state="unknown: import", requested_ms=1)
-    assert on_tape(*FLAGS, "--from", at(1_510)).document["warm_up"] == 10
+    assert backtest_json(*FLAGS, "--from", at(1_510)).document["warm_up"] == 10
 
 
-def test_a_gap_further_back_than_the_warm_up_is_not_mentioned(on_tape: Run, tape: Path) -> None:
-    delete(tape, 1_000, 1_500)
-    document = on_tape(*FLAGS, "--from", at(1_500 + PERIOD)).document
+def test_a_gap_further_back_than_the_warm_up_is_not_mentioned(
+    backtest_json: Run, database: Path
+) -> None:
+    delete(database, 1_000, 1_500)
+    document = backtest_json(*FLAGS, "--from", at(1_500 + PERIOD)).document
     assert (document["pauses"], document["warm_up"]) == ([], PERIOD)
 
 
 def test_after_an_allowed_gap_trading_starts_again_with_a_full_warm_up(
-    on_tape: Run, tape: Path
+    backtest_json: Run, database: Path
 ) -> None:
-    delete(tape, 1_000, 1_500)
-    delete(tape, 2_000, 2_001)
-    document = on_tape(*FLAGS, "--allow-gaps").document
+    delete(database, 1_000, 1_500)
+    delete(database, 2_000, 2_001)
+    document = backtest_json(*FLAGS, "--allow-gaps").document
     assert [pause["trading_since"] for pause in document["pauses"]] == [
         START + (1_500 + PERIOD) * HOUR,
         START + (2_001 + PERIOD) * HOUR,
@@ -164,9 +174,9 @@ def test_after_an_allowed_gap_trading_starts_again_with_a_full_warm_up(
 
 
 def test_a_position_over_a_gap_stays_and_its_stop_fills_at_the_first_open_beyond_it(
-    on_tape: Run, tape: Path, candles: Candles
+    backtest_json: Run, database: Path, candles: Candles
 ) -> None:
-    whole = on_tape(*FLAGS, "--no-check").document["trades"]
+    whole = backtest_json(*FLAGS, "--no-check").document["trades"]
     # A position that would be held over the gap; behind it the price is lower.
     held = next(
         trade
@@ -179,22 +189,22 @@ def test_a_position_over_a_gap_stays_and_its_stop_fills_at_the_first_open_beyond
         for hour in range(first + 10, len(candles) - 1)
         if candles.open[hour] < held["entry_price"] * 0.99
     )
-    delete(tape, first, after)
-    stopped = on_tape(*FLAGS, "--allow-gaps", "--stop-loss", "0.005").document["trades"]
+    delete(database, first, after)
+    stopped = backtest_json(*FLAGS, "--allow-gaps", "--stop-loss", "0.005").document["trades"]
     (trade,) = [one for one in stopped if one["entry_timestamp"] == held["entry_timestamp"]]
     assert (trade["exit_kind"], trade["exit_timestamp"]) == ("stop_loss", START + after * HOUR)
     assert trade["exit_price"] == candles.open[after]
-    kept = on_tape(*FLAGS, "--allow-gaps").document["trades"]
+    kept = backtest_json(*FLAGS, "--allow-gaps").document["trades"]
     (trade,) = [one for one in kept if one["entry_timestamp"] == held["entry_timestamp"]]
     # Without a stop it is the strategy's to sell, which decides again after the warm-up.
     assert (trade["exit_timestamp"] or 2**40) >= START + (after + PERIOD) * HOUR
 
 
 def test_a_range_that_ends_before_the_warm_up_is_full_trades_nothing_and_says_so(
-    on_tape: Run, tape: Path
+    backtest_json: Run, database: Path
 ) -> None:
-    delete(tape, 1_000, 1_500)
-    document = on_tape(*FLAGS, "--from", at(1_510), "--to", at(1_600)).document
+    delete(database, 1_000, 1_500)
+    document = backtest_json(*FLAGS, "--from", at(1_510), "--to", at(1_600)).document
     assert (document["trades"], document["pauses"][0]["trading_since"]) == ([], None)
     assert "the range ends before a warm-up of 120 candles" in the_note(document)
     assert document["check"]["clean"] is None
@@ -208,11 +218,11 @@ def test_a_range_that_ends_before_the_warm_up_is_full_trades_nothing_and_says_so
     ],
 )
 def test_the_note_tells_trading_that_starts_from_trading_that_starts_again(
-    on_tape: Run, tape: Path, first: int, begins: str, ends: str
+    backtest_json: Run, database: Path, first: int, begins: str, ends: str
 ) -> None:
-    delete(tape, 500, 510)
-    delete(tape, 1_000, 1_100)
-    note = the_note(on_tape(*FLAGS, "--from", at(first), "--allow-gaps").document)
+    delete(database, 500, 510)
+    delete(database, 1_000, 1_100)
+    note = the_note(backtest_json(*FLAGS, "--from", at(first), "--allow-gaps").document)
     since = utc_text(START + (1_100 + PERIOD) * HOUR)
     assert note.startswith(f"{begins}{since} UTC, after a warm-up of 120 candles")
     assert note.endswith(ends)
@@ -220,20 +230,20 @@ def test_the_note_tells_trading_that_starts_from_trading_that_starts_again(
 
 @pytest.mark.usefixtures("checks_all_bars")
 def test_the_check_of_a_run_and_the_full_one_take_the_bars_that_are_decided_on(
-    on_tape: Run, backtester: Run, tape: Path
+    backtest_json: Run, backtester: Run, database: Path
 ) -> None:
-    delete(tape, 1_000, 1_500)
+    delete(database, 1_000, 1_500)
     decided = 120 * 24 - 1_500 - (PERIOD - 1)
     flags = (*FLAGS, "--from", at(1_500))
-    assert on_tape(*flags).document["check"]["bars"] == decided
+    assert backtest_json(*flags).document["check"]["bars"] == decided
     ended = backtester("check", "--exchange", "simulator", *flags)
     line, note = ended.out.splitlines()
     assert (ended.code, line) == (0, f"bias check: passed, {decided:,} bars")
     assert note.startswith("note: trading starts ")
 
 
-def test_explain_says_that_a_candle_is_warm_up_after_a_gap(backtester: Run, tape: Path) -> None:
-    delete(tape, 1_000, 1_500)
+def test_explain_says_that_a_candle_is_warm_up_after_a_gap(backtester: Run, database: Path) -> None:
+    delete(database, 1_000, 1_500)
     flags = ("explain", "--exchange", "simulator", *FLAGS, "--from", at(1_500))
     said = backtester(*flags, "--at", at(1_550)).out
     assert "signal:     HOLD (warm-up after the gap 2024-02-11 16:00 to" in said
@@ -242,9 +252,9 @@ def test_explain_says_that_a_candle_is_warm_up_after_a_gap(backtester: Run, tape
 
 
 def test_an_optimization_warms_up_after_a_gap_as_backtests_of_its_combinations_do(
-    optimize: Callable[..., dict[str, Any]], on_tape: Run, tape: Path
+    optimize: Callable[..., dict[str, Any]], backtest_json: Run, database: Path
 ) -> None:
-    delete(tape, 1_000, 1_500)
+    delete(database, 1_000, 1_500)
     flags = (*FLAGS, "--from", at(1_510))
     found = optimize(*flags, "--param", "period=110,150")
     (note,) = [note for note in found["notes"] if "trading" in note]
@@ -252,24 +262,24 @@ def test_an_optimization_warms_up_after_a_gap_as_backtests_of_its_combinations_d
     end = utc_text(found["in_sample"]["to"]).replace(" ", "T")
     for result in found["results"]:
         period = f"period={result['parameters']['period']}"
-        alone = on_tape(*flags, "--to", end, "--param", period)
+        alone = backtest_json(*flags, "--to", end, "--param", period)
         assert alone.document["metrics"] == result["in_sample"]
 
 
 def test_an_optimization_begins_afresh_once_a_gap_is_explained(
-    optimize: Callable[..., dict[str, Any]], tape: Path
+    optimize: Callable[..., dict[str, Any]], database: Path
 ) -> None:
-    delete(tape, 1_000, 1_500)
+    delete(database, 1_000, 1_500)
     flags = (*FLAGS, "--from", at(1_510), "--param", "period=110,150")
     first = optimize(*flags)
-    with open_store(tape, create=False) as store:
+    with open_store(database, create=False) as store:
         start, end = START + 1_000 * HOUR, START + 1_500 * HOUR
         set_gap(store, KEY, start, end, state="none at exchange", requested_ms=1)
     assert optimize(*flags)["folder"] != first["folder"]
 
 
-def test_a_symbol_with_a_gap_waits_and_the_others_trade(on_tape: Run, tape: Path) -> None:
-    with open_store(tape, create=False) as store, store.write() as connection:
+def test_a_symbol_with_a_gap_waits_and_the_others_trade(backtest_json: Run, database: Path) -> None:
+    with open_store(database, create=False) as store, store.write() as connection:
         connection.execute(
             "INSERT INTO ohlcv_data (exchange, symbol, timeframe, timestamp, open, high, low, "
             "close, volume, closed, source) SELECT exchange, 'ETH/USDT', timeframe, timestamp, "
@@ -280,7 +290,7 @@ def test_a_symbol_with_a_gap_waits_and_the_others_trade(on_tape: Run, tape: Path
             (START + 1_000 * HOUR, START + 1_500 * HOUR),
         )
     flags = ("--symbol", "BTC/USDT", "--symbol", "ETH/USDT", *FLAGS, "--from", at(1_500))
-    document = on_tape(*flags, "--sizing", "equity_share=0.4").document
+    document = backtest_json(*flags, "--sizing", "equity_share=0.4").document
     (pause,) = document["pauses"]
     assert (pause["symbol"], pause["gap_to"]) == ("ETH/USDT", START + 1_500 * HOUR)
     assert the_note(document).startswith("ETH/USDT: trading starts ")
@@ -288,24 +298,28 @@ def test_a_symbol_with_a_gap_waits_and_the_others_trade(on_tape: Run, tape: Path
     assert min(trade["entry_timestamp"] for trade in trades) >= pause["trading_since"]
 
 
-def put_days(tape: Path, candles: Candles, lacking: range) -> None:
+def put_days(database: Path, candles: Candles, lacking: range) -> None:
     """Store the days of the candles, from 200 days before, without some of the real ones."""
     days = resample(candles, Timeframe.parse("1h"), Timeframe.parse("1d"))
     keep = np.array([number for number in range(len(days)) if number not in lacking])
-    with open_store(tape, create=False) as store:
+    with open_store(database, create=False) as store:
         key = SeriesKey("simulator", "BTC/USDT", "1d")
         insert_columns(store, key, days.taken(keep), source="rest", seen_ms=1)
 
 
 def test_a_gap_in_the_warm_up_of_a_higher_timeframe_delays_trading(
-    on_tape: Run, backtester: Run, tape: Path, candles: Candles, breakout: Callable[..., None]
+    backtest_json: Run,
+    backtester: Run,
+    database: Path,
+    candles: Candles,
+    breakout: Callable[..., None],
 ) -> None:
     breakout(("1d",))
     # Day 2 is neither stored nor can it be built, the traded candles begin at day 5.
-    put_days(tape, candles, range(2, 3))
-    delete(tape, 0, 5 * 24)
+    put_days(database, candles, range(2, 3))
+    delete(database, 0, 5 * 24)
     flags = (*FLAGS, "--from", at(6 * 24))
-    document = on_tape(*flags).document
+    document = backtest_json(*flags).document
     since = START + 103 * DAY + PERIOD * HOUR
     assert [pause["trading_since"] for pause in document["pauses"]] == [since]
     assert the_note(document).endswith(
@@ -317,12 +331,12 @@ def test_a_gap_in_the_warm_up_of_a_higher_timeframe_delays_trading(
 
 
 def test_days_over_which_the_exchange_has_no_hours_are_no_gap(
-    on_tape: Run, tape: Path, breakout: Callable[..., None]
+    backtest_json: Run, database: Path, breakout: Callable[..., None]
 ) -> None:
     breakout(("1d",))
-    delete(tape, 1_200, 1_272)
-    with open_store(tape, create=False) as store:
+    delete(database, 1_200, 1_272)
+    with open_store(database, create=False) as store:
         start, end = START + 1_200 * HOUR, START + 1_272 * HOUR
         set_gap(store, KEY, start, end, state="none at exchange", requested_ms=1)
-    document = on_tape(*FLAGS).document
+    document = backtest_json(*FLAGS).document
     assert (document["pauses"], document["known_outages"]) == ([], 72)

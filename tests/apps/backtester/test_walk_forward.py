@@ -47,7 +47,7 @@ def flags_of(window: Document) -> list[str]:
 
 
 def test_each_choice_is_the_best_of_backtests_of_its_training_part(
-    optimize: Run, on_tape: Run
+    optimize: Run, backtest_json: Run
 ) -> None:
     found = optimize(*GRID, *SCHEME)
     assert [len(found["windows"]), found["trials"]["here"]] == [4, 6]
@@ -58,7 +58,7 @@ def test_each_choice_is_the_best_of_backtests_of_its_training_part(
         for fast in (5, 10, 15):
             for slow in (20, 30):
                 flags = ("--param", f"fast={fast}", "--param", f"slow={slow}")
-                metrics = on_tape("-s", "sma_cross", *flags, *ends).document["metrics"]
+                metrics = backtest_json("-s", "sma_cross", *flags, *ends).document["metrics"]
                 if metrics["trades"] >= 5:
                     sharpes[fast, slow] = metrics["sharpe"]
                     returns[fast, slow] = metrics["total_return"]
@@ -79,12 +79,12 @@ def test_test_parts_follow_each_other_to_the_end_of_the_range(optimize: Run) -> 
 
 
 def test_the_equity_of_one_window_is_the_backtest_of_its_test_part(
-    optimize: Run, on_tape: Run
+    optimize: Run, backtest_json: Run
 ) -> None:
     found = optimize(*GRID, "--walk-forward", "90d/30d", *FEW, "--boundary", "carry")
     (window,) = found["windows"]
     ends = ("--from", day(window["test_start"]), "--to", day(window["test_end"]))
-    alone = on_tape("-s", "sma_cross", *flags_of(window), *ends).document["metrics"]
+    alone = backtest_json("-s", "sma_cross", *flags_of(window), *ends).document["metrics"]
     assert found["metrics"] == alone
     assert window["out_of_sample_return"] == pytest.approx(alone["total_return"])
 
@@ -112,8 +112,8 @@ def test_efficiency_has_no_value_where_the_training_part_lost(optimize: Run) -> 
         assert (window["efficiency"] is None) == (window["in_sample_return"] <= 0)
 
 
-def test_what_comes_later_changes_no_choice(optimize: Run, tape: Path, tmp_path: Path) -> None:
-    del tape
+def test_what_comes_later_changes_no_choice(optimize: Run, database: Path, tmp_path: Path) -> None:
+    del database
     whole = optimize(*GRID, *SCHEME)["windows"]
     shutil.rmtree(tmp_path / "data/walk_forwards")
     shorter = optimize(*GRID, *SCHEME, "--to", day(whole[1]["test_end"]))["windows"]
@@ -160,16 +160,16 @@ def test_a_window_without_a_choice_trades_nothing(optimize: Run) -> None:
     ],
 )
 def test_windows_that_cannot_be_are_refused_in_one_line(
-    backtester: Run, tape: Path, arguments: tuple[str, ...], code: int, words: str
+    backtester: Run, database: Path, arguments: tuple[str, ...], code: int, words: str
 ) -> None:
-    del tape
+    del database
     ended = backtester("optimize", "--exchange", "simulator", *GRID, *arguments)
     assert (ended.code, ended.err.count("\n")) == (code, 1)
     assert words in ended.err
 
 
-def test_the_text_says_verdict_windows_and_stability(backtester: Run, tape: Path) -> None:
-    del tape
+def test_the_text_says_verdict_windows_and_stability(backtester: Run, database: Path) -> None:
+    del database
     out = backtester("optimize", "--exchange", "simulator", *GRID, *SCHEME).out.splitlines()
     assert out[0].startswith("sma_cross on simulator BTC/USDT 1h: walk-forward, 4 windows, 6 comb")
     assert out[1].startswith("trials: 6 trials here, 6 on simulator BTC/USDT in all; looks at")
@@ -194,8 +194,10 @@ def test_the_page_shows_equity_and_windows(
     assert page.complaints() == []
 
 
-def test_the_python_function_gives_the_numbers_of_the_command(optimize: Run, tape: Path) -> None:
-    del tape
+def test_the_python_function_gives_the_numbers_of_the_command(
+    optimize: Run, database: Path
+) -> None:
+    del database
     found = optimize(*GRID, *SCHEME)
     candles = ot.load_candles("BTC/USDT", "1h", exchange="simulator", start="2024-01-01")
     params = {"fast": [5, 10, 15], "slow": [20, 30]}

@@ -38,16 +38,16 @@ class Mine(Strategy):
         average = indicators.sma(candles.close, self.period)
         return Signals(indicators.crosses(candles.close, average, 0.0), {"average": average})
 """
-#: The last twelve days of the tape: each save is checked whole, and quickly.
+#: The last twelve days of the database: each save is checked whole, and quickly.
 FLAGS = ("--exchange", "simulator", "-s", "mine", "--from", "2024-04-18", "--watch")
 PERIOD = "document.querySelector('#rules-title').parentElement.textContent"
 BAR = "document.getElementById('watch').textContent"
 
 
 @pytest.fixture
-def own(tape: Path) -> Path:
+def own(database: Path) -> Path:
     """Return the file of a strategy called `mine`."""
-    del tape
+    del database
     path = Path("user/strategies/mine.py").resolve()
     path.parent.mkdir(parents=True)
     path.write_text(STRATEGY)
@@ -94,8 +94,10 @@ def test_a_save_of_the_settings_runs_again(watched: Program, tmp_path: Path) -> 
     assert watched.until("", inside="mine: return ")[9:] != first[9:]
 
 
-def test_a_save_of_a_file_that_the_strategy_imports_runs_again(tape: Path, tmp_path: Path) -> None:
-    del tape
+def test_a_save_of_a_file_that_the_strategy_imports_runs_again(
+    database: Path, tmp_path: Path
+) -> None:
+    del database
     folder = tmp_path / "user" / "strategies"
     folder.mkdir(parents=True)
     (folder / "mine.py").write_text(f"import my_tools\n{STRATEGY}".replace("(20,", "(my_tools.N,"))

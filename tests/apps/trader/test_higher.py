@@ -1,4 +1,4 @@
-"""Larger candles in the trader: the decisions are those that a backtest of the tape makes."""
+"""Larger candles in the trader: the decisions are those that a backtest of the database makes."""
 
 import json
 from collections.abc import Callable

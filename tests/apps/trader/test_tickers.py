@@ -1,4 +1,4 @@
-"""Tickers on the tape."""
+"""Tickers in the database."""
 
 from collections.abc import Callable
 from pathlib import Path

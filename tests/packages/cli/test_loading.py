@@ -411,8 +411,8 @@ def test_a_hostile_file_is_refused_in_one_line_and_soon(file: Path, what: str) -
 
 
 def test_the_home_folder_may_be_written_as_in_a_shell(file: Path) -> None:
-    file.write_text("db: ~/tape.db")
-    assert load(file).db == Path.home() / "tape.db"
+    file.write_text("db: ~/candles.db")
+    assert load(file).db == Path.home() / "candles.db"
 
 
 def test_a_name_that_no_file_can_have_is_no_settings_file(tmp_path: Path) -> None:

@@ -51,7 +51,7 @@ def test_text_that_utf8_cannot_hold_is_replaced(
 def test_what_is_no_page_is_never_replaced(
     report: Callable[..., ReportData], tmp_path: Path
 ) -> None:
-    database = tmp_path / "tape.db"
+    database = tmp_path / "candles.db"
     database.write_bytes(b"SQLite format 3\x00 and all my trades")
     with pytest.raises(ConfigurationError, match="not an HTML page exists there"):
         write_report(report(), database)

@@ -1,4 +1,4 @@
-"""Larger candles of the tape: stored ones first, the others built, and none over an open gap."""
+"""Candles of a higher timeframe: stored or built, and none built over an unexplained gap."""
 
 from collections.abc import Iterator
 from pathlib import Path

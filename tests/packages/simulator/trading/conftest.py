@@ -18,7 +18,7 @@ BNB = replace(SYMBOLS[0], base="BNB", price_digits=0, amount_digits=0)
 Trade = tuple[int, int, int]
 
 
-class ListTape:
+class ListedTrades:
     """Trades as (time_ms, price, amount); ten coins are offered at each of five prices."""
 
     def __init__(self, trades: list[Trade], bnb_price: int = 500) -> None:
@@ -72,7 +72,7 @@ def open_exchange() -> Open:
     ) -> Exchange:
         held = balance or {"USDT": "100000", "COIN": "100"}
         return Exchange(
-            ListTape(trades),
+            ListedTrades(trades),
             (COIN, BNB),
             balance={asset: Decimal(amount) for asset, amount in held.items()},
             now_ms=0,

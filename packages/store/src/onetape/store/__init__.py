@@ -1,1 +1,1 @@
-"""The tape: candles, tickers, orders and trades in one SQLite file."""
+"""The candle store: candles, tickers, orders and trades in one SQLite file."""

@@ -1,4 +1,4 @@
-"""The tape: write and read candles. Candle times are epoch seconds UTC, ranges are half-open.
+"""Write and read candles. Candle times are epoch seconds UTC, ranges are half-open.
 
 Two ways in, one rule each. REST rows are proven closed: they displace a row of the same candle that
 is not closed, and never one that is. Live rows replace the forming candle; it is closed by the
@@ -63,7 +63,7 @@ class InsertReport(Struct, frozen=True):
 
     inserted: int = 0
     present: int = 0
-    """Closed candles that the tape already had; a different value went to `revisions`."""
+    """Closed candles that were stored before; a different value went to `revisions`."""
     quarantined: int = 0
     revised: int = 0
     """Values that differ from what was stored, and are in `revisions` for the first time."""
@@ -302,7 +302,7 @@ def check_kind(store: Store, exchange: str, *, is_sandbox: bool = False) -> None
 
 
 class SeriesSummary(Struct, frozen=True):
-    """What the tape holds of one series."""
+    """Summary of what is stored of one series."""
 
     key: SeriesKey
     first: int

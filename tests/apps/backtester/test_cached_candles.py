@@ -14,22 +14,22 @@ Run = Callable[..., Any]
 START, HOUR = 1_704_067_200, 3_600
 
 
-def result(on_tape: Run, *arguments: str) -> dict[str, Any]:
-    document = on_tape("--allow-gaps", *arguments).document
+def result(backtest_json: Run, *arguments: str) -> dict[str, Any]:
+    document = backtest_json("--allow-gaps", *arguments).document
     del document["seconds"]
     return document
 
 
 @pytest.mark.parametrize("span", [(), ("--from", "2024-02-01", "--to", "2024-03-05")])
 def test_a_run_from_the_cache_is_the_run_from_the_rows(
-    on_tape: Run, tape: Path, span: tuple[str, ...], monkeypatch: pytest.MonkeyPatch
+    backtest_json: Run, database: Path, span: tuple[str, ...], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    with open_store(tape, create=False) as store, store.write() as connection:
+    with open_store(database, create=False) as store, store.write() as connection:
         gap = (START + 900 * HOUR, START + 905 * HOUR)
         connection.execute("DELETE FROM ohlcv_data WHERE timestamp >= ? AND timestamp < ?", gap)
-    rows = result(on_tape, *span)
-    assert not cache_folder(tape).exists()
+    rows = result(backtest_json, *span)
+    assert not cache_folder(database).exists()
     monkeypatch.setattr(reading, "ROWS_WITHOUT_CACHE", 0)
-    assert [result(on_tape, *span), result(on_tape, *span)] == [rows, rows]
-    assert list(cache_folder(tape).iterdir())
+    assert [result(backtest_json, *span), result(backtest_json, *span)] == [rows, rows]
+    assert list(cache_folder(database).iterdir())
     assert rows["unexplained_gaps"] == 5
