@@ -102,7 +102,7 @@ async def ours(url: str, candles: int, path: Path) -> dict[str, Any]:
             )
             seconds = time.perf_counter() - began
     if summary.unproven or summary.stored + summary.missing != candles:
-        raise SystemExit(f"{summary.stored:,} candles were stored, {candles:,} were asked for")
+        raise SystemExit(f"{summary.stored:,} candles were stored, {candles:,} were requested")
     return {"rate": summary.stored / seconds, "grown_mb": peak_mb() - before}
 
 
@@ -222,7 +222,7 @@ def main() -> None:
         [
             measure(what, "ratio", share("ours"), goal=0.6, wanted="above", of=BARE, raw=raw),
             measure(
-                f"{what} beside {TRADERS} traders", "ratio", share("beside"), goal=0.6,
+                f"{what} next to {TRADERS} traders", "ratio", share("beside"), goal=0.6,
                 wanted="above", of=BARE,
             ),
             measure(

@@ -224,7 +224,7 @@ def check_answers(service: Service, environments: Path, folder: Path) -> None:
     """Start the simulator, ask it something, then stop it as a container engine would.
 
     Raises:
-        SystemExit: it did not say where it listens, did not answer, or its stop was not clean.
+        SystemExit: it did not print where it listens, did not answer, or its stop was not clean.
     """
     process = start(service, environments, folder)
     try:
@@ -232,7 +232,7 @@ def check_answers(service: Service, environments: Path, folder: Path) -> None:
         print(line, end="")
         greeting = GREETING.match(line)
         if greeting is None:
-            raise SystemExit(f"{service.name}: it did not say where it listens")
+            raise SystemExit(f"{service.name}: it did not print where it listens")
         url = f"{greeting[1]}/api/v3/ping"
         with urllib.request.urlopen(url, timeout=10) as answer:  # noqa: S310 - our own loopback
             if answer.read() != b"{}":

@@ -47,10 +47,10 @@ _BEGINNING: Final = """\
 <!-- Written by tools/exchanges_reference.py; a test compares it. -->
 
 What works where, and how far it was tried. *Tested against the simulator*: CCXT's unchanged class
-of that exchange against our simulator, which speaks Binance's protocol. *Recorded replies*: CCXT's
-class against answers that were recorded from the exchange. *Untested*: read in CCXT's source;
-it was never tried with Onetape. `backfiller exchanges` lists all exchanges of CCXT that serve
-candles.
+of that exchange against our simulator, which implements Binance's protocol. *Recorded replies*:
+CCXT's class against answers that were recorded from the exchange. *Untested*: read in CCXT's
+source; it was never tried with Onetape. `backfiller exchanges` lists all exchanges of CCXT that
+serve candles.
 
 """
 _LIVE: Final = """

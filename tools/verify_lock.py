@@ -37,7 +37,7 @@ def findings(committed: str, completed: str) -> list[str]:
     if f'registry = "{PLACEHOLDER_REGISTRY}"' in completed:
         return [
             *found,
-            "the lock beside it is not completed yet, so nothing is proved; run: uv lock",
+            "the lock next to it is not completed yet, so nothing is proved; run: uv lock",
         ]
     one, other = tomllib.loads(committed), tomllib.loads(clean(completed))
     found += [

@@ -27,7 +27,9 @@ def reason_of(accept: str | None, because: str | None, undo: str | None) -> str:
     if accept is not None and undo is not None:
         raise UsageError("--accept and --undo exclude each other; name one of them")
     if accept is None and because is not None:
-        raise UsageError("--because says why a gap is accepted; name the range with --accept")
+        raise UsageError(
+            "--because is the reason for accepting a gap; name the range with --accept"
+        )
     if accept is not None and because is None:
         raise UsageError("--accept needs a reason, such as --because outage")
     reason = " ".join((because or "").split())

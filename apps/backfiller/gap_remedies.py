@@ -61,7 +61,7 @@ def remedy(gaps: Sequence[OpenGap], path: Path, *, minutes: int) -> str:
         key, file = gone[0].key, shlex.quote(str(path))
         parts.append(
             f"{key.exchange} serves its newest {quirks_of(key.exchange).newest_only:,} candles "
-            f"only and cannot be asked for {counted(len(gone), 'older gap')}: import a file that "
+            f"only, not the candles of {counted(len(gone), 'older gap')}: import a file that "
             f"has the candles (uv run backfiller import FILE --db {file}), or accept the gap "
             f"(uv run backfiller gaps --accept FROM..TO --because REASON --db {file})"
         )

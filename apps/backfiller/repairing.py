@@ -140,7 +140,7 @@ def check_undamaged(findings: Sequence[Finding], path: Path) -> None:
     for one in findings:
         if one.kind == "quick_check":
             raise StoreError(
-                f"{path} is damaged ({one.text}); no fetch mends that; put a backup in its place: "
+                f"{path} is damaged ({one.text}); no fetch repairs that; put a backup there: "
                 "uv run backfiller restore FILE"
             )
 

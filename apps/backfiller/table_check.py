@@ -210,8 +210,8 @@ def _wrong_reading(
         hint = f"; its columns may be {columns}: if they are, add --columns {columns}"
     elif read.outside:
         hint = (
-            "; times before 2009 or after 2100 are read with --time-unit s (or ms, us, ns), which "
-            "says what they count"
+            "; times before 2009 or after 2100 are read with --time-unit s (or ms, us, ns), the "
+            "unit of their numbers"
         )
     return DataError(
         f"{source}: {what}, so nothing of it was stored; the commonest fault: {commonest}; the "

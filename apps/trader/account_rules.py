@@ -269,5 +269,5 @@ class AccountRules(LookAhead):
         words = ", ".join(f"{symbol} ({text})" for symbol, text in late.items())
         print_line(
             f"entries at {utc_text(moment)} waited {self._wait_seconds:g} s for {words} and go on "
-            "without; the backtest knows no latecomers, so its entries may differ"
+            "without; the backtest waits for every symbol, so its entries may differ"
         )

@@ -221,7 +221,7 @@ def _note_guesses(done: "list[Imported]") -> None:
         more = f" and {counted(count - 1, 'other table')}" if count > 1 else ""
         note(
             f"{Path(first.source).name}{more}: exchange {exchange} is a guess by the kind of name; "
-            "if it is another, say so with --exchange, and another --db"
+            "if it is another, name it with --exchange, and another --db"
         )
 
 

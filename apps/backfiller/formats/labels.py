@@ -112,10 +112,10 @@ class LabelCheck(Struct):
             return
         if not self.is_symbol_flag:
             raise DataError(
-                f"{self.source} is of {self.symbol} by its name, and its field {name!r} says "
-                f"{shown}; say which is right with --symbol"
+                f"{self.source} is of {self.symbol} by its name, and its field {name!r} is "
+                f"{shown}; name the right one with --symbol"
             )
-        notes.add(f"its field {name!r} says {shown}; --symbol {self.symbol} counts")
+        notes.add(f"its field {name!r} is {shown}; --symbol {self.symbol} counts")
 
     def _several(self, name: str, values: frozenset[str]) -> DataError:
         kind = _LABELS[plain_name(name)]

@@ -124,12 +124,14 @@ def _read(
     kind.finish(table.notes)
     labels.finish(table.notes)
     if options.zone is not None and not times.used_zone:
-        table.notes.add("its times say their own zone, or are numbers: --timezone is not used")
+        table.notes.add(
+            "its times have a zone of their own, or are numbers: --timezone is not used"
+        )
     if times.outside:
         table.outside = times.outside
         table.notes.add(
             f"{counted(times.outside, 'time')} before 2009 or after 2100 in every unit; if they "
-            "are right, say what they count with --time-unit s, ms, us or ns"
+            "are right, name their unit with --time-unit s, ms, us or ns"
         )
     if table.empty:
         table.notes.add(f"{counted(table.empty, 'row')} without prices left out")

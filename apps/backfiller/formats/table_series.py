@@ -126,8 +126,8 @@ def plan_import(
 def _note_nameless(parts: list[Part]) -> None:
     if parts:
         more = f" and {counted(len(parts) - 1, 'other table')}" if len(parts) > 1 else ""
-        verb = "their names do not" if len(parts) > 1 else "its name does not"
-        note(f"{parts[0].source}{more}: left out, {verb} say the market")
+        verb = "their names have" if len(parts) > 1 else "its name has"
+        note(f"{parts[0].source}{more}: left out, {verb} no market")
 
 
 def timeframe_of(planned: Planned, distances: Mapping[int, int]) -> Timeframe:
@@ -149,7 +149,7 @@ def timeframe_of(planned: Planned, distances: Mapping[int, int]) -> Timeframe:
             apart = f": its rows are {_step_text(step)} apart most often" if step else ""
             example = _step_text(step) if 0 < step < _SHORTEST_MONTH else "1h"
             raise UsageError(
-                f"{source} does not say its timeframe{apart}; name it, such as --timeframe "
+                f"{source} does not state its timeframe{apart}; name it, such as --timeframe "
                 f"{example}"
             )
         return Timeframe.parse(by_rows)
@@ -243,7 +243,7 @@ def _plan(part: Part, wanted: Wanted) -> Planned:
         )
     exchange = wanted.exchange or named.exchange
     if exchange is None or not _EXCHANGE_ID.fullmatch(exchange):
-        fault = f"{exchange!r} is no exchange id" if exchange else "its name says no exchange"
+        fault = f"{exchange!r} is no exchange id" if exchange else "its name has no exchange"
         raise UsageError(f"{part.source}: {fault}; add one such as --exchange binance")
     by_name = _common(exchange, part)
     if not named.is_guess:
@@ -253,7 +253,7 @@ def _plan(part: Part, wanted: Wanted) -> Planned:
     symbol = wanted.symbol or by_name
     if symbol is None:
         either = " or ".join(named.either)
-        fault = f"its name may mean {either}" if either else "its name says no market"
+        fault = f"its name may mean {either}" if either else "its name has no market"
         raise UsageError(f"{part.source}: {fault}; add --symbol {(*named.either, 'BTC/USDT')[0]}")
     if wanted.symbol is None and by_name is not None and by_name != named.symbol:
         note(f"{part.source}: {named.symbol} of {exchange} is {by_name}, by the names of CCXT")

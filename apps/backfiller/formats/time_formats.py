@@ -164,7 +164,7 @@ class TimeReader:
             raise DataError(
                 f"{self._source}: the time {_number_text(values)} lies between 2009 and 2100 in "
                 "no unit, or is no whole number; "
-                "say what it counts with --time-unit s, ms, us or ns, or iso for a date"
+                "name its unit with --time-unit s, ms, us or ns, or iso for a date"
             )
         return seconds
 

@@ -22,7 +22,7 @@ def checked_lines(checked: "CheckedSeries") -> list[str]:
         lines.append(lookback_text(result, checked.smallest))
     ahead = result.look_ahead
     if ahead is not None and ahead != result.difference:
-        lines.append(f"look-ahead besides, first seen at {utc_text(ahead.timestamp)} UTC")
+        lines.append(f"look-ahead as well, first seen at {utc_text(ahead.timestamp)} UTC")
     return [*lines, *(f"note: {note}" for note in checked.notes)]
 
 

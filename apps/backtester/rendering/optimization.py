@@ -305,7 +305,7 @@ def check_lines(optimization: Optimization) -> list[str]:
 def notes(optimization: Optimization) -> list[str]:
     """Return what a reader must know to trust the numbers, in sentences."""
     window = optimization.context.window
-    found = [*window_notes(window, "some combinations ask"), *optimization.pauses]
+    found = [*window_notes(window, "some combinations need"), *optimization.pauses]
     if optimization.context.intrabar is not None:
         found.append(intrabar_note(optimization.context.intrabar, window))
     return found

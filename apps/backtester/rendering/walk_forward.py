@@ -141,7 +141,7 @@ def _chosen_text(value: Any) -> str:
 
 def notes(run: WalkForwardRun) -> list[str]:
     """Return what a reader must know to trust the numbers, in sentences."""
-    return window_notes(run.context.window, "some combinations ask")
+    return window_notes(run.context.window, "some combinations need")
 
 
 def metric_text(run: WalkForwardRun, metric: str, value: float | None) -> str:

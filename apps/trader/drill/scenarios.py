@@ -111,7 +111,9 @@ def silence_stream(scene: Scene) -> None:
     scene.leave(seconds=NOTICE_SECONDS)
     scene.simulator.faults.remove(fault)
     if not scene.simulator.faults.log:
-        raise SceneFailed("the stream was not silent: it sent nothing that could be lost")
+        raise SceneFailed(
+            "the fault of the silent stream was never met: the stream had nothing to send"
+        )
 
 
 def lose_fills(scene: Scene) -> None:

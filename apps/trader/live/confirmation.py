@@ -230,7 +230,7 @@ def _passed_drill(stores: Sequence[Store], settings: TraderSettings) -> int:
     if newest is None:
         raise SafetyRefusal(
             "these settings have passed no drill: run `uv run trader drill` with them (same "
-            "--config and flags), then start again; docs/live.md says what it tries"
+            "--config and flags), then start again; docs/live.md lists its parts"
         )
     if not newest.is_passed:
         raise SafetyRefusal(
@@ -257,8 +257,8 @@ def _check_somebody(settings: TraderSettings, *, is_confirmed: bool) -> None:
         )
     if not is_confirmed and not sys.stdin.isatty():
         raise SafetyRefusal(
-            "an account's first entry has to be confirmed, and there is no terminal to ask in: "
-            "start it in one, or add --yes once you have read what docs/live.md says of it"
+            "an account's first entry has to be confirmed, and there is no terminal to do it in: "
+            "start it in one, or add --yes once you have read docs/live.md on it"
         )
 
 

@@ -132,7 +132,7 @@ class Judge:
         self._book.states.report(
             ACCOUNT,
             Problem(
-                f"somebody else trades this symbol on the account: {waiting[-1]}",
+                f"another program or person trades this symbol on the account: {waiting[-1]}",
                 "no entries; exits and stops go on",
                 "uv run trader reconcile shows it, and takes your answer",
             ),

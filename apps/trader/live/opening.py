@@ -34,7 +34,7 @@ from trader.live.start_plan import exits_only_problem
 from trader.settings import TraderSettings
 from trader.states import Problem
 
-#: Exchanges whose orders were tried against the simulator, which speaks Binance's protocol.
+#: Exchanges whose orders were tried against the simulator, which implements Binance's protocol.
 LIVE_EXCHANGES: Final = (SIMULATOR_ID, "binance")
 #: Exchanges whose requests are known and tested, and that no order was ever sent to. An order to
 #: buy states its amount, a stop becomes a market order, and the lease needs the id of the account.

@@ -94,7 +94,7 @@ def test_a_table_whose_name_says_no_market_is_left_out_where_others_say_theirs(
         archive.writestr(name, lines(later, more=",42"))
     flags = ("--exchange", "kraken", "--symbol", "BTC/USD", "--timeframe", "1h", "--db", DB)
     ended = backfiller("import", "Kraken_OHLCVT.zip", *flags)
-    assert (ended.code, f"{name}: left out, its name does not say the market" in ended.err) == (
+    assert (ended.code, f"{name}: left out, its name has no market" in ended.err) == (
         0,
         True,
     )
@@ -261,8 +261,8 @@ def test_a_second_import_changes_nothing(backfiller: Run, folder: Path) -> None:
         (NAME, ["--timezone", "Mars/Base"], "--timezone 'Mars/Base' is no time zone"),
         (NAME, ["--columns", "timestamp,open"], "--columns must name high once"),
         (NAME, ["--columns", "time,open"], "'time' is none of timestamp, open, high"),
-        ("mine.csv", ["--symbol", "BTC/USDT"], "its name says no exchange; add one such as"),
-        ("mine.csv", ["--exchange", "binance"], "its name says no market; add --symbol"),
+        ("mine.csv", ["--symbol", "BTC/USDT"], "its name has no exchange; add one such as"),
+        ("mine.csv", ["--exchange", "binance"], "its name has no market; add --symbol"),
         ("mine.csv", ["--exchange", "Binance!", "--symbol", "BTC/USDT"], "is no exchange id"),
         (NAME, ["--time-unit", "h"], "none of s, ms, us, ns and iso"),
         ("BTC-USDT_1h.xls", [], "is of no kind that can be read"),

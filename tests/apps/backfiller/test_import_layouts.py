@@ -343,7 +343,7 @@ def test_rows_of_two_timeframes_are_no_guess(backfiller: Run, folder: Path) -> N
     rows = [*walk(20, step=300), *walk(200, start=MARCH + 20 * 300, step=900)]
     (folder / "mine.csv").write_text(f"{HEADER}\n{text_of(rows)}")
     ended = backfiller("import", "mine.csv", *FLAGS)
-    assert (ended.code, "does not say its timeframe" in ended.err) == (2, True)
+    assert (ended.code, "does not state its timeframe" in ended.err) == (2, True)
 
 
 def test_rows_in_any_order_are_sorted(backfiller: Run, folder: Path) -> None:

@@ -91,7 +91,7 @@ def test_a_key_that_may_not_trade_is_named() -> None:
 @pytest.mark.parametrize("trade", [True, None])
 def test_a_key_of_which_nothing_is_known_needs_consent(trade: bool | None) -> None:
     permissions = KeyPermissions(trade, None)
-    with pytest.raises(SafetyRefusal, match="does not say what the key may do"):
+    with pytest.raises(SafetyRefusal, match="does not state what the key may do"):
         check_permissions("kraken", permissions, is_unknown_allowed=False)
     [note] = check_permissions("kraken", permissions, is_unknown_allowed=True)
     assert "cannot withdraw" in note

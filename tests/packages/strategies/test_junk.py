@@ -107,7 +107,7 @@ def test_a_lookback_that_is_none_is_refused(write: Callable[..., str], lookback:
 
 
 def test_a_lookback_that_fails_is_named(write: Callable[..., str]) -> None:
-    with pytest.raises(ConfigurationError, match="could not tell its lookback"):
+    with pytest.raises(ConfigurationError, match="could not state its lookback"):
         load_strategy(write(lookback="1 // 0"))
 
 

@@ -221,5 +221,5 @@ def test_real_money_is_refused_before_the_exchange_gets_a_request(tmp_path: Path
     assert not (tmp_path / "x.db").exists()
     with open_store(tmp_path / "x.db", create=True) as store:
         insert_drill(store, StoredDrill(config_digest(settings), 7, True, {}))
-    with pytest.raises(SafetyRefusal, match="there is no terminal to ask in"):
+    with pytest.raises(SafetyRefusal, match="there is no terminal to do it in"):
         run_trader(settings)

@@ -160,7 +160,9 @@ def exit_words(rules: AccountConfig) -> str:
     if exits.time_stop_bars is not None:
         parts.append(f"time stop after {counted(exits.time_stop_bars, 'candle')}")
     if exits.has_stop and exits.has_target:
-        parts.append("stop before target where one candle reaches both and nothing tells more")
+        parts.append(
+            "stop before target where one candle reaches both and no shorter candles decide"
+        )
     if rules.cooldown_bars:
         parts.append(f"no entry for {counted(rules.cooldown_bars, 'candle')} after an exit")
     return "; ".join([_sell_words(exits), *parts])
@@ -225,7 +227,7 @@ def checks_together(backtest: Backtest) -> BiasCheck:
 def _run_notes(run: SymbolRun, finer: str | None) -> tuple[list[str], list[str]]:
     """Return the notes of one symbol: those before and those after the note on refused orders."""
     result = run.result
-    head = [*window_notes(run.window, "the strategy asks"), *run.higher.notes]
+    head = [*window_notes(run.window, "the strategy needs"), *run.higher.notes]
     if run.has_gaps:
         head += pause_notes(run.window, run.segments)
     if result.is_open_at_end:
@@ -259,12 +261,12 @@ def waiting_notes(result: SimulationResult) -> list[str]:
     return found
 
 
-def window_notes(window: CandleWindow, who_asks: str) -> list[str]:
+def window_notes(window: CandleWindow, need: str) -> list[str]:
     """Return what a reader must know of the candles.
 
     Args:
         window: The candles.
-        who_asks: Who wants the warm-up: `the strategy asks`, or `some combinations ask`.
+        need: What needs the warm-up: `the strategy needs`, or `some combinations need`.
     """
     found: list[str] = []
     if window.origin is not None:
@@ -278,7 +280,7 @@ def window_notes(window: CandleWindow, who_asks: str) -> list[str]:
     # A warm-up that begins after a hole delays trading, which a note of its own says.
     if window.warm_up < window.wanted_warm_up and not (window.holes and window.holes[0].at == 0):
         found.append(
-            f"only {counted(window.warm_up, 'candle')} of warm-up where {who_asks} for "
+            f"only {counted(window.warm_up, 'candle')} of warm-up where {need} "
             f"{window.wanted_warm_up:,}: the first signals may differ from a longer run's"
         )
     proven = window.known_outages - sum(window.accepted.values())
@@ -352,13 +354,13 @@ def _is_traded_before(window: CandleWindow, segments: Sequence[Segment], index: 
     )
 
 
-def pause_notes(window: CandleWindow, segments: Sequence[Segment], who_asks: str = "") -> list[str]:
+def pause_notes(window: CandleWindow, segments: Sequence[Segment], addition: str = "") -> list[str]:
     """Return the line that says since when a run trades, where a gap delays that; else none.
 
     Args:
         window: The candles.
         segments: The segments of these candles.
-        who_asks: Whose warm-up it is, such as `, the longest of all combinations,`.
+        addition: Text after the number of candles, such as `, the longest of all combinations,`.
     """
     pauses = pauses_of(window, segments)
     if not pauses:
@@ -367,7 +369,7 @@ def pause_notes(window: CandleWindow, segments: Sequence[Segment], who_asks: str
     gap = f"{utc_text(last.gap_from)} to {utc_text(last.gap_to)} UTC"
     if last.timeframe != window.key.timeframe:
         gap = f"of {last.timeframe} candles {gap}"
-    warm_up = f"warm-up of {counted(window.wanted_warm_up, 'candle')}{who_asks}"
+    warm_up = f"warm-up of {counted(window.wanted_warm_up, 'candle')}{addition}"
     if last.trading_since is None:
         text = f"no trading after the gap {gap}: the range ends before a {warm_up}"
     else:

@@ -70,7 +70,7 @@ QUIRKS: Final = {
     ),
     "bitstamp": Quirks(
         1_000, 5_000,
-        unserved_timeframes={"1w": "CCXT asks for 3 days in its place: resample 1d candles"},
+        unserved_timeframes={"1w": "CCXT requests 3 days in its place: resample 1d candles"},
         source="bitstamp.fetch_ohlcv: max 1000, `end` = start + limit candles; timeframes: 259200",
     ),
     "gate": Quirks(

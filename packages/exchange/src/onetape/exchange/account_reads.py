@@ -176,7 +176,7 @@ class AccountReader(PrivateConnection):
             uid = account_in(name, (await self.read(call)).value)
         if uid is None:
             raise ConfigurationError(
-                f"{self.endpoint.exchange} does not say which account the key belongs to"
+                f"{self.endpoint.exchange} does not state which account the key belongs to"
             )
         return str(uid)
 

@@ -40,7 +40,7 @@ class Endpoint(Struct, frozen=True):
 
     @property
     def ccxt_class(self) -> str:
-        """Name of the CCXT class: the simulator speaks Binance's protocol."""
+        """Name of the CCXT class: the simulator implements Binance's protocol."""
         return "binance" if self.exchange == SIMULATOR_ID else self.exchange
 
 
@@ -83,7 +83,7 @@ def point_client(client: Any, endpoint: Endpoint) -> None:
     elif endpoint.is_sandbox:
         if not client.urls.get("test"):
             raise UsageError(
-                f"CCXT knows no test network of {endpoint.exchange}; leave --sandbox out, or "
+                f"CCXT has no test network of {endpoint.exchange}; leave --sandbox out, or "
                 "practise with --exchange simulator",
                 setting="sandbox",
             )

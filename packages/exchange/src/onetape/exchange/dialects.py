@@ -134,7 +134,7 @@ DIALECTS: Final[Mapping[str, Dialect]] = {
         trades_paging="ofs",
         order_rates=((60, 60),),
         corrections=(
-            "fetch_order ignores the client order id: it asks for userref=ID&txid=None",
+            "fetch_order ignores the client order id: it requests userref=ID&txid=None",
             "triggerPrice is no stop: a market order goes out at once",
         ),
     ),
@@ -187,9 +187,9 @@ DIALECTS: Final[Mapping[str, Dialect]] = {
         first_call="is_unified_enabled",
         corrections=(
             "cancel_order ignores clientOrderId: it takes orderLinkId",
-            "fetch_order asks for orderId=None, so orders are listed by orderLinkId",
+            "fetch_order requests orderId=None, so orders are listed by orderLinkId",
             "a price that is passed with a market buy turns its amount into a cost",
-            "the first order asks two questions about the account before it is sent",
+            "the first order sends two requests about the account before it",
         ),
     ),
     "coinbase": Dialect(
@@ -220,7 +220,7 @@ def dialect_of(exchange: str) -> Dialect:
     """Return how private orders go to an exchange.
 
     Args:
-        exchange: CCXT exchange id, or `simulator`, which speaks Binance's dialect.
+        exchange: CCXT exchange id, or `simulator`, which implements Binance's protocol.
 
     Raises:
         UsageError: no live orders on that exchange; the text lists the exchanges that have them.
@@ -267,7 +267,7 @@ def check_evidence(exchange: str, *, is_untested_allowed: bool) -> None:
     evidence = dialect_of(exchange).evidence
     if evidence != "tested against the simulator" and not is_untested_allowed:
         raise UsageError(
-            f"live orders on {exchange} are {evidence}: docs/exchanges.md says what was tried; "
+            f"live orders on {exchange} are {evidence}: docs/exchanges.md lists what was tried; "
             "add --untested-exchange to send them all the same",
             setting="exchange",
         )

@@ -150,7 +150,7 @@ class SimulatorClock:
             }
         except _NO_ANSWER as error:
             raise ExchangeUnreachable(
-                f"the simulator at {self._url} does not say what it replays ({error})"
+                f"the simulator at {self._url} does not state what it replays ({error})"
             ) from error
 
     def _request(self) -> None:

@@ -171,7 +171,7 @@ class _Paginator:
             name = self._exchange.endpoint.exchange
             raise ExchangeUnreachable(
                 f"{name} sent {self._stuck_pages} pages in a row with no {self._timeframe.name} "
-                f"candle of {self._symbol} later than the time asked for (newest: "
+                f"candle of {self._symbol} later than the requested time (newest: "
                 f"{utc_text(newest)} UTC); what came before is stored, try again later"
             )
 

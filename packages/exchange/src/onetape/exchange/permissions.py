@@ -116,7 +116,7 @@ def check_permissions(
         named = f" ({rights})" if rights else ""
         raise SafetyRefusal(
             f"the key may move money out of {exchange}{named}: "
-            "whoever steals it can take everything; make one that may trade on spot markets and "
+            "a thief of the key can take everything; make one that may trade on spot markets and "
             "nothing else, and delete this one"
         )
     if permissions.may_trade is False:
@@ -127,12 +127,12 @@ def check_permissions(
     is_unknown = None in (permissions.may_trade, permissions.may_withdraw)
     if is_unknown and not is_unknown_allowed:
         raise SafetyRefusal(
-            f"{exchange} does not say what the key may do: make sure yourself that it cannot "
+            f"{exchange} does not state what the key may do: make sure yourself that it cannot "
             "withdraw, then add --untested-exchange"
         )
     notes: list[str] = []
     if is_unknown:
-        notes.append(f"{exchange} does not say what the key may do; see that it cannot withdraw")
+        notes.append(f"{exchange} does not state what the key may do; see that it cannot withdraw")
     if permissions.is_address_bound is False:
         notes.append("the key works from every internet address; bind it to that of this computer")
     return tuple(notes)

@@ -35,7 +35,7 @@ def read_replace(exchange: str, result: CallResult, replaced_id: str) -> Halves:
     """
     found = _halves_in(result.record.body)
     if found is None:
-        whole: Refused | Unknown = Unknown("the answer does not say what became of the orders")
+        whole: Refused | Unknown = Unknown("the response does not state what became of the orders")
         if result.error is not None:
             whole = failure_of(exchange, result.error, result.record)
         return Halves(whole, whole)
@@ -56,11 +56,13 @@ def _old(exchange: str, found: Mapping[str, Any], replaced_id: str) -> Decimal |
             try:
                 return Decimal(str(fields.get("executedQty")))
             except InvalidOperation:
-                return Unknown("the answer does not say how much the cancelled order had filled")
+                return Unknown(
+                    "the response does not state how much the cancelled order had filled"
+                )
         case "FAILURE":
             return _refusal(exchange, fields)
         case _:
-            return Unknown("the answer does not say what became of the order to cancel")
+            return Unknown("the response does not state what became of the order to cancel")
 
 
 def _new(
@@ -76,7 +78,7 @@ def _new(
         case "NOT_ATTEMPTED" if found.get("cancelResult") == "FAILURE":
             return Refused("not sent", "the order that it was to replace could not be cancelled")
         case _:
-            return Unknown("the answer does not say what became of the new order")
+            return Unknown("the response does not state what became of the new order")
 
 
 def _refusal(exchange: str, fields: Mapping[str, Any]) -> Refused | Unknown:

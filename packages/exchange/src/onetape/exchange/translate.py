@@ -25,8 +25,8 @@ _MEANINGS: Final = {
     401: "the key was refused",
     403: "access is forbidden from here",
     404: "it has nothing there: the market may be gone, or the address is wrong",
-    405: "the address is wrong: a newer CCXT may know the right one",
-    410: "the address is gone: a newer CCXT may know the right one",
+    405: "the address is wrong: a newer CCXT may have the right one",
+    410: "the address is gone: a newer CCXT may have the right one",
     451: "it does not serve this region",
 }
 #: Client errors that another attempt may change: a timeout, too early, and those of rate limits.
@@ -111,7 +111,7 @@ def _ours(exchange: str, error: ccxt.BaseError, refusal: HttpRefusal) -> Exchang
     if isinstance(error, ccxt.DDoSProtection | ccxt.RateLimitExceeded) or status in (418, 429):
         cause = "banned from it for a while" if status == 418 else "too many requests"
         return RateLimited(
-            f"cannot ask {exchange} now: {cause}; wait, and ask for less at once",
+            f"cannot send requests to {exchange} now: {cause}; wait, and request less at once",
             is_ban=status == 418,
         )
     if isinstance(error, ccxt.BadSymbol | ccxt.MarketClosed):

@@ -1,1 +1,1 @@
-"""An offline exchange on loopback that speaks Binance's protocol, and the demo."""
+"""An offline exchange on loopback that implements Binance's protocol, and the demo."""

@@ -105,7 +105,9 @@ def _fetch_history(screen: Screen, db: Path, common: tuple[str, ...]) -> None:
     with embedded_simulator(
         seed=SEED, clock=make_clock(start_ms=LIVE_FROM * 1_000, stepped=True)
     ) as simulator:
-        screen.done(f"speaks Binance's protocol at {simulator.url}; market INVENTED, seed {SEED}")
+        screen.done(
+            f"implements Binance's protocol at {simulator.url}; market INVENTED, seed {SEED}"
+        )
         screen.begin("history")
         document = run_json(
             "backfiller",

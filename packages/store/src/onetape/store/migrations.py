@@ -71,7 +71,7 @@ def check_ours(connection: Connection, path: Path) -> None:
         raise StoreError(f"{path} is a database of another program; choose another file with --db")
     if version > NEWEST_VERSION:
         raise StoreError(
-            f"{path} has schema {version}, this Onetape knows {NEWEST_VERSION}: "
+            f"{path} has schema {version}, this Onetape reads up to {NEWEST_VERSION}: "
             "update Onetape, or choose another file with --db"
         )
 

@@ -57,9 +57,7 @@ def _evaluated(strategy: Strategy, candles: Candles, higher: Higher) -> Any:
     """Return what the strategy returns, unchecked; candles must be protected from it."""
     for name in strategy.higher_timeframes:
         if name not in higher:
-            raise ConfigurationError(
-                f"strategy {strategy.name} wants {name} candles, and whoever evaluates it gave none"
-            )
+            raise ConfigurationError(f"strategy {strategy.name} needs {name} candles, and got none")
     try:
         with stdout_to_stderr():
             return strategy.evaluate(candles, higher)

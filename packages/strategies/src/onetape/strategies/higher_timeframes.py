@@ -138,6 +138,6 @@ def higher_timeframes_of(strategy: Any, timeframe: Timeframe) -> tuple[Timeframe
             larger = Timeframe.parse(name)
             check_multiple(timeframe, larger)
         except UsageError as error:
-            raise UsageError(f"strategy {strategy.name} wants {name} candles: {error}") from error
+            raise UsageError(f"strategy {strategy.name} needs {name} candles: {error}") from error
         found.append(larger)
     return tuple(found)

@@ -118,7 +118,7 @@ def _number_of(strategy: Strategy, name: str) -> int:
     except ConfigurationError:
         raise
     except (Exception, SystemExit) as error:
-        raise _failing(type(strategy), f"could not tell its {name}", error) from error
+        raise _failing(type(strategy), f"could not state its {name}", error) from error
     if type(number) is not int or not 0 <= number <= MOST_LOOKBACK:
         shown = str(number)[:40] if not isinstance(number, int) else "another"
         raise ConfigurationError(
@@ -243,7 +243,7 @@ def _class_in_file(path: Path, class_name: str | None) -> type[Strategy]:
     if len(found) != 1:
         raise UsageError(
             f"{path} must hold one strategy to be used without a class name (it has: {names}); "
-            f"say which: {path}:Class"
+            f"name one: {path}:Class"
         )
     return _usable(path, next(iter(found.values())))
 

@@ -104,7 +104,7 @@ def _read_csv(path: Path, symbol: str | None, timeframe: str | None) -> Series:
     named = _NAME.fullmatch(path.name)
     if symbol is None:
         if named is None:
-            raise UsageError(f"{path} does not say its market; add --data-symbol BTC/USDT")
+            raise UsageError(f"{path} does not state its market; add --data-symbol BTC/USDT")
         symbol = spot_symbol(f"{named[1]}/{named[2]}")
     candles = _csv_candles(path)
     length = timeframe or (named[3] if named else _commonest_step(path, candles))
@@ -135,7 +135,7 @@ def _commonest_step(path: Path, candles: Candles) -> str:
     for name, timeframe in TIMEFRAMES.items():
         if timeframe.seconds == step:
             return name
-    raise UsageError(f"{path} does not say its timeframe; add --data-timeframe 1h")
+    raise UsageError(f"{path} does not state its timeframe; add --data-timeframe 1h")
 
 
 def _read_store(

@@ -185,7 +185,7 @@ class Control:
         closed = timeframe.floor(self._clock.now_ms() // 1_000)
         start, end = max(start, timeframe.floor(symbol.listed)), min(end, closed)
         if timeframe.count_between(start, max(start, end)) > MOST_LEDGER_ROWS:
-            text = f"more than {MOST_LEDGER_ROWS} candles; ask for a shorter range"
+            text = f"more than {MOST_LEDGER_ROWS} candles; request a shorter range"
             return _json({"error": text}, 400)
         bars = self._market.bars(symbol, timeframe, start, end)
         return _json(list(kline_rows(symbol, timeframe, bars)))

@@ -237,7 +237,7 @@ class Sockets:
             return web.Response(status=503)
         response = web.WebSocketResponse(autoping=False, compress=False)
         if not response.can_prepare(request).ok:
-            return web.Response(status=400, text="this address speaks WebSocket only")
+            return web.Response(status=400, text="this address serves WebSocket only")
         socket = self._made(response, request)
         await response.prepare(request)
         self._open.add(socket)

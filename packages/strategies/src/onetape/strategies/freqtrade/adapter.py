@@ -196,7 +196,7 @@ def _check_parameter_file(path: Path) -> None:
     stated = path.with_suffix(".json")
     if stated.is_file():
         raise ConfigurationError(
-            f"strategy file {path}: {stated.name} beside it replaces values of the class in "
+            f"strategy file {path}: {stated.name} next to it replaces values of the class in "
             "freqtrade and is not read here; write them into the class, and move the file away"
         )
 

@@ -156,7 +156,7 @@ def freqtrade_class(path: Path, text: bytes, class_name: str | None) -> Freqtrad
     names = ", ".join(sorted(found))
     if class_name is None:
         raise UsageError(
-            f"{path} holds several freqtrade strategies ({names}); say which: {path}:Class"
+            f"{path} holds several freqtrade strategies ({names}); name one: {path}:Class"
         )
     hint = did_you_mean(name, found)
     raise UsageError(f"{path} has no freqtrade strategy {name!r}{hint} (it has: {names})")
