@@ -36,7 +36,7 @@ class ControlWatch:
         Args:
             context: What is traded.
             exchange: Its clock dates what was carried out.
-            orders: Knows whether an exit is owed; cancels an order to buy.
+            orders: Knows whether an exit is pending; cancels an order to buy.
             exits: Closes the position.
             states: Forbid entries while there is a pause.
             reload: Applies changed settings to all symbols of the account.
@@ -96,7 +96,7 @@ class ControlWatch:
         account = self._context.session.account
         what = "no entries; exits, stops and targets go on"
         if self._orders.halt is not None:
-            what = "no order of any kind; an exit that becomes due is owed until then"
+            what = "no order of any kind; an exit that becomes due is pending until then"
         print_line(f'{text}: {what}; end it with: uv run trader resume --account "{account}"')
         cancelled = self._orders.cancel_entry(text)
         if cancelled is not None:
@@ -118,8 +118,8 @@ class ControlWatch:
         if not self._orders.has_position:
             later = "; the order to buy that waits goes on" if self._orders.is_buying else ""
             print_line(f"{reason}: there is no position to close{later}")
-        elif self._orders.is_owed:
-            print_line(f"{reason}: an exit is owed already")
+        elif self._orders.is_exit_pending:
+            print_line(f"{reason}: an exit is pending already")
         else:
             print_line(
                 f"{reason}: the position is sold at the newest price"

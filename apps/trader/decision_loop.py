@@ -20,7 +20,7 @@ from trader.warm_up import WarmUp
 
 #: The strategy looks at least this often, and at once when a candle closes.
 LOOP_SECONDS = 1.0
-#: Exits that are owed wait so long for the first candles over REST, wall seconds.
+#: Pending exits wait so long for the first candles over REST, wall seconds.
 WARM_UP_PATIENCE_SECONDS = 3.0
 #: How long the first decision waits for the stream, which it needs to become an order.
 FIRST_DECISION_PATIENCE_SECONDS = 3.0
@@ -121,7 +121,7 @@ def _print_fill(
     *,
     is_live: bool,
 ) -> None:
-    """Send an exit that is still owed, fill the order to sell if its price has come, print both."""
+    """Send a pending exit, fill the order to sell if its price has come, print both."""
     sent = orders.resend()
     if sent is not None:
         print_line(sent)

@@ -41,7 +41,7 @@ class Executor(OrderBooking, ABC):
     @property
     @abstractmethod
     def may_send_exit(self) -> bool:
-        """Return whether an exit that is owed may be sent by now."""
+        """Return whether a pending exit may be sent by now."""
         ...
 
     @property

@@ -104,7 +104,7 @@ class ExitOrders:
         return self._broker.is_entry_in_flight
 
     @property
-    def is_owed(self) -> bool:
+    def is_exit_pending(self) -> bool:
         """Return whether an exit of the position is decided and not filled."""
         return self.obligation() is not None
 
@@ -131,7 +131,7 @@ class ExitOrders:
     ) -> tuple[Order, ExitObligation]:
         """Return an obligation of the position and its order; nothing is sent yet.
 
-        The journal has it; the database does not yet. Where an exit is owed already, it is that
+        The journal has it; the database does not yet. Where an exit is pending already, it is that
         one: a second cause changes nothing.
 
         Args:
@@ -187,7 +187,7 @@ class ExitOrders:
     ) -> str:
         """Sell at the price that a candle reached while it was watched; return what happened.
 
-        While orders are forbidden the exit is owed.
+        While orders are forbidden the exit is pending.
 
         Raises:
             StoreError: order or trade could not be stored.
@@ -195,14 +195,14 @@ class ExitOrders:
         """
         self._lease.renew()
         if self.halt is not None:
-            return self._owe(obligation)
+            return self._store_pending(obligation)
         now_ms = self._exchange.now_ms()
         return self._broker.leave(order, obligation, candle, found, now_ms)
 
     def send_late(self, order: Order, obligation: ExitObligation) -> None:
         """Send an exit whose price has passed already; it is filled at the first fresh price.
 
-        While orders are forbidden the exit is owed.
+        While orders are forbidden the exit is pending.
 
         Raises:
             StoreError: the order could not be stored.
@@ -210,18 +210,18 @@ class ExitOrders:
         """
         self._lease.renew()
         if self.halt is not None:
-            self._owe(obligation)
+            self._store_pending(obligation)
             return
         insert_order(self._context.store, order, self._lease.fence, obligation=obligation)
         self._broker.place(order, self._exchange.now_ms())
 
-    def _owe(self, obligation: ExitObligation) -> str:
+    def _store_pending(self, obligation: ExitObligation) -> str:
         """Store an exit while orders are forbidden; return what it waits for, in words."""
         restore_obligation(self._context.store, obligation, self._lease.fence)
-        return f"no order, {self.halt}; the exit is owed, and sent after a resume"
+        return f"no order, {self.halt}; the exit is pending, and sent after a resume"
 
     def resend(self) -> str | None:
-        """Send the exit that the position owes where no order is open; return a line, or None.
+        """Send the pending exit of the position where no order is open; return a line, or None.
 
         Raises:
             StoreError: the order could not be stored.
@@ -231,18 +231,18 @@ class ExitOrders:
         is_selling = order is not None and order.side == "sell"
         if self.halt is not None or is_selling or not self._broker.may_send_exit:
             return None
-        owed = self.obligation()
-        if owed is None:
+        pending = self.obligation()
+        if pending is None:
             return None
-        price = owed.level
+        price = pending.level
         if price is None:
             row = newest_row(self._context.store, self._context.key)
             price = Decimal(repr(row.close)) if row is not None else Decimal(0)
-        again = self._order(owed, price, None)
+        again = self._order(pending, price, None)
         self._lease.renew()
         insert_order(self._context.store, again, self._lease.fence)
         self._broker.place(again, self._exchange.now_ms())
-        return f"exit still owed, sent now: {owed.reason}"
+        return f"pending exit, sent now: {pending.reason}"
 
     def fill_entry(self, candle: Candle) -> str | None:
         """Fill the open order to buy at the open of a candle; return what happened, in words.
@@ -276,7 +276,7 @@ class ExitOrders:
     def halt_orders(self, halt: str) -> str | None:
         """Forbid orders of any kind and cancel the open one; return what happened, in words.
 
-        An exit whose order is cancelled stays owed. An order that was sent to an exchange is
+        An exit whose order is cancelled stays pending. An order that was sent to an exchange is
         reported once, and stays as it is.
 
         Args:
@@ -390,18 +390,18 @@ class ExitOrders:
             return False
         return not (is_untraded(newest) and has_volume(self._context.store, self._context.key))
 
-    def _order(self, owed: ExitObligation, price: Decimal, decision: str | None) -> Order:
+    def _order(self, pending: ExitObligation, price: Decimal, decision: str | None) -> Order:
         return new_order(
             self._context.session,
             self._broker.new_order_id(),
             "sell",
-            owed.cause,
+            pending.cause,
             price,
-            owed.reason,
-            signal_timestamp=owed.signal_timestamp,
+            pending.reason,
+            signal_timestamp=pending.signal_timestamp,
             decided_ms=self._exchange.now_ms(),
             ticker=self._recorder.ticker,
             decision=decision,
-            entry_order_id=owed.entry_order_id,
-            obligation=owed.obligation,
+            entry_order_id=pending.entry_order_id,
+            obligation=pending.obligation,
         )

@@ -42,7 +42,7 @@ class LateSells:
         if not is_known or entry == self._looked_at:
             return
         self._looked_at = entry
-        if entry is None or self._orders.is_owed:
+        if entry is None or self._orders.is_exit_pending:
             return
         timestamp = missed_sell(context.store, context.session, entry)
         row = None if timestamp is None else row_at(context.store, context.key, timestamp)
@@ -60,7 +60,7 @@ class LateSells:
         """
         order = self._broker.open_order
         is_selling = order is not None and order.side == "sell"
-        if self._broker.entry_order_id is None or self._orders.is_owed or is_selling:
+        if self._broker.entry_order_id is None or self._orders.is_exit_pending or is_selling:
             return
         timestamp = candle.timestamp if closed is None else closed
         self._sell(timestamp, candle.open, "SELL that came while the order to buy was on its way")

@@ -156,7 +156,7 @@ class OrderBooking:
         row: Candle | None = None,
         note: str = "",
         sent_ms: int | None = None,
-        is_owed_on: bool = False,
+        is_still_pending: bool = False,
     ) -> TrackedOrder | None:
         """Store events of an order and what follows from them; return None once it is settled.
 
@@ -168,7 +168,7 @@ class OrderBooking:
             row: The candle that fills the order; None where a fill has the time of its execution.
             note: Added to the reason of the order.
             sent_ms: When the request was sent; None: not now.
-            is_owed_on: Whether an exit that was refused is still owed.
+            is_still_pending: Whether an exit that was refused is still pending.
         """
         order, state = current.order, current.state
         trades: list[Trade] = []
@@ -208,7 +208,7 @@ class OrderBooking:
             obligation_end=_obligation_end(
                 is_settled=is_settled,
                 is_sold=state.booked > 0 and self._is_sold(position),
-                refusals=[] if is_owed_on else refusals,
+                refusals=[] if is_still_pending else refusals,
             ),
             sent_ms=sent_ms,
             ordered_amount=order.ordered_amount,
@@ -223,7 +223,7 @@ class OrderBooking:
         return TrackedOrder(order, state, current.events + len(events))
 
     def _is_sold(self, position: Position) -> bool:
-        """Return whether nothing is left to be sold, so that no exit is owed any more."""
+        """Return whether nothing is left to be sold, so that no exit is pending any more."""
         return position.is_flat
 
     def _log_trades(self, trades: list[Trade]) -> None:

@@ -35,7 +35,7 @@ class CorrectionReview:
         self,
         context: SessionContext,
         evaluations: Evaluations,
-        owe_exit: Callable[[int, str], bool],
+        require_exit: Callable[[int, str], bool],
         *,
         on_start: Callable[[], None],
     ) -> None:
@@ -44,14 +44,14 @@ class CorrectionReview:
         Args:
             context: What is traded.
             evaluations: Runs the strategy; nothing else uses it.
-            owe_exit: Called with the open of a candle, epoch seconds, and the reason where the
+            require_exit: Called with the open of a candle, epoch seconds, and the reason where the
                 decision on it turned into SELL; returns whether the position that is open has to
                 be left for it.
             on_start: Called when an evaluation starts, because candles were corrected.
         """
         self._context = context
         self._evaluations = evaluations
-        self._owe_exit = owe_exit
+        self._require_exit = require_exit
         self._on_start = on_start
         self._under_review: list[CorrectedDecision] = []
         """The decisions that the running evaluation is about."""
@@ -128,7 +128,7 @@ class CorrectionReview:
         if marked.failure is not None:
             cause, how = marked.failure, f"evaluated again ({marked.failure})"
         effect = NO_ORDER
-        if signal == SELL and self._owe_exit(marked.timestamp, f"{cause}: {text}"):
+        if signal == SELL and self._require_exit(marked.timestamp, f"{cause}: {text}"):
             effect = "the position is left"
         store_correction(context.store, marked, f"{text}: {effect}")
         if marked.failure is not None and effect == NO_ORDER:

@@ -1,4 +1,4 @@
-"""The market's price over REST, for an exit that is owed while the stream is down."""
+"""The market's price over REST, for a pending exit while the stream is down."""
 
 import asyncio
 import time
@@ -13,14 +13,14 @@ from trader.session_context import SessionContext
 from trader.states import TraderStates
 from trader.stream_recorder import StreamRecorder
 
-#: The price is fetched over REST once an exit is owed and the stream down for so long, seconds.
+#: The price is fetched over REST once an exit is pending and the stream down for so long, seconds.
 AFTER_SECONDS: float = 5.0
 #: Between two checks, wall seconds.
 LOOK_SECONDS: Final = 1.0
 
 
 class RestPrice:
-    """Fills an owed exit at the best bid over REST where the stream does not come back."""
+    """Fills a pending exit at the best bid over REST where the stream does not come back."""
 
     def __init__(
         self,
@@ -31,13 +31,13 @@ class RestPrice:
         exits: RuleRunner,
         states: TraderStates,
     ) -> None:
-        """Begin; nothing is fetched before an exit is owed.
+        """Begin; nothing is fetched before an exit is pending.
 
         Args:
             context: What is traded.
             exchange: Supplies the ticker.
             recorder: Knows whether the stream is up.
-            orders: Knows whether an exit is owed.
+            orders: Knows whether an exit is pending.
             exits: Fills the exit.
             states: Know whether the market is traded: the ticker of a halted one is old.
         """
@@ -50,10 +50,10 @@ class RestPrice:
         self._waiting_since: float | None = None
 
     async def look(self) -> None:
-        """Fill the owed exit if it has waited for the stream for too long; then wait a moment.
+        """Fill the pending exit if it has waited for the stream for too long; then wait a moment.
 
         Raises:
-            StoreError: the trade could not be stored; the exit stays owed.
+            StoreError: the trade could not be stored; the exit stays pending.
             SafetyRefusal: another process trades the account, or finished the order.
         """
         if self._has_waited():
@@ -69,8 +69,8 @@ class RestPrice:
         await asyncio.sleep(min(LOOK_SECONDS, AFTER_SECONDS))
 
     def _has_waited(self) -> bool:
-        """Return whether an exit has been owed without a stream for `AFTER_SECONDS`."""
-        is_waiting = self._recorder.watch is None and self._orders.is_owed
+        """Return whether an exit has been pending without a stream for `AFTER_SECONDS`."""
+        is_waiting = self._recorder.watch is None and self._orders.is_exit_pending
         if not is_waiting or self._states.has_problem(MARKET):
             self._waiting_since = None
             return False

@@ -95,7 +95,7 @@ class RuleRunner:
     def _new_stepper(self) -> RuleStepper:
         """Return the rules in the state that the store leads to."""
         return RuleStepper(
-            self._context, self._broker, self._rules, is_exit_owed=self._orders.is_owed
+            self._context, self._broker, self._rules, is_exit_pending=self._orders.is_exit_pending
         )
 
     def note_correction(self) -> None:
@@ -211,8 +211,8 @@ class RuleRunner:
         """
         due, state = self._due, self._stepper.state
         is_held = state.position is not None and state.order is None
-        if is_held and not state.sell_due and self._orders.is_owed:
-            # It is owed for another reason than the rules: by a correction, for example.
+        if is_held and not state.sell_due and self._orders.is_exit_pending:
+            # It is pending for another reason than the rules: by a correction, for example.
             self._stepper.on(ExitSent(self._context.key.symbol))
         if due is None and self._stepper.state.order is not None:
             due = self._orders.passed_candle()
@@ -258,7 +258,7 @@ class RuleRunner:
             reason: In words.
         """
         order = self._broker.open_order
-        if self._orders.is_owed or (order is not None and order.side == "sell"):
+        if self._orders.is_exit_pending or (order is not None and order.side == "sell"):
             return
         row = newest_row(self._context.store, self._context.key)
         timestamp = 0 if row is None else row.timestamp
@@ -439,10 +439,10 @@ class RuleRunner:
             return
         if self._broker.entry_order_id is None:
             if state.order is None:
-                # An exit that was still owed has been filled before the rules made it due.
+                # A pending exit has been filled before the rules made it due.
                 self._stepper.on(ExitSent(symbol))
             self._stepper.on(ExitFilled(symbol, self._broker.last_exit))
             self._due = None
-        elif state.order is not None and not self._orders.is_owed:
+        elif state.order is not None and not self._orders.is_exit_pending:
             self._stepper.on(ExitRefused(symbol))
             self._due = None

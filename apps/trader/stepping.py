@@ -47,7 +47,7 @@ class RuleStepper:
         broker: Executor,
         account: AccountRules,
         *,
-        is_exit_owed: bool,
+        is_exit_pending: bool,
     ) -> None:
         """Go on after the candle that sessions of the account decided on last.
 
@@ -55,7 +55,7 @@ class RuleStepper:
             context: What is traded.
             broker: Has the account's trades in the symbol.
             account: The rules of all symbols; they carry out entries.
-            is_exit_owed: Whether an exit of the position is decided and not filled.
+            is_exit_pending: Whether an exit of the position is decided and not filled.
         """
         self._context = context
         self._broker = broker
@@ -63,7 +63,7 @@ class RuleStepper:
         self._has_signals = False
         """Whether the strategy's signals on candles without a decision have been taken in."""
         self._restore(last_decided(context.store, context.session), {})
-        if is_exit_owed and self.state.position is not None:
+        if is_exit_pending and self.state.position is not None:
             self.on(ExitSent(context.key.symbol))
 
     @property
@@ -229,7 +229,7 @@ class RuleStepper:
         return CandleFacts(
             row,
             has_trade=not self.is_untraded(row),
-            # A SELL that is still owed is an obligation; orders to buy end with their session.
+            # A SELL that is still pending is an obligation; orders to buy end with their session.
             signal=None if signal is None else max(signal, 0),
             can_enter=False,
             entry_price=self._broker.entry_price(row.open) if is_entry else None,

@@ -249,7 +249,7 @@ class StrategyRunner:
         close = last_closed(self._context.store, self._context.key, 1, up_to=timestamp).close[-1]
         if self._exits.sell_obstacle(float(close)) is not None:
             return False
-        if not self._exit_orders.is_owed:
+        if not self._exit_orders.is_exit_pending:
             price = Decimal(repr(float(close)))
             self._exit_orders.send_late(*self._exit_orders.make("market", timestamp, price, reason))
         return True

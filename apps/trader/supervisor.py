@@ -87,8 +87,7 @@ RULES: Final = (
     Rule(
         OrderChanged,
         Reaction.REBUILD,
-        f"{_NO_ENTRIES}; everything is built again from the database, an exit that is owed is "
-        "sent again",
+        f"{_NO_ENTRIES}; everything is built again from the database, a pending exit is sent again",
         "look at the tables orders, order_events and trades",
     ),
     Rule(SafetyRefusal, Reaction.END),

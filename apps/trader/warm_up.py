@@ -1,6 +1,6 @@
 """The candles that the first decision needs, over REST: decisions wait for them, nothing else does.
 
-Orders at an exchange, stops and exits that are owed go on while the exchange returns no candles.
+Orders at an exchange, stops and pending exits go on while the exchange returns no candles.
 """
 
 import asyncio

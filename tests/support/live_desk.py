@@ -179,15 +179,17 @@ class LiveDesk:
         return order
 
     def resend(self) -> None:
-        """Send the exit that is owed again, if none is open, as the trader does each second."""
+        """Send the pending exit again, if none is open, as the trader does each second."""
         entry = self.executor.entry_order_id
-        owed = None if entry is None else open_obligation(self.store, self.context.session, entry)
+        pending = (
+            None if entry is None else open_obligation(self.store, self.context.session, entry)
+        )
         order = self.executor.open_order
         is_selling = order is not None and order.side == "sell"
-        if owed is None or is_selling or not self.executor.may_send_exit:
+        if pending is None or is_selling or not self.executor.may_send_exit:
             return
         again = structs.replace(
-            self.order("sell", owed.cause), entry_order_id=entry, obligation=owed.obligation
+            self.order("sell", pending.cause), entry_order_id=entry, obligation=pending.obligation
         )
         insert_order(self.store, again, self.lease.fence)
         self.executor.place(again, self.exchange.now_ms())
@@ -282,11 +284,13 @@ class LiveDesk:
         return row[0]
 
     @property
-    def owes_exit(self) -> bool:
+    def has_pending_exit(self) -> bool:
         """Return whether an exit of the position is decided and not filled."""
         entry = self.executor.entry_order_id
-        owed = None if entry is None else open_obligation(self.store, self.context.session, entry)
-        return owed is not None
+        pending = (
+            None if entry is None else open_obligation(self.store, self.context.session, entry)
+        )
+        return pending is not None
 
     @property
     def problems(self) -> list[str]:

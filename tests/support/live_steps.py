@@ -10,7 +10,7 @@ from onetape.simulator.market.symbols import SpotSymbol
 BALANCE = {"USDT": Decimal(100_000), "BTC": Decimal(20)}
 #: What a random walk may lose is not what is tested.
 LIMITS = RiskLimits(max_daily_loss=1.0, max_drawdown=1.0, max_orders_per_minute=1_000)
-#: An order on its way, or an exit that is owed.
+#: An order on its way, or a pending exit.
 MOVING = """
     SELECT 1 FROM orders WHERE status IN ('intent', 'sent', 'unknown')
     UNION ALL SELECT 1 FROM orders WHERE status = 'open' AND NOT is_protection

@@ -182,7 +182,7 @@ async def _recover(desk: LiveDesk) -> Strike:
         await desk.until(lambda: desk.executor.balance_is_known)
         await desk.until(lambda: _is_safe(desk), 90)
         safe = time.monotonic() - began
-        await desk.until(lambda: desk.executor.is_at_rest and not desk.owes_exit, 90)
+        await desk.until(lambda: desk.executor.is_at_rest and not desk.has_pending_exit, 90)
         resolved = time.monotonic() - began
         check(desk)
         if not desk.executor.position.is_flat:

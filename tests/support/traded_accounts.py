@@ -183,7 +183,7 @@ class TradedAccount:
         )  # fmt: skip
         insert_decision(self.store, decision, None, self.fence)
 
-    def owe_exit(self, hours: float, level: str) -> None:
+    def add_pending_exit(self, hours: float, level: str) -> None:
         """Store that the position must be sold by its stop loss."""
         assert self._entry is not None
         obligation = ExitObligation(

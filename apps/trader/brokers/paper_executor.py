@@ -91,7 +91,7 @@ class PaperExecutor(Executor):
 
     @property
     def may_send_exit(self) -> bool:
-        """Return whether an exit that is owed may be sent by now."""
+        """Return whether a pending exit may be sent by now."""
         return True
 
     def entry_price(self, opened: float) -> float:

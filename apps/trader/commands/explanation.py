@@ -226,7 +226,7 @@ def _what_followed(
         name, why = next(iter(decision.failed_gates.items()))
         return f"none, {name}: {why}"
     if decision.action == "SELL":
-        return "none was sent: orders of any kind were forbidden; the exit is owed"
+        return "none was sent: orders of any kind were forbidden; the exit is pending"
     if decision.signal > 0:
         return "none, a position was open already"
     return "none, there was no position to sell"

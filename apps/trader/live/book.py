@@ -199,7 +199,7 @@ class LiveBook(Executor):
             source=source,
             note=note,
             sent_ms=sent_ms,
-            is_owed_on=True,
+            is_still_pending=True,
         )
         for trade in self._trades:
             if trade.exchange_trade_id not in known:
@@ -218,7 +218,7 @@ class LiveBook(Executor):
         is_closed = not was_flat or (is_over and one.order.side == "buy")
         has_ended_exit = is_over and one.order.obligation is not None
         if is_closed and not has_ended_exit and self._is_sold(self.position):
-            # A stop or a correction has closed the position, and an exit of it may be owed.
+            # A stop or a correction has closed the position, and an exit of it may be pending.
             self._end_obligations(now_ms)
         self.react(one, events, before)
 
@@ -228,7 +228,7 @@ class LiveBook(Executor):
         return position.is_flat and all(one.is_unsent for one in entries)
 
     def _end_obligations(self, now_ms: int) -> None:
-        """End the exits that were owed by a position that is closed."""
+        """End the pending exits of a position that is closed."""
         context = self.context
         end_obligations_of_closed_positions(
             context.store, context.session, self.fence, entry_order_id=None, ended_ms=now_ms

@@ -173,7 +173,7 @@ class LiveExecutor(LiveBook):
         return True
 
     def drop_exit(self, now_ms: int, reason: str) -> None:
-        """Drop an exit that is not sent yet: it is owed, and its stop is put back.
+        """Drop an exit that is not sent yet: it is pending, and its stop is put back.
 
         Before the account is compared no stop may be placed, so that it is kept.
         """
@@ -182,7 +182,7 @@ class LiveExecutor(LiveBook):
 
     @property
     def may_send_exit(self) -> bool:
-        """Return whether an exit that is owed may be sent again by now."""
+        """Return whether a pending exit may be sent again by now."""
         return self._exits.may_begin
 
     def drive(self, now_ms: int) -> None:

@@ -89,7 +89,7 @@ async def drive_orders(
 async def settle_orders(executor: Executor | None, exchange: RestExchange, lease: Lease) -> bool:
     """Wait at the end until no order is on its way and what is filled has its stop.
 
-    An exit that cannot be sent in time is dropped and stays owed, so that its stop is put back.
+    An exit that cannot be sent in time is dropped and stays pending, so that its stop is put back.
 
     Returns:
         Whether that came true in time.

@@ -4,7 +4,7 @@ While the stop may still be filled, nothing is sold: both together would sell co
 bought here. Where the level of the stop itself was passed, it gets a moment to fire. The stop is
 kept until the account was read. Coins that the exchange still shows as locked are waited for. An
 exit that cannot be sent within seconds after the stop is gone sells what is free, or is put off,
-and the stop put back. It is owed until nothing is left that an order can sell.
+and the stop put back. It is pending until nothing is left that an order can sell.
 """
 
 import time
@@ -117,7 +117,7 @@ class ExitSender:
         return book.halt is not None or self._account.bars_exits or is_key_wrong
 
     def note_refused(self, one: LiveOrder, reason: str) -> None:
-        """Note that the exchange has refused an exit: it is owed, and sent again later.
+        """Note that the exchange has refused an exit: it is pending, and sent again later.
 
         A position that was bought for little and that the market takes no order for is dust.
         """
@@ -132,7 +132,7 @@ class ExitSender:
         self._pause(f"the exchange sold nothing: the exit is {one.state.outcome}")
 
     def _pause(self, text: str) -> None:
-        """Let an exit that is owed wait, longer each time, and report it."""
+        """Let a pending exit wait, longer each time, and report it."""
         times = self._book.times
         pause = min(times.exit_again * 2 ** min(self._refusals, 20), _LONGEST_PAUSE_SECONDS)
         self._refusals += 1
@@ -170,16 +170,16 @@ class ExitSender:
         return bare_since is not None and time.monotonic() - bare_since >= limit
 
     def _put_off(self, now_ms: int, reason: str) -> None:
-        """Drop an exit that cannot be sent: it is owed, and begins again after a pause."""
+        """Drop an exit that cannot be sent: it is pending, and begins again after a pause."""
         self.drop(now_ms, reason)
         self._pause(f"the position could not be sold: {reason}")
 
     def drop(self, now_ms: int, reason: str) -> None:
-        """Drop the exit if it is not sent yet; it stays owed."""
+        """Drop the exit if it is not sent yet; it stays pending."""
         one = self._book.exit
         if one is None or not one.is_unsent:
             return
-        print_line(f"the exit is not sent: {reason}; it is owed, and begins again later")
+        print_line(f"the exit is not sent: {reason}; it is pending, and begins again later")
         self._book.record(one, [ProvenAbsent(f"it was never sent: {reason}")], now_ms, note=reason)
 
     def work(self, now_ms: int) -> None:
@@ -195,7 +195,7 @@ class ExitSender:
         if one is None or not one.is_unsent or not self.may_begin:
             return
         if self._is_barred:
-            # At a halt its order is dropped with the next look at the commands; it stays owed.
+            # At a halt its order is dropped with the next look at the commands; it stays pending.
             one.has_begun, one.bare_since = False, None
             self._report_unread(one)
             return

@@ -110,7 +110,7 @@ def _block(status: TraderStatus, digits: Digits, width: int | None) -> str:
         ("protection", _protection(status.protection, digits)),
         *(("open order", _order(order, digits)) for order in status.open_orders),
         *(
-            ("owed exit", f"{one.reason or one.cause}, decided {_time(one.created_ms)}")
+            ("pending exit", f"{one.reason or one.cause}, decided {_time(one.created_ms)}")
             for one in status.obligations
         ),
         ("profit", _profit(status, digits)),

@@ -48,7 +48,7 @@ class Sixths(Strategy):
 """
 
 #: Where the kill leaves an exit that is decided and not filled.
-OWED = {
+PENDING = {
     ("exit decided", "after"),
     ("stop decided", "after"),
     ("exit acknowledged", "before"),
@@ -124,7 +124,7 @@ def faults_in(folder: Path) -> list[str]:
             faults.append("an exit of another position")
     open_ = query(folder, "SELECT entry_order_id FROM exit_obligations WHERE ended_ms IS NULL")
     held = [rows[-1][1]] if len(rows) % 2 else []
-    faults += [f"owed for {entry}, which is closed" for (entry,) in open_ if entry not in held]
+    faults += [f"pending for {entry}, which is closed" for (entry,) in open_ if entry not in held]
     return faults
 
 
@@ -138,15 +138,15 @@ def test_a_kill_at_a_commit_loses_no_exit_and_doubles_no_fill_row_82(
     with trader(folder, simulator, point, program=struck_program(folder, point, moment)) as struck:
         assert struck.ends() == -signal.SIGKILL
     (held,) = query(folder, "SELECT count(*) % 2 FROM trades")[0]
-    (owed,) = query(folder, "SELECT count(*) FROM exit_obligations WHERE ended_ms IS NULL")[0]
-    assert owed == ((point, moment) in OWED)
+    (pending,) = query(folder, "SELECT count(*) FROM exit_obligations WHERE ended_ms IS NULL")[0]
+    assert pending == ((point, moment) in PENDING)
     with trader(folder, simulator, point) as program:
         # A busy machine may take long to load the program.
         program.until("account ")
         began = time.monotonic()
         if held:
             program.until("", inside="sold ")
-            if owed:
+            if pending:
                 assert time.monotonic() - began < EXIT_SECONDS
         program.until("bought ")
         program.until("", inside="sold ")

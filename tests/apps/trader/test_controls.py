@@ -186,9 +186,9 @@ def test_a_halt_sends_no_order_also_after_a_restart_and_what_became_due_is_sold_
                 await trading.until(lambda: "halted by anna" in capsys.readouterr().out)
                 await step_to(opened, trading, range(2, 4))
                 assert sides(trading) == ["buy"]
-                owed = "SELECT cause, ended_ms FROM exit_obligations"
-                await trading.until(lambda: trading.query(owed))
-                assert trading.query(owed) == [("time_stop", None)]
+                pending = "SELECT cause, ended_ms FROM exit_obligations"
+                await trading.until(lambda: trading.query(pending))
+                assert trading.query(pending) == [("time_stop", None)]
                 assert trading.query("SELECT count(*) FROM orders") == [(1,)]
             async with desk(opened, db, strategy=buys, exits=exits, number=2) as trading:
                 await trading.until_live(opened)
@@ -199,7 +199,7 @@ def test_a_halt_sends_no_order_also_after_a_restart_and_what_became_due_is_sold_
                 await trading.until(lambda: sides(trading) == ["buy", "sell"])
 
     run(scene())
-    assert "exit still owed, sent now: time stop" in capsys.readouterr().out
+    assert "pending exit, sent now: time stop" in capsys.readouterr().out
 
 
 def test_commands_of_a_file_are_stored_once_and_lines_that_are_none_are_printed(

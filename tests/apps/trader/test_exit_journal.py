@@ -193,7 +193,7 @@ def test_a_stop_that_is_passed_while_the_file_is_locked_is_sold_after_it(
                     await until_sold(opened, trading)
 
     run(scene())
-    assert lines.have("exit from the journal, owed now: stop loss at ")
+    assert lines.have("exit from the journal, pending now: stop loss at ")
 
 
 @pytest.mark.usefixtures("quick_pauses")
@@ -218,7 +218,7 @@ def test_a_stop_that_is_passed_while_the_disk_is_full_is_sold_once_it_is_not(
 
     run(scene())
     assert lines.have("the disk is full; no entries meanwhile")
-    assert lines.have("exit from the journal, owed now: stop loss at ")
+    assert lines.have("exit from the journal, pending now: stop loss at ")
 
 
 async def until_bought(opened: Market, trading: Desk) -> None:

@@ -87,7 +87,7 @@ def test_a_sell_that_is_decided_while_the_file_is_locked_is_sold_once_after_it(
 
     run(scene())
     assert f"SELL on the candle of 2024-03-01 03:00: {KEPT}" in lines.text
-    assert lines.have("exit from the journal, owed now: SELL on the candle of 2024-03-01 03:00")
+    assert lines.have("exit from the journal, pending now: SELL on the candle of 2024-03-01 03:00")
 
 
 @pytest.mark.usefixtures("quick_pauses")
@@ -120,7 +120,7 @@ def test_an_exit_in_the_journal_ends_with_its_position(
             journal.close()
 
     run(scene())
-    assert "owed now" not in capsys.readouterr().out
+    assert "pending now" not in capsys.readouterr().out
 
 
 #: BUY in every sixth minute; SELL four candles later, where it sells at all.
@@ -172,11 +172,11 @@ def test_a_sell_that_is_decided_while_the_file_is_locked_outlives_a_kill(tmp_pat
         # The next session's strategy never sells: what was decided is done all the same.
         path.write_text(SIXTHS.replace("SELLS", "False"), encoding="utf-8")
         with trader(url) as program:
-            owed = program.until("exit from the journal, owed now: ")
+            pending = program.until("exit from the journal, pending now: ")
             program.until("", inside="sold ")
             program.send(signal.SIGTERM)
             assert program.ends() == 0
-    assert kept.split(": ")[0] in owed
+    assert kept.split(": ")[0] in pending
     with open_store(db, create=False) as store, store.read() as connection:
         rows = connection.execute("SELECT side FROM trades ORDER BY id").fetchall()
         ended = connection.execute("SELECT cause, end_reason FROM exit_obligations").fetchall()

@@ -102,7 +102,7 @@ class Stored:
     def stepper(self) -> RuleStepper:
         account_context = build_account_context([self.context])
         executor = PaperExecutor(self.context, self.fence, account_context.funds)
-        return RuleStepper(self.context, executor, account_context.rules, is_exit_owed=False)
+        return RuleStepper(self.context, executor, account_context.rules, is_exit_pending=False)
 
     def window(self, *signals: int) -> tuple[Candles, Signals]:
         """Return the candles from hour 0 on, and a strategy's signals on them."""

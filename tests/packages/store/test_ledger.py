@@ -194,7 +194,7 @@ def test_nothing_of_an_account_is_written_once_another_process_has_its_lease(
             assert connection.execute(f"SELECT count(*) FROM {table}").get == 0
 
 
-def test_the_exit_of_a_decision_is_owed_until_its_order_is_filled(ordered: Store) -> None:
+def test_the_exit_of_a_decision_is_pending_until_its_order_is_filled(ordered: Store) -> None:
     sell = replace(DECISION, decision="d2", timestamp=7_200, signal=-1, action="SELL")
     order = replace(
         ORDER, client_order_id="o2", decision="d2", side="sell", entry_order_id="o1",
@@ -207,7 +207,7 @@ def test_the_exit_of_a_decision_is_owed_until_its_order_is_filled(ordered: Store
     assert open_obligation(ordered, SESSION, "o1") is None
 
 
-def test_a_second_cause_of_an_exit_that_is_owed_changes_nothing(ordered: Store) -> None:
+def test_a_second_cause_of_a_pending_exit_changes_nothing(ordered: Store) -> None:
     second = replace(OBLIGATION, obligation="e2", cause="stop_loss", reason="stop")
     assert restore_obligation(ordered, OBLIGATION, FENCE)
     assert not restore_obligation(ordered, second, FENCE)
@@ -216,7 +216,7 @@ def test_a_second_cause_of_an_exit_that_is_owed_changes_nothing(ordered: Store) 
         assert connection.execute("SELECT count(*) FROM exit_obligations").get == 1
 
 
-def test_an_exit_whose_decision_cannot_be_stored_is_not_owed(ordered: Store) -> None:
+def test_an_exit_whose_decision_cannot_be_stored_is_not_pending(ordered: Store) -> None:
     order = replace(ORDER, client_order_id="o2", side="sell", entry_order_id="o1")
     sell = replace(DECISION, signal=-1, action="SELL")
     with pytest.raises(StoreError):

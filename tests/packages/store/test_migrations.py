@@ -77,16 +77,16 @@ def test_orders_of_an_older_file_get_their_events_position_and_candle(
 
 
 @pytest.mark.parametrize("version", VERSIONS)
-def test_a_sell_of_an_older_file_that_is_not_over_is_an_exit_that_is_owed(
+def test_a_sell_of_an_older_file_that_is_not_over_is_a_pending_exit(
     tmp_path: Path, version: int
 ) -> None:
     old = make_old_store(tmp_path / "data" / "onetape.db", version)
     with open_store(old, create=False) as store, store.read() as connection:
-        owed = connection.execute(
+        pending = connection.execute(
             "SELECT client_order_id, e.entry_order_id, e.cause, e.signal_timestamp, e.ended_ms "
             "FROM exit_obligations e JOIN orders USING (obligation)"
         ).fetchall()
-    assert owed == [("o7", "o2", "market", 25_200, None)]
+    assert pending == [("o7", "o2", "market", 25_200, None)]
 
 
 @pytest.mark.parametrize("version", [3, 4, 5])

@@ -18,7 +18,7 @@ def busy(account: TradedAccount) -> TradedAccount:
     account.fill("sell", "0.01735", "60252.18", 0.5, fee="0.01", fee_currency="BNB")
     account.fill("buy", "0.01735", "57500", 1, fee="0.00001735", fee_currency="BTC")
     account.order("sell", 2, reason="stop loss at 54,625 in the candle of 2024-03-01 01:00")
-    account.owe_exit(2, "54625")
+    account.add_pending_exit(2, "54625")
     account.state(
         "degraded",
         "data/onetape.db stayed locked by another process; no entries meanwhile",
@@ -63,7 +63,7 @@ def test_a_status_reads_as_documented(trader: Run, busy: TradedAccount) -> None:
         "0.01733265 BTC, bought at 57,500.0 USDT on 2024-03-01 01:00; price now 58,250.5 (+1.31%)"
     )
     assert shown["protection"] == "stop loss 54,625.0, target 63,250.0"
-    assert shown["owed exit"] == "stop loss at 54625, decided 2024-03-01 02:00"
+    assert shown["pending exit"] == "stop loss at 54625, decided 2024-03-01 02:00"
     assert shown["profit"] == (
         "realised +45.42 USDT in 1 round trip; unrealised +12.01 USDT; "
         "fees 0.01 BNB, 0.00001735 BTC, 0.99895297 USDT; equity 1,057.43 USDT (+5.74%)"

@@ -91,17 +91,17 @@ def test_a_trailing_stop_follows_the_highest_closed_candle(trader: Run, folder: 
     assert shown["protection"]["time_stop_candles"] == 2
 
 
-def test_open_orders_owed_exits_and_a_blocked_signal_are_shown(
+def test_open_orders_pending_exits_and_a_blocked_signal_are_shown(
     trader: Run, account: TradedAccount
 ) -> None:
     account.candles((100, 101, 99, 100))
     account.fill("buy", "2", "100", 0)
-    account.owe_exit(1, "95")
+    account.add_pending_exit(1, "95")
     account.order("sell", 1, reason="stop loss at 95", type_="stop_loss")
     account.decide(0, 1, {"candles": "ok", "state": "degraded: the disk is full"})
     shown = trader("status").out
     assert "open order     sell (stop_loss), open since 2024-03-01 01:00: stop loss at 95" in shown
-    assert "owed exit      stop loss at 95, decided 2024-03-01 01:00" in shown
+    assert "pending exit   stop loss at 95, decided 2024-03-01 01:00" in shown
     assert "signal BUY at the close of 2024-03-01 01:00, no order: state: degraded" in shown
 
 

@@ -148,7 +148,7 @@ def test_a_command_after_the_first_part_of_an_entry_sells_all_parts(
         trading.runner.settle()
         assert len(desk.trades) == 1
         assert await trading.look("flatten") == [False]
-        assert not desk.owes_exit
+        assert not desk.has_pending_exit
         for one in found[number + 1 :]:
             desk.report(one)
         await trading.until(lambda: desk.state_of(order.client_order_id) == "expired")
@@ -297,7 +297,7 @@ def test_a_sell_that_came_while_the_entry_was_on_its_way_sells_once_it_is_known(
         await trading.until(lambda: desk.executor.entry_order_id == order.client_order_id)
         await trading.until(lambda: desk.executor.open_order is None)
         runner.watch_forming(ENTERED)
-        assert desk.owes_exit
+        assert desk.has_pending_exit
         await trading.until(lambda: desk.executor.position.is_flat and not desk.executor.orders)
         causes = desk.query("SELECT cause, end_reason FROM exit_obligations")
         assert causes == [("market", "filled")]
@@ -331,7 +331,7 @@ def test_a_sell_from_before_a_restart_sells_a_position_that_is_found_later(
         await trading.until(lambda: desk.executor.entry_order_id == order.client_order_id)
         await trading.until(lambda: desk.executor.open_order is None)
         trading.runner.watch_forming(ENTERED)
-        assert desk.owes_exit == (newest == "SELL")
+        assert desk.has_pending_exit == (newest == "SELL")
         if newest == "SELL":
             await trading.until(lambda: desk.executor.position.is_flat)
             desk.assert_ledgers_equal()
@@ -366,9 +366,9 @@ def test_a_restart_ends_no_exit_of_a_position_whose_entry_is_not_wholly_known(
         assert desk.executor.position.is_flat
         desk.start()
         rules(desk)
-        owed = "SELECT count(*) FROM exit_obligations WHERE ended_ms IS NULL"
-        assert desk.query(owed) == [(1,)]
+        pending = "SELECT count(*) FROM exit_obligations WHERE ended_ms IS NULL"
+        assert desk.query(pending) == [(1,)]
         desk.simulator.faults.clear()
-        await desk.until(lambda: desk.query(owed) == [(0,)])
+        await desk.until(lambda: desk.query(pending) == [(0,)])
 
     run(scenario, Fault("thin_book", levels=1, amount=0.01, ticks=50))

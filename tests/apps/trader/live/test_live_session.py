@@ -141,7 +141,7 @@ def test_stops_and_exits_go_on_after_an_error_of_the_file_while_no_candles_can_b
             assert resting(opened) == []
             opened.simulator.faults.remove(stops)
             await trading.until(lambda: resting(opened) == ["STOP_LOSS"], 10)
-            # Sent once and refused, the exit is owed.
+            # Sent once and refused, the exit is pending.
             refuse(
                 opened, method="POST", path="/api/v3/order", count=1, status=400, code=-2010,
                 text="no",

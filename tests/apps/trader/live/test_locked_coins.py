@@ -1,4 +1,4 @@
-"""Exits while the account shows coins of the position as locked: all is sold, or it stays owed."""
+"""Exits while the account shows coins of the position as locked: all is sold, or stays pending."""
 
 import time
 from collections.abc import Callable
@@ -59,7 +59,7 @@ def test_coins_that_are_shown_as_locked_for_some_readings_are_waited_for(
     run(scenario, balance=balance, baseline=balance, times=SLOW)
 
 
-def test_what_is_free_is_sold_where_the_rest_stays_locked_and_the_rest_stays_owed(
+def test_what_is_free_is_sold_where_the_rest_stays_locked_and_the_rest_stays_pending(
     run: Run,
 ) -> None:
     async def scenario(desk: LiveDesk) -> None:
@@ -68,7 +68,7 @@ def test_what_is_free_is_sold_where_the_rest_stays_locked_and_the_rest_stays_owe
         first = desk.leave()
         await desk.until(lambda: desk.state_of(first.client_order_id) == "closed")
         assert desk.sold == Decimal("0.02")
-        assert desk.owes_exit
+        assert desk.has_pending_exit
         await desk.until(lambda: desk.sold > Decimal("0.02"))
         desk.simulator.faults.remove(number)
         await desk.until(lambda: desk.executor.position.is_flat and not desk.executor.orders)
@@ -112,7 +112,7 @@ def test_a_part_that_is_too_small_to_be_sold_makes_no_dust_of_the_position(run: 
         await desk.until(lambda: desk.state_of(exit_.client_order_id) == "rejected")
         await desk.drive(0.1)
         assert desk.executor.position.own == bought
-        assert desk.owes_exit
+        assert desk.has_pending_exit
         desk.simulator.faults.remove(number)
         await desk.until(lambda: desk.executor.position.is_flat and not desk.executor.orders)
         assert bought - Decimal("0.00001") < desk.sold <= bought
@@ -145,7 +145,7 @@ def test_an_exit_that_begins_before_an_entry_is_wholly_known_sells_all_of_it(run
         for one in hiding:
             desk.simulator.faults.remove(one)
         await desk.until(lambda: len(desk.trades) > 2)
-        assert desk.owes_exit
+        assert desk.has_pending_exit
         await desk.until(lambda: desk.executor.position.is_flat and not desk.executor.orders)
         assert desk.sold == Decimal("0.01998")
         assert desk.query("SELECT end_reason FROM exit_obligations") == [("filled",)]

@@ -103,7 +103,7 @@ def test_an_exit_sells_no_coins_of_before_while_it_is_not_sure_that_coins_are_mi
         await desk.drive(0.3)
         assert desk.sold == sold
         assert exit_.client_order_id not in desk.taken
-        assert desk.owes_exit
+        assert desk.has_pending_exit
 
     run(scenario, baseline=BALANCE, times=structs.replace(QUICK, missing=1.5))
 

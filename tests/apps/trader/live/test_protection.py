@@ -102,7 +102,7 @@ def test_a_stop_is_back_within_seconds_where_the_sell_is_refused(run: Run) -> No
         desk.leave()
         await desk.until(lambda: "exit" in desk.problems)
         await desk.until(lambda: desk.resting and desk.resting[0].client_id != first)
-        # The exit is owed, and sent again after a pause.
+        # The exit is pending, and sent again after a pause.
         await desk.until(lambda: desk.executor.position.is_flat)
         await desk.until(lambda: not desk.executor.orders)
         desk.assert_ledgers_equal()

@@ -55,7 +55,7 @@ def test_a_price_that_jumps_over_a_stop_limit_sells_once_at_the_market(
 ) -> None:
     async def play(desk: LiveDesk) -> None:
         def leave(kind: Any, level: Decimal, reason: str) -> None:
-            if not desk.owes_exit:
+            if not desk.has_pending_exit:
                 desk.leave(kind)
 
         if not is_streaming:

@@ -35,7 +35,7 @@ async def take_over(desk: LiveDesk) -> None:
     assert all(desk.state_of(one) != "absent" for one in unknown if one not in desk.taken)
     await desk.simulator.advance_to_ms(desk.simulator.clock.now_ms() + 5_000)
     await desk.until(lambda: desk.executor.balance_is_known)
-    await desk.until(lambda: desk.executor.is_at_rest and not desk.owes_exit)
+    await desk.until(lambda: desk.executor.is_at_rest and not desk.has_pending_exit)
     if desk.executor.position.is_flat and not desk.sold:
         desk.enter()
         await desk.until(lambda: desk.resting)

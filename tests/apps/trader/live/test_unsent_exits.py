@@ -35,7 +35,7 @@ def assert_covered(desk: LiveDesk) -> None:
     held = desk.executor.position.base
     amount = Decimal(stop.quantity).scaleb(-5)
     assert held - Decimal("0.00001") < amount <= held
-    assert desk.owes_exit
+    assert desk.has_pending_exit
 
 
 def test_the_stop_is_back_where_the_account_cannot_be_read_after_its_cancellation(
@@ -157,7 +157,7 @@ def test_a_stop_is_back_for_what_a_part_of_the_old_one_has_left(run: Run) -> Non
         desk.leave()
         await desk.until(lambda: desk.resting and desk.resting[0].client_id != stop.client_id)
         assert desk.resting[0].quantity == stop.quantity - stop.filled
-        assert desk.owes_exit
+        assert desk.has_pending_exit
         desk.simulator.faults.remove(number)
         await desk.until(lambda: desk.executor.position.is_flat and not desk.executor.orders)
         assert 0 <= desk.coins < Decimal("0.00001")
@@ -178,7 +178,7 @@ def test_coins_that_go_missing_while_an_exit_waits_leave_a_stop_for_the_rest(run
         (stop,) = desk.resting
         assert left - Decimal("0.00001") < Decimal(stop.quantity).scaleb(-5) <= left
         assert exit_.client_order_id not in desk.taken
-        assert desk.owes_exit
+        assert desk.has_pending_exit
 
     run(scenario, baseline=BALANCE)
 
@@ -237,6 +237,6 @@ def test_an_exit_that_the_exchange_ends_without_a_fill_is_tried_again_after_a_pa
         await desk.drive(0.5)
         assert desk.resting[0].client_id == back != stop
         assert desk.sold == 0
-        assert desk.owes_exit
+        assert desk.has_pending_exit
 
     run(scenario, times=structs.replace(QUICK, exit_again=60.0))

@@ -6,7 +6,7 @@ A command is a row of the table `controls`; it comes from any channel and surviv
     resume    ends a pause and a halt
     exit      closes the position that is open when the trader reads the command; entries go on, but
               not on the run of BUY signals that is under way
-    halt      no order of any kind: an exit that becomes due is owed, and sent after a resume
+    halt      no order of any kind: an exit that becomes due is pending, and sent after a resume
     flatten   exit, and no entries until a resume
     reload    reads the settings file again
 """

@@ -109,7 +109,7 @@ def missed_sell(store: Store, session: Session, entry_order_id: str) -> int | No
     """Return the candle of a SELL that was decided on before the position was known, or None.
 
     It is the newest signal since the entry was filled, no check held it back, it led to no order,
-    and no exit of the position was ever owed.
+    and no exit of the position was ever pending.
 
     Args:
         store: The open database.

@@ -23,7 +23,7 @@ from onetape.store.reservations import release_reservation
 
 #: The fields of an `Order` are columns of the same names.
 _ORDER_COLUMNS: Final = Order.__struct_fields__
-#: Condition on a row of orders: the market refused an exit, and it is not owed any more.
+#: Condition on a row of orders: the market refused an exit, and it is not pending any more.
 EXIT_REJECTED: Final = (
     "status = 'rejected' AND NOT is_protection AND NOT EXISTS (SELECT 1 FROM exit_obligations o "
     "WHERE o.obligation = orders.obligation AND o.ended_ms IS NULL)"

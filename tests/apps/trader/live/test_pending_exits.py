@@ -1,4 +1,4 @@
-"""A session whose exit was refused and is owed, while its strategy goes on."""
+"""A session whose exit was refused and is pending, while its strategy goes on."""
 
 from collections.abc import Callable
 from pathlib import Path
@@ -17,7 +17,7 @@ REFUSED = Fault(
     "status", method="POST", path="/api/v3/order", nth=3, count=1, when="before", status=400,
     code=-2010, text="no",
 )  # fmt: skip
-OWED = "SELECT cause, end_reason FROM exit_obligations"
+PENDING = "SELECT cause, end_reason FROM exit_obligations"
 
 
 async def enter_and_fail_to_leave(opened: Market, trading: Desk) -> None:
@@ -47,7 +47,7 @@ def test_a_sell_while_an_exit_waits_for_its_next_attempt_changes_nothing(
             await enter_and_fail_to_leave(opened, trading)
             await opened.go_to(3.1)
             await trading.until_decided(2)
-            assert trading.query(OWED) == [("market", None)]
+            assert trading.query(PENDING) == [("market", None)]
             reasons = trading.query("SELECT reason FROM trader_states")
             assert not [reason for (reason,) in reasons if "constraint" in reason]
             exits = "SELECT DISTINCT obligation FROM orders WHERE side='sell' AND NOT is_protection"
