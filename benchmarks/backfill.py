@@ -27,7 +27,7 @@ from typing import Any, Final
 
 from recording import SEED, machine, measure, print_document, refuse_slow_imports
 
-#: 2023-04-01; the few minutes that the simulator lacks since then, as exchanges do, are asked for
+#: 2023-04-01; the few minutes that the simulator lacks since then, as exchanges do, are requested
 #: twice.
 START: Final = 1_680_307_200
 SYMBOL: Final = "BTC/USDT"

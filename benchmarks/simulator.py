@@ -28,7 +28,7 @@ MONTHS: Final = [(year, month) for year in range(2018, 2026) for month in range(
 #: Pages that the warm measurement asks for, again and again.
 WARM_PAGES: Final = 50
 PAGE: Final = 1_000
-#: Markets of the long list, fresh processes that are asked for all their tickers, and how often
+#: Markets of the long list, fresh processes that serve all their tickers, and how often
 #: each is asked again.
 LISTED: Final = 3_000
 FRESH: Final = 5
@@ -150,7 +150,7 @@ def tickers() -> Generator[dict[str, Any]]:
 
 
 def candles(seconds: int) -> dict[str, Any]:
-    """Measure candles a second over REST, from pages that were asked for before."""
+    """Measure candles a second over REST, from pages that were requested before."""
     with simulator("--start", "2026-05-01", "--stepped") as client:
         first = int(datetime(2024, 1, 1, tzinfo=UTC).timestamp())
         paths = [

@@ -64,7 +64,7 @@ class BackfillJob(Struct, frozen=True):
 
 
 def make_job(settings: BackfillerSettings, *, days: int | None) -> BackfillJob:
-    """Return what the settings ask for; nothing is asked or opened.
+    """Return the job of the settings; nothing is requested or opened.
 
     Raises:
         UsageError: an exchange, symbol, timeframe or range that cannot be used.

@@ -1,4 +1,4 @@
-"""Runs of the backfiller: once, on a schedule, or only its plan; and what is said of them."""
+"""Runs of the backfiller: once, on a schedule, or only its plan; and the lines that they print."""
 
 import asyncio
 import json
@@ -43,7 +43,7 @@ def backfill_all(settings: BackfillerSettings, *, days: int | None, as_json: boo
     every = None if settings.every is None else Timeframe.parse(settings.every)
     with ExitStack() as stack:
         with RunDatabase(job.path, job.exchanges[0]):
-            pass  # a file that cannot be used is told before anything is started
+            pass  # a file that cannot be used is reported before anything is started
         endpoints = endpoints_of(job, settings.simulator_url, stack)
         asyncio.run(_until_stopped(job, endpoints, every, as_json=as_json))
 
@@ -105,7 +105,7 @@ def _print(outcomes: Sequence[Outcome], path: Path, *, as_json: bool, compact: b
     Raises:
         OnetapeError: a series failed; of several errors the one with the highest exit code.
         CandleGapError: candles are missing and it is not proven yet that the exchange lacks them;
-            a run of a schedule notes it, because a later one asks again.
+            a run of a schedule notes it, because a later one requests again.
     """
     raise_failures(outcomes, only=True)
     summaries = [outcome for outcome in outcomes if isinstance(outcome, Summary)]
@@ -138,7 +138,7 @@ def raise_failures(outcomes: Sequence[object], *, only: bool = False) -> None:
 
     Args:
         outcomes: What became of each series.
-        only: Raise only where there is but one series: its error says everything.
+        only: Raise only where there is one series: its error is enough.
 
     Raises:
         OnetapeError: of several errors one of the class with the highest exit code.

@@ -1,4 +1,4 @@
-"""What a run asks for of one series: the ranges that are missing, and the newest candles again."""
+"""What a run requests of one series: the ranges that are missing, and the newest candles again."""
 
 from typing import Any
 
@@ -21,13 +21,13 @@ Range = tuple[int, int]
 
 
 class FetchPlan(Struct, frozen=True):
-    """What is asked for of one series. Times are epoch seconds, ranges half-open."""
+    """What is requested of one series. Times are epoch seconds, ranges half-open."""
 
     key: SeriesKey
     start: int
     """Open of the first candle that is wanted."""
     end: int
-    """One candle past the newest that is closed, or the end that was asked for."""
+    """One candle past the newest that is closed, or the end that was requested."""
     ranges: list[Range]
     """Oldest first; they do not overlap."""
     candles: int
@@ -54,10 +54,10 @@ class FetchPlan(Struct, frozen=True):
 def plan_series(
     exchange: RestExchange, store: Store | None, key: SeriesKey, *, start: int, end: int | None
 ) -> FetchPlan:
-    """Return what has to be asked for so that the store holds the closed candles of a range.
+    """Return what has to be requested so that the store holds the closed candles of a range.
 
     Args:
-        exchange: For its time and its pages; nothing but the simulator's time is asked.
+        exchange: For its time and its pages; nothing but the simulator's time is requested.
         store: The candle store; None: there is none yet.
         key: The series.
         start: Epoch seconds.
@@ -80,7 +80,7 @@ def plan_series(
 
 
 def joined(ranges: list[Range], timeframe: Timeframe, page_limit: int) -> list[Range]:
-    """Join sorted ranges where that takes fewer pages than asking for each, or where they touch."""
+    """Join sorted ranges where that takes fewer pages than requesting each, or where they touch."""
 
     def pages(part: Range) -> int:
         return pages_of(timeframe.count_between(*part), page_limit)

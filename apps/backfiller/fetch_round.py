@@ -107,7 +107,7 @@ async def side_by_side(work: Iterable[Coroutine[Any, Any, T]]) -> list[T]:
 def failed(
     key: SeriesKey, error: ExchangeError | UsageError | RowsRefused, display: Display
 ) -> Failure:
-    """Say once why a series cannot be had, and return it."""
+    """Print once why a series is not served, and return the error."""
     display.failure(str(error))
     return Failure(key, error)
 

@@ -1,4 +1,4 @@
-"""`--plan`: what a run would fetch. Exchanges are asked for their markets and their time only."""
+"""`--plan`: what a run would fetch. Only markets and the time of exchanges are requested."""
 
 import asyncio
 import time
@@ -43,7 +43,7 @@ def print_plan(settings: BackfillerSettings, *, days: int | None, as_json: bool)
     """Print what a run with these settings would fetch.
 
     Raises:
-        OnetapeError: a series cannot be fetched, as its class says.
+        OnetapeError: a series cannot be fetched; see its class.
     """
     job = make_job(settings, days=days)
     with ExitStack() as stack:

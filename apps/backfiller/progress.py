@@ -1,6 +1,6 @@
 """Progress on stderr: a bar for each running series in a terminal, now and then a line elsewhere.
 
-What else is said on stderr meanwhile goes through here too, so that it does not tear the bars.
+Other lines on stderr meanwhile go through here too, so that it does not tear the bars.
 """
 
 import sys
@@ -43,12 +43,12 @@ class Display:
             self.note(text)
 
     def failure(self, text: str) -> None:
-        """Say why a series failed, while others go on; several may fail for one reason."""
+        """Print why a series failed, while others go on; several may fail for one reason."""
         if self._shows_failures:
             self.note_once(f"backfiller: {text}")
 
     def show_line(self, text: str) -> None:
-        """Print a line where somebody watches."""
+        """Print a line while progress bars are shown."""
         if self._bars is not None:
             self.note(text)
 

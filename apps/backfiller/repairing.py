@@ -1,4 +1,4 @@
-"""Mend what the exchange can supply: gaps, forming rows left behind, rows that break a rule."""
+"""Repair what the exchange can supply: gaps, forming rows left behind, rows that break a rule."""
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -31,7 +31,7 @@ from onetape.store.verify import Finding, verify
 #: A proof that is older, market time in milliseconds, is put to the test by another question.
 _OLD_PROOF_MS = 86_400_000
 NEVER_MS = 2**62
-#: What a fetch mends; the other kinds are of rows that must go first, or of the file.
+#: What a fetch repairs; the other kinds are of rows that must go first, or of the file.
 _FETCHED = ("gap", "forming row left behind")
 _UNSOUND = ("off-grid time", "high/low", "bad price", "bad volume")
 
@@ -77,19 +77,19 @@ def open_findings(store: Store, keys: Sequence[SeriesKey]) -> list[Finding]:
 async def repair_series(
     exchange: RestExchange, store: Store, key: SeriesKey, *, all_gaps: bool = False
 ) -> Repaired:
-    """Mend one series as far as the exchange can supply it.
+    """Repair one series as far as the exchange can supply it.
 
-    A row that breaks a rule goes to quarantine before its candle is asked for: a kill in between
-    leaves a gap that the next run fills. Proven gaps are asked for again once they are a day old.
+    A row that breaks a rule goes to quarantine before its candle is requested: a kill in between
+    leaves a gap that the next run fills. Proven gaps are requested again once they are a day old.
 
     Args:
         exchange: Where the candles come from.
         store: The open database.
         key: The series.
-        all_gaps: Ask for every explained gap again, however new.
+        all_gaps: Request every explained gap again, however new.
 
     Raises:
-        ExchangeUnreachable: the exchange stopped answering; what was mended stays mended.
+        ExchangeUnreachable: the exchange stopped answering; what was repaired stays repaired.
         ExchangeRefused: the exchange answered no.
         StoreError: the file cannot be written.
     """
@@ -112,7 +112,7 @@ async def repair_series(
         if one.kind == "forming row left behind" and not unexplained(
             store, key, [(one.start, one.end)]
         ):
-            # The exchange has been proven to have no such candle: nothing will ever close it.
+            # The exchange is proven to have no such candle: nothing will ever close it.
             withdrawn += quarantine_forming_rows(store, key, one.start, one.end, seen_ms=seen_ms)
     left = [one for one in open_findings(store, [key]) if one.key == key]
     gaps = [
@@ -148,13 +148,13 @@ def check_undamaged(findings: Sequence[Finding], path: Path) -> None:
 async def repair_all(
     job: BackfillJob, endpoints: Mapping[str, Endpoint], store: Store, *, all_gaps: bool
 ) -> list[Repaired | Failure]:
-    """Mend every series of a job; one that cannot be asked for stops no other.
+    """Repair every series of a job; one that the exchange refuses stops no other.
 
     Args:
         job: The series.
         endpoints: Where their exchanges are.
         store: The open database.
-        all_gaps: Ask for every explained gap again, however new.
+        all_gaps: Request every explained gap again, however new.
 
     Raises:
         StoreError: the file cannot be written.

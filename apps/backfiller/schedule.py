@@ -10,7 +10,7 @@ from onetape.core.timeframes import Timeframe
 
 #: A candle that just closed may not be final for up to ten seconds.
 AFTER_CLOSE_SECONDS: Final = 12.0
-#: Many backfillers would otherwise ask in one moment.
+#: Many backfillers would otherwise send requests in one moment.
 JITTER_SECONDS: Final = 20.0
 #: Both together take at most this part of an interval.
 MOST_OF_INTERVAL: Final = 0.2
@@ -41,7 +41,7 @@ async def run_every(
     pause: Callable[[float], Awaitable[None]],
     say: Callable[[str], None],
 ) -> NoReturn:
-    """Run at once, then at each start of the interval, for ever; a run that fails is told.
+    """Run at once, then at each start of the interval, forever; a run that fails is reported.
 
     A run that takes longer than the interval makes the next one wait for the next start.
 
@@ -51,10 +51,10 @@ async def run_every(
         clock: What the interval is counted by.
         random: Of the jitter.
         pause: Waits, in seconds.
-        say: Told when the next run is, and why one failed.
+        say: Called with the time of the next run, and with the reason why one failed.
 
     Raises:
-        OnetapeError: the first run failed for a reason that time does not mend.
+        OnetapeError: the first run failed for a reason that does not pass.
     """
     is_first = True
     while True:

@@ -23,7 +23,7 @@ from onetape.store.candles import closed_range, row_at
 from onetape.store.database import Store
 from onetape.store.gaps import gaps_of
 
-#: Called after each page with how many candles of the plan have been asked for, and the total.
+#: Called after each page with how many candles of the plan have been requested, and the total.
 Progress = Callable[[int, int], None]
 
 

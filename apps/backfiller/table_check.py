@@ -52,14 +52,14 @@ def read_planned(planned: Planned, wanted: Wanted, *, now_ms: int) -> Table:
 
     Args:
         planned: The table.
-        wanted: What the flags say.
+        wanted: The values of the flags.
         now_ms: Market time, epoch milliseconds: a candle that is not over by then is left out.
 
     Raises:
         DataError: the table cannot be read, has two candles for one time, or so many unsound rows
             that they must have been read wrongly.
-        UsageError: its rows contradict the timeframe that was said, or none was and they do not
-            tell.
+        UsageError: its rows contradict the stated timeframe, or none is stated and they do not
+            show one.
         ConfigurationError: pyarrow is needed and not installed, or the disk is full.
     """
     began = time.monotonic()

@@ -55,7 +55,7 @@ def parsed_flags(arguments: Sequence[str], command: str) -> dict[str, Any]:
     """Return the flags of a backtest by parameter name, for a command that takes them all.
 
     Args:
-        arguments: What the command did not know.
+        arguments: Arguments that the command does not have.
         command: What the user typed, for the error.
 
     Raises:
@@ -71,7 +71,7 @@ def chosen_by(arguments: Sequence[str], command: str) -> "Chosen":
     """Return the backtest that the flags describe, for a command that takes them all.
 
     Args:
-        arguments: What the command did not know.
+        arguments: Arguments that the command does not have.
         command: What the user typed.
 
     Raises:

@@ -24,7 +24,7 @@ def stoppable(words: str) -> Generator[None]:
     A second SIGTERM or SIGHUP ends the process at once: a strategy may keep the first.
 
     Args:
-        words: What is said then.
+        words: The line that is printed then.
 
     Raises:
         SystemExit: one of them came; its code is 128 and the signal's number, as shells count.

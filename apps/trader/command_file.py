@@ -1,4 +1,4 @@
-"""Commands that a person writes into a file beside the database.
+"""Commands that a person writes into a file next to the database.
 
 The file is named as the database with `-commands` behind it, and has a command in each line, such
 as `exit BTC/USDT`. The first trader that looks gives the file another name, which is never used
@@ -37,18 +37,18 @@ SETTLED_SECONDS: Final = 0.2
 
 
 def command_file(database: Path) -> Path:
-    """Return the file beside a database that commands are written into."""
+    """Return the file next to a database that commands are written into."""
     return database.with_name(f"{database.name}-commands")
 
 
 def taken_files(database: Path) -> list[Path]:
-    """Return the command files beside a database that have another name, the oldest first."""
+    """Return the command files next to a database that have another name, the oldest first."""
     start = f"{command_file(database).name}-taken"
     return sorted(one for one in database.parent.iterdir() if one.name.startswith(start))
 
 
 class CommandFiles:
-    """Stores the commands of the files beside a database, and remembers what was printed."""
+    """Stores the commands of the files next to a database, and remembers what was printed."""
 
     def __init__(self, store: Store) -> None:
         """Begin; nothing is read yet."""
@@ -180,7 +180,7 @@ def _add_commands(
 
 
 def _is_settled(path: Path) -> bool:
-    """Return whether there is a renamed file that nobody writes to any more."""
+    """Return whether there is a renamed file that is not written to any more."""
     with suppress(FileNotFoundError):
         # A rename changes this time; one after now is of a clock that was set back.
         age = time.time() - path.stat().st_ctime

@@ -36,7 +36,7 @@ class ControlWatch:
         Args:
             context: What is traded.
             exchange: Its clock dates what was carried out.
-            orders: Knows whether an exit is pending; cancels an order to buy.
+            orders: Holds the pending exit; cancels an order to buy.
             exits: Closes the position.
             states: Forbid entries while there is a pause.
             reload: Applies changed settings to all symbols of the account.

@@ -50,7 +50,7 @@ class ExitOrders:
             exchange: Its clock dates the exits.
             broker: Holds the position and the open order.
             lease: Proven right before an order is stored or filled.
-            recorder: Knows since when the market is watched.
+            recorder: Holds the time since which the market is watched.
             journal: Keeps each exit in case the file cannot.
 
         Raises:

@@ -17,7 +17,7 @@ from trader.session_context import SessionContext
 
 
 async def check_same_market(context: SessionContext, exchange: RestExchange) -> None:
-    """Ask which market there is now; refuse one that is not the one the file holds.
+    """Request which market there is now; refuse one that is not the one the file holds.
 
     Raises:
         StoreError: as for `check_market`.

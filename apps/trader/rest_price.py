@@ -37,7 +37,7 @@ class RestPrice:
             context: What is traded.
             exchange: Supplies the ticker.
             recorder: Knows whether the stream is up.
-            orders: Knows whether an exit is pending.
+            orders: Holds the pending exit.
             exits: Fills the exit.
             states: Know whether the market is traded: the ticker of a halted one is old.
         """

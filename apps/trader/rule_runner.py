@@ -64,7 +64,7 @@ class RuleRunner:
             exchange: Its clock measures how old a candle is.
             broker: Holds the position.
             orders: Sends the exits and fills orders.
-            recorder: Knows since when the market is watched.
+            recorder: Holds the time since which the market is watched.
             rules: Of all symbols of the account; entries are carried out in their order.
         """
         self._context = context

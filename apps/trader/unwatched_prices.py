@@ -29,7 +29,7 @@ class UnwatchedPrices:
         Args:
             context: What is traded.
             exchange: Its clock measures how old a candle is.
-            recorder: Knows since when the market is watched.
+            recorder: Holds the time since which the market is watched.
         """
         self._context = context
         self._exchange = exchange

@@ -146,8 +146,9 @@ class PlainAccount:
     """The cash that all symbols share.
 
     What one symbol's order leaves is all that the next one has, and may be a millionth of the
-    account: a float's error, which is nothing beside the whole, would be seen in that order. So the
-    cash is exact. One symbol alone never spends a remainder; its cash is the sum of `simulate`.
+    account: a float's error, which is nothing compared with the whole, would be seen in that order.
+    So the cash is exact. One symbol alone never spends a remainder; its cash is the sum of
+    `simulate`.
     """
 
     def __init__(self, symbols: list[SymbolState], rules: list[AccountConfig], places: int) -> None:

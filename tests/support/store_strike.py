@@ -40,7 +40,7 @@ STRIKES_WITHOUT_GUARD = 8
 BATCH = 50
 #: Market time, epoch milliseconds: long after the close of all these candles.
 SETTLED = 2**44
-#: Name of the backup that `restore_older` takes, beside the database that is copied.
+#: Name of the backup that `restore_older` takes, next to the database that is copied.
 KEPT = "kept.db"
 KEY = SeriesKey("binance", "BTC/USDT", "1h")
 ACCOUNT = "paper/strike"

@@ -110,7 +110,7 @@ def chosen_summaries(
 def series_filter(
     exchange: list[str] | None, symbol: list[str] | None, timeframe: list[str] | None
 ) -> "Callable[[SeriesKey], bool]":
-    """Return a function that tells whether the flags leave a series.
+    """Return a function that returns whether the flags leave a series.
 
     Raises:
         UsageError: a symbol or timeframe that cannot be read.

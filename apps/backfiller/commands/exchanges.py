@@ -1,4 +1,4 @@
-"""`backfiller exchanges`: which exchanges serve candles. Nothing is asked."""
+"""`backfiller exchanges`: which exchanges serve candles. Nothing is requested."""
 
 from typing import Annotated
 

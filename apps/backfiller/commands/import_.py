@@ -122,7 +122,7 @@ def _wanted(
     spot: bool,
     drop_last: bool,
 ) -> "Wanted":
-    """Return what the flags say.
+    """Return the values of the flags.
 
     Raises:
         UsageError: a flag cannot be used.
@@ -209,7 +209,7 @@ def _import_all(
 
 
 def _note_guesses(done: "list[Imported]") -> None:
-    """Say once of each exchange that it is only guessed."""
+    """Print once for each exchange that it is only guessed."""
     from collections import Counter
 
     from onetape.cli.output import note

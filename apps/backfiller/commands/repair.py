@@ -1,4 +1,4 @@
-"""`backfiller repair`: mend what the exchange can supply."""
+"""`backfiller repair`: fetch again what the exchange can supply."""
 
 from typing import TYPE_CHECKING, Annotated
 

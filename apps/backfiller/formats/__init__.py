@@ -1,1 +1,1 @@
-"""Files of candles: what their names say, how columns and times read, and how we write them."""
+"""Files of candles: what their names state, how they are read, and how they are written."""

@@ -121,7 +121,7 @@ def _places(
 
 
 def _labels(schema: Any, places: Places) -> dict[str, int]:
-    """Return the columns that say whose candles a row is, with their places."""
+    """Return the columns that name the market of a row, with their places."""
     found = label_places([_plain(name) for name in schema.names])
     return {name: place for name, place in found.items() if place not in places.fields}
 

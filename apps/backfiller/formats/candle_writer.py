@@ -46,7 +46,7 @@ def suffix_of(path: Path) -> str:
 
 
 def write_candles(path: Path, candles: Candles) -> None:
-    """Write candles beside `path` and give them that name when they are complete.
+    """Write candles to a file next to `path`, renamed to it when complete.
 
     Args:
         path: The file; its suffix decides the format (see docs/data.md).

@@ -28,7 +28,7 @@ _NAMES: Final = {
     "volumetraded": "volume",
 }  # fmt: skip
 #: Where a table has the time twice, as a number and as a date, the number is meant; where one is
-#: said to be the open, the other may be the close.
+#: named as the open, the other may be the close.
 _TIME_RANKS: Final = (
     "opentime", "timeopen", "timestamp", "unix", "unixtimestamp", "unixtime", "timestampms",
     "datetime", "date",
@@ -147,7 +147,7 @@ def _one_volume(plain: Sequence[str], found: dict[str, list[int]], bases: Sequen
 
 
 def _volume_names(bases: Sequence[str]) -> list[str]:
-    """Return the names of a volume that say its coin."""
+    """Return the names of a volume that contain its coin."""
     codes = [plain_name(base) for base in bases]
     return [name for code in codes for name in (f"volume{code}", f"vol{code}", f"{code}volume")]
 

@@ -9,7 +9,7 @@ from onetape.core.errors import DataError
 if TYPE_CHECKING:
     import pandas as pd
 
-#: What says that a time is UTC.
+#: Suffixes that mark a time as UTC.
 UTC_SUFFIX: Final = r"\s*(?:UTC|GMT|Z)$"
 #: An offset behind a time of day, such as +01:00, or +00 as PostgreSQL writes it.
 OFFSET: Final = r":\d\d(?:\.\d+)?\s*[+-]\d\d(?::?\d\d)?$"

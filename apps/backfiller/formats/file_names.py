@@ -1,4 +1,4 @@
-"""What the name of a candle file says of its content, by the habits of those who publish them."""
+"""What the name of a candle file states of its content, by the naming schemes of publishers."""
 
 import re
 import unicodedata
@@ -55,7 +55,7 @@ _TRADINGVIEW_TIMEFRAMES: Final = {
     "1": "1m", "3": "3m", "5": "5m", "15": "15m", "30": "30m", "60": "1h", "120": "2h",
     "240": "4h", "360": "6h", "480": "8h", "720": "12h", "1D": "1d", "1W": "1w",
 }  # fmt: skip
-#: Words for what is no spot market, in names that say none: BTC-USDT-SWAP, BTCUSDTPERP, BTC1!
+#: Words for what is no spot market, in names without a market: BTC-USDT-SWAP, BTCUSDTPERP, BTC1!
 _CONTRACT: Final = re.compile(
     r"USD[TC]?[-_]?PERP|PERPETUAL|[-_](?:SWAP|perp|futures?|PREMIUM)(?![A-Za-z0-9])|\d!"
 )
@@ -70,7 +70,7 @@ _FOLDERS: Final = {
 
 
 class Named(Struct, frozen=True):
-    """What a name says; None where it does not."""
+    """What a name states; None where it does not."""
 
     exchange: str | None = None
     symbol: str | None = None
@@ -82,13 +82,13 @@ class Named(Struct, frozen=True):
     other_kind: str | None = None
     """What the file holds where that is not candles of a spot market, such as `futures`."""
     either: tuple[str, ...] = ()
-    """The markets that the name may stand for, where it does not say which."""
+    """The markets that the name may stand for, where it does not state one."""
     is_kraken_archive: bool = False
     """The name is one of Kraken's own archive, in which a gap means that nothing was traded."""
 
 
 def named(path: PurePath) -> Named:
-    """Return what the name of a file, and the folders that it lies in, say."""
+    """Return what the name of a file and of its folders states."""
     stem = unicodedata.normalize("NFC", _SUFFIX.sub("", path.name))
     other_kind = _other_kind(path, stem)
     if other_kind is not None:
@@ -154,7 +154,7 @@ def _of_publishers(stem: str) -> Named:
 
 
 def _of_any(name: str, pair: str, timeframe: str) -> Named:
-    """Return what a name with the pair of any exchange says."""
+    """Return what a name with the pair of any exchange states."""
     exchange = name.lower()
     if exchange == "kraken":
         markets = tuple(filter(None, [_kraken_symbol(pair)]))

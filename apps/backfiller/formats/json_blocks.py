@@ -191,7 +191,7 @@ def _rows_of(document: object, source: str, notes: TableNotes, *, is_spot: bool)
 
 
 def _contract_named(table: Mapping[str, Any]) -> str | None:
-    """Return what says that an exchange's answer is of a contract, such as `category linear`."""
+    """Return the field that shows a contract, such as `category linear`; None without one."""
     for name, value in table.items():
         if not isinstance(value, str):
             continue
@@ -254,7 +254,7 @@ def _from_columns(table: Mapping[str, Any]) -> list[Any]:
 
 
 class _RowReader:
-    """Turns rows or records of one table into blocks; the first ones tell which column is which."""
+    """Turns rows or records of one table into blocks; the first ones show which column is which."""
 
     def __init__(
         self,

@@ -1,4 +1,4 @@
-"""Columns that say whose candles the rows of a table are: market, timeframe, exchange."""
+"""Columns that name the market, timeframe or exchange of each row of a table."""
 
 import re
 from collections.abc import Iterable, Mapping, Sequence
@@ -14,7 +14,7 @@ from onetape.core.errors import DataError
 from onetape.core.printable import printable
 from onetape.core.words import counted
 
-#: What a column says of its row, by its plain name.
+#: What a column states of its row, by its plain name.
 _LABELS: Final = {
     "symbol": "market", "pair": "market", "market": "market", "ticker": "market",
     "instrument": "market", "instrumentname": "market", "instid": "market",
@@ -32,12 +32,12 @@ _PRINTED: Final = 3
 
 
 def label_places(header: Sequence[str]) -> dict[str, int]:
-    """Return the columns that say whose candles a row is, by their names, with their places."""
+    """Return the columns that name the market of a row, by their names, with their places."""
     return {name: place for place, name in enumerate(header) if plain_name(name) in _LABELS}
 
 
 def label_values(columns: Mapping[str, Iterable[object]]) -> dict[str, frozenset[str]]:
-    """Return what occurs in such columns; cells without a value say nothing.
+    """Return what occurs in such columns; empty cells are left out.
 
     Args:
         columns: The values of each column, by its name.
@@ -75,9 +75,9 @@ class LabelCheck(Struct):
     pairs: frozenset[str]
     """How rows may write that market, as `pair_names` gives them."""
     is_symbol_flag: bool
-    """A flag says the market, so that it counts against the rows."""
+    """The market is given by a flag, so that it counts against the rows."""
     is_spot: bool
-    """A flag says that these are candles of a spot market."""
+    """Whether a flag states that these are candles of a spot market."""
     found: dict[str, frozenset[str]] = field(default_factory=dict[str, frozenset[str]])
 
     def look(self, block: Block) -> None:
@@ -95,7 +95,7 @@ class LabelCheck(Struct):
         """Compare the market that the rows name with that of the import.
 
         Raises:
-            DataError: it is a contract, or another market and no flag says which counts.
+            DataError: it is a contract, or another market and no flag states which counts.
         """
         for name, values in (self.found | notes.labels).items():
             if _LABELS.get(plain_name(name), "market") != "market":

@@ -28,7 +28,7 @@ _DELIMITERS: Final = ";\t|,"
 _SEPARATOR_LINE: Final = re.compile(r'"?sep=(.)"?\s*', re.IGNORECASE)
 #: Lines above the rows are no more.
 _MOST_LINES_ABOVE: Final = 100
-#: Rows that tell how numbers are written.
+#: Rows from which the notation of numbers is found.
 _SAMPLE_ROWS: Final = 200
 #: A row has at least time, open, high, low and close.
 _FEWEST_CELLS: Final = 5
@@ -234,6 +234,6 @@ def _checked_time(places: Places, sample: Sequence[Sequence[str]]) -> Places:
     at = places.time_of_day
     if at is None or not sample or at >= len(sample[0]) or is_time_of_day(sample[0][at]):
         return places
-    if is_number(sample[0][at]):  # the epoch, beside a date
+    if is_number(sample[0][at]):  # the epoch, in addition to a date
         return Places((at, *places.fields[1:]))
     return Places(places.fields)

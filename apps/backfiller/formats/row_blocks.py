@@ -10,7 +10,7 @@ from onetape.core.candles import FloatArray
 if TYPE_CHECKING:
     import pandas as pd
 
-#: What is said of a table without a column of volume.
+#: Note on a table without a column of volume.
 NO_VOLUME: Final = "has no column of volume, so its volume is stored as 0"
 
 
@@ -26,16 +26,16 @@ class Block(Struct, frozen=True):
     others: tuple[FloatArray, ...] = ()
     """The columns behind the sixth of a table without a header."""
     labels: Mapping[str, frozenset[str]] = {}
-    """What occurs in the columns that say whose candles a row is, by their names."""
+    """Values in the columns that name the market of a row, by column."""
 
 
 class TableNotes(Struct):
-    """What is to be said of a table apart from its rows, collected while it is read."""
+    """Notes on a table, collected while it is read."""
 
     lines: list[str] = field(default_factory=list[str])
     """Sentences, without the name of the table."""
     labels: dict[str, frozenset[str]] = field(default_factory=dict[str, frozenset[str]])
-    """What a document says of all its rows, such as the symbol in an exchange's answer."""
+    """What a document states of all its rows, such as the symbol in an exchange's answer."""
     has_header: bool = False
     """Whether the table names its columns, or a flag does."""
 

@@ -16,7 +16,7 @@ from onetape.core.errors import DataError
 _BINANCE_OTHERS: Final = 6
 #: Binance writes prices of spot with so many decimals.
 _SPOT_DECIMALS: Final = 8
-#: What is said of rows of which `is_unlike_spot` is true.
+#: Note on rows for which `is_unlike_spot` is true.
 UNLIKE_SPOT: Final = (
     "Binance's archives of spot write 8 decimals, and this file has others: if it is of futures, "
     "whose archives have the same names, it does not belong among the candles of a spot market"
@@ -32,11 +32,11 @@ _PUBLISHED: Final = (
     ("volume", "close", "high", "low", "open"),  # Gate
 )
 _EXCHANGED: Final = ("close", "high", "low", "open", "volume")
-#: Fewer rows do not tell open from close; between candles, the price jumps so much more where they
-#: are exchanged.
+#: Fewer rows do not distinguish open from close; between candles, the price jumps so much more
+#: where they are exchanged.
 _ROWS_THAT_TELL: Final = 20
 _JUMPS_APART: Final = 4
-#: So many rows tell the order of columns.
+#: So many rows show the order of columns.
 _ORDER_ROWS: Final = 50_000
 
 
@@ -53,7 +53,7 @@ def futures_answer(source: str, contract: str) -> DataError:
 
     Args:
         source: The file.
-        contract: The field that says so, with its value, such as `category linear`.
+        contract: The field that states it, with its value, such as `category linear`.
     """
     return DataError(
         f"{source} is an answer about a contract ({contract}), and Onetape trades spot only; fetch "
@@ -78,7 +78,7 @@ class KindCheck(Struct):
 
     source: str
     is_spot: bool
-    """A flag says that these are candles of a spot market."""
+    """Whether a flag states that these are candles of a spot market."""
     rows: int = 0
     untraded_with_trades: int = 0
     foreign_quote_volume: int = 0
@@ -106,7 +106,7 @@ class KindCheck(Struct):
         self.foreign_quote_volume += int(np.count_nonzero(outside))
 
     def finish(self, notes: TableNotes) -> None:
-        """Say what the whole table tells.
+        """Add the notes that need the whole table.
 
         Raises:
             DataError: it holds mark or index prices.

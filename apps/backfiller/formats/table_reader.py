@@ -26,7 +26,7 @@ from onetape.core.words import counted, error_line
 
 
 class ReadOptions(Struct, frozen=True):
-    """What flags say of how to read tables."""
+    """Flags on how to read tables."""
 
     time_unit: str | None = None
     """What numbers of time count: s, ms, us, ns or iso; None recognises it by their size."""
@@ -39,7 +39,7 @@ class ReadOptions(Struct, frozen=True):
 
 
 class ReadTable(Struct):
-    """The rows of a table, and what is to be said of it."""
+    """The rows of a table, and the notes on it."""
 
     spool: Spool
     time_unit: str
@@ -77,7 +77,8 @@ def read_table(
         part: The table.
         symbol: Whose candles they are.
         options: How to read it.
-        is_symbol_flag: A flag says the symbol, so that it counts where rows name another.
+        is_symbol_flag: Whether the symbol is given by a flag, so that it counts where rows name
+            another.
 
     Raises:
         DataError: it is damaged or no table of candles of a spot market; which column is which or

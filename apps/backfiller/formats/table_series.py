@@ -28,13 +28,13 @@ _SHORTEST_MONTH: Final = 28 * 86_400
 _LONGEST_MONTH: Final = 31 * 86_400
 #: Fewer rows may be far apart because candles are missing.
 _STEPS_THAT_TELL: Final = 10
-#: Rarer distances than one of so many say nothing of the timeframe.
+#: Distances rarer than one of so many are no sign of the timeframe.
 _RARE: Final = 100
 _EXCHANGE_ID: Final = re.compile(r"[a-z][a-z0-9_]*")
 
 
 class Wanted(Struct, frozen=True):
-    """What flags say of the files; None: their names and contents must."""
+    """What flags state of the files; None: names and contents must state it."""
 
     exchange: str | None = None
     symbol: str | None = None
@@ -53,11 +53,11 @@ class Planned(Struct, frozen=True):
     symbol: str
     timeframe: str | None
     is_timeframe_named: bool
-    """The timeframe is said by the name of the file, not by a flag."""
+    """Whether the timeframe is stated by the name of the file, not by a flag."""
     is_guessed: bool
     """The exchange is only the one whose habit the name follows."""
     is_symbol_flag: bool
-    """A flag says the symbol."""
+    """Whether the symbol is given by a flag."""
 
     @property
     def is_kraken_archive(self) -> bool:
@@ -90,7 +90,7 @@ def plan_import(
 
     Args:
         files: What was named on the command line.
-        wanted: What the flags say.
+        wanted: The values of the flags.
         room: What closes archives, once their tables were read.
 
     Raises:
@@ -105,7 +105,7 @@ def plan_import(
             failed.append(Failed(str(file), error))
             continue
         nameless: list[Part] = []
-        # Where names say the markets, one that says none is of none that a flag names.
+        # Where names state the markets, a name without one is of no market that a flag names.
         is_flag_for_nameless = wanted.symbol is not None and all(map(_says_no_market, parts))
         for part in parts:
             if part.member and not _is_chosen(part, wanted):
@@ -131,14 +131,15 @@ def _note_nameless(parts: list[Part]) -> None:
 
 
 def timeframe_of(planned: Planned, distances: Mapping[int, int]) -> Timeframe:
-    """Return the timeframe of a table, by what was said of it and by the times of its rows.
+    """Return the timeframe of a table, by what was stated of it and by the times of its rows.
 
     Args:
-        planned: What was said.
+        planned: What was stated.
         distances: Seconds between neighbouring rows, and how often they occur.
 
     Raises:
-        UsageError: nothing was said and the rows do not tell, or they contradict what was said.
+        UsageError: no timeframe is stated and the rows show none, or they contradict the stated
+            one.
     """
     source, said = planned.part.source, planned.timeframe
     total = sum(distances.values())
@@ -178,7 +179,7 @@ def _has_step(timeframe: Timeframe, distances: Mapping[int, int]) -> bool:
 
 
 def _timeframe_by(step: int, distances: Mapping[int, int]) -> str | None:
-    """Return the timeframe that the rows tell; None where they tell none, or two."""
+    """Return the timeframe that the rows show; None where they show none, or two."""
     if _SHORTEST_MONTH <= step <= _LONGEST_MONTH:
         return "1M"
     total = sum(distances.values())
@@ -211,7 +212,7 @@ def _is_chosen(part: Part, wanted: Wanted) -> bool:
 
 
 def _common(exchange: str | None, part: Part) -> str | None:
-    """Return the symbol that a name says, in CCXT's codes."""
+    """Return the symbol that a name states, in CCXT's codes."""
     symbol = part.named.symbol
     if symbol is None:
         return None
@@ -230,7 +231,7 @@ def _common_codes(exchange: str) -> Mapping[str, str]:
 
 
 def _says_no_market(part: Part) -> bool:
-    """Return whether the name of a table says nothing of its market."""
+    """Return whether the name of a table does not state its market."""
     return not (part.named.symbol or part.named.either or part.named.other_kind)
 
 

@@ -85,7 +85,7 @@ class TimeReader:
             values: Numbers, texts or datetimes, shape (n,).
 
         Raises:
-            DataError: they are no times, or in what unit cannot be told.
+            DataError: they are no times, or their unit is ambiguous.
         """
         import pandas as pd
 

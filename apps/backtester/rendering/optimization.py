@@ -235,7 +235,7 @@ def neighbour_lines(optimization: Optimization) -> list[str]:
 
 
 def evidence_lines(optimization: Optimization) -> list[str]:
-    """Return the statistics of the best: the rungs of the verdict, and what stands besides it."""
+    """Return the statistics of the best: the rungs of the verdict, and what stands next to it."""
     judgement = optimization.judgement
     if judgement is None:
         return []

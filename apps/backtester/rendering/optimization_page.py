@@ -45,7 +45,7 @@ _ROWS: Final = 500
 
 
 def show_optimization(optimization: Optimization, given: Sequence[str], *, as_json: bool) -> None:
-    """Write the page of an optimization beside its results, and print text or one document.
+    """Write the page of an optimization next to its results, and print text or one document.
 
     Args:
         optimization: The finished optimization.

@@ -97,7 +97,7 @@ def compared_text(runs: Sequence[Run]) -> str:
     ids = [run.id for run in runs]
     columns = [metric_lines(run.summary.metrics, run.summary.quote) for run in runs]
     held = {run.id: metric_lines(run.summary.metrics, run.summary.quote)[0][2] for run in runs}
-    # The labels of the first: quote currencies may differ, which the differences say.
+    # The labels of the first: where quote currencies differ, the differences list it.
     rows = [("", *ids)]
     for lines in zip(*columns, strict=True):
         values = [line[1] for line in lines]

@@ -1,8 +1,8 @@
-"""Serve the newest report on this computer alone, to a page that asks whether there is a newer one.
+"""Serve the newest report on this computer alone, to a page that polls for a newer one.
 
-A page from a file could not ask: browsers let no file read another, and the report's own policy
-forbids all loading. So the file stays as it is, fit to be sent to somebody, and what is served
-carries one more script, which may ask this server and nobody else.
+A page from a file could not do that: browsers let no file read another, and the report's own policy
+forbids all loading. So the file stays as it is, fit to be sent to other people, and what is served
+carries one more script, which may send requests to this server only.
 """
 
 import json
@@ -43,12 +43,12 @@ class Newest:
             self._version += 1
 
     def fail(self, text: str) -> None:
-        """Say what is wrong, over the report that was."""
+        """Show what is wrong, over the last report."""
         with self._lock:
             self._error = text
 
     def state(self) -> bytes:
-        """Return what the page asks for."""
+        """Return the state that the page requests."""
         with self._lock:
             return json.dumps({"version": self._version, "error": self._error}).encode()
 
@@ -58,7 +58,7 @@ class Newest:
             page, version = self._page, self._version
         script = (files("backtester.watch") / "reload.js").read_text(encoding="utf-8")
         script = script.replace("VERSION", str(version))
-        # What is served may ask its own server besides.
+        # What is served may also send requests to its own server.
         allowed = f"default-src 'none'; connect-src 'self'; script-src {policy_digest(script)} "
         page = page.replace(POLICY_BEGINNING, allowed, 1).replace(f"{allowed}'none'", allowed, 1)
         head, _, tail = page.rpartition("</body>")
@@ -87,18 +87,18 @@ class ReportServer:
         error: BaseException | None,
         traceback: TracebackType | None,
     ) -> None:
-        """Answer nobody any more."""
+        """Stop answering."""
         self._server.shutdown()
         self._server.server_close()
 
 
 class _Server(ThreadingHTTPServer):
-    """Says nothing of a page that went away in the middle of an answer: nothing is wrong."""
+    """Logs nothing of a page that was closed in the middle of an answer: nothing is wrong."""
 
     def handle_error(
         self, request: socket.socket | tuple[bytes, socket.socket], client_address: Any
     ) -> None:
-        """Tell what went wrong, unless it is the page's going."""
+        """Log what went wrong, unless the page was closed."""
         if not isinstance(sys.exception(), ConnectionError):
             super().handle_error(request, client_address)
 
@@ -129,7 +129,7 @@ def _handler(newest: Newest) -> type[BaseHTTPRequestHandler]:
             self.wfile.write(content)
 
         def log_message(self, format: str, *args: object) -> None:  # noqa: A002 - the base's name
-            """Say nothing: the page asks twice a second."""
+            """Log nothing: the page sends two requests a second."""
             del format, args
 
     return Handler

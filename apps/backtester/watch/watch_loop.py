@@ -35,7 +35,7 @@ if TYPE_CHECKING:
 LOOK_EVERY_SECONDS: Final = 0.2
 #: An editor that writes in steps is given this long, in seconds, after a change.
 SETTLE_SECONDS: Final = 0.1
-#: Seconds after which a line says that a backtest takes long.
+#: Seconds after which a line states that a backtest takes long.
 SLOW_AFTER_SECONDS: Final = 10.0
 #: Flags that mean nothing where a report is watched, or that the watch sets itself.
 _OWN_FLAGS: Final = ("watch", "report", "save", "no_report", "json_")
@@ -47,7 +47,7 @@ def watch(context: "typer.Context") -> None:
     A signal that the program was started to ignore, as by nohup, stays ignored.
 
     Args:
-        context: The backtest as it was asked for.
+        context: The backtest and its settings.
 
     Raises:
         UsageError: a flag that leaves nothing to watch.

@@ -1,4 +1,4 @@
-"""What a watch looks at: the strategy's file and the settings, told apart by their content."""
+"""What a watch looks at: the strategy's file and the settings, compared by their content."""
 
 import contextlib
 import hashlib
@@ -42,7 +42,7 @@ class Watched:
     def changed(self) -> bool:
         """Return whether a file has another content than at the last look.
 
-        Contents are read where time or size differ only, so that this may be asked often.
+        Contents are read where time or size differ only, so that this may be called often.
         """
         stamps = {path: _stamp(path) for path in self._stamps}
         if stamps == self._stamps:

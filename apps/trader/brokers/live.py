@@ -58,7 +58,7 @@ class LiveBroker:
         stream: UserStream | None = None,
         key_rights: KeyRights | None = None,
     ) -> None:
-        """Begin; nothing is asked yet. The event loop that runs now reads the events.
+        """Begin; nothing is requested yet. The event loop that runs now reads the events.
 
         Args:
             client: Of the account; open, maybe in another loop.
@@ -102,7 +102,7 @@ class LiveBroker:
         if stream is not None:
             stream.listen(self._note_user_event)
         self.last_price: tuple[Decimal, float] | None = None
-        """Price of the last trade over REST, with the monotonic time before it was asked for."""
+        """Price of the last trade over REST, with the monotonic time before it was requested."""
 
     @property
     def name(self) -> str:
@@ -176,13 +176,13 @@ class LiveBroker:
         is_stop: bool,
         is_again: bool = False,
     ) -> None:
-        """Ask for an open order to be cancelled.
+        """Request the cancellation of an open order.
 
         Args:
             client_order_id: Which order.
             exchange_order_id: The exchange's own id of it, where that is known.
             is_stop: Whether it is a protective stop.
-            is_again: Whether that was asked before: then a refusal does not prove that somebody
+            is_again: Whether that was requested before: then a refusal does not prove that somebody
                 else has cancelled it.
         """
         work = self._orders.cancel(
@@ -191,11 +191,11 @@ class LiveBroker:
         self._start("cancel", client_order_id, work)
 
     def look_up(self, client_order_id: str, sent_ms: int, *, is_stop: bool) -> None:
-        """Ask what has become of an order: status and fills, or an answer without it.
+        """Look up an order: its status and fills, or an answer without it.
 
         Args:
             client_order_id: Which order.
-            sent_ms: Executions since then are asked for where there is no such order.
+            sent_ms: Executions since then are requested where there is no such order.
             is_stop: Whether it is a protective stop.
         """
         if not self.is_asking("look_up", client_order_id):
@@ -323,7 +323,7 @@ class LiveBroker:
             print_line(f"a request ({what}) has failed: unexpected {text}", level="ERROR")
 
     def _set_reported(self) -> None:
-        # The loop may have ended; then nobody reads the events any more.
+        # The loop may have ended; then the events are not read any more.
         with contextlib.suppress(RuntimeError):
             self._loop.call_soon_threadsafe(self.reported.set)
 

@@ -9,7 +9,7 @@ from msgspec import Struct
 from onetape.exchange.trading_records import Balance, OrderSnapshot, OwnTrade
 from onetape.execution.events import Acknowledged, FillReport, OrderEvent, StatusReport
 
-#: Own trades are asked for from this long before the time they may begin, milliseconds.
+#: Own trades are requested from this long before the time they may begin, milliseconds.
 OVERLAP_MS: Final = 60_000
 
 
@@ -34,7 +34,7 @@ class AccountSnapshot(Struct, frozen=True):
     balances: dict[str, Balance]
     open_orders: tuple[OrderSnapshot, ...]
     fills: tuple[OwnTrade, ...]
-    """Executions since the time that was asked for."""
+    """Executions since the time that was requested."""
     found: tuple[OrderSnapshot, ...]
     """Orders of executions whose order was not known."""
     nameless: frozenset[str] = frozenset()

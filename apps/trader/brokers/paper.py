@@ -1,6 +1,6 @@
 """An exchange on paper: it reports the events of a real one, and fills by the engine's rules.
 
-Its book is in memory. After a restart it knows the orders that it had acknowledged, because their
+Its book is in memory. After a restart it has the orders that it had acknowledged, because their
 events are stored; an order that it never acknowledged never arrived.
 """
 

@@ -45,7 +45,7 @@ def parse_timezone(name: str) -> tzinfo:
     """Return the time zone of an IANA name.
 
     Raises:
-        UsageError: this computer knows no such time zone.
+        UsageError: this computer has no such time zone.
     """
     from zoneinfo import ZoneInfo, available_timezones
 

@@ -62,7 +62,7 @@ def kill_before_arrival(scene: Scene) -> None:
 
 
 def kill_after_send(scene: Scene) -> None:
-    """Kill the trader after its order was filled and before it knew."""
+    """Kill the trader after its order was filled and before it has read that."""
     scene.fail_order("timeout", when="after")
     scene.signal_buy()
     scene.until_fault()
@@ -84,7 +84,7 @@ def kill_during_exit(scene: Scene) -> None:
 
 
 def kill_after_sell(scene: Scene) -> None:
-    """Kill the trader after its sell was filled and before it knew."""
+    """Kill the trader after its sell was filled and before it has read that."""
     scene.enter()
     scene.fail_order("timeout", when="after")
     scene.signal_sell()

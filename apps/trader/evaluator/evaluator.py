@@ -104,7 +104,7 @@ class StrategyEvaluator:
         self._busy: WorkerConnection | None = None
         """The worker while it evaluates."""
         self._unclaimed: WorkerConnection | None = None
-        """A worker whose reply nobody waits for any more: it cannot be used again."""
+        """A worker whose reply is not awaited any more: it cannot be used again."""
         self._checked = 0.0
         """When the last check began, monotonic seconds."""
         self._check: asyncio.Task[bool] | None = None

@@ -1,4 +1,4 @@
-"""Executions from before a session: read once, beside the readings of now, and not needed by stops.
+"""Executions from before a session, read once and apart; stops do not need them.
 
 They show what others have sold since the position was opened, and orders of this installation that
 the file lacks because a backup was restored. An entry waits for them; so does an exit where the
@@ -44,7 +44,7 @@ class HistoryReading:
         """
         book = self._book
         is_reading = book.broker.is_asking("past", book.context.key.symbol)
-        # One that was asked for before everything was built again lacks what happened until the
+        # One that was requested before everything was built again lacks what happened until the
         # readings of now begin.
         histories = [one for one in book.broker.histories() if one.begun >= self._began]
         if histories:

@@ -1,4 +1,4 @@
-"""Orders without a decision: taken over from the exchange, or booked because a person said so."""
+"""Orders without a decision: taken over from the exchange, or booked on a person's command."""
 
 from decimal import Decimal
 
@@ -56,7 +56,7 @@ def adopt(book: LiveBook, found: OrderSnapshot, fills: tuple[OwnTrade, ...], now
 
 
 def write_off(book: LiveBook, answer: str, held: Decimal, now_ms: int) -> None:
-    """Take missing coins out of the position, because a person said so.
+    """Take missing coins out of the position, on a person's command.
 
     Args:
         book: The orders and trades of the symbol.

@@ -26,7 +26,7 @@ from trader.order_booking import TrackedOrder
 from trader.session_context import SessionContext
 from trader.states import TraderStates
 
-#: Type of an order that takes missing coins out of a position, because a person said so.
+#: Type of an order that takes missing coins out of a position, on a person's command.
 CORRECTION: Final = "correction"
 #: Kind and price of a stop.
 Level = tuple[str, Decimal]
@@ -287,7 +287,7 @@ class LiveBook(Executor):
         return round_down(stop_price * (1 - self.stop_limit), self.context.market.steps.price_step)
 
     def withdraw(self, one: LiveOrder, reason: str, now_ms: int) -> None:
-        """Ask for an open order to be cancelled; again where that had no effect for a while."""
+        """Request the cancellation of an open order; again where that had no effect for a while."""
         asked, again = one.cancelled, self.times.cancel_again
         if any(self.broker.is_asking(what, one.identity) for what in ("cancel", "replace")):
             return

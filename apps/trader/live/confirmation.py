@@ -1,6 +1,6 @@
 """An account's first entry at an exchange: a passed drill, and a person's yes to one screen.
 
-It is asked once for each account. With a position or an order open nothing waits for it: entries
+It is needed once for each account. With a position or an order open nothing waits for it: entries
 are banned until it has been given.
 """
 
@@ -34,7 +34,7 @@ from trader.settings import TraderSettings
 
 
 class FirstEntry(Struct, frozen=True):
-    """What a start knows of the account's first entry."""
+    """What a start has found out about the account's first entry."""
 
     is_open: bool
     """Whether it has to be confirmed."""
@@ -48,7 +48,7 @@ def plan_whole_start(
     """Return what a start trades with what is open, and what is known of the first live entry.
 
     Args:
-        plan: What the settings say.
+        plan: The plan of the settings.
         path: Database of the trader.
         is_confirmed: Whether a person has confirmed with --yes.
 
@@ -118,7 +118,7 @@ def _without_fault(plan: StartPlan) -> StartPlan:
 def check_first_entry(
     own: Sequence[Store], stores: Sequence[Store], plan: StartPlan, *, is_confirmed: bool
 ) -> tuple[StartPlan, FirstEntry]:
-    """Look at all that shows before the exchange is asked for anything.
+    """Look at all that shows before any request to the exchange.
 
     Args:
         own: The database of the trader, where there is one.
@@ -241,7 +241,7 @@ def _passed_drill(stores: Sequence[Store], settings: TraderSettings) -> int:
 
 
 def _check_somebody(settings: TraderSettings, *, is_confirmed: bool) -> None:
-    """Refuse a start that nobody can confirm, or with a largest order that means nothing.
+    """Refuse a start that no person can confirm, or with a largest order that means nothing.
 
     Raises:
         SafetyRefusal: there is no terminal and no --yes.

@@ -50,7 +50,7 @@ from trader.states import TraderStates
 
 
 class LiveExecutor(LiveBook):
-    """One symbol of a live account. An entry or an exit is open at a time, and a stop beside it."""
+    """One symbol of a live account: one entry or exit is open at a time, and a stop with it."""
 
     def __init__(
         self,
@@ -186,7 +186,7 @@ class LiveExecutor(LiveBook):
         return self._exits.may_begin
 
     def drive(self, now_ms: int) -> None:
-        """Store what has been reported, ask for what is unknown, and do what is due.
+        """Store what has been reported, look up what is unknown, and do what is due.
 
         Raises:
             StoreError: the file cannot be written; nothing is sent that is not stored.
@@ -219,7 +219,7 @@ class LiveExecutor(LiveBook):
                 self._account.note_event()
 
     def _is_news(self, identity: str, events: Sequence[OrderEvent]) -> bool:
-        """Return whether events of an order that is not open tell what is not known yet."""
+        """Return whether events of an order that is not open report what is not known yet."""
         booked = {trade.exchange_trade_id for trade in self._trades}
         if any(isinstance(one, FillReport) and one.trade_id not in booked for one in events):
             return True
@@ -254,7 +254,7 @@ class LiveExecutor(LiveBook):
                     pass
 
     def _note_ended(self, one: LiveOrder) -> None:
-        """Note that the exchange, or somebody else, has ended an order before it was filled."""
+        """Note that an order was ended before it was filled, by the exchange or by others."""
         if one.order.is_protection:
             self._protector.note_cancelled_by_others(one)
         elif one.order.side == "sell" and not one.state.filled:

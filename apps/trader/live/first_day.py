@@ -44,7 +44,7 @@ def first_day_limit(
 def first_day_lines(
     store: Store, settings: TraderSettings, account: str, quote: str, now_ms: int
 ) -> list[str]:
-    """Return a line that says how large entries may be today, where that is limited.
+    """Return a line with the largest entry of today, where that is limited.
 
     Args:
         store: The open database.

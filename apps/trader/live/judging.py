@@ -41,7 +41,7 @@ class Judge:
         return self._book.states.has_problem(COINS)
 
     def forget_missing(self) -> None:
-        """Begin anew: the last reading misses nothing, or the position was corrected."""
+        """Begin again: the last reading misses nothing, or the position was corrected."""
         self._missing_since = None
 
     def note_missing(self) -> bool:
@@ -144,7 +144,7 @@ class Judge:
         Args:
             found: The difference.
             now_ms: Market time.
-            client_order_id: That somebody else's order carries.
+            client_order_id: Id of the other program's order.
         """
         book = self._book
         context = book.context

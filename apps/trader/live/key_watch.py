@@ -33,7 +33,7 @@ def watch_key(book: LiveBook) -> None:
     """Let the rights of the key be read from time to time, and report those that are wrong.
 
     Args:
-        book: Of a symbol; its broker knows the key.
+        book: Book of a symbol; its broker has the key.
     """
     rights = book.broker.key_rights
     if rights is None:
@@ -47,7 +47,7 @@ def watch_key(book: LiveBook) -> None:
         book.states.solve(KEY)
         return
     try:
-        # What the exchange does not say was accepted at the start.
+        # What the exchange does not state was accepted at the start.
         check_permissions(rights.exchange, rights.found, is_unknown_allowed=True)
     except SafetyRefusal as error:
         book.states.report(KEY, _problem_of(error))

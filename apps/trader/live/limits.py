@@ -1,4 +1,4 @@
-"""The limits of a live account, asked before each entry is sent.
+"""The limits of a live account, checked before each entry is sent.
 
 Losses are looked at every few seconds; a limit that was passed is a problem of the trader, which
 status shows, until a person clears it with `trader risk --clear`.

@@ -117,7 +117,7 @@ def check_live_exchange(exchange: str, *, is_untested_allowed: bool) -> None:
         is_untested_allowed: Whether a person wants them where only the requests are tested.
 
     Raises:
-        UsageError: the text says which exchanges there are.
+        UsageError: the text lists the exchanges that there are.
     """
     if exchange in LIVE_EXCHANGES or (exchange in UNTESTED_EXCHANGES and is_untested_allowed):
         return
@@ -156,7 +156,7 @@ async def open_access(
         credentials: The key.
         held_account: The exchange's id of the account with an open position or order; None: there
             is none.
-        is_unknown_allowed: Whether a key may be used of which the exchange does not say what it
+        is_unknown_allowed: Whether a key may be used of which the exchange does not state what it
             may do.
 
     Raises:

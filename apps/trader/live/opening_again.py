@@ -1,7 +1,7 @@
 """Opens exchange and account at the start; with a position open, again and again until it works.
 
 A start that holds nothing ends with the error of an exchange that cannot be reached. With a
-position or an order open the program stays, says that it cannot act, and goes on trying.
+position or an order open the program stays, prints that it cannot act, and goes on trying.
 """
 
 import asyncio

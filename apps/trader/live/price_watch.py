@@ -27,12 +27,12 @@ class PriceWatch:
     """What is known of one market's price."""
 
     def __init__(self, book: LiveBook) -> None:
-        """Begin; nothing is asked before a price is needed."""
+        """Begin; nothing is requested before a price is needed."""
         self._book = book
         self._asked = -1e9
 
     def look(self, now_ms: int) -> KnownPrice | None:
-        """Return the newest price, and ask for another one where it is old; None: none is known."""
+        """Return the newest price, and request another one where it is old; None: none is known."""
         book = self._book
         known = self._newest(now_ms)
         is_old = known is None or known.is_by_rest or known.age_seconds > book.times.price_poll

@@ -125,7 +125,7 @@ class AccountCheck:
         is_reading = book.broker.is_asking("refresh", book.context.key.symbol)
         for snapshot in book.broker.snapshots():
             if snapshot.begun < self._began:
-                # It was asked for before the file was read: it may be older than what is stored.
+                # It was requested before the file was read: it may be older than what is stored.
                 continue
             self._read = time.monotonic()
             self._schedule.note_read()
@@ -237,7 +237,7 @@ class AccountCheck:
     def _take_history(self, history: AccountHistory, now_ms: int) -> None:
         """Take what is ours out of executions from before the session, and store the rest."""
         snapshot = self._snapshot
-        # A stop of a position that is taken over may rest: no other one may be placed beside it.
+        # A stop of a position that is taken over may rest: no second one may be placed.
         listed = () if snapshot is None else (*snapshot.open_orders, *snapshot.found)
         orders = tuple({one.exchange_order_id: one for one in (*history.found, *listed)}.values())
         late = () if snapshot is None else snapshot.fills
@@ -317,7 +317,7 @@ class AccountCheck:
         )
 
     def _look_for(self, text: str) -> None:
-        """Ask what became of stops that are not open any more."""
+        """Look up stops that are not open any more."""
         for one in self._book.stops:
             if one.identity in text and one.state.stage == "open":
                 one.ask_soon()

@@ -5,7 +5,7 @@ by its id, own trades, balances), by its own clock after the order's deadline, w
 between, and the second time a minute after the deadline: exchanges have been seen to deny orders
 that they had, for tens of seconds. A request that failed proves nothing. For ten minutes neither
 does an answer with balances that have moved as the order would have moved them, or with an
-execution of which nobody knows whose it is.
+execution whose order is not known.
 """
 
 import time

@@ -186,7 +186,7 @@ class StopWatch:
         )
 
     def _chosen(self, exit_obstacle: Obstacle | None) -> Obstacle:
-        """Return what to say of a position without a stop: why it has none, and what is done.
+        """Return the problem of a position without a stop: why it has none, and what is done.
 
         Where a passed level would sell nothing, that comes first.
         """

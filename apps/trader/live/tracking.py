@@ -1,4 +1,4 @@
-"""A live order that is not over, with what only this process knows of it, and time limits."""
+"""A live order that is not over, with its state in this process, and time limits."""
 
 import math
 import time
@@ -16,7 +16,7 @@ class LiveOrder:
     """A tracked order and the requests about it."""
 
     def __init__(self, tracked: TrackedOrder) -> None:
-        """Take an order; nothing has been asked about it by this process."""
+        """Take an order; this process has not looked it up yet."""
         self.tracked = tracked
         self.begun = time.monotonic()
         self.sent: float | None = None
@@ -33,7 +33,7 @@ class LiveOrder:
         self._nowhere_since: float | None = None
         self._is_nowhere = False
         self.is_look_needed = False
-        """Whether the exchange has to be asked for it, although it may rest for days."""
+        """Whether the order has to be looked up at the exchange, although it may rest for days."""
 
     @property
     def order(self) -> Order:

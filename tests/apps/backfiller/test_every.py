@@ -45,7 +45,7 @@ def test_the_next_run_is_a_little_after_the_next_start_of_the_interval(
 
 
 class Enough(Exception):
-    """Ends a schedule that would go on for ever."""
+    """Ends a schedule that would go on forever."""
 
 
 class Computer(SteppedClock):

@@ -72,7 +72,7 @@ def own(key: SeriesKey = KEY, start: int = START, end: int = NOW) -> list[Candle
     return [Candle(*row) for row in rows]
 
 
-#: One candle is another the next time that it is asked for.
+#: One candle is another the next time that it is requested.
 REVISED: dict[str, Any] = {
     "kind": "candles",
     "shape": "revised",
@@ -107,7 +107,7 @@ def test_a_fault_that_passes_costs_a_note_and_no_candle(
 
 
 @pytest.mark.parametrize("shape", ["html", "no_symbols"])
-def test_markets_that_are_none_are_asked_for_again_row_12(
+def test_markets_that_are_none_are_requested_again_row_12(
     fetch: Run, simulator: EmbeddedSimulator, shape: str
 ) -> None:
     simulator.faults.add(kind="wrong_body", shape=shape, path=INFO, count=1)
@@ -288,7 +288,7 @@ def test_missing_candles_are_unproven_until_a_later_run_proves_them_row_20(
     assert len(simulator.faults.log) == asked
 
 
-def test_a_proven_gap_is_asked_for_again_by_repair_after_a_day(
+def test_a_proven_gap_is_requested_again_by_repair_after_a_day(
     fetch: Run, backfiller: Run, simulator: EmbeddedSimulator
 ) -> None:
     simulator.faults.add(**MISSING)
@@ -305,7 +305,7 @@ def test_a_proven_gap_is_asked_for_again_by_repair_after_a_day(
     assert repaired.out.startswith("simulator BTC/USDT 1m: 0 findings, 3 candles fetched")
 
 
-def test_repair_asks_for_every_gap_again_on_demand(
+def test_repair_requests_every_gap_again_on_demand(
     fetch: Run, backfiller: Run, simulator: EmbeddedSimulator
 ) -> None:
     simulator.faults.add(**MISSING)

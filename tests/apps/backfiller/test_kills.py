@@ -76,7 +76,7 @@ class Rig:
     folder: Path
 
     def requests(self) -> int:
-        """Return how many pages of candles were asked for so far."""
+        """Return how many pages of candles were requested so far."""
         return int(str(self.simulator.faults.listed()[0]["fired"]))
 
     def _arguments(self, database: Path) -> list[str]:

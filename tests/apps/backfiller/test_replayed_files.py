@@ -26,7 +26,7 @@ from onetape.simulator.market.clock import make_clock
 from onetape.simulator.recorded.replay import read_replay
 from recorded_candles import WHOLE, each_file
 
-#: Longer files are walked in parts unless the whole is asked for.
+#: Longer files are walked in parts unless the whole is requested.
 WALKED_WHOLE = 5_000
 #: Files with more gaps than this are walked whole too: Kraken's has 3,254.
 MANY_GAPS = 1_000

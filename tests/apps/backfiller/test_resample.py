@@ -61,7 +61,7 @@ def test_whole_hours_are_built_and_marked(backfiller: Run, store: Store) -> None
     assert sources == [("resample", 1)]
 
 
-def test_windows_over_unexplained_gaps_are_left_out_unless_asked_for(
+def test_windows_over_unexplained_gaps_are_left_out_unless_requested(
     backfiller: Run, store: Store
 ) -> None:
     insert_closed(

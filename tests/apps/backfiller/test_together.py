@@ -60,7 +60,7 @@ def test_a_second_run_right_after_asks_once_for_each_series_newest_candles(
     assert [(one["inserted"], one["present"]) for one in ended.series] == [(0, REREAD_CANDLES)] * 4
 
 
-def test_a_plan_asks_for_no_candles_and_says_what_the_run_then_takes(
+def test_a_plan_requests_no_candles_and_says_what_the_run_then_takes(
     fetch: Run, simulator: EmbeddedSimulator, folder: Path
 ) -> None:
     plan = json.loads(fetch(*SEVERAL, "-t", "5m", "--plan").out)
@@ -90,7 +90,7 @@ def test_a_plan_of_a_stored_series_names_its_gaps_and_the_newest_candles(fetch: 
     with open_store(Path("data/simulator.db"), create=False) as store, store.write() as connection:
         connection.execute("DELETE FROM ohlcv_data WHERE timestamp = 1706745600 + 3600 * 50")
     (one,) = json.loads(fetch("--from", "2024-02-01", "--plan").out)["series"]
-    # A page reaches across both, so they are asked for together.
+    # A page reaches across both, so they are requested together.
     assert (one["ranges"], one["pages"]) == ([[1_706_745_600 + 3_600 * 50, 1_709_251_200]], 1)
 
 

@@ -241,7 +241,7 @@ def test_a_report_that_cannot_be_written_is_named(
     assert contents(folder) == before
 
 
-def test_a_gap_that_kraken_no_longer_serves_asks_for_a_file(backtester: Run, folder: Path) -> None:
+def test_a_gap_that_kraken_no_longer_serves_needs_a_file(backtester: Run, folder: Path) -> None:
     rows = [Candle(START + at * HOUR, 1.0, 1.0, 1.0, 1.0, 1.0) for at in range(60) if at != 30]
     with open_store(folder / "k.db", create=True) as store:
         key = SeriesKey("kraken", "MINA/EUR", "1h")

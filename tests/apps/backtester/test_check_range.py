@@ -31,7 +31,7 @@ def test_a_part_of_a_long_range_is_stated_and_is_the_same_each_time(check: Run) 
     assert check().out == ended.out
 
 
-def test_all_bars_are_checked_where_they_are_asked_for(check: Run) -> None:
+def test_all_bars_are_checked_where_they_are_requested(check: Run) -> None:
     assert check("--all").out == "bias check: passed, 2,880 bars\n"
 
 

@@ -62,7 +62,7 @@ def test_an_optimization_works_on_all_processors_unless_it_is_told_otherwise(
 
 
 @pytest.mark.parametrize("jobs", [1, 3])
-def test_so_many_processes_work_as_jobs_are_asked_for(
+def test_the_setting_jobs_is_the_number_of_processes(
     workers: Callable[..., int], jobs: int
 ) -> None:
     assert workers("--jobs", str(jobs)) == jobs

@@ -109,7 +109,7 @@ def test_runs_of_one_second_keep_their_order_whatever_their_names(
     assert sorted(moved) != moved
 
 
-def test_loading_a_run_takes_no_pandas_before_a_frame_is_asked_for(
+def test_loading_a_run_takes_no_pandas_before_a_frame_is_requested(
     kept: Callable[..., Path],
 ) -> None:
     kept()

@@ -1,4 +1,4 @@
-"""The file of commands beside a database: each line is stored once, whenever it was added."""
+"""The file of commands next to a database: each line is stored once, whenever it was added."""
 
 import os
 import resource

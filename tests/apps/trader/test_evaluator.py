@@ -92,7 +92,7 @@ def test_signals_and_values_are_those_of_an_evaluation_in_this_process(run: Run,
 
 #: Each with the kind of failure and words of its text; None: the signals come all the same.
 ATTACKS: dict[str, tuple[str, str | None, str]] = {
-    "loops for ever": (hostile.ENDLESS, "late", "no signals within 0.3 s"),
+    "loops forever": (hostile.ENDLESS, "late", "no signals within 0.3 s"),
     "sleeps longer than the deadline": (hostile.SLEEPS, "late", "no signals within 0.3 s"),
     "allocates 1.5 TB": (hostile.ALLOCATES, "failed", "Unable to allocate 1.36 TiB"),
     "passes its memory limit": (hostile.PASSES_LIMIT, "failed", "Unable to allocate 4.66 GiB"),

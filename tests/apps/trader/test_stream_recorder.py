@@ -259,7 +259,7 @@ def test_a_market_without_a_candle_is_recorded_as_a_gap_and_decided_past(
             assert MARCH + HOUR not in trading.decided()
             (gap,) = gaps_of(trading.store, KEY)
             assert (gap.start, gap.end) == (MARCH + HOUR, MARCH + 2 * HOUR)
-            # Minutes later another answer proves it, and it is asked for no more.
+            # Minutes later another answer proves it, and it is requested no more.
             await opened.go_to(4.5)
             await trading.until_decided(3)
             await trading.until(lambda: confirmed_gaps(trading.store, KEY))

@@ -82,7 +82,7 @@ class Recorded:
 
 
 def failing(*errors: Exception) -> Callable[[], Awaitable[None]]:
-    """Return a step that raises these errors one after another, and then waits for ever."""
+    """Return a step that raises these errors one after another, and then waits forever."""
     left = list(errors)
 
     async def step() -> None:

@@ -30,7 +30,7 @@ def test_files_are_read_and_one_that_others_may_read_is_a_note(tmp_path: Path) -
     assert found.notes == (f"others on this computer may read {secret}: chmod 600 {secret}",)
 
 
-def test_a_prompt_asks_for_what_is_missing() -> None:
+def test_a_prompt_reads_what_is_missing() -> None:
     requested: list[str] = []
 
     def prompt(text: str) -> str:

@@ -1,4 +1,4 @@
-"""Every metric as docs/metrics.md defines it, computed anew from fills and equity."""
+"""Every metric as docs/metrics.md defines it, computed again from fills and equity."""
 
 import itertools
 import math

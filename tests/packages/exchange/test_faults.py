@@ -449,7 +449,7 @@ def test_row_10_two_hours_of_maintenance_are_outlived_with_a_note_a_minute(
 
 
 @pytest.mark.parametrize("shape", ["html", "no_symbols"])
-def test_row_12_markets_that_came_as_a_page_or_empty_are_asked_for_again(
+def test_row_12_markets_that_came_as_a_page_or_empty_are_requested_again(
     run: Run, simulator: EmbeddedSimulator, shape: str
 ) -> None:
     simulator.faults.add(kind="wrong_body", path="/api/v3/exchangeInfo", shape=shape, count=2)

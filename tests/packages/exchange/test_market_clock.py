@@ -1,4 +1,4 @@
-"""The simulator's clock: when its time is asked for, and when the last answer is carried on."""
+"""The simulator's clock: when its time is requested, and when the last answer is carried on."""
 
 import asyncio
 import re
@@ -114,7 +114,7 @@ def test_an_answer_that_was_long_on_its_way_does_not_put_the_clock_behind(
     asyncio.run(compare())
 
 
-def test_a_time_that_a_driver_holds_is_asked_for_each_time() -> None:
+def test_a_time_that_a_driver_holds_is_requested_each_time() -> None:
     own = PacedClock(MARCH_MS, 1_000)
     with embedded_simulator(seed=1, clock=own) as simulator:
         clock = SimulatorClock(simulator.url)
@@ -127,7 +127,7 @@ def test_a_time_that_a_driver_holds_is_asked_for_each_time() -> None:
         clock.close()
 
 
-def test_a_connection_that_was_closed_is_made_anew_at_once(
+def test_a_connection_that_was_closed_is_made_again_at_once(
     simulator: tuple[Program, str], tmp_path: Path
 ) -> None:
     program, url = simulator

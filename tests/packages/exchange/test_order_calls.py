@@ -375,7 +375,7 @@ TRADES = {
 
 
 @pytest.mark.parametrize("exchange", list(TRADES))
-def test_own_trades_are_asked_for_by_pages(exchange: str) -> None:
+def test_own_trades_are_requested_by_pages(exchange: str) -> None:
     dialect = dialect_of(exchange)
     first = own_trades_page(dialect, "BTC/USDT", since_ms=INTENDED_MS)
     later = own_trades_page(dialect, "BTC/USDT", since_ms=INTENDED_MS, position="77")
@@ -389,7 +389,7 @@ OF_ORDER = {"binance": "orderId", "okx": "ordId", "bybit": "orderId", "coinbase"
 
 
 @pytest.mark.parametrize("exchange", list(OF_ORDER))
-def test_own_trades_of_one_order_are_asked_for_by_its_number(exchange: str) -> None:
+def test_own_trades_of_one_order_are_requested_by_its_number(exchange: str) -> None:
     page = own_trades_page(
         dialect_of(exchange), "BTC/USDT", since_ms=INTENDED_MS, exchange_order_id="EX-1"
     )
@@ -414,7 +414,7 @@ def test_an_order_is_looked_up_by_the_exchanges_number(exchange: str) -> None:
     assert request.values.items() >= values.items()
 
 
-def test_binance_asks_for_a_later_page_by_id_alone() -> None:
+def test_binance_requests_a_later_page_by_id_alone() -> None:
     page = own_trades_page(dialect_of("binance"), "BTC/USDT", since_ms=1, until_ms=2, position="77")
     assert not {"startTime", "endTime"} & set(one_request("binance", page).values)
 

@@ -85,7 +85,7 @@ def test_an_order_with_its_fills_is_accepted(run: Run) -> None:
     assert [trade["id"] for trade in outcome.row["trades"]] == ["57"]
 
 
-def test_an_acknowledgement_without_fills_is_accepted_and_asks_for_a_look_up(run: Run) -> None:
+def test_an_acknowledgement_without_fills_is_accepted_and_requests_a_look_up(run: Run) -> None:
     outcome = run(sent(Answer(body_of(ACK))))
     assert isinstance(outcome, Accepted)
     assert not outcome.has_status

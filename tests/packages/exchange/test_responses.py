@@ -165,7 +165,7 @@ def test_the_recorded_error_replies_are_tried_again_or_final_as_they_should(shar
         (401, {"code": -2015, "msg": "Invalid API-key"}, ExchangeRefused, 1),
     ],
 )
-def test_what_may_pass_is_asked_for_again_and_what_is_final_once(
+def test_what_may_pass_is_requested_again_and_what_is_final_once(
     ask: Ask, server: Any, status: int, body: Any, error: type[Exception], asked: int
 ) -> None:
     answers(server, body=body, status=status)
@@ -226,7 +226,7 @@ def test_an_exchange_that_cannot_be_reached_is_named_with_the_reason(
     )
 
 
-def test_no_markets_are_an_error_and_asked_for_again(
+def test_no_markets_are_an_error_and_requested_again(
     run: Callable[[Any], Any], server: Any
 ) -> None:
     whole = server.fixed["/api/v3/exchangeInfo"]

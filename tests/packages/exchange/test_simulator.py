@@ -96,7 +96,7 @@ def test_time_before_the_listing_is_walked_over_without_an_error(
     assert list(rows_of(walked)) == [first + day * 86_400 for day in range(3)]
 
 
-def test_a_range_without_any_candle_is_asked_for_and_empty(ask: Ask, endpoint: Endpoint) -> None:
+def test_a_range_without_any_candle_is_requested_and_empty(ask: Ask, endpoint: Endpoint) -> None:
     listed = SimulatedMarket(DEFAULT_SEED).symbol("BTC/USDT").listed
     start = Timeframe.parse("1h").floor(listed) - 3_000 * HOUR
     walked = pages(ask, endpoint, "1h", start, start + 10 * HOUR)

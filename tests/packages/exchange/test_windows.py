@@ -1,4 +1,4 @@
-"""Exchanges that answer a page's length from the time asked for: OKX's protocol and class."""
+"""Exchanges that answer a page's length from the requested time: OKX's protocol and class."""
 
 import asyncio
 import contextlib
@@ -125,13 +125,13 @@ def test_nothing_at_all_ends_the_walk_in_few_questions(run: Run) -> None:
     assert len(server.asked) <= 8
 
 
-@pytest.mark.parametrize("shape", ["only the row asked for", "always the oldest"])
+@pytest.mark.parametrize("shape", ["only the requested row", "always the oldest"])
 def test_pages_that_never_go_on_are_an_error(run: Run, shape: str) -> None:
     start = NOW - 700 * MINUTE
 
     def rows(low: int, high: int) -> list[list[str]]:
         del high
-        return [row_of(low if shape == "only the row asked for" else start - DAY)]
+        return [row_of(low if shape == "only the requested row" else start - DAY)]
 
     server = Windowed(rows=rows)
     with pytest.raises(ExchangeUnreachable, match="3 pages in a row with no 1m candle"):

@@ -161,7 +161,7 @@ def test_a_gap_before_the_forming_candle_is_proven_once_that_is_closed(
     assert states(store) == [(ago(1), "none at exchange")]
 
 
-def test_a_gap_that_the_range_cuts_is_asked_for_whole(
+def test_a_gap_that_the_range_cuts_is_requested_whole(
     ask: Ask, store: Store, exchange: Any
 ) -> None:
     exchange.has(0, 1, 2, 8, 9)
@@ -212,7 +212,7 @@ def test_an_exchange_that_answers_badly_proves_no_gap_that_it_has_candles_for(
     assert states(store) == []
 
 
-def only_the_row_asked_for(opens: list[int], since: int, limit: int) -> list[int]:
+def only_the_row_requested(opens: list[int], since: int, limit: int) -> list[int]:
     del limit
     return [opened for opened in opens if opened == since]
 
@@ -222,7 +222,7 @@ def always_the_oldest(opens: list[int], since: int, limit: int) -> list[int]:
     return opens[:5]
 
 
-@pytest.mark.parametrize("answer", [only_the_row_asked_for, always_the_oldest])
+@pytest.mark.parametrize("answer", [only_the_row_requested, always_the_oldest])
 def test_pages_that_never_go_on_are_an_error(
     ask: Ask, store: Store, exchange: Any, answer: Any
 ) -> None:
@@ -289,7 +289,7 @@ def test_no_answers_whatever_prove_a_gap_without_two_that_hold_its_neighbours(
             assert max(times) - min(times) >= APART_MS
 
 
-def test_a_proven_gap_is_asked_for_again_and_is_one_no_more_where_candles_come(
+def test_a_proven_gap_is_requested_again_and_is_one_no_more_where_candles_come(
     ask: Ask, store: Store, exchange: Any
 ) -> None:
     exchange.has(0, 1, 2, 6, 7)
@@ -332,7 +332,7 @@ def test_a_bad_answer_takes_no_proof_back(ask: Ask, store: Store, exchange: Any)
     assert states(store) == [(ago(5), "none at exchange")]
 
 
-def test_an_accepted_gap_stays_accepted_when_it_is_asked_for(
+def test_an_accepted_gap_stays_accepted_when_it_is_requested(
     ask: Ask, store: Store, exchange: Any
 ) -> None:
     exchange.has(0, 1, 2, 6, 7)
@@ -355,7 +355,7 @@ def test_row_20_many_gaps_that_one_page_reaches_across_are_one_request(
     assert {gap.last_requested_ms for gap in gaps_of(store, KEY)} == {START_MS}
 
 
-def test_gaps_far_apart_are_asked_for_one_by_one(ask: Ask, store: Store, exchange: Any) -> None:
+def test_gaps_far_apart_are_requested_one_by_one(ask: Ask, store: Store, exchange: Any) -> None:
     exchange.has(*(set(range(3_000)) - {10, 1_500, 2_990}))
     assert fetch_and_ask(ask, store, exchange, ago(2_999)) == (3, 3)
     assert len(gaps_of(store, KEY)) == 3

@@ -107,7 +107,7 @@ def test_what_is_cached_is_read_from_the_files(filled: Store) -> None:
 
 
 @pytest.mark.parametrize("damage", DAMAGES)
-def test_a_damaged_file_is_never_believed_and_made_anew(
+def test_a_damaged_file_is_never_believed_and_made_again(
     filled: Store, damage: Callable[[Path], None]
 ) -> None:
     wanted = read_all(filled)

@@ -87,7 +87,7 @@ def test_a_proof_an_archive_and_a_person_explain_a_gap(store: Store, state: GapS
     assert explained_gaps(store, KEY) == [(0, 10)]
 
 
-def test_enough_answers_explain_an_unproven_gap_to_who_asks_for_them(store: Store) -> None:
+def test_enough_answers_explain_an_unproven_gap_where_so_many_suffice(store: Store) -> None:
     set_gap(store, KEY, 0, 10, state=UNPROVEN, requested_ms=1, evidence=Evidence(2, 1, -1))
     set_gap(store, KEY, 20, 30, state=UNPROVEN, requested_ms=1, evidence=Evidence(3, 1, -1))
     gaps = [(0, 10), (20, 30)]
@@ -118,7 +118,7 @@ def test_a_cleared_range_is_not_fetched_and_its_neighbours_stay(store: Store) ->
     ]
 
 
-def test_a_gap_that_is_asked_for_again_keeps_the_date_it_was_first_seen(store: Store) -> None:
+def test_a_gap_that_is_requested_again_keeps_the_date_it_was_first_seen(store: Store) -> None:
     set_gap(store, KEY, 0, 10, state=UNKNOWN_IMPORT, requested_ms=1)
     set_gap(store, KEY, 0, 8, state=CONFIRMED, requested_ms=5)
     with store.read() as connection:

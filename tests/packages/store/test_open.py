@@ -62,7 +62,7 @@ def test_a_link_to_a_file_that_is_not_there_yet_stays_a_link(tmp_path: Path) -> 
     assert list(target.parent.iterdir()) == [target]
 
 
-def test_a_missing_database_is_not_made_unless_asked_for(path: Path) -> None:
+def test_a_missing_database_is_not_made_unless_requested(path: Path) -> None:
     with pytest.raises(StoreError, match="does not exist; fill it first"):
         open_store(path, create=False)
     assert open_if_exists(path) is None

@@ -178,7 +178,7 @@ def test_a_memory_of_what_was_said_before_hides_no_look_ahead(write: Write):
 def test_a_memory_outside_of_the_file_tells_no_future(
     write: Write, monkeypatch: pytest.MonkeyPatch
 ):
-    # A fresh instance runs the file anew, but not what the file imports.
+    # A fresh instance runs the file again, but not what the file imports.
     monkeypatch.setattr(sys, "seen", {}, raising=False)
     body = (
         "import sys; times = candles.timestamp.tolist(); "
@@ -380,7 +380,7 @@ def test_the_sample_imports_nothing_slow():
 
 
 def test_a_window_is_the_traders(write: Write):
-    # 100 candles at least, as the trader gives; the strategy says how many it was given.
+    # 100 candles at least, as the trader gives; the strategy returns their number.
     make = write("return Signals(np.full(n, n == 100, dtype=np.int8), {})", lookback=7)
     data, result = checked(make, random_candles(200, seed=2))
     assert result.windows.candles == 100

@@ -1,4 +1,4 @@
-"""What a user's strategy imports from its own folder: run anew, and part of the digest."""
+"""What a user's strategy imports from its own folder: run again, and part of the digest."""
 
 import os
 import subprocess
@@ -66,7 +66,7 @@ def signal_of(name: str, candles: Candles) -> int:
         ("from my_lib import SIGNAL", "SIGNAL", "my_lib/__init__.py"),
     ],
 )
-def test_a_changed_file_beside_is_run_anew_and_in_the_digest(
+def test_a_changed_file_beside_is_run_again_and_in_the_digest(
     tmp_path: Path, candles: Candles, line: str, signal: str, file: str
 ):
     tools = tmp_path / file
@@ -229,7 +229,7 @@ DYNAMIC = [
 
 @pytest.mark.parametrize("when", ["loaded", "evaluated"])
 @pytest.mark.parametrize(("load", "file"), DYNAMIC)
-def test_code_that_is_loaded_by_other_means_is_in_the_digest_and_run_anew(
+def test_code_that_is_loaded_by_other_means_is_in_the_digest_and_run_again(
     tmp_path: Path,
     candles: Candles,
     monkeypatch: pytest.MonkeyPatch,

@@ -76,7 +76,7 @@ def test_an_own_file_works_by_name_and_by_path(user: Path, candles: Candles):
     assert repr(named) == repr(by_class) == repr(load_strategy(str(path), {"period": 7}))
 
 
-def test_a_file_that_is_not_asked_for_does_not_run(user: Path):
+def test_a_file_that_is_not_requested_does_not_run(user: Path):
     (user / "strategies" / "other.py").write_text("raise SystemExit('ran')")
     load_strategy("mine", {}, user)
     assert "other" in strategy_names(user)

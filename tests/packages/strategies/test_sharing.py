@@ -60,7 +60,7 @@ def test_a_shared_column_is_the_same_to_the_last_bit_each_time(candles: Candles,
             np.testing.assert_array_equal(indicator(candles), alone)
 
 
-def test_what_was_asked_for_before_is_not_worked_out_again(candles: Candles) -> None:
+def test_what_was_requested_before_is_not_worked_out_again(candles: Candles) -> None:
     counted = Counted()
     with IndicatorCache([candles]).used():
         for _ in range(3):
@@ -82,7 +82,7 @@ def test_who_writes_into_a_column_writes_into_its_own(candles: Candles) -> None:
             column[:] = 0.0
 
 
-def test_a_column_of_an_array_that_may_change_is_worked_out_anew(candles: Candles) -> None:
+def test_a_column_of_an_array_that_may_change_is_worked_out_again(candles: Candles) -> None:
     with IndicatorCache([candles]).used():
         own = candles.close.copy()
         before = indicators.sma(own, 5)
@@ -114,7 +114,7 @@ def test_numbers_of_another_type_are_another_column(candles: Candles) -> None:
     assert [type(height) for height in made] == [int, float, bool]
 
 
-def test_a_full_memory_begins_anew(candles: Candles) -> None:
+def test_a_full_memory_begins_again(candles: Candles) -> None:
     counted = Counted()
     with IndicatorCache([candles], most_bytes=2 * ROWS * 8).used():
         first = counted.mean(candles.close, 1)

@@ -24,7 +24,7 @@ def test_connections_that_end_soon_pause_up_to_their_longest(pause: RedialPause)
     assert found == [0.2, 0.4, 0.8, 1.6, 3.2, 6.4, 10.0, 10.0]
 
 
-def test_a_connection_that_lasted_begins_anew(
+def test_a_connection_that_lasted_begins_again(
     pause: RedialPause, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     for _ in range(6):

@@ -1,4 +1,4 @@
-"""Few messages a second leave for an exchange, however many streams are asked for."""
+"""Few messages a second leave for an exchange, however many streams are requested."""
 
 import asyncio
 from typing import Any

@@ -94,7 +94,7 @@ def test_somebody_has_to_confirm(account: TradedAccount) -> None:
 
 
 @pytest.mark.parametrize("settings", [TraderSettings(), replace(LIVE, exchange="simulator")])
-def test_paper_and_the_simulator_ask_for_nothing(
+def test_paper_and_the_simulator_need_no_confirmation(
     account: TradedAccount, settings: TraderSettings
 ) -> None:
     assert checked(account, settings)[1] == FirstEntry(is_open=False)

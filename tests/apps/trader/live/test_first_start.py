@@ -67,7 +67,7 @@ def test_a_confirmed_account_trades_with_its_candles_in_their_own_file(
     out = capsys.readouterr().out
     assert ("with the play money of a test network" in out) is is_sandbox
     assert ("with real money; all of it can be lost" in out) is not is_sandbox
-    # A test network does not say what a key may do.
+    # A test network does not state what a key may do.
     assert ("see that it cannot withdraw" in out) is is_sandbox
     assert "live trading binance BTC/USDT 1m with rsi" in out
     assert "entries are at most 20 USDT large until " in out

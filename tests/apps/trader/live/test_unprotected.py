@@ -24,7 +24,7 @@ NO_PRICE = Fault("status", path="/api/v3/ticker/24hr", status=503, when="before"
 
 
 def sell_at_levels(desk: LiveDesk) -> list[tuple[Any, ...]]:
-    """Let the desk send the exit of a level that was passed, once; return what was asked for."""
+    """Let the desk send the exit of a level that was passed, once; return what was requested."""
     asked: list[tuple[Any, ...]] = []
 
     def leave(kind: Any, *rest: Any) -> None:

@@ -149,7 +149,7 @@ def test_events_come_in_the_order_in_which_things_happened(run: Run, scene: Open
     run(play())
 
 
-def test_a_running_market_tells_of_fills_that_nobody_asked_for(run: Run, scene: Opened) -> None:
+def test_a_running_market_sends_fills_without_a_request(run: Run, scene: Opened) -> None:
     async def play() -> None:
         clock = make_clock(start_ms=MARCH_MS, speed=600)
         async with scene(clock=clock, pro=True) as at:

@@ -355,7 +355,7 @@ def _is_traded_before(window: CandleWindow, segments: Sequence[Segment], index: 
 
 
 def pause_notes(window: CandleWindow, segments: Sequence[Segment], addition: str = "") -> list[str]:
-    """Return the line that says since when a run trades, where a gap delays that; else none.
+    """Return the line with the time since which a run trades, where a gap delays that; else none.
 
     Args:
         window: The candles.

@@ -29,7 +29,7 @@ if TYPE_CHECKING:
 
 
 class StoredCandles(Struct, frozen=True):
-    """Closed candles of one symbol from the store, and what a backtest needs to know of them."""
+    """Closed candles of one symbol from the store, and what a backtest needs about them."""
 
     key: SeriesKey
     candles: Candles
@@ -130,7 +130,7 @@ def load_candles(
 def _download(config: BacktestConfig) -> None:
     """Fetch the candles of a range with the backfiller, in a process of its own.
 
-    Returns also where candles are still missing (exit code 4): reading them says which.
+    Returns also where candles are still missing (exit code 4): reading them lists those.
 
     Raises:
         ConfigurationError: the backfiller is not installed.

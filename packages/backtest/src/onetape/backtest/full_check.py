@@ -24,7 +24,7 @@ from onetape.strategies.min_lookback import MinLookback, find_min_lookback
 def load_check_data(config: BacktestConfig) -> tuple[Strategy, CheckData, list[str]]:
     """Return the strategy of one symbol, the candles that its backtest would read, and notes.
 
-    A note says since when the candles are traded, where a gap delays that.
+    A note has the time since which the candles are traded, where a gap delays that.
 
     Raises:
         OnetapeError: as for a backtest.

@@ -45,7 +45,7 @@ def read_frames(
 
     Raises:
         DataError: several have no candle at one time.
-        OnetapeError: as `read_frame` says.
+        OnetapeError: see `read_frame`.
     """
     notes: tuple[str, ...] = ()
     if len(frames) > 1:

@@ -83,7 +83,7 @@ def load_intrabar_into_memory(
     """Return a source that holds all intrabar candles of the range in memory, without the store.
 
     Raises:
-        OnetapeError: as `load_intrabar` says.
+        OnetapeError: see `load_intrabar`.
     """
     intrabar = load_intrabar(store, window, config)
     if intrabar is None:

@@ -194,7 +194,7 @@ UNIT_WORDS: Final[dict[Unit, str]] = {
 
 
 def metric_lines(metrics: Metrics, quote: str, *, brief: bool = False) -> list[MetricLine]:
-    """Return the metrics beside buy-and-hold, as texts.
+    """Return the metrics and those of buy-and-hold, as texts.
 
     Args:
         metrics: The metrics.

@@ -68,7 +68,7 @@ def read_candles(
 
     Raises:
         DataError: no closed candle lies in the range, or nothing is stored.
-        OnetapeError: as `load_window` and `load_higher` say.
+        OnetapeError: see `load_window` and `load_higher`.
     """
     window = load_window(store, key, config, lookback=lookback_of(strategy))
     if not len(window.candles) - window.warm_up:
@@ -89,7 +89,7 @@ def _read_symbol(
     """Return one symbol, read and evaluated; `common` is the range of all, where there are several.
 
     Raises:
-        OnetapeError: as `read_candles` and `signals_by_segment` say.
+        OnetapeError: see `read_candles` and `signals_by_segment`.
     """
     own = config.of_symbol(key.symbol)
     if common is not None:

@@ -180,7 +180,7 @@ def _columns(result: SimulationResult) -> tuple[dict[str, NDArray[Any]], dict[st
 
 
 def _reasons(signals: Signals, bars: NDArray[np.int64], otherwise: str) -> list[str]:
-    """Return what the strategy said of some candles, or another text where it said nothing."""
+    """Return the strategy's reasons for some candles, or another text where it gave none."""
     if signals.conditions:
         found = [_reason(signals, bar) if bar >= 0 else "" for bar in bars.tolist()]
         return [text or otherwise for text in found]

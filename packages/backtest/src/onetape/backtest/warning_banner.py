@@ -1,4 +1,4 @@
-"""The warning of a bias check that failed, worded for places that nobody overlooks."""
+"""The warning of a bias check that failed, for places where it is not overlooked."""
 
 from onetape.backtest.records import BiasCheck
 

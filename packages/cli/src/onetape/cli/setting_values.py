@@ -43,7 +43,7 @@ def converted_value(one: Declared, value: object, source: Source) -> Converted:
         raise _refused(one.key, "expected object", value, source)
     if isinstance(value, str) and get_origin(one.kind) is list:
         value = [part.strip() for part in value.split(",") if part.strip()]
-    # Words are compared where all bounds are, which knows what was meant.
+    # Words are compared where all bounds are checked.
     kind = str if one.choices else one.kind
     try:
         return Converted(_convert(value, kind | None if one.is_optional else kind), [], True)
@@ -133,7 +133,7 @@ def _expected(text: str) -> str:
 
 
 def _from_text(kind: type, value: object) -> object:
-    """Convert what msgspec does not know: a path is text in a file and in the environment."""
+    """Convert what msgspec does not handle: a path is text in a file and in the environment."""
     if kind is Path and isinstance(value, str | Path):
         try:
             return Path(value).expanduser()

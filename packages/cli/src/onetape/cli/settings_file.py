@@ -21,7 +21,7 @@ _compose = cast("Callable[..., yaml.Node | None]", yaml.compose)  # pyright: ign
 
 
 def composed(file: Path, most_bytes: int = MOST_BYTES) -> yaml.Node | None:
-    """Return a YAML file as nodes, which know their lines; None where it is empty.
+    """Return a YAML file as nodes with their lines; None where it is empty.
 
     Args:
         file: The file.

@@ -19,7 +19,7 @@ def stdout() -> TextIO:
 
 @contextlib.contextmanager
 def own_process() -> Generator[None]:
-    """Say that this process does nothing but run the program, so that stdout may be claimed."""
+    """State that this process does nothing but run the program, so that stdout may be claimed."""
     global _is_own_process
     _is_own_process = True
     try:

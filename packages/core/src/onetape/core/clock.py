@@ -70,7 +70,7 @@ class SteppedClock:
         Args:
             now_ms: Epoch milliseconds.
             pace: How many times as fast as the wall clock the driver moves the clock on the whole;
-                0: at no pace that could be told.
+                0: at no known pace.
         """
         self._now_ms = now_ms
         self.pace = pace
@@ -82,7 +82,7 @@ class SteppedClock:
     def wall_seconds(self, market_ms: int) -> float:
         """Return how long `market_ms` take at the driver's pace; without one zero.
 
-        Whoever moves the clock decides when, so nobody can wait for it.
+        Only requests move the clock, so it cannot be waited for.
         """
         return market_ms / 1_000 / self.pace if self.pace else 0.0
 

@@ -11,7 +11,7 @@ from onetape.core.candles import Candles
 def data_digest(candles: Candles) -> str:
     """Return the SHA-256 of candles in 64 hexadecimal digits, for the manifest of a run.
 
-    It says nothing of the way that the candles took, so those of the cache and those of the rows
+    It does not depend on the source of the candles, so those of the cache and those of the rows
     have the same one. A million candles take about 30 ms.
     """
     digest = hashlib.sha256(f"candles {len(candles)}\n".encode())

@@ -37,7 +37,7 @@ class OnetapeError(Exception):
     def __init__(self, text: str = "", *, setting: str | tuple[str, ...] = ()) -> None:
         """Take the text and the dotted key of the setting at fault, or several that do not fit.
 
-        A program that knows where each setting was given puts that place before the text.
+        A program that has the place of each setting puts it before the text.
         """
         super().__init__(text)
         self.settings = (setting,) if isinstance(setting, str) else setting
@@ -45,7 +45,7 @@ class OnetapeError(Exception):
 
 @contextmanager
 def naming_settings(*settings: str) -> Generator[None]:
-    """Say, of errors from inside, which settings they are about."""
+    """Add to errors from inside which settings they are about."""
     try:
         yield
     except OnetapeError as error:
@@ -70,7 +70,7 @@ class StoreUnwritable(ConfigurationError):
 
 
 class DataError(OnetapeError):
-    """Stored data is missing, damaged, or not of the kind that was asked for."""
+    """Stored data is missing, damaged, or not of the kind that was requested."""
 
     exit_code = 4
 
@@ -104,11 +104,11 @@ class StoreReplaced(StoreError):
 
 
 class StoreOfOtherMarket(StoreError):
-    """The database file holds candles of another market than the one that is asked for."""
+    """The database file holds candles of another market than the one that is requested."""
 
 
 class ExchangeError(OnetapeError):
-    """The exchange or the network did not do what was asked."""
+    """The exchange or the network did not do what was requested."""
 
     exit_code = 5
 

@@ -1,6 +1,6 @@
-"""Tells requests of foreign web pages to a server on this machine from those of programs.
+"""Distinguishes requests of foreign web pages to a server on this machine from those of programs.
 
-A browser lets any web page send requests to 127.0.0.1. Two headers that no page can choose tell
+A browser lets any web page send requests to 127.0.0.1. Two headers that no page can choose show
 them apart: Host holds the name that the browser looked up, which after DNS rebinding is a foreign
 name for a loopback address; Origin holds the page that a request comes from.
 """

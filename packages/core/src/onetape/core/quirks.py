@@ -1,4 +1,4 @@
-"""What differs from exchange to exchange, as data. Read in CCXT 4.5.90 unless it says otherwise."""
+"""What differs from exchange to exchange, as data. Read in CCXT 4.5.90 where no source is named."""
 
 from collections.abc import Mapping
 from typing import Final
@@ -16,9 +16,9 @@ class Quirks(Struct, frozen=True):
     close_grace_ms: int
     """How long after a candle's end REST may still answer with a value that is not final."""
     finds_next: bool = False
-    """An answer begins with the first candle at or after the time asked for, however far it is.
+    """An answer begins with the first candle at or after the requested time, however far it is.
 
-    Otherwise it ends a page's length after that time, and an empty one says nothing of later.
+    Otherwise it ends a page's length after that time, and an empty one proves nothing for later.
     """
     plain_rows: bool = False
     """Candle rows begin with time in ms, open, high, low, close, volume: all are parsed at once."""
@@ -99,7 +99,7 @@ QUIRKS: Final = {
         source="bitfinex.fetch_ohlcv: limit max 10000, `start` with sort 1 and no end",
     ),
 }  # fmt: skip
-#: For an exchange nobody has looked at: small pages work everywhere, a long grace is never wrong.
+#: For an exchange that was not looked at: small pages work everywhere, a long grace is never wrong.
 UNKNOWN: Final = Quirks(page_limit=200, close_grace_ms=10_000)
 
 

@@ -39,7 +39,7 @@ def resample(
     decimals, so a sum is the double nearest to the exchange's own text. Weeks open on Monday and
     months on the first, UTC. The last window is left out unless its last small candle is there. A
     window in which small candles are missing is built from those that exist, as the exchange does
-    after an outage: `incomplete_windows` tells which.
+    after an outage: `incomplete_windows` lists them.
 
     Args:
         candles: Small candles, oldest first, shape (n,).

@@ -73,7 +73,7 @@ def up_to_steps(values: "FloatArray", step: "float | FloatArray") -> "FloatArray
         values: Finite or infinite.
         step: Of all values, or one for each of them; 0 leaves a value as it is.
     """
-    import numpy as np  # not for --help, which knows an account's settings
+    import numpy as np  # not for --help, which lists an account's settings
 
     steps = np.asarray(step, dtype=np.float64)
     with np.errstate(invalid="ignore", divide="ignore"):

@@ -17,7 +17,7 @@ from onetape.core.errors import UsageError
 SECONDS_PER_UNIT: Final = {"s": 1, "m": 60, "h": 3_600, "d": 86_400, "w": 604_800}
 #: 1970-01-01 was a Thursday; the first Monday after it is 4 days on.
 FIRST_MONDAY_SECONDS: Final = 4 * 86_400
-#: A twelfth of a year of 365 days: what a month counts as wherever a year's worth is told.
+#: A twelfth of a year of 365 days: what a month counts as in annual metrics.
 MONTH_SECONDS: Final = 365 * 86_400 // 12
 _PATTERN: Final = re.compile(r"([1-9][0-9]{0,3})([smhdwM])")
 
@@ -61,7 +61,7 @@ class Timeframe(Struct, frozen=True):
 
     @property
     def average_seconds(self) -> int:
-        """Length in seconds, a month being a twelfth of a year: to annualise what candles tell."""
+        """Length in seconds, a month being a twelfth of a year: to annualise metrics of candles."""
         return self.count * MONTH_SECONDS if self.is_month else self.seconds
 
     def floor(self, timestamp: int) -> int:

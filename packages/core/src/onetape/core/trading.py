@@ -1,6 +1,6 @@
 """Sessions, decisions, orders and trades: what a trader writes down.
 
-Times are epoch milliseconds unless a field says otherwise.
+Times are epoch milliseconds unless a field states otherwise.
 """
 
 from collections.abc import Mapping
@@ -35,14 +35,14 @@ class Session(Struct, frozen=True):
     strategy: str
     parameters: Mapping[str, object]
     code_digest: str
-    """sha256 of the strategy's source, so that an audit knows what decided."""
+    """sha256 of the strategy's source, so that an audit can find the code that decided."""
     started_ms: int
     rules: Mapping[str, object] = field(default_factory=dict[str, object])
     """Settings of order size, costs and exits; empty for a session of an earlier version."""
 
 
 class Decision(Struct, frozen=True):
-    """What a strategy said about one closed candle, and what became of it."""
+    """Signal of a strategy for one closed candle, and what became of it."""
 
     decision: str
     """Unique id."""

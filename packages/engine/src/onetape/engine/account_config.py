@@ -254,7 +254,7 @@ class AccountConfig(DeclaredStruct, frozen=True, kw_only=True):
         self._check_sizing()
 
     def _set_break_even(self) -> None:
-        """Let the exits know the fees, which those of them need that are net of both."""
+        """Set the fees of the exits, which exits net of both fees need."""
         if not self.exits.is_net_of_fees:
             return
         bought = 1 / (1 - self.fee_rate) if self.fee_currency == "base" else 1 + self.fee_rate

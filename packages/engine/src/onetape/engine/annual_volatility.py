@@ -19,7 +19,7 @@ def volatility_before(closes: FloatArray, bar: int, bars: int, candle_seconds: i
         closes: Oldest first, shape (n,).
         bar: The first close that is not known yet.
         bars: Changes to look at, 2 or more.
-        candle_seconds: Length of a candle, as `Timeframe.average_seconds` says it.
+        candle_seconds: Length of a candle, as `Timeframe.average_seconds`.
     """
     if bar < bars + 1:
         return None

@@ -43,7 +43,7 @@ class Fill(NamedTuple):
     notional: float
     """`price` times `amount`, quote currency."""
     fee: float
-    """Paid to the exchange, in the currency that `fee_in` says."""
+    """Paid to the exchange, in the currency `fee_in`."""
     fee_in: Literal["quote", "base"]
     cash_change: float
     """Quote currency; negative for a buy."""
@@ -196,7 +196,7 @@ class FillModel(Struct, frozen=True):
         least_amount, least_notional = self.min_amount * _LEAST, self.min_notional * _LEAST
         if amount <= 0 or amount < least_amount or notional < least_notional:
             return self._too_small("buy", amount, notional)
-        # Rounding may make the cost a hair more than the cash; nobody spends what is not there.
+        # Rounding may make the cost a hair more than the cash; no more is spent than there is.
         if self.fee_in_base:
             fee, cost, kept = amount * fee_rate, notional, amount - amount * fee_rate
         else:
@@ -310,7 +310,7 @@ class FillModel(Struct, frozen=True):
     def _trapped(self, bought: FillValues, open_price: float, volume: float) -> RefusedOrder | None:
         """Return why the market would not take the coins of a buy back at its stop, or None.
 
-        Without a stop nobody knows at which price they will be sold, but how many are left of them.
+        Without a stop the price of their sale is not known, but how many are left of them is.
         """
         if self.stop_ratio is None:
             if not self._is_under(self._sellable(bought[5]), self.min_notional):

@@ -89,7 +89,7 @@ class SharedAccount:
         *,
         is_open: Sequence[bool],
     ) -> None:
-        """Take over an account whose first fills have been carried out; `exact` knows its cash.
+        """Take over an account whose first fills have been carried out; `exact` holds its cash.
 
         Args:
             places: Where on the axis the candles of those fills stand, in order, shape (m,).

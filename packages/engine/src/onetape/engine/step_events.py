@@ -129,7 +129,7 @@ Event = (
 
 
 class Enter(Struct, frozen=True, tag=True):
-    """Buy now, at the market; the account's rules say how much."""
+    """Buy now, at the market; the account's rules decide how much."""
 
     symbol: str
     timestamp: int

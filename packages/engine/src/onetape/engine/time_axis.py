@@ -28,7 +28,7 @@ def common_axis(columns: Sequence[IntArray]) -> IntArray:
 def is_whole(column: IntArray, axis: IntArray) -> bool:
     """Return whether a symbol has a candle at each moment of the axis that its opens are part of.
 
-    Both are ascending and without repetition, so their lengths tell it.
+    Both are ascending and without repetition, so comparing lengths is enough.
     """
     return len(column) == len(axis)
 

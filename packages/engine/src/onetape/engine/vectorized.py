@@ -20,7 +20,7 @@ FIXED_SIZINGS = ("quote_amount", "base_amount")
 
 
 class Route(NamedTuple):
-    """Trades that follow each other, before an account has its say; arrays have shape (m,)."""
+    """Trades that follow each other, before the account's rules; arrays have shape (m,)."""
 
     candidates: IntArray
     """Row of each trade in the symbol's plan."""

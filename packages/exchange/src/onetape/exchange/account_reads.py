@@ -99,7 +99,7 @@ class AccountReader(PrivateConnection):
         Args:
             symbol: The market.
             since_ms: From this exchange time on.
-            exchange_order_id: Only those of one order, where the exchange can be asked for them.
+            exchange_order_id: Only those of one order, where the exchange lists them by order.
 
         Raises:
             ExchangeUnreachable: no usable answer.
@@ -164,7 +164,7 @@ class AccountReader(PrivateConnection):
         Raises:
             ExchangeUnreachable: no usable answer.
             ExchangeRefused: the exchange answered no.
-            ConfigurationError: the exchange does not say whose the key is.
+            ConfigurationError: the exchange does not state whose the key is.
         """
         uid = None
         name = self.endpoint.ccxt_class

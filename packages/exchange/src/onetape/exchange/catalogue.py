@@ -1,4 +1,4 @@
-"""Which exchanges serve candles, out of CCXT's own descriptions: nothing is asked."""
+"""Which exchanges serve candles, out of CCXT's own descriptions: nothing is requested."""
 
 from typing import Any
 
@@ -10,7 +10,7 @@ from onetape.core.symbols import SIMULATOR_ID
 
 
 class ExchangeFacts(Struct, frozen=True):
-    """What is known of one exchange before it is asked."""
+    """What is known of one exchange before any request."""
 
     exchange: str
     """CCXT exchange id, or `simulator`."""
@@ -20,7 +20,7 @@ class ExchangeFacts(Struct, frozen=True):
     timeframes: tuple[str, ...]
     """Timeframes that can be used, shortest first as CCXT lists them."""
     page_limit: int | None
-    """Candles in one answer: ours where we looked, else CCXT's; None where nobody knows."""
+    """Candles in one answer: ours where we looked, else CCXT's; None: not known."""
     pause_ms: int
     """CCXT's own pause between two requests; 0 for the simulator, which has no limit."""
     newest_only: bool
@@ -36,7 +36,7 @@ def exchange_catalogue() -> list[ExchangeFacts]:
 
 
 def exchange_facts(exchange: str) -> ExchangeFacts:
-    """Return what is known of one exchange; CCXT knows its id, or it is `simulator`."""
+    """Return what is known of one exchange; its id is one of CCXT's, or `simulator`."""
     described = _description("binance" if exchange == SIMULATOR_ID else exchange)
     quirks = quirks_of(exchange)
     has: dict[str, Any] = described.get("has") or {}
@@ -60,7 +60,8 @@ def common_codes(exchange: str) -> dict[str, str]:
     Kraken's LUNA is LUNC in CCXT, where LUNA is another coin; XBT is BTC everywhere.
 
     Args:
-        exchange: CCXT exchange id; of one that CCXT does not know the codes of all exchanges count.
+        exchange: CCXT exchange id; of one that CCXT does not have, the codes of all exchanges
+            count.
     """
     client: Any = ccxt.Exchange
     codes: dict[str, str] = dict(client().commonCurrencies)

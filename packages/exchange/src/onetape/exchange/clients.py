@@ -49,7 +49,7 @@ def client_settings(endpoint: Endpoint) -> dict[str, Any]:
     simulated = endpoint.exchange == SIMULATOR_ID
     settings: dict[str, Any] = {
         "timeout": REST_TIMEOUT_MS,
-        # Only we use the simulator, and it has no limits of its own unless told.
+        # Only we use the simulator, and it has no limits of its own unless they are set.
         "enableRateLimit": not simulated,
         "streaming": {"keepAlive": WS_KEEP_ALIVE_MS},
         "options": {"defaultType": "spot", "OHLCVLimit": WS_CANDLES_KEPT},
@@ -74,7 +74,7 @@ def point_client(client: Any, endpoint: Endpoint) -> None:
     """Point a CCXT client at the simulator or at a test network, where the endpoint is one.
 
     Raises:
-        UsageError: CCXT knows no test network of the exchange.
+        UsageError: CCXT has no test network of the exchange.
     """
     if endpoint.simulator_url is not None:
         redirect(client.urls["api"], endpoint.simulator_url)
@@ -104,7 +104,7 @@ def redirect(urls: dict[str, Any], simulator_url: str) -> None:
         elif str(value).startswith("ws") and "/ws-api/" in str(value):
             urls[name] = f"ws://{host}/ws-api/v3"
         elif str(value).startswith("ws"):
-            # CCXT tells spot from swap by `/stream` in the address.
+            # CCXT distinguishes spot from swap by `/stream` in the address.
             urls[name] = f"ws://{host}/stream/ws"
         elif str(value).startswith("http"):
             path = urlsplit(str(value)).path

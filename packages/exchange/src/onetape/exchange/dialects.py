@@ -69,9 +69,9 @@ class Dialect(Struct, frozen=True, kw_only=True):
     trades_path: tuple[str, ...]
     """Where an answer has its own trades."""
     trades_paging: Literal["fromId", "ofs", "after", "cursor"]
-    """Parameter that asks for the next page of own trades."""
+    """Parameter that requests the next page of own trades."""
     trades_order_param: str | None = None
-    """Parameter that asks for the own trades of one order; None: there is none."""
+    """Parameter that requests the own trades of one order; None: there is none."""
     trades_window_ms: int | None = None
     """Longest range of one question for own trades; None: any."""
     has_fills: bool = False
@@ -81,7 +81,7 @@ class Dialect(Struct, frozen=True, kw_only=True):
     has_rising_nonces: bool = False
     """Whether each request of a key must have a higher number than the one before it."""
     first_call: str | None = None
-    """Method of CCXT that asks about the account before the first order; call it at the start."""
+    """Method of CCXT that reads the account before the first order; call it at the start."""
     order_rates: tuple[tuple[int, int], ...]
     """Orders that the exchange takes of an account in so many seconds; entries use half of it."""
     evidence: Evidence = "untested"

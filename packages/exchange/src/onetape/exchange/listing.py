@@ -12,10 +12,10 @@ _BEGINNING: Final = int(datetime(2010, 7, 1, tzinfo=UTC).timestamp())
 
 
 async def listed_since(exchange: RestExchange, symbol: str) -> int | None:
-    """Return when a market was listed, epoch seconds, or None where that cannot be told.
+    """Return when a market was listed, epoch seconds, or None where that is not known.
 
     As the exchange states it, else the open of its first daily candle; an exchange that serves its
-    newest candles only cannot be asked for that.
+    newest candles only does not serve that.
 
     Raises:
         UsageError: the exchange has no such market.

@@ -70,7 +70,7 @@ class SimulatorClock:
         self.seed = 0
         """Seed of the simulator's market."""
         self.replays: bool | None = None
-        """Whether the simulator replays recorded candles; None where it does not say."""
+        """Whether the simulator replays recorded candles; None: not stated."""
         try:
             self._request()
         except _NO_ANSWER as error:
@@ -185,7 +185,7 @@ def market_clock(endpoint: Endpoint, wall: Wall) -> Clock:
         wall: The computer's time.
 
     Raises:
-        ExchangeUnreachable: the simulator did not tell its time.
+        ExchangeUnreachable: the simulator did not return its time.
     """
     if endpoint.simulator_url is None:
         return ExchangeClock(wall)
@@ -193,7 +193,7 @@ def market_clock(endpoint: Endpoint, wall: Wall) -> Clock:
 
 
 class SimulatedMarket(Struct, frozen=True):
-    """What a simulator says of itself."""
+    """Description of a simulator, as it serves it."""
 
     source: SimulatedSource
     now_ms: int
@@ -206,7 +206,7 @@ def ask_simulator(endpoint: Endpoint) -> SimulatedMarket | None:
     It waits for the answer: call it in a thread.
 
     Raises:
-        ExchangeUnreachable: the simulator did not tell.
+        ExchangeUnreachable: the simulator did not return it.
     """
     if endpoint.simulator_url is None:
         return None

@@ -39,7 +39,7 @@ class Accepted(Struct, frozen=True):
 
     @property
     def has_status(self) -> bool:
-        """Return whether the answer says what has become of the order; otherwise look it up."""
+        """Return whether the answer states what has become of the order; otherwise look it up."""
         return self.row.get("status") in ("open", "closed", "canceled", "expired", "rejected")
 
 
@@ -83,7 +83,7 @@ def read_cancel(
 
     Args:
         exchange: CCXT exchange id, or `simulator`.
-        result: Of the call that asked for it.
+        result: Result of the call that requested it.
         client_order_id: Of the order.
     """
     return read_send(exchange, result, client_order_id)
@@ -233,7 +233,7 @@ def _has_list(record: RequestRecord, path: tuple[str, ...], *, is_page: bool) ->
         return False
     if is_page:
         return True
-    # Coinbase says that there is more; Kraken counts what it has.
+    # Coinbase states that there is more; Kraken counts what it has.
     count = _row_or_empty(_row_or_empty(document).get("result")).get("count")
     is_cut = isinstance(count, int) and count > len(cast("list[Any]", place))
     return not is_cut and _row_or_empty(document).get("has_next") is not True

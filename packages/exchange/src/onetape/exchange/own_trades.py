@@ -1,4 +1,4 @@
-"""Pages of the account's own trades: where the next one begins, and which times are asked for."""
+"""Pages of the account's own trades: where the next one begins, and which times are requested."""
 
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
@@ -43,7 +43,7 @@ def next_position(
     """
     document = fields_of(document_of(body))
     if dialect.trades_paging == "cursor":
-        # Bybit has the cursor in its result, Coinbase beside its list.
+        # Bybit has the cursor in its result, Coinbase next to its list.
         place = fields_of(document.get("result")) or document
         return str(place.get("nextPageCursor") or place.get("cursor") or "") or None
     if dialect.trades_paging == "ofs":

@@ -2,7 +2,7 @@
 
 Never by counts: a page may be short in the middle of history and full at a gap. Pages overlap by
 one candle, so that a candle the exchange revised meanwhile is seen again. Each question moves on by
-a candle at least, so that no exchange, whatever it answers, keeps the pager for ever.
+a candle at least, so that no exchange, whatever it answers, keeps the pager forever.
 """
 
 import asyncio
@@ -20,9 +20,9 @@ from onetape.exchange.responses import CandleBatch
 from onetape.exchange.rest import RestExchange
 
 _DAY: Final = Timeframe.parse("1d")
-#: Empty pages in a row before days are asked for instead, where those are longer.
+#: Empty pages in a row before days are requested instead, where those are longer.
 _EMPTY_PAGES: Final = 2
-#: So many pages in a row that go no further than the time asked for are an error.
+#: So many pages in a row that go no further than the requested time are an error.
 STUCK_PAGES: Final = 3
 #: Turns of the loop after which CCXT has put a question on the wire.
 _TURNS: Final = 3
@@ -64,13 +64,13 @@ async def closed_pages(
 ) -> AsyncGenerator[Page]:
     """Yield the closed candles that open in `[start, end)`, epoch seconds, oldest first.
 
-    The next page is asked for while the caller works on one, so close the generator
+    The next page is requested while the caller works on one, so close the generator
     (`contextlib.aclosing`) where it may be left early. Where the exchange serves its newest candles
     only, the first page begins with the oldest of them, and the exchange's note says from when on.
 
     Raises:
         ExchangeUnreachable: no usable response within the time for retries, or page after page
-            without a candle later than the time asked for; earlier pages stand.
+            without a candle later than the requested time; earlier pages stand.
         ExchangeRefused: the exchange answered no.
     """
     paginator = _Paginator(exchange, symbol, timeframe, start, end)
@@ -108,7 +108,7 @@ class _Paginator:
         self._most_empty_pages = _EMPTY_PAGES
 
     async def next_page(self) -> Page | None:
-        """Ask for the next page and move on; None at the end."""
+        """Request the next page and move on; None at the end."""
         now_ms = self._time_ms()
         newest = last_closed_open(self._timeframe, now_ms, self._quirks.close_grace_ms)
         stop = min(self._end, self._timeframe.next(newest))
@@ -124,9 +124,9 @@ class _Paginator:
         return Page(candles, refused, since, covered_until, now_ms, seen)
 
     def _time_ms(self) -> int:
-        """Return the market time, taken before asking: what closes meanwhile may not be final.
+        """Return the market time, taken before the request: what closes meanwhile may not be final.
 
-        Far from the newest candle an earlier time does as well, and asking for it is not free.
+        Far from the newest candle an earlier time does as well, and requesting it is not free.
         """
         page_end = self._timeframe.shift(self._cursor, self._quirks.page_limit + 1)
         if page_end * 1_000 > self._now_ms - self._quirks.close_grace_ms:
@@ -134,10 +134,10 @@ class _Paginator:
         return self._now_ms
 
     async def _moved_on(self, batch: CandleBatch, seen: list[int], stop: int) -> int:
-        """Move the cursor, by a candle at least; return before when all has been asked for.
+        """Move the cursor, by a candle at least; return before when all has been requested.
 
         Raises:
-            ExchangeUnreachable: page after page holds no candle later than the time asked for.
+            ExchangeUnreachable: page after page holds no candle later than the requested time.
         """
         if seen and seen[-1] > self._cursor:
             self._empty_pages, self._most_empty_pages, self._stuck_pages = 0, _EMPTY_PAGES, 0
@@ -147,7 +147,7 @@ class _Paginator:
             return stop
         is_at_row, self._is_at_row = self._is_at_row, False
         rows = batch.timestamp[(batch.timestamp >= 0) & (batch.timestamp <= self._cursor)]
-        # The last row of the page before, alone, says as much as no row.
+        # The last row of the page before, alone, proves as much as no row.
         if rows.size and not (is_at_row and int(rows.min()) == self._cursor):
             self._check_stuck(int(rows.max()))
         elif not self._quirks.finds_next:
@@ -161,7 +161,7 @@ class _Paginator:
         return self._cursor
 
     def _check_stuck(self, newest: int) -> None:
-        """Count a page that goes no further than the time it was asked from.
+        """Count a page that goes no further than the time it was requested from.
 
         Raises:
             ExchangeUnreachable: it is one too many in a row.
@@ -176,19 +176,19 @@ class _Paginator:
             )
 
     async def _skipped(self, stop: int) -> int:
-        """Move the cursor over an empty page; return before when all has been asked for."""
+        """Move the cursor over an empty page; return before when all has been requested."""
         self._stuck_pages = 0
         self._empty_pages += 1
         self._cursor = self._timeframe.shift(self._cursor, self._limit(stop))
         if self._empty_pages >= self._most_empty_pages:
             ahead = await self._next_day(stop)
-            # Where days show a candle that the pages do not, they are no help: ask less often.
+            # Where days show a candle that the pages do not, they are no help: request fewer.
             self._most_empty_pages *= 1 if ahead > self._cursor else 2
             self._cursor, self._empty_pages = max(self._cursor, ahead), 0
         return self._cursor
 
     def _limit(self, stop: int) -> int:
-        """Return how many to ask for: one more than needed shows that history goes on."""
+        """Return how many to request: one more than needed shows that history goes on."""
         return min(self._quirks.page_limit, self._timeframe.count_between(self._cursor, stop) + 1)
 
     async def _ask(self, limit: int) -> CandleBatch:
@@ -197,7 +197,7 @@ class _Paginator:
         )
 
     async def _answer(self, stop: int) -> tuple[CandleBatch, int]:
-        """Ask for a page; return it, and from when on it holds all that the exchange has."""
+        """Request a page; return it, and from when on it holds all that the exchange has."""
         cursor, timeframe = self._cursor, self._timeframe
         batch = await self._ask(self._limit(stop))
         opens = _placed(batch, timeframe, cursor, stop)
@@ -209,7 +209,7 @@ class _Paginator:
             self._say_served_from(opens[0])
             return batch, opens[0]
         # A page's length from the cursor on, and its beginning is missing: a gap, or an exchange
-        # that sends less than a page and keeps the newest. A question that ends there tells.
+        # that sends less than a page and keeps the newest. A request that ends there shows it.
         while opens:
             missing = min(timeframe.count_between(cursor, opens[0]), self._quirks.page_limit)
             if not missing:
@@ -230,7 +230,7 @@ class _Paginator:
         )
 
     async def _next_day(self, stop: int) -> int:
-        """Return before when no candle can come, asked for by days: `stop` where none comes."""
+        """Return before when no candle can come, requested by days: `stop` where none comes."""
         if self._timeframe.seconds >= _DAY.seconds or not self._exchange.serves(_DAY.name):
             return self._cursor
         start = _DAY.floor(self._cursor)
@@ -279,7 +279,7 @@ def _cut(
     """Return the sound candles of `[start, stop)`, and the rows that break a rule.
 
     Of two with one time the later in the answer counts. A row with a time that is none stays in,
-    so that the quarantine sees it; a sound one outside the range was merely not asked for.
+    so that the quarantine sees it; a sound one outside the range was merely not requested.
     """
     sent = batch.columns()
     faults = candle_faults(sent, timeframe)

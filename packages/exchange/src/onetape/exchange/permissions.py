@@ -18,7 +18,7 @@ class KeyNotAccepted(ExchangeRefused):
 
 
 class KeyPermissions(Struct, frozen=True):
-    """What a key may do; None: the exchange does not say."""
+    """What a key may do; None: the exchange does not state it."""
 
     may_trade: bool | None
     """Place spot orders."""
@@ -30,7 +30,7 @@ class KeyPermissions(Struct, frozen=True):
     """The exchange's names of the rights that move money, where it has several."""
 
 
-#: Method of CCXT that asks for it, by exchange.
+#: Method of CCXT that requests it, by exchange.
 PERMISSION_CALLS: Final[Mapping[str, str]] = {
     "binance": "sapi_get_account_apirestrictions",
     "okx": "private_get_account_config",
@@ -43,7 +43,8 @@ _ACCOUNT_FIELDS: Final[Mapping[str, tuple[str, ...]]] = {
     "bybit": ("result", "userID"),
     "coinbase": ("portfolio_uuid",),
 }
-#: Exchanges that say which account a key belongs to; nobody else can keep two traders apart.
+#: Exchanges that state which account a key belongs to; elsewhere two traders of one account cannot
+#: be detected.
 ACCOUNT_EXCHANGES: Final = ("binance", *_ACCOUNT_FIELDS)
 #: Binance's names of rights that move money away from the account.
 _BINANCE_WITHDRAWS: Final = (
@@ -105,11 +106,11 @@ def check_permissions(
     Args:
         exchange: CCXT exchange id, or `simulator`.
         permissions: Of the key.
-        is_unknown_allowed: Whether a key is used of which the exchange does not say what it may
+        is_unknown_allowed: Whether a key is used of which the exchange does not state what it may
             do, as on test networks.
 
     Raises:
-        SafetyRefusal: the text says which right to take away or to add.
+        SafetyRefusal: the text names the right to take away or to add.
     """
     if permissions.may_withdraw:
         rights = ", ".join(permissions.withdraw_rights)

@@ -1,6 +1,6 @@
 """Error answers of exchanges that prove that a private request was not carried out.
 
-An order is refused only where the exchange's own program says so with a code that leaves no doubt.
+An order is refused only where the exchange's own program returns a code that leaves no doubt.
 A page of HTML, an unknown code, a duplicate id, an error of the server: all of these prove nothing.
 """
 
@@ -51,7 +51,7 @@ class _Codes(Struct, frozen=True):
 _DOUBTFUL_STATUSES: Final = frozenset({408, 409})
 #: An order of this id exists: it may be ours.
 _DUPLICATE: Final = ("uplicate", "already exist", "not unique")
-#: What the message says where one code has several meanings.
+#: Text of the message where one code has several meanings.
 _MESSAGES: Final[tuple[tuple[str, RefusalKind], ...]] = (
     ("nsufficient", "funds"), ("arket is closed", "market"), ("not permitted", "market"),
     ("is restricted", "market"), ("iquidity is less", "market"), ("not support", "rules"),
@@ -137,7 +137,7 @@ def refusal_in(exchange: str, status: int | None, body: str) -> Refused | None:
 
 
 def says_no_such_order(exchange: str, status: int | None, body: str) -> bool:
-    """Return whether an answer to a look-up says that there is no such order."""
+    """Return whether an answer to a look-up states that there is no such order."""
     name = "binance" if exchange == SIMULATOR_ID else exchange
     if name == "binance":
         errors = list(_errors_in(name, document_of(body)))
@@ -196,7 +196,7 @@ def _errors_in(exchange: str, document: Any) -> Iterator[_Error]:
 
 def _binance(document: dict[str, Any]) -> Iterator[_Error]:
     code = document.get("code")
-    # An order's own document beside the code would be an answer of another kind.
+    # An order's own document in addition to the code would be an answer of another kind.
     if type(code) is int and code < 0 and "orderId" not in document and "data" not in document:
         yield _Error(str(code), _text(document.get("msg")))
 

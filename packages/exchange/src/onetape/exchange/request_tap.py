@@ -17,7 +17,7 @@ class RequestRecord:
     """What became of the HTTP request of one call; nothing of it is secret."""
 
     is_sent: bool = False
-    """Whether a request was handed to the network; False: the exchange knows nothing of it."""
+    """Whether a request was handed to the network; False: it never reached the exchange."""
     http_method: str = ""
     status: int | None = None
     """HTTP status of the answer; None: there was none."""

@@ -51,7 +51,7 @@ def exchange_ids() -> list[str]:
 
 
 def check_exchange(exchange: str) -> str:
-    """Return the id where CCXT knows it.
+    """Return the id where CCXT has it.
 
     Raises:
         UsageError: it does not; the text names the nearest one.
@@ -88,7 +88,7 @@ class RestExchange:
         wall: Wall | None = None,
         seed: int | None = None,
     ) -> None:
-        """Prepare; nothing but the simulator's clock is asked before the first call.
+        """Prepare; nothing but the simulator's clock is requested before the first call.
 
         Args:
             endpoint: Which exchange.
@@ -98,14 +98,14 @@ class RestExchange:
             waits_for_ban_end: Wait where the exchange bans this computer, however long; otherwise a
                 read fails at once where that is longer than the time for retries.
             timeout_seconds: How long one request may take.
-            note: Told in one line why a read waits, once a minute at most, and what an exchange
-                does not serve.
+            note: Called with one line on why a read waits, once a minute at most, and what an
+                exchange does not serve.
             wall: What pauses are counted by; None is the computer's time.
             seed: Of the pauses' jitter; None is another one each time.
 
         Raises:
-            UsageError: CCXT does not know the exchange.
-            ExchangeUnreachable: the simulator did not tell its time.
+            UsageError: CCXT does not have the exchange.
+            ExchangeUnreachable: the simulator did not return its time.
         """
         check_exchange(endpoint.exchange)
         self.endpoint = endpoint
@@ -117,9 +117,9 @@ class RestExchange:
         self._loop: asyncio.AbstractEventLoop | None = None
         self._known_ms: int | None = None
         self._listing = asyncio.Lock()
-        """Held while the list of markets is asked for again."""
+        """Held while the list of markets is requested again."""
         self._listed = -math.inf
-        """When the newest list of markets was asked for, monotonic seconds."""
+        """When the newest list of markets was requested, monotonic seconds."""
         self._note = note
         self._noted: set[str] = set()
         self._symbol = ""
@@ -178,13 +178,14 @@ class RestExchange:
         return market_of(symbol, info, self._client.precisionMode)
 
     async def current_market(self, symbol: str, *, max_age_seconds: float = 0.0) -> Market | None:
-        """Ask for the list of markets again; return a spot market, or None if it is not listed.
+        """Request the list of markets again; return a spot market, or None if it is not listed.
 
-        Many symbols may ask at one time: of an exchange with thousands of markets the list is long.
+        Many symbols may request it at one time: of an exchange with thousands of markets the list
+        is long.
 
         Args:
             symbol: Which market.
-            max_age_seconds: A list that was asked for so many seconds ago, or is being asked for,
+            max_age_seconds: A list that was requested so many seconds ago, or is being requested,
                 is new enough.
 
         Raises:
@@ -212,7 +213,7 @@ class RestExchange:
         return [market_of(symbol, records[symbol], mode) for symbol in spot]
 
     async def tickers(self, symbols: Iterable[str] | None = None) -> dict[str, Ticker]:
-        """Return the last 24 hours of spot markets by symbol; None asks for all that are traded.
+        """Return the last 24 hours of spot markets by symbol; None: all that are traded.
 
         One request where the exchange serves them together, otherwise one for each symbol.
 
@@ -278,7 +279,7 @@ class RestExchange:
         client.calculate_rate_limiter_cost = shared
 
     def note_once(self, text: str, *, about: str) -> None:
-        """Say something about a series that stays true, the first time only."""
+        """Note something about a series that stays true, the first time only."""
         if about not in self._noted:
             self._noted.add(about)
             self._note(text)
@@ -325,7 +326,7 @@ class RestExchange:
         return clock.now_ms() if is_compared else self._wall.epoch_ms()
 
     async def compare_clocks(self) -> int:
-        """Ask for the exchange's time; the market time of a real exchange goes on from the answer.
+        """Request the exchange's time; the market time of a real exchange goes on from the answer.
 
         A time that departs from the last one by over a second is believed only if a second answer
         confirms it. A time that stands still is that of a cache.
@@ -420,7 +421,7 @@ class RestExchange:
         """Refuse a timeframe that the exchange does not serve.
 
         Raises:
-            UsageError: the text lists the ones it serves, or says why this one cannot be used.
+            UsageError: the text lists the ones it serves, or why this one cannot be used.
         """
         served = self._timeframes()
         if timeframe in served:
@@ -440,9 +441,9 @@ class RestExchange:
     async def candles(
         self, symbol: str, timeframe: str, *, since_ms: int, limit: int
     ) -> CandleBatch:
-        """Return what the exchange answers when asked for candles from `since_ms` on.
+        """Return the exchange's response to a request for candles from `since_ms` on.
 
-        Nothing is checked, sorted or cut here: rows may be older than asked for, and more.
+        Nothing is checked, sorted or cut here: rows may be older than requested, and more.
 
         Args:
             symbol: CCXT spot symbol.
@@ -486,7 +487,7 @@ class RestExchange:
         return await asyncio.wrap_future(asyncio.run_coroutine_threadsafe(reading, loop))
 
     async def _asked_in_time(self, ask: Callable[[], Awaitable[T]]) -> T:
-        """Ask; where the exchange refuses the request's time, compare clocks and ask once more."""
+        """Send a request; once more after a clock comparison if its time is refused."""
         try:
             return await ask()
         except ccxt.InvalidNonce:

@@ -79,7 +79,7 @@ class RetryPolicy:
             exchange_ms: Returns the time by which the exchange dates the end of a ban, epoch
                 milliseconds.
             random: Of the jitter.
-            note: Told that a read waits, and why: once a minute at most.
+            note: Called with the reason why a read waits: once a minute at most.
             first_pause_seconds: Before the second attempt; doubles from then on.
             retry_seconds: How long a read may keep failing once the exchange has answered.
             waits_for_ban_end: Wait for the end of a ban, however far; otherwise a read
@@ -95,7 +95,7 @@ class RetryPolicy:
         self._retry_seconds = retry_seconds
         self._waits_for_ban_end = waits_for_ban_end
         self._turns = asyncio.Semaphore(MOST_IN_FLIGHT)
-        # Reads run at the same time; each hears the answers to its own task alone.
+        # Reads run at the same time; each gets the answers to its own task alone.
         self._refusal: ContextVar[HttpRefusal | None] = ContextVar("refusal", default=None)
         self._noted: float | None = None
         self._known_ban: RateLimitBan | None = None
@@ -150,7 +150,7 @@ class RetryPolicy:
         return max(self._ban_end - self._wall.seconds(), 0.0)
 
     def record_refusal(self, status: int, headers: Mapping[str, str], body: str) -> None:
-        """Take from an answer that is an error what it is, and for how long to ask nothing."""
+        """Read from an error its kind, and how long to send no request."""
         refusal = self._refusal.get()
         if refusal is not None:
             refusal.status, refusal.body = status, body
@@ -234,7 +234,7 @@ def ban_line(exchange: str, ban: RateLimitBan) -> str:
 
 
 def _retry_after_seconds(headers: Mapping[str, str], now_ms: int) -> float:
-    """Return what the header Retry-After says, in seconds or as a date; 0 where it says nothing."""
+    """Return the header Retry-After, seconds or a date, as seconds; 0 without one."""
     text = next((value for name, value in headers.items() if name.lower() == "retry-after"), "")
     try:
         return float(int(text))

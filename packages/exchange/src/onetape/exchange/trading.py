@@ -1,7 +1,7 @@
 """Orders of the account of one API key. An order is sent once, never again.
 
-The one place that sends orders. `order_calls` says how each request goes out, `outcomes` what its
-answer proves: an order is refused where the exchange itself says so with an error code that leaves
+The one place that sends orders. `order_calls` has how each request goes out, `outcomes` what its
+answer proves: an order is refused where the exchange itself returns an error code that leaves
 no doubt; every other failure leaves its fate unknown.
 """
 
@@ -74,7 +74,7 @@ class PrivateClient(AccountReader):
         known = {"symbol": request.symbol, "side": request.side, "clientOrderId": name}
         stated = {field: value for field, value in accepted.row.items() if value is not None}
         order = self._order_in(known | stated)
-        # CCXT fills in 0 where the exchange has said nothing.
+        # CCXT fills in 0 where the exchange has returned nothing.
         return order if accepted.has_status else structs.replace(order, filled=None)
 
     async def replace_stop(self, request: OrderRequest, replaced_id: str) -> Replacement:
@@ -154,7 +154,7 @@ class PrivateClient(AccountReader):
     async def look_up(
         self, symbol: str, client_order_id: str, *, since_ms: int, is_stop: bool = False
     ) -> OrderSnapshot | None:
-        """Return an order by its client order id; None where the exchange says there is none.
+        """Return an order by its client order id; None: the exchange states that there is none.
 
         Args:
             symbol: The market.

@@ -58,10 +58,10 @@ _CAUSES: Final = (
 
 
 class RateLimited(ExchangeUnreachable):
-    """The exchange asks to be left alone for a while: too many requests, or a ban."""
+    """The exchange refuses requests for a while: too many requests, or a ban."""
 
     def __init__(self, text: str, *, is_ban: bool) -> None:
-        """Say why; `is_ban` where going on would make it longer."""
+        """Take the reason; `is_ban` where going on would make it longer."""
         super().__init__(text)
         self.is_ban = is_ban
 
@@ -117,7 +117,7 @@ def _ours(exchange: str, error: ccxt.BaseError, refusal: HttpRefusal) -> Exchang
     if isinstance(error, ccxt.BadSymbol | ccxt.MarketClosed):
         return SymbolRefused(f"{exchange} has no such market (any more): {text[:200]}")
     # OperationFailed covers NetworkError, overload (-1008) and unknown states; a bare
-    # ExchangeError is a body cut short, or an error CCXT does not know: then the status decides.
+    # ExchangeError is a body cut short, or an error CCXT does not have: then the status decides.
     is_unknown = type(error) is ccxt.ExchangeError
     if isinstance(error, ccxt.OperationFailed) or (is_unknown and not _is_final(status)):
         if status is not None:
@@ -129,7 +129,7 @@ def _ours(exchange: str, error: ccxt.BaseError, refusal: HttpRefusal) -> Exchang
 
 
 def _is_final(status: int | None) -> TypeGuard[int]:
-    """Return whether an HTTP status says that another attempt will not help."""
+    """Return whether an HTTP status means that another attempt will not help."""
     return status is not None and 400 <= status < 500 and status not in _PASSING_CLIENT_ERRORS
 
 
@@ -168,7 +168,7 @@ def _found_message(document: Any) -> str:
 
 
 def _answered(status: int) -> str:
-    """Return what a status says; the page that comes with it is for browsers."""
+    """Return the meaning of a status; the page that comes with it is for browsers."""
     phrase = HTTPStatus(status).phrase if status in set(HTTPStatus) else ""
     return f"it answered {status} {phrase}".rstrip()
 

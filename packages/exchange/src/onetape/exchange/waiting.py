@@ -48,7 +48,7 @@ class ComputerWall:
 class RateLimitBans(Protocol):
     """Until when no request is sent to one exchange: it counts by address, not by program.
 
-    Whoever shares one obeys it: clients in one process share the object, processes a file.
+    All who share one obey it: clients in one process share the object, processes a file.
     """
 
     def latest(self) -> RateLimitBan | None:
@@ -61,7 +61,7 @@ class RateLimitBans(Protocol):
 
 
 class ProcessRateLimitBans:
-    """Rate limit bans that only this process knows."""
+    """Rate limit bans that only this process has."""
 
     def __init__(self) -> None:
         """Begin with none."""

@@ -60,8 +60,8 @@ def position_of(
         fills: Of one account and market, in the order of their execution.
         base: Base currency; a fee paid in it is deducted from the amount held.
         quote: Quote currency; a fee paid in it is deducted from the money.
-        steps: Of the market today; they tell dust from a position after a sell that was stored
-            without the least amount of its time. None: any amount could be sold.
+        steps: Of the market today; they distinguish dust from a position after a sell that was
+            stored without the least amount of its time. None: any amount could be sold.
     """
     held = money = cost = bought = carried = Decimal(0)
     today = least_amount(steps)

@@ -4,8 +4,8 @@ A gap is proven between two candles that are stored, by two answers that held bo
 nothing in between, requested from different times and minutes apart. Until then it is unproven, and
 the next run requests it again. Nothing is proven before the first candle or after the last one.
 
-Minutes are minutes of the exchange: what must pass for a second answer to say something new (a lag,
-a cache, an outage) passes at the exchange. On a real exchange that is the computer's time.
+Minutes are minutes of the exchange: what must pass for a second answer to prove something new (a
+lag, a cache, an outage) passes at the exchange. On a real exchange that is the computer's time.
 """
 
 from bisect import bisect_right
@@ -206,7 +206,7 @@ def grouped(gaps: list[Range], timeframe: Timeframe, page_limit: int) -> list[li
 
 
 def due_gaps(store: Store, key: SeriesKey, start: int, end: int, *, now_ms: int) -> list[Range]:
-    """Return the unproven ranges of `[start, end)` for which a trader should ask now.
+    """Return the unproven ranges of `[start, end)` which a trader should request now.
 
     Either too few answers left them out to decide without them, or another answer may prove them.
     """

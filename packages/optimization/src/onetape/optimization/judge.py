@@ -43,7 +43,7 @@ from onetape.strategies import Strategy, lookback_of
 #: Daily returns and closed trades in-sample under which nothing is judged.
 LEAST_RETURNS: Final = 60
 LEAST_CLOSED_TRADES: Final = 10
-#: Probability that a rung of statistics asks for.
+#: Probability that a rung of statistics needs.
 CONFIDENCE: Final = 0.95
 #: Trials that the statistics of many trials compare at most.
 _MOST_COMPARED: Final = 1_000

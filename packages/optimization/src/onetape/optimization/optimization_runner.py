@@ -69,7 +69,7 @@ class Optimization(Struct, frozen=True):
     check: BiasCheck | None
     """Bias check of some bars of the best combination."""
     pauses: tuple[str, ...]
-    """The line that says since when the range is traded, where an unexplained gap delays that."""
+    """Lines with the time since which the range is traded, where unexplained gaps delay that."""
     seconds: float
 
 
@@ -87,7 +87,7 @@ class Market(Struct, frozen=True):
     """Trading rules of the market, in words, for output."""
     pauses: tuple[str, ...]
     identity: dict[str, object]
-    """All that the result of a combination depends on, besides its parameters."""
+    """All that the result of a combination depends on, in addition to its parameters."""
 
 
 def run_optimization(
@@ -148,7 +148,7 @@ def run_optimization(
 
 
 def plan_search(config: BacktestConfig, options: SearchOptions) -> SearchPlan:
-    """Return a plan that knows how far the combinations look back.
+    """Return a plan with how far the combinations look back.
 
     Raises:
         UsageError: a parameter is invalid, or the strategy takes none of the combinations.
@@ -164,7 +164,7 @@ def plan_search(config: BacktestConfig, options: SearchOptions) -> SearchPlan:
 def prepared_plan(
     cls: type[Strategy], ranges: tuple[ParameterRange, ...], options: SearchOptions
 ) -> SearchPlan:
-    """Return a plan that knows how far its combinations look back.
+    """Return a plan with how far its combinations look back.
 
     It has all combinations of a grid and of random draws, and none yet of Optuna's samplers.
 

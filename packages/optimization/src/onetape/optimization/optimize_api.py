@@ -132,7 +132,7 @@ def optimize(
     Returns:
         `.results` has one row per combination, best first: the parameters, `ranked`, and each
         metric of the in-sample (`in_sharpe`) and the out-of-sample part (`out_sharpe`).
-        `.verdict` says in one line what is left of the best.
+        `.verdict` is one line on what is left of the best.
 
     Raises:
         UsageError: an argument is invalid.

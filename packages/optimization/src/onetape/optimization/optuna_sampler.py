@@ -1,7 +1,8 @@
 """Samplers of Optuna: TPE, CMA-ES, NSGA-II and quasi-random sequences, by ask and tell.
 
 The study lives in memory: Optuna's stores cost more per trial than an evaluation. A killed search
-resumes by asking again, because proposals depend on the seed, the batch and earlier results alone.
+resumes by proposing again, because proposals depend on the seed, the batch and earlier results
+alone.
 """
 
 import warnings
@@ -72,7 +73,7 @@ class OptunaSampler:
         return points
 
     def learn(self, results: Sequence[TrialResult | None]) -> None:
-        """Tell the study the metrics of the batch, in the order of the trials."""
+        """Give the study the metrics of the batch, in the order of the trials."""
         from optuna.trial import TrialState
 
         for trial, result in zip(self._asked, results, strict=True):

@@ -47,7 +47,7 @@ class RankStability(Struct, frozen=True):
 
 
 class LeastTrades(Struct, frozen=True):
-    """How many closed trades a combination needs, so that its metrics say anything."""
+    """How many closed trades a combination needs, so that its metrics mean anything."""
 
     in_sample: int = 0
     """To be ranked: closed trades in the in-sample part."""

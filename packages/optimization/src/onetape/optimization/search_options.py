@@ -90,7 +90,7 @@ def check_out_of_sample(part: float, name: str) -> None:
     """Refuse a part that leaves too little on one side.
 
     Raises:
-        UsageError: as said.
+        UsageError: see the first line.
     """
     if not LEAST_PART <= part <= MOST_PART:
         raise UsageError(f"{name} must be from {LEAST_PART:g} to {MOST_PART:g}, found {part:g}")

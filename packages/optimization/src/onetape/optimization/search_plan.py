@@ -12,7 +12,7 @@ from onetape.optimization.space import ParameterRange, ParameterSet, random_poin
 from onetape.strategies import Strategy, higher_lookback_of, lookback_of
 from onetape.strategies.output_capture import stdout_to_stderr
 
-#: Combinations that show how far a sampler's proposals may look back, besides the corners.
+#: Combinations that show how far a sampler's proposals may look back, in addition to the corners.
 _PROBES: Final = 200
 _MOST_CORNERS: Final = 256
 #: Refusals whose text is kept.

@@ -24,7 +24,7 @@ ParameterSet = dict[str, Any]
 
 #: Draws of a random search for each combination it wants, before it takes the space for exhausted.
 _DRAWS_FOR_ONE: Final = 100
-#: Digits that a random number has: enough to tell two apart, and short to type again.
+#: Digits that a random number has: enough to distinguish two, and short to type again.
 _RANDOM_DIGITS: Final = 4
 _YES_NO: Final = {"true": True, "yes": True, "false": False, "no": False}
 

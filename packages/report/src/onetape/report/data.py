@@ -34,7 +34,7 @@ class ReportTitle(Struct, frozen=True):
     rules: Mapping[str, str] = field(default_factory=dict[str, str])
     """Cash, fee, slippage, trading rules and so on: label and value, in display order."""
     notes: tuple[str, ...] = ()
-    """Sentences a reader must know: known outages, ambiguous bars, result of the bias check."""
+    """Sentences for the reader: known outages, ambiguous bars, result of the bias check."""
     origin: Origin | None = None
     """Origin of the simulator's candles, shown in a banner; None for a real exchange."""
     warning: str = ""

@@ -89,7 +89,7 @@ def alarm_bar(fault: str, more: str) -> str:
 
     Args:
         fault: Short reason, plain text.
-        more: What was found, and what tells more.
+        more: What was found, and which command shows more.
     """
     if not fault:
         return ""

@@ -13,7 +13,7 @@ _BEGINNING = b"<!doctype html>"
 
 
 def write_report(data: ReportData, path: Path) -> Path:
-    """Write the report beside its final place, then rename it; return its absolute path.
+    """Write the report next to its final place, then rename it; return its absolute path.
 
     Folders above it are made where they are missing.
 

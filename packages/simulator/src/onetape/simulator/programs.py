@@ -18,7 +18,7 @@ class ProgramFailed(OnetapeError):
     """An app that the demo started ended with an error; the text is the app's own."""
 
     def __init__(self, app: str, exit_code: int, text: str) -> None:
-        """Say which app failed, how, and in its own words."""
+        """Print which app failed, how, and its own message."""
         last = text.strip().splitlines()[-1] if text.strip() else "it printed nothing"
         super().__init__(f"{app} ended with exit code {exit_code}: {last}")
 

@@ -1,6 +1,6 @@
 """Chunk files: a copy of closed candles as columns, which reads in a hundredth of the time of rows.
 
-A file is believed only if its checksum, its key and its count are those that are expected: one that
+A file is used only if its checksum, its key and its count are those that are expected: one that
 was cut, overwritten or damaged is as good as none. CRC-32 is enough for that, because the key is
 random and no attacker is defended against; it costs a third of what a cryptographic digest does.
 

@@ -1,7 +1,7 @@
 """The gap ledger: ranges without candles, and what is known of them.
 
 Times of candles are epoch seconds and ranges half-open; times of requests are epoch milliseconds. A
-gap that the ledger does not know is "not fetched".
+gap that the ledger does not have is "not fetched".
 """
 
 from collections.abc import Iterable, Iterator

@@ -1,6 +1,6 @@
 """Symbols that were late for the entries of their account: those entries went on without them.
 
-A backtest knows no latecomers, so an entry without one may differ from it.
+A backtest waits for every symbol, so an entry without a latecomer may differ from it.
 """
 
 from collections.abc import Mapping

@@ -97,7 +97,7 @@ def _lanes(bars: list[int], window: int) -> list[list[int]]:
 def _unlike(
     make: Maker, data: CheckData, whole: SignalArray, bars: list[int], window: int
 ) -> list[int]:
-    """Return those of the bars whose windows, behind each other, say something else."""
+    """Return those of the bars whose windows, behind each other, give another signal."""
     ends: IntArray = np.array(bars, dtype=np.int64)
     starts = ends - (window - 1)
     higher = {

@@ -13,14 +13,14 @@ from onetape.strategies.higher_timeframes import Higher, HigherCandles
 from onetape.strategies.interface import Signals, Strategy
 from onetape.strategies.output_capture import stdout_to_stderr
 
-#: Columns in the order in which a value that is no number is told.
+#: Columns in the order in which a value that is no number is reported.
 _VALUES: Final = ("close", "open", "high", "low", "volume")
 
 
 def checked_signals(
     strategy: Strategy, candles: Candles, higher: Higher | None = None, *, are_sound: bool = False
 ) -> Signals:
-    """Return what the strategy says about the candles, proven to be usable.
+    """Return the strategy's signals for the candles, proven to be usable.
 
     Args:
         strategy: Any strategy, a user's own included.
@@ -30,7 +30,7 @@ def checked_signals(
 
     Raises:
         ConfigurationError: the strategy raised, or returned something else than one of -1, 0 and 1
-            for each candle; the mend is in the strategy's file. The text names strategy and bar.
+            for each candle; the fix is in the strategy's file. The text names strategy and bar.
         DataError: a stored candle has a price or volume that none can have.
     """
     given = {name: _protected_higher(larger) for name, larger in (higher or {}).items()}
@@ -43,7 +43,7 @@ def checked_signals(
 def last_signal(
     strategy: Strategy, candles: Candles, higher: Higher, *, are_sound: bool = False
 ) -> int:
-    """Return what the strategy says about the last of the candles; a check asks it for each bar.
+    """Return the strategy's signal for the last of the candles; a check calls this for each bar.
 
     Arguments and errors as of `checked_signals`, but only signals are checked.
     """
@@ -73,7 +73,7 @@ def _evaluated(strategy: Strategy, candles: Candles, higher: Higher) -> Any:
 def _protected(candles: Candles) -> Candles:
     """Return the candles as arrays that cannot be written: they are used again after the strategy.
 
-    A strategy that changes them in place is told so by NumPy, in its own line.
+    In a strategy that changes them in place, NumPy raises an error at that line.
     """
     columns = [
         _unwritable(getattr(candles, name))

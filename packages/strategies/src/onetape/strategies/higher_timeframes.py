@@ -1,4 +1,4 @@
-"""Larger candles beside the traded ones, without a look at one that has not closed.
+"""Larger candles in addition to the traded ones, without a look at one that has not closed.
 
     class Mine(Strategy):
         higher_timeframes = ("1d",)
@@ -73,7 +73,7 @@ class HigherCandles(Candles, frozen=True):
     def seen_from(
         self, candles: Candles, start: int, end: int, count: int, *, since: int = 0
     ) -> "HigherCandles":
-        """Return what is known to somebody who has the traded candles `[start, end)` only.
+        """Return the larger candles that are known from the traded candles `[start, end)` only.
 
         Args:
             candles: All traded candles.
@@ -116,7 +116,7 @@ def align_higher_candles(
 
 
 def higher_timeframes_of(strategy: Any, timeframe: Timeframe) -> tuple[Timeframe, ...]:
-    """Return the larger timeframes that a strategy asks for.
+    """Return the larger timeframes that a strategy needs.
 
     Args:
         strategy: Any strategy.

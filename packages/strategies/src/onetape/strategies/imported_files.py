@@ -1,7 +1,7 @@
-"""Which files of its own folder a Python file imports, told by its text: nothing is run.
+"""Which files of its own folder a Python file imports, read from its text: nothing is run.
 
 What a text loads while it runs, such as `importlib.import_module(name)` or a folder that it puts on
-`sys.path`, cannot be told so: where a text may do that, every Python file below the folder counts.
+`sys.path`, cannot be found so: where a text may do that, every Python file below the folder counts.
 """
 
 import contextlib
@@ -15,7 +15,7 @@ from typing import Final
 
 from onetape.core.errors import ConfigurationError
 
-#: What a text says that may load code while it runs.
+#: Names in a text that may load code while it runs.
 _DYNAMIC: Final = re.compile(rb"importlib|import_module|__import__|sys\.path|exec\(|runpy|open\(")
 #: More Python files below a folder, or larger ones together, are not a strategy's own.
 MOST_FILES: Final = 1_000
@@ -23,7 +23,7 @@ MOST_BYTES: Final = 20_000_000
 
 
 def imported_files(path: Path) -> dict[Path, bytes]:
-    """Return the files beside a file, or in folders below, that it imports, with their text.
+    """Return the files next to a file, or in folders below, that it imports, with their text.
 
     Imports inside of functions count, and what those files import themselves. Where one of the
     texts may load code while it runs, all files below the folder do.
@@ -47,7 +47,7 @@ def places_imported(path: Path) -> list[Path]:
     Of a folder with too much below it, those that are imported by name alone.
     """
     places = _looked_at(path.resolve())
-    with contextlib.suppress(ConfigurationError):  # which is told when the file is run
+    with contextlib.suppress(ConfigurationError):  # which is reported when the file is run
         places = {**places, **imported_files(path)}
     return list(places)
 
@@ -100,7 +100,7 @@ def _looked_at(start: Path) -> dict[Path, bytes | None]:
 def _text(path: Path) -> bytes | None:
     try:
         return path.read_bytes()
-    except (OSError, ValueError):  # no such file, or none that can be read: the import tells it
+    except (OSError, ValueError):  # no such file, or none that can be read: the import reports it
         return None
 
 
@@ -115,7 +115,7 @@ def _imports(text: bytes) -> tuple[tuple[str, int], ...]:
 
     try:
         tree = ast.parse(text)
-    except (SyntaxError, ValueError, RecursionError):  # running it tells what is wrong
+    except (SyntaxError, ValueError, RecursionError):  # running it shows what is wrong
         return ()
     names: list[tuple[str, int]] = []
     for node in ast.walk(tree):

@@ -33,7 +33,7 @@ class IndicatorCache:
         """Remember nothing yet.
 
         Args:
-            candles: Those whose columns, and parts of them, are told apart.
+            candles: Those whose columns, and parts of them, are distinguished.
             most_bytes: Memory for what is remembered.
         """
         self._columns = [
@@ -43,8 +43,8 @@ class IndicatorCache:
             if column.flags.c_contiguous
         ]
         self._ends = [_ends(column) for column in self._columns]
-        # One block, not an array for each: of one so large NumPy asks the system for large pages,
-        # which takes a tenth of the time that small ones do when they are first written to.
+        # One block, not an array for each: for one so large NumPy requests large pages from the
+        # system, which takes a tenth of the time that small ones do when they are first written to.
         self._block = np.empty(most_bytes // np.dtype(np.float64).itemsize)
         self._taken = 0
         self._made: dict[Hashable, FloatArray] = {}
@@ -60,7 +60,7 @@ class IndicatorCache:
             _USED.reset(token)
 
     def place(self, values: object) -> Hashable:
-        """Return what tells an argument from all others, or None where nothing does."""
+        """Return a key that distinguishes an argument from all others, or None without one."""
         if type(values) in (int, float):
             return type(values), values
         if type(values) is not np.ndarray or values.ndim != 1:

@@ -44,7 +44,7 @@ SELL = -1
 
 
 class Signals(Struct, frozen=True):
-    """What a strategy says about each candle; all arrays have shape (n,)."""
+    """Signals of a strategy, one for each candle; all arrays have shape (n,)."""
 
     signal: SignalArray
     """1 BUY, -1 SELL, 0 HOLD."""
@@ -59,7 +59,7 @@ class Signals(Struct, frozen=True):
     levels: Mapping[str, tuple[float, ...]] = field(default_factory=dict[str, tuple[float, ...]])
     """Guide lines to draw in an indicator's pane."""
     reason: NDArray[np.integer[Any]] | None = None
-    """A code per candle that says why; its words are in `reason_texts`."""
+    """A code per candle for the reason; its text is in `reason_texts`."""
     reason_texts: Mapping[int, str] = field(default_factory=dict[int, str])
     """The words of each reason code."""
 
@@ -69,11 +69,11 @@ class Signals(Struct, frozen=True):
     """Named conditions, whether each is met per candle, such as {"rsi low": rsi < 30}."""
 
     def __len__(self) -> int:
-        """Return the number of candles spoken about."""
+        """Return the number of candles."""
         return len(self.signal)
 
     def reason_text(self, index: int) -> str:
-        """Return why the signal of a candle is what it is; empty where nothing was said."""
+        """Return the reason of a candle's signal; empty where none was given."""
         return "" if self.reason is None else self.reason_texts.get(int(self.reason[index]), "")
 
     def met_conditions(self, index: int) -> str:

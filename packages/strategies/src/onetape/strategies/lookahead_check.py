@@ -7,7 +7,7 @@ each bar i three signals are compared:
     prefix   of bar i, from all candles up to it
     window   of bar i, from its last max(100, lookback) candles, as the trader sees them
 
-Where window and whole differ, the prefix tells why: if it differs from the whole, later candles
+Where window and whole differ, the prefix shows why: if it differs from the whole, later candles
 changed the past (look-ahead); if not, the window is too short (warm-up). Windows are evaluated by
 instances that never saw the whole, oldest first, so that nothing remembered can help; a strategy
 that does not repeat itself is named as such. A window that fails hides nothing: the others are
@@ -43,11 +43,12 @@ from onetape.strategies.check_result import (
 from onetape.strategies.interface import SignalArray
 from onetape.strategies.repeatability import bars_unlike_again, bars_unlike_fresh
 
-#: Told how many bars are done.
+#: Called with how many bars are done.
 Progress = Callable[[int], None]
-#: Above so many bars a part of the range is checked unless all of it is asked for.
+#: Above so many bars a part of the range is checked unless all of it is requested.
 MOST_BARS: Final = 200_000
-#: Bars whose cause is looked into, beside the first one, and that are evaluated by fresh instances.
+#: Bars whose cause is looked into, in addition to the first one, and that are evaluated by fresh
+#: instances.
 EXAMINED: Final = 20
 #: Bars between two calls of Progress.
 _BARS_PER_CALL: Final = 256
@@ -103,7 +104,7 @@ def check_strategy(
         make: Makes a fresh strategy.
         data: The candles.
         bars: Indices of the bars, increasing.
-        on_progress: Told how many are done.
+        on_progress: Called with how many are done.
         evaluate: Evaluates the windows.
         after_run: Whether this process has shown the strategy the whole range before.
 
@@ -127,7 +128,7 @@ def judge(
     windows: Windows,
     examined: int = EXAMINED,
 ) -> CheckResult:
-    """Return what the signals of windows prove, beside those of all candles.
+    """Return what the signals of windows prove, compared with those of all candles.
 
     A window of a single candle counts only where others are wrong, too: a strategy that needs two
     is not at fault.
@@ -138,7 +139,7 @@ def judge(
         seen: The signals of windows.
         whole: The signals of all candles.
         windows: How long the windows are.
-        examined: Bars whose cause is looked into, beside the first one.
+        examined: Bars whose cause is looked into, in addition to the first one.
     """
     unsteady = bars_unlike_again(make, data, seen.bars, whole)
     if unsteady is not None:
@@ -171,7 +172,7 @@ def judge(
 
 
 def explained(make: Maker, data: CheckData, bar: int, whole: int, window: int) -> Difference:
-    """Return why a bar differs: the candles up to it tell."""
+    """Return why a bar differs, by the candles up to it."""
     try:
         prefix = prefix_signal(make(), data, bar)
     except OnetapeError as error:
@@ -204,7 +205,7 @@ def _mislead(make: Maker, data: CheckData) -> None:
     """Show a strategy other prices at the same times.
 
     What it keeps outside of its file, such as in another module, then misleads it in the windows,
-    where it would have told what comes next.
+    where it would have shown what comes next.
     """
     candles = data.candles
     prices = {name: getattr(candles, name) * 3 for name in ("open", "high", "low", "close")}

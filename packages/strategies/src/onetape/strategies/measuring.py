@@ -60,7 +60,7 @@ def measure_lookback(strategy: Strategy) -> int:
 def _unmeasurable(
     strategy: Strategy, candles: Candles, whole: SignalArray, failures: list[ConfigurationError]
 ) -> ConfigurationError:
-    """Return why no lookback repeats the signals of a strategy, and where it fails besides."""
+    """Return why no lookback repeats the signals of a strategy, and where else it fails."""
     also = f"; it also {_failure(failures[0])}" if failures else ""
     if _is_unrepeatable(strategy, candles, whole):
         return ConfigurationError(

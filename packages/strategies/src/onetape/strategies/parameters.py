@@ -22,7 +22,7 @@ _YES_NO = {"true": True, "yes": True, "false": False, "no": False}
 
 
 class Bounds(Struct, frozen=True):
-    """What `parameter` was told about a field."""
+    """What `parameter` was given for a field."""
 
     ge: float | None
     """Smallest value allowed."""
@@ -42,7 +42,7 @@ class ParameterInfo(Struct, frozen=True):
     type: type[Any]
     """int, float, str or bool."""
     default: ParameterValue
-    """Taken where nothing else is said."""
+    """The default."""
     ge: float | None
     """Smallest value allowed; None: no bound."""
     le: float | None
@@ -75,7 +75,7 @@ def parameter(
     """Declare a parameter in the body of a strategy's class.
 
     Args:
-        default: Value where nothing else is said; the field's annotation is its type.
+        default: Value where none is given; the field's annotation is its type.
         ge: Smallest value allowed.
         le: Largest value allowed.
         choices: The values allowed, where they are few.

@@ -1,7 +1,7 @@
 """Find a strategy by its name or in a user's own file, and give it its parameters.
 
 Three ways to name one: `rsi` (built in), `mine` (user/strategies/mine.py) and
-`path/to/file.py:Class`. A user's file runs only when it is asked for.
+`path/to/file.py:Class`. A user's file runs only when it is named.
 """
 
 import importlib
@@ -74,7 +74,7 @@ def load_strategy(
 def check_choice(
     name: str, parameters: Mapping[str, object] | None, user_folder: Path | None = None
 ) -> None:
-    """Refuse what can be told of a strategy and its parameters without running a user's file.
+    """Refuse what is wrong with a strategy and its parameters without running a user's file.
 
     Args:
         name: As in `load_strategy`.
@@ -175,7 +175,7 @@ def digest(strategy: Strategy) -> str:
     """Return the SHA-256, in hex, of the source that decides a strategy's signals.
 
     That is its own file as it was loaded, with what it imports from its own folder, then all of our
-    own code that strategies are made of. What is installed besides is not part of it.
+    own code that strategies are made of. Other installed code is not part of it.
     """
     # On no path that has to be fast.
     import hashlib
@@ -206,7 +206,7 @@ def _own_files(user_folder: Path | None) -> dict[str, Path]:
 
 
 def _is_strategy_name(stem: str) -> bool:
-    """Return whether a file is called like a strategy, not like the tests beside it."""
+    """Return whether a file is called like a strategy, not like the tests next to it."""
     return bool(re.fullmatch(_NAME, stem)) and not stem.startswith("test_") and stem != "conftest"
 
 

@@ -11,23 +11,23 @@ from onetape.strategies.check_result import FAILED, Difference, Kind, Seen, diff
 from onetape.strategies.interface import SignalArray, Strategy
 from onetape.strategies.moved_clock import AHEAD_SECONDS, FURTHER_SECONDS, moved_clock
 
-#: Fresh instances that tell chance from state.
+#: Fresh instances that distinguish chance from state.
 _TRIES: Final = 4
 
 
 def bars_unlike_again(
     make: Maker, data: CheckData, bars: IntArray, whole: SignalArray, *, briefly: bool = False
 ) -> Difference | None:
-    """Return the first bar on which a strategy does not repeat what it said of all candles.
+    """Return the first bar on which a strategy does not repeat its signal for all candles.
 
-    Fresh instances say it again at other times of day, then one of them once more. Where only that
+    Fresh instances are evaluated at other times of day, then one of them once more. Where only that
     differs it is state, unless more fresh instances show that chance is at work.
 
     Args:
         make: Makes a fresh strategy.
         data: The candles.
         bars: The bars that count.
-        whole: What it said.
+        whole: Its signals for all candles.
         briefly: Two fresh instances, at two other times of day, and no more.
     """
     again = make()
@@ -51,7 +51,7 @@ def bars_unlike_again(
 def _unlike(
     strategy: Strategy, data: CheckData, bars: IntArray, whole: SignalArray, kind: Kind
 ) -> Difference | None:
-    """Return the first bar on which a strategy says something else than before."""
+    """Return the first bar on which a strategy gives another signal than before."""
     try:
         other = signals_of(strategy, data)
     except OnetapeError as error:
@@ -74,7 +74,7 @@ def bars_unlike_fresh(
     Args:
         make: Makes a fresh strategy.
         data: The candles.
-        seen: What the instance that went through all said.
+        seen: The signals of the instance that went through all.
         bars: Those of its bars that are looked at.
         windows: How long the windows are.
     """

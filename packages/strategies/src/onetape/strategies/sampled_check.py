@@ -38,7 +38,7 @@ from onetape.strategies.moved_clock import moved_clock
 from onetape.strategies.repeatability import bars_unlike_again
 from onetape.strategies.segments import segment_at
 
-#: What a difference means for whoever reads the result.
+#: What a difference means for a reader of the result.
 _MEANING: Final[dict[Kind, str]] = {"look-ahead": "do not trust this result"}
 _OTHERWISE: Final = "the trader would decide otherwise"
 
@@ -46,7 +46,7 @@ _OTHERWISE: Final = "the trader would decide otherwise"
 WHOLE_BARS: Final = 5_000
 #: Unless that would take longer, by the pace of a few bars: seconds of the processor.
 WHOLE_SECONDS: Final = 1.0
-#: Bars that tell the pace.
+#: Bars from which the pace is measured.
 _PACE_BARS: Final = 16
 #: Bars that are looked at.
 SAMPLED_BARS: Final = 200
@@ -121,7 +121,7 @@ class _Budget:
 
 
 def meaning(kind: Kind) -> str:
-    """Return what a difference of this kind means for whoever reads the result."""
+    """Return what a difference of this kind means for a reader of the result."""
     return _MEANING.get(kind, _OTHERWISE)
 
 
@@ -142,7 +142,7 @@ def quick_text(result: CheckResult, command: str) -> str:
         return f"passed, {counted(result.bars, 'bar')}"
     where = f"first {utc_text(found.timestamp)} UTC ({found.kind}): {meaning(found.kind)}"
     if not result.checked:
-        # It did not repeat itself, whatever its windows say.
+        # It did not repeat itself, whatever its windows give.
         return f"DIFFER, {where}; why: {command}"
     parts: list[str] = []
     if found.kind != "fails":
@@ -193,9 +193,9 @@ def _signals(
 def _at_another_time(
     make: Maker, data: CheckData, whole: SignalArray, whole_seconds: float
 ) -> Difference | None:
-    """Return a bar on which a fresh instance at another time of day says something else, or None.
+    """Return a bar on which a fresh instance at another time of day gives another signal, or None.
 
-    Where all candles would take too long, it is asked about the windows of a few bars.
+    Where all candles would take too long, only the windows of a few bars are evaluated.
     """
     if whole_seconds <= _AGAIN_SECONDS:
         return bars_unlike_again(make, data, data.bars, whole, briefly=True)

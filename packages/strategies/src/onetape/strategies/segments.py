@@ -1,6 +1,6 @@
 """Segments: parts of a series without an unexplained gap, which no window of a strategy crosses.
 
-Prices from before a gap of months say nothing of the prices behind it, so each segment is
+Prices from before a gap of months have no bearing on those after it, so each segment is
 evaluated alone. A candle is decided on once the window that a trader would read for it lies inside
 its segment; the candles before it are the warm-up, and their signals are HOLD. The time
 before the first candle of a series is no gap: a strategy gets the candles that there are. Candles
@@ -161,7 +161,7 @@ def signals_by_segment(
     *,
     are_sound: bool = False,
 ) -> Signals:
-    """Return what a strategy says of all candles, each segment evaluated alone.
+    """Return the strategy's signals for all candles, each segment evaluated alone.
 
     Signals of a warm-up after a gap are HOLD; a segment that is shorter than its warm-up is not
     evaluated.
@@ -174,7 +174,7 @@ def signals_by_segment(
         are_sound: Whether it is known that `core.candles.are_sound`.
 
     Raises:
-        OnetapeError: as `checked_signals` says.
+        OnetapeError: see `checked_signals`.
     """
     if tuple(segments) == WHOLE:
         return checked_signals(strategy, candles, higher, are_sound=are_sound)

@@ -1,7 +1,7 @@
 """Run a user's strategy file, and what it imports from its own folder, always from their text.
 
 `import tools` in user/strategies/mine.py takes user/strategies/tools.py, or the package tools/
-beside it. Python's own modules and installed ones go before it.
+next to it. Python's own modules and installed ones go before it.
 """
 
 import hashlib
@@ -113,7 +113,7 @@ class _UserModuleFinder:
 
 
 def _may_have(folder: str, name: str) -> bool:
-    path = os.path.join(folder, name)  # noqa: PTH118 - each import of a run asks it
+    path = os.path.join(folder, name)  # noqa: PTH118 - each import of a run calls it
     return os.path.isfile(f"{path}.py") or os.path.isdir(path)  # noqa: PTH112, PTH113
 
 
@@ -121,7 +121,7 @@ _USER_MODULES = _UserModuleFinder()
 
 
 def run_file(path: Path) -> ModuleType:
-    """Run a strategy's file as a module of its own; what it imports from its folder runs anew.
+    """Run a strategy's file as a module of its own; what it imports from its folder runs again.
 
     Raises:
         ConfigurationError: it cannot be run; names the file and the line. Or too much code is
@@ -165,7 +165,7 @@ def _remedy(error: BaseException) -> str:
 
 
 def sources(module: ModuleType) -> list[bytes]:
-    """Return what a module's code is: its text, then names and texts of the files beside it."""
+    """Return what a module's code is: its text, then names and texts of the files next to it."""
     loader = module.__spec__.loader if module.__spec__ else None
     if not isinstance(loader, UserModuleLoader):
         return [Path(module.__file__).read_bytes() if module.__file__ else b""]

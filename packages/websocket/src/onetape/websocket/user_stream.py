@@ -1,7 +1,7 @@
 """The account's own events through CCXT Pro: orders, executions and changes of balances.
 
 An exchange may lose an event, repeat it, or send it late; so an event is news, never a proof, and
-who reads them reads the account itself again from time to time. CCXT wakes nobody for a frame that
+who reads them reads the account itself again from time to time. CCXT wakes no task for a frame that
 comes between two calls, and returns rows that later frames change: here each frame wakes the
 reader, which copies what is new out of CCXT's caches.
 """
@@ -129,7 +129,7 @@ class UserStream:
         return bool(has.get("watchOrders") and has.get("watchMyTrades"))
 
     def listen(self, listener: Callable[[UserEvent], None]) -> None:
-        """Let events be passed to a function, in the event loop of the stream; any thread may ask.
+        """Let events be passed to a function, in the stream's event loop; thread-safe.
 
         The first one is `UserStreamOpened` where the stream is open already.
         """
@@ -213,7 +213,7 @@ class UserStream:
     def _is_subscribed(self) -> bool:
         """Return whether CCXT still takes the events for subscribed to.
 
-        After Binance's `eventStreamTerminated` it does not, and wakes nobody who waits for one.
+        After Binance's `eventStreamTerminated` it does not, and wakes no task that waits for one.
         """
         if not self._has_one_connection:
             return True

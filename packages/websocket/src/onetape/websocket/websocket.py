@@ -86,7 +86,7 @@ class WebSocketManager:
                 under the exchange's limit; None: one of this user's for a real exchange.
 
         Raises:
-            UsageError: CCXT does not know the exchange or has no streams of it.
+            UsageError: CCXT does not have the exchange or its streams.
             ExchangeUnreachable: the simulator does not answer.
         """
         self._owns_rest = isinstance(exchange, str)
@@ -228,7 +228,7 @@ class WebSocketManager:
     def dial_now(self) -> None:
         """Dial again at once where a stream waits for its next dial, but not before a Retry-After.
 
-        For a program that knows that the exchange can be reached again.
+        For a program that has reached the exchange again.
         """
         dial_now(self._client)
 

@@ -85,7 +85,7 @@ def config_of(manifest: Manifest) -> BacktestConfig:
     """Return the configuration of a saved run, with the range that the run had.
 
     Raises:
-        UsageError: the manifest holds settings that this version does not know.
+        UsageError: the manifest holds settings that this version does not have.
     """
     try:
         found = msgspec.convert(manifest.settings, _Settings)

@@ -1,4 +1,4 @@
-"""Make a saved run again, and say what has changed since."""
+"""Make a saved run again, and list what has changed since."""
 
 from onetape.backtest.backtest_runner import run_backtest
 from onetape.backtest.config import FRAME_EXCHANGE

@@ -6,7 +6,7 @@ In a notebook:
     load_run("last").trades          # a pandas DataFrame; so is .equity, and .metrics is a dict
 
 A folder holds `manifest.json` (config, versions, digests of code and data, assumptions, metrics),
-`trades.csv`, `equity.npy` and mostly `report.html`. Nothing else knows of it: to forget a run,
+`trades.csv`, `equity.npy` and mostly `report.html`. Nothing else refers to it: to remove a run,
 delete its folder.
 """
 

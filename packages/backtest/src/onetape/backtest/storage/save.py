@@ -87,7 +87,7 @@ def _sweep(root: Path) -> None:
 
 
 def _encode(manifest: Manifest) -> bytes:
-    """Return a manifest as indented JSON; values that JSON does not know are text."""
+    """Return a manifest as indented JSON; values that JSON does not have are text."""
     return msgspec.json.format(msgspec.json.encode(manifest, enc_hook=str), indent=2)
 
 

@@ -30,7 +30,7 @@ def read_trades(path: Path, closed: int, *, open_at_end: bool) -> list[TradeReco
     Args:
         path: The file.
         closed: How many trades with an exit the manifest counts.
-        open_at_end: Whether it says that there are trades without one.
+        open_at_end: Whether it contains open trades.
 
     Raises:
         OSError: the file cannot be read.

@@ -1,6 +1,6 @@
 """Sharpe ratios as estimates: their errors, what they prove, and what many trials inflate.
 
-All ratios are per period (a day, a bar) unless a name says annual; `annual / sqrt(periods in a
+All ratios are per period (a day, a bar) unless named annual; `annual / sqrt(periods in a
 year)` converts. Kurtosis is that of the fourth moment: 3 for a normal distribution.
 """
 

@@ -28,7 +28,7 @@ function fieldFormat(metric, values) {
   return (value) => fixed(value * times, digits);
 }
 
-// The unit of such a field, where its number does not tell.
+// The unit of such a field, where its number does not show it.
 function fieldUnit(metric) {
   return { part: ", %", quote: ", quote currency", days: ", days", candles: ", candles" }[data.units[metric]] || "";
 }

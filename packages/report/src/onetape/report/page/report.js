@@ -50,7 +50,7 @@ function describeTrade(data, index) {
   return [title, ` bought ${cells.entry} at ${cells.entryPrice}, ${ending}, held ${held}`];
 }
 
-// The chart of one market; the buttons above it say which.
+// The chart of one market; the buttons above it choose which.
 function openMarket(data, market) {
   document.querySelectorAll("#symbols button").forEach((button, place) => {
     button.setAttribute("aria-pressed", String(place === market));

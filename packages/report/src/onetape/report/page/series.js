@@ -52,7 +52,7 @@ function marketPriceFormat(decimals) {
   };
 }
 
-// An axis needs only the decimals that tell its labels apart.
+// An axis needs only the decimals that distinguish its labels.
 function tickDecimals(values, most) {
   for (let decimals = 0; decimals < most; decimals += 1) {
     const scale = 10 ** decimals;

@@ -81,7 +81,7 @@ def spoiled_values(shape: str, values: Row, random: Random) -> Row:
         return [time_ms, values[1], values[3], values[2], values[4]]
     if shape == "close_outside":
         return [time_ms, *values[1:_CLOSE], _text(prices[1] * 2)]
-    # Revised: another history of the same length, from which everybody can see that it moved.
+    # Revised: another history of the same length, from which a test can see that it moved.
     factor = 1 + (random.random() - 0.5) / 50
     return [time_ms, *(_text(price * factor) for price in prices)]
 

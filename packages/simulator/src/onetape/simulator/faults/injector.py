@@ -55,7 +55,7 @@ class FaultInjector:
         self._number = next(_numbers)
         self._held: dict[str, list[Frame]] = {}
         self._late: set[asyncio.Task[None]] = set()
-        #: Nothing is read nor sent any more, and the client does not know.
+        #: Nothing is read nor sent any more, and the client is not informed.
         self.half_open = False
         self._closing = False
 

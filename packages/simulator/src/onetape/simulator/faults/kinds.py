@@ -30,7 +30,7 @@ REFUSE_SHAPES: Final = ("status", "page", "hang", "reset")
 OVER_WEBSOCKET: Final = frozenset(
     {"latency", "timeout", "reset", "cut_body", "wrong_body", "status"}
 )
-#: Settings that say on what, when and how often a fault fires; every kind takes them.
+#: Settings for where, when and how often a fault fires; every kind takes them.
 _ALWAYS: Final = frozenset(
     {"kind", "name", "symbol", "nth", "count", "probability", "market_from", "market_to",
      "market_for", "wall_from", "wall_to", "wall_for"}

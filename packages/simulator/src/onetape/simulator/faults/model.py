@@ -107,7 +107,7 @@ class Fault(msgspec.Struct, frozen=True, forbid_unknown_fields=True, omit_defaul
     """Open of the first candle that is not spoiled any more, market time."""
 
     def __post_init__(self) -> None:
-        """Check everything that a type cannot say.
+        """Check everything that a type cannot express.
 
         Raises:
             FaultError: a setting has no place in this kind, is missing, or has a wrong value.

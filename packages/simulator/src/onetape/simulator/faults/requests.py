@@ -1,7 +1,7 @@
 """Faults of requests over the WebSocket API: a reply is late, lost, wrong, or cut with its socket.
 
 What has a meaning for one frame among others is done as over REST; `drip` has none. A reply has no
-headers: `Retry-After` of a `status` fault comes as `error.data.retryAfter`, as Binance tells it.
+headers: `Retry-After` of a `status` fault comes as `error.data.retryAfter`, as from Binance.
 """
 
 import asyncio

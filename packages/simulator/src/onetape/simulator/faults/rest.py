@@ -18,7 +18,7 @@ from onetape.simulator.faults.transport import hang, reset
 from onetape.simulator.server.wire import JsonObject, json_text
 
 Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
-#: A request that is held "for ever" is held so long.
+#: A request that is held "forever" is held so long.
 HANG_SECONDS: Final = 3_600.0
 #: Paths that no fault touches: the simulator's own.
 OWN: Final = "/simulator"
@@ -30,7 +30,7 @@ class RestFaults:
     """Applies faults to requests and handshakes."""
 
     def __init__(self, faults: Faults, states: States) -> None:
-        """Ask these faults at each request."""
+        """Look these faults up at each request."""
         self._faults = faults
         self._states = states
 

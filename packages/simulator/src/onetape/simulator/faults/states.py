@@ -23,7 +23,7 @@ class States:
     """The lasting faults that are active now."""
 
     def __init__(self, faults: Faults, clock: Clock) -> None:
-        """Ask these faults."""
+        """Look these faults up."""
         self._faults = faults
         self._clock = clock
 

@@ -9,7 +9,7 @@ import numpy as np
 from onetape.simulator.market.prng import hashed, key_of, part16
 from onetape.simulator.market.symbols import SpotSymbol
 
-#: How many offers a side has; Binance tells of 5,000 at most.
+#: How many offers a side has; Binance lists 5,000 at most.
 LEVELS: Final = 1_000
 #: Whose offers: `ask` is what a buyer takes, `bid` what a seller takes.
 BookSide = Literal["bid", "ask"]

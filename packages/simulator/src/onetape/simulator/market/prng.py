@@ -64,7 +64,7 @@ def mixed(value: HashArray) -> HashArray:
 
 
 def hashed(key: int, index: IntArray) -> HashArray:
-    """Return one 64-bit hash for each index: the same key and index give the same hash for ever.
+    """Return one 64-bit hash for each index: the same key and index give the same hash forever.
 
     Args:
         key: From `key_of`.

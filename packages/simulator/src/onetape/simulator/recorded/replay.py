@@ -31,7 +31,7 @@ MOST_MISSED: Final = 1e-9
 #: Without a start of its own a replay begins after so many candles: they are the history.
 HISTORY_CANDLES: Final = 500
 _HEADER: Final = ["timestamp", "open", "high", "low", "close", "volume"]
-#: File names such as `binance_BTC-USDT_1h_20170817.csv.gz` say what is in the file.
+#: File names such as `binance_BTC-USDT_1h_20170817.csv.gz` state what is in the file.
 _NAME: Final = re.compile(
     r"(?:.*_)?([^a-z_-]+)-([^a-z_-]+)_([1-9]\d*[mhdwM])(?:[_.].*)?\.csv(?:\.gz)?"
 )
@@ -83,7 +83,7 @@ def read_replay(
     Args:
         path: A database of ours, or a CSV file (also gzipped) with the header
             `timestamp,open,high,low,close,volume`, the time in epoch seconds.
-        symbol: Only this market; a CSV file whose name does not say needs it.
+        symbol: Only this market; needed for a CSV file whose name does not state it.
         timeframe: Only series of this timeframe. Without it, each market's smallest in a database.
         exchange: Only series of this exchange (a database may hold several).
 

@@ -9,7 +9,7 @@ class Refusal(Exception):
     def __init__(
         self, code: int, message: str, status: int = 400, data: JsonObject | None = None
     ) -> None:
-        """Take Binance's error code, its text, the HTTP status and what the body has besides."""
+        """Take Binance's error code, its text, the HTTP status and what else the body has."""
         super().__init__(message)
         self.code = code
         self.message = message

@@ -27,7 +27,7 @@ def exchange_info(
     """Return the whole reply.
 
     Args:
-        symbols: The markets to tell of.
+        symbols: The markets to list.
         now_ms: The exchange's time, epoch milliseconds.
         permission_sets: Whether to fill `permissionSets` (`showPermissionSets` of the request).
     """

@@ -128,7 +128,7 @@ class Limits:
         """Count from nothing.
 
         Args:
-            clock: For the end of a ban, which Binance tells in its own time.
+            clock: For the end of a ban, which Binance states in its own time.
             enforced: Whether anything is refused; otherwise the headers only are sent.
         """
         self._clock = clock

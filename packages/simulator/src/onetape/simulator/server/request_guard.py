@@ -9,7 +9,8 @@ from onetape.core.loopback import is_own_host, is_own_origin
 from onetape.simulator.server.wire import json_text
 
 #: Header that every state-changing request under /simulator must have, with any value. No HTML form
-#: can send one, and a page of another origin must ask first (CORS), which is never granted.
+#: can send one, and a page of another origin must request permission first (CORS), which is never
+#: granted.
 CONTROL_HEADER: Final = "X-Onetape-Control"
 CONTROL_PATH: Final = "/simulator"
 #: Methods that change nothing.

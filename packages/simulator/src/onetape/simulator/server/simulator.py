@@ -67,7 +67,7 @@ class Simulator:
         """Make a simulator that does not listen yet.
 
         Args:
-            seed: Which market; the same seed is the same market for ever.
+            seed: Which market; the same seed is the same market forever.
             clock: Market time (`clock.make_clock`); None is the computer's time.
             host: Address to listen on.
             port: Port to listen on; 0 takes a free one.
@@ -81,7 +81,7 @@ class Simulator:
             keys: API keys that may use the account.
             limits: Refuse what goes beyond Binance's limits, ban who goes on, and end each socket
                 after 24 hours of market time (in real time that end comes in any case).
-            account_id: The account's number (`uid`), by which programs tell accounts apart.
+            account_id: The account's number (`uid`), by which programs distinguish accounts.
             strict_timestamps: Refuse requests older than their recvWindow (-1021) in a stepped
                 market too, where the clocks of most clients run on.
 

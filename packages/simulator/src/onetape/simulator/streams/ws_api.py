@@ -25,7 +25,7 @@ UNSUBSCRIBE: Final = "userDataStream.unsubscribe"
 STREAM: Final = "user"
 
 
-#: Methods whose replies tell no `rateLimits`, as recorded.
+#: Methods whose replies have no `rateLimits`, as recorded.
 QUIET: Final = (SUBSCRIBE, UNSUBSCRIBE)
 #: Methods that a halted market refuses.
 NEW_ORDERS: Final = (

@@ -162,7 +162,7 @@ class Exchange:
         """Take an order, and fill of it at once what the market offers.
 
         Raises:
-            Refusal: with Binance's code and text; only the ledger knows of it.
+            Refusal: with Binance's code and text; only the ledger has it.
         """
         try:
             last = self.check(request, now_ms)

@@ -172,7 +172,7 @@ def check_restrictions(params: Params, order: Order) -> None:
 
 
 def response_kind(params: Params, default: str) -> str:
-    """Return how much of a new order its reply tells: ACK, RESULT or FULL.
+    """Return how much of a new order its reply contains: ACK, RESULT or FULL.
 
     Raises:
         Refusal: it is something else.

@@ -177,7 +177,7 @@ class ManualControl:
 async def _acted(
     request: web.Request, act: Callable[[JsonObject], JsonObject], usage: str
 ) -> web.Response:
-    """Carry out an action of a request's body, or say what bodies there are."""
+    """Carry out an action of a request's body, or list what bodies there are."""
     try:
         return _json(act(dict(cast("JsonObject", json_value(await request.text() or "{}")))))
     except UnknownSymbol as error:

@@ -17,7 +17,7 @@ Params = Mapping[str, str]
 _DECIMAL: Final = "^([0-9]{1,20})(\\.[0-9]{1,20})?$"
 _WHOLE: Final = "^[0-9]{1,20}$"
 _CLIENT_ID: Final = "^[a-zA-Z0-9-_]{1,36}$"
-#: What each offered type of order needs, and may have, besides symbol, side and type.
+#: What each offered type of order needs, and may have, in addition to symbol, side and type.
 _NEEDS: Final[dict[str, tuple[str, ...]]] = {
     "MARKET": (),
     "LIMIT": ("timeInForce", "quantity", "price"),

@@ -135,7 +135,7 @@ def adjustable(parameters: Mapping[str, BaseParameter]) -> Iterator[Adjustable]:
                 yield Adjustable(name, one.value, None, None, choices)
         elif isinstance(one, NumericParameter):
             default = one.value if isinstance(one, IntParameter) else float(one.value)
-            # A value that the file states beside the bounds counts, as in freqtrade.
+            # A value that the file states in addition to the bounds counts, as in freqtrade.
             low, high = min(one.low, default), max(one.high, default)
             yield Adjustable(name, default, float(low), float(high), ())
 

@@ -1,4 +1,4 @@
-"""The helpers of qtpylib that strategy files use, written anew on pandas.
+"""The helpers of qtpylib that strategy files use, rewritten on pandas.
 
 They return what qtpylib's return on the same columns (compared with the package technical 1.7).
 """

@@ -12,7 +12,7 @@ so it takes about log2(w) passes over the array and no Python per bar.
 This has a property that a running sum or a recursion lacks: the value at bar i is the same to the
 last bit whatever came before its window, because the same numbers are added in the same order. So a
 trader that reads the last few hundred candles and a backtest over years decide alike at an exact
-tie, too; `*_lookback` says how many candles that takes.
+tie, too; `*_lookback` is how many candles that takes.
 
 All arrays have shape (n,), oldest first; values are NaN until the first one is known.
 """
