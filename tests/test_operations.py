@@ -81,7 +81,7 @@ def test_the_settings_of_the_page_are_settings(page: str, tmp_path: Path) -> Non
         load_settings(TraderSettings, "trader", tmp_path / "one.yaml", {})
 
 
-def test_a_new_user_runs_asks_and_tells_with_the_page_alone(
+def test_a_new_user_runs_reads_and_controls_with_the_page_alone(
     page: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: Capture
 ) -> None:
     (first,) = re.findall(r"write `user/three.yaml`,\n\n```yaml\n(.*?)```", page, re.DOTALL)

@@ -32,7 +32,7 @@ if "ONETAPE_CLIENTS" in os.environ:  # `make clients`: it is fetched from a pack
 
 
 @pytest.mark.parametrize("name", PROGRAMS)
-def test_a_program_of_the_page_prints_what_the_page_says(
+def test_a_program_of_the_page_prints_what_the_page_shows(
     name: str, page: str, tmp_path: Path
 ) -> None:
     ((program, printed),) = re.findall(

@@ -21,7 +21,7 @@ def test_the_page_has_the_tables_of_the_results(program: dict[str, Any]) -> None
     assert written == text, "run: uv run python benchmarks/tables.py"
 
 
-def test_every_result_says_how_it_was_made() -> None:
+def test_every_result_states_how_it_was_made() -> None:
     for path in (BENCHMARKS / "results").glob("*.json"):
         document = json.loads(path.read_text())
         assert document["benchmark"] == path.stem

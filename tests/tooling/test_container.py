@@ -118,7 +118,7 @@ def test_a_trader_goes_live_by_a_mode_and_two_secrets(repository: Path, tmp_path
     }
 
 
-def test_a_live_service_without_its_secrets_says_which_file_it_misses(
+def test_a_live_service_without_its_secrets_names_the_file_it_misses(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     monkeypatch.setenv("ONETAPE_API_KEY_FILE", "/dev/null")

@@ -139,7 +139,7 @@ def test_a_run_for_people_ends_with_a_summary_and_the_file(
     assert second == "database: data/simulator.db"
 
 
-def test_a_range_of_which_the_exchange_has_nothing_says_so(
+def test_a_range_of_which_the_exchange_has_nothing_states_it(
     backfiller: Run, simulator_url: str
 ) -> None:
     address = ("--exchange", "simulator", "--simulator-url", simulator_url)

@@ -73,7 +73,7 @@ FAULTS = [
 
 
 @pytest.mark.parametrize(("kind", "statement", "values"), FAULTS, ids=[one[0] for one in FAULTS])
-def test_what_verify_finds_repair_mends(
+def test_what_verify_finds_repair_fixes(
     backfiller: Run, simulator_url: str, filled: None, kind: str, statement: str, values: int
 ) -> None:
     spoil(statement, *[START + 30 * HOUR] * values)

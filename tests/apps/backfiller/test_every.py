@@ -101,7 +101,7 @@ def test_a_failed_run_is_one_line_and_the_next_one_still_comes() -> None:
     assert failures == [f"backfiller: this run failed: {text}" for text in ("gone", "locked")]
 
 
-def test_what_time_does_not_mend_ends_the_first_run() -> None:
+def test_what_does_not_pass_ends_the_first_run() -> None:
     with pytest.raises(DataError):
         scheduled([DataError("no database of ours")])
 

@@ -130,7 +130,7 @@ def test_what_cannot_be_finished_leaves_nothing(tmp_path: Path) -> None:
         (["-p", "BRD/BTC"], 2, "--out"),
     ],
 )
-def test_what_cannot_be_exported_is_said(
+def test_what_cannot_be_exported_is_reported(
     backfiller: Run, filled: Path, folder: Path, flags: list[str], code: int, words: str
 ) -> None:
     ended = backfiller("export", "--db", str(filled), *flags)

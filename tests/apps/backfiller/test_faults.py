@@ -460,7 +460,7 @@ def test_a_delisted_market_is_one_message_and_others_go_on_row_27(
     assert stored() == own()
 
 
-def test_a_halted_market_is_told_and_its_past_is_fetched_row_27(
+def test_a_halted_market_is_reported_and_its_past_is_fetched_row_27(
     fetch: Run, simulator: EmbeddedSimulator
 ) -> None:
     simulator.faults.add(kind="halted", symbol="BTC/USDT")

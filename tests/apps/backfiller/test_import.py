@@ -47,7 +47,7 @@ def stored(key: SeriesKey = KEY) -> list[Candle]:
     return [Candle(*row) for row in zip(*(column.tolist() for column in columns), strict=True)]
 
 
-def test_binances_archive_says_everything_in_milliseconds_and_in_microseconds(
+def test_binances_archive_states_everything_in_milliseconds_and_in_microseconds(
     backfiller: Run, folder: Path
 ) -> None:
     for month, start, factor in (("2024-03", MARCH, 10**3), ("2025-01", NEW_YEAR, 10**6)):
@@ -85,7 +85,7 @@ def test_flags_choose_from_krakens_archive(backfiller: Run, folder: Path) -> Non
 
 
 @pytest.mark.parametrize("name", ["WHO_60.csv", "other.csv", "XBTUSD_10080.csv"])
-def test_a_table_whose_name_says_no_market_is_left_out_where_others_say_theirs(
+def test_a_table_whose_name_has_no_market_is_left_out_where_others_have_one(
     backfiller: Run, folder: Path, name: str
 ) -> None:
     with zipfile.ZipFile(folder / "Kraken_OHLCVT.zip", "w") as archive:
@@ -101,7 +101,7 @@ def test_a_table_whose_name_says_no_market_is_left_out_where_others_say_theirs(
     assert stored(SeriesKey("kraken", "BTC/USD", "1h")) == ROWS
 
 
-def test_flags_say_the_market_of_an_archive_whose_names_say_none(
+def test_flags_name_the_market_of_an_archive_whose_names_have_none(
     backfiller: Run, folder: Path
 ) -> None:
     with zipfile.ZipFile(folder / "mine.zip", "w") as archive:
@@ -158,7 +158,7 @@ def test_tables_of_many_makers_mean_the_same(backfiller: Run, folder: Path, text
     assert stored() == ROWS
 
 
-def test_the_timeframe_is_told_by_the_rows(backfiller: Run, folder: Path) -> None:
+def test_the_timeframe_is_found_from_the_rows(backfiller: Run, folder: Path) -> None:
     (folder / "mine.csv").write_text(lines(ROWS))
     code = backfiller(
         "import", "mine.csv", "--exchange", "binance", "--symbol", "btc-usdt", "--db", DB
@@ -166,7 +166,7 @@ def test_the_timeframe_is_told_by_the_rows(backfiller: Run, folder: Path) -> Non
     assert (code, stored()) == (0, ROWS)
 
 
-def test_bad_rows_are_quarantined_counted_and_said(backfiller: Run, folder: Path) -> None:
+def test_bad_rows_are_quarantined_counted_and_reported(backfiller: Run, folder: Path) -> None:
     bad = (
         f"{MARCH + 4 * HOUR},1,2,3,4,5\n"  # the low above the open
         f"{MARCH + 5 * HOUR},one,2,1,1,5\n"
@@ -208,7 +208,7 @@ def test_a_candle_that_is_not_over_is_left_out(backfiller: Run, folder: Path) ->
     assert stored() == rows[:2]
 
 
-def test_the_last_candle_is_dropped_when_asked(backfiller: Run, folder: Path) -> None:
+def test_the_last_candle_is_dropped_by_the_flag(backfiller: Run, folder: Path) -> None:
     (folder / NAME).write_text(lines(ROWS))
     assert "1 dropped" in backfiller("import", NAME, "--drop-last", "--db", DB).out
     assert stored() == ROWS[:3]
@@ -239,7 +239,7 @@ def test_every_decimal_is_read_as_the_nearest_float(backfiller: Run, folder: Pat
     assert [row.open for row in stored()] == [float(text) for text in texts]
 
 
-def test_stored_candles_stay_and_differing_ones_are_said(backfiller: Run, folder: Path) -> None:
+def test_stored_candles_stay_and_differing_ones_are_reported(backfiller: Run, folder: Path) -> None:
     with open_store(Path(DB), create=True) as store:
         insert_closed(store, KEY, ROWS[:2], source="rest", seen_ms=0)
     changed = [ROWS[0]._replace(close=100.5), *ROWS[1:]]
@@ -337,7 +337,7 @@ def test_rows_of_another_timeframe_are_refused(backfiller: Run, folder: Path) ->
     assert (ended.code, "its rows are 5m apart, so they are no 1h" in ended.err) == (2, True)
 
 
-def test_months_are_told_by_their_rows(backfiller: Run, folder: Path) -> None:
+def test_months_are_found_from_their_rows(backfiller: Run, folder: Path) -> None:
     opens = np.arange("2023-01", "2024-03", dtype="datetime64[M]").astype("datetime64[s]")
     rows = [ROWS[0]._replace(timestamp=int(opened)) for opened in opens.astype(np.int64)]
     (folder / "mine.csv").write_text(lines(rows))

@@ -119,7 +119,7 @@ def test_futures_are_known_by_their_folder_or_name(
         assert not (folder / DB).exists()
 
 
-def test_a_quote_volume_of_another_market_is_said(backfiller: Run, folder: Path) -> None:
+def test_a_quote_volume_of_another_market_is_reported(backfiller: Run, folder: Path) -> None:
     text = archive_rows([row._replace(volume=row.volume) for row in ROWS]).replace(
         "60,0,0", "60,0,0"
     )
@@ -134,7 +134,7 @@ def test_a_quote_volume_of_another_market_is_said(backfiller: Run, folder: Path)
     )
 
 
-def test_an_archive_that_is_written_unlike_spot_is_said(backfiller: Run, folder: Path) -> None:
+def test_an_archive_that_is_written_unlike_spot_is_reported(backfiller: Run, folder: Path) -> None:
     (folder / f"{ARCHIVE}.csv").write_text(archive_rows(ROWS))
     assert "8 decimals" not in backfiller("import", f"{ARCHIVE}.csv", "--db", DB).err
     text = re.sub(r"(\.\d\d)0{6},", r"\1,", archive_rows(ROWS))
@@ -156,7 +156,9 @@ def test_true_candles_do_not_land_among_the_revisions_in_silence(
     assert stored(folder / DB, KEY) == other
 
 
-def test_a_guessed_exchange_is_said_and_one_by_flag_is_not(backfiller: Run, folder: Path) -> None:
+def test_a_guessed_exchange_is_reported_and_one_by_flag_is_not(
+    backfiller: Run, folder: Path
+) -> None:
     (folder / f"{ARCHIVE}.csv").write_text(archive_rows(ROWS))
     ended = backfiller("import", f"{ARCHIVE}.csv", "--db", DB, "--json")
     assert "exchange binance is a guess by the kind of name" in ended.err
@@ -190,7 +192,7 @@ def test_codes_of_an_exchange_become_those_of_ccxt(
     assert series(folder) == [f"{symbol} 1h"]
 
 
-def test_a_name_that_may_mean_two_markets_asks_which(backfiller: Run, folder: Path) -> None:
+def test_a_name_that_may_mean_two_markets_needs_a_flag(backfiller: Run, folder: Path) -> None:
     tables = {"Coinbase_BATUSD_1h.csv": kraken_rows(ROWS), "Coinbase_DOTUSD_1h.csv": ""}
     zipped(folder / "two.zip", tables)
     ended = backfiller("import", "two.zip", "--db", DB)
@@ -235,7 +237,7 @@ def test_flags_choose_a_table_of_an_archive_by_the_code_of_ccxt(
         (("--exchange", "kraken"), "kraken BTC/USDT 1h"),
     ],
 )
-def test_a_flag_that_contradicts_the_name_counts_and_is_said(
+def test_a_flag_that_contradicts_the_name_counts_with_a_note(
     backfiller: Run, folder: Path, flags: tuple[str, str], found: str
 ) -> None:
     (folder / "binance_BTC-USDT_1h.csv").write_text(kraken_rows(ROWS))

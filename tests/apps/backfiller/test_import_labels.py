@@ -68,7 +68,7 @@ def test_rows_of_several_series_are_refused(
     ["BTCUSDT", "BTC-USDT", "btc_usdt", "BINANCE:BTCUSDT", "XBTUSDT", "USDT-BTC", "BTC", ""],
 )
 @pytest.mark.parametrize("suffix", ["csv", "json", "parquet"])
-def test_rows_that_say_their_own_market_are_stored_without_a_word(
+def test_rows_that_name_their_own_market_are_stored_without_a_word(
     backfiller: Run, folder: Path, suffix: str, label: str
 ) -> None:
     name = write(folder, suffix, table("symbol", [label] * 39 + [None]))
@@ -78,7 +78,7 @@ def test_rows_that_say_their_own_market_are_stored_without_a_word(
 
 
 @pytest.mark.parametrize("label", ["ETHUSDT", "eth/usdt", "KRW-BTC", "BTC-USD"])
-def test_rows_of_another_market_than_the_flag_are_said(
+def test_rows_of_another_market_than_the_flag_are_reported(
     backfiller: Run, folder: Path, label: str
 ) -> None:
     name = write(folder, "csv", table("symbol", [label] * 40))
@@ -96,7 +96,7 @@ def test_rows_of_another_market_than_the_name_are_refused(backfiller: Run, folde
 
 
 @pytest.mark.parametrize("label", ["BTC/USDT:USDT", "BTC-USDT-SWAP", "BTC-PERPETUAL"])
-def test_rows_that_say_a_contract_are_refused(backfiller: Run, folder: Path, label: str) -> None:
+def test_rows_of_a_contract_are_refused(backfiller: Run, folder: Path, label: str) -> None:
     name = write(folder, "csv", table("symbol", [label] * 40))
     ended = backfiller("import", name, *FLAGS)
     assert (ended.code, f"contract (symbol {label})" in ended.err) == (4, True)

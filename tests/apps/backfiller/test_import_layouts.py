@@ -271,7 +271,7 @@ def test_rows_before_2009_name_the_flag_that_reads_them(
     assert stored(folder / DB, KEY) == rows
 
 
-def test_a_few_rows_before_2009_are_said_with_the_flag(backfiller: Run, folder: Path) -> None:
+def test_a_few_rows_before_2009_are_reported_with_the_flag(backfiller: Run, folder: Path) -> None:
     rows = walk(500, start=1_230_768_000 - 3 * HOUR)
     (folder / "old.csv").write_text(f"{HEADER}\n{text_of(rows)}")
     ended = backfiller("import", "old.csv", *FLAGS)
@@ -297,7 +297,7 @@ def test_local_times_are_stored_in_utc(backfiller: Run, folder: Path) -> None:
     ("header", "flags"),
     [("time,open,high,low,close\n", ()), ("", ("--columns", "timestamp,open,high,low,close"))],
 )
-def test_a_table_without_volume_says_so(
+def test_a_table_without_volume_states_it(
     backfiller: Run, folder: Path, header: str, flags: tuple[str, ...]
 ) -> None:
     (folder / "mine.csv").write_text(header + text_of(ROWS, "{t},{o},{h},{l},{c}"))

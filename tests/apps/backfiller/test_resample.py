@@ -97,7 +97,7 @@ def test_what_is_known_of_gaps_is_carried_over(backfiller: Run, store: Store, st
     assert gaps == [(2, state, 7)]
 
 
-def test_candles_of_the_exchange_stay_and_differences_are_said(
+def test_candles_of_the_exchange_stay_and_differences_are_reported(
     backfiller: Run, store: Store
 ) -> None:
     insert_closed(store, MINUTES, minutes(range(120)), source="rest", seen_ms=0)
@@ -128,7 +128,7 @@ def test_a_second_run_builds_nothing_new(backfiller: Run, store: Store) -> None:
         (["--into", "soon"], 2, "timeframe 'soon' was not understood"),
     ],
 )
-def test_what_cannot_be_built_is_said(
+def test_what_cannot_be_built_is_reported(
     backfiller: Run, store: Store, flags: list[str], code: int, words: str
 ) -> None:
     insert_closed(store, MINUTES, minutes(range(120)), source="rest", seen_ms=0)

@@ -50,7 +50,7 @@ def requests(simulator: EmbeddedSimulator) -> int:
     return int(str(simulator.faults.listed()[0]["fired"]))
 
 
-def test_a_second_run_right_after_asks_once_for_each_series_newest_candles(
+def test_a_second_run_right_after_requests_once_for_each_series_newest_candles(
     fetch: Run, simulator: EmbeddedSimulator
 ) -> None:
     assert fetch(*SEVERAL).code == 0
@@ -60,7 +60,7 @@ def test_a_second_run_right_after_asks_once_for_each_series_newest_candles(
     assert [(one["inserted"], one["present"]) for one in ended.series] == [(0, REREAD_CANDLES)] * 4
 
 
-def test_a_plan_requests_no_candles_and_says_what_the_run_then_takes(
+def test_a_plan_requests_no_candles_and_states_what_the_run_then_takes(
     fetch: Run, simulator: EmbeddedSimulator, folder: Path
 ) -> None:
     plan = json.loads(fetch(*SEVERAL, "-t", "5m", "--plan").out)

@@ -124,7 +124,7 @@ def test_the_report_of_several_symbols_warns_where_one_of_them_cheats(
     assert "ETH/USDT: " in bar["text"]
 
 
-def test_look_ahead_in_one_symbol_is_told_before_an_earlier_short_warm_up_in_another() -> None:
+def test_look_ahead_in_one_symbol_is_reported_before_an_earlier_short_warm_up_in_another() -> None:
     clean = replace(BiasCheck.not_run("clean"), clean=True)
     checks = {
         "A/B": replace(clean, clean=False, first_bad_bar=1, kind="warm-up"),
@@ -140,7 +140,7 @@ def test_a_clean_report_has_no_bar(backtester: Run, database: Path) -> None:
     assert 'role="alert"' not in Path("report.html").read_text()
 
 
-def test_an_optimization_whose_best_cheats_warns_and_says_what_comes_before_a_run(
+def test_an_optimization_whose_best_cheats_warns_and_states_what_comes_before_a_run(
     backtester: Run, cheat: str
 ) -> None:
     lines = backtester("optimize", *SIMULATED, "-s", cheat, *GRID).out.splitlines()

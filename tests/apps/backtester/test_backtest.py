@@ -104,7 +104,7 @@ TOLD: dict[str, tuple[str, str, AccountConfig]] = {
 
 
 @pytest.mark.parametrize("what", TOLD)
-def test_what_the_account_is_told_is_what_the_engine_trades_by(
+def test_the_settings_of_the_account_are_what_the_engine_trades_by(
     backtest_json: Run, candles: Candles, folder: Path, what: str
 ) -> None:
     flags, file, rules = TOLD[what]
@@ -290,7 +290,7 @@ def test_a_report_is_written_that_needs_no_network(backtester: Run, database: Pa
     assert "this market is invented by the simulator" in ended.out
 
 
-def test_the_report_goes_where_it_is_told_to_go(backtester: Run, database: Path) -> None:
+def test_the_report_goes_to_the_path_of_its_flag(backtester: Run, database: Path) -> None:
     del database
     arguments = ("--exchange", "simulator", "--to", "2024-02-01", "--json")
     document = backtester(*arguments, "--report", "mine/r.html").document
@@ -309,7 +309,7 @@ def test_a_run_for_json_without_a_report_leaves_the_folder_as_it_was(
 
 
 @pytest.mark.parametrize(("to", "left_out"), [(None, END), ("2024-04-30", None)])
-def test_the_last_row_that_plain_sql_wrote_is_left_out_and_said_so(
+def test_the_last_row_that_plain_sql_wrote_is_left_out_with_a_note(
     backtest_json: Run, database: Path, to: str | None, left_out: int | None
 ) -> None:
     with open_store(database, create=False) as store, store.write() as connection:

@@ -138,7 +138,7 @@ def one_line(ended: tuple[int, str, str], code: int, name: str, words: tuple[str
 
 
 @pytest.mark.parametrize("what", BODIES)
-def test_a_strategy_that_cannot_be_used_is_told_in_one_line(
+def test_a_strategy_that_cannot_be_used_is_reported_in_one_line(
     folder: Path, database: Path, what: str
 ) -> None:
     del database

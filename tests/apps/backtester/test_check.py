@@ -88,7 +88,7 @@ def test_a_look_ahead_exits_with_6_and_the_first_bar(check: Run, own: Callable[.
     assert "shift(-1)" in ended.err
 
 
-def test_a_short_lookback_is_told_with_the_smallest_that_agrees(
+def test_a_short_lookback_is_reported_with_the_smallest_that_agrees(
     check: Run, own: Callable[..., str]
 ) -> None:
     ended = check("--strategy", own(SHORT))
@@ -106,7 +106,7 @@ def test_a_check_for_json_is_one_document(check: Run, own: Callable[..., str]) -
     assert document["bars"] == document["bars_checked"] == 2_880
 
 
-def test_a_backtest_of_a_long_range_says_what_a_look_at_some_bars_found(
+def test_a_backtest_of_a_long_range_states_what_a_look_at_some_bars_found(
     backtest_json: Run, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(sampled_check, "WHOLE_BARS", 2_879)
@@ -119,7 +119,7 @@ def test_a_backtest_of_a_long_range_says_what_a_look_at_some_bars_found(
 
 
 @pytest.mark.usefixtures("checks_all_bars")
-def test_every_backtest_says_what_its_check_found(
+def test_every_backtest_states_what_its_check_found(
     backtest_json: Run, own: Callable[..., str]
 ) -> None:
     assert backtest_json("--param", "period=9").document["check"] == {
@@ -138,7 +138,7 @@ def test_every_backtest_says_what_its_check_found(
     assert "(look-ahead): do not trust this result" in cheated["text"]
 
 
-def test_a_backtest_that_was_not_checked_says_so(backtest_json: Run) -> None:
+def test_a_backtest_that_was_not_checked_states_it(backtest_json: Run) -> None:
     said = backtest_json("--no-check").document["check"]
     assert (said["clean"], said["bars_checked"], said["first_bad_bar"]) == (None, 0, None)
     assert said["text"] == (

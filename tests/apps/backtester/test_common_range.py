@@ -142,7 +142,7 @@ def test_the_order_of_the_symbols_decides_nothing_but_ties(database: Path, backt
 
 
 @pytest.mark.parametrize("symbols", ORDERS)
-def test_a_note_says_which_symbol_decided_the_range_and_how_to_fetch_the_rest(
+def test_a_note_states_which_symbol_decided_the_range_and_how_to_fetch_the_rest(
     database: Path, backtester: Run, symbols: tuple[str, ...]
 ) -> None:
     notes = backtester(*SIM, *named(symbols), "--json").document["notes"]

@@ -41,7 +41,7 @@ def named(tmp_path: Path) -> str:
     return str(path)
 
 
-def test_the_line_of_the_trader_says_what_was_not_met_and_what_was(named: str):
+def test_the_line_of_the_trader_states_what_was_not_met_and_what_was(named: str):
     strategy, candles = load_strategy(named), random_candles(50, seed=1)
     signals = checked_signals(strategy, candles)
     for index in range(50):

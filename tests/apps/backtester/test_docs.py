@@ -27,9 +27,7 @@ def commands(page: Path) -> list[list[str]]:
     return [shlex.split(line) for line in lines]
 
 
-def test_the_page_about_strategies_does_what_it_says(
-    backtester: Run, folder: Path, repository: Path
-) -> None:
+def test_the_page_about_strategies_is_true(backtester: Run, folder: Path, repository: Path) -> None:
     page = repository / "docs" / "strategies.md"
     assert len(written(page, folder)) == 2
     (fetch,) = re.findall(r"^uv run backfiller (.*)$", page.read_text(), re.MULTILINE)
@@ -73,7 +71,7 @@ def test_a_strategy_of_the_docs_trades_and_is_clean(
         *("custom_stoploss", "informative_pairs", "enter_tag", "exit_tag", "startup_candle_count"),
     ],
 )
-def test_what_a_freqtrade_user_knows_is_mapped(repository: Path, word: str) -> None:
+def test_what_a_freqtrade_user_has_is_mapped(repository: Path, word: str) -> None:
     page = (repository / "docs" / "freqtrade.md").read_text()
     rows = [line.split(" | ") for line in page.splitlines() if line.startswith("| ")]
     (ours,) = [row[1] for row in rows if f"`{word}" in row[0]]
@@ -81,7 +79,7 @@ def test_what_a_freqtrade_user_knows_is_mapped(repository: Path, word: str) -> N
 
 
 @pytest.mark.parametrize("word", ["Shorts", "leverage", "DCA"])
-def test_what_a_freqtrade_user_will_miss_is_said(repository: Path, word: str) -> None:
+def test_what_a_freqtrade_user_will_miss_is_reported(repository: Path, word: str) -> None:
     page = (repository / "docs" / "freqtrade.md").read_text()
     assert word in page.partition("## What has no equivalent")[2]
 

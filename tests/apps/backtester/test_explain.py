@@ -52,7 +52,7 @@ def stories(backtest: Backtest, number: int = 0) -> list[CandleExplanation]:
 @pytest.mark.parametrize(
     "flags", [(), LEVELS, (*LEVELS, "--cooldown", "30"), ("--sizing", "quote_amount=9500")]
 )
-def test_orders_are_told_on_exactly_the_candles_that_led_to_a_trade(
+def test_orders_are_shown_on_exactly_the_candles_that_led_to_a_trade(
     backtest_with: Callable[..., Backtest], flags: tuple[str, ...]
 ) -> None:
     backtest = backtest_with("--strategy", "sma_cross", *flags)
@@ -92,7 +92,7 @@ def test_of_a_fee_in_coins_the_amounts_held_and_sold_are_less_by_that_fee(
     assert sell.amount <= buy.base_change < buy.amount
 
 
-def test_a_position_is_told_on_exactly_the_closes_of_the_exposure(
+def test_a_position_is_shown_on_exactly_the_closes_of_the_exposure(
     backtest_with: Callable[..., Backtest],
 ) -> None:
     backtest = backtest_with("--strategy", "sma_cross", *LEVELS)
@@ -111,7 +111,7 @@ def test_a_position_is_told_on_exactly_the_closes_of_the_exposure(
         (("--sizing", "quote_amount=99999"), "an order that was refused: cash 10000 is less"),
     ],
 )
-def test_why_nothing_followed_is_told(
+def test_why_nothing_followed_is_reported(
     backtest_with: Callable[..., Backtest], flags: tuple[str, ...], words: str
 ) -> None:
     told = {story.followed for story in stories(backtest_with(*flags))}
@@ -162,7 +162,7 @@ def test_a_stop_lies_in_the_candle_that_it_sold_in(backtest_with: Callable[..., 
     assert checked > 3
 
 
-def test_the_text_tells_candle_indicators_signal_and_fill(backtester: Run, database: Path) -> None:
+def test_the_text_shows_candle_indicators_signal_and_fill(backtester: Run, database: Path) -> None:
     del database
     flags = ("--exchange", "simulator", "--strategy", "sma_cross")
     trade = backtester(*flags, "--json").document["trades"][3]
@@ -191,7 +191,7 @@ def test_a_kept_run_is_explained_over_its_own_range(backtester: Run, database: P
     assert "the run has no candle there (it has 2024-01-01 00:00 to 2024-03-01 00:00" in late.err
 
 
-def test_a_change_of_a_file_that_the_strategy_imports_is_told(
+def test_a_change_of_a_file_that_the_strategy_imports_is_reported(
     backtester: Run, database: Path, folder: Path
 ) -> None:
     del database
@@ -242,7 +242,7 @@ def test_a_wrong_call_is_one_line(
     assert not RUNS_FOLDER.exists()
 
 
-def test_an_entry_without_a_free_place_is_told(folder: Path, backtester: Run) -> None:
+def test_an_entry_without_a_free_place_is_reported(folder: Path, backtester: Run) -> None:
     path = folder / "data" / "simulator.db"
     path.parent.mkdir()
     with open_store(path, create=True) as store:

@@ -278,7 +278,7 @@ INSIDE = "stop and target both lie inside this candle"
         ),
     ],
 )
-def test_explain_says_who_decided_how_a_candle_ended_the_position(
+def test_explain_states_who_decided_how_a_candle_ended_the_position(
     gap_database: Path,
     backtester: Run,
     flags: tuple[str, ...],
@@ -291,7 +291,7 @@ def test_explain_says_who_decided_how_a_candle_ended_the_position(
     assert words in inside
 
 
-def test_explain_says_nothing_of_it_where_a_candles_own_prices_tell(
+def test_explain_has_no_line_of_it_where_a_candles_own_prices_decide(
     gap_database: Path, backtester: Run
 ) -> None:
     del gap_database
@@ -300,7 +300,7 @@ def test_explain_says_nothing_of_it_where_a_candles_own_prices_tell(
     assert [text.partition(" ")[0] for text in inside] == ["stop", "sold"]
 
 
-def test_a_kept_run_says_when_its_finer_candles_changed(
+def test_a_kept_run_states_when_its_finer_candles_changed(
     gap_database: Path, backtester: Run
 ) -> None:
     assert backtester(*HOLD, *BOTH, *FINER).code == 0
@@ -314,7 +314,7 @@ def test_a_kept_run_says_when_its_finer_candles_changed(
 
 
 @pytest.mark.parametrize("lost", [0, 5])
-def test_an_optimization_gives_the_metrics_of_backtests_that_ask_the_same_candles(
+def test_an_optimization_gives_the_metrics_of_backtests_with_the_same_intrabar_candles(
     database: Path, backtester: Run, lost: int
 ) -> None:
     forget(database, MINUTES, START + 6 * DAY, START + (6 + lost) * DAY)
@@ -351,7 +351,7 @@ def test_an_optimization_is_another_where_other_finer_candles_are_stored(
     assert len({*folders, folder_of(*FINER)}) == 3
 
 
-def test_a_finer_row_that_no_table_takes_is_not_believed(database: Path, backtester: Run) -> None:
+def test_a_finer_row_that_no_table_takes_is_not_used(database: Path, backtester: Run) -> None:
     with open_store(database, create=False) as store, store.write() as connection:
         # Plain SQL can switch the guards of a table off.
         connection.execute("PRAGMA ignore_check_constraints = 1")
@@ -450,7 +450,7 @@ def test_a_day_whose_hours_are_missing_stays_ambiguous(
     ],
     indirect=["wide_database"],
 )
-def test_explain_says_how_the_hours_met_a_trailing_stop(
+def test_explain_states_how_the_hours_met_a_trailing_stop(
     wide_database: Path, backtester: Run, words: str
 ) -> None:
     del wide_database

@@ -105,7 +105,7 @@ def test_a_strategy_that_leaves_the_folder_moves_no_file(folder: Path) -> None:
         ("2>&-", 0, ""),
     ],
 )
-def test_a_place_that_cannot_be_written_is_told_as_ever(
+def test_a_place_that_cannot_be_written_is_reported_as_before(
     folder: Path, output: str, code: int, line: str
 ) -> None:
     (folder / "intruder.py").write_text(

@@ -126,7 +126,9 @@ def test_larger_candles_and_cheats_see_what_a_backtest_of_the_part_sees(
 
 
 @pytest.mark.usefixtures("checks_all_bars")
-def test_an_optimization_says_what_a_look_at_the_best_found(optimize: Run, tmp_path: Path) -> None:
+def test_an_optimization_states_what_a_look_at_the_best_found(
+    optimize: Run, tmp_path: Path
+) -> None:
     (tmp_path / "larger.py").write_text(LARGER)
     cheat = optimize("-s", "larger.py", "--param", "period=3,9")
     assert "DIFFER" in cheat["check"]["text"]
@@ -166,7 +168,7 @@ def test_invalid_combinations_are_counted_and_left_out(optimize: Run) -> None:
     assert sorted(pairs) == [(5, 10), (5, 30), (10, 30), (15, 30)]
 
 
-def test_a_combination_that_raises_is_told_and_the_others_go_on(
+def test_a_combination_that_raises_is_reported_and_the_others_go_on(
     backtester: Run, database: Path, tmp_path: Path
 ) -> None:
     del database
@@ -395,7 +397,7 @@ def test_an_optimization_that_cannot_be_is_refused_in_one_line(
 
 
 @pytest.mark.parametrize(("number", "code"), [(signal.SIGINT, 130), (signal.SIGTERM, 143)])
-def test_a_signal_ends_an_optimization_with_its_code_and_says_how_it_goes_on(
+def test_a_signal_ends_an_optimization_with_its_code_and_prints_how_it_goes_on(
     optimize: Run, database: Path, tmp_path: Path, number: signal.Signals, code: int
 ) -> None:
     before = children_of(os.getpid())

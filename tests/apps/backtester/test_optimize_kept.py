@@ -39,7 +39,7 @@ class Failing(Strategy):
 WANTED = ("optimize", "--exchange", "simulator", "-s", "failing.py", "--param", "period=5,6")
 
 
-def test_what_failed_is_told_each_time_and_tried_again(
+def test_what_failed_is_reported_each_time_and_tried_again(
     backtester: Run, optimize: Run, folder: Path
 ) -> None:
     (folder / "failing.py").write_text(FAILING)

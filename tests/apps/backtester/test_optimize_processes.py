@@ -55,7 +55,7 @@ def workers(optimize: Run, folder: Path) -> Callable[..., int]:
     return run
 
 
-def test_an_optimization_works_on_all_processors_unless_it_is_told_otherwise(
+def test_an_optimization_works_on_all_processors_unless_a_setting_states_otherwise(
     workers: Callable[..., int],
 ) -> None:
     assert workers() == min(count_processors(), 12)

@@ -50,7 +50,7 @@ def test_the_pace_is_that_of_this_start(earlier: int, line: str) -> None:
     assert progress_line(60, 100, earlier, 10.0) == line
 
 
-def test_an_optimization_that_goes_on_tells_its_own_pace(
+def test_an_optimization_that_goes_on_shows_its_own_pace(
     optimize: Run, backtester: Run, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     Path("slow.py").write_text(SLOW)

@@ -73,7 +73,7 @@ def test_less_fees_are_better() -> None:
     assert ranked(results, "fees") == [results[1], results[0]]
 
 
-def test_luck_tells_what_became_of_the_best() -> None:
+def test_luck_shows_what_became_of_the_best() -> None:
     order = ranked([result(3.0, 1.0), result(2.0, 4.0), result(1.0, 2.0)], "sharpe")
     luck = rank_stability(order, "sharpe")
     assert (luck.best_in_sample, luck.best_out_of_sample) == (3.0, 1.0)

@@ -58,7 +58,7 @@ def test_the_words_of_the_cloud_stand_at_their_ends_and_on_no_dot(
     assert found["apart"] <= 10
 
 
-def test_a_click_on_a_field_tells_its_numbers_in_both_parts(
+def test_a_click_on_a_field_shows_its_numbers_in_both_parts(
     optimize: Run, open_page: Callable[..., Page]
 ) -> None:
     found = optimize(*GRID)

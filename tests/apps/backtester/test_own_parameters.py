@@ -107,7 +107,9 @@ def test_one_of_a_flag_names_the_flag_and_one_of_a_variable_the_variable(
     assert "BACKTESTER__STRATEGY__PARAMETERS__FAST: strategy own: fast must" in as_variable.err
 
 
-def test_a_mistake_that_is_no_parameters_is_told_as_it_is(own: Path, backtest_json: Run) -> None:
+def test_a_mistake_that_is_no_parameters_is_reported_as_it_is(
+    own: Path, backtest_json: Run
+) -> None:
     path = own / "user" / "strategies" / "own.py"
     path.write_text(OWN.replace("    fast: int", '    higher_timeframes = ("7m",)\n    fast: int'))
     ended = backtest_json("--strategy", "own", "--param", "fast=3")

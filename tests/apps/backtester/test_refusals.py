@@ -60,7 +60,7 @@ def refusals(document: dict[str, Any]) -> list[str]:
         ),
     ],
 )
-def test_a_run_whose_every_order_is_refused_says_why_and_what_to_do(
+def test_a_run_whose_every_order_is_refused_states_why_and_what_to_do(
     backtest_json: Run, flags: tuple[str, ...], reason: str, remedy: str
 ) -> None:
     document = backtest_json(*flags).document
@@ -74,7 +74,7 @@ def test_a_run_whose_every_order_is_refused_says_why_and_what_to_do(
 
 
 @pytest.mark.usefixtures("two_symbols")
-def test_symbols_that_find_no_cash_are_told_to_share_it(backtester: Run) -> None:
+def test_symbols_that_find_no_cash_get_the_advice_to_share_it(backtester: Run) -> None:
     document = backtester(*BOTH).document
     (note,) = refusals(document)
     assert document["metrics"]["refused_orders"] > 0

@@ -255,7 +255,7 @@ READABLE = """
 
 
 @pytest.mark.parametrize("dark", [False, True])
-def test_a_phone_shows_words_large_and_clear_enough_and_nothing_beside_the_screen(
+def test_a_phone_shows_words_large_and_clear_enough_and_nothing_outside_the_screen(
     made: Callable[[str], Made], open_page: Callable[..., Page], dark: bool
 ) -> None:
     page = open_page(made("rsi").path, 360, 740)

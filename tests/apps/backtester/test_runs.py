@@ -122,7 +122,7 @@ def test_loading_a_run_takes_no_pandas_before_a_frame_is_requested(
     assert ran.stdout.split() == ["False", "True"]
 
 
-def test_json_keeps_nothing_unless_it_is_told_to(backtest_json: Run) -> None:
+def test_json_keeps_nothing_without_the_flag(backtest_json: Run) -> None:
     assert backtest_json().document["run"] is None
     assert not RUNS_FOLDER.exists()
     assert backtest_json("--save").document["run"] == str(run_folders()[0])

@@ -39,7 +39,7 @@ def in_terminal(columns: int, *arguments: str, folder: Path) -> str:
     return printed.decode().replace("\r\n", "\n")
 
 
-def test_list_has_the_newest_last_and_says_how_to_forget_one(
+def test_list_has_the_newest_last_and_states_how_to_forget_one(
     kept: Callable[..., Path], backtester: Run
 ) -> None:
     first, second = kept(), kept("--strategy", "macd")
@@ -173,7 +173,7 @@ def test_another_parameter_is_one_difference(kept: Callable[..., Path], backtest
     assert differences == {"parameters.period": {ids[0]: 14, ids[1]: 15}}
 
 
-def test_compare_of_equal_runs_says_so(kept: Callable[..., Path], backtester: Run) -> None:
+def test_compare_of_equal_runs_states_it(kept: Callable[..., Path], backtester: Run) -> None:
     ids = [load_run(kept()).id for _ in range(2)]
     assert backtester("compare", *ids).out.endswith("\nnothing differs\n")
 

@@ -49,7 +49,7 @@ def test_the_check_is_a_line_of_its_own_wherever_a_result_is_shown(run: Run) -> 
     assert load_run().summary.check.text == line.removeprefix("bias check: ")
 
 
-def test_a_check_that_was_not_run_says_so_and_how_to(run: Run) -> None:
+def test_a_check_that_was_not_run_states_it_and_how_to_run_it(run: Run) -> None:
     ended = run("--no-check")
     (line,) = lines_of(ended, "bias check")
     assert line == (
@@ -69,7 +69,7 @@ def test_the_number_of_ambiguous_bars_is_in_every_form_of_the_result(run: Run) -
     assert run(*TIGHT, "--json").document["metrics"]["ambiguous_bars"] == count
 
 
-def test_a_run_that_no_bar_was_ambiguous_in_says_none_once(run: Run) -> None:
+def test_a_run_that_no_bar_was_ambiguous_in_prints_none_once(run: Run) -> None:
     ended = run("--stop-loss", "0.5", "--take-profit", "0.9")
     (line,) = [line for line in ended.out.splitlines() if "ambiguous" in line]
     assert line.split() == ["ambiguous", "bars", "0"]
@@ -108,7 +108,7 @@ def test_a_trade_that_is_open_at_the_end_is_marked_everywhere(run: Run, backtest
 
 
 @pytest.mark.parametrize("flag", ["--from=2025-01-01", "--to=2023-01-01", "--from=2023-12-01"])
-def test_a_range_outside_of_the_data_says_what_is_stored(
+def test_a_range_outside_of_the_data_states_what_is_stored(
     backtester: Run, database: Path, flag: str
 ) -> None:
     del database

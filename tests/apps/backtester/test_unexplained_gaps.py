@@ -200,7 +200,7 @@ def test_a_position_over_a_gap_stays_and_its_stop_fills_at_the_first_open_beyond
     assert (trade["exit_timestamp"] or 2**40) >= START + (after + PERIOD) * HOUR
 
 
-def test_a_range_that_ends_before_the_warm_up_is_full_trades_nothing_and_says_so(
+def test_a_range_that_ends_before_the_warm_up_is_full_trades_nothing_and_states_it(
     backtest_json: Run, database: Path
 ) -> None:
     delete(database, 1_000, 1_500)
@@ -217,7 +217,7 @@ def test_a_range_that_ends_before_the_warm_up_is_full_trades_nothing_and_says_so
         (1_000, "trading starts ", " UTC"),
     ],
 )
-def test_the_note_tells_trading_that_starts_from_trading_that_starts_again(
+def test_the_note_distinguishes_trading_that_starts_from_trading_that_starts_again(
     backtest_json: Run, database: Path, first: int, begins: str, ends: str
 ) -> None:
     delete(database, 500, 510)
@@ -242,7 +242,9 @@ def test_the_check_of_a_run_and_the_full_one_take_the_bars_that_are_decided_on(
     assert note.startswith("note: trading starts ")
 
 
-def test_explain_says_that_a_candle_is_warm_up_after_a_gap(backtester: Run, database: Path) -> None:
+def test_explain_states_that_a_candle_is_warm_up_after_a_gap(
+    backtester: Run, database: Path
+) -> None:
     delete(database, 1_000, 1_500)
     flags = ("explain", "--exchange", "simulator", *FLAGS, "--from", at(1_500))
     said = backtester(*flags, "--at", at(1_550)).out

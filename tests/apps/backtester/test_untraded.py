@@ -99,7 +99,7 @@ def test_an_order_that_still_waits_at_the_end_is_a_note(halted: Callable[..., An
         ("xxb---", 2, "an order to buy that still waits for a trade at the end of the range"),
     ],
 )
-def test_explain_tells_how_long_an_order_waited(
+def test_explain_shows_how_long_an_order_waited(
     halted: Callable[..., Any], bars: str, hour: int, words: str
 ) -> None:
     at = f"2024-01-01T{hour:02}:00"
@@ -107,7 +107,7 @@ def test_explain_tells_how_long_an_order_waited(
     assert document["followed"].startswith(words), document["followed"]
 
 
-def test_explain_says_of_a_candle_without_a_trade_that_nothing_fills_in_it(
+def test_explain_states_of_a_candle_without_a_trade_that_nothing_fills_in_it(
     halted: Callable[..., Any],
 ) -> None:
     at = ("explain", "--at", "2024-01-01T07:00", "--json")

@@ -168,7 +168,7 @@ def test_windows_that_cannot_be_are_refused_in_one_line(
     assert words in ended.err
 
 
-def test_the_text_says_verdict_windows_and_stability(backtester: Run, database: Path) -> None:
+def test_the_text_states_verdict_windows_and_stability(backtester: Run, database: Path) -> None:
     del database
     out = backtester("optimize", "--exchange", "simulator", *GRID, *SCHEME).out.splitlines()
     assert out[0].startswith("sma_cross on simulator BTC/USDT 1h: walk-forward, 4 windows, 6 comb")

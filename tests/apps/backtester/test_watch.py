@@ -110,7 +110,7 @@ def test_a_save_of_a_file_that_the_strategy_imports_runs_again(
         assert program.until("", inside="mine: return ")[9:] != first[9:]
 
 
-def test_a_save_is_checked_and_a_look_into_the_future_is_told(
+def test_a_save_is_checked_and_a_look_into_the_future_is_reported(
     page: Page, watched: Program, own: Path
 ) -> None:
     assert "bias check: passed, 288 bars" in watched.lines[-1]
@@ -145,14 +145,14 @@ def test_the_open_report_reloads_at_a_save(page: Page, own: Path) -> None:
     assert page.complaints() == []
 
 
-def test_a_broken_save_is_told_on_the_page_until_it_is_mended(page: Page, own: Path) -> None:
+def test_a_broken_save_is_shown_on_the_page_until_it_is_fixed(page: Page, own: Path) -> None:
     own.write_text(STRATEGY + "\n1 / 0\n")
     page.wait_for(f"{BAR}.includes('ZeroDivisionError')")
     own.write_text(STRATEGY)
     page.wait_for(f"!!document.getElementById('watch') && {BAR} === ''")
 
 
-def test_sigterm_ends_the_watch_well_and_the_page_tells_it(page: Page, watched: Program) -> None:
+def test_sigterm_ends_the_watch_well_and_the_page_shows_it(page: Page, watched: Program) -> None:
     watched.send(signal.SIGTERM)
     assert watched.ends() == 0
     page.wait_for(f"{BAR}.includes('has ended')")
@@ -182,7 +182,7 @@ def test_a_page_of_another_name_gets_nothing(watched: Program, name: str) -> Non
     connection.close()
 
 
-def test_a_page_that_goes_in_the_middle_is_not_told_of(capfd: pytest.CaptureFixture[str]) -> None:
+def test_a_page_that_goes_in_the_middle_is_not_logged(capfd: pytest.CaptureFixture[str]) -> None:
     with ReportServer(Newest()) as server:
         place = ("127.0.0.1", int(server.address.rstrip("/").rpartition(":")[2]))
         with socket.create_connection(place) as client:
@@ -215,7 +215,7 @@ class _Looks(threading.Event):
         return self.is_set()
 
 
-def test_a_backtest_that_hangs_is_told_of_once(
+def test_a_backtest_that_hangs_is_reported_once(
     own: Path, tmp_path: Path, capfd: pytest.CaptureFixture[str]
 ) -> None:
     own.write_text("while True:\n    pass\n")

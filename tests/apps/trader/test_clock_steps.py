@@ -192,7 +192,7 @@ def test_a_request_whose_time_is_refused_is_repeated_once_with_the_time_of_the_e
     run(scene())
 
 
-def test_a_time_far_from_the_last_one_is_believed_only_when_it_comes_twice(run: Run) -> None:
+def test_a_time_far_from_the_last_one_is_accepted_only_when_it_comes_twice(run: Run) -> None:
     async def scene() -> None:
         async with scene_at() as opened:
             exchange = opened.exchange

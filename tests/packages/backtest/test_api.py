@@ -224,7 +224,7 @@ def test_optimize_ranks_in_sample_and_equals_backtests_of_both_parts(
     assert results["out_total_return"].iloc[0] == run.stats["total_return"]
 
 
-def test_given_signals_are_traded_and_said_to_be_unchecked(candles: ot.StoredCandles) -> None:
+def test_given_signals_are_traded_and_marked_unchecked(candles: ot.StoredCandles) -> None:
     frame = candles.frame
     entries = frame.close < frame.close.rolling(20).mean()
     run = ot.backtest_signals(frame, entries, ~entries)

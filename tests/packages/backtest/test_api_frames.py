@@ -127,7 +127,7 @@ def prices(df: Any) -> ot.Entries:
         (prices, "must be true or false for each candle, found float64"),
     ],
 )
-def test_a_function_that_cannot_be_measured_says_why(
+def test_a_function_that_cannot_be_measured_states_why(
     frame: pd.DataFrame, function: Any, words: str
 ) -> None:
     with pytest.raises(ConfigurationError) as error:

@@ -79,7 +79,7 @@ def test_what_is_no_timerange_is_refused(text: str) -> None:
         parse_timerange(text)
 
 
-def test_a_timerange_beside_from_or_to_is_refused() -> None:
+def test_a_timerange_with_from_or_to_is_refused() -> None:
     assert range_flags("a", "b", None) == ("a", "b")
     for from_, to in (("2024-01-01", None), (None, "2024-01-01")):
         with pytest.raises(UsageError, match="leave one of them out"):

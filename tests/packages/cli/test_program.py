@@ -90,7 +90,7 @@ def test_an_unexpected_error_is_one_line_without_a_traceback(
     )
 
 
-def test_the_traceback_is_there_for_who_asks(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_traceback_is_printed_on_request(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv(TRACEBACK_VARIABLE, "1")
     with pytest.raises(ZeroDivisionError):
         exit_code_of(app, "app", ["unexpected"])
@@ -142,7 +142,7 @@ def test_output_that_cannot_be_written_is_exit_3_in_one_line(
 
 
 @pytest.mark.parametrize("errors", ["2>&-", "2>/dev/full"])
-def test_an_error_that_nobody_can_read_keeps_its_exit_code(errors: str) -> None:
+def test_an_error_without_a_readable_text_keeps_its_exit_code(errors: str) -> None:
     command = f'exec "$0" -c "$1" --nonsense {errors}'
     done = subprocess.run(["sh", "-c", command, sys.executable, PRINTING], check=False, timeout=60)
     assert done.returncode == 2

@@ -7,7 +7,7 @@ import pytest
 from onetape.core.clock import ScaledClock, SteppedClock, SystemClock, utc_text
 
 
-def test_the_system_clock_tells_the_computers_time() -> None:
+def test_the_system_clock_shows_the_computers_time() -> None:
     before = time.time_ns() // 1_000_000
     now = SystemClock().now_ms()
     assert before <= now <= time.time_ns() // 1_000_000

@@ -86,7 +86,9 @@ def test_a_server_takes_the_name_that_it_was_bound_to() -> None:
         ("file://", False),
     ],
 )
-def test_only_pages_of_the_server_itself_may_ask(origin: str | None, is_own: bool) -> None:
+def test_only_pages_of_the_server_itself_may_send_requests(
+    origin: str | None, is_own: bool
+) -> None:
     assert is_own_origin(origin, "127.0.0.1:8790") is is_own
 
 

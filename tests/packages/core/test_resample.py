@@ -87,7 +87,7 @@ def series(draw: st.DrawFn, small: Timeframe, longest: int) -> list[Candle]:
 
 
 @given(st.data())
-def test_every_window_is_what_its_definition_says(data: st.DataObject) -> None:
+def test_every_window_is_what_its_definition_states(data: st.DataObject) -> None:
     small, large = data.draw(
         st.sampled_from([(MINUTE, FIVE), (FIVE, HOUR), (HOUR, DAY), (DAY, WEEK), (DAY, MONTH)])
     )
@@ -155,7 +155,7 @@ def test_candles_of_a_source_without_volume_give_their_prices() -> None:
     assert rows_of(resample(minutes, MINUTE, FIVE)) == [Candle(MARCH, 5.0, 9.0, 3.0, 3.0, 0.0)]
 
 
-def test_a_candle_that_moved_without_volume_counts_beside_candles_with_volume() -> None:
+def test_a_candle_that_moved_without_volume_counts_among_candles_with_volume() -> None:
     quiet = (9, 9, 9, 9, 0)
     minutes = minutes_of(quiet, (5, 8, 4, 6, 0), (6, 7, 6, 7, 2), (7, 7, 3, 4, 0), quiet)
     assert rows_of(resample(minutes, MINUTE, FIVE)) == [Candle(MARCH, 5.0, 8.0, 3.0, 4.0, 2.0)]

@@ -46,7 +46,7 @@ def test_a_stop_is_a_market_order_with_the_takers_fee_and_slippage():
     assert not sold.is_maker
 
 
-def test_half_of_the_spread_is_paid_each_way_beside_the_slippage():
+def test_half_of_the_spread_is_paid_each_way_in_addition_to_the_slippage():
     bought, sold = run(AccountConfig(spread_bps=20, slippage_bps=5), signal="b.s...").fills
     assert (bought.price, sold.price) == (pytest.approx(100.15), pytest.approx(99.85))
 

@@ -122,7 +122,7 @@ def exit_on_path(prices: list[float], levels: Levels) -> tuple[float, int] | Non
     st.integers(10_000, 12_000),
     st.lists(st.integers(9_000, 13_000), max_size=9),
 )
-def test_no_path_through_a_bar_ends_a_position_lower_than_the_bar_says(
+def test_no_path_through_a_bar_ends_a_position_lower_than_the_bar_states(
     exits: ExitConfig, first: int, highest: int, path: list[int]
 ):
     prices = [cents / 100 for cents in (first, *path)]
@@ -228,7 +228,7 @@ def spent(rules: AccountConfig, market: OrderContext) -> float:
         ),
     ],
 )
-def test_a_sizing_spends_what_it_says(given: dict[str, Any], market: OrderContext, amount: float):
+def test_a_sizing_spends_its_amount(given: dict[str, Any], market: OrderContext, amount: float):
     assert spent(AccountConfig(fee_rate=0.0, **given), market) == pytest.approx(amount)
 
 

@@ -101,7 +101,7 @@ def test_an_open_that_is_a_price_of_the_market_is_filled_at_exactly_that():
         ),
     ],
 )
-def test_an_order_that_the_market_would_refuse_is_not_filled_and_says_why(
+def test_an_order_that_the_market_would_refuse_is_not_filled_and_states_why(
     order: Fill | RefusedOrder, text: str
 ):
     assert isinstance(order, RefusedOrder)
@@ -122,7 +122,7 @@ def test_coins_under_a_step_stay_as_dust_when_the_rest_is_sold():
 
 
 @given(rules_of(), prices)
-def test_nobody_spends_more_than_the_cash_or_sells_more_than_the_coins(
+def test_no_order_spends_more_than_the_cash_or_sells_more_than_the_coins(
     rules: AccountConfig, price: float
 ):
     buy = buy_fill(rules, rules.cash, price)

@@ -181,7 +181,7 @@ def test_a_level_that_a_minute_opens_beyond_is_filled_at_that_open(
     assert result.fills[1].base_change == pytest.approx(-100.0)
 
 
-def test_a_bar_that_opens_beyond_a_level_asks_no_minutes():
+def test_a_bar_that_opens_beyond_a_level_reads_no_minutes():
     prices = np.array([100.0, 100.0, 80.0])
     candles = Candles.from_columns(
         np.arange(3, dtype=np.int64) * 3_600, prices, prices, prices, prices, np.ones(3)
@@ -192,7 +192,7 @@ def test_a_bar_that_opens_beyond_a_level_asks_no_minutes():
     assert (result.sells[0].before_slippage, result.fill_log.intrabar_exits) == (80.0, {})
 
 
-def test_ambiguous_bars_are_counted_by_what_minutes_said_of_them():
+def test_ambiguous_bars_are_counted_by_what_minutes_decided():
     exits = ExitConfig(stop_loss=0.1, take_profit=0.1)
     counts = [
         (fill_log.ambiguous, fill_log.decided, fill_log.missing_intrabar)
@@ -359,7 +359,7 @@ def test_every_fill_is_that_of_a_loop_over_the_finer_candles(
     rules=engine_rules().filter(lambda rules: rules.exits.has_levels),
     at=st.floats(0, 1),
 )
-def test_finer_candles_tell_the_same_of_a_range_in_two_parts_and_of_a_symbol_on_an_account(
+def test_finer_candles_give_the_same_for_a_range_in_two_parts_and_of_a_symbol_on_an_account(
     seed: int, rules: AccountConfig, at: float
 ):
     fine = walk(seed, 400)

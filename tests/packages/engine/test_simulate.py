@@ -95,7 +95,7 @@ def test_signals_that_do_not_fit_the_candles_are_refused():
         run_of([1, 1, 1], [1, 1])
 
 
-def test_a_refused_buy_is_tried_again_on_the_next_bar_that_says_buy():
+def test_a_refused_buy_is_tried_again_on_the_next_bar_with_a_buy():
     steps = TradingRules(None, Decimal(1), Decimal(0), Decimal(0))
     result = run_of([9, 2_000, 2_000, 900, 9], [1, 1, 1, 0, 0], replace(FREE, steps=steps))
     assert where(result) == [(3, None)]

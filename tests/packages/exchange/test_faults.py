@@ -124,7 +124,7 @@ def test_a_fault_that_passes_costs_a_pause_and_no_candle(
     assert bench.wall.now > 0
 
 
-def test_row_1_a_refused_port_is_told_at_once_and_later_waited_for(
+def test_row_1_a_refused_port_is_reported_at_once_and_later_waited_for(
     run: Run, simulator: EmbeddedSimulator, refusing_port: int
 ) -> None:
     async def refused(bench: Bench) -> tuple[float, float]:
@@ -231,7 +231,7 @@ def test_rows_5_and_7_no_request_goes_out_before_the_time_the_exchange_named(
 
 
 @pytest.mark.parametrize("headers", [{}, {"Retry-After": "10"}])
-def test_row_6_of_fifty_tasks_at_most_one_more_asks_after_the_first_429(
+def test_row_6_of_fifty_tasks_at_most_one_more_requests_after_the_first_429(
     run: Run, simulator: EmbeddedSimulator, headers: dict[str, str]
 ) -> None:
     limit = simulator.faults.add(
@@ -276,7 +276,7 @@ def test_row_5_siblings_that_share_the_bans_pause_too(
     assert on_bench(run, simulator.url, work) >= 30
 
 
-def test_row_7_a_ban_is_told_once_a_minute_and_then_over(
+def test_row_7_a_ban_is_reported_once_a_minute_and_then_over(
     run: Run, simulator: EmbeddedSimulator
 ) -> None:
     simulator.faults.add(

@@ -141,7 +141,7 @@ def test_a_connection_that_was_closed_is_made_again_at_once(
     clock.close()
 
 
-def test_a_simulator_tells_its_seed_and_a_real_exchange_is_not_asked(
+def test_a_simulator_shows_its_seed_and_a_real_exchange_gets_no_request(
     simulator: tuple[Program, str],
 ) -> None:
     _, url = simulator

@@ -67,7 +67,7 @@ def test_the_listing_is_the_open_of_the_first_daily_candle(ask: Ask, endpoint: E
     assert found == Timeframe.parse("1d").floor(listed)
 
 
-def test_a_market_says_when_it_was_listed_where_the_exchange_does() -> None:
+def test_a_market_states_when_it_was_listed_where_the_exchange_does() -> None:
     info = {"created": 1_500_000_000_000, "maker": 0.0001, "taker": 0.001, "active": False}
     market = market_of("BTC/USDT", info, ccxt.TICK_SIZE)
     assert (market.listed, market.maker, market.active) == (1_500_000_000, Decimal("0.0001"), False)

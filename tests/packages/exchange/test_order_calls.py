@@ -354,7 +354,9 @@ LOOK_UPS = {
 
 
 @pytest.mark.parametrize(("exchange", "is_stop"), list(LOOK_UPS))
-def test_a_look_up_asks_by_our_id_or_lists_and_never_by_none(exchange: str, is_stop: bool) -> None:
+def test_a_look_up_requests_by_our_id_or_lists_and_never_by_none(
+    exchange: str, is_stop: bool
+) -> None:
     calls = look_up_order(
         dialect_of(exchange), ORDER, "BTC/USDT", since_ms=INTENDED_MS, is_stop=is_stop
     )

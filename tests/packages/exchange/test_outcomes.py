@@ -360,7 +360,9 @@ def test_other_exchanges_doubts_are_no_refusals(run: Run, exchange: str, documen
     assert isinstance(run(sent(Answer(body_of(document)), exchange, SELL)), Unknown)
 
 
-def test_recorded_errors_of_binance_are_read_as_their_meaning_says(run: Run, shared: Path) -> None:
+def test_recorded_errors_of_binance_are_read_as_their_meaning_states(
+    run: Run, shared: Path
+) -> None:
     items = json.loads((shared / "data/payloads/binance/errors.json").read_text())["items"]
     doubtful: set[int] = set()
     refused: set[int] = set()

@@ -88,7 +88,7 @@ PAGES: dict[str, tuple[str, list[dict[str, Any]], Any, int, str | None]] = {
 
 
 @pytest.mark.parametrize("name", list(PAGES))
-def test_the_next_page_begins_where_the_exchange_says(name: str) -> None:
+def test_the_next_page_begins_where_the_exchange_states(name: str) -> None:
     exchange, rows, document, read, expected = PAGES[name]
     assert next_position(dialect_of(exchange), rows, json.dumps(document), read) == expected
 

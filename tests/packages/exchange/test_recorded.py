@@ -80,7 +80,7 @@ def test_row_20_missing_candles_inside_a_full_page_are_a_gap_and_not_the_end(
     assert closes == [float(row[4]) for row in rows]
 
 
-def test_kraken_serves_its_newest_and_says_from_when_on_it_can_be_had(
+def test_kraken_serves_its_newest_and_states_from_when_on_it_can_be_had(
     run: Run, shared: Path, tmp_path: Path
 ) -> None:
     recorded = items_of(shared, "kraken/rest_and_ws.json")

@@ -98,7 +98,7 @@ def error_of(run: Run, exchange: str, server: Answering) -> OnetapeError:
         ),
     ],
 )
-def test_what_coinbase_refuses_is_told_in_its_words_and_not_as_a_broken_network(
+def test_what_coinbase_refuses_is_reported_in_its_words_and_not_as_a_broken_network(
     run: Run, status: int, body: Any, text: str
 ) -> None:
     server = Answering(status, body)
@@ -119,7 +119,7 @@ BODIES: list[Any] = [
 
 @pytest.mark.parametrize("exchange", sorted(NAMES))
 @pytest.mark.parametrize("status", [400, 403, 404, 451])
-def test_a_client_error_of_any_exchange_is_final_and_says_what_was_answered(
+def test_a_client_error_of_any_exchange_is_final_and_states_what_was_answered(
     run: Run, exchange: str, status: int
 ) -> None:
     for body in BODIES:
@@ -133,7 +133,7 @@ def test_a_client_error_of_any_exchange_is_final_and_says_what_was_answered(
 
 
 @pytest.mark.parametrize("exchange", sorted(NAMES))
-def test_a_server_error_of_any_exchange_is_asked_again(run: Run, exchange: str) -> None:
+def test_a_server_error_of_any_exchange_is_requested_again(run: Run, exchange: str) -> None:
     server = Answering(502, "<html><body>Bad Gateway</body></html>")
     error = error_of(run, exchange, server)
     assert isinstance(error, ExchangeUnreachable)

@@ -177,7 +177,7 @@ def test_what_may_pass_is_requested_again_and_what_is_final_once(
 @pytest.mark.parametrize(
     ("status", "words"), [(451, "does not serve this region"), (403, "forbidden"), (404, "wrong")]
 )
-def test_a_final_status_says_what_it_means_and_how_to_go_on(
+def test_a_final_status_states_what_it_means_and_how_to_go_on(
     ask: Ask, server: Any, status: int, words: str
 ) -> None:
     answers(server, body="<html>no</html>", status=status, content_type="text/html")
@@ -344,7 +344,7 @@ def test_any_json_is_either_candles_or_an_error_of_ours(
     ask(server.endpoint, each)
 
 
-def test_of_an_error_page_only_the_status_is_told() -> None:
+def test_of_an_error_page_only_the_status_is_reported() -> None:
     page = "<html> <head><title>503 Service Unavailable</title></head> <body>"
     with pytest.raises(ExchangeUnreachable) as told, translated("binance"):
         raise ccxt.ExchangeNotAvailable(

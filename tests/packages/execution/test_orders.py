@@ -195,7 +195,7 @@ def test_an_order_that_was_taken_for_absent_and_fills_is_booked_with_an_alarm() 
     assert any(isinstance(effect, Alarm) for effect in effects)
 
 
-def test_absence_is_not_believed_of_an_order_that_was_seen() -> None:
+def test_absence_is_not_accepted_of_an_order_that_was_seen() -> None:
     state = fold([Submitted(), Acknowledged("x1")], ONE)
     assert advance(state, ProvenAbsent("asked twice")) == (state, ())
 

@@ -76,7 +76,7 @@ def test_one_answer_proves_nothing_and_a_second_one_minutes_later_does(
     assert fetch_and_ask(ask, store, exchange, ago(7)) == (1, 0)
 
 
-def test_the_two_answers_are_asked_from_different_times(
+def test_the_two_answers_are_requested_from_different_times(
     ask: Ask, store: Store, exchange: Any
 ) -> None:
     exchange.has(0, 1, 2, 6, 7, 8, 9)
@@ -90,7 +90,7 @@ def test_the_two_answers_are_asked_from_different_times(
     assert max(windows) <= ago(6)
 
 
-def test_an_answer_asked_from_the_time_of_the_first_one_proves_nothing(
+def test_an_answer_requested_from_the_time_of_the_first_one_proves_nothing(
     ask: Ask, store: Store, exchange: Any
 ) -> None:
     exchange.has(0, 1, 3, 5, 7, *range(9, 15))

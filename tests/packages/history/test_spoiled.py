@@ -189,7 +189,7 @@ def test_row_27_a_delisted_symbol_is_named_and_the_others_go_on(
     assert fetched(work, store).inserted == 20
 
 
-def test_row_27_a_new_client_does_not_know_a_delisted_symbol(
+def test_row_27_a_new_client_does_not_have_a_delisted_symbol(
     simulator: EmbeddedSimulator, runner: Callable[[Any], Any]
 ) -> None:
     simulator.faults.add(kind="delisted", symbol="ETH/USDT")

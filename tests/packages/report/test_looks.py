@@ -74,7 +74,7 @@ def test_every_column_of_several_symbols_fits_at_1280(
 
 
 @pytest.mark.parametrize("dark", [False, True])
-def test_a_phone_says_that_tables_go_on_until_their_end_is_seen(
+def test_a_phone_states_that_tables_go_on_until_their_end_is_seen(
     report: Maker, open_report: Opener, dark: bool
 ) -> None:
     page = open_report(report(366 * 24), width=390, height=844)

@@ -139,7 +139,7 @@ def test_overlays_are_drawn_in_the_order_of_the_indicators(
     assert [line["name"] for line in payload(data)["overlays"]] == ["SMA", "RSI", "MACD"]
 
 
-def test_a_histogram_is_told_by_the_end_of_its_name(report: Callable[..., ReportData]) -> None:
+def test_a_histogram_is_found_by_the_end_of_its_name(report: Callable[..., ReportData]) -> None:
     lines = payload(report(10))["panes"][1]
     assert [line["histogram"] for line in lines] == [False, False, True]
 

@@ -54,7 +54,7 @@ def words_of(page: str, element: str) -> str:
     return re.sub(r"<[^>]+>", "", inner[0])
 
 
-def test_the_headline_says_return_beside_buy_and_hold_fees_and_drawdown(
+def test_the_headline_states_return_of_run_and_of_buy_and_hold_fees_and_drawdown(
     report: Callable[..., ReportData],
 ) -> None:
     assert words_of(render_report(report()), "h1") == (
@@ -76,7 +76,7 @@ def test_a_return_that_rounds_to_nothing_has_no_sign(report: Callable[..., Repor
         ("unknown", "Simulated market."),
     ],
 )
-def test_a_banner_says_where_the_simulators_candles_come_from(
+def test_a_banner_states_where_the_simulators_candles_come_from(
     report: Callable[..., ReportData], origin: Origin, head: str
 ) -> None:
     page = render_report(report(origin=origin))

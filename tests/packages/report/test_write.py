@@ -16,7 +16,7 @@ def test_the_file_holds_the_page_and_its_path_comes_back(
     assert path.read_text(encoding="utf-8") == render_report(report())
 
 
-def test_nothing_is_left_beside_the_report(
+def test_nothing_is_left_next_to_the_report(
     report: Callable[..., ReportData], tmp_path: Path
 ) -> None:
     for _ in range(2):

@@ -57,11 +57,11 @@ def demo(tmp_path_factory: pytest.TempPathFactory) -> Shown:
     return Shown(folder, done.returncode, done.stdout.splitlines(), done.stderr)
 
 
-def test_it_ends_well_and_says_nothing_on_stderr(demo: Shown) -> None:
+def test_it_ends_well_and_prints_nothing_on_stderr(demo: Shown) -> None:
     assert (demo.exit_code, demo.errors) == (0, "")
 
 
-def test_the_first_line_says_that_nothing_leaves_this_machine(demo: Shown) -> None:
+def test_the_first_line_states_that_nothing_leaves_this_machine(demo: Shown) -> None:
     assert demo.lines[0] == "Onetape demo: no account, no key, nothing leaves this machine."
 
 
@@ -81,7 +81,7 @@ def test_at_least_180_days_of_history_come_without_a_gap(demo: Shown) -> None:
     assert int(match[1].replace(",", "")) >= 180 * 24
 
 
-def test_the_backtest_stands_beside_buy_and_hold_with_its_fees(demo: Shown) -> None:
+def test_the_backtest_is_compared_with_buy_and_hold_with_its_fees(demo: Shown) -> None:
     assert re.search(r"rsi [+-][\d.]+%, buy and hold [+-][\d.]+%, .* fees [\d,.]+ USDT", demo.text)
 
 

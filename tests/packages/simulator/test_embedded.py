@@ -146,7 +146,7 @@ def test_what_is_no_address_is_refused(url: str) -> None:
         is_running(url)
 
 
-def test_a_proxy_in_the_environment_is_not_asked(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_proxy_in_the_environment_is_not_used(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("http_proxy", "http://127.0.0.1:9")
     with embedded_simulator() as simulator:
         assert is_running(simulator.url)

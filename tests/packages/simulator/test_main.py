@@ -44,7 +44,7 @@ def program(*arguments: str) -> Generator[subprocess.Popen[str]]:
 
 
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
-def test_it_says_where_it_listens_and_stops_cleanly(number: signal.Signals) -> None:
+def test_it_prints_where_it_listens_and_stops_cleanly(number: signal.Signals) -> None:
     with program("--port", "0", "--start", "2024-03-01", "--speed", "60", "--seed", "5") as process:
         assert process.stdout is not None
         line = process.stdout.readline()
@@ -58,7 +58,7 @@ def test_it_says_where_it_listens_and_stops_cleanly(number: signal.Signals) -> N
     assert (process.returncode, out, err) == (0, "", "")
 
 
-def test_a_timeline_is_read_and_each_fault_told_on_stderr(tmp_path: Path) -> None:
+def test_a_timeline_is_read_and_each_fault_printed_on_stderr(tmp_path: Path) -> None:
     file = tmp_path / "faults.yaml"
     file.write_text("faults:\n  - {kind: status, path: /api/v3/ping, status: 418}\n")
     with program("--port", "0", "--faults", str(file), "--verbose") as process:
@@ -72,7 +72,7 @@ def test_a_timeline_is_read_and_each_fault_told_on_stderr(tmp_path: Path) -> Non
     assert process.returncode == 0
 
 
-def test_recordings_are_played_and_what_was_missed_is_told(tmp_path: Path) -> None:
+def test_recordings_are_played_and_what_was_missed_is_reported(tmp_path: Path) -> None:
     file = tmp_path / "recorded.json"
     file.write_text('{"items": [{"name": "x", "body": {"a": 1}}]}')
     with program("play", str(file), "--route", "x=GET /x", "--port", "0") as process:
@@ -173,7 +173,7 @@ def test_a_file_that_cannot_be_replayed_is_one_line_and_code_2(
     assert "there is no such file" in printed.err
 
 
-def test_the_account_holds_what_balance_says_and_the_ledger_tells_it() -> None:
+def test_the_account_holds_what_balance_sets_and_the_ledger_shows_it() -> None:
     stands = ("--stepped", "--start", "2024-03-01", "--port", "0")
     with program(*stands, "--balance", "USDT=5000,BTC=0.5") as process:
         url = url_of(process)

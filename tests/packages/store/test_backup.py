@@ -138,7 +138,7 @@ def test_a_backup_holds_what_is_still_in_the_log_and_a_copy_of_the_file_does_not
     assert candles_in(copied) < 2_000
 
 
-def test_a_backup_is_private_and_needs_no_file_beside_it(store: Store, tmp_path: Path) -> None:
+def test_a_backup_is_private_and_needs_no_second_file(store: Store, tmp_path: Path) -> None:
     write_rows(store, 10)
     target = tmp_path / "backups" / "kept.db"
     report = backup(store.path, target)
@@ -148,7 +148,7 @@ def test_a_backup_is_private_and_needs_no_file_beside_it(store: Store, tmp_path:
     assert modes == [0o600, 0o700]
 
 
-def test_a_backup_replaces_a_file_only_when_told(store: Store, tmp_path: Path) -> None:
+def test_a_backup_replaces_a_file_only_when_allowed(store: Store, tmp_path: Path) -> None:
     target = tmp_path / "kept.db"
     target.write_text("precious")
     with pytest.raises(StoreError, match="exists already"):
@@ -263,7 +263,7 @@ def test_a_restore_is_refused_while_another_process_has_the_file_open(
     holder.communicate(timeout=60)
 
 
-def test_a_restore_mends_a_damaged_file_and_keeps_that_too(path: Path, tmp_path: Path) -> None:
+def test_a_restore_replaces_a_damaged_file_and_keeps_that_too(path: Path, tmp_path: Path) -> None:
     with open_store(path, create=True) as store:
         write_rows(store, 10)
         backup(path, tmp_path / "kept.db")

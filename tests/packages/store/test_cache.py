@@ -107,7 +107,7 @@ def test_what_is_cached_is_read_from_the_files(filled: Store) -> None:
 
 
 @pytest.mark.parametrize("damage", DAMAGES)
-def test_a_damaged_file_is_never_believed_and_made_again(
+def test_a_damaged_file_is_never_used_and_made_again(
     filled: Store, damage: Callable[[Path], None]
 ) -> None:
     wanted = read_all(filled)
@@ -120,7 +120,7 @@ def test_a_damaged_file_is_never_believed_and_made_again(
     assert broken.key not in {chunk.key for chunk in chunks(filled)}
 
 
-def test_a_sound_file_under_the_name_of_another_is_not_believed(filled: Store) -> None:
+def test_a_sound_file_under_the_name_of_another_is_not_used(filled: Store) -> None:
     wanted = read_all(filled)
     first, second, _ = chunks(filled)
     shutil.copy(file_of(filled, first), file_of(filled, second))

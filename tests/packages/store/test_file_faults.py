@@ -290,7 +290,7 @@ def test_the_log_stays_bounded_while_readers_come_and_go(closed: Path) -> None:
     assert largest < 2 * 200_000
 
 
-def test_a_long_reader_slows_bulk_writes_down_and_stops_nobody(closed: Path) -> None:
+def test_a_long_reader_slows_bulk_writes_down_and_stops_no_process(closed: Path) -> None:
     other = Other(LONG_READ, closed)
     with open_store(closed, create=False) as store:
         store.log_limit_bytes = 20_000

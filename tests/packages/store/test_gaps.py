@@ -148,13 +148,13 @@ def short(
     ]
 
 
-def test_a_gap_that_the_ledger_does_not_know_is_not_fetched(store: Store) -> None:
+def test_a_gap_that_the_ledger_does_not_have_is_not_fetched(store: Store) -> None:
     """Failure mode 20."""
     put(store, KEY, 0, 1, 5, 7)
     assert short(store) == [(2, 5, 3, NOT_FETCHED, None), (6, 7, 1, NOT_FETCHED, None)]
 
 
-def test_a_gap_is_cut_where_the_ledger_knows_different_things(store: Store) -> None:
+def test_a_gap_is_cut_where_the_ledger_has_different_states(store: Store) -> None:
     put(store, KEY, 0, 10)
     set_gap(store, KEY, 2 * HOUR, 4 * HOUR, state=CONFIRMED, requested_ms=5)
     set_gap(store, KEY, 6 * HOUR, 20 * HOUR, state=UNKNOWN_IMPORT, requested_ms=6)
@@ -166,7 +166,7 @@ def test_a_gap_is_cut_where_the_ledger_knows_different_things(store: Store) -> N
     ]
 
 
-def test_a_gap_that_was_filled_is_none_whatever_the_ledger_says(store: Store) -> None:
+def test_a_gap_that_was_filled_is_none_whatever_the_ledger_has(store: Store) -> None:
     put(store, KEY, 0, 1, 2, 3)
     set_gap(store, KEY, HOUR, 3 * HOUR, state=CONFIRMED, requested_ms=5)
     assert gaps_of(store, KEY) == []
@@ -246,7 +246,7 @@ states = st.sampled_from([CONFIRMED, UNPROVEN, UNKNOWN_IMPORT])
 
 @settings(max_examples=examples(80), suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(writes=st.lists(st.tuples(spans, states, st.integers(1, 3)), max_size=12))
-def test_the_ledger_says_of_each_moment_what_was_written_last(
+def test_the_ledger_has_for_each_moment_what_was_written_last(
     shared_store: Store,
     fresh_keys: Iterator[SeriesKey],
     writes: list[tuple[tuple[int, int], GapState, int]],

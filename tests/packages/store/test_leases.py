@@ -14,7 +14,7 @@ def take(store: Store, holder: str, now_ms: int) -> int:
     return acquire_lease(store, NAME, holder, now_ms=now_ms, seconds=30)
 
 
-def test_a_second_process_is_refused_and_told_who_holds_it(store: Store) -> None:
+def test_a_second_process_is_refused_with_the_name_of_the_holder(store: Store) -> None:
     take(store, "process 17", 0)
     with pytest.raises(SafetyRefusal, match=r"process 17 already.*ends in 20 s"):
         take(store, "process 18", 10_000)

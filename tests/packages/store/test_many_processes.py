@@ -60,7 +60,7 @@ def test_64_paced_writers_share_a_file_and_all_get_their_turn(closed: Path) -> N
     assert min(done) * 3 > max(done)
 
 
-def test_16_traders_beside_a_running_backfill_are_never_turned_away(closed: Path) -> None:
+def test_16_traders_next_to_a_running_backfill_are_never_turned_away(closed: Path) -> None:
     """Failure mode 49."""
     workers = run_crowd(closed, [("trader", 16), ("bulk", 1)], seconds=SECONDS)
     traders = of_role(workers, "trader")

@@ -104,7 +104,7 @@ def test_renamed_settings_of_an_older_session_keep_their_values(
     ]
 
 
-def test_the_file_as_it_was_is_kept_beside_it_and_named_once(
+def test_the_file_as_it_was_is_kept_next_to_it_and_named_once(
     old: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
     before = rows_of(old)
@@ -205,7 +205,7 @@ def test_a_migration_that_is_killed_anywhere_leaves_the_old_file_whole(
     assert broken(struck, rows_of(old, version), version) == []
 
 
-def test_without_one_transaction_a_killed_migration_leaves_a_file_that_nobody_can_open(
+def test_without_one_transaction_a_killed_migration_leaves_a_file_that_cannot_be_opened(
     old: Path,
 ) -> None:
     """Failure mode 54, its guard off."""

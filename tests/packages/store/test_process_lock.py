@@ -87,7 +87,7 @@ def test_a_killed_holder_loses_its_lease_at_once(store: Store, *, child: bool) -
         assert take(store) == 2
 
 
-def test_looking_at_a_lock_tells_whether_its_holder_lives_and_keeps_nobody_out(
+def test_looking_at_a_lock_shows_whether_its_holder_lives_and_keeps_no_process_out(
     store: Store,
 ) -> None:
     with holder(store) as process:
@@ -113,13 +113,13 @@ def test_a_lease_whose_lock_file_is_another_one_is_no_proof(store: Store) -> Non
         process.kill()
 
 
-def test_a_lease_from_a_clock_that_was_ahead_is_not_believed(store: Store) -> None:
+def test_a_lease_from_a_clock_that_was_ahead_is_not_used(store: Store) -> None:
     now_ms = time.time_ns() // 1_000_000
     acquire_lease(store, NAME, "a process", now_ms=now_ms + HOUR_MS, seconds=20)
     assert take(store) == 2
 
 
-def test_a_lease_of_an_earlier_version_from_a_clock_that_was_ahead_is_not_believed(
+def test_a_lease_of_an_earlier_version_from_a_clock_that_was_ahead_is_not_used(
     store: Store,
 ) -> None:
     expires_ms = time.time_ns() // 1_000_000 + HOUR_MS

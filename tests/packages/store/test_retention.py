@@ -38,7 +38,7 @@ def test_every_older_ticker_of_the_symbol_goes_and_no_other(store: Store, count:
     assert times(store, "ETH/USDT") == list(range(10))
 
 
-def test_a_call_deletes_no_more_than_told_and_the_oldest_first(store: Store) -> None:
+def test_a_call_deletes_no_more_than_its_limit_and_the_oldest_first(store: Store) -> None:
     fill(store, "BTC/USDT", 2_000)
     assert delete_tickers_before(store, "binance", "BTC/USDT", 1_500, at_most=1_200) == 1_200
     assert times(store, "BTC/USDT")[0] == 1_200

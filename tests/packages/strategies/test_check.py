@@ -164,7 +164,7 @@ def test_a_strategy_that_does_not_repeat_itself_is_named_so(write: Write, how: s
     assert result.first.kind == kind
 
 
-def test_a_memory_of_what_was_said_before_hides_no_look_ahead(write: Write):
+def test_a_memory_of_earlier_signals_hides_no_look_ahead(write: Write):
     body = (
         "said = np.sign(close - close.mean()).astype(int); "
         "[STATE.setdefault(t, s) for t, s in zip(candles.timestamp.tolist(), said.tolist())]; "
@@ -175,7 +175,7 @@ def test_a_memory_of_what_was_said_before_hides_no_look_ahead(write: Write):
     assert result.first.kind == "look-ahead"
 
 
-def test_a_memory_outside_of_the_file_tells_no_future(
+def test_a_memory_outside_of_the_file_reveals_no_future(
     write: Write, monkeypatch: pytest.MonkeyPatch
 ):
     # A fresh instance runs the file again, but not what the file imports.
@@ -190,7 +190,7 @@ def test_a_memory_outside_of_the_file_tells_no_future(
     assert result.first.kind in {"look-ahead", "state"}
 
 
-def test_a_memory_of_the_first_long_series_tells_no_future(
+def test_a_memory_of_the_first_long_series_reveals_no_future(
     write: Write, monkeypatch: pytest.MonkeyPatch
 ):
     monkeypatch.setattr(sys, "first", {}, raising=False)
@@ -203,7 +203,7 @@ def test_a_memory_of_the_first_long_series_tells_no_future(
     assert not result.is_clean
 
 
-def test_the_memory_behind_the_candles_tells_no_future(write: Write):
+def test_the_memory_behind_the_candles_reveals_no_future(write: Write):
     _, result = checked(write(READS_ON.strip()), random_candles(300, seed=2))
     assert result.first is not None
     assert result.first.kind == "look-ahead"
@@ -232,7 +232,7 @@ def test_a_signal_that_depends_on_where_the_candles_begin_has_no_lookback(write:
     assert "none that these candles can show" in lookback_text(result, smallest)
 
 
-def test_a_short_warm_up_and_a_look_ahead_in_one_strategy_are_both_told(write: Write):
+def test_a_short_warm_up_and_a_look_ahead_in_one_strategy_are_both_reported(write: Write):
     body = (
         "line = indicators.sma(close, 160); line[:-1] = np.where(np.arange(n - 1) % 50 == 49, "
         "close[1:], line[:-1]); return above(close, line)"
@@ -243,7 +243,7 @@ def test_a_short_warm_up_and_a_look_ahead_in_one_strategy_are_both_told(write: W
     assert document["first_look_ahead"]["kind"] == "look-ahead"
 
 
-def test_a_strategy_that_fails_on_few_candles_is_told_where(write: Write):
+def test_a_strategy_that_fails_on_few_candles_is_reported_with_the_place(write: Write):
     body = "assert n > 50, 'too few'; return above(close, close)"
     _, result = checked(write(body), random_candles(300, seed=4))
     assert result.first is not None
@@ -276,7 +276,7 @@ def test_larger_candles_merged_by_their_open_are_look_ahead(write: Write):
     assert result.first.kind == "look-ahead"
 
 
-def test_too_few_larger_candles_are_told_as_their_own_lookback(write: Write):
+def test_too_few_larger_candles_are_reported_as_their_own_lookback(write: Write):
     body = "day = higher['1d']; return above(close, day.as_of(indicators.sma(day.close, 110)))"
     make = write(body, higher=("1d",))
     data, result = checked(make, random_candles(24 * 160, seed=4))
@@ -311,7 +311,7 @@ def test_the_sample_of_a_backtest_sees_a_short_lookback(write: Write):
     assert "(warm-up): the trader would decide otherwise; why: backtester check" in text
 
 
-def test_the_sample_is_the_same_each_time_and_says_how_many_it_took():
+def test_the_sample_is_the_same_each_time_and_states_how_many_it_took():
     data = CheckData(random_candles(3_000, seed=2))
     whole = checked_signals(load_strategy("rsi"), data.candles).signal
     one, other = (sample_check(lambda: load_strategy("rsi"), data, whole) for _ in range(2))

@@ -73,7 +73,7 @@ def test_parameters_of_the_file_are_parameters_of_the_strategy(tmp_path: Path):
         load_strategy(name, {"fast": "21"})
 
 
-def test_the_window_is_that_of_a_request_or_longer_where_the_file_says_so(tmp_path: Path):
+def test_the_window_is_that_of_a_request_or_longer_where_the_file_states_it(tmp_path: Path):
     assert load_strategy(cross(tmp_path)).lookback == REQUEST_CANDLES
     longer = CROSS.replace("EXTRA", "").replace(" = 30", " = 1500")
     # The startup candles, and the one that is decided on.
@@ -287,7 +287,7 @@ def test_a_setting_that_cannot_be_used_names_its_line(
     assert text in str(raised.value)
 
 
-def test_a_file_of_parameters_beside_the_strategy_is_refused(tmp_path: Path):
+def test_a_file_of_parameters_next_to_the_strategy_is_refused(tmp_path: Path):
     name = cross(tmp_path)
     (tmp_path / "cross.json").write_text("{}")
     with pytest.raises(ConfigurationError, match=r"cross\.json beside it replaces values"):

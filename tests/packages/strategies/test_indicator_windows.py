@@ -175,7 +175,7 @@ def test_invalid_parameters_are_refused_in_one_line(message: str):
     assert str(refused.value) == message
 
 
-def test_each_name_is_found_where_the_package_says():
+def test_each_name_is_found_where_the_package_states():
     for name in indicators.__all__:
         assert getattr(indicators, name) is not None
     with pytest.raises(AttributeError, match="no attribute 'nothing'"):

@@ -66,7 +66,7 @@ def signal_of(name: str, candles: Candles) -> int:
         ("from my_lib import SIGNAL", "SIGNAL", "my_lib/__init__.py"),
     ],
 )
-def test_a_changed_file_beside_is_run_again_and_in_the_digest(
+def test_a_changed_file_next_to_it_is_run_again_and_in_the_digest(
     tmp_path: Path, candles: Candles, line: str, signal: str, file: str
 ):
     tools = tmp_path / file
@@ -82,7 +82,7 @@ def test_a_changed_file_beside_is_run_again_and_in_the_digest(
     assert digest(load_strategy(name)) == first
 
 
-def test_a_file_that_a_file_beside_imports_counts_too(tmp_path: Path, candles: Candles):
+def test_a_file_that_a_file_next_to_it_imports_counts_too(tmp_path: Path, candles: Candles):
     (tmp_path / "my_tools.py").write_text("from my_more import SIGNAL\n")
     (tmp_path / "my_more.py").write_text("SIGNAL = 1\n")
     name = write(tmp_path)
@@ -154,7 +154,7 @@ def test_each_folder_has_its_own_file_of_a_name(tmp_path: Path, candles: Candles
     assert said == [1, 0, 1]
 
 
-def test_pythons_own_and_installed_modules_go_before_files_beside(
+def test_pythons_own_and_installed_modules_go_before_files_next_to_it(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ):
     for name in ("calendar", "yaml"):
@@ -188,7 +188,9 @@ def test_packages_installed_below_the_folder_are_not_loaded_again(tmp_path: Path
     ("text", "place"),
     [("\n1 / 0\n", "line 2"), ("x = (\n", "line 1"), ("import nothing_here\n", "line 1")],
 )
-def test_an_error_in_a_file_beside_names_that_file_and_line(tmp_path: Path, text: str, place: str):
+def test_an_error_in_a_file_next_to_it_names_that_file_and_line(
+    tmp_path: Path, text: str, place: str
+):
     (tmp_path / "my_tools.py").write_text(text)
     name = write(tmp_path)
     expected = f"{tmp_path}/my_tools.py, {place}, which strategy file {name} imports: "
@@ -209,7 +211,7 @@ def test_imports_are_found_without_running_anything(tmp_path: Path):
     ]  # fmt: skip
 
 
-def test_the_place_of_a_file_that_is_not_there_is_told(tmp_path: Path):
+def test_the_place_of_a_file_that_is_not_there_is_reported(tmp_path: Path):
     (tmp_path / "mine.py").write_text("import my_tools\n")
     assert tmp_path / "my_tools.py" in places_imported(tmp_path / "mine.py")
     assert imported_files(tmp_path / "mine.py") == {}
@@ -251,7 +253,7 @@ def test_code_that_is_loaded_by_other_means_is_in_the_digest_and_run_again(
     assert tools in places_imported(Path(name))
 
 
-def test_a_file_beside_that_loads_code_by_other_means_brings_all_files(tmp_path: Path):
+def test_a_file_next_to_it_that_loads_code_by_other_means_brings_all_files(tmp_path: Path):
     (tmp_path / "my_tools.py").write_text("SIGNAL = __import__('my_more').SIGNAL\n")
     (tmp_path / "my_more.py").write_text("SIGNAL = 1\n")
     first = digest(load_strategy(write(tmp_path)))

@@ -145,7 +145,7 @@ def test_a_users_file_with_the_name_of_a_built_in_strategy_is_not_taken_silently
         ("parameter(5, ge=2, le=500, help", "None  # ", "period must be a whole number"),
     ],
 )
-def test_a_file_that_cannot_be_used_is_told_where_and_how_to_mend_it(
+def test_a_file_that_cannot_be_used_is_reported_with_place_and_fix(
     user: Path, old: str, new: str, text: str
 ):
     with pytest.raises(OnetapeError) as caught:
@@ -199,7 +199,7 @@ def test_a_stored_price_that_is_no_number_is_named_by_its_candle(candles: Candle
         checked_signals(load_strategy("rsi"), candles)
 
 
-def test_no_candles_are_an_error_that_says_to_backfill():
+def test_no_candles_are_an_error_that_states_to_backfill():
     with pytest.raises(DataError, match="backfill"):
         checked_signals(load_strategy("rsi"), Candles.empty())
 

@@ -175,7 +175,7 @@ def test_rsi_cross_up_buys_on_the_bar_that_comes_back_over_the_level_only():
         (MacdCross(), True, "MACD 7.00 over signal 7.00 (sells on a cross down)"),
     ],
 )
-def test_the_traders_line_says_what_was_seen_and_what_it_waits_for(
+def test_the_traders_line_states_what_was_seen_and_what_it_waits_for(
     strategy: Strategy, holding: bool, words: str
 ):
     signals = checked_signals(strategy, candles_of(np.arange(51.0, 151.0)))
@@ -183,7 +183,7 @@ def test_the_traders_line_says_what_was_seen_and_what_it_waits_for(
     assert said.replace("under signal", "over signal") == words
 
 
-def test_bollinger_buys_under_the_lower_band_and_sells_over_the_line_it_is_told():
+def test_bollinger_buys_under_the_lower_band_and_sells_over_the_line_of_its_parameter():
     close = tick_walk(3, 900)
     middle, upper = (
         checked_signals(Bollinger(exit=line), candles_of(close)) for line in ("middle", "upper")
@@ -201,7 +201,7 @@ def test_donchian_compares_a_close_with_the_bars_before_it_only():
     assert signals.indicators["high3"].tolist()[3:] == [6.0, 6.0, 7.0, 7.0, 7.0]
 
 
-def test_buy_and_hold_says_buy_from_the_first_candle_on():
+def test_buy_and_hold_buys_from_the_first_candle_on():
     assert checked_signals(BuyAndHold(), candles_of(np.ones(3))).signal.tolist() == [1, 1, 1]
 
 
@@ -267,7 +267,7 @@ def test_a_strategy_that_changes_its_candles_or_exits_is_refused_in_one_line(act
     assert candles.close.tolist() == [1.0, 2.0, 3.0]
 
 
-def test_a_strategy_may_say_nothing_but_its_signals() -> None:
+def test_a_strategy_returns_only_its_signals() -> None:
     @dataclass(frozen=True)
     class Bare(Strategy):
         name: ClassVar[str] = "bare"

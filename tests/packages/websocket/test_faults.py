@@ -224,7 +224,7 @@ def test_closing_that_is_cancelled_again_and_again_leaves_nothing_open(
     run(scene())
 
 
-def test_streams_that_speak_of_the_same_price_are_not_broken(
+def test_streams_with_the_same_price_are_not_broken(
     run: Run, misbehaving: MisbehavingServer, watching: Watching, kline: Kline, ticker: Ticker
 ) -> None:
     async def scene() -> None:
@@ -266,7 +266,7 @@ def test_candles_of_a_market_without_trades_may_be_silent_for_long(
     run(scene())
 
 
-def test_a_dead_stream_is_noticed_while_the_other_one_speaks(
+def test_a_dead_stream_is_noticed_while_the_other_one_sends(
     run: Run, misbehaving: MisbehavingServer, watching: Watching, kline: Kline, ticker: Ticker
 ) -> None:
     async def speaking(

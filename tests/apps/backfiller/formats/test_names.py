@@ -43,7 +43,7 @@ from backfiller.formats.file_names import Named, named
         ("XBTUSD_10080.csv", None, None, None),
     ],
 )
-def test_a_name_says_whose_candles_it_holds(
+def test_a_name_states_whose_candles_it_holds(
     name: str, exchange: str | None, symbol: str | None, timeframe: str | None
 ) -> None:
     found = named(Path(name))

@@ -58,7 +58,7 @@ def test_datetimes_of_any_resolution_and_zone_are_read(
 @pytest.mark.parametrize(
     "pattern", ["%Y-%m-%dT%H:%M:%SZ", "%Y-%m-%d %H:%M:%S", "%Y-%m-%d %H:%M:%S+00:00", "%Y-%m-%d"]
 )
-def test_iso_dates_are_utc_unless_they_say_otherwise(pattern: str) -> None:
+def test_iso_dates_are_utc_unless_they_have_another_zone(pattern: str) -> None:
     text = datetime.fromtimestamp(NEW_YEAR, UTC).strftime(pattern)
     times = read([text])
     assert (times.seconds, times.unit) == ([NEW_YEAR], ISO)
@@ -78,7 +78,7 @@ def test_what_is_no_time_is_unreadable_and_no_part_of_a_second_is_cut_off() -> N
     assert read(values).seconds == [NEW_YEAR, *[UNREADABLE] * 4]
 
 
-def test_times_before_2009_are_counted_because_a_flag_can_say_what_they_are() -> None:
+def test_times_before_2009_are_counted_because_a_flag_can_name_their_unit() -> None:
     assert read([NEW_YEAR, 1_199_145_600, 1_199_149_200]).outside == 2
 
 
@@ -88,7 +88,7 @@ def test_a_number_that_is_a_time_in_no_unit_is_refused(value: int) -> None:
         read([value])
 
 
-def test_a_unit_that_was_said_is_not_questioned() -> None:
+def test_a_unit_that_was_given_is_not_checked() -> None:
     assert read([86_400_000], "ms").seconds == [86_400]
 
 
@@ -100,7 +100,9 @@ def test_text_that_is_no_time_is_refused() -> None:
 @pytest.mark.parametrize(
     "text", ["2025-01-31 13:00 CET", "31.01.2025 13:00:00 (CEST)", "1/31/2025 1:00 PM EST"]
 )
-def test_a_short_name_of_a_time_zone_is_refused_with_the_flag_that_says_the_zone(text: str) -> None:
+def test_a_short_name_of_a_time_zone_is_refused_with_the_flag_that_names_the_zone(
+    text: str,
+) -> None:
     with pytest.raises(DataError, match="--timezone Europe/Berlin"):
         read([text])
 
@@ -131,11 +133,11 @@ def test_twelve_o_clock_is_midnight_or_noon(twelve: str, hour: int) -> None:
     assert read([f"2025-01-01 {twelve}"]).seconds == [NEW_YEAR + hour * 3_600 + 1_800]
 
 
-def test_one_date_tells_the_order_of_day_and_month_of_all() -> None:
+def test_one_date_shows_the_order_of_day_and_month_of_all() -> None:
     assert read(["01/02/2025", "01/31/2025"]).seconds[0] == NEW_YEAR + 86_400
 
 
-def test_hours_of_days_in_a_row_tell_the_order_of_day_and_month() -> None:
+def test_hours_of_days_in_a_row_show_the_order_of_day_and_month() -> None:
     texts = [f"{day:02}/03/2025 {hour:02}:00" for day in (1, 2, 3) for hour in range(24)]
     march = NEW_YEAR + 59 * 86_400
     assert read(texts).seconds == [march + hour * 3_600 for hour in range(72)]
@@ -151,7 +153,7 @@ def test_local_times_are_read_in_their_zone() -> None:
     assert times.seconds == [1_719_792_000, 1_733_014_800]
 
 
-def test_a_time_that_says_its_zone_keeps_it() -> None:
+def test_a_time_with_a_zone_keeps_it() -> None:
     texts = ["2025-01-01 00:00 UTC", "2025-01-01T02:00:00+02:00"]
     assert read(texts, zone="America/New_York").seconds == [NEW_YEAR, NEW_YEAR]
 

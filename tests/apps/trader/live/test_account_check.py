@@ -70,7 +70,7 @@ def test_round_trips_of_a_restored_backup_are_taken_over_in_their_order(tmp_path
     asyncio.run(scenario())
 
 
-def test_an_order_of_somebody_else_stops_entries_while_it_is_open(run: Run) -> None:
+def test_an_order_of_another_program_stops_entries_while_it_is_open(run: Run) -> None:
     async def scenario(desk: LiveDesk) -> None:
         await desk.until(lambda: desk.executor.balance_is_known)
         assert desk.states.entry_obstacle is None
@@ -84,7 +84,7 @@ def test_an_order_of_somebody_else_stops_entries_while_it_is_open(run: Run) -> N
     run(scenario)
 
 
-def test_a_fill_of_somebody_else_stops_entries_until_a_person_has_judged_it(run: Run) -> None:
+def test_a_fill_of_another_program_stops_entries_until_a_person_has_judged_it(run: Run) -> None:
     async def scenario(desk: LiveDesk) -> None:
         await desk.hold()
         desk.simulator.account.trade_by_hand("BUY", "BTC/USDT", quantity=Decimal("0.1"))

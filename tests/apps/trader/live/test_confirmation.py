@@ -83,7 +83,7 @@ def test_real_money_needs_a_flag_and_the_test_network_does_not(account: TradedAc
     assert "--untested-exchange" in plan.exits_only["BTC/USDT"]
 
 
-def test_somebody_has_to_confirm(account: TradedAccount) -> None:
+def test_a_person_has_to_confirm(account: TradedAccount) -> None:
     drilled(account)
     with pytest.raises(SafetyRefusal, match="no terminal"):
         checked(account)
@@ -156,7 +156,7 @@ def asked(work: Callable[[LiveAccess, StopRequest], None], settings: TraderSetti
         return asyncio.run(run(simulator.url))
 
 
-def test_the_screen_says_what_may_be_spent_and_lost_and_takes_a_typed_yes(
+def test_the_screen_states_what_may_be_spent_and_lost_and_takes_a_typed_yes(
     terminal: Callable[[str], None], capsys: pytest.CaptureFixture[str]
 ) -> None:
     settings = replace(
@@ -189,7 +189,7 @@ def test_another_answer_ends_the_start_and_a_signal_ends_the_question(
     assert not asked(lambda access, stop: stop.request("SIGTERM"), LIVE)
 
 
-def test_on_the_first_day_an_entry_is_small_unless_a_setting_says_otherwise(
+def test_on_the_first_day_an_entry_is_small_unless_a_setting_states_otherwise(
     run: Callable[..., None],
 ) -> None:
     async def scenario(desk: LiveDesk) -> None:

@@ -48,7 +48,7 @@ def test_a_lost_entry_is_absent_although_others_have_sold_meanwhile(run: Run) ->
 
 
 @pytest.mark.parametrize("doubt", [600.0, 0.0])
-def test_an_execution_that_nobody_knows_keeps_an_order_unknown_for_minutes_and_no_longer(
+def test_an_execution_without_a_known_order_keeps_an_order_unknown_for_minutes_and_no_longer(
     run: Run, doubt: float
 ) -> None:
     async def scenario(desk: LiveDesk) -> None:

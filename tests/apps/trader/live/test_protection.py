@@ -217,7 +217,7 @@ def test_a_stop_whose_answer_is_lost_is_not_placed_twice(run: Run) -> None:
     run(scenario, lost)
 
 
-def test_a_stop_that_somebody_cancels_is_set_again_once(run: Run) -> None:
+def test_a_stop_that_is_cancelled_by_hand_is_set_again_once(run: Run) -> None:
     async def scenario(desk: LiveDesk) -> None:
         await desk.hold()
         await cancel_by_hand(desk)
@@ -324,7 +324,7 @@ def test_a_stop_that_is_hidden_but_locks_its_coins_is_waited_for(run: Run) -> No
     run(scenario, on_order("reset", when="after", nth=2), lost, times=NEVER_ABSENT)
 
 
-def test_a_cancel_of_ours_whose_answer_is_lost_is_not_taken_for_somebody_elses(run: Run) -> None:
+def test_a_cancel_of_ours_whose_answer_is_lost_is_not_taken_for_a_foreign_cancel(run: Run) -> None:
     """The HTTP client sends the cancel again by itself, and gets the answer that it is gone."""
 
     async def scenario(desk: LiveDesk) -> None:

@@ -420,7 +420,7 @@ def test_a_held_symbol_that_is_delisted_is_named_and_the_others_go_on(
 
 
 @pytest.mark.usefixtures("key", "holder")
-def test_a_start_whose_only_symbol_is_held_and_delisted_says_what_to_do(db: Path) -> None:
+def test_a_start_whose_only_symbol_is_held_and_delisted_states_what_to_do(db: Path) -> None:
     delisted = Fault("delisted", symbol="BTC/USDT")
     with embedded_simulator(faults=[delisted]) as simulator:
         settings = replace(SETTINGS, db=db, simulator_url=simulator.url, symbol="BTC/USDT")

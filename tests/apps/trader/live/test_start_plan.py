@@ -44,7 +44,7 @@ def planned(account: TradedAccount, settings: TraderSettings) -> StartPlan:
     return plan_start(account.store, settings, traded_symbols(settings))
 
 
-def test_without_a_position_a_start_trades_what_the_settings_say(both: TradedAccount) -> None:
+def test_without_a_position_a_start_trades_what_the_settings_state(both: TradedAccount) -> None:
     plan = planned(both, LIVE)
     assert plan.account == BITCOIN
     assert [one.key.symbol for one in plan.symbols] == ["BTC/USDT"]

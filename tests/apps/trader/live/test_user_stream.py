@@ -103,7 +103,7 @@ def test_without_events_the_poll_finds_the_same(run: Run) -> None:
     run(scenario, Fault("fills", stream="user", shape="lost"), has_stream=True, stop_loss=0.001)
 
 
-def test_an_order_of_somebody_else_stops_entries_by_its_event(run: Run) -> None:
+def test_an_order_of_another_program_stops_entries_by_its_event(run: Run) -> None:
     async def scenario(desk: LiveDesk) -> None:
         await desk.until(lambda: is_opened(desk) and desk.executor.balance_is_known)
         await desk.drive(0.2)

@@ -103,7 +103,9 @@ def test_events_look_as_recorded(run: Run, scene: Opened, shared: Path) -> None:
     ("kind", "keys"),
     [("ACK", 5), ("RESULT", 16), ("FULL", 17)],
 )
-def test_a_new_order_is_told_of_as_asked(run: Run, scene: Opened, kind: str, keys: int) -> None:
+def test_a_new_order_is_reported_as_requested(
+    run: Run, scene: Opened, kind: str, keys: int
+) -> None:
     async def play() -> Any:
         async with scene() as at:
             return await raw(at, "POST", "order", **BTCUSDT, **MARKET, newOrderRespType=kind)
@@ -111,7 +113,7 @@ def test_a_new_order_is_told_of_as_asked(run: Run, scene: Opened, kind: str, key
     assert len(run(play())) == keys
 
 
-def test_a_stop_is_acknowledged_only_unless_asked(run: Run, scene: Opened) -> None:
+def test_a_stop_is_acknowledged_only_unless_more_is_requested(run: Run, scene: Opened) -> None:
     async def play() -> Any:
         async with scene() as at:
             stop = {"side": "SELL", "type": "STOP_LOSS", "quantity": "0.01", "stopPrice": "30000"}

@@ -88,7 +88,7 @@ def test_a_delisted_market_takes_no_new_order_and_has_none_to_cancel(
     run(play())
 
 
-def test_the_user_data_stream_tells_of_orders_that_a_delisting_ended(
+def test_the_user_data_stream_reports_orders_that_a_delisting_ended(
     run: Run, scene: Opened
 ) -> None:
     async def play() -> None:

@@ -146,7 +146,7 @@ def test_an_unknown_key_is_refused(run: Run, scene: Opened) -> None:
     run(play())
 
 
-def test_a_key_tells_what_it_may(run: Run, scene: Opened) -> None:
+def test_a_key_shows_its_rights(run: Run, scene: Opened) -> None:
     async def play() -> list[tuple[bool, bool]]:
         found: list[tuple[bool, bool]] = []
         for key in ("simulator", "reader", "withdrawer"):

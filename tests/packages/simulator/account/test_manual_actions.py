@@ -102,7 +102,7 @@ def test_dust_becomes_bnb(run: Run, scene: Opened) -> None:
         ("deposit", None),
     ],
 )
-def test_a_hand_that_says_nothing_sensible_changes_nothing(
+def test_an_invalid_manual_action_changes_nothing(
     run: Run, scene: Opened, action: str, body: object
 ) -> None:
     async def play() -> None:
@@ -132,7 +132,7 @@ def test_the_ledger_is_read_over_http_and_by_the_command() -> None:
     assert "orders 1, of them open 0; fills 1" in summary(document)
 
 
-def test_the_ledger_of_nobody_is_one_error() -> None:
+def test_the_ledger_of_an_unknown_account_is_one_error() -> None:
     with pytest.raises(ExchangeUnreachable, match="no simulator listens"):
         read_ledger("http://127.0.0.1:9")
 

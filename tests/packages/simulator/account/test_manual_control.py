@@ -142,7 +142,7 @@ def test_bnb_is_drained_and_fees_fall_back_to_the_coin(run: Run, scene: Opened) 
     run(play())
 
 
-def test_an_action_that_is_not_understood_says_what_there_is(run: Run, scene: Opened) -> None:
+def test_an_action_that_is_not_understood_states_what_there_is(run: Run, scene: Opened) -> None:
     async def play() -> None:
         async with scene() as at:
             for path, body in (

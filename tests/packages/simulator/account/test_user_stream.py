@@ -30,7 +30,7 @@ async def subscribed(at: Any) -> None:
     await at.client.ensure_user_data_stream_ws_subscribe_signature("spot")
 
 
-def test_watch_orders_tells_of_a_fill(run: Run, scene: Opened) -> None:
+def test_watch_orders_reports_a_fill(run: Run, scene: Opened) -> None:
     async def play() -> None:
         async with scene(pro=True) as at:
             await subscribed(at)
@@ -47,7 +47,7 @@ def test_watch_orders_tells_of_a_fill(run: Run, scene: Opened) -> None:
     run(play())
 
 
-def test_watch_my_trades_tells_what_my_trades_tell(run: Run, scene: Opened) -> None:
+def test_watch_my_trades_returns_what_my_trades_returns(run: Run, scene: Opened) -> None:
     async def play() -> None:
         async with scene(pro=True) as at:
             await subscribed(at)
@@ -62,7 +62,7 @@ def test_watch_my_trades_tells_what_my_trades_tell(run: Run, scene: Opened) -> N
     run(play())
 
 
-def test_watch_balance_tells_what_the_account_tells(run: Run, scene: Opened) -> None:
+def test_watch_balance_returns_what_the_account_has(run: Run, scene: Opened) -> None:
     async def play() -> None:
         async with scene(pro=True) as at:
             await subscribed(at)
@@ -216,7 +216,7 @@ def test_the_stream_comes_back_after_a_break_and_rest_has_the_rest(run: Run, sce
     run(play())
 
 
-def test_the_accounts_socket_is_told_of_its_end_and_ends_after_a_day(
+def test_the_accounts_socket_gets_a_notice_of_its_end_and_ends_after_a_day(
     run: Run, scene: Opened
 ) -> None:
     async def play() -> None:
@@ -264,7 +264,7 @@ def test_watch_orders_lives_through_the_warning_and_comes_back_after_the_day(
     ("time_in_force", "reason"),
     [("IOC", "UNFILLED_IOC_QUANTITY_EXPIRED"), ("FOK", "UNFILLED_FOK_ORDER_EXPIRED")],
 )
-def test_an_expiry_says_why(run: Run, scene: Opened, time_in_force: str, reason: str) -> None:
+def test_an_expiry_states_why(run: Run, scene: Opened, time_in_force: str, reason: str) -> None:
     async def play() -> None:
         async with scene() as at:
             await at.client.load_markets()

@@ -73,7 +73,7 @@ async def trades_told(faulty: Opened, shape: str, last: str) -> list[str]:
         ("duplicated", ["1", "2", "3"]),
     ],
 )
-def test_row_61_what_watch_my_trades_tells(
+def test_row_61_what_watch_my_trades_returns(
     run: Run, faulty: Opened, shape: str, expected: list[str]
 ) -> None:
     assert run(trades_told(faulty, shape, expected[-1])) == expected
@@ -99,7 +99,7 @@ async def orders_told(faulty: Opened, shape: str, last: str) -> dict[str, list[s
         ("duplicated", "3", {"1": "closed", "2": "closed", "3": "closed"}),
     ],
 )
-def test_row_61_what_watch_orders_tells(
+def test_row_61_what_watch_orders_returns(
     run: Run, faulty: Opened, shape: str, last: str, ends: dict[str, str]
 ) -> None:
     states = run(orders_told(faulty, shape, last))

@@ -105,7 +105,7 @@ def test_chance_is_drawn_from_the_seed_and_the_call_alone(seed: int, others: int
     assert fires(second, 20) == alone
 
 
-def test_about_as_many_calls_fire_as_the_probability_says() -> None:
+def test_about_as_many_calls_fire_as_the_probability_states() -> None:
     registry, _ = begun(Fault("drip", probability=0.25))
     assert 200 < len(fires(registry, 1_000)) < 300
 

@@ -78,7 +78,7 @@ ENDS: list[tuple[Fault, bool, type[Exception]]] = [
 
 
 @pytest.mark.parametrize(("fault", "is_done", "expected"), ENDS)
-def test_an_order_over_websocket_ends_as_the_fault_says(
+def test_an_order_over_websocket_ends_as_the_fault_states(
     run: Run, faulty: Opened, fault: Fault, is_done: bool, expected: type[Exception]
 ) -> None:
     async def scene() -> Any:
@@ -151,7 +151,7 @@ def test_a_reply_whose_time_is_over_comes_at_last(run: Run, faulty: Opened) -> N
     assert run(scene()) == "closed"
 
 
-def test_faults_of_rest_and_of_the_websocket_api_are_told_apart(run: Run, faulty: Opened) -> None:
+def test_faults_of_rest_and_of_the_websocket_api_are_distinct(run: Run, faulty: Opened) -> None:
     async def scene() -> Any:
         faults = (
             Fault("status", method="POST", path="/api/v3/order", status=400, code=-2010),
@@ -180,7 +180,9 @@ def test_a_halted_market_refuses_orders_over_websocket_too(run: Run, faulty: Ope
     assert type(run(scene())) is ccxt.MarketClosed
 
 
-def test_the_account_is_asked_again_after_a_cut_by_the_next_call(run: Run, faulty: Opened) -> None:
+def test_the_account_is_requested_again_after_a_cut_by_the_next_call(
+    run: Run, faulty: Opened
+) -> None:
     async def scene() -> Any:
         fault = Fault("reset", method="account.status", count=1)
         async with trading(faulty, fault) as (_, client):
@@ -191,7 +193,7 @@ def test_the_account_is_asked_again_after_a_cut_by_the_next_call(run: Run, fault
     assert run(scene()) == "SPOT"
 
 
-def test_when_to_try_again_is_told_in_the_error_as_a_reply_has_no_headers(
+def test_when_to_try_again_is_reported_in_the_error_as_a_reply_has_no_headers(
     run: Run, faulty: Opened
 ) -> None:
     async def scene() -> Any:

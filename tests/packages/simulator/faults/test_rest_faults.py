@@ -164,7 +164,7 @@ def test_row_27_a_delisted_market_is_no_symbol(run: Run, faulty: Opened) -> None
     run(scene())
 
 
-def test_a_wrong_clock_is_told_by_the_exchange(run: Run, faulty: Opened) -> None:
+def test_a_wrong_clock_is_shown_by_the_exchange(run: Run, faulty: Opened) -> None:
     async def scene() -> None:
         async with faulty([Fault("clock_skew", seconds=-5)]) as (simulator, client):
             assert await client.fetch_time() == simulator.clock.now_ms() - 5_000

@@ -165,7 +165,7 @@ def test_a_bad_frame_ends_the_receive_loop_without_a_word(run: Run, faulty: Open
     assert run(each(scene, deadly)) == dict.fromkeys(deadly, ccxt.RequestTimeout)
 
 
-def test_a_frame_that_says_nothing_is_ignored(run: Run, faulty: Opened) -> None:
+def test_a_frame_without_content_is_ignored(run: Run, faulty: Opened) -> None:
     async def scene(shape: str) -> Any:
         fault = Fault("ws_garbage", shape=shape, nth=3)
         async with faulty([fault], pro=True, clock=running()) as (simulator, client):
@@ -248,7 +248,7 @@ def test_row_35_a_refused_handshake_is_a_network_error(run: Run, faulty: Opened)
     assert run(each(scene, REFUSALS)) == expected
 
 
-def test_row_35_ccxt_waits_as_long_as_a_refused_handshake_says(run: Run, faulty: Opened) -> None:
+def test_row_35_ccxt_waits_as_long_as_a_refused_handshake_states(run: Run, faulty: Opened) -> None:
     async def scene() -> float:
         fault = Fault("ws_refuse", status=429, headers={"Retry-After": "1"}, count=1)
         async with faulty([fault], pro=True, clock=running()) as (_, client):

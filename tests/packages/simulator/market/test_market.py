@@ -75,7 +75,7 @@ def test_days_worked_out_together_are_those_worked_out_singly(after_ms: int) -> 
         assert one.previous == other.previous
 
 
-def test_what_was_asked_before_changes_nothing() -> None:
+def test_earlier_evaluations_change_nothing() -> None:
     symbol, hour = SYMBOLS[0], TIMEFRAMES["1h"]
     used, fresh = SimulatedMarket(7), SimulatedMarket(7)
     for start in (MARCH + 40 * DAY, MARCH - 3 * DAY, MARCH + DAY):

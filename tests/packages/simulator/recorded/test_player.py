@@ -84,7 +84,7 @@ def test_in_order_the_query_does_not_count(run: Run, tmp_path: Path) -> None:
     assert run(scene()) == ["1", "2", "2"]
 
 
-def test_what_was_not_recorded_says_what_was(run: Run, tmp_path: Path) -> None:
+def test_what_was_not_recorded_states_what_was(run: Run, tmp_path: Path) -> None:
     reel = reel_of(tmp_path, {"path": "/x", "query": "a=1", "body": 1})
 
     async def scene() -> Any:
@@ -97,7 +97,7 @@ def test_what_was_not_recorded_says_what_was(run: Run, tmp_path: Path) -> None:
     assert missed == ["GET /x?a=2", "GET /y"]
 
 
-def test_a_socket_gets_all_messages_once_its_client_speaks(run: Run, tmp_path: Path) -> None:
+def test_a_socket_gets_all_messages_once_its_client_sends(run: Run, tmp_path: Path) -> None:
     reel = reel_of(tmp_path, {"message": {"e": 1}}, {"message": "text"})
 
     async def scene() -> list[str]:

@@ -320,7 +320,7 @@ def test_market_time_begins_inside_the_file(tmp_path: Path) -> None:
         ("x_BTC-USDT_1h_.csv.gz", "no gzip", "cannot be read as CSV"),
     ],
 )  # fmt: skip
-def test_a_file_that_cannot_be_replayed_says_why(
+def test_a_file_that_cannot_be_replayed_states_why(
     tmp_path: Path, name: str, text: str, words: str
 ) -> None:
     path = tmp_path / name

@@ -27,7 +27,7 @@ async def call(clock: Clock, method: str, path: str, body: str | None = None) ->
         return answer.status, await answer.json()
 
 
-def test_the_clock_tells_its_kind_time_speed_and_seed(run: Run, stepped: Stepped) -> None:
+def test_the_clock_shows_its_kind_time_speed_and_seed(run: Run, stepped: Stepped) -> None:
     state = {
         "kind": "stepped", "market_ms": MARCH_MS + 5, "speed": 0.0, "steady": False, "seed": 3,
         "origin": "invented",

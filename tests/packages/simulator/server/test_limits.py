@@ -50,7 +50,7 @@ async def ask(
         ("GET", "order", {"symbol": "BTCUSDT"}, 4),
     ],
 )
-def test_a_request_weighs_what_binance_says(
+def test_a_request_weighs_the_same_as_at_binance(
     method: str, path: str, query: dict[str, str], weight: int
 ) -> None:
     assert request_weight(method, f"/api/v3/{path}", query) == weight
@@ -66,7 +66,7 @@ def test_the_limits_are_those_of_exchange_info() -> None:
     assert ("REQUEST_WEIGHT", "MINUTE", 1, 6_000) in stated
 
 
-def test_the_used_weight_is_told_and_nothing_is_refused_without_limits(
+def test_the_used_weight_is_reported_and_nothing_is_refused_without_limits(
     run: Run, stepped: Stepped, wall: MovedSeconds
 ) -> None:
     async def scene() -> None:
@@ -121,7 +121,7 @@ def test_beyond_the_limit_comes_429_then_a_ban_that_grows(
     run(scene())
 
 
-def test_a_client_that_waits_as_it_is_told_is_served_again(
+def test_a_client_that_waits_as_requested_is_served_again(
     run: Run, stepped: Stepped, wall: MovedSeconds
 ) -> None:
     async def scene() -> None:
@@ -187,7 +187,7 @@ def test_more_than_five_messages_a_second_end_a_socket(
     run(scene())
 
 
-def test_a_socket_is_told_of_its_end_and_ends_after_a_day_of_market_time(
+def test_a_socket_gets_a_notice_of_its_end_and_ends_after_a_day_of_market_time(
     run: Run, stepped: Stepped
 ) -> None:
     async def scene() -> Any:

@@ -77,7 +77,9 @@ def test_ccxt_fetches_trades_that_make_up_the_minutes_candle(
     run(scene())
 
 
-def test_the_last_trades_end_now_and_old_ones_begin_where_asked(run: Run, stepped: Stepped) -> None:
+def test_the_last_trades_end_now_and_old_ones_begin_where_requested(
+    run: Run, stepped: Stepped
+) -> None:
     last, few = requested(
         run, stepped(90_500), "trades?symbol=BTCUSDT", "trades?symbol=BTCUSDT&limit=7"
     )
@@ -180,7 +182,7 @@ def test_a_page_across_an_outage_is_full(run: Run, timeframe: str, seconds: int)
     assert max(b - a for a, b in itertools.pairwise(opens)) > 100 * 60
 
 
-def test_a_page_is_the_same_whatever_was_asked_before(run: Run, stepped: Stepped) -> None:
+def test_a_page_is_the_same_whatever_was_requested_before(run: Run, stepped: Stepped) -> None:
     queries = [
         f"klines?symbol=ETHUSDT&interval={name}&startTime={MARCH_MS - back}&limit={limit}"
         for name, back, limit in (

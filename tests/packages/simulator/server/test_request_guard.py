@@ -140,7 +140,7 @@ def test_a_foreign_request_uses_up_no_fault_and_no_weight(run: Run) -> None:
     run(scene())
 
 
-def test_a_page_of_the_simulator_itself_may_ask(run: Run) -> None:
+def test_a_page_of_the_simulator_itself_may_send_requests(run: Run) -> None:
     async def scene() -> None:
         async with standing() as simulator:
             own = {"Origin": simulator.url, **CONTROL}

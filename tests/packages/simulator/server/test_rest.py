@@ -146,7 +146,7 @@ def test_klines_choose_candles_as_binance_does(
         assert hours == sorted(set(hours))
 
 
-def test_history_begins_at_the_listing_whatever_was_asked(run: Run, stepped: Stepped) -> None:
+def test_history_begins_at_the_listing_whatever_was_requested(run: Run, stepped: Stepped) -> None:
     async def scene() -> Any:
         async with Simulator(clock=stepped(0)) as simulator:
             return await get(
@@ -252,7 +252,7 @@ def test_what_is_not_served_is_a_404_page(run: Run, stepped: Stepped, path: str)
     assert run(scene()) == (404, "<html><body><h2>404 Not found</h2></body></html>")
 
 
-def test_ccxt_tells_an_unknown_symbol_and_a_missing_endpoint_apart(
+def test_ccxt_distinguishes_an_unknown_symbol_from_a_missing_endpoint(
     run: Run, stepped: Stepped, ccxt_client: Client
 ) -> None:
     async def scene() -> None:

@@ -71,7 +71,7 @@ def test_commands_are_answered_as_binance_answers(run: Run, stepped: Stepped) ->
 
 
 @pytest.mark.parametrize("name", ["btcusdt@depth5", "btcusdt@avgPrice", "!miniTicker@arr"])
-def test_a_stream_that_is_not_served_is_ignored_beside_one_that_is(
+def test_a_stream_that_is_not_served_is_ignored_and_the_others_are_served(
     run: Run, stepped: Stepped, name: str
 ) -> None:
     async def scene() -> None:
@@ -97,7 +97,7 @@ def test_a_bad_stream_in_the_address_is_a_bad_request(run: Run, stepped: Stepped
     run(scene())
 
 
-def test_a_reader_that_stands_still_is_cut_and_holds_up_nobody(
+def test_a_reader_that_stands_still_is_cut_and_delays_no_other(
     run: Run, stepped: Stepped, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("onetape.simulator.streams.sockets.SEND_SECONDS", 0.3)

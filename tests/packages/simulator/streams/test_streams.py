@@ -155,7 +155,7 @@ def test_a_cut_is_a_network_error_and_the_next_call_recovers(run: Run, ccxt_clie
     run(scene())
 
 
-def test_sockets_are_refused_for_as_long_as_asked(run: Run, ccxt_client: Client) -> None:
+def test_sockets_are_refused_for_as_long_as_set(run: Run, ccxt_client: Client) -> None:
     async def scene() -> None:
         clock = make_clock(start_ms=MARCH_MS, speed=600)
         async with (

@@ -78,7 +78,7 @@ async def asking(clock: Clock, query: str = "", *, enforced: bool = True) -> Asy
         ("userDataStream.subscribe.signature", {}, 2),
     ],
 )
-def test_a_method_weighs_what_binance_says(
+def test_a_method_weighs_the_same_as_at_binance(
     method: str, params: dict[str, str], weight: int
 ) -> None:
     assert method_weight(method, params) == weight
@@ -88,7 +88,7 @@ def counts(reply: Any) -> list[tuple[str, str, int]]:
     return [(one["rateLimitType"], one["interval"], one["count"]) for one in reply["rateLimits"]]
 
 
-def test_a_reply_tells_the_limits_that_its_request_counts_in(
+def test_a_reply_shows_the_limits_that_its_request_counts_in(
     run: Run, stepped: Stepped, wall: MovedSeconds
 ) -> None:
     async def scene() -> None:

@@ -225,7 +225,7 @@ def test_a_refused_order_is_in_the_ledger_only(open_exchange: Open, ask: Ask) ->
     assert exchange.account.free("USDT") == 50
 
 
-def test_the_stream_says_which_orders_stand_in_the_book(open_exchange: Open, ask: Ask) -> None:
+def test_the_stream_shows_which_orders_stand_in_the_book(open_exchange: Open, ask: Ask) -> None:
     exchange = open_exchange([(0, 100, 1), (1_000, 98, 5)])
     exchange.place(ask("BUY", "MARKET", 1), 0)
     exchange.place(ask("BUY", "LIMIT", 5, price=99), 0)
