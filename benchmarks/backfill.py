@@ -3,7 +3,7 @@
     uv run python benchmarks/backfill.py > benchmarks/results/backfill.json
 
 The simulator runs in a process of its own, with its limits off, and so does each measured loop:
-CCXT's `fetch_ohlcv` in a loop, the backfiller's `fetch_series`, and that again beside 16 processes
+CCXT's `fetch_ohlcv` in a loop, the backfiller's `fetch_series`, and that again next to 16 processes
 that write to the same file as traders do. They follow each other, so that a busy machine is busy
 for all. Times are of the loops alone: no start, no import, no list of markets. The simulator has
 invented every page before. Prints one JSON document with every sample.
@@ -48,7 +48,7 @@ def simulator() -> Generator[str]:
         text=True,
     )
     try:
-        assert process.stdout is not None  # noqa: S101 - asked for above
+        assert process.stdout is not None  # noqa: S101 - requested above
         greeting = re.search(r"http://127\.0\.0\.1:\d+", process.stdout.readline())
         if greeting is None:
             raise SystemExit("the simulator did not start")
@@ -172,7 +172,7 @@ def child(*arguments: str) -> dict[str, Any]:
 
 
 def sample(kind: str, url: str, candles: int) -> dict[str, Any]:
-    """Take one sample: of the bare loop, of ours, or of ours beside traders."""
+    """Take one sample: of the bare loop, of ours, or of ours next to traders."""
     if kind == "bare":
         return child(kind, url, str(candles))
     from onetape.store.database import open_store
@@ -198,17 +198,17 @@ def main() -> None:
     parser = argparse.ArgumentParser(description="Measure the backfiller; prints JSON.")
     parser.add_argument("--candles", type=int, default=1_000_000)
     parser.add_argument("--repeat", type=int, default=3)
-    asked = parser.parse_args()
+    flags = parser.parse_args()
     refuse_slow_imports()
     here = machine()
     taken: dict[str, list[dict[str, Any]]] = {"bare": [], "ours": [], "beside": []}
     with simulator() as url:
-        child("bare", url, str(asked.candles))  # so that every page has been invented
-        for _ in range(asked.repeat):
+        child("bare", url, str(flags.candles))  # so that every page has been invented
+        for _ in range(flags.repeat):
             for kind, samples in taken.items():
-                samples.append(sample(kind, url, asked.candles))
+                samples.append(sample(kind, url, flags.candles))
     rates = {kind: [one["rate"] for one in samples] for kind, samples in taken.items()}
-    what = f"{asked.candles:,} candles fetched and stored"
+    what = f"{flags.candles:,} candles fetched and stored"
     raw = {f"{kind}_per_second": rate for kind, rate in rates.items()}
 
     def share(kind: str) -> list[float]:
@@ -216,7 +216,7 @@ def main() -> None:
 
     print_document(
         "backfill",
-        f"uv run python benchmarks/backfill.py --candles {asked.candles} --repeat {asked.repeat}",
+        f"uv run python benchmarks/backfill.py --candles {flags.candles} --repeat {flags.repeat}",
         ["packages", "apps/backfiller"],
         here,
         [

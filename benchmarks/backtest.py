@@ -228,23 +228,23 @@ def main() -> None:
     parser.add_argument("--peers", type=Path, required=True, help="folder of the peers")
     parser.add_argument("--rows", type=int, nargs="*", default=list(SIZES), choices=list(SIZES))
     parser.add_argument("--prepare", type=int, help=argparse.SUPPRESS)
-    asked = parser.parse_args()
-    if asked.prepare is not None:
-        prepare(asked.peers, asked.prepare)
+    flags = parser.parse_args()
+    if flags.prepare is not None:
+        prepare(flags.peers, flags.prepare)
         return
     refuse_slow_imports()
-    pythons = environments(asked.peers.resolve())
+    pythons = environments(flags.peers.resolve())
     before = machine()
     for path in (*ROOT.glob("apps/*"), *ROOT.glob("packages/*/src")):
         compileall.compile_dir(path, quiet=2)
     with tempfile.TemporaryDirectory(prefix="onetape-benchmark-") as name:
         folder = Path(name)
         measurements = [
-            one for rows in asked.rows for one in whole(folder, pythons, rows, asked.rounds)
+            one for rows in flags.rows for one in whole(folder, pythons, rows, flags.rounds)
         ]
-        if 100_000 in asked.rows:
-            measurements += grid(folder, pythons, asked.rounds)
-    command = f"uv run python benchmarks/backtest.py --peers FOLDER --rounds {asked.rounds}"
+        if 100_000 in flags.rows:
+            measurements += grid(folder, pythons, flags.rounds)
+    command = f"uv run python benchmarks/backtest.py --peers FOLDER --rounds {flags.rounds}"
     libraries = ("backtest", "cli", "core", "engine", "optimization", "store", "strategies")
     paths = [f"packages/{name}" for name in libraries]
     print_document("backtest", command, [*paths, "apps/backtester"], before, measurements)

@@ -4,7 +4,7 @@
 
 Arrays are in memory. The work: SMA 10/30 cross with its signals, fills at the next open, a fee of
 0.1 %, every trade's money and the equity at each close; all in at 100,000 candles, one coin a trade
-at 1,000,000. The pass knows no stops, so "with exits" is a share of the pass without. Both must
+at 1,000,000. The pass has no stops, so "with exits" is a share of the pass without. Both must
 come to the same money. Times are of the processor, which others use as well, and each is the least
 of three. Prints one JSON document with every sample.
 
@@ -147,12 +147,12 @@ def main() -> None:
     """Measure and print."""
     parser = argparse.ArgumentParser(description="Measure the engine; prints JSON.")
     parser.add_argument("--rounds", type=int, default=15, help="samples of each measurement")
-    asked = parser.parse_args()
+    flags = parser.parse_args()
     refuse_slow_imports()
     keep_freed_memory()
     before = machine()
-    measurements = [one for count in SIZES for one in shares(count, asked.rounds)]
-    command = f"uv run python benchmarks/engine.py --rounds {asked.rounds}"
+    measurements = [one for count in SIZES for one in shares(count, flags.rounds)]
+    command = f"uv run python benchmarks/engine.py --rounds {flags.rounds}"
     print_document(
         "engine", command, ["packages/engine", "packages/strategies"], before, measurements
     )

@@ -25,7 +25,7 @@ OUTCOME: Final = re.compile(r"PASSED|FAILED|ERROR")
 
 
 def main() -> None:
-    """Kill for as long as the command line says, and print what came of it."""
+    """Kill for as long as the command line states, and print what came of it."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--minutes", type=float, default=60.0)
     parser.add_argument("--rounds", type=int, default=20)

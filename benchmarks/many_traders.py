@@ -1,4 +1,4 @@
-"""Measure ten traders of two symbols and a backfiller on one file, beside one trader alone.
+"""Measure ten traders of two symbols and a backfiller on one file, compared with one trader alone.
 
     uv run python benchmarks/many_traders.py --minutes 30 > benchmarks/results/many_traders.json
 

@@ -32,7 +32,7 @@ def symbols_of(url: str, count: int) -> list[str]:
         if one["quoteAsset"] != "USDT" or one["status"] != "TRADING":
             continue
         candles = read_json(f"{url}/api/v3/klines?symbol={one['symbol']}&interval=1m&limit=2")
-        # Markets that nobody trades have no frames that could show that the stream is live.
+        # Markets without trades have no frames that could show that the stream is live.
         if candles and float(candles[0][5]) > 0:
             found.append(f"{one['baseAsset']}/USDT")
         if len(found) == count:

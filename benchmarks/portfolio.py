@@ -1,4 +1,4 @@
-"""How fast several symbols on one account are, beside vectorbt and beside one symbol alone.
+"""How fast several symbols on one account are, compared with vectorbt and with one symbol alone.
 
     unset PYTHONDONTWRITEBYTECODE
     uv run python benchmarks/portfolio.py --peers FOLDER > benchmarks/results/portfolio.json
@@ -200,21 +200,21 @@ def main() -> None:
     parser.add_argument("--rows", type=int, default=1_000_000, help="candles of each symbol")
     parser.add_argument("--prepare", type=Path, help=argparse.SUPPRESS)
     parser.add_argument("--engine", nargs=3, help=argparse.SUPPRESS)
-    asked = parser.parse_args()
-    if asked.engine:
-        kind, symbols, rows = asked.engine
+    flags = parser.parse_args()
+    if flags.engine:
+        kind, symbols, rows = flags.engine
         time_engine(kind, int(symbols), int(rows))
         return
-    if asked.prepare:
-        prepare(asked.prepare, asked.rows)
+    if flags.prepare:
+        prepare(flags.prepare, flags.rows)
         return
     refuse_slow_imports()
-    python = environments(asked.peers.resolve())["vectorbt"]
+    python = environments(flags.peers.resolve())["vectorbt"]
     before = machine()
     for path in (*ROOT.glob("apps/*"), *ROOT.glob("packages/*/src")):
         compileall.compile_dir(path, quiet=2)
     with tempfile.TemporaryDirectory(prefix="onetape-benchmark-") as name:
-        folder, rows, rounds = Path(name), asked.rows, asked.rounds
+        folder, rows, rounds = Path(name), flags.rows, flags.rounds
         # A process counts the memory of the one that started it, so this one has to stay small.
         command = [sys.executable, __file__, "--rows", str(rows), "--prepare", name]
         subprocess.run(command, check=True)  # noqa: S603 - this program

@@ -66,7 +66,7 @@ def machine() -> dict[str, Any]:
 
 
 def git(*arguments: str) -> str:
-    """Return what git says of this repository."""
+    """Return the state of this repository by git."""
     done = subprocess.run(  # noqa: S603 - fixed arguments
         ["git", *arguments],  # noqa: S607 - git of the path
         cwd=ROOT,

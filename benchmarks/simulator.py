@@ -25,11 +25,11 @@ from recording import SEED, machine, measure, print_document, refuse_slow_import
 TIMEFRAMES: Final = {"1m": 60, "5m": 300, "1h": 3_600, "4h": 14_400, "1d": 86_400}
 SYMBOLS: Final = ("BTCUSDT", "ETHUSDT", "SOLUSDT", "XRPUSDT")
 MONTHS: Final = [(year, month) for year in range(2018, 2026) for month in range(1, 13)]
-#: Pages that the warm measurement asks for, again and again.
+#: Pages that the warm measurement requests, again and again.
 WARM_PAGES: Final = 50
 PAGE: Final = 1_000
 #: Markets of the long list, fresh processes that serve all their tickers, and how often
-#: each is asked again.
+#: each is requested again.
 LISTED: Final = 3_000
 FRESH: Final = 5
 AGAIN: Final = 4
@@ -106,7 +106,7 @@ def simulator(*arguments: str) -> Generator[Client]:
         text=True,
     )
     try:
-        assert process.stdout is not None  # noqa: S101 - asked for above
+        assert process.stdout is not None  # noqa: S101 - requested above
         greeting = re.search(r"127\.0\.0\.1:(\d+)", process.stdout.readline())
         if greeting is None:
             raise SystemExit("the simulator did not start")
@@ -117,7 +117,7 @@ def simulator(*arguments: str) -> Generator[Client]:
 
 
 def first_pages(months: int) -> Generator[dict[str, Any]]:
-    """Measure the first page of months that nobody asked for before, in fresh processes."""
+    """Measure the first page of months without an earlier request, in fresh processes."""
     chosen = random.Random(SEED)  # noqa: S311 - the same months every time
     for name in TIMEFRAMES:
         samples: list[float] = []
@@ -200,17 +200,17 @@ def main() -> None:
     parser = argparse.ArgumentParser(description="Measure the simulator; prints JSON.")
     parser.add_argument("--months", type=int, default=20, help="months of each timeframe")
     parser.add_argument("--seconds", type=int, default=10, help="of each warm measurement")
-    asked = parser.parse_args()
+    flags = parser.parse_args()
     refuse_slow_imports()
     before = machine()
     measurements = [
-        *first_pages(asked.months),
+        *first_pages(flags.months),
         *tickers(),
-        candles(asked.seconds),
-        messages(asked.seconds),
+        candles(flags.seconds),
+        messages(flags.seconds),
     ]
     command = (
-        f"uv run python benchmarks/simulator.py --months {asked.months} --seconds {asked.seconds}"
+        f"uv run python benchmarks/simulator.py --months {flags.months} --seconds {flags.seconds}"
     )
     print_document("simulator", command, ["packages/simulator"], before, measurements)
 

@@ -120,7 +120,7 @@ async def measure_round(
     busy: list[list[float]],
     bare: list[list[float]],
 ) -> None:
-    """Run a session beside the exchange's process; add the seconds to each commit."""
+    """Run a session next to the exchange's process; add the seconds to each commit."""
     feed: Any = await asyncio.create_subprocess_exec(
         sys.executable, str(Path(__file__).with_name("stream_feed.py")),
         stdin=subprocess.PIPE, stdout=subprocess.PIPE, limit=2**24,
@@ -153,7 +153,7 @@ async def measure_round(
 
 
 def commit_until(stop: threading.Event, path: Path) -> list[float]:
-    """Commit a row to a database of nobody else again and again; return the seconds of each.
+    """Commit a row to an otherwise unused database again and again; return the seconds of each.
 
     It shows what the disk and the machine do meanwhile, whatever the trader does.
     """

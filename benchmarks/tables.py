@@ -1,4 +1,4 @@
-"""Write the tables of benchmarks/README.md from the raw results beside it.
+"""Write the tables of benchmarks/README.md from the raw results next to it.
 
 uv run python benchmarks/tables.py
 """

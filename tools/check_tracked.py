@@ -1,4 +1,4 @@
-"""Fail where a tracked file, or any commit of uv.lock, tells of the machine it was written on.
+"""Fail where a tracked file, or any commit of uv.lock, names the machine it was written on.
 
 Looked for are the addresses of the package index that uv.lock was completed with, and paths below
 the home of the user, the folder of the checkout and the recorded data. Their names are taken from
@@ -13,7 +13,7 @@ from pathlib import Path
 from urllib.parse import urlsplit
 
 ROOT = Path(__file__).resolve().parent.parent
-#: Top folders that every machine has: a path below them tells nothing.
+#: Top folders that every machine has: a path below them is no sign.
 COMMON = {"/", "app", "bin", "dev", "etc", "opt", "proc", "run", "src", "tmp", "usr", "var"}
 #: Users' homes on any machine.
 HOMES = ("home", "root", "Users")

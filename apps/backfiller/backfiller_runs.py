@@ -86,7 +86,7 @@ async def _until_stopped(
     else:
         jitter = Random()  # noqa: S311 - no secret
         work = run_every(
-            every, run, clock=SystemClock(), random=jitter, pause=asyncio.sleep, say=note
+            every, run, clock=SystemClock(), random=jitter, pause=asyncio.sleep, note=note
         )
     await stop.unless_stopped(work)
     if not stop.name:

@@ -104,10 +104,10 @@ async def repair_series(
     stored = closed_range(store, key)
     if stored is not None:
         before_ms = NEVER_MS if all_gaps else seen_ms - _OLD_PROOF_MS
-        asked = await confirm_gaps(
+        confirmed = await confirm_gaps(
             exchange, store, key, start=stored[0], end=stored[1], requested_before_ms=before_ms
         )
-        inserted += asked.inserted
+        inserted += confirmed.inserted
     for one in findings:
         if one.kind == "forming row left behind" and not unexplained(
             store, key, [(one.start, one.end)]

@@ -149,7 +149,7 @@ def _doubtful(
     if len(candles):
         first = int(candles.timestamp[0])
         before = (into.floor(first), first)
-        # Of a market that was listed inside the window, the ledger knows that nothing was before.
+        # Of a market that was listed inside the window, the ledger has that nothing was before.
         if before[0] < first and unexplained(store, key, [before]):
             ranges.append(before)
     return ranges

@@ -39,7 +39,7 @@ async def run_every(
     clock: Clock,
     random: Random,
     pause: Callable[[float], Awaitable[None]],
-    say: Callable[[str], None],
+    note: Callable[[str], None],
 ) -> NoReturn:
     """Run at once, then at each start of the interval, forever; a run that fails is reported.
 
@@ -51,7 +51,7 @@ async def run_every(
         clock: What the interval is counted by.
         random: Of the jitter.
         pause: Waits, in seconds.
-        say: Called with the time of the next run, and with the reason why one failed.
+        note: Called with the time of the next run, and with the reason why one failed.
 
     Raises:
         OnetapeError: the first run failed for a reason that does not pass.
@@ -63,9 +63,9 @@ async def run_every(
         except OnetapeError as error:
             if is_first and not isinstance(error, ExchangeError):
                 raise
-            say(f"backfiller: this run failed: {error}")
+            note(f"backfiller: this run failed: {error}")
         is_first = False
         due_ms = next_run_ms(clock.now_ms(), every, random)
-        say(f"next run: {utc_text(due_ms // 1_000)} UTC")
+        note(f"next run: {utc_text(due_ms // 1_000)} UTC")
         while (left := clock.wall_seconds(due_ms - clock.now_ms())) > 0:
             await pause(min(left, NAP_SECONDS))

@@ -46,7 +46,7 @@ class AccountFunds:
             store: The open database, which holds the account.
             account: Whose money.
             mode: Of its trades.
-            rules: Know which positions were left inside a candle.
+            rules: Hold which positions were left inside a candle.
         """
         self._store = store
         self._account = account

@@ -22,7 +22,7 @@ def opening_lines(
     new_candles: int,
     refused: str,
 ) -> list[str]:
-    """Return what a person should know before the first decision.
+    """Return the notes to read before the first decision.
 
     Args:
         context: What is traded.

@@ -55,7 +55,7 @@ class Executor(OrderBooking, ABC):
         """Look up the orders that an earlier session, or this one before an error, left behind.
 
         An order to sell the open position goes on. An order to buy is cancelled, because its signal
-        is old, and so is one that sells an earlier position. What the broker does not know is
+        is old, and so is one that sells an earlier position. What the broker does not have is
         absent.
 
         Args:

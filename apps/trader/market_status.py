@@ -38,7 +38,7 @@ class MarketStatus:
         Args:
             context: What is traded.
             exchange: Lists its markets.
-            recorder: Knows whether frames come.
+            recorder: Shows whether frames come.
             states: Takes the problem.
         """
         self._context = context

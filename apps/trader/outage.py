@@ -23,7 +23,7 @@ class OutageNotice:
         """Begin; the stream is not up yet.
 
         Args:
-            recorder: Knows whether the stream is up, and why it was lost.
+            recorder: Shows whether the stream is up, and why it was lost.
             supervisor: Takes the problem.
             stale_after_seconds: Without a frame for so long, a stream is quiet or dead.
         """

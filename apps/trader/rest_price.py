@@ -36,10 +36,10 @@ class RestPrice:
         Args:
             context: What is traded.
             exchange: Supplies the ticker.
-            recorder: Knows whether the stream is up.
+            recorder: Shows whether the stream is up.
             orders: Holds the pending exit.
             exits: Fills the exit.
-            states: Know whether the market is traded: the ticker of a halted one is old.
+            states: Show whether the market is traded: the ticker of a halted one is old.
         """
         self._context = context
         self._exchange = exchange

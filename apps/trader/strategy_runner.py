@@ -87,7 +87,7 @@ class StrategyRunner:
         Args:
             context: What is traded.
             exchange: Its clock dates the decisions.
-            recorder: Knows whether the stream is up.
+            recorder: Shows whether the stream is up.
             broker: Takes the orders.
             lease: Proven right before an order is stored.
             exits: Looks at each candle before it is decided on.

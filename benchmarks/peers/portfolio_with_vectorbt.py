@@ -3,7 +3,7 @@
     python portfolio_with_vectorbt.py FOLDER SYMBOLS SIZE RUNS
 
 FOLDER holds the columns of symbol k as k/*.npy; SIZE is `all_in` or `one_coin`. The run is repeated
-RUNS times; each time the seconds of the call count that trades and says what it came to.
+RUNS times; each time the seconds of the call count that trades and returns the result.
 """
 
 import json

@@ -80,7 +80,7 @@ class Freqtrade:
     def known_coins(self, folder: Path) -> Decimal:
         """Return how many coins the open trades of its database hold."""
         with closing(sqlite3.connect(folder / "trades.sqlite")) as database:
-            # A trade whose entry order has no fill yet holds nothing, whatever its amount says.
+            # A trade whose entry order has no fill yet holds nothing, whatever its amount is.
             rows = database.execute(
                 "SELECT coalesce(sum(o.filled), 0) FROM orders o JOIN trades t"
                 " ON t.id = o.ft_trade_id WHERE t.is_open AND o.ft_order_side = 'buy'"

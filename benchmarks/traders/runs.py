@@ -26,7 +26,7 @@ class Driver(Protocol):
         ...
 
     def known_coins(self, folder: Path) -> Decimal:
-        """Return how many coins the program's own records say that it holds."""
+        """Return how many coins the program holds by its own records."""
         ...
 
 

@@ -1,4 +1,4 @@
-"""Strategies that cheat, or seem to, each in its own way, as text; and what a check must say.
+"""Strategies that cheat, or seem to, each in its own way, as text; and what a check must report.
 
 They are plain enough to be read as a user would have written them. Each buys and sells often by an
 honest rule, so that the cheat hides among many sound signals.

@@ -165,7 +165,7 @@ def _texts(layout: Layout) -> dict[str, type[str]]:
 def _parsed(text: bytes, **options: Any) -> "pd.DataFrame":
     import pandas as pd
 
-    read = cast("Callable[..., pd.DataFrame]", pd.read_csv)  # its overloads know no **options
+    read = cast("Callable[..., pd.DataFrame]", pd.read_csv)  # its overloads have no **options
     with warnings.catch_warnings():
         # Cells beyond the first line's would be cut off, and with them half of two glued rows.
         warnings.simplefilter("error", pd.errors.ParserWarning)

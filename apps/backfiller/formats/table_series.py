@@ -141,11 +141,11 @@ def timeframe_of(planned: Planned, distances: Mapping[int, int]) -> Timeframe:
         UsageError: no timeframe is stated and the rows show none, or they contradict the stated
             one.
     """
-    source, said = planned.part.source, planned.timeframe
+    source, given = planned.part.source, planned.timeframe
     total = sum(distances.values())
     step = min(distances, key=lambda each: (-distances[each], each), default=0)
     by_rows = _timeframe_by(step, distances)
-    if said is None:
+    if given is None:
         if by_rows is None:
             apart = f": its rows are {_step_text(step)} apart most often" if step else ""
             example = _step_text(step) if 0 < step < _SHORTEST_MONTH else "1h"
@@ -154,19 +154,19 @@ def timeframe_of(planned: Planned, distances: Mapping[int, int]) -> Timeframe:
                 f"{example}"
             )
         return Timeframe.parse(by_rows)
-    timeframe = Timeframe.parse(said)
+    timeframe = Timeframe.parse(given)
     is_most = distances.get(step, 0) * 2 > total
-    differs = by_rows != said if timeframe.is_month else step != timeframe.seconds
+    differs = by_rows != given if timeframe.is_month else step != timeframe.seconds
     if is_most and differs and (step < timeframe.seconds or total >= _STEPS_THAT_TELL):
         raise UsageError(
-            f"{source}: its rows are {_step_text(step)} apart, so they are no {said} candles"
+            f"{source}: its rows are {_step_text(step)} apart, so they are no {given} candles"
         )
     # An exchange's own archive may be of a market that hardly trades.
     is_certain = planned.is_timeframe_named and (planned.part.named.codes_of or not is_most)
     if total and not is_certain and not _has_step(timeframe, distances):
         raise UsageError(
-            f"{source}: no two rows are {said} apart (most often {_step_text(step)}), so they are "
-            f"no {said} candles; name their timeframe with --timeframe"
+            f"{source}: no two rows are {given} apart (most often {_step_text(step)}), so they are "
+            f"no {given} candles; name their timeframe with --timeframe"
         )
     return timeframe
 

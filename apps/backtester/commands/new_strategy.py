@@ -25,6 +25,6 @@ def new_strategy(
         files = {"file": written.file, "test": written.test}
         print_json({"strategy": name, **files, "next": list(next_commands(name).values())})
         return
-    said = {"strategy": str(written.file), "test": str(written.test), **next_commands(name)}
-    for label, text in said.items():
+    lines = {"strategy": str(written.file), "test": str(written.test), **next_commands(name)}
+    for label, text in lines.items():
         print_line(f"{label + ':':10}{text}")

@@ -303,7 +303,7 @@ def check_lines(optimization: Optimization) -> list[str]:
 
 
 def notes(optimization: Optimization) -> list[str]:
-    """Return what a reader must know to trust the numbers, in sentences."""
+    """Return the notes that a reader needs to trust the numbers, in sentences."""
     window = optimization.context.window
     found = [*window_notes(window, "some combinations need"), *optimization.pauses]
     if optimization.context.intrabar is not None:

@@ -39,10 +39,10 @@ def show_progress(total: int, earlier: int = 0) -> Generator[Display]:
         def moved(done: int) -> None:
             bars.update(task, completed=done)
 
-        def said(text: str) -> None:
+        def printed(text: str) -> None:
             console.print(printable(text), markup=False, highlight=False, soft_wrap=True)
 
-        yield Display(moved, said)
+        yield Display(moved, printed)
 
 
 def progress_line(done: int, total: int, earlier: int, seconds: float) -> str:
@@ -56,8 +56,8 @@ def progress_line(done: int, total: int, earlier: int, seconds: float) -> str:
     """
     rate = (done - earlier) / seconds
     left = f", {(total - done) / rate:,.0f} s left" if rate else ""
-    told = f" ({earlier:,} by an earlier start)" if earlier else ""
-    return f"{done:,} of {total:,} combinations{told}, {rate:,.1f}/s{left}"
+    evaluated = f" ({earlier:,} by an earlier start)" if earlier else ""
+    return f"{done:,} of {total:,} combinations{evaluated}, {rate:,.1f}/s{left}"
 
 
 def _lines(total: int, earlier: int) -> Callable[[int], None]:

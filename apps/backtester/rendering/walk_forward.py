@@ -140,7 +140,7 @@ def _chosen_text(value: Any) -> str:
 
 
 def notes(run: WalkForwardRun) -> list[str]:
-    """Return what a reader must know to trust the numbers, in sentences."""
+    """Return the notes that a reader needs to trust the numbers, in sentences."""
     return window_notes(run.context.window, "some combinations need")
 
 

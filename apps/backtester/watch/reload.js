@@ -8,7 +8,7 @@
   bar.id = "watch";
   bar.setAttribute("role", "status");
   document.body.append(bar);
-  const tell = (text) => {
+  const show = (text) => {
     if (bar.textContent !== text) bar.textContent = text;
     bar.style.display = text ? "block" : "none";
     // It covers nothing of the page's head.
@@ -22,9 +22,9 @@
         location.reload();
         return;
       }
-      tell(state.error);
+      show(state.error);
     } catch {
-      tell("backtester --watch has ended: this page does not reload any more");
+      show("backtester --watch has ended: this page does not reload any more");
     }
     setTimeout(look, 400);
   };

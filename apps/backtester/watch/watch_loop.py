@@ -108,7 +108,7 @@ class Watch:
                     if running is None:
                         continue
                     if running.poll() is not None:
-                        self._tell(running.returncode, _text(out), _text(err))
+                        self._show_end(running.returncode, _text(out), _text(err))
                         running = None
                     elif self._clock() >= slow_at:
                         slow_at = math.inf
@@ -139,19 +139,19 @@ class Watch:
             stderr=err,
         )
 
-    def _tell(self, code: int, document: str, errors: str) -> None:
+    def _show_end(self, code: int, document: str, errors: str) -> None:
         """Show how a backtest ended: a line, and the page."""
         now = time.strftime("%H:%M:%S", time.gmtime())
         lines = errors.splitlines()
         if code == 0:
             summary = msgspec.json.decode(document, type=RunSummary)
-            said, line = lines, headline(summary)
+            printed, line = lines, headline(summary)
             page = self._report.read_text(encoding="utf-8")
             self._newest.show(page, warning(summary.check))
         else:
-            *said, line = lines or [f"the backtest ended with {code}"]
+            *printed, line = lines or [f"the backtest ended with {code}"]
             self._newest.fail(line)
-        for text in said:
+        for text in printed:
             note(text)  # what the strategy printed
         print_line(f"{now} {line}")
 

@@ -182,8 +182,8 @@ class LiveBroker:
             client_order_id: Which order.
             exchange_order_id: The exchange's own id of it, where that is known.
             is_stop: Whether it is a protective stop.
-            is_again: Whether that was requested before: then a refusal does not prove that somebody
-                else has cancelled it.
+            is_again: Whether that was requested before: then a refusal does not prove that
+                another program has cancelled it.
         """
         work = self._orders.cancel(
             client_order_id, exchange_order_id, is_stop=is_stop, is_again=is_again

@@ -288,10 +288,10 @@ class LiveBook(Executor):
 
     def withdraw(self, one: LiveOrder, reason: str, now_ms: int) -> None:
         """Request the cancellation of an open order; again where that had no effect for a while."""
-        asked, again = one.cancelled, self.times.cancel_again
+        requested, again = one.cancelled, self.times.cancel_again
         if any(self.broker.is_asking(what, one.identity) for what in ("cancel", "replace")):
             return
-        if asked is not None and time.monotonic() - asked < again:
+        if requested is not None and time.monotonic() - requested < again:
             return
         is_again = one.state.is_cancel_requested
         if not is_again:

@@ -332,5 +332,7 @@ def _is_unclear(stop: LiveOrder, book: LiveBook, limit: float) -> bool:
     """Return whether it is not known of a stop whether it rests, for longer than some seconds."""
     if stop.state.stage in ("sent", "unknown"):
         return not stop.is_nowhere and stop.waited >= limit
-    asked = stop.cancelled
-    return is_doubtful(stop, book) and asked is not None and time.monotonic() - asked >= limit
+    cancelled = stop.cancelled
+    return (
+        is_doubtful(stop, book) and cancelled is not None and time.monotonic() - cancelled >= limit
+    )

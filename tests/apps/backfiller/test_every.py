@@ -1,4 +1,4 @@
-"""`--every`: when the next run is, what a failed one says, and that a signal ends it well."""
+"""`--every`: when the next run is, what a failed one prints, and that a signal ends it well."""
 
 import asyncio
 import random
@@ -49,7 +49,7 @@ class Enough(Exception):
 
 
 class Computer(SteppedClock):
-    """Time that passes while somebody waits."""
+    """Time that passes while a task waits."""
 
     def wall_seconds(self, market_ms: int) -> float:
         return market_ms / 1_000
@@ -59,8 +59,8 @@ class Computer(SteppedClock):
 
 
 def scheduled(errors: list[OnetapeError | None]) -> tuple[list[int], list[str]]:
-    """Run once for each error, or success, and return when, and what was said."""
-    computer, said, began = Computer(NOW_MS), list[str](), list[int]()
+    """Run once for each error, or success, and return when, and what was printed."""
+    computer, noted, began = Computer(NOW_MS), list[str](), list[int]()
 
     async def run() -> None:
         began.append(computer.now_ms())
@@ -77,27 +77,27 @@ def scheduled(errors: list[OnetapeError | None]) -> tuple[list[int], list[str]]:
             clock=computer,
             random=random.Random(1),  # noqa: S311 - no secret
             pause=computer.pause,
-            say=said.append,
+            note=noted.append,
         )
 
     with pytest.raises(Enough):
         asyncio.run(schedule())
-    return began, said
+    return began, noted
 
 
 def test_runs_begin_at_once_and_then_after_each_full_hour() -> None:
-    began, said = scheduled([None, None])
+    began, noted = scheduled([None, None])
     assert began[0] == NOW_MS
     hours = [divmod(moment, HOUR_MS) for moment in began[1:]]
     assert [hour for hour, _ in hours] == [NOW_MS // HOUR_MS + 1, NOW_MS // HOUR_MS + 2]
     assert all(12_000 <= after <= 33_000 for _, after in hours)
-    assert said == ["next run: 2024-03-01 01:00 UTC", "next run: 2024-03-01 02:00 UTC"]
+    assert noted == ["next run: 2024-03-01 01:00 UTC", "next run: 2024-03-01 02:00 UTC"]
 
 
 def test_a_failed_run_is_one_line_and_the_next_one_still_comes() -> None:
-    began, said = scheduled([ExchangeUnreachable("gone"), None, DataError("locked"), None])
+    began, noted = scheduled([ExchangeUnreachable("gone"), None, DataError("locked"), None])
     assert len(began) == 5
-    failures = [line for line in said if not line.startswith("next run: ")]
+    failures = [line for line in noted if not line.startswith("next run: ")]
     assert failures == [f"backfiller: this run failed: {text}" for text in ("gone", "locked")]
 
 

@@ -1,4 +1,4 @@
-"""Files whose columns say the market, the timeframe or the exchange of each row."""
+"""Files whose columns name the market, the timeframe or the exchange of each row."""
 
 import json
 from collections.abc import Callable, Sequence
@@ -84,14 +84,14 @@ def test_rows_of_another_market_than_the_flag_are_reported(
     name = write(folder, "csv", table("symbol", [label] * 40))
     ended = backfiller("import", name, *FLAGS)
     assert ended.code == 0
-    assert f"its field 'symbol' says {label}; --symbol BTC/USDT counts" in ended.err
+    assert f"its field 'symbol' is {label}; --symbol BTC/USDT counts" in ended.err
 
 
 def test_rows_of_another_market_than_the_name_are_refused(backfiller: Run, folder: Path) -> None:
     name = write(folder, "csv", table("symbol", ["ETHUSDT"] * 40), "binance_BTC-USDT_1h")
     ended = backfiller("import", name, "--db", DB)
     assert (ended.code, (folder / DB).exists()) == (4, False)
-    assert "its field 'symbol' says ETHUSDT; say which is right with --symbol" in ended.err
+    assert "its field 'symbol' is ETHUSDT; name the right one with --symbol" in ended.err
     assert backfiller("import", name, "--db", DB, "--symbol", "BTC/USDT").code == 0
 
 
@@ -139,4 +139,4 @@ def test_the_market_of_an_exchanges_answer_is_compared(backfiller: Run, folder: 
     answer = {"result": {"symbol": "ETHUSDT", "category": "spot", "list": rows}}
     (folder / "mine.json").write_text(json.dumps(answer))
     ended = backfiller("import", "mine.json", *FLAGS)
-    assert (ended.code, "its field 'symbol' says ETHUSDT" in ended.err) == (0, True)
+    assert (ended.code, "its field 'symbol' is ETHUSDT" in ended.err) == (0, True)

@@ -290,7 +290,7 @@ def test_a_setting_that_cannot_be_used_names_its_line(
 def test_a_file_of_parameters_next_to_the_strategy_is_refused(tmp_path: Path):
     name = cross(tmp_path)
     (tmp_path / "cross.json").write_text("{}")
-    with pytest.raises(ConfigurationError, match=r"cross\.json beside it replaces values"):
+    with pytest.raises(ConfigurationError, match=r"cross\.json next to it replaces values"):
         load_strategy(name)
 
 

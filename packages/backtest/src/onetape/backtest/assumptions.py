@@ -196,7 +196,7 @@ def reentry_words(rules: AccountConfig) -> str:
 
 
 def notes(backtest: Backtest) -> list[str]:
-    """Return what a reader must know to trust the numbers, in sentences.
+    """Return the notes that a reader needs to trust the numbers, in sentences.
 
     Of several symbols, a note that does not hold for all of them begins with its symbol.
     """
@@ -262,7 +262,7 @@ def waiting_notes(result: SimulationResult) -> list[str]:
 
 
 def window_notes(window: CandleWindow, need: str) -> list[str]:
-    """Return what a reader must know of the candles.
+    """Return the notes on the candles.
 
     Args:
         window: The candles.

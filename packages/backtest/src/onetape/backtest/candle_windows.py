@@ -51,13 +51,13 @@ def load_window(
     start = first if wanted[0] is None else wanted[0]
     end = after if wanted[1] is None else wanted[1]
     if end <= first or start >= after:
-        asked = " ".join(
+        requested = " ".join(
             f"{word} {day_text(moment)}"
             for word, moment in zip(("from", "to"), wanted, strict=True)
             if moment is not None
         )
         raise DataError(
-            f"nothing is stored of {key} {asked} (stored: {utc_text(first)} to "
+            f"nothing is stored of {key} {requested} (stored: {utc_text(first)} to "
             f"{utc_text(after)} UTC); run: {repair_command(key, config, *wanted)}"
         )
     inside = closed_between(store, key, start, end)

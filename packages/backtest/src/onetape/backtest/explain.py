@@ -123,12 +123,12 @@ def _known(value: float) -> float | None:
 def _inside(run: SymbolRun, finer: str | None, bar: int) -> list[str]:
     """Return the fills of this candle, and the levels that it met."""
     result, digits = run.result, run.digits
-    told: list[str] = []
+    lines: list[str] = []
     if result.untraded is not None and result.untraded[bar]:
-        told.append("nothing was traded: volume 0 and one price, so no order is filled")
+        lines.append("nothing was traded: volume 0 and one price, so no order is filled")
     for trade, buy in zip(result.trades, result.buys, strict=True):
         if trade.entry_index == bar:
-            told.append(
+            lines.append(
                 f"bought {_at(run, trade.amount, trade.entry_price)} at the open{_kept(run, buy)}"
             )
         leaves = trade.exit_index == bar
@@ -136,19 +136,19 @@ def _inside(run: SymbolRun, finer: str | None, bar: int) -> list[str]:
             continue
         if result.rules.exits.has_levels and not (leaves and trade.exit_kind == "signal"):
             levels = levels_at(result, trade, buy.before_slippage, bar)
-            told += [
+            lines += [
                 f"{name} at {digits.price_text(level)}"
                 for name, level in (("stop", levels.stop), ("target", levels.target))
                 if math.isfinite(level)
             ]
             if leaves and trade.exit_kind != "time_stop":
-                told += explained_exit(run, finer, bar, levels)
+                lines += explained_exit(run, finer, bar, levels)
             else:
-                told += explained_survival(run, finer, bar)
+                lines += explained_survival(run, finer, bar)
         if leaves:
-            told.append(f"{_left(run, trade)}")
-    told += [f"refused: {refused.reason}" for at, refused in result.refused if at == bar]
-    return told
+            lines.append(f"{_left(run, trade)}")
+    lines += [f"refused: {refused.reason}" for at, refused in result.refused if at == bar]
+    return lines
 
 
 def _left(run: SymbolRun, trade: Trade) -> str:

@@ -42,7 +42,7 @@ class BacktestResult:
 
         Args:
             backtest: The backtest.
-            note: What a reader must know first, shown in the representation.
+            note: The note to read first, shown in the representation.
         """
         self._backtest = backtest
         self._note = note

@@ -66,7 +66,8 @@ async def closed_pages(
 
     The next page is requested while the caller works on one, so close the generator
     (`contextlib.aclosing`) where it may be left early. Where the exchange serves its newest candles
-    only, the first page begins with the oldest of them, and the exchange's note says from when on.
+    only, the first page begins with the oldest of them, and a note of the exchange has the time of
+    that.
 
     Raises:
         ExchangeUnreachable: no usable response within the time for retries, or page after page

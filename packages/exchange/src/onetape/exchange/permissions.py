@@ -101,7 +101,7 @@ def account_in(exchange: str, document: object) -> str | None:
 def check_permissions(
     exchange: str, permissions: KeyPermissions, *, is_unknown_allowed: bool
 ) -> tuple[str, ...]:
-    """Refuse a key that may withdraw, or may not trade; return what a person should know.
+    """Refuse a key that may withdraw, or may not trade; return notes for the person.
 
     Args:
         exchange: CCXT exchange id, or `simulator`.

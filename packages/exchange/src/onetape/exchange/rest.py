@@ -474,22 +474,22 @@ class RestExchange:
 
         return await self._read(fetch)
 
-    async def _read(self, ask: Callable[[], Awaitable[T]]) -> T:
+    async def _read(self, request: Callable[[], Awaitable[T]]) -> T:
         """Return what a read returns, at the first attempt that succeeds.
 
         A caller in the event loop of another thread waits there; the read itself runs in the loop
         that CCXT's connections belong to.
         """
         loop = self._loop
-        reading = self._retry_policy.read(lambda: self._asked_in_time(ask))
+        reading = self._retry_policy.read(lambda: self._requested_in_time(request))
         if loop is None or loop is asyncio.get_running_loop():
             return await reading
         return await asyncio.wrap_future(asyncio.run_coroutine_threadsafe(reading, loop))
 
-    async def _asked_in_time(self, ask: Callable[[], Awaitable[T]]) -> T:
+    async def _requested_in_time(self, request: Callable[[], Awaitable[T]]) -> T:
         """Send a request; once more after a clock comparison if its time is refused."""
         try:
-            return await ask()
+            return await request()
         except ccxt.InvalidNonce:
             clock = self.clock
             if not isinstance(clock, ExchangeClock):

@@ -24,7 +24,7 @@ from onetape.exchange.waiting import ProcessRateLimitBans, RateLimitBans, Wall
 #: Pauses double up to this.
 LONGEST_PAUSE_SECONDS: Final = 60.0
 #: Before the first answer a read gives up after so many first pauses, so after about 4 s: who has
-#: no network wants to know now.
+#: no network needs now.
 FIRST_RETRY_PAUSES: Final = 8
 #: Least time between two notes that a read waits.
 NOTE_EVERY_SECONDS: Final = 60.0
@@ -106,7 +106,7 @@ class RetryPolicy:
         """Bans whose ends were read from the computer's time of day: once each."""
         self._has_answered = False
 
-    async def read(self, ask: Callable[[], Awaitable[T]]) -> T:
+    async def read(self, request: Callable[[], Awaitable[T]]) -> T:
         """Return what a read returns, at the first attempt that succeeds.
 
         Raises:
@@ -120,14 +120,14 @@ class RetryPolicy:
                 # The ban may have begun while this read waited for its turn.
                 if self._banned_seconds() > 0:
                     continue
-                asked = self._wall.seconds()
+                requested = self._wall.seconds()
                 refusal = HttpRefusal()
                 self._refusal.set(refusal)
                 try:
                     with translated(self._exchange, refusal):
-                        result = await ask()
+                        result = await request()
                 except ExchangeUnreachable as error:
-                    spell = spell or _Spell(asked, self._first_pause_seconds)
+                    spell = spell or _Spell(requested, self._first_pause_seconds)
                     failure = error
                 else:
                     self._has_answered = True

@@ -73,7 +73,7 @@ def demo(
 ) -> None:
     """Show the whole chain on an invented market: no account, no key, no network, half a minute."""
     screen = Screen()
-    screen.say("Onetape demo: no account, no key, nothing leaves this machine.")
+    screen.print_line("Onetape demo: no account, no key, nothing leaves this machine.")
     began = time.monotonic()
     # A SIGTERM must end the trader too: as an exception it passes every `finally`.
     signal.signal(signal.SIGTERM, _exit_on_signal)
@@ -314,13 +314,13 @@ def _strategy() -> list[str]:
 
 
 def _say_what_next(screen: Screen, db: Path, report: Path, seconds: float) -> None:
-    screen.say(f"Done in {seconds:.0f} s; nothing is left running.")
-    screen.say(f"report:   {report}  (open it in a browser)")
-    screen.say(f"database: {db}")
-    screen.say("next, with real prices (no key needed; offline add --exchange simulator):")
-    screen.say("  uv run backfiller --symbol BTC/USDT")
-    screen.say("  uv run backtester --from 2024-01-01 --to 2024-06-30")
-    screen.say("  uv run trader --symbol BTC/USDT --exchange binance --timeframe 1h")
+    screen.print_line(f"Done in {seconds:.0f} s; nothing is left running.")
+    screen.print_line(f"report:   {report}  (open it in a browser)")
+    screen.print_line(f"database: {db}")
+    screen.print_line("next, with real prices (no key needed; offline add --exchange simulator):")
+    screen.print_line("  uv run backfiller --symbol BTC/USDT")
+    screen.print_line("  uv run backtester --from 2024-01-01 --to 2024-06-30")
+    screen.print_line("  uv run trader --symbol BTC/USDT --exchange binance --timeframe 1h")
 
 
 def run() -> NoReturn:

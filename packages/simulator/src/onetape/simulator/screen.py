@@ -22,7 +22,7 @@ class Screen:
         self._began = time.monotonic()
         self._has_details = False
 
-    def say(self, text: str) -> None:
+    def print_line(self, text: str) -> None:
         """Print a line of its own, at once."""
         self._write(f"{text}\n")
 

@@ -1,11 +1,11 @@
 """The columnar cache: closed candles in chunk files in a folder of the database, for fast reading.
 
 A row of the table `chunks` means that a file of that key has exactly the closed candles of a span.
-A trigger deletes the row in the very transaction that adds, changes or deletes one of them, whoever
-does so, and a key is random and never used twice. So what a row of `chunks` names cannot be stale,
-not even after a backup was put back or a crash took back the last commits; and a file without such
-a row is rubbish. Nothing but speed depends on the files: where one is missing, cut or damaged, and
-where none can be written, the rows are read.
+A trigger deletes the row in the very transaction that adds, changes or deletes one of them,
+whichever program does so, and a key is random and never used twice. So what a row of `chunks` names
+cannot be stale, not even after a backup was put back or a crash took back the last commits; and a
+file without such a row is rubbish. Nothing but speed depends on the files: where one is missing,
+cut or damaged, and where none can be written, the rows are read.
 
 A row that plain SQL wrote (`closed` NULL) becomes closed when a later one comes and ceases to be
 when that one goes, perhaps in another chunk. A span that has such a row is therefore never cached.

@@ -48,7 +48,7 @@ def acquire_lease(
     """Take a lease that is free, has run out or belongs to a dead process; return its token.
 
     A lease that was renewed later than now was written by a clock that was ahead. It is not
-    believed, unless the kernel proves that its process lives.
+    kept, unless the kernel proves that its process lives.
 
     Args:
         store: The open database.

@@ -25,7 +25,7 @@ from onetape.core.timeframes import Timeframe
 
 
 class HigherCandles(Candles, frozen=True):
-    """Closed candles of a larger timeframe, and which of them each traded candle may know."""
+    """Closed candles of a larger timeframe, and which of them each traded candle may use."""
 
     timeframe: Timeframe
     """The larger one."""
@@ -35,7 +35,7 @@ class HigherCandles(Candles, frozen=True):
 
     @classmethod
     def of(cls, candles: Candles, timeframe: Timeframe, visible: IntArray) -> "HigherCandles":
-        """Return candles of a larger timeframe with what the traded ones may know of them."""
+        """Return candles of a larger timeframe with which of them the traded ones may use."""
         return cls(
             candles.timestamp,
             candles.open,
@@ -100,7 +100,7 @@ Higher = Mapping[str, HigherCandles]
 def align_higher_candles(
     candles: Candles, timeframe: Timeframe, larger: Candles, larger_timeframe: Timeframe
 ) -> HigherCandles:
-    """Return larger candles with what the traded ones may know of them.
+    """Return larger candles with which of them the traded ones may use.
 
     Args:
         candles: The traded candles.

@@ -139,7 +139,7 @@ def joined(dataframe: Any, columns: Any, known_from: Any, opens: Any, *, ffill: 
     Args:
         dataframe: The candles, shape (n,).
         columns: Columns of the others, shape (m,).
-        known_from: First open of a candle that may know each of the others, ascending, shape (m,).
+        known_from: First open of a candle that may use each of the others, ascending, shape (m,).
         opens: Opens of the candles, shape (n,).
         ffill: Whether the last of the others counts that is known; else only one of the same open.
     """
