@@ -90,7 +90,7 @@ def install_members(app: str, target: Path) -> None:
         make_environment(builder)
         pip_install(builder, "requirements/build.txt")
         folders = [str(folder) for folder in member_folders(app)]
-        # uv-build is a program beside its Python module, and is looked for on the path.
+        # uv-build is a program next to its Python module, and is looked for on the path.
         path = os.pathsep.join([str(builder / "bin"), os.environ["PATH"]])
         isolated = ["--no-deps", "--no-build-isolation", f"-w{wheels}"]
         pip(builder, "wheel", *isolated, *folders, path=path)
