@@ -203,7 +203,7 @@ def _wrong_reading(
     if refused == rows:
         what = f"none of {counted(rows, 'row')} is a sound {timeframe.name} candle that is over"
     else:
-        what = f"{refused:,} of {counted(rows, 'row')} are no sound {timeframe.name} candles"
+        what = f"{refused:,} of {counted(rows, 'row')} are not valid {timeframe.name} candles"
     hint = ""
     if order is not None:
         columns = ",".join(order)

@@ -80,8 +80,9 @@ def check_new_name(name: str) -> None:
     usable = _NAME.fullmatch(name) and len(name) <= LONGEST_NAME and not iskeyword(name)
     if not usable or name.startswith("test_"):
         raise UsageError(
-            f"{name[:80]!r} is no name for a strategy; use lower case, digits and _, begin with a "
-            f"letter (not with test_), {LONGEST_NAME} characters at most, such as my_trend"
+            f"{name[:80]!r} is not a valid name for a strategy; use lower case, digits and _, "
+            f"begin with a letter (not with test_), {LONGEST_NAME} characters at most, such as "
+            "my_trend"
         )
     if name in _TAKEN:
         raise UsageError(

@@ -192,7 +192,7 @@ def _read_ready(path: Path) -> bytes | None:
     """Return the first bytes of a file that is written to its end; None: there is no such file.
 
     Raises:
-        OSError: it cannot be read, or is no file, such as a folder or a pipe.
+        OSError: it cannot be read, or is not a file, such as a folder or a pipe.
     """
     # Mostly there is none, and another trader may take it at any moment.
     with suppress(FileNotFoundError):

@@ -34,7 +34,7 @@ def parse_command(line: str) -> Command:
     """Return the command of a line such as `exit BTC/USDT --account mine`.
 
     Raises:
-        UsageError: the line is no command.
+        UsageError: the line is not a command.
     """
     try:
         words = shlex.split(line)
@@ -54,7 +54,7 @@ def parse_command(line: str) -> Command:
     )
     if verb is None:
         hint = did_you_mean(words[0], VERBS) if words else ""
-        raise UsageError(f"{line!r} is no command{hint}; known are {', '.join(VERBS)}")
+        raise UsageError(f"{line!r} is not a command{hint}; known are {', '.join(VERBS)}")
     if applies_to_open and verb != "reload":
         raise UsageError(f"{line!r}: --apply-to-open belongs to reload")
     rest = words[1:]

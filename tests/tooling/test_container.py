@@ -122,5 +122,5 @@ def test_a_live_service_without_its_secrets_names_the_file_it_misses(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     monkeypatch.setenv("ONETAPE_API_KEY_FILE", "/dev/null")
-    with pytest.raises(ConfigurationError, match="ONETAPE_API_KEY_FILE: /dev/null is no file"):
+    with pytest.raises(ConfigurationError, match="ONETAPE_API_KEY_FILE: /dev/null is not a file"):
         read_credentials(dict(os.environ))

@@ -136,7 +136,7 @@ def _wanted(
     from onetape.core.timeframes import Timeframe
 
     if time_unit is not None and time_unit not in (*UNITS, ISO):
-        raise UsageError(f"--time-unit {time_unit!r} is none of s, ms, us, ns and iso")
+        raise UsageError(f"--time-unit {time_unit!r} is not one of s, ms, us, ns and iso")
     return Wanted(
         exchange,
         None if symbol is None else spot_symbol(symbol),

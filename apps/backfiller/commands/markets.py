@@ -82,7 +82,7 @@ def list_markets(
     from onetape.exchange.rest import check_exchange
 
     if sort not in SORTS:
-        raise UsageError(f"--sort {sort!r} is none of {', '.join(SORTS)}")
+        raise UsageError(f"--sort {sort!r} is not one of {', '.join(SORTS)}")
     settings = settings_of(None, config, [exchange] if exchange else None)
     name = check_exchange(settings.exchange[0])
     with ExitStack() as stack:

@@ -71,7 +71,7 @@ def _numbers(texts: list[str]) -> list[int]:
     """Return the numbers among the texts, which name revisions or are `all`.
 
     Raises:
-        UsageError: a text is no number and not `all`.
+        UsageError: a text is not a number and not `all`.
     """
     from onetape.core.errors import UsageError
 
@@ -80,7 +80,7 @@ def _numbers(texts: list[str]) -> list[int]:
         if text.isdecimal() and len(text) < 19:
             numbers.append(int(text))
         elif text != "all":
-            raise UsageError(f"--accept {text!r} is no number of a revision, and not `all`")
+            raise UsageError(f"--accept {text!r} is not the number of a revision, and not `all`")
     return numbers
 
 

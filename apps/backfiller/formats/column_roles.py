@@ -66,7 +66,7 @@ def parse_columns(text: str) -> tuple[str, ...]:
     for name in names:
         if name not in (*FIELDS, "-"):
             raise UsageError(
-                f"--columns: {name!r} is none of {', '.join(FIELDS)}; write - for another column"
+                f"--columns: {name!r} is not one of {', '.join(FIELDS)}; write - for another column"
             )
     for field in FIELDS:
         # A table may have no volume.

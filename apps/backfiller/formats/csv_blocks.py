@@ -143,7 +143,7 @@ def _parsed_twice(text: bytes, layout: Layout, source: str) -> "pd.DataFrame":
             except ValueError as error:
                 if isinstance(error, pd.errors.ParserError):
                     raise
-        # Some cell is no number: all are read as text, and that one's row will be refused.
+        # Some cell is not a number: all are read as text, and that one's row will be refused.
         return _parsed(text, dtype=str, **options)
     except pd.errors.ParserWarning as error:
         raise DataError(

@@ -44,7 +44,7 @@ _CONTRACT_KINDS: Final = frozenset(
      "coin-futures", "usdc-futures", "umcbl", "dmcbl", "cmcbl")
 )  # fmt: skip
 _MARKET_FIELDS: Final = ("symbol", "instId", "instrument_name", "pair", "market", "s")
-_ROWS: Final = "is no list of rows [time, open, high, low, close, volume]"
+_ROWS: Final = "is not a list of rows [time, open, high, low, close, volume]"
 _BOM: Final = b"\xef\xbb\xbf"
 
 

@@ -57,7 +57,7 @@ def encoding_of(head: bytes, source: str) -> str:
     """Return the encoding of a text file, by its first bytes.
 
     Raises:
-        DataError: it is no text.
+        DataError: it is not text.
     """
     if head.startswith((codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)):
         return "utf-16"
@@ -67,7 +67,7 @@ def encoding_of(head: bytes, source: str) -> str:
     for encoding, nulls in (("utf-16-le", head[1::2]), ("utf-16-be", head[0::2])):
         if nulls.count(0) > 0.9 * len(nulls):
             return encoding
-    raise DataError(f"{source} is no text; save it as CSV in UTF-8")
+    raise DataError(f"{source} is not text; save it as CSV in UTF-8")
 
 
 def read_layout(
@@ -82,7 +82,7 @@ def read_layout(
         source: The file, for errors.
 
     Raises:
-        DataError: it is no text, has no rows, or which column is which cannot be known.
+        DataError: it is not text, has no rows, or which column is which cannot be known.
     """
     encoding = encoding_of(head, source)
     text = codecs.getincrementaldecoder(encoding)(errors="replace").decode(head)
@@ -90,7 +90,7 @@ def read_layout(
     if len(head) >= HEAD_BYTES and len(lines) > 1:
         lines.pop()  # which is cut
     if len(head) >= HEAD_BYTES and len(lines) < 2:
-        raise DataError(f"{source} is no CSV: its first line is longer than {HEAD_BYTES:,} bytes")
+        raise DataError(f"{source} is not CSV: its first line is longer than {HEAD_BYTES:,} bytes")
     if not any(line.strip() for line in lines):
         raise DataError(f"{source} has no candles: its first line is empty")
     separator = _SEPARATOR_LINE.fullmatch(lines[0])

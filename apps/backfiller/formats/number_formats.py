@@ -69,7 +69,7 @@ def number_style(cells: Iterable[str], source: str) -> NumberStyle:
 
 
 def numbers_of(values: "pd.Series", style: NumberStyle | None = None) -> FloatArray:
-    """Return a column as floats, each the nearest to its text; what is no number is NaN."""
+    """Return a column as floats, each the nearest to its text; what is not a number is NaN."""
     if values.dtype.kind in "fiu":
         return values.to_numpy(dtype=np.float64, na_value=np.nan)
     if values.dtype.kind == "b":

@@ -159,7 +159,7 @@ def timeframe_of(planned: Planned, distances: Mapping[int, int]) -> Timeframe:
     differs = by_rows != given if timeframe.is_month else step != timeframe.seconds
     if is_most and differs and (step < timeframe.seconds or total >= _STEPS_THAT_TELL):
         raise UsageError(
-            f"{source}: its rows are {_step_text(step)} apart, so they are no {given} candles"
+            f"{source}: its rows are {_step_text(step)} apart, so they are not {given} candles"
         )
     # An exchange's own archive may be of a market that hardly trades.
     is_certain = planned.is_timeframe_named and (planned.part.named.codes_of or not is_most)
@@ -244,7 +244,7 @@ def _plan(part: Part, wanted: Wanted) -> Planned:
         )
     exchange = wanted.exchange or named.exchange
     if exchange is None or not _EXCHANGE_ID.fullmatch(exchange):
-        fault = f"{exchange!r} is no exchange id" if exchange else "its name has no exchange"
+        fault = f"{exchange!r} is not an exchange id" if exchange else "its name has no exchange"
         raise UsageError(f"{part.source}: {fault}; add one such as --exchange binance")
     by_name = _common(exchange, part)
     if not named.is_guess:

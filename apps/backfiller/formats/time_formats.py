@@ -45,7 +45,8 @@ def time_zone(name: str) -> ZoneInfo:
             name, {zone for zone in available_timezones() if "/" in zone and zone[:4] != "Etc/"}
         )
         raise UsageError(
-            f"--timezone {name!r} is no time zone such as Europe/Berlin or America/New_York{hint}"
+            f"--timezone {name!r} is not a time zone such as Europe/Berlin or "
+            f"America/New_York{hint}"
         ) from error
 
 
@@ -141,8 +142,8 @@ class TimeReader:
                 "--timezone with the whole name, such as --timezone Europe/Berlin"
             )
         return DataError(
-            f"{self._source}: {printable(text)[:40]!r} is no time; write epoch seconds, or dates "
-            "such as 2024-01-31T14:00:00Z"
+            f"{self._source}: {printable(text)[:40]!r} is not a time; write epoch seconds, or "
+            "dates such as 2024-01-31T14:00:00Z"
         )
 
     def _recognised(self, whole: IntArray, values: "pd.Series") -> IntArray:
@@ -163,7 +164,7 @@ class TimeReader:
         if not self._units and len(whole):
             raise DataError(
                 f"{self._source}: the time {_number_text(values)} lies between 2009 and 2100 in "
-                "no unit, or is no whole number; "
+                "no unit, or is not a whole number; "
                 "name its unit with --time-unit s, ms, us or ns, or iso for a date"
             )
         return seconds

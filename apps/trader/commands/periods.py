@@ -33,12 +33,12 @@ def parse_period(text: str) -> Period:
     """Return the period of `--by`.
 
     Raises:
-        UsageError: it is none of day, week and month.
+        UsageError: it is not one of day, week and month.
     """
     for period in PERIODS:
         if period == text:
             return period
-    raise UsageError(f"--by {text!r} is none of {', '.join(PERIODS)}")
+    raise UsageError(f"--by {text!r} is not one of {', '.join(PERIODS)}")
 
 
 def parse_timezone(name: str) -> tzinfo:

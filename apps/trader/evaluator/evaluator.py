@@ -241,7 +241,7 @@ class StrategyEvaluator:
         found = _evaluation(reply, candles, rows)
         if found is None:
             await self._discard()
-            return self._failure("ended", "its process sent something that is no reply")
+            return self._failure("ended", "its process sent something that is not a reply")
         self._has_evaluated = True
         return found
 
@@ -277,7 +277,7 @@ class StrategyEvaluator:
         try:
             return decode_reply(await self._worker.call(message, seconds))
         except msgspec.DecodeError as error:
-            raise WorkerEnded("its process sent something that is no reply") from error
+            raise WorkerEnded("its process sent something that is not a reply") from error
 
     async def _discard(self) -> None:
         """End the worker; the next evaluation starts a new one."""

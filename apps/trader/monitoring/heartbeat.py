@@ -56,7 +56,7 @@ def check_heartbeat(settings: MonitoringSettings) -> None:
     url, file = settings.heartbeat_url, settings.heartbeat_file
     if url is not None and not _is_address(url):
         raise UsageError(
-            f"heartbeat_url {url!r} is no address; it looks like https://example.org/ping/trader",
+            f"heartbeat_url {url!r} is not an address; it looks like https://example.org/ping/trader",
             setting="heartbeat_url",
         )
     if file is not None:

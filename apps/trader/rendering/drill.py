@@ -56,7 +56,7 @@ def drill_document(
 def _title(settings: TraderSettings, found: Sequence[PartResult]) -> str:
     names = list(dict.fromkeys(one.symbol for one in found))
     other = {name: simulated_symbol(name) for name in names if simulated_symbol(name) != name}
-    notes = [f"{name} is no market of the simulator: {one}" for name, one in other.items()]
+    notes = [f"{name} is not a market of the simulator: {one}" for name, one in other.items()]
     text = f"drill of {', '.join(names)} {settings.timeframe}, orders on the simulator"
     return "; ".join([text, *notes])
 

@@ -52,7 +52,7 @@ def check(ended: Any, code: int, words: str) -> None:
         ("--days 0", 2, "Invalid value for '--days'"),
         ("--symbl BTC/USDT", 2, "No such option: --symbl"),
         ("--config none.yaml", 3, "none.yaml does not exist"),
-        ("--db notes.txt", 4, "notes.txt is no SQLite database"),
+        ("--db notes.txt", 4, "notes.txt is not a SQLite database"),
         ("--db empty.db", 4, "empty.db is empty (0 bytes)"),
         ("--db other.db", 4, "other.db is a database of another program"),
         ("--db real.db", 4, "real.db holds candles of a real exchange"),
@@ -92,7 +92,7 @@ def test_a_simulator_that_is_not_there_is_named(
 
 def test_something_else_at_the_simulators_address_is_named(backfiller: Run) -> None:
     ended = backfiller("--exchange", "simulator", "--simulator-url", "ftp://example.org")
-    check(ended, 3, "is no address of a simulator")
+    check(ended, 3, "is not the address of a simulator")
 
 
 def test_simulated_candles_never_come_from_a_real_exchange(backfiller: Run, folder: Path) -> None:

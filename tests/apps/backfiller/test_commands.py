@@ -129,7 +129,7 @@ def test_a_revision_that_is_none_is_refused(backfiller: Run, filled: None) -> No
     ended = backfiller("revisions", "--accept", "seven", *DB)
     assert (ended.code, ended.err) == (
         2,
-        "backfiller: --accept 'seven' is no number of a revision, and not `all`\n",
+        "backfiller: --accept 'seven' is not the number of a revision, and not `all`\n",
     )
 
 
@@ -170,7 +170,7 @@ def test_markets_are_sorted_by_volume_and_filtered_by_quote(
     wrong = backfiller("markets", *address, "--sort", "size")
     assert (wrong.code, wrong.err) == (
         2,
-        "backfiller: --sort 'size' is none of volume, spread, symbol, listed\n",
+        "backfiller: --sort 'size' is not one of volume, spread, symbol, listed\n",
     )
     assert backfiller("markets", *address, "--quote", "XYZ").code == 4
 

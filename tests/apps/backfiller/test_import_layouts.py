@@ -154,7 +154,7 @@ DOCUMENTS: dict[str, Any] = {
         "result": {"XXBTZUSD": [[*row, 3] for row in ROWS], "last": 1},
     },
 }
-#: Seven columns are Kraken's, and Bybit's turnover is no number of trades.
+#: Seven columns are Kraken's, and Bybit's turnover is not a number of trades.
 SEVEN = ("--columns", "timestamp,open,high,low,close,volume,-")
 
 
@@ -324,7 +324,7 @@ def test_rows_of_which_no_two_are_one_timeframe_apart_are_refused(
     (folder / "few.csv").write_text(f"{HEADER}\n{text_of(rows)}")
     ended = backfiller("import", "few.csv", *FLAGS, "-t", timeframe)
     assert (ended.code, (folder / DB).exists()) == (2, False)
-    assert f"so they are no {timeframe} candles" in ended.err
+    assert f"so they are not {timeframe} candles" in ended.err
 
 
 @pytest.mark.parametrize(("step", "name"), [(2_700, "45m"), (10_800, "3h"), (172_800, "2d")])

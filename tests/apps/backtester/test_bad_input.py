@@ -87,7 +87,7 @@ def check(ended: Any, code: int, words: str) -> None:
         ("--param \udcff=1", 2, "--param: strategy.parameters: '\\udcff' is not UTF-8 text"),
         ("--report ~nobody-here/x.html", 2, "expected a path whose ~ is the home of a user"),
         ("--param period=5 --param period=6", 2, "--param period is given twice, as 5 and as 6"),
-        ("--db notes.txt", 4, "notes.txt is no SQLite database"),
+        ("--db notes.txt", 4, "notes.txt is not a SQLite database"),
         ("--db none.db", 4, "none.db does not exist; fill it first: uv run backfiller"),
     ],
 )

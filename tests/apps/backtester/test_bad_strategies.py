@@ -196,4 +196,6 @@ def test_a_stored_value_that_is_no_number_is_named_by_its_candle(
 ) -> None:
     spoil(database, f"{column} = 9e999")
     done = run("--strategy", "rsi")
-    one_line(done, 4, "rsi", ("2024-01-03 02:00 UTC", f"its {column} is no number", "delete that"))
+    one_line(
+        done, 4, "rsi", ("2024-01-03 02:00 UTC", f"its {column} is not a number", "delete that")
+    )

@@ -111,7 +111,7 @@ def test_a_file_that_is_there_is_not_overwritten(backtester: Run, folder: Path, 
 def test_what_is_no_name_is_refused(backtester: Run, folder: Path, name: str) -> None:
     ended = backtester("new-strategy", "--", name)
     assert (ended.code, ended.out) == (2, "")
-    assert "is no name for a strategy; use lower case" in ended.err
+    assert "is not a valid name for a strategy; use lower case" in ended.err
     assert files(folder) == []
 
 

@@ -365,7 +365,7 @@ def test_without_a_least_number_of_trades_all_are_ranked(optimize: Run, backtest
 @pytest.mark.parametrize(
     ("arguments", "words"),
     [
-        (("--rank", "sharp"), "--rank 'sharp' is no metric; did you mean 'sharpe'?"),
+        (("--rank", "sharp"), "--rank 'sharp' is not a metric; did you mean 'sharpe'?"),
         (("--out-of-sample", "1"), "--out-of-sample must be from 0.05 to 0.9, found 1"),
         (("--param", "slow=0:5"), "slow must be 2 to 5000, found '0'"),
         (("--param", "slwo=5"), "no parameter 'slwo'; did you mean 'slow'?"),

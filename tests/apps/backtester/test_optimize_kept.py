@@ -107,7 +107,7 @@ def test_a_kept_line_of_another_form_is_refused_in_one_line(
     path.write_bytes(junk.get(change, json.dumps(result).encode()) + b"\n" + second + b"\n")
     ended = backtester("optimize", "--exchange", "simulator", *GRID)
     assert (ended.code, ended.err.count("\n")) == (3, 1)
-    assert "has a line that is no result (" in ended.err
+    assert "has a line that is not a result (" in ended.err
 
 
 def test_random_draws_have_the_bound_of_a_grid(backtester: Run, database: Path) -> None:

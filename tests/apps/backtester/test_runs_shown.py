@@ -193,5 +193,5 @@ def test_a_wrong_call_is_one_line(backtester: Run, arguments: tuple[str, ...], w
 
 
 def test_a_folder_that_is_no_run_is_not_advised_to_be_deleted(tmp_path: Path) -> None:
-    with pytest.raises(UsageError, match="is no run's folder; see: uv run backtester list"):
+    with pytest.raises(UsageError, match="is not the folder of a run; see: uv run backtester list"):
         load_run(tmp_path)

@@ -217,7 +217,7 @@ def test_commands_of_a_file_are_stored_once_and_lines_that_are_none_are_printed(
 
     run(scene())
     lines = capsys.readouterr().out
-    assert "-commands: 'puase' is no command; did you mean 'pause'?" in lines
+    assert "-commands: 'puase' is not a command; did you mean 'pause'?" in lines
     assert "paused by the file" in lines
 
 

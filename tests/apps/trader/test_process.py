@@ -299,7 +299,7 @@ def test_an_exchange_that_cannot_be_reached_is_exit_5_in_one_line(
 CONFIGS = {
     "an unknown key": "stale_after_second: 30",
     "an idle timer of nothing": "stale_after_seconds: 0",
-    "a signal age that is no number": "max_signal_age_seconds: .nan",
+    "a signal age that is not a number": "max_signal_age_seconds: .nan",
     "a bound that is infinite": "ticker_days: .inf",
     "a mode that does not exist": "mode: lively",
     "a fee over 100 %": "account: {fee_rate: 2}",

@@ -69,7 +69,7 @@ def test_candles_of_another_type_are_refused(candles: Any) -> None:
 
 
 def test_a_value_that_is_no_number_is_refused(frame: pd.DataFrame) -> None:
-    with pytest.raises(DataError, match="a value that is no number"):
+    with pytest.raises(DataError, match="a value that is not a number"):
         ot.backtest(crossing, frame.assign(Close="x"))
 
 

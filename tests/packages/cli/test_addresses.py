@@ -10,7 +10,7 @@ from onetape.core.errors import UsageError
     "url", ["http://[::1", "http://127.0.0.1:99999", "http://h:0", "http://h:x"]
 )
 def test_what_is_no_address_is_refused(url: str) -> None:
-    with pytest.raises(UsageError, match=r"^simulator_url .* is no address"):
+    with pytest.raises(UsageError, match=r"^simulator_url .* is not an address"):
         check_simulator_url(url)
 
 

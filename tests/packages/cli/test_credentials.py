@@ -64,7 +64,7 @@ def test_nothing_prints_a_secret() -> None:
         ({"ONETAPE_API_KEY": f"{CANARY} {CANARY}"}, "must be one word"),
         ({"ONETAPE_API_KEY": f"{CANARY}\u00e9"}, "must be one word"),
         ({"ONETAPE_API_KEY_FILE": "/no/such/file"}, "cannot read /no/such/file"),
-        ({"ONETAPE_API_KEY_FILE": os.devnull}, "is no file of a key"),
+        ({"ONETAPE_API_KEY_FILE": os.devnull}, "is not a file with a key"),
     ],
 )
 def test_what_cannot_be_used_is_refused_without_showing_it(
@@ -78,7 +78,7 @@ def test_what_cannot_be_used_is_refused_without_showing_it(
 def test_a_file_of_bytes_is_refused_without_showing_them(tmp_path: Path) -> None:
     file = tmp_path / "key"
     file.write_bytes(b"\xff\xfeCanary")
-    with pytest.raises(ConfigurationError, match="is no text") as caught:
+    with pytest.raises(ConfigurationError, match="is not text") as caught:
         read_credentials({"ONETAPE_API_KEY_FILE": str(file)})
     assert caught.value.__cause__ is None
     assert caught.value.__suppress_context__

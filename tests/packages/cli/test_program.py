@@ -21,7 +21,7 @@ RAISED: dict[str, BaseException] = {
     "check": errors.CheckFailed("differs"),
     "safety": errors.SafetyRefusal("stop"),
     "root": errors.OnetapeError("own\n  fault"),
-    "hostile": errors.UsageError("\x1b[2J\x9b1m is no file"),
+    "hostile": errors.UsageError("\x1b[2J\x9b1m is not a file"),
     "unexpected": ZeroDivisionError("division\nby zero"),
     "interrupted": KeyboardInterrupt(),
 }
@@ -59,7 +59,7 @@ def act(
         (["refused"], 5, "app: no"),
         (["check"], 6, "app: differs"),
         (["safety"], 7, "app: stop"),
-        (["hostile"], 2, "app: \\u001b[2J\\u009b1m is no file"),
+        (["hostile"], 2, "app: \\u001b[2J\\u009b1m is not a file"),
         (["root"], 1, "app: own fault"),
         (["interrupted"], 130, "app: interrupted"),
         (["abort"], 130, "app: interrupted"),

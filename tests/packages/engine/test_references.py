@@ -69,7 +69,7 @@ CLAIMS = {
 def test_the_file_of_recorded_runs_claims_nothing_that_no_test_looks_at(shared: Path):
     runs = reference(shared, "backtests_long_only.json")["runs"]
     assert [run["name"] for run in runs] == RUNS
-    # Whether another program made the same trades is no number that could come out of ours.
+    # Whether another program made the same trades is not a number that could come out of ours.
     assert {key for run in runs for key in run} - CLAIMS == {"same_trades_in_backtesting_py"}
 
 

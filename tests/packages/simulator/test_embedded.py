@@ -22,7 +22,7 @@ MARCH_MS = 1_709_251_200_000
 
 @contextmanager
 def listener(answer: bytes | None) -> Generator[str]:
-    """Listen on a port as something that is no simulator; None accepts and sends nothing."""
+    """Listen on a port as something that is not a simulator; None accepts and sends nothing."""
     with socket.create_server(("127.0.0.1", 0)) as server:
 
         def serve() -> None:

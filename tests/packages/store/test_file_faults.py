@@ -115,7 +115,7 @@ def empty(path: Path) -> None:
 @pytest.mark.parametrize(
     ("spoil", "words"),
     [
-        (spoil_header, "is no SQLite database"),
+        (spoil_header, "is not a SQLite database"),
         (spoil_a_page, "is damaged"),
         (cut_in_half, "is damaged"),
         (empty, "is empty"),

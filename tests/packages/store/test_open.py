@@ -77,7 +77,7 @@ def test_a_closed_database_leaves_one_file(path: Path) -> None:
 def test_a_text_file_is_refused(tmp_path: Path) -> None:
     path = tmp_path / "notes.txt"
     path.write_text("not a database " * 500)
-    assert "is no SQLite database" in refusal(path)
+    assert "is not a SQLite database" in refusal(path)
 
 
 def test_a_file_of_0_bytes_is_refused(tmp_path: Path) -> None:
@@ -93,7 +93,7 @@ def test_a_truncated_database_is_refused(path: Path) -> None:
 
 
 def test_a_folder_is_refused(tmp_path: Path) -> None:
-    with pytest.raises(StoreError, match="is no file"):
+    with pytest.raises(StoreError, match="is not a file"):
         open_store(tmp_path, create=True)
 
 

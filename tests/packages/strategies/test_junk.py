@@ -34,12 +34,12 @@ class Junk(Strategy):
         return Signals({signal}, {extras})
 """
 ANSWERS = {
-    "ragged signals": ("[[1], [1, 2]]", "{}", "signals that are no column"),
+    "ragged signals": ("[[1], [1, 2]]", "{}", "signals that are not a column"),
     "indicators of a list": ("np.zeros(n)", "[1, 2]", "indicators of type list"),
     "an indicator without a name": ("np.zeros(n)", "{7: np.zeros(n)}", "named an indicator '7'"),
     "a name without end": ("np.zeros(n)", "{'x' * 10**6: np.zeros(n)}", "named an indicator 'xxx"),
     "an indicator of objects": ("np.zeros(n)", "{'x': [None] * n}", "'x' of type object"),
-    "a ragged indicator": ("np.zeros(n)", "{'x': [[1], [1, 2]]}", "'x' that are no column"),
+    "a ragged indicator": ("np.zeros(n)", "{'x': [[1], [1, 2]]}", "'x' that are not a column"),
     "far too many": (
         "np.zeros(n)",
         "{str(i): np.zeros(n) for i in range(10**4)}",

@@ -195,7 +195,7 @@ def test_whole_signals_of_another_type_become_int8(user: Path, candles: Candles)
 
 def test_a_stored_price_that_is_no_number_is_named_by_its_candle(candles: Candles):
     candles.close[7] = np.nan
-    with pytest.raises(DataError, match="candle 1970-01-01 07:00 UTC: its close is no number"):
+    with pytest.raises(DataError, match="candle 1970-01-01 07:00 UTC: its close is not a number"):
         checked_signals(load_strategy("rsi"), candles)
 
 

@@ -80,7 +80,7 @@ def test_quote_currencies_are_listed_apart_and_never_added(
 @pytest.mark.parametrize(
     ("flags", "words"),
     [
-        (["--by", "year"], "--by 'year' is none of day, week, month"),
+        (["--by", "year"], "--by 'year' is not one of day, week, month"),
         (["--timezone", "Europe/Berln"], "did you mean 'Europe/Berlin'?"),
         (["--timezone", "../x"], "--timezone '../x' is not known"),
     ],

@@ -219,7 +219,7 @@ def test_without_any_account_the_line_has_the_way_to_open_one(trader: Run, folde
         (["--symbol", "ETHUSDT"], 2, "symbol 'ETHUSDT' was not understood"),
         (["--exchange", "kraken"], 4, "holds no account of kraken"),
         (["--watch", "--json"], 2, "--watch shows text for a person"),
-        (["--db", "."], 4, ". is no file"),
+        (["--db", "."], 4, ". is not a file"),
     ],
 )
 def test_flags_that_fit_nothing_are_answered_in_one_line(

@@ -86,7 +86,7 @@ def candles_of_frame(frame: "pd.DataFrame") -> Candles:
         values = [table[names[name]].to_numpy(dtype=np.float64) for name in _COLUMNS]
     except (TypeError, ValueError) as error:
         raise DataError(
-            f"the DataFrame has a value that is no number: {error_line(error)}"
+            f"the DataFrame has a value that is not a number: {error_line(error)}"
         ) from error
     candles = Candles(np.asarray(times, dtype=np.int64), *values)
     fault = first_fault(candles)
@@ -113,8 +113,8 @@ def timeframe_of(candles: Candles) -> Timeframe:
         if timeframe.seconds == step and timeframe.floor(first) == first:
             return timeframe
     raise UsageError(
-        f"the candles of the DataFrame are {step:,} s apart, which is no timeframe that begins at "
-        f"{utc_text(first)} UTC; use the UTC open of each candle"
+        f"the candles of the DataFrame are {step:,} s apart, which is not a timeframe that begins "
+        f"at {utc_text(first)} UTC; use the UTC open of each candle"
     )
 
 

@@ -6,7 +6,7 @@ from onetape.core.errors import UsageError
 
 
 def check_simulator_url(url: str | None) -> None:
-    """Refuse what is no address; None is none given.
+    """Refuse what is not an address; None is none given.
 
     Raises:
         UsageError: it cannot be read, or its port is none.
@@ -17,6 +17,6 @@ def check_simulator_url(url: str | None) -> None:
         usable = False
     if not usable:
         raise UsageError(
-            f"simulator_url {url!r} is no address; it looks like http://127.0.0.1:8790",
+            f"simulator_url {url!r} is not an address; it looks like http://127.0.0.1:8790",
             setting="simulator_url",
         )

@@ -90,13 +90,13 @@ def _read_file(path: Path, name: str, notes: list[str]) -> str:
     try:
         status = path.stat()
         if not stat.S_ISREG(status.st_mode) or status.st_size > _LONGEST:
-            raise ConfigurationError(f"{name}: {path} is no file of a key")
+            raise ConfigurationError(f"{name}: {path} is not a file with a key")
         text = path.read_text(encoding="utf-8")
     except OSError as error:
         raise ConfigurationError(f"{name}: cannot read {path} ({error.strerror})") from error
     except UnicodeDecodeError:
         # The error holds the bytes.
-        raise ConfigurationError(f"{name}: {path} is no text") from None
+        raise ConfigurationError(f"{name}: {path} is not text") from None
     if status.st_mode & (stat.S_IRGRP | stat.S_IROTH) and Path("/run/secrets") not in path.parents:
         notes.append(f"others on this computer may read {path}: chmod 600 {path}")
     return text

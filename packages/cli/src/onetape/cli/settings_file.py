@@ -52,7 +52,7 @@ def read_settings(file: Path) -> tuple[Tree, dict[str, int]]:
     """Return the file as nested text, and the line of each dotted key.
 
     Raises:
-        ConfigurationError: it cannot be read, or is no file of settings; names path and line.
+        ConfigurationError: it cannot be read, or is not a file of settings; names path and line.
     """
     node = composed(file)
     lines: dict[str, int] = {}

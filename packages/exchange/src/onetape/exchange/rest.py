@@ -506,5 +506,5 @@ class RestExchange:
 
 
 def candle_of(row: list[Any]) -> Candle:
-    """Return a CCXT row (milliseconds first) as a candle; what is no number becomes NaN or -1."""
+    """Return a CCXT row (milliseconds first) as a candle; other than numbers become NaN or -1."""
     return CandleBatch.of([row], [row]).candle(0)

@@ -161,7 +161,7 @@ def _checked(folder: Path, line: bytes) -> dict[str, Any]:
 
 def _no_result(folder: Path, why: str) -> ConfigurationError:
     return ConfigurationError(
-        f"{folder / RESULTS} has a line that is no result ({why}); delete the folder"
+        f"{folder / RESULTS} has a line that is not a result ({why}); delete the folder"
     )
 
 

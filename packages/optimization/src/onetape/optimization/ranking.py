@@ -91,7 +91,7 @@ def checked_metric(name: str) -> str:
     plain = {_plain(LABELS[one]): one for one in known}.get(plain, plain)
     if plain not in known:
         raise UsageError(
-            f"--rank {name!r} is no metric{did_you_mean(plain, known)} "
+            f"--rank {name!r} is not a metric{did_you_mean(plain, known)} "
             f"(there are: {', '.join(known)})"
         )
     return plain

@@ -41,7 +41,7 @@ class Verdict(Struct, frozen=True):
     def summary(self) -> str:
         """Return the verdict in one line."""
         if self.passed:
-            return f"not rejected ({self.rungs[-1].text}); that is no proof of skill"
+            return f"not rejected ({self.rungs[-1].text}); that is not a proof of skill"
         rung = self.rungs[self.reached]
         before = f"{self.reached} of {len(self.rungs)} rungs"
         return f"{rung.failure} ({rung.text}); {before}"

@@ -232,7 +232,7 @@ def is_running(url: str) -> bool:
     """
     if urlsplit(url).scheme != "http" or not urlsplit(url).hostname:
         raise ConfigurationError(
-            f"{url!r} is no address of a simulator; it looks like {DEFAULT_URL}"
+            f"{url!r} is not the address of a simulator; it looks like {DEFAULT_URL}"
         )
     # Loopback is never behind a proxy, so proxies of the environment are ignored.
     opener = urllib.request.build_opener(urllib.request.ProxyHandler({}))
@@ -254,6 +254,6 @@ def is_running(url: str) -> bool:
 
 def _something_else(url: str, found: str) -> ConfigurationError:
     return ConfigurationError(
-        f"something listens at {url} that is no simulator ({found}); "
+        f"something listens at {url} that is not a simulator ({found}); "
         "stop it, or name the simulator's own address"
     )

@@ -268,7 +268,7 @@ def _usable(path: Path) -> bool:
             f"cannot use {path}: {error.strerror}; choose another file with --db"
         ) from error
     if not stat.S_ISREG(status.st_mode):
-        raise StoreError(f"{path} is no file; name a database file, such as data/onetape.db")
+        raise StoreError(f"{path} is not a file; name a database file, such as data/onetape.db")
     if status.st_size == 0:
         raise StoreError(f"{path} is empty (0 bytes); restore it, or delete it to start afresh")
     return True

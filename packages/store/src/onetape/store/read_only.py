@@ -26,7 +26,7 @@ def open_read_only(path: Path) -> Store:
     except OSError as error:
         raise StoreError(f"{path} cannot be read: {error.strerror}; --db names the file") from error
     if not stat.S_ISREG(status.st_mode):
-        raise StoreError(f"{path} is no file; --db names a database file, as data/onetape.db")
+        raise StoreError(f"{path} is not a file; --db names a database file, as data/onetape.db")
     if status.st_size == 0:
         raise StoreError(f"{path} is empty (0 bytes); --db names another file")
     identity = file_identity(path)

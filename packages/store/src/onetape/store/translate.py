@@ -37,7 +37,9 @@ def translated(path: Path, connection: Connection | None = None) -> Generator[No
     except OnetapeError:
         raise
     except apsw.NotADBError as error:
-        raise StoreError(f"{path} is no SQLite database; choose another file with --db") from error
+        raise StoreError(
+            f"{path} is not a SQLite database; choose another file with --db"
+        ) from error
     except apsw.CorruptError as error:
         raise StoreDamaged(
             f"{path} is damaged ({error}); nothing was changed; restore a backup of it"

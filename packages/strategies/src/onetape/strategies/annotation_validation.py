@@ -40,7 +40,7 @@ def column_of(strategy: Strategy, what: str, values: object) -> Any:
         return np.asarray(values)
     except (ValueError, TypeError, OverflowError) as error:
         raise invalid_result(
-            strategy, f"returned {what} that are no column ({error})", "return a NumPy array"
+            strategy, f"returned {what} that are not a column ({error})", "return a NumPy array"
         ) from error
 
 

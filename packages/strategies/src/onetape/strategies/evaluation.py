@@ -13,7 +13,7 @@ from onetape.strategies.higher_timeframes import Higher, HigherCandles
 from onetape.strategies.interface import Signals, Strategy
 from onetape.strategies.output_capture import stdout_to_stderr
 
-#: Columns in the order in which a value that is no number is reported.
+#: Columns in the order in which a value that is not a number is reported.
 _VALUES: Final = ("close", "open", "high", "low", "volume")
 
 
@@ -102,7 +102,7 @@ def _check_candles(strategy: Strategy, candles: Candles, *, are_sound: bool) -> 
     if found is not None:
         index, fault = found
         strange = [name for name in _VALUES if not np.isfinite(getattr(candles, name)[index])]
-        fault = f"its {strange[0]} is no number" if strange else fault
+        fault = f"its {strange[0]} is not a number" if strange else fault
         raise DataError(
             f"strategy {strategy.name} cannot read the candle {_bar(candles, index)}: {fault}; "
             "delete that row and backfill it again"

@@ -136,7 +136,7 @@ def _parameters(
     try:
         given = list(inspect.signature(function).parameters.values())
     except (TypeError, ValueError) as error:
-        raise ConfigurationError(f"{function!r} is no function of a DataFrame") from error
+        raise ConfigurationError(f"{function!r} is not a function of a DataFrame") from error
     own = [one for one in given[1:] if one.name != "higher"]
     if not given:
         raise ConfigurationError(f"strategy function {name} must take a DataFrame of candles first")

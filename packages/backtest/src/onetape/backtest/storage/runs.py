@@ -127,7 +127,7 @@ def load_run(name: str | os.PathLike[str] = LAST, root: Path | None = None) -> R
     given = Path(name)
     if given.name != os.fspath(name) and given.is_dir():
         if not (given / MANIFEST).exists():
-            raise UsageError(f"{given} is no run's folder; see: uv run backtester list")
+            raise UsageError(f"{given} is not the folder of a run; see: uv run backtester list")
         return _read(given)
     folders = run_folders(root)
     if name == LAST and folders:

@@ -115,7 +115,7 @@ def _items(file: Path) -> list[dict[str, Any]]:
     except OSError as error:
         raise ConfigurationError(f"{file} cannot be read: {error.strerror}") from error
     except ValueError as error:
-        raise ConfigurationError(f"{file} is no valid JSON: {error}") from error
+        raise ConfigurationError(f"{file} is not valid JSON: {error}") from error
     items: object = document
     if isinstance(document, dict):
         items = cast("dict[str, object]", document).get("items")
