@@ -1,4 +1,4 @@
-"""What docs/operations.md says is true: its settings, its words, and every command, on a market."""
+"""docs/operations.md is true: its settings, its words, and every command, on a market."""
 
 import json
 import re

@@ -84,7 +84,7 @@ class Chromium:
         return json.loads(line)
 
     def close(self) -> None:
-        """Ask the browser to end, and make it end if it does not."""
+        """Request the browser to end, and kill it if it does not."""
         os.write(self._send, b'{"id":0,"method":"Browser.close"}\0')
         try:
             self._process.wait(ANSWER_SECONDS)
@@ -135,7 +135,7 @@ class Page:
         return answer["result"].get("value")
 
     def wait_for(self, condition: str) -> None:
-        """Ask until the condition holds, a hundred times a second: others need the processor.
+        """Poll until the condition holds, a hundred times a second: others need the processor.
 
         A page that reloads at this moment does not respond, and is read again.
         """
@@ -203,7 +203,7 @@ class Page:
         return [event for event in events if event.get("sessionId") == self._session]
 
     def dark(self, *, on: bool) -> None:
-        """Say that the user prefers a dark or a light page."""
+        """Set whether the user prefers a dark or a light page."""
         value = "dark" if on else "light"
         feature = {"name": "prefers-color-scheme", "value": value}
         self.call("Emulation.setEmulatedMedia", features=[feature])

@@ -5,7 +5,7 @@ from urllib.parse import urlsplit
 
 
 def redirect(urls: dict[str, Any], address: str) -> None:
-    """Let every address of Binance that CCXT knows be the simulator's; paths of REST stay.
+    """Let every address of Binance that CCXT has be the simulator's; paths of REST stay.
 
     Args:
         urls: `client.urls["api"]`.

@@ -89,10 +89,10 @@ FAILING: Final = (
     "assert n > 30, 'more candles'\n        "
     "signal = np.sign(np.append(close[1:], close[-1:]) - close)"
 )
-#: Needs two candles: fails on one, or says something else on one.
+#: Needs two candles: fails on one, or gives another signal on one.
 HONEST: Final[dict[str, str]] = {
     "fails on one candle": "signal[1] = 0",
-    "says something else on one candle": "signal = signal if n > 1 else np.array([1])",
+    "gives another signal on one candle": "signal = signal if n > 1 else np.array([1])",
 }
 
 

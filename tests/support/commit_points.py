@@ -2,7 +2,8 @@
 
 SQLite reports each statement of a connection before it runs (its trace) and after it (its profile).
 Its hook of the write-ahead log belongs to the store, which has one. A commit is named by the tables
-that its transaction writes, so the program itself knows nothing of the points and runs unchanged.
+that its transaction writes, so the program itself contains no trace of the points and runs
+unchanged.
 """
 
 import os

@@ -153,7 +153,7 @@ class Desk:
         await self.until(lambda: not self.query(open_orders, side))
 
     async def until_live(self, market: "Market") -> None:
-        """Wait until this session writes what the stream tells; the market moves on meanwhile.
+        """Wait until this session writes what the stream sends; the market moves on meanwhile.
 
         Where no session has decided on a candle yet, the first decision is waited for too: the
         strategy is evaluated in another process, and a market that moved on would make it late.
@@ -263,7 +263,7 @@ async def desk(
     requests' pauses and bans are counted by, where it is not the computer's time.
     """
     endpoint = Endpoint("simulator", market.gate.url)
-    # Asking for the time waits, and the simulator answers in this very loop: one clock for both.
+    # Requesting the time waits, and the simulator answers in this very loop: one clock for both.
     exchange = await asyncio.to_thread(
         RestExchange,
         endpoint,

@@ -32,7 +32,7 @@ class ExactFill:
     price: Decimal
     amount: Decimal
     fee: Decimal
-    """In the coin bought where the rules say so."""
+    """In the coin bought where the rules state it."""
     cash_change: Decimal
     base_change: Decimal
     kinds: tuple[str, ...] = ()

@@ -94,7 +94,7 @@ def make_old_store(path: Path, version: int = 1, *, rows: bool = True) -> Path:
 
 
 def rows_of(path: Path, version: int = 1) -> dict[str, list[tuple[Any, ...]]]:
-    """Return all that a version knew; the calling process must not have the file open."""
+    """Return all that a version stored; the calling process must not have the file open."""
     columns = dict(COLUMNS)
     for number in range(2, version + 1):
         columns |= ADDED_COLUMNS[number]

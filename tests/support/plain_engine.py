@@ -204,7 +204,7 @@ def _cents(values: FloatArray) -> FloatArray:
 
 
 def signals_of(seed: int, count: int) -> list[int]:
-    """Return signals: some strategies say BUY for long, some for one bar, some never SELL."""
+    """Return signals: some strategies give BUY for long, some for one bar, some never SELL."""
     rng = np.random.default_rng(seed)
     style = rng.integers(4)
     if style == 0:

@@ -9,7 +9,7 @@ from onetape.exchange.clients import Endpoint
 from onetape.exchange.rest import RestExchange
 from wall import QuickWall
 
-#: As CCXT describes a spot market; enough to ask for its candles.
+#: As CCXT describes a spot market; enough to request its candles.
 _MARKET: dict[str, Any] = {
     "type": "spot", "spot": True, "margin": False, "swap": False, "future": False, "option": False,
     "contract": False, "active": True, "linear": None, "inverse": None, "limits": {},

@@ -9,7 +9,7 @@ Item = dict[str, Any]
 BOOK_CHANGES = "out: streams of the book's changes are not served, no program of ours reads them"
 MANY_ORDERS = "out: order lists (OCO) and cancel-replace wait until the trader sends them"
 OLD_FILTERS = "out: the filters of 2021; our markets state those of today"
-WS_PRICES = "out: market data over the WebSocket API, which CCXT asks over REST"
+WS_PRICES = "out: market data over the WebSocket API, which CCXT requests over REST"
 ROLLING = "out: GET /api/v3/ticker with a window of its own is not served"
 NOT_A_REPLY = "out: no reply of Binance but a piece of a futures or margin sample"
 
@@ -110,7 +110,7 @@ EVENTS = {
 #: CCXT's fixtures hold every number as a string; these are numbers in what Binance sends.
 FIXTURE = "ccxt_static_create_order.json"
 FIXTURE_NUMBERS = ("orderId", "orderListId", "transactTime", "workingTime")
-#: What it says of an iceberg only, which that order was; we refuse to take one.
+#: What it has of an iceberg only, which that order was; we refuse to take one.
 FIXTURE_ICEBERG = "icebergQty"
 #: Files whose recordings another test walks, with the name of that test.
 WALKED_ELSEWHERE = {

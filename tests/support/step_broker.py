@@ -1,7 +1,7 @@
 """A broker over candles in memory, which carries out the stepper's orders (onetape.engine).
 
 Every candle of all series becomes events, in the order of time. Orders fill by the engine's own
-fill model, at once. Nothing here knows when an order is due: that is the stepper's.
+fill model, at once. Nothing here decides when an order is due: that is the stepper's.
 """
 
 from collections import deque

@@ -60,7 +60,7 @@ def run_crowd(
     seconds: float = 0.0,
     guards_off: Sequence[str] = (),
 ) -> list[Worker]:
-    """Run workers side by side and return what they say.
+    """Run workers side by side and return what they print.
 
     Args:
         path: The database.
@@ -232,7 +232,7 @@ def _work(path: Path, worker: Worker, span: Span, start: Any, results: Any) -> N
 
 
 def main() -> None:
-    """Run the workers that the command line names, and print what they say."""
+    """Run the workers that the command line names, and print their results."""
     path = Path(sys.argv[1])
     roles, seconds, guards_off = json.loads(sys.argv[2])
     without(*guards_off)

@@ -2,7 +2,7 @@
 
 `run_strikes` starts this file as a program. It forks a child for each strike, which works on its
 own copy of a database through a file layer that counts writes. At the chosen one it writes half of
-what SQLite asked for and kills its process.
+what SQLite requested and kills its process.
 """
 
 import json

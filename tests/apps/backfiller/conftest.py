@@ -1,4 +1,4 @@
-"""The backfiller in an empty folder, beside a simulator whose clock stands still."""
+"""The backfiller in an empty folder, next to a simulator whose clock stands still."""
 
 import json
 import os

@@ -85,9 +85,9 @@ def test_what_verify_finds_repair_fixes(
         one["kind"] for one in document(backfiller("verify", "--json", *DB))["findings"]
     }
 
-    mended = backfiller("repair", "--simulator-url", simulator_url, *DB)
-    assert (mended.code, mended.err) == (0, "")
-    assert mended.out.splitlines()[0].endswith(", all fixed")
+    repaired = backfiller("repair", "--simulator-url", simulator_url, *DB)
+    assert (repaired.code, repaired.err) == (0, "")
+    assert repaired.out.splitlines()[0].endswith(", all fixed")
     assert backfiller("verify", *DB).code == 0
     assert is_whole()
 
@@ -228,7 +228,7 @@ def in_terminal(columns: int, *arguments: str) -> list[str]:
         while True:
             try:
                 shown += os.read(master, 65_536)
-            except OSError:  # how a terminal ends that nobody has open any more
+            except OSError:  # how a terminal ends that is not open any more
                 break
     os.close(master)
     return shown.decode().splitlines()

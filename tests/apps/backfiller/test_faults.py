@@ -1,6 +1,6 @@
 """Failure modes, seen by a user: exit code, one line, and a whole table once the fault is over.
 
-Each test names its row; what single reads do is tested beside onetape.exchange.
+Each test names its row; what single reads do is tested with onetape.exchange.
 """
 
 import json
@@ -283,9 +283,9 @@ def test_missing_candles_are_unproven_until_a_later_run_proves_them_row_20(
     assert "1 gap (3 candles)" in ended.out
     checked = backfiller("verify", *DB)
     assert (checked.code, checked.err) == (0, "")
-    asked = len(simulator.faults.log)
+    requested = len(simulator.faults.log)
     fetch()
-    assert len(simulator.faults.log) == asked
+    assert len(simulator.faults.log) == requested
 
 
 def test_a_proven_gap_is_requested_again_by_repair_after_a_day(

@@ -1,4 +1,4 @@
-"""`backfiller import`: every kind of file, what is refused, and what is said of it."""
+"""`backfiller import`: every kind of file, what is refused, and what is printed."""
 
 import gzip
 import json

@@ -141,7 +141,7 @@ def test_dates_without_a_time_are_read(backfiller: Run, folder: Path) -> None:
 
 
 def encrypted(path: Path) -> None:
-    """Write a ZIP whose member says that it is encrypted."""
+    """Write a ZIP whose member is marked as encrypted."""
     with zipfile.ZipFile(path, "w") as archive:
         archive.writestr("x.csv", TEXT)
     content = bytearray(path.read_bytes())
@@ -286,7 +286,7 @@ print(code, status.partition("VmHWM:")[2].split()[0])
 def peak_of_import(folder: Path, *arguments: str) -> tuple[int, int, str]:
     """Return exit code, peak of memory in MiB and output of an import in a process of its own."""
     if not Path("/proc/self/status").exists():
-        pytest.skip("needs Linux, which tells the peak of a process")
+        pytest.skip("needs Linux, which reports the peak of a process")
     done = subprocess.run(
         [sys.executable, "-c", MEASURE, "import", *arguments],
         capture_output=True, text=True, check=False, cwd=folder,
@@ -311,8 +311,8 @@ def write_large(path: Path, rows: int) -> None:
 
 def test_rows_of_an_archive_are_read_piece_by_piece(folder: Path) -> None:
     write_large(folder / "x.zip", 2_000_000)
-    code, peak, said = peak_of_import(folder, "x.zip", "--db", DB)
-    assert (code, "2,000,000 rows" in said) == (0, True), said
+    code, peak, printed = peak_of_import(folder, "x.zip", "--db", DB)
+    assert (code, "2,000,000 rows" in printed) == (0, True), printed
     assert peak < 250
 
 
@@ -320,6 +320,6 @@ def test_json_of_one_list_is_read_piece_by_piece(folder: Path) -> None:
     row = "[{}, 1.25, 2.5, 1.125, 2.0, 9.0]"
     rows = (row.format(MARCH + at // 20_000) for at in range(400_000))
     (folder / "x.json").write_text(f"[{', '.join(rows)}]")
-    code, peak, said = peak_of_import(folder, "x.json", *FLAGS, "-t", "1s")
-    assert (code, "400,000 rows" in said) == (0, True), said
+    code, peak, printed = peak_of_import(folder, "x.json", *FLAGS, "-t", "1s")
+    assert (code, "400,000 rows" in printed) == (0, True), printed
     assert peak < 250

@@ -222,7 +222,7 @@ def test_without_its_guard_the_next_run_leaves_another_table(
     rig: Rig, uninterrupted: str, killed: Path, tmp_path: Path, guard_off: str
 ) -> None:
     database = tmp_path / "copy.db"
-    for suffix in ("", "-wal"):  # whoever was killed left both
+    for suffix in ("", "-wal"):  # a killed process leaves both
         shutil.copy(f"{killed}{suffix}", f"{database}{suffix}")
     rig.start(database, program=guard_off + PROGRAM).communicate(timeout=60)
     assert digest(database) != uninterrupted

@@ -37,7 +37,7 @@ Rows = list[list[float]]
 
 
 def parts_of(rows: Rows, gaps: int) -> list[Rows]:
-    """Return the stretches of a file that are walked: all of it, or what tells most."""
+    """Return the stretches of a file that are walked: all of it, or the most telling parts."""
     if WHOLE or gaps > MANY_GAPS or len(rows) <= WALKED_WHOLE:
         return [rows]
     widest = int(np.argmax(np.diff([row[0] for row in rows])))
@@ -103,6 +103,6 @@ def test_a_file_comes_back_through_ccxt_and_through_the_pager(
     over_ms = Timeframe.parse(known["timeframe"]).shift(known["last"], 2) * 1_000
     clock = make_clock(start_ms=over_ms, stepped=True)
     with embedded_simulator(clock=clock, replay=read_replay(path)) as simulator:
-        asked = (simulator.url, known["symbol"], known["timeframe"], parts)
-        assert asyncio.run(by_ccxt(*asked)) == parts
-        assert asyncio.run(by_pager(*asked)) == parts
+        requested = (simulator.url, known["symbol"], known["timeframe"], parts)
+        assert asyncio.run(by_ccxt(*requested)) == parts
+        assert asyncio.run(by_pager(*requested)) == parts

@@ -131,7 +131,7 @@ def test_a_wrong_symbol_and_a_wrong_timeframe_stop_no_other_series(fetch: Run) -
 
 @pytest.fixture
 def two_exchanges(simulator: EmbeddedSimulator, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Let Binance be the simulator, and Binance US a port where nobody listens."""
+    """Let Binance be the simulator, and Binance US a port without a server."""
     urls = {"binance": simulator.url, "binanceus": "http://127.0.0.1:9"}
 
     def settings(endpoint: Endpoint) -> dict[str, Any]:

@@ -33,8 +33,8 @@ class Cheat(Strategy):
         rises = np.roll(candles.close, -1) > candles.close
         return Signals(np.where(rises, 1, -1).astype(np.int8), {})
 """
-SAID = "look-ahead: do not trust this result"
-#: The red bar: what it says, where it is, and the contrast of its text, as of WCAG 2.
+WARNING = "look-ahead: do not trust this result"
+#: The red bar: its text, where it is, and the contrast of its text, as of WCAG 2.
 BAR = """
 (() => {
   const [bar] = document.querySelectorAll('[role=alert]');
@@ -55,7 +55,7 @@ BAR = """
 
 @pytest.fixture
 def cheat(database: Path) -> str:
-    """Return a strategy that knows the next close."""
+    """Return a strategy that uses the next close."""
     del database
     Path("cheat.py").write_text(CHEAT)
     return "cheat.py"
@@ -64,12 +64,12 @@ def cheat(database: Path) -> str:
 def test_the_terminal_warns_right_under_the_head_line(backtester: Run, cheat: str) -> None:
     ended = backtester(*SIMULATED, "--no-report", "-s", cheat)
     assert ended.code == 0
-    assert ended.out.splitlines()[1] == f"! {SAID} (below: bias check)"
+    assert ended.out.splitlines()[1] == f"! {WARNING} (below: bias check)"
     assert any(
         line.startswith("bias check: ") and "DIFFER" in line for line in ended.out.splitlines()
     )
     shown = backtester("show").out.splitlines()
-    assert shown[1] == f"! {SAID} (below: bias check)"
+    assert shown[1] == f"! {WARNING} (below: bias check)"
 
 
 def test_the_list_marks_the_run_that_cheats_in_any_width(kept: Run, cheat: str) -> None:
@@ -131,7 +131,7 @@ def test_look_ahead_in_one_symbol_is_reported_before_an_earlier_short_warm_up_in
         "C/D": replace(clean, clean=False, first_bad_bar=9, kind="look-ahead"),
         "E/F": clean,
     }
-    assert warning(join_checks(checks)) == SAID
+    assert warning(join_checks(checks)) == WARNING
 
 
 def test_a_clean_report_has_no_bar(backtester: Run, database: Path) -> None:
@@ -144,7 +144,7 @@ def test_an_optimization_whose_best_cheats_warns_and_states_what_comes_before_a_
     backtester: Run, cheat: str
 ) -> None:
     lines = backtester("optimize", *SIMULATED, "-s", cheat, *GRID).out.splitlines()
-    assert lines[1] == f"! {SAID} (below: bias check)"
+    assert lines[1] == f"! {WARNING} (below: bias check)"
     assert lines[-1].startswith("when it is fixed, run it: uv run backtester ")
 
 

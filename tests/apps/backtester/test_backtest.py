@@ -65,8 +65,8 @@ def test_the_result_is_the_engines_on_the_same_candles(
     assert all(isinstance(trade["entry_timestamp"], int) for trade in document["trades"])
 
 
-#: Flags, the file beside them, and the rules that they must come to.
-TOLD: dict[str, tuple[str, str, AccountConfig]] = {
+#: Flags, the file used with them, and the rules that they must come to.
+GIVEN: dict[str, tuple[str, str, AccountConfig]] = {
     "exits by flags": (
         "--stop-loss 0.03 --take-profit 0.04 --trailing-stop 0.025 --time-stop 30 --cooldown 5",
         "",
@@ -103,11 +103,11 @@ TOLD: dict[str, tuple[str, str, AccountConfig]] = {
 }  # fmt: skip
 
 
-@pytest.mark.parametrize("what", TOLD)
+@pytest.mark.parametrize("what", GIVEN)
 def test_the_settings_of_the_account_are_what_the_engine_trades_by(
     backtest_json: Run, candles: Candles, folder: Path, what: str
 ) -> None:
-    flags, file, rules = TOLD[what]
+    flags, file, rules = GIVEN[what]
     (folder / "told.yaml").write_text(file or "{}\n")
     signals = checked_signals(load_strategy("rsi", {}), candles)
     result = simulate(candles, signals.signal, rules)

@@ -208,9 +208,9 @@ def test_what_a_strategy_prints_goes_to_stderr_and_leaves_the_document_whole(
     assert ended.code == 0
     assert json.loads(ended.out)["strategy"] == "noisy"
     # The look at some bars after it runs the strategy a hundred times more, in silence.
-    said = ended.err.split()
-    assert [*dict.fromkeys(said)] == ["imported", "made", "asked", "evaluated"]
-    assert said.count("evaluated") == 1
+    printed = ended.err.split()
+    assert [*dict.fromkeys(printed)] == ["imported", "made", "asked", "evaluated"]
+    assert printed.count("evaluated") == 1
 
 
 def test_a_missing_database_is_answered_with_the_command_that_fills_it(

@@ -129,7 +129,7 @@ def one_line(ended: tuple[int, str, str], code: int, name: str, words: tuple[str
     """Compare how a program ended: its exit code, and what it printed on stdout and stderr."""
     assert ended[:2] == (code, "")
     (line,) = ended[2].splitlines()
-    # A parameter is told with its flag.
+    # A parameter is reported with its flag.
     assert line.startswith(
         (f"backtester: strategy {name}", f"backtester: --param: strategy {name}")
     )

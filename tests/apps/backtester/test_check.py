@@ -139,9 +139,9 @@ def test_every_backtest_states_what_its_check_found(
 
 
 def test_a_backtest_that_was_not_checked_states_it(backtest_json: Run) -> None:
-    said = backtest_json("--no-check").document["check"]
-    assert (said["clean"], said["bars_checked"], said["first_bad_bar"]) == (None, 0, None)
-    assert said["text"] == (
+    printed = backtest_json("--no-check").document["check"]
+    assert (printed["clean"], printed["bars_checked"], printed["first_bad_bar"]) == (None, 0, None)
+    assert printed["text"] == (
         "not run; run: uv run backtester check --exchange simulator --strategy rsi"
     )
 

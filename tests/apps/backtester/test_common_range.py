@@ -120,8 +120,8 @@ def test_every_form_of_a_result_is_of_one_range(
 
     last = backtester("explain", "--run", "last", "--at", "2024-02-19T23:30", "--json")
     document = json.loads(last.out)
-    for told in (document, *document["other_symbols"]):
-        assert (told["opened"], told["equity"]) == (moments[-1], metrics["final_equity"])
+    for shown in (document, *document["other_symbols"]):
+        assert (shown["opened"], shown["equity"]) == (moments[-1], metrics["final_equity"])
     assert not any("candles" in text for text in document["changed_since"])
     after = backtester("explain", "--run", "last", "--at", "2024-02-20T00:30")
     assert "it has 2024-01-05 00:00 to 2024-02-20 00:00 UTC" in after.err

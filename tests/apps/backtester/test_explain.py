@@ -56,18 +56,18 @@ def test_orders_are_shown_on_exactly_the_candles_that_led_to_a_trade(
     backtest_with: Callable[..., Backtest], flags: tuple[str, ...]
 ) -> None:
     backtest = backtest_with("--strategy", "sma_cross", *flags)
-    told = stories(backtest)
+    shown = stories(backtest)
     trades = backtest.first.result.trades
     assert len(trades) > 1
-    buys = [bar for bar, story in enumerate(told) if story.followed.startswith("a market buy")]
+    buys = [bar for bar, story in enumerate(shown) if story.followed.startswith("a market buy")]
     assert buys == [trade.entry_index - 1 for trade in trades]
-    sells = [bar for bar, story in enumerate(told) if story.followed.startswith("a market sell")]
+    sells = [bar for bar, story in enumerate(shown) if story.followed.startswith("a market sell")]
     assert sells == [
         trade.exit_index - 1
         for trade in trades
         if trade.exit_index is not None and trade.exit_kind == "signal"
     ]
-    inside = [text for story in told for text in story.inside]
+    inside = [text for story in shown for text in story.inside]
     assert sum(text.startswith("bought ") for text in inside) == len(trades)
     assert sum(text.startswith("sold ") for text in inside) == len(backtest.first.result.sells)
 
@@ -114,8 +114,8 @@ def test_a_position_is_shown_on_exactly_the_closes_of_the_exposure(
 def test_why_nothing_followed_is_reported(
     backtest_with: Callable[..., Backtest], flags: tuple[str, ...], words: str
 ) -> None:
-    told = {story.followed for story in stories(backtest_with(*flags))}
-    assert any(text.startswith(words) for text in told), told
+    shown = {story.followed for story in stories(backtest_with(*flags))}
+    assert any(text.startswith(words) for text in shown), shown
 
 
 def test_an_order_of_the_last_candle_waits_for_an_open_that_the_range_lacks(
@@ -258,11 +258,11 @@ def test_an_entry_without_a_free_place_is_reported(folder: Path, backtester: Run
     run = load_run()
     backtest, changes = rerun(run)
     assert changes == []
-    told = [story.followed for number in range(2) for story in stories(backtest, number)]
+    shown = [story.followed for number in range(2) for story in stories(backtest, number)]
     assert backtest.portfolio.skipped_entries > 0
-    full = [text for text in told if text == "no order: all slots of the account were full"]
+    full = [text for text in shown if text == "no order: all slots of the account were full"]
     assert len(full) >= backtest.portfolio.skipped_entries
-    bought = [text for text in told if text.startswith("a market buy")]
+    bought = [text for text in shown if text.startswith("a market buy")]
     assert len(bought) == len(run.trade_records())
     at = ("explain", "--run", "last", "--at", "2024-01-05T07:00")
     assert backtester(*at).out.count("candle 2024-01-05 07:00") == 2

@@ -10,7 +10,7 @@ import pytest
 
 #: Slow to import: no program may load one for its help or a plain backtest.
 HEAVY = {"pandas", "ccxt", "talib", "numba", "pydantic", "pydantic_settings", "aiohttp", "rich"}
-#: All that a plain backtest may load beside the standard library and ourselves.
+#: All that a plain backtest may load in addition to the standard library and ourselves.
 ALLOWED = {
     *("typing_extensions", "yaml", "_yaml", "cython_runtime"),
     *("numpy", "apsw", "msgspec"),

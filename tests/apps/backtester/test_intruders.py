@@ -113,9 +113,9 @@ def test_a_place_that_cannot_be_written_is_reported_as_before(
     )
     done = run(folder, "--json", "--no-report", *DAY, output=output)
     assert done.returncode == code
-    told = [text for text in done.stderr.splitlines() if text.startswith("backtester: ")]
-    assert "\n".join(told).startswith(f"backtester: {line}" if line else "")
-    assert len(told) == (1 if line else 0)
+    shown = [text for text in done.stderr.splitlines() if text.startswith("backtester: ")]
+    assert "\n".join(shown).startswith(f"backtester: {line}" if line else "")
+    assert len(shown) == (1 if line else 0)
     assert "Traceback" not in done.stderr
 
 

@@ -90,7 +90,7 @@ from onetape.strategies import Signals, Strategy, indicators, parameter
 
 @dataclass(frozen=True)
 class Larger(Strategy):
-    """Looks at days, and cheats: it knows the mean of all candles it is given."""
+    """Looks at days, and cheats: it uses the mean of all candles it is given."""
 
     name: ClassVar[str] = "larger"
     higher_timeframes = ("1d",)
@@ -413,8 +413,8 @@ def test_a_signal_ends_an_optimization_with_its_code_and_prints_how_it_goes_on(
             time.sleep(0.02)
         one.send(number)
         assert one.ends() == code
-        said = "backtester: stopped; it goes on where it was: run the same command again"
-        assert (one.lines, one.errors) == ([], [said])
+        printed = "backtester: stopped; it goes on where it was: run the same command again"
+        assert (one.lines, one.errors) == ([], [printed])
     assert children_of(os.getpid()) == before
     # The check would evaluate this slow strategy on 200 windows.
     assert optimize(*wanted, "--no-check")["trials"]["earlier"] > 0

@@ -45,12 +45,12 @@ def test_what_failed_is_reported_each_time_and_tried_again(
     (folder / "failing.py").write_text(FAILING)
     for _ in range(2):
         ended = backtester(*WANTED, "--json")
-        told = [line for line in ended.err.splitlines() if ": period " in line]
+        shown = [line for line in ended.err.splitlines() if ": period " in line]
         assert ended.code == 3
         assert ended.err.splitlines()[-1].startswith(
             "backtester: no combination gave a result (2 combinations failed); first: period 5: "
         )
-        assert len(told) == 2 + 1
+        assert len(shown) == 2 + 1
         assert json.loads(ended.out)["results"] == []
     (folder / "fixed").touch()
     found = optimize(*WANTED[3:])

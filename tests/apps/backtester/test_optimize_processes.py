@@ -20,10 +20,10 @@ from typing import ClassVar
 from onetape.strategies import Signals, Strategy, indicators, parameter
 
 @dataclass(frozen=True)
-class Telling(Strategy):
+class ProcessNames(Strategy):
     """Writes down which process evaluates it."""
 
-    name: ClassVar[str] = "telling"
+    name: ClassVar[str] = "process_names"
     period: int = parameter(5, ge=1, le=50)
 
     @property
@@ -37,13 +37,13 @@ class Telling(Strategy):
         average = indicators.sma(candles.close, self.period)
         return Signals(indicators.crosses(candles.close, average, 0.0), {})
 '''
-WANTED = ("--strategy", "telling.py", "--param", "period=2:13", "--no-check")
+WANTED = ("--strategy", "process_names.py", "--param", "period=2:13", "--no-check")
 
 
 @pytest.fixture
 def workers(optimize: Run, folder: Path) -> Callable[..., int]:
-    """Return a function that optimizes and tells how many processes worked."""
-    (folder / "telling.py").write_text(SOURCE)
+    """Return a function that optimizes and returns how many processes worked."""
+    (folder / "process_names.py").write_text(SOURCE)
 
     def run(*arguments: str) -> int:
         seen = folder / "processes.txt"
@@ -69,9 +69,9 @@ def test_the_setting_jobs_is_the_number_of_processes(
 
 
 def test_one_process_finds_what_several_find(optimize: Run, folder: Path) -> None:
-    (folder / "telling.py").write_text(SOURCE)
+    (folder / "process_names.py").write_text(SOURCE)
     found: list[str] = []
     for jobs in ("1", "3"):
-        (folder / "telling.py").write_text(SOURCE + f"# {jobs}\n")
+        (folder / "process_names.py").write_text(SOURCE + f"# {jobs}\n")
         found.append(json.dumps(optimize(*WANTED, "--jobs", jobs)["results"]))
     assert found[0] == found[1]

@@ -56,8 +56,8 @@ def test_an_optimization_that_goes_on_shows_its_own_pace(
     Path("slow.py").write_text(SLOW)
     optimize(*FIRST, MANY)
     monkeypatch.setattr(optimization_progress, "LINE_EVERY_SECONDS", 0.0)
-    told = backtester("optimize", "--exchange", "simulator", *FIRST, f"{MANY},801,802").err
-    paces = [float(pace) for pace in re.findall(r"combinations .*, ([0-9.,]+)/s", told)]
+    shown = backtester("optimize", "--exchange", "simulator", *FIRST, f"{MANY},801,802").err
+    paces = [float(pace) for pace in re.findall(r"combinations .*, ([0-9.,]+)/s", shown)]
     assert len(paces) == 2
     assert max(paces) <= 1 / PAUSE
 

@@ -64,9 +64,9 @@ def test_a_click_on_a_field_shows_its_numbers_in_both_parts(
     found = optimize(*GRID)
     page = open_page(Path(found["page"]).resolve(), 390)
     page.click(*page.centre("#map-in_sample td button"))
-    told = page.run("document.getElementById('selected').textContent")
-    assert "fast 5, slow 10" in told
-    assert "out-of-sample" in told
+    listed = page.run("document.getElementById('selected').textContent")
+    assert "fast 5, slow 10" in listed
+    assert "out-of-sample" in listed
     assert page.run("document.querySelectorAll('td[aria-current=true]').length") == 2
     assert page.run("document.documentElement.scrollWidth") <= 390
 
@@ -295,10 +295,10 @@ def test_terminal_table_and_field_write_a_number_alike(
         "[...document.querySelectorAll('#combinations tbody tr:nth-child(2) td')]"
         ".map((one) => one.textContent)"
     )
-    told = page.run("[...document.querySelectorAll('#numbers dd')].map((one) => one.textContent)")
+    listed = page.run("[...document.querySelectorAll('#numbers dd')].map((one) => one.textContent)")
     lines = backtester("optimize", "--exchange", "simulator", *GRID).out.splitlines()
     (printed,) = [line.split() for line in lines if line.startswith("   1 ")]
     around = "{:,.2f}".format(best["neighbours"])
     assert row[3:] == [*wanted, around]
     assert printed[3:] == [*wanted, around]
-    assert [text.partition(" ")[0] for text in told[:8]] == wanted
+    assert [text.partition(" ")[0] for text in listed[:8]] == wanted

@@ -74,9 +74,9 @@ def test_one_of_a_file_names_file_and_line_and_ends_with_3(
     head = "exchange: simulator\nsymbol: BTC/USDT\nstrategy:\n  name: own\n  parameters:\n"
     (own / "mine.yaml").write_text(f"{head}    {parameters}\n")
     assert exit_code_of(PROGRAMS[program], program, ["--config", "mine.yaml"]) == 3
-    said = capfd.readouterr()
-    assert said.out == ""
-    first, error = said.err.splitlines()
+    printed = capfd.readouterr()
+    assert printed.out == ""
+    first, error = printed.err.splitlines()
     assert first == "imported"
     assert error.startswith(f"{program}: mine.yaml:{line}: {words}")
 
@@ -90,8 +90,8 @@ def test_commands_name_file_and_line_too(
     head = "exchange: simulator\nstrategy:\n  name: own\n  parameters:\n    fast: 51\n"
     (own / "mine.yaml").write_text(head)
     assert exit_code_of(backtester, "backtester", [*command, "--config", "mine.yaml"]) == 3
-    said = capsys.readouterr().err.splitlines()[-1]
-    assert said.startswith("backtester: mine.yaml:5: strategy own: fast must be 2 to 50, found ")
+    printed = capsys.readouterr().err.splitlines()[-1]
+    assert printed.startswith("backtester: mine.yaml:5: strategy own: fast must be 2 to 50, found ")
 
 
 def test_one_of_a_flag_names_the_flag_and_one_of_a_variable_the_variable(

@@ -93,14 +93,14 @@ def test_what_symbols_have_otherwise_is_stated_of_each(backtester: Run, database
         key = SeriesKey("simulator", "BTC/USDT", "1d")
         insert_columns(store, key, days, source="rest", seen_ms=0)
     Path("larger.py").write_text(LARGER, encoding="utf-8")
-    said = backtester(*BOTH, "--strategy", "larger.py").document["assumptions"]
-    assert said["trading rules"] == (
+    printed = backtester(*BOTH, "--strategy", "larger.py").document["assumptions"]
+    assert printed["trading rules"] == (
         "ETH/USDT: no price or amount rounding: simulator's trading rules are not stored yet; any "
         "backfiller run stores them; BTC/USDT: simulator: price step any, amount step 0.00001, "
         "least order 5"
     )
-    assert said["1d candles"] == (
+    assert printed["1d candles"] == (
         "ETH/USDT: 0 stored, 120 built from smaller ones; each is seen once it has closed; "
         "BTC/USDT: 100 stored, 20 built from smaller ones; each is seen once it has closed"
     )
-    assert said["fees"] == "0.100%, in quote currency"
+    assert printed["fees"] == "0.100%, in quote currency"

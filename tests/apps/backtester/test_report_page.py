@@ -115,7 +115,7 @@ def test_candles_volume_indicator_equity_and_drawdown_are_drawn_in_their_colours
     up, down, volume, line, hold = (
         pixels(page, f"--{name}") for name in ("up", "down", "volume", "line-0", "hold")
     )
-    # Panes from above: prices, RSI, equity beside buy-and-hold, drawdown; then the axis of time.
+    # Panes from above: prices, RSI, equity with buy-and-hold, drawdown; then the axis of time.
     assert min(up[0], down[0], volume[0]) > 500
     assert min(line[1], line[2], hold[2]) > 500
     page.run("window.onetapeReport.showTrade(0)")
@@ -157,13 +157,13 @@ def test_headline_months_and_notes_are_those_of_the_run(
     )
     shown = {row[0]: row[1] for row in rows}
     assert shown["ambiguous bars"] == f"{metrics['ambiguous_bars']:,}"
-    told = page.run("document.querySelector('main').innerText")
+    listed = page.run("document.querySelector('main').innerText")
     for words in (
         *document["notes"],
         document["check"]["text"],
         document["assumptions"]["trading rules"],
     ):
-        assert words in told
+        assert words in listed
 
 
 #: The mark of each kind of exit.

@@ -32,7 +32,7 @@ def in_terminal(columns: int, *arguments: str, folder: Path) -> str:
     subprocess.run(command, cwd=folder, stdout=terminal, env=sizeless, check=True, timeout=60)
     os.close(terminal)
     printed = b""
-    with contextlib.suppress(OSError):  # which is how the end is told
+    with contextlib.suppress(OSError):  # which is how the end is reported
         while more := os.read(controller, 65_536):
             printed += more
     os.close(controller)

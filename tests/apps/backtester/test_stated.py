@@ -1,4 +1,4 @@
-"""What every backtest says of itself, in the terminal, in --json, in its page and in its folder."""
+"""What every backtest states of itself: in the terminal, --json, its page and its folder."""
 
 import csv
 from collections.abc import Callable
@@ -22,12 +22,12 @@ def run(backtester: Run, database: Path) -> Run:
     """Return a function that runs a backtest of the simulator's candles."""
     del database
 
-    def told(*arguments: str) -> Any:
+    def run_backtest(*arguments: str) -> Any:
         ended = backtester(*SIMULATED, *arguments)
         assert (ended.code, ended.err) == (0, "")
         return ended
 
-    return told
+    return run_backtest
 
 
 def lines_of(ended: Any, name: str) -> list[str]:

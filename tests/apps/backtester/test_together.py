@@ -137,10 +137,10 @@ def test_the_trades_of_several_symbols_fit_a_terminal_of_80_columns(
         _trade_lines(result_text(run.summary, trades, width=width)) for width in (None, 80)
     )
     assert max(map(len, wide)) > 80 >= max(map(len, narrow))
-    # Nothing is cut off: two lines say what one did.
+    # Nothing is cut off: two lines have what one had.
     pairs = zip(narrow[::2], narrow[1::2], strict=True)
-    told = [sorted(f"{entry} {left}".split()) for entry, left in pairs]
-    assert told == [sorted(line.split()) for line in wide]
+    listed = [sorted(f"{entry} {left}".split()) for entry, left in pairs]
+    assert listed == [sorted(line.split()) for line in wide]
 
 
 def _trade_lines(text: str) -> list[str]:

@@ -1,4 +1,4 @@
-"""Unexplained gaps: no window crosses one, and one line says since when a run trades."""
+"""Unexplained gaps: no window crosses one, and one line has the time since which a run trades."""
 
 import json
 from collections.abc import Callable
@@ -63,7 +63,7 @@ def at(hours: int) -> str:
 
 @pytest.fixture(autouse=True)
 def breakout(folder: Path) -> Callable[..., None]:
-    """Write user/strategies/breakout.py; return a function that lets it ask for days."""
+    """Write user/strategies/breakout.py; return a function that lets it need days."""
     path = folder / "user" / "strategies" / "breakout.py"
     path.parent.mkdir(parents=True)
 
@@ -84,7 +84,7 @@ def delete(database: Path, first: int, last: int, timeframe: str = "1h") -> None
 
 
 def the_note(document: dict[str, Any]) -> str:
-    """Return the one line that says since when is traded."""
+    """Return the one line with the time since which is traded."""
     (note,) = [note for note in document["notes"] if "trading" in note]
     return note
 
@@ -247,9 +247,9 @@ def test_explain_states_that_a_candle_is_warm_up_after_a_gap(
 ) -> None:
     delete(database, 1_000, 1_500)
     flags = ("explain", "--exchange", "simulator", *FLAGS, "--from", at(1_500))
-    said = backtester(*flags, "--at", at(1_550)).out
-    assert "signal:     HOLD (warm-up after the gap 2024-02-11 16:00 to" in said
-    assert "the warm-up is not full, so the strategy does not decide here" in said
+    printed = backtester(*flags, "--at", at(1_550)).out
+    assert "signal:     HOLD (warm-up after the gap 2024-02-11 16:00 to" in printed
+    assert "the warm-up is not full, so the strategy does not decide here" in printed
     assert "does not decide" not in backtester(*flags, "--at", at(1_500 + PERIOD)).out
 
 
@@ -328,8 +328,8 @@ def test_a_gap_in_the_warm_up_of_a_higher_timeframe_delays_trading(
         "behind the gap of 1d candles 2024-01-03 00:00 to 2024-01-04 00:00 UTC"
     )
     assert min(trade["entry_timestamp"] for trade in document["trades"]) >= since
-    said = backtester("check", "--exchange", "simulator", *flags, "--json")
-    assert json.loads(said.out)["clean"] is True
+    printed = backtester("check", "--exchange", "simulator", *flags, "--json")
+    assert json.loads(printed.out)["clean"] is True
 
 
 def test_days_over_which_the_exchange_has_no_hours_are_no_gap(

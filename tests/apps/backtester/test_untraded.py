@@ -53,9 +53,9 @@ def halted(folder: Path, backtester: Run) -> Callable[..., Any]:
                 insert_closed(store, key, rows_of(kinds), source="rest", seen_ms=0)
         symbols = [word for symbol in bars for word in ("--symbol", symbol)]
         common = ("--exchange", "binance", *symbols, "--timeframe", "1h", "--db", str(path))
-        asked = ("--strategy", f"{file}:ByVolume", "--trading-rules", "none", "--fee", "0")
+        requested = ("--strategy", f"{file}:ByVolume", "--trading-rules", "none", "--fee", "0")
         names = command[:1] if command and not command[0].startswith("-") else ()
-        return backtester(*names, *common, *asked, *command[len(names) :])
+        return backtester(*names, *common, *requested, *command[len(names) :])
 
     return run
 

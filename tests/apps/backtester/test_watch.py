@@ -117,9 +117,9 @@ def test_a_save_is_checked_and_a_look_into_the_future_is_reported(
     own.write_text(
         STRATEGY.replace("self.period)\n        return", "self.period)[::-1]\n        return")
     )
-    said = watched.until("", inside="mine: return ")
-    assert "(look-ahead): do not trust this result" in said
-    assert "! look-ahead: mine: return " in said
+    printed = watched.until("", inside="mine: return ")
+    assert "(look-ahead): do not trust this result" in printed
+    assert "! look-ahead: mine: return " in printed
     # Wherever one has scrolled to, and right under the headline; over neither of them.
     page.wait_for(f"!!document.getElementById('watch') && {BAR}.startsWith('look-ahead: do not')")
     assert page.run("document.querySelector('h1 + [role=alert]').textContent").startswith("Look-")
@@ -187,7 +187,7 @@ def test_a_page_that_goes_in_the_middle_is_not_logged(capfd: pytest.CaptureFixtu
         place = ("127.0.0.1", int(server.address.rstrip("/").rpartition(":")[2]))
         with socket.create_connection(place) as client:
             client.sendall(b"GET / HTTP")
-            # To close it is a reset then, which whoever reads meets for certain.
+            # To close it is a reset then, which a reader meets for certain.
             client.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
         # Connections are taken in turn: the first is in its thread when the next is answered.
         connection = HTTPConnection(*place)

@@ -18,7 +18,7 @@ PATIENCE_SECONDS = 60.0
 def run() -> Callable[[Coroutine[Any, Any, T]], T]:
     """Return a function that runs a coroutine in a loop of its own, for a bounded time.
 
-    Whatever asyncio would only log (an exception that nobody fetched) fails the test.
+    Whatever asyncio would only log (an exception that was not fetched) fails the test.
     """
 
     return lambda work: run_watched(work, PATIENCE_SECONDS)

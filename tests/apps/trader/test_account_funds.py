@@ -1,4 +1,4 @@
-"""What an entry may spend: cash and equity of the account as the backtest knows them at an open."""
+"""What an entry may spend: cash and equity of the account as the backtest has them at an open."""
 
 from collections.abc import Generator, Sequence
 from decimal import Decimal

@@ -147,12 +147,12 @@ def test_candles_are_compared_many_with_one_request(run: Run, db: Path) -> None:
     async def scene() -> None:
         async with market(0.25) as opened, desk(opened, db) as trading:
             await trading.until_live(opened)
-            asked = len(opened.gate.kline_requests)
+            requested = len(opened.gate.kline_requests)
             await walk(opened, trading, range(1, 31))
             last = MARCH + 20 * HOUR
             await trading.until(lambda: not uncompared(trading.store, KEY, end=last))
             # Each six hours at most, and one of the start.
-            assert len(opened.gate.kline_requests) - asked <= 7
+            assert len(opened.gate.kline_requests) - requested <= 7
 
     run(scene())
 

@@ -96,7 +96,7 @@ ACCOUNTS = {
     ),
     "a share of the volume": AccountConfig(volume_impact=0.05, fee_currency="base"),
 }
-#: Candles before the first decision that the volatility is told by, and more.
+#: Candles before the first decision that the volatility is computed from, and more.
 EARLIER = 160
 
 
@@ -108,7 +108,7 @@ def test_paper_fills_equal_the_backtest_trade_by_trade(
         name = strategy_file()
         async with (
             market(0.25) as opened,
-            # So far away that it only tells what is at risk.
+            # So far away that it only shows what is at risk.
             desk(
                 opened,
                 db,

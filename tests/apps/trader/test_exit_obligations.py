@@ -134,7 +134,7 @@ def test_a_sell_is_sold_at_the_price_of_rest_where_the_stream_stays_down_row_77(
             assert forming.low * 0.999 < float(sold.price) < forming.high * 1.001
             assert obligations(trading) == [("market", "filled")]
             assert "late by up to" in exit_row(trading)[2]
-            # The rules know that the position is closed: the next candle asks for no second sale.
+            # The rules have the position as closed: the next candle leads to no second sale.
             opened.gate.refuses_sockets = False
             await trading.until(lambda: trading.is_live)
             await opened.go_to(5.1)

@@ -29,7 +29,7 @@ EXITS = {
 }
 #: Under the names of some EXITS: any BUY may enter; else a run of BUYs enters once.
 AGAIN = {"stop and target": "while_signal", "time stop": "while_signal"}
-#: Says BUY in runs of three candles and SELL rarely, so that levels end most positions.
+#: Gives BUY in runs of three candles and SELL rarely, so that levels end most positions.
 RUNS = """
 from dataclasses import dataclass
 from typing import ClassVar
@@ -111,7 +111,7 @@ def test_paper_exits_equal_the_backtest_trade_by_trade(
         ):
             await step_to(opened, trading, range(HOURS))
             fills, trades = backtested(opened, trading, HOURS - 1), on_paper(trading)
-            # The backtest knows the whole of the last candle, of which the market has begun.
+            # The backtest has the whole of the last candle, of which the market has begun.
             assert fills[: len(trades)] == trades
             assert len(fills) - len(trades) <= 1
             assert {kind for kind, *_ in trades} & {*EXIT_KINDS} - {"signal"}

@@ -111,7 +111,7 @@ def test_symbols_of_an_account_trade_as_in_the_backtest(
                 for symbol in traded:
                     made = on_paper[symbol]
                     expected = fills.get(symbol, [])
-                    # The backtest knows the whole of the last candle, which has only begun.
+                    # The backtest has the whole of the last candle, which has only begun.
                     assert expected[: len(made)] == made, symbol
                     assert len(expected) - len(made) <= 1
                 assert count > HOURS // 5

@@ -236,12 +236,12 @@ def test_a_killed_trader_starts_again_and_repeats_nothing(folder: Path, simulato
 @contextmanager
 def hanging(behind: str, path: str) -> Generator[tuple[str, threading.Event]]:
     """Serve what the simulator answers, except for one path: its questions hang."""
-    asked, stop = threading.Event(), threading.Event()
+    requested, stop = threading.Event(), threading.Event()
 
     class Handler(BaseHTTPRequestHandler):
         def do_GET(self) -> None:
             if self.path.startswith(path):
-                asked.set()
+                requested.set()
                 stop.wait(60)
                 return
             with urllib.request.urlopen(f"{behind}{self.path}", timeout=60) as answer:  # noqa: S310
@@ -257,7 +257,7 @@ def hanging(behind: str, path: str) -> Generator[tuple[str, threading.Event]]:
     with ThreadingHTTPServer(("127.0.0.1", 0), Handler) as server:
         thread = threading.Thread(target=server.serve_forever)
         thread.start()
-        yield f"http://127.0.0.1:{server.server_address[1]}", asked
+        yield f"http://127.0.0.1:{server.server_address[1]}", requested
         stop.set()
         server.shutdown()
         thread.join()
@@ -274,8 +274,8 @@ def hanging(behind: str, path: str) -> Generator[tuple[str, threading.Event]]:
 def test_a_stop_before_the_first_decision_is_clean(
     folder: Path, simulator: str, path: str, number: signal.Signals, name: str
 ) -> None:
-    with hanging(simulator, path) as (url, asked), trader(folder, url) as program:
-        assert asked.wait(60)
+    with hanging(simulator, path) as (url, requested), trader(folder, url) as program:
+        assert requested.wait(60)
         began = time.monotonic()
         program.send(number)
         assert program.ends() == 0

@@ -1,4 +1,4 @@
-"""A market in which nobody trades, one that is halted or delisted, and how long an outage was."""
+"""A market without trades, one that is halted or delisted, and how long an outage was."""
 
 import asyncio
 from collections.abc import Callable
@@ -45,7 +45,7 @@ def test_in_a_quiet_market_the_trader_stays_live_on_one_connection(
         monkeypatch.setattr(CandleFeed, "missed", always_missed)
 
     async def scene() -> int:
-        # No frame comes from the start: nobody has traded since.
+        # No frame comes from the start: nothing was traded since.
         async with market(0.25) as opened:
             opened.gate.lets_pass = lambda frame: "e" not in frame
             async with desk(opened, db, stale_after_seconds=1.0) as trading:
@@ -93,7 +93,7 @@ def test_the_end_of_a_halt_is_noticed_soon_after_frames_come_again_row_27(
             await trading.until_live(opened)
             number = opened.simulator.faults.add(kind="halted", symbol="BTC/USDT")
             await trading.until(lambda: "halted" in states(trading)[-1][1])
-            # While no frame comes nothing is asked any more.
+            # While no frame comes nothing is requested any more.
             monkeypatch.setattr("trader.market_status.FETCH_SECONDS", 3_600.0)
             opened.simulator.faults.remove(number)
             await opened.go_to(0.5)

@@ -1,4 +1,4 @@
-"""Bans of an exchange that all processes on a file know, the trader included."""
+"""Bans of an exchange that all processes on a file keep, the trader included."""
 
 import time
 from pathlib import Path

@@ -1,4 +1,4 @@
-"""Faults that ended a trader once: it is degraded, says so, and recovers by itself."""
+"""Faults that ended a trader once: it is degraded, prints it, and recovers by itself."""
 
 import asyncio
 import time
@@ -60,7 +60,8 @@ def test_a_refusal_that_lasts_is_one_change_of_the_state_and_is_tried_more_and_m
             await opened.go_to(1.1)
             before = time.monotonic()
             await trading.until(lambda: len(faults.log) >= 7)
-            # The stream asks once, and then REST alone: after 0.05, 0.1, 0.2, 0.4 and 0.8 s.
+            # The stream sends one request, and then REST alone: after 0.05, 0.1, 0.2, 0.4 and 0.8
+            # s.
             assert time.monotonic() - before > 1.0
             assert opened.gate.dials == dials + 1
             assert [state for state, _ in reasons(trading)] == ["trading", "degraded"]

@@ -26,7 +26,7 @@ StrategyFile = Callable[..., str]
 BUY_FROM_MARCH = OFTEN.replace(
     "-rose.astype(np.int8)", f"(candles.timestamp >= {MARCH}).astype(np.int8)"
 )
-#: BUY on every candle; on that of 2024-03-01 00:00 it does what the test says.
+#: BUY on every candle; on that of 2024-03-01 00:00 it does what the test sets.
 UNTIL_ONE = """
 from dataclasses import dataclass
 from typing import ClassVar

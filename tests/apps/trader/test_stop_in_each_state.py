@@ -18,7 +18,7 @@ from programs import Program
 
 #: One minute of market takes a quarter of a second.
 SPEED = "240"
-#: It takes 0.4 to 1.5 s beside other work; a machine that is busier gets a second more.
+#: It takes 0.4 to 1.5 s next to other work; a machine that is busier gets a second more.
 STOP_SECONDS = 3.0
 
 

@@ -1,4 +1,4 @@
-"""Streams that fail in every way that the simulator knows, one after the other, by a seed.
+"""Streams that fail in every way that the simulator has, one after the other, by a seed.
 
 The short form; ONETAPE_STREAM_FAULTS=1000 (`make streams`) is the long one.
 """

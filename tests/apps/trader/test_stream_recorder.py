@@ -51,7 +51,7 @@ def test_a_candle_is_closed_by_its_mark_without_rest(run: Run, db: Path) -> None
             for hour in (1, 2):
                 await opened.go_to(hour + 0.01)
                 await trading.until_decided(hour - 1)
-                # Also the first one, which was joined midway: the mark says that it is final.
+                # Also the first one, which was joined midway: the mark shows that it is final.
                 assert trading.source(hour - 1) == (1, "ws")
             assert_true(opened, trading, until_hour=2)
 
@@ -134,7 +134,7 @@ def test_rest_down_while_the_stream_comes_back_closes_nothing_wrongly_and_heals(
             await go_live(opened, trading, 1)
             await trading.until(lambda: trading.source(0) == (1, "ws"))
             before = trading.closed_rows()
-            # The final frame of 01:00 is lost, and REST cannot tell it either.
+            # The final frame of 01:00 is lost, and REST does not return it either.
             opened.gate.rest_is_down = True
             opened.gate.refuses_sockets = True
             opened.gate.cut()
@@ -143,8 +143,8 @@ def test_rest_down_while_the_stream_comes_back_closes_nothing_wrongly_and_heals(
             dials = opened.gate.dials
             await trading.until(lambda: opened.gate.dials > dials)
             await opened.go_to(2.5)
-            asked = len(opened.gate.kline_requests)
-            await trading.until(lambda: len(opened.gate.kline_requests) >= asked + 8)
+            requested = len(opened.gate.kline_requests)
+            await trading.until(lambda: len(opened.gate.kline_requests) >= requested + 8)
             assert trading.closed_rows() == before
             assert not trading.is_live
             opened.gate.rest_is_down = False
@@ -263,10 +263,10 @@ def test_a_market_without_a_candle_is_recorded_as_a_gap_and_decided_past(
             await opened.go_to(4.5)
             await trading.until_decided(3)
             await trading.until(lambda: confirmed_gaps(trading.store, KEY))
-            asked = len(opened.gate.kline_requests)
+            requested = len(opened.gate.kline_requests)
             await opened.go_to(5.5)
             await trading.until_decided(4)
-            assert len(opened.gate.kline_requests) <= asked + 1
+            assert len(opened.gate.kline_requests) <= requested + 1
 
     run(scene())
 
@@ -349,16 +349,16 @@ def test_rest_that_lags_behind_the_stream_makes_no_gap(run: Run, db: Path) -> No
     async def scene() -> None:
         async with market(0.25) as opened, desk(opened, db) as trading:
             await go_live(opened, trading, 0)
-            # REST knows nothing of the last hours yet, the stream closes 01:00.
+            # REST has nothing of the last hours yet, the stream closes 01:00.
             opened.gate.hidden_candles = {MARCH_MS + HOUR_MS * hour for hour in range(4)}
             for hour in (1.5, 2.5):
                 await opened.go_to(hour)
             await trading.until(lambda: trading.source(1) == (1, "ws"))
             # The stream leaves the next candle to REST.
             opened.gate.lets_pass = lambda frame: "k" not in frame
-            asked = len(opened.gate.kline_requests)
+            requested = len(opened.gate.kline_requests)
             await opened.go_to(3.5)
-            await trading.until(lambda: len(opened.gate.kline_requests) > asked + 1)
+            await trading.until(lambda: len(opened.gate.kline_requests) > requested + 1)
             assert confirmed_gaps(trading.store, KEY) == []
             opened.gate.hidden_candles = set()
             await trading.until_decided(2)

@@ -18,7 +18,7 @@ from onetape.strategies import checked_signals
 Run = Callable[[Any], Any]
 StrategyFile = Callable[..., str]
 HISTORY, HOURS = 120, 48
-#: Says BUY in runs of up to six candles and SELL rarely; both also while the market halts.
+#: Gives BUY in runs of up to six candles and SELL rarely; both also while the market halts.
 RUNS = """
 from dataclasses import dataclass
 from typing import ClassVar
@@ -136,7 +136,7 @@ def test_paper_fills_of_a_halting_market_equal_the_backtest(
             await step(opened, trading, range(1, HOURS))
             result = backtested(opened, trading, HOURS - 1)
             fills, trades = by_engine(result), on_paper(trading)
-            # The backtest knows the whole of the last candle, of which the market has begun.
+            # The backtest has the whole of the last candle, of which the market has begun.
             assert fills[: len(trades)] == trades
             assert len(fills) - len(trades) <= 1
             assert len(trades) >= 4

@@ -35,7 +35,7 @@ def test_where_every_row_is_refused_the_commonest_fault_and_the_first_row_are_na
             opened.simulator.faults.add(kind="candles", shape=shape, **ALWAYS)
             async with desk(opened, db) as trading:
                 await trading.until(lambda: lines_of(capsys, "degraded: no decision", shown))
-                # Long enough for it to be said again.
+                # Long enough for it to be printed again.
                 await opened.go_to(0.5)
                 await trading.until(lambda: trading.query("SELECT * FROM quarantine"))
                 assert trading.decided() == []

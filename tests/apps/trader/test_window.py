@@ -1,4 +1,4 @@
-"""The trader's window crosses no unexplained gap; a line says when orders are possible again."""
+"""The trader's window crosses no unexplained gap; a line states when it is full again."""
 
 from collections.abc import Callable
 from pathlib import Path

@@ -14,11 +14,11 @@ from onetape.backtest.parallel import map_unordered
 def process_of(jobs: int, processes: int, work: Callable[[int], object]) -> dict[int, int]:
     """Return by job which process did it, after some work of its own; 0 where it died."""
 
-    def told(job: int) -> bytes:
+    def report_process(job: int) -> bytes:
         work(job)
         return str(os.getpid()).encode()
 
-    answers = [*map_unordered(told, range(jobs), processes)]
+    answers = [*map_unordered(report_process, range(jobs), processes)]
     assert sorted(job for job, _ in answers) == list(range(jobs))
     return {job: int(answer or 0) for job, answer in answers}
 

@@ -35,7 +35,7 @@ def test_rounding_down_and_up_passes_the_value_by_no_more_than_noise(
     value: float, step: Decimal
 ) -> None:
     exact = Decimal(value)
-    # Beyond 2**53 steps a float cannot tell neighbours apart: one part in 2**52 is its noise.
+    # Beyond 2**53 steps a float cannot distinguish neighbours: one part in 2**52 is its noise.
     noise = step * Decimal(STEP_TOLERANCE) * 2 + exact * Decimal(2) ** -51
     floored = floor_count(value / float(step)) * step
     assert floored <= exact + noise

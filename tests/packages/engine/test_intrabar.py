@@ -64,7 +64,7 @@ QUIET = (0, 100, 101, 99)
         (STOP, [QUIET, (1, 95, 96, 85)], (90.0, STOP_LOSS, 60)),
         (LIMIT, [QUIET, (1, 112, 114, 105)], (112.0, TARGET, 60)),
         (LIMIT, [QUIET, (1, 105, 114, 104)], (110.0, TARGET, 60)),
-        # Nobody traded in the first minute: it repeats a price of before the bar.
+        # Nothing was traded in the first minute: it repeats a price of before the bar.
         (STOP, [(0, 87, 87, 87, 0.0), (1, 100, 101, 88)], (90.0, STOP_LOSS, 60)),
         # The price of a minute with volume 0 moved: its trades are not counted, and were there.
         (STOP, [(0, 100, 101, 88, 0.0), (1, 85, 101, 84)], (90.0, STOP_LOSS, 0)),

@@ -113,7 +113,7 @@ def of_account(
 
 
 def of_risk(result: SimulationResult, start: float) -> dict[str, float | None]:
-    """Return what the returns from the last close of one day to that of the next say."""
+    """Return the metrics of the returns from the last close of one day to that of the next."""
     last_of_day: dict[int, float] = {}
     for time, worth in zip(result.candles.timestamp.tolist(), result.equity.tolist(), strict=True):
         last_of_day[time // DAY] = worth

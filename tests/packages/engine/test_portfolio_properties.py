@@ -68,7 +68,7 @@ def test_doubled_prices_and_money_double_the_shared_equity_and_leave_the_amounts
         for each in series
     ]
     one, two = simulate_portfolio(series, rules, most), simulate_portfolio(twice, more, most)
-    # The volatility is a logarithm, which knows its argument to the last bit but one.
+    # The volatility is a logarithm, which is exact to the last bit but one.
     exact = rules.sizing != "volatility_target"
     amounts, same = [[trade.amount for trade in run.trades] for run in (one, two)]
     assert same == (amounts if exact else pytest.approx(amounts, rel=1e-9))

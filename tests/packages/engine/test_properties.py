@@ -79,7 +79,7 @@ def test_doubled_prices_and_money_double_the_equity_and_leave_the_amounts(
         simulate(doubled(candles), signal, doubled_money(rules)),
     )
     assert two.indices == one.indices
-    # The volatility is a logarithm, which knows its argument to the last bit but one.
+    # The volatility is a logarithm, which is exact to the last bit but one.
     exact = rules.sizing != "volatility_target"
     amounts, same = [[fill.amount for fill in run.fills] for run in (one, two)]
     assert same == (amounts if exact else pytest.approx(amounts, rel=1e-9))

@@ -51,14 +51,14 @@ def run(
     return expected, simulate(candles, signals.signal, rules)
 
 
-#: What data/README.md says of each run: closed trades, final equity and largest drawdown in %.
+#: What data/README.md states of each run: closed trades, final equity and largest drawdown in %.
 STATED = {
     "btc_1d_sma_20_50": (33, 153_632.50, -74.88),
     "eth_1d_rsi14_30_70": (6, 10_717.82, -59.08),
     "btc_1h_sma_50_200": (186, 95_816.22, -64.20),
     "eth_1h_macd": (1_702, 4_152.96, -87.04),
 }
-#: What the file says of each run, all of it looked at by the tests below.
+#: What the file states of each run, all of it looked at by the tests below.
 CLAIMS = {
     *("name", "strategy", "params", "candles", "rows", "fee_per_side", "start_cash"),
     *("closed_trades", "wins", "open_at_end", "final_equity", "return_pct", "max_drawdown_pct"),

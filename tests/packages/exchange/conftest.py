@@ -1,4 +1,4 @@
-"""The simulator at a known moment, and a server that answers whatever a test tells it to."""
+"""The simulator at a known moment, and a server that answers as a test sets it."""
 
 import asyncio
 import json
@@ -60,7 +60,7 @@ class ScriptedServer(ThreadingHTTPServer):
             "/api/v3/exchangeInfo": exchange_info,
         }
         self.script: Script = lambda _: Answer()
-        self.asked: list[Query] = []
+        self.requested: list[Query] = []
 
     @property
     def url(self) -> str:
@@ -80,7 +80,7 @@ class _Handler(BaseHTTPRequestHandler):
             self._send(Answer(), fixed)
             return
         query = dict(parse_qsl(parts.query))
-        server.asked.append(query)
+        server.requested.append(query)
         answer = server.script(query)
         self._send(answer, answer.payload())
 
@@ -119,9 +119,9 @@ def _server(_exchange_info: bytes) -> Generator[ScriptedServer]:
 
 @pytest.fixture
 def server(_server: ScriptedServer) -> ScriptedServer:
-    """Return the scripted server, which answers with an empty list until told otherwise."""
+    """Return the scripted server, which answers with an empty list by default."""
     _server.script = lambda _: Answer()
-    _server.asked.clear()
+    _server.requested.clear()
     return _server
 
 
@@ -152,7 +152,7 @@ def run() -> Generator[Callable[[Coroutine[Any, Any, T]], T]]:
 def ask(
     run: Callable[[Coroutine[Any, Any, T]], T],
 ) -> Generator[Callable[[Endpoint, Callable[[RestExchange], Coroutine[Any, Any, T]]], T]]:
-    """Return a function that asks an exchange something.
+    """Return a function that sends requests to an exchange.
 
     Clients are kept from test to test: CCXT takes a quarter of a second to close one.
     """

@@ -42,7 +42,7 @@ def simulator(_simulator: EmbeddedSimulator) -> Generator[EmbeddedSimulator]:
 
 
 class Bench:
-    """A client on a quick wall, with everything it said."""
+    """A client on a quick wall, with everything it noted."""
 
     def __init__(self, url: str, **settings: Any) -> None:
         self.wall = QuickWall()
@@ -61,7 +61,7 @@ class Bench:
 def on_bench(
     run: Run, url: str, work: Callable[[Bench], Any], *, answered: bool = True, **settings: Any
 ) -> Any:
-    """Do something with a client that has had an answer before, unless told otherwise."""
+    """Do something with a client that has had an answer before, unless set otherwise."""
 
     async def done() -> Any:
         bench = Bench(url, **settings)
@@ -102,7 +102,7 @@ FAULTS: list[tuple[str, dict[str, Any]]] = [
     ("row 5 429 without Retry-After", {"kind": "status", "status": 429, "code": -1003}),
     ("row 7 418", {"kind": "status", "status": 418, "code": -1003,
                    "headers": {"Retry-After": "120"}}),
-    ("row 7 418 that says nothing", {"kind": "status", "status": 418, "code": -1003}),
+    ("row 7 418 without a duration", {"kind": "status", "status": 418, "code": -1003}),
     ("row 11 nothing", {"kind": "wrong_body", "shape": "empty"}),
     ("row 11 words", {"kind": "wrong_body", "shape": "text"}),
     ("row 13 wrong content type", {"kind": "wrong_body", "shape": "octet_stream"}),

@@ -118,7 +118,7 @@ def fuzzed(chosen: random.Random, exchange: str) -> Answer:
     if chosen.random() < 0.6:
         mutate(chosen, document)
     body = json.dumps(document).encode()
-    # Of the code -2010 the text alone says whether the order exists: it is sent as it is.
+    # Of the code -2010 the text alone shows whether the order exists: it is sent as it is.
     if chosen.random() < 0.3 and b"uplicate" not in body:
         place = chosen.randrange(len(body))
         body = body[:place] + chosen.choice((b"", b"\x00", b"<", body[place + 5 :]))

@@ -79,7 +79,7 @@ def test_a_time_that_is_carried_on_is_never_ahead_of_the_simulators_and_never_ru
         clock = SimulatorClock(simulator.url)
         last_ms = MARCH_MS
         for number in range(2_000):
-            # Each tenth time it asks again; each answer is late by another way.
+            # Each tenth time it sends another request; each answer is late by another way.
             monkeypatch.setattr(market_clock, "CARRY_SECONDS", 60.0 if number % 10 else 0.0)
             found_ms = clock.now_ms()
             assert last_ms <= found_ms <= own.now_ms()
@@ -145,9 +145,12 @@ def test_a_simulator_shows_its_seed_and_a_real_exchange_gets_no_request(
     simulator: tuple[Program, str],
 ) -> None:
     _, url = simulator
-    asked = ask_simulator(Endpoint("simulator", url))
-    assert asked is not None
-    assert (asked.source, asked.now_ms // 60_000) == (SimulatedSource(9, {}), MARCH_MS // 60_000)
+    requested = ask_simulator(Endpoint("simulator", url))
+    assert requested is not None
+    assert (requested.source, requested.now_ms // 60_000) == (
+        SimulatedSource(9, {}),
+        MARCH_MS // 60_000,
+    )
     assert ask_simulator(Endpoint("kraken")) is None
     with pytest.raises(ExchangeUnreachable, match="no simulator answers"):
         ask_simulator(Endpoint("simulator", "http://127.0.0.1:1"))

@@ -40,7 +40,7 @@ NAMES = {
 BUY = OrderTerms(ORDER, "BTC/USDT", "buy", Decimal("0.0123"))
 BUY_COST = OrderTerms(ORDER, "BTC/USDT", "buy", None, Decimal("20.5"))
 SELL = OrderTerms(ORDER, "BTC/USDT", "sell", Decimal("0.0123"))
-#: What says who sends and when, and is checked apart or is a signature.
+#: What depends on sender and time, and is checked apart or is a signature.
 UNCOMPARED = {"signature", "nonce"}
 
 

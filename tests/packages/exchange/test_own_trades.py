@@ -110,12 +110,12 @@ def test_krakens_pages_are_read_until_its_count_is_reached() -> None:
         }
         for number in range(120)
     }  # fmt: skip
-    asked: list[str] = []
+    requested: list[str] = []
 
     def script(_: str, request: str) -> Answer:
         target, _, body = request.partition(" ")
         values = dict(parse_qsl(body) + parse_qsl(urlsplit(target).query))
-        asked.append(values.get("ofs", ""))
+        requested.append(values.get("ofs", ""))
         begin = int(values.get("ofs", 0))
         page = dict(list(trades.items())[::-1][begin : begin + 50])
         return Answer(json.dumps({"error": [], "result": {"count": 120, "trades": page}}).encode())
@@ -134,4 +134,4 @@ def test_krakens_pages_are_read_until_its_count_is_reached() -> None:
             assert [one.trade_id for one in found] == sorted(trades)
 
     asyncio.run(work())
-    assert asked == ["", "50", "100"]
+    assert requested == ["", "50", "100"]

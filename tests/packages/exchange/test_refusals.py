@@ -43,10 +43,10 @@ class Answering:
 
     status: int
     body: Any
-    asked: list[str] = field(default_factory=list[str])
+    requested: list[str] = field(default_factory=list[str])
 
     async def answer(self, request: web.Request) -> web.Response:
-        self.asked.append(request.path)
+        self.requested.append(request.path)
         if isinstance(self.body, str):
             return web.Response(text=self.body, status=self.status, content_type="text/html")
         return web.json_response(self.body, status=self.status)
@@ -105,7 +105,7 @@ def test_what_coinbase_refuses_is_reported_in_its_words_and_not_as_a_broken_netw
     error = error_of(run, "coinbase", server)
     assert isinstance(error, ExchangeRefused)
     assert (str(error), error.exit_code) == (text, 5)
-    assert len(server.asked) == 1
+    assert len(server.requested) == 1
 
 
 BODIES: list[Any] = [
@@ -129,7 +129,7 @@ def test_a_client_error_of_any_exchange_is_final_and_states_what_was_answered(
         assert "check the network" not in str(error)
         assert f"{exchange} answered {status} " in str(error)
         assert ("nothing of that name" in str(error)) is (body != BODIES[-1])
-        assert len(server.asked) == 1
+        assert len(server.requested) == 1
 
 
 @pytest.mark.parametrize("exchange", sorted(NAMES))
@@ -138,7 +138,7 @@ def test_a_server_error_of_any_exchange_is_requested_again(run: Run, exchange: s
     error = error_of(run, exchange, server)
     assert isinstance(error, ExchangeUnreachable)
     assert str(error) == f"cannot reach {exchange}: it answered 502 Bad Gateway"
-    assert len(server.asked) > 2
+    assert len(server.requested) > 2
 
 
 def test_an_error_text_controls_no_terminal_and_is_cut(run: Run) -> None:

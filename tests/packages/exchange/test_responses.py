@@ -81,7 +81,7 @@ def answers(server: Any, **fields: Any) -> None:
 def test_an_empty_list_is_an_answer_and_means_no_candles(ask: Ask, server: Any) -> None:
     answers(server, body="[]")
     assert one_page(ask, server.endpoint) == []
-    assert len(server.asked) == 1
+    assert len(server.requested) == 1
 
 
 @pytest.mark.parametrize(
@@ -107,14 +107,14 @@ def test_status_200_without_candles_in_it_is_an_error_and_never_no_candles(
     with pytest.raises(ExchangeUnreachable) as caught:
         one_page(ask, server.endpoint)
     assert "\n" not in str(caught.value)
-    assert len(server.asked) >= ATTEMPTS
+    assert len(server.requested) >= ATTEMPTS
 
 
 def test_a_body_cut_short_is_tried_again(ask: Ask, server: Any) -> None:
     answers(server, body=[kline(START)], cut=True)
     with pytest.raises(ExchangeUnreachable):
         one_page(ask, server.endpoint)
-    assert len(server.asked) >= ATTEMPTS
+    assert len(server.requested) >= ATTEMPTS
 
 
 def test_a_fault_that_passes_costs_nothing(ask: Ask, server: Any) -> None:
@@ -124,7 +124,7 @@ def test_a_fault_that_passes_costs_nothing(ask: Ask, server: Any) -> None:
 
     def at_last(query: dict[str, str]) -> Any:
         del query
-        return bad if len(server.asked) < ATTEMPTS else good
+        return bad if len(server.requested) < ATTEMPTS else good
 
     server.script = at_last
     assert [row.timestamp for row in one_page(ask, server.endpoint)] == [START]
@@ -156,7 +156,7 @@ def test_the_recorded_error_replies_are_tried_again_or_final_as_they_should(shar
 
 
 @pytest.mark.parametrize(
-    ("status", "body", "error", "asked"),
+    ("status", "body", "error", "requested"),
     [
         (429, {"code": -1003, "msg": "Too many requests"}, ExchangeUnreachable, ATTEMPTS),
         (500, {"code": -1006, "msg": "unexpected response"}, ExchangeUnreachable, ATTEMPTS),
@@ -166,12 +166,12 @@ def test_the_recorded_error_replies_are_tried_again_or_final_as_they_should(shar
     ],
 )
 def test_what_may_pass_is_requested_again_and_what_is_final_once(
-    ask: Ask, server: Any, status: int, body: Any, error: type[Exception], asked: int
+    ask: Ask, server: Any, status: int, body: Any, error: type[Exception], requested: int
 ) -> None:
     answers(server, body=body, status=status)
     with pytest.raises(error):
         one_page(ask, server.endpoint)
-    assert len(server.asked) == asked or len(server.asked) > asked >= ATTEMPTS
+    assert len(server.requested) == requested or len(server.requested) > requested >= ATTEMPTS
 
 
 @pytest.mark.parametrize(
@@ -183,7 +183,7 @@ def test_a_final_status_states_what_it_means_and_how_to_go_on(
     answers(server, body="<html>no</html>", status=status, content_type="text/html")
     with pytest.raises(ExchangeRefused, match=words):
         one_page(ask, server.endpoint)
-    assert len(server.asked) == 1
+    assert len(server.requested) == 1
 
 
 def test_the_status_is_not_read_out_of_the_body(ask: Ask, server: Any) -> None:
@@ -266,7 +266,7 @@ def test_a_real_gap_inside_a_full_page_is_walked_over_and_nothing_is_lost(
     assert opens == [row[0] // 1_000 for row in rows]
     gaps = [(a, b) for a, b in pairwise(opens) if b - a != HOUR]
     assert [(b - a) // HOUR - 1 for a, b in gaps] == [3]
-    assert len(server.asked) == 2
+    assert len(server.requested) == 2
     assert walked[-1].covered_until == last + HOUR
 
 
@@ -302,7 +302,7 @@ def test_an_exchange_that_answers_twice_with_nothing_ends_the_walk(ask: Ask, ser
     answers(server, body="[]")
     walked = paginator(ask, server.endpoint, FORMING - 2_500 * HOUR, FORMING)
     assert [page.rows for page in walked] == [[], []]
-    assert len(server.asked) == 2
+    assert len(server.requested) == 2
     assert walked[-1].covered_until == FORMING
 
 
@@ -346,7 +346,7 @@ def test_any_json_is_either_candles_or_an_error_of_ours(
 
 def test_of_an_error_page_only_the_status_is_reported() -> None:
     page = "<html> <head><title>503 Service Unavailable</title></head> <body>"
-    with pytest.raises(ExchangeUnreachable) as told, translated("binance"):
+    with pytest.raises(ExchangeUnreachable) as shown, translated("binance"):
         raise ccxt.ExchangeNotAvailable(
             f"binance GET https://x/y?z=1 503 Service Unavailable {page}"
         )

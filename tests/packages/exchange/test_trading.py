@@ -1,4 +1,4 @@
-"""Private requests by CCXT's real class: what an answer, or none, says about an order."""
+"""Private requests by CCXT's real class: what an answer, or none, proves about an order."""
 
 import asyncio
 import time

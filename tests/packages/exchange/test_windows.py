@@ -34,13 +34,13 @@ class Windowed:
 
     minutes: set[int] = field(default_factory=set[int])
     most: int = 300
-    asked: list[dict[str, str]] = field(default_factory=list[dict[str, str]])
+    requested: list[dict[str, str]] = field(default_factory=list[dict[str, str]])
     rows: Callable[[int, int], list[list[str]]] | None = None
     """Answers in its place, from the bounds of the window in seconds."""
 
     async def answer(self, request: web.Request) -> web.Response:
         query = dict(request.query)
-        self.asked.append(query)
+        self.requested.append(query)
         length = DAY if query["bar"].startswith("1D") else MINUTE
         low, high = int(query["before"]) // 1_000 + 1, int(query["after"]) // 1_000
         if self.rows is not None:
@@ -95,7 +95,7 @@ def test_three_pages_come_whole_and_in_three_questions(run: Run) -> None:
     start = NOW - 700 * MINUTE
     server = Windowed(set(minutes(start, NOW + MINUTE)))
     assert walk(run, server, start) == list(minutes(start, NOW))
-    assert len(server.asked) == 3
+    assert len(server.requested) == 3
 
 
 def test_an_empty_stretch_of_years_is_crossed_in_few_questions(run: Run) -> None:
@@ -103,14 +103,14 @@ def test_an_empty_stretch_of_years_is_crossed_in_few_questions(run: Run) -> None
     server = Windowed(set(minutes(listed, NOW + MINUTE)))
     assert walk(run, server, start) == list(minutes(listed, NOW))
     # 2 empty pages, 7 of days, two days at most in minutes, and the candles.
-    assert len(server.asked) <= 25
+    assert len(server.requested) <= 25
 
 
 def test_an_exchange_that_sends_less_than_a_page_and_keeps_the_newest_loses_none(run: Run) -> None:
     start = NOW - 700 * MINUTE
     server = Windowed(set(minutes(start, NOW + MINUTE)), most=100)
     assert walk(run, server, start) == list(minutes(start, NOW))
-    assert len(server.asked) <= 12
+    assert len(server.requested) <= 12
 
 
 def test_a_gap_longer_than_pages_is_no_end(run: Run) -> None:
@@ -122,7 +122,7 @@ def test_a_gap_longer_than_pages_is_no_end(run: Run) -> None:
 def test_nothing_at_all_ends_the_walk_in_few_questions(run: Run) -> None:
     server = Windowed()
     assert walk(run, server, NOW - 1_000 * DAY) == []
-    assert len(server.asked) <= 8
+    assert len(server.requested) <= 8
 
 
 @pytest.mark.parametrize("shape", ["only the requested row", "always the oldest"])
@@ -136,7 +136,7 @@ def test_pages_that_never_go_on_are_an_error(run: Run, shape: str) -> None:
     server = Windowed(rows=rows)
     with pytest.raises(ExchangeUnreachable, match="3 pages in a row with no 1m candle"):
         walk(run, server, start)
-    assert len(server.asked) <= 4
+    assert len(server.requested) <= 4
 
 
 def test_candles_a_page_apart_are_no_error(run: Run) -> None:
@@ -154,7 +154,7 @@ def test_the_day_of_the_listing_is_found_by_days(run: Run) -> None:
             return await listed_since(client, "BTC/USDT")
 
     assert run(work()) == listed
-    assert len(server.asked) <= 20
+    assert len(server.requested) <= 20
 
 
 @pytest.mark.parametrize("kind", ["okx", "binance"])
@@ -192,4 +192,4 @@ def test_random_rows_never_keep_the_pager(run: Run, kind: str, seed: int, spread
                     assert all(start <= time < NOW for time in times)
 
     run(asyncio.wait_for(work(), 60))
-    assert len(server.asked) <= 3 * wanted + 10
+    assert len(server.requested) <= 3 * wanted + 10

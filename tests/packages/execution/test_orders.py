@@ -1,4 +1,4 @@
-"""Whatever becomes of its events, an order is in the end what the exchange says it is."""
+"""Whatever becomes of its events, an order is in the end what the exchange has."""
 
 from decimal import Decimal
 from typing import cast
@@ -90,7 +90,7 @@ def run(state: OrderState, events: list[OrderEvent]) -> tuple[OrderState, list[E
     return state, done
 
 
-#: What the trader itself knows beside the exchange's events, at any moment.
+#: What the trader itself adds to the exchange's events, at any moment.
 OWN = [Submitted(), Unanswered("reset"), CancelRequested("stop"), CancelRefused("too late")]
 
 
@@ -121,10 +121,10 @@ def test_the_same_events_in_any_order_lead_to_the_same_state(
     assert fold(doubled, history.amount) == fold(events, history.amount)
 
 
-#: Reports that contradict each other, and what the trader itself knows.
+#: Reports that contradict each other, and what the trader itself adds.
 MIXED: list[OrderEvent] = [
     *OWN,
-    ProvenAbsent("asked twice"),
+    ProvenAbsent("looked up twice"),
     Acknowledged("x1"),
     StatusReport("open", Decimal(2)),
     StatusReport("closed", Decimal(3)),
@@ -186,7 +186,7 @@ def test_an_order_reported_as_filled_without_an_amount_waits_for_its_fills() -> 
 
 
 def test_an_order_that_was_taken_for_absent_and_fills_is_booked_with_an_alarm() -> None:
-    state = fold([Submitted(), Unanswered("reset"), ProvenAbsent("asked twice")], ONE)
+    state = fold([Submitted(), Unanswered("reset"), ProvenAbsent("looked up twice")], ONE)
     assert (state.status, state.is_settled) == ("absent", True)
     fill = FillReport("t1", Decimal(100), ONE, Decimal(0), "USDT")
     after, effects = advance(state, fill)
@@ -197,13 +197,13 @@ def test_an_order_that_was_taken_for_absent_and_fills_is_booked_with_an_alarm() 
 
 def test_absence_is_not_accepted_of_an_order_that_was_seen() -> None:
     state = fold([Submitted(), Acknowledged("x1")], ONE)
-    assert advance(state, ProvenAbsent("asked twice")) == (state, ())
+    assert advance(state, ProvenAbsent("looked up twice")) == (state, ())
 
 
 @given(histories())
 def test_an_event_comes_back_from_its_document(history: History) -> None:
     events: list[OrderEvent] = [
-        Intended(), *OWN, ProvenAbsent("asked twice"), *history.events()
+        Intended(), *OWN, ProvenAbsent("looked up twice"), *history.events()
     ]  # fmt: skip
     assert [from_json(to_json(event)) for event in events] == events
     assert kind_of(StatusReport("open")) == "status"

@@ -57,7 +57,7 @@ def shared_store(tmp_path_factory: pytest.TempPathFactory) -> Generator[Store]:
 
 @pytest.fixture(scope="session")
 def fresh_keys() -> Iterator[SeriesKey]:
-    """Return series that nobody has used."""
+    """Return series that no test has used."""
     return (SeriesKey("binance", f"COIN{number}/USDT", "1h") for number in count())
 
 

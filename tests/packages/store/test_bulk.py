@@ -202,7 +202,7 @@ def test_a_later_value_of_a_closed_candle_is_reported_once_and_the_first_one_sta
     assert row_at(store, KEY, HOUR) == candle(1)
 
 
-#: Stores the newest state of a forming candle, says so, and waits to be killed.
+#: Stores the newest state of a forming candle, prints it, and waits to be killed.
 FORMING = """
 import sys, time
 from pathlib import Path

@@ -21,7 +21,7 @@ from onetape.store.reading import closed_between
 from store_strike import ACCOUNT, BATCH, Strike, strike_everywhere
 
 KEY = SeriesKey("binance", "BTC/USDT", "1h")
-#: Stores the newest state of a forming candle, says so, and waits to be killed.
+#: Stores the newest state of a forming candle, prints it, and waits to be killed.
 FORMING = """
 import sys, time
 from pathlib import Path
@@ -114,7 +114,7 @@ def test_a_kill_between_two_commits_loses_nothing_that_was_acknowledged(
 
 @pytest.fixture
 def closed(path: Path) -> Path:
-    """Return a fresh database that nobody has open."""
+    """Return a fresh database that no process has open."""
     open_store(path, create=True).close()
     return path
 

@@ -26,7 +26,7 @@ from store_strike import (
 )
 from unprivileged import closed_folder, unprivileged
 
-#: Opens a file, tries to write to it, and says what came of that.
+#: Opens a file, tries to write to it, and prints what came of that.
 TRY = """
 import resource, sys
 from pathlib import Path
@@ -67,13 +67,13 @@ sys.stdin.read()
 
 @pytest.fixture
 def closed(path: Path) -> Path:
-    """Return a database of 5,000 candles that nobody has open."""
+    """Return a database of 5,000 candles that no process has open."""
     with open_store(path, create=True) as store:
         write_rows(store, 5_000)
     return path
 
 
-def said(command: list[str], environment: dict[str, str]) -> list[str]:
+def printed(command: list[str], environment: dict[str, str]) -> list[str]:
     done = subprocess.run(
         command, env=environment, stdout=subprocess.PIPE, text=True, check=True, timeout=60
     )
@@ -81,7 +81,7 @@ def said(command: list[str], environment: dict[str, str]) -> list[str]:
 
 
 class Other:
-    """A process that does something with a file until it is told to end."""
+    """A process that does something with a file until it is stopped."""
 
     def __init__(self, script: str, path: Path) -> None:
         """Start it, and wait until it has begun."""
@@ -219,7 +219,7 @@ def test_what_may_not_be_written_is_named_and_stays_sound(
         closed.parent.chmod(0o500)
     try:
         command = unprivileged([sys.executable, "-c", TRY, str(closed)])
-        (line,) = said(command, child_environment)
+        (line,) = printed(command, child_environment)
     finally:
         closed.parent.chmod(0o700)
         closed.chmod(0o600)
@@ -231,7 +231,7 @@ def test_what_may_not_be_written_is_named_and_stays_sound(
 def test_a_full_disk_is_named_and_the_database_stays_sound(
     path: Path, child_environment: dict[str, str], limit: int
 ) -> None:
-    *stored, last = said([sys.executable, "-c", TRY, str(path), str(limit)], child_environment)
+    *stored, last = printed([sys.executable, "-c", TRY, str(path), str(limit)], child_environment)
     assert last == (
         f"StoreFull {path}: nothing more can be written (File too large); free some space, "
         "or raise the quota, and run again"

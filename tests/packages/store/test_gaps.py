@@ -266,7 +266,7 @@ def test_the_ledger_has_for_each_moment_what_was_written_last(
     assert dict(held) == expected
     assert len(held) == len(expected)
     assert all(row[4] <= row[3] for row in rows)
-    # Neighbours that say the same are one row.
+    # Neighbours in the same state are one row.
     assert all(left[1] < right[0] or left[2:4] != right[2:4] for left, right in pairwise(rows))
 
 

@@ -1,4 +1,4 @@
-"""Leases: one holder at a time, and a token that tells an old holder from the new one."""
+"""Leases: one holder at a time, and a token that distinguishes an old holder from the new one."""
 
 import pytest
 

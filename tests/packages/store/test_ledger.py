@@ -243,8 +243,8 @@ def test_an_order_that_was_canceled_meanwhile_is_not_filled(ordered: Store) -> N
 def test_a_change_of_an_order_that_rests_on_fewer_events_than_are_stored_is_refused(
     ordered: Store,
 ) -> None:
-    asked = change_of("o1", [CancelRequested("by hand")], at_ms=4)
-    store_change(ordered, asked, FENCE)
+    requested = change_of("o1", [CancelRequested("by hand")], at_ms=4)
+    store_change(ordered, requested, FENCE)
     with pytest.raises(SafetyRefusal, match="o1 is not as it was"):
         store_change(ordered, fill_of(TRADE, at_ms=5), FENCE)
     assert trades_of(ordered, "a", "BTC/USDT") == []

@@ -1,4 +1,4 @@
-"""Many real processes on one file: nobody is turned away, nothing is lost, everyone gets a turn.
+"""Many real processes on one file: no process is refused, nothing is lost, each gets a turn.
 
 For a longer look set ONETAPE_CROWD_SECONDS, such as to 30.
 """
@@ -24,7 +24,7 @@ SECONDS = float(os.environ.get("ONETAPE_CROWD_SECONDS", "1.5"))
 
 @pytest.fixture
 def closed(path: Path) -> Path:
-    """Return a fresh database that nobody has open."""
+    """Return a fresh database that no process has open."""
     open_store(path, create=True).close()
     return path
 
@@ -72,7 +72,7 @@ def test_16_traders_next_to_a_running_backfill_are_never_turned_away(closed: Pat
     done = [worker.done for worker in traders]
     assert min(done) * 3 > max(done)
     waits = [wait for worker in traders for wait in worker.waits_ms]
-    say(f"16 traders beside a backfill: p99 of {len(waits)} commits {p99(waits):.1f} ms")
+    say(f"16 traders next to a backfill: p99 of {len(waits)} commits {p99(waits):.1f} ms")
 
 
 def turns_given(path: Path, *guards_off: str) -> float:

@@ -17,7 +17,7 @@ from onetape.store.process_lock import ProcessLock
 
 NAME = "paper simulator BTC/USDT 1h"
 HOUR_MS = 3_600_000
-#: Takes the lease of a file and waits; with `child`, beside a child process that outlives it.
+#: Takes the lease of a file and waits; with `child`, next to a child process that outlives it.
 HOLDER = """
 import os, subprocess, sys, time
 from pathlib import Path

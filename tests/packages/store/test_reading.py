@@ -105,7 +105,7 @@ def test_inside_a_transaction_the_cache_shows_what_that_has_changed(store: Store
         connection.execute("DELETE FROM ohlcv_data WHERE timestamp = 0")
         assert closed_between(store, KEY, 0, 2**40).timestamp.tolist()[0] == HOUR
         assert connection.in_transaction
-    assert cached(store) == [], "nothing is built in a transaction of someone else"
+    assert cached(store) == [], "nothing is built in a transaction of another program"
 
 
 @pytest.mark.usefixtures("always")

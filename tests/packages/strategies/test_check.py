@@ -87,7 +87,7 @@ READS_ON = """
         following = owner[at + 1 : at + 1 + n]
         return above(np.append(following, close[-1])[:n], close)
 """
-#: Never repeats itself, or remembers what it was asked before.
+#: Never repeats itself, or remembers earlier evaluations.
 UNSTEADY = {
     "random numbers": (
         "return Signals(np.random.default_rng().integers(-1, 2, n), {})",

@@ -1,4 +1,4 @@
-"""Larger candles beside the traded ones: only those that have closed, on every bar."""
+"""Larger candles in addition to the traded ones: only those that have closed, on every bar."""
 
 from pathlib import Path
 

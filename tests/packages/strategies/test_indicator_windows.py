@@ -179,4 +179,4 @@ def test_each_name_is_found_where_the_package_states():
     for name in indicators.__all__:
         assert getattr(indicators, name) is not None
     with pytest.raises(AttributeError, match="no attribute 'nothing'"):
-        _ = getattr(indicators, "nothing")  # noqa: B009 - pyright knows that there is none
+        _ = getattr(indicators, "nothing")  # noqa: B009 - pyright finds that there is none

@@ -330,7 +330,7 @@ def test_averages_skip_values_that_are_missing_at_the_start():
         ([1.5, 0.0, -1.5], [0, 0, -1]),
         ([1.5, 0.0, 0.0, 0.0, -1.5], [0, 0, 0, 0, -1]),
         ([-1.0, 0.0, 0.0, 2.0], [0, 0, 0, 1]),
-        # One bar of memory: where the lines came from before the touch is not asked.
+        # One bar of memory: where the lines came from before the touch does not count.
         ([1.0, 0.0, 1.0, 0.0, 0.0, 1.0], [0, 0, 1, 0, 0, 1]),
         ([0.0, 1.0, 1.0], [0, 1, 0]),
         ([0.0, 0.0], [0, 0]),

@@ -1,4 +1,4 @@
-"""A strategy of a user that answers with junk is told what, where and how to fix it."""
+"""A strategy of a user that returns junk is refused with what, where and how to fix it."""
 
 from collections.abc import Callable
 from pathlib import Path

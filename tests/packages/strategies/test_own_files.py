@@ -25,7 +25,7 @@ IMPORT
 
 @dataclass(frozen=True)
 class Mine(Strategy):
-    """Says what its tools say."""
+    """Returns what its tools return."""
 
     name: ClassVar[str] = "mine"
     lookback: ClassVar[int] = 1
@@ -145,13 +145,13 @@ def test_the_digest_is_the_same_in_another_folder(tmp_path: Path):
 
 
 def test_each_folder_has_its_own_file_of_a_name(tmp_path: Path, candles: Candles):
-    said: list[int] = []
+    printed: list[int] = []
     for number in (1, 0, 1):
         folder = tmp_path / str(number)
         folder.mkdir(exist_ok=True)
         (folder / "my_tools.py").write_text(f"SIGNAL = {number}\n")
-        said.append(signal_of(write(folder), candles))
-    assert said == [1, 0, 1]
+        printed.append(signal_of(write(folder), candles))
+    assert printed == [1, 0, 1]
 
 
 def test_pythons_own_and_installed_modules_go_before_files_next_to_it(

@@ -1,4 +1,4 @@
-"""Strategies by name and from a user's own file, and what a broken one is told."""
+"""Strategies by name and from a user's own file, and what is reported of a broken one."""
 
 import subprocess
 import sys

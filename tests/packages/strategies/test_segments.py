@@ -124,7 +124,7 @@ def test_strategies_that_come_with_it_are_clean_over_gaps(missing: Spans):
 
 
 def with_days(candles: Candles, lacking: int) -> HigherCandles:
-    """Return the days of all candles without one of them, beside some candles."""
+    """Return the days of all candles without one of them, with some candles."""
     days = resample(ALL, HOUR, DAY)
     return align_higher_candles(
         candles, HOUR, days.taken(np.flatnonzero(np.arange(len(days)) != lacking)), DAY

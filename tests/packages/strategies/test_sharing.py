@@ -29,7 +29,7 @@ INDICATORS: dict[str, Callable[[Candles], FloatArray]] = {
 
 @pytest.fixture
 def candles() -> Candles:
-    """Return candles that nobody can write to, as a strategy is given them."""
+    """Return candles that cannot be written to, as a strategy is given them."""
     close = 100 + np.random.default_rng(5).normal(0, 1, ROWS).cumsum()
     high, low = close + 1, close - 1
     columns = [close.copy(), high, low, close, np.ones(ROWS)]

@@ -179,8 +179,8 @@ def test_the_traders_line_states_what_was_seen_and_what_it_waits_for(
     strategy: Strategy, holding: bool, words: str
 ):
     signals = checked_signals(strategy, candles_of(np.arange(51.0, 151.0)))
-    said = strategy.describe(signals, -1, holding=holding)
-    assert said.replace("under signal", "over signal") == words
+    printed = strategy.describe(signals, -1, holding=holding)
+    assert printed.replace("under signal", "over signal") == words
 
 
 def test_bollinger_buys_under_the_lower_band_and_sells_over_the_line_of_its_parameter():
@@ -242,7 +242,7 @@ def test_text_from_a_command_line_becomes_the_declared_type():
 
 @dataclass(frozen=True)
 class Careless(Strategy):
-    """Does to its candles, or to the program, what nobody should."""
+    """Does to its candles, or to the program, what no strategy should."""
 
     name: ClassVar[str] = "careless"
     act: str = parameter("mutate", choices=("mutate", "exit"))

@@ -65,7 +65,7 @@ class Stream:
 
 
 class Misbehaving:
-    """Answers REST as the simulator does, and WebSockets only as a test says."""
+    """Answers REST as the simulator does, and WebSockets only as a test sets it."""
 
     def __init__(self, simulator: Simulator) -> None:
         self.simulator = simulator
@@ -159,7 +159,7 @@ async def _manager(
     clock: Clock | None = None,
     dial_file: Path | None = None,
 ) -> AsyncGenerator[WebSocketManager]:
-    # Asking for the time waits, and the simulator answers in this very loop.
+    # Requesting the time waits, and the simulator answers in this very loop.
     exchange = await asyncio.to_thread(RestExchange, Endpoint("simulator", url))
     exchange.clock = clock or SystemClock()
     async with (
@@ -215,7 +215,7 @@ def _ticker(last: float) -> dict[str, Any]:
 def run() -> Callable[[Coroutine[Any, Any, T]], T]:
     """Return a function that runs a coroutine for a bounded time and expects nothing left behind.
 
-    Whatever asyncio would only log (an exception that nobody fetched) fails the test.
+    Whatever asyncio would only log (an exception that was not fetched) fails the test.
     """
 
     return lambda work: run_watched(work, PATIENCE_SECONDS)

@@ -125,7 +125,7 @@ async def hand_over(
 
 
 def check_good_frame(exchange: Any, feed: CandleFeed, frame: dict[str, Any], number: int) -> None:
-    """Check that a frame which nobody has touched is still read, with its own values."""
+    """Check that a frame which was not changed is still read, with its own values."""
     fresh = copy.deepcopy(frame)
     opened = MARCH_MS + (number + 1_000) * 3_600_000
     fresh["k"] |= {"t": opened, "T": opened + 3_599_999, "c": "123", "x": True}

@@ -1,4 +1,4 @@
-"""Failure mode 23: candles of a stream that come out of order are each told with their own time."""
+"""Failure mode 23: candles of a stream that come out of order keep their own times."""
 
 import random
 from collections.abc import Callable
@@ -23,14 +23,14 @@ MisbehavingServer = Callable[[], AbstractAsyncContextManager[Any]]
 
 
 async def as_ccxt_returns_them(self: CandleFeed) -> CandleUpdate:
-    """The read with its guard off: believe that what CCXT returns is what has changed."""
+    """The read with its guard off: take what CCXT returns for what has changed."""
     client: Any = self._client  # pyright: ignore[reportPrivateUsage] - its place is taken here
     rows = await client.watch_ohlcv("BTC/USDT", "1h")
     return CandleUpdate(tuple(candle_of(row) for row in rows), client.connections)
 
 
 def frames() -> list[tuple[int, float]]:
-    """Return hours and closes: 2, 5, 3, an update of 1, and then whatever the seed says."""
+    """Return hours and closes: 2, 5, 3, an update of 1, and then whatever the seed gives."""
     chosen = random.Random(SEED)  # noqa: S311 - the same frames every time
     hours = [1, 2, 5, 3, 1, *(chosen.randint(1, 8) for _ in range(30))]
     return [(hour, 101.0 + number) for number, hour in enumerate(hours)]
@@ -55,7 +55,7 @@ def test_row_23_candles_out_of_order_are_all_reported_by_timestamp(
             for place, (hour, close) in enumerate(frames(), start=1):
                 await server.send(kline(hour, close))
                 if guarded:
-                    await stream.until(told(MARCH + hour * HOUR, close))
+                    await stream.until(shown(MARCH + hour * HOUR, close))
                 else:
                     await stream.until(told_anything(place))
             return {row.timestamp: row for each in stream.candle_updates for row in each.rows}
@@ -66,7 +66,7 @@ def test_row_23_candles_out_of_order_are_all_reported_by_timestamp(
     assert is_true is guarded
 
 
-def told(timestamp: int, close: float) -> Callable[[list[StreamEvent]], bool]:
+def shown(timestamp: int, close: float) -> Callable[[list[StreamEvent]], bool]:
     return lambda events: any(
         (row.timestamp, row.close) == (timestamp, close)
         for event in events

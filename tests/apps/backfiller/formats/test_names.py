@@ -1,4 +1,4 @@
-"""What the names of candle files say."""
+"""What the names of candle files state."""
 
 from pathlib import Path, PurePosixPath
 

@@ -187,7 +187,7 @@ def test_a_round_trip_is_open_where_the_trader_has_a_position(
 
 @pytest.fixture
 def two_currencies(account: TradedAccount) -> Iterator[TradedAccount]:
-    """Return an account in USDT that earned 1, beside one in BTC that earned 0.5 an hour later."""
+    """Return an account in USDT that earned 1, and one in BTC that earned 0.5 an hour later."""
     account.fill("buy", "1", "100", 1)
     account.fill("sell", "1", "101", 2)
     path = account.store.path

@@ -1,4 +1,4 @@
-"""The commands beside a real trader's process on the simulator, alive and killed."""
+"""The commands next to a real trader's process on the simulator, alive and killed."""
 
 import csv
 import io

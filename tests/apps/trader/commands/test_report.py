@@ -1,4 +1,4 @@
-"""`trader report`: what was traded beside its backtest, each difference with cause and money."""
+"""`trader report`: what was traded and its backtest, each difference with cause and money."""
 
 import json
 from collections.abc import Callable, Iterator

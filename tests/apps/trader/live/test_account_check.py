@@ -119,7 +119,7 @@ def test_an_execution_dated_ahead_hides_no_later_fill_after_a_restart(run: Run) 
 def test_missing_coins_halt_the_symbol_until_they_are_back(run: Run) -> None:
     async def scenario(desk: LiveDesk) -> None:
         await desk.hold()
-        # All but what the stop holds, and a part of that: somebody has cancelled it and sold.
+        # All but what the stop holds, and a part of that: a person has cancelled it and sold.
         exchange = desk.simulator.account.exchange
         (stop,) = desk.resting
         exchange.cancel(stop, desk.simulator.clock.now_ms())

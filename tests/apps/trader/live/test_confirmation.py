@@ -135,7 +135,7 @@ def terminal(monkeypatch: pytest.MonkeyPatch) -> Iterator[Callable[[str], None]]
     os.close(master)
 
 
-def asked(work: Callable[[LiveAccess, StopRequest], None], settings: TraderSettings) -> bool:
+def confirms(work: Callable[[LiveAccess, StopRequest], None], settings: TraderSettings) -> bool:
     async def run(url: str) -> bool:
         async with AsyncExitStack() as stack:
             endpoint = Endpoint("simulator", url)
@@ -165,7 +165,7 @@ def test_the_screen_states_what_may_be_spent_and_lost_and_takes_a_typed_yes(
         account=replace(LIVE.account, exits=replace(LIVE.account.exits, stop_loss=0.05)),
     )
     terminal("yes\n")
-    assert asked(lambda access, stop: None, settings)
+    assert confirms(lambda access, stop: None, settings)
     lines = capsys.readouterr().out.splitlines()
     assert re.fullmatch(r"  account         \d+ of simulator", lines[-9])
     assert lines[-8:] == [
@@ -185,8 +185,8 @@ def test_another_answer_ends_the_start_and_a_signal_ends_the_question(
 ) -> None:
     terminal("y\n")
     with pytest.raises(SafetyRefusal, match="not confirmed; nothing was sent"):
-        asked(lambda access, stop: None, LIVE)
-    assert not asked(lambda access, stop: stop.request("SIGTERM"), LIVE)
+        confirms(lambda access, stop: None, LIVE)
+    assert not confirms(lambda access, stop: stop.request("SIGTERM"), LIVE)
 
 
 def test_on_the_first_day_an_entry_is_small_unless_a_setting_states_otherwise(

@@ -145,7 +145,7 @@ def test_a_refused_entry_is_over_and_frees_its_money(run: Run) -> None:
 
 
 def test_row_64_an_order_of_a_killed_process_is_resolved_by_the_next_one(run: Run) -> None:
-    """The send is stored; whether it left, only the exchange knows."""
+    """The send is stored; whether it left, only the exchange shows."""
 
     async def scenario(desk: LiveDesk) -> None:
         await desk.until(lambda: desk.executor.balance_is_known)

@@ -23,7 +23,7 @@ StrategyFile = Callable[..., str]
 
 #: Hours that are compared with the backtest; `make live-parity` trades a month.
 HOURS = int(os.environ.get("ONETAPE_LIVE_PARITY_HOURS", "12"))
-#: Each of them is filled at a price that the exchange itself knows: at an open, or at a stop.
+#: Each of them is filled at a price of the exchange itself: at an open, or at a stop.
 EXITS = {
     "no exits": (ExitConfig(), 1),
     "stop": (ExitConfig(stop_loss=0.004), 1),
@@ -75,7 +75,7 @@ def test_live_orders_with_ideal_fills_make_exactly_the_trades_of_the_backtest(
                 record_property("fills", len(made))
                 fills = backtest_fills(opened, {KEY.symbol: trading}, 1, HOURS - 1)[KEY.symbol]
                 assert fills[: len(made)] == made
-                # The backtest knows the whole of the last candle, which has only begun.
+                # The backtest has the whole of the last candle, which has only begun.
                 assert len(fills) - len(made) <= 1
                 assert len(made) > HOURS // 6
 

@@ -67,7 +67,7 @@ def test_a_stop_is_put_back_where_the_higher_one_is_refused_after_the_cancel(run
         await desk.hold()
         await desk.until(lambda: desk.executor.stops[0].state.stage == "open")
         first = price_of(desk)
-        # The trader does not know the price: the exchange cancels, then refuses a stop over it.
+        # The trader does not have the price: the exchange cancels, then refuses a stop over it.
         above = Decimal(repr(round(desk.price * 1.01, 2)))
         desk.executor.set_level_source(lambda: ("trailing_stop", above))
         with desk.store.write() as connection:

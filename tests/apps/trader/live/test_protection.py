@@ -14,7 +14,7 @@ Run = Callable[..., None]
 
 
 def on_order(kind: str, **settings: Any) -> Fault:
-    """Return a fault of one order that is sent: the second one unless `nth` says otherwise."""
+    """Return a fault of one order that is sent: the second one unless `nth` is another."""
     return Fault(kind, method="POST", path="/api/v3/order", count=1, **settings)
 
 

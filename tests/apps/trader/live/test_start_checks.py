@@ -129,7 +129,7 @@ def test_a_flat_symbol_that_is_not_listed_is_left_out_while_one_is_held(
     settings = with_symbols(SymbolSettings(symbol="GONE/USDT"), BITCOIN)
     start = start_of(holder, settings)
 
-    async def asked(start: Start) -> None:
+    async def check_start(start: Start) -> None:
         with embedded_simulator() as simulator:
             endpoint = Endpoint("simulator", simulator.url)
             async with await asyncio.to_thread(RestExchange, endpoint) as exchange:
@@ -141,7 +141,7 @@ def test_a_flat_symbol_that_is_not_listed_is_left_out_while_one_is_held(
                 with pytest.raises(UsageError, match="no spot market 'GONE/USDT'"):
                     await ask_markets(exchange, flat)
 
-    asyncio.run(asked(start))
+    asyncio.run(check_start(start))
 
 
 @pytest.mark.parametrize("symbol", ["BTC/USDT", "BTC/USDC"])

@@ -25,15 +25,15 @@ NO_PRICE = Fault("status", path="/api/v3/ticker/24hr", status=503, when="before"
 
 def sell_at_levels(desk: LiveDesk) -> list[tuple[Any, ...]]:
     """Let the desk send the exit of a level that was passed, once; return what was requested."""
-    asked: list[tuple[Any, ...]] = []
+    requested: list[tuple[Any, ...]] = []
 
     def leave(kind: Any, *rest: Any) -> None:
-        if not asked:
-            asked.append((kind, *rest))
+        if not requested:
+            requested.append((kind, *rest))
             desk.leave(kind)
 
     desk.executor.set_level_exit(leave)
-    return asked
+    return requested
 
 
 def silence(desk: LiveDesk) -> None:
@@ -116,23 +116,23 @@ def test_a_level_without_a_fresh_price_is_none_and_reported(run: Run) -> None:
 
 def test_a_refused_stop_sells_nothing_and_a_passed_level_does_without_the_stream(run: Run) -> None:
     async def scenario(desk: LiveDesk) -> None:
-        asked = sell_at_levels(desk)
+        requested = sell_at_levels(desk)
         desk.enter()
         await desk.until(lambda: "protection" in desk.problems)
         silence(desk)
         await desk.drive(0.3)
         assert desk.sold == 0
-        assert asked == []
+        assert requested == []
         desk.simulator.faults.clear()
         desk.simulator.faults.add(
             Fault("status", method="POST", path="/api/v3/order", count=1_000,
                   status=400, code=-2010, text="no", when="before")
         )  # fmt: skip
         await desk.move_price(0.9)
-        await desk.until(lambda: asked)
+        await desk.until(lambda: requested)
         desk.simulator.faults.clear()
         await desk.until(lambda: desk.executor.position.is_flat)
-        assert [one[:2] for one in asked] == [("stop_loss", Decimal("31618.16"))]
+        assert [one[:2] for one in requested] == [("stop_loss", Decimal("31618.16"))]
         desk.assert_ledgers_equal()
 
     run(scenario, NO_STOPS)

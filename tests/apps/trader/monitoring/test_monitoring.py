@@ -1,4 +1,4 @@
-"""JSON log, alerts and heartbeat: what each writes, runs and asks, and that none delays trading."""
+"""JSON log, alerts and heartbeat: what each writes, runs or requests; none delays trading."""
 
 import json
 import os
@@ -175,11 +175,11 @@ def test_a_failing_notifier_is_printed_once_with_its_own_words(
 
 @contextmanager
 def counting_server() -> Generator[tuple[str, list[str]]]:
-    asked: list[str] = []
+    requested: list[str] = []
 
     class Handler(BaseHTTPRequestHandler):
         def do_GET(self) -> None:
-            asked.append(self.path)
+            requested.append(self.path)
             self.send_response(200)
             self.end_headers()
 
@@ -190,7 +190,7 @@ def counting_server() -> Generator[tuple[str, list[str]]]:
         thread = threading.Thread(target=server.serve_forever, args=(0.01,))
         thread.start()
         try:
-            yield f"http://127.0.0.1:{server.server_port}/ping", asked
+            yield f"http://127.0.0.1:{server.server_port}/ping", requested
         finally:
             server.shutdown()
             thread.join()
@@ -198,17 +198,17 @@ def counting_server() -> Generator[tuple[str, list[str]]]:
 
 def test_a_trader_that_works_beats_in_a_file_and_elsewhere(tmp_path: Path) -> None:
     file = tmp_path / "beat.json"
-    with counting_server() as (url, asked):
+    with counting_server() as (url, requested):
         settings = MonitoringSettings(heartbeat_file=file, heartbeat_url=url, heartbeat_seconds=1)
         with monitored(settings):
             beat("mine", "BTC/USDT", "degraded")
-            until(lambda: asked and file.exists())
+            until(lambda: requested and file.exists())
     document = json.loads(file.read_text(encoding="utf-8"))
     assert (document["process"], document["states"]) == (
         os.getpid(),
         {"mine, BTC/USDT": "degraded"},
     )
-    assert asked[0] == "/ping"
+    assert requested[0] == "/ping"
     assert [path.name for path in tmp_path.iterdir()] == ["beat.json"]
 
 
@@ -217,7 +217,7 @@ def test_a_trader_that_is_halted_or_hangs_does_not_request_the_address(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, reason: str
 ) -> None:
     file = tmp_path / "beat.json"
-    with counting_server() as (url, asked):
+    with counting_server() as (url, requested):
         settings = MonitoringSettings(heartbeat_file=file, heartbeat_url=url, heartbeat_seconds=1)
         sender = heartbeat._Sender(settings)  # pyright: ignore[reportPrivateUsage]
         heartbeat._beats.clear()  # pyright: ignore[reportPrivateUsage]
@@ -225,7 +225,7 @@ def test_a_trader_that_is_halted_or_hangs_does_not_request_the_address(
         if reason == "stale":
             monkeypatch.setattr(heartbeat, "STALE_SECONDS", -1.0)
         assert sender._send() == (reason == "halted")  # pyright: ignore[reportPrivateUsage]
-    assert (asked, file.exists()) == ([], reason == "halted")
+    assert (requested, file.exists()) == ([], reason == "halted")
 
 
 def test_a_heartbeat_that_fails_is_printed_once_and_when_it_works_again(

@@ -1,4 +1,4 @@
-"""The user data stream, opened as CCXT Pro opens it, tells what REST tells."""
+"""The user data stream, opened as CCXT Pro opens it, sends what REST returns."""
 
 import asyncio
 import contextlib

@@ -18,7 +18,7 @@ LATE_SECONDS = 1.0
 
 @asynccontextmanager
 async def watching(faulty: Opened, shape: str) -> AsyncGenerator[tuple[Simulator, Any]]:
-    """Open a client that hears of its account, with a fault of the second fill."""
+    """Open a client that reads events of its account, with a fault of the second fill."""
     fault = Fault("fills", shape=shape, nth=2, seconds=LATE_SECONDS)
     async with faulty([fault], pro=True) as (simulator, client):
         client.apiKey = client.secret = "simulator"  # noqa: S105 - nothing is secret there

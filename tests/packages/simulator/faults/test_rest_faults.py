@@ -119,9 +119,9 @@ def test_row_12_an_exchange_info_without_markets_is_kept_as_if_it_were_one(
             kept = await client.load_markets()
             return len(emptied), len(kept), len(await client.load_markets(True))
 
-    emptied, kept, mended = run(scene())
+    emptied, kept, repaired = run(scene())
     assert (emptied, kept) == (0, 0)
-    assert mended > 5
+    assert repaired > 5
 
 
 def test_row_6_parallel_requests_all_go_out_into_a_429(run: Run, faulty: Opened) -> None:

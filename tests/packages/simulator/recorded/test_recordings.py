@@ -23,7 +23,7 @@ from recorded_kinds import body_of, kind_of, recordings
 
 #: 2024-03-01 00:00 UTC.
 MARCH_MS = 1_709_251_200_000
-#: Kinds that tell of one thing. A key of ours that an old or shortened recording lacks is right if
+#: Kinds of one thing. A key of ours that an old or shortened recording lacks is right if
 #: another recording of its family has it.
 FAMILIES = dict.fromkeys(
     ("new order", "new limit order", "new order over WebSocket", "order", "open orders",
@@ -233,7 +233,7 @@ def _bare(name: str) -> str:
 
 
 def family(kind: str) -> str:
-    """Return which recordings tell of the same thing."""
+    """Return which recordings are of the same thing."""
     return "report" if "report" in kind.lower() else FAMILIES.get(kind, kind)
 
 
@@ -274,7 +274,7 @@ def found_differences(recorded: list[tuple[str, Any]], ours: dict[str, Any]) -> 
     for kind, real in recorded:
         keys = set(keys_in(real))
         if kind.endswith("over WebSocket"):
-            # Its envelope tells nothing of the orders that others show.
+            # Its envelope has nothing of the orders that others show.
             keys = {key for key in keys if key.startswith("result.")}
         known.setdefault(family(kind), set()).update(map(_bare, keys))
         nulls.setdefault(kind, set()).update(key for key, item in keys_in(real).items() if not item)
