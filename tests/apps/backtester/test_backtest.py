@@ -108,12 +108,12 @@ def test_the_settings_of_the_account_are_what_the_engine_trades_by(
     backtest_json: Run, candles: Candles, folder: Path, what: str
 ) -> None:
     flags, file, rules = GIVEN[what]
-    (folder / "told.yaml").write_text(file or "{}\n")
+    (folder / "given.yaml").write_text(file or "{}\n")
     signals = checked_signals(load_strategy("rsi", {}), candles)
     result = simulate(candles, signals.signal, rules)
     assert len(result.trades) > 10
     same(
-        backtest_json("--trading-rules", "none", "--config", "told.yaml", *flags.split()).document,
+        backtest_json("--trading-rules", "none", "--config", "given.yaml", *flags.split()).document,
         result,
     )
 
