@@ -52,7 +52,7 @@ async def run_decisions(
 ) -> None:
     """Run the strategy every second, and at once when a candle closes, forever.
 
-    Until the first candles are there, nothing is decided; exits that are owed are sent, and those
+    Until the first candles are there, nothing is decided; pending exits are sent, and those
     that the candles of the stream lead to.
     """
     await _within(WARM_UP_PATIENCE_SECONDS, warm_up.tried)

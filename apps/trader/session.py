@@ -261,7 +261,7 @@ class TradingSession:
             async with contextlib.aclosing(self._events()) as events:
                 async for event in events:
                     await recorder.handle(event)
-                    # Only candles without a hole before them prove that stream and REST both work.
+                    # Only candles without a gap before them prove that stream and REST both work.
                     if isinstance(event, CandleUpdate) and recorder.live:
                         self._supervisor.succeeded("stream")
         except StoreError:

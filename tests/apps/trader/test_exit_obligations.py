@@ -530,7 +530,7 @@ def low_frame(opened: Market, stop: float) -> dict[str, Any]:
     return kline(now_s // HOUR * HOUR * 1_000, stop * 0.99)
 
 
-def owed(trading: Desk) -> list[tuple[Any, ...]]:
+def pending(trading: Desk) -> list[tuple[Any, ...]]:
     return trading.query("SELECT cause, ended_ms FROM exit_obligations")
 
 
@@ -560,7 +560,7 @@ def test_a_stop_is_looked_at_while_rest_is_away_after_a_reconnect_row_30(
 
             # The socket may not be there yet.
             sending = asyncio.create_task(low_prices())
-            await trading.until(lambda: owed(trading) == [("stop_loss", None)])
+            await trading.until(lambda: pending(trading) == [("stop_loss", None)])
             sending.cancel()
             assert sides(trading) == ["buy"]
             opened.gate.rest_is_down = False
@@ -594,7 +594,7 @@ def test_a_stop_is_looked_at_while_the_first_candles_are_refused_row_112(
                         await asyncio.sleep(0.05)
 
                 sending = asyncio.create_task(low_prices())
-                await trading.until(lambda: owed(trading) == [("stop_loss", None)])
+                await trading.until(lambda: pending(trading) == [("stop_loss", None)])
                 sending.cancel()
                 assert trading.decided() == []
                 faults.remove(number)
