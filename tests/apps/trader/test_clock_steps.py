@@ -212,7 +212,7 @@ def test_a_time_far_from_the_last_one_is_accepted_only_when_it_comes_twice(run: 
     run(scene())
 
 
-def test_an_old_time_of_a_cache_is_not_believed(run: Run) -> None:
+def test_an_old_time_of_a_cache_is_not_used(run: Run) -> None:
     async def scene() -> None:
         async with scene_at() as opened:
             exchange = opened.exchange

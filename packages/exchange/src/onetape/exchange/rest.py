@@ -328,7 +328,7 @@ class RestExchange:
     async def compare_clocks(self) -> int:
         """Request the exchange's time; the market time of a real exchange goes on from the answer.
 
-        A time that departs from the last one by over a second is believed only if a second answer
+        A time that departs from the last one by over a second is accepted only if a second answer
         confirms it. A time that stands still is that of a cache.
 
         Returns:
