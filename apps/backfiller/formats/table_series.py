@@ -166,7 +166,7 @@ def timeframe_of(planned: Planned, distances: Mapping[int, int]) -> Timeframe:
     if total and not is_certain and not _has_step(timeframe, distances):
         raise UsageError(
             f"{source}: no two rows are {given} apart (most often {_step_text(step)}), so they are "
-            f"no {given} candles; name their timeframe with --timeframe"
+            f"not {given} candles; name their timeframe with --timeframe"
         )
     return timeframe
 

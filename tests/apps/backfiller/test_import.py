@@ -264,7 +264,7 @@ def test_a_second_import_changes_nothing(backfiller: Run, folder: Path) -> None:
         ("mine.csv", ["--symbol", "BTC/USDT"], "its name has no exchange; add one such as"),
         ("mine.csv", ["--exchange", "binance"], "its name has no market; add --symbol"),
         ("mine.csv", ["--exchange", "Binance!", "--symbol", "BTC/USDT"], "is not an exchange id"),
-        (NAME, ["--time-unit", "h"], "none of s, ms, us, ns and iso"),
+        (NAME, ["--time-unit", "h"], "not one of s, ms, us, ns and iso"),
         ("BTC-USDT_1h.xls", [], "is of no kind that can be read"),
         ("nowhere.csv", [], "there is no such file"),
     ],
@@ -334,7 +334,7 @@ def test_rows_of_another_timeframe_are_refused(backfiller: Run, folder: Path) ->
     rows = [ROWS[0]._replace(timestamp=MARCH + 300 * at) for at in range(20)]
     (folder / NAME).write_text(lines(rows))
     ended = backfiller("import", NAME, "--db", DB)
-    assert (ended.code, "its rows are 5m apart, so they are no 1h" in ended.err) == (2, True)
+    assert (ended.code, "its rows are 5m apart, so they are not 1h" in ended.err) == (2, True)
 
 
 def test_months_are_found_from_their_rows(backfiller: Run, folder: Path) -> None:

@@ -243,7 +243,7 @@ def test_more_than_a_few_refused_rows_refuse_the_file(backfiller: Run, folder: P
     (folder / "mine.csv").write_text(f"{HEADER}\n{text_of(rows)}")
     ended = backfiller("import", "mine.csv", *FLAGS)
     assert (ended.code, (folder / DB).exists()) == (4, False)
-    assert "6 of 40 rows are no sound 1h candles" in ended.err
+    assert "6 of 40 rows are not valid 1h candles" in ended.err
     assert "the first such row: 2024-03-01 00:00 UTC open 42000.0" in ended.err
 
 

@@ -215,7 +215,7 @@ def test_a_timeframe_that_is_not_larger_is_refused(
 ) -> None:
     ended = backtest_json("--strategy", own("candles.close", ("15m",)))
     assert ended.code == 2
-    assert "strategy own wants 15m candles: 15m candles are not made of whole 1h" in ended.err
+    assert "strategy own needs 15m candles: 15m candles are not made of whole 1h" in ended.err
 
 
 def without_hour_30(database: Path, candles: Candles) -> None:

@@ -114,4 +114,4 @@ def test_a_mistake_that_is_no_parameters_is_reported_as_it_is(
     path.write_text(OWN.replace("    fast: int", '    higher_timeframes = ("7m",)\n    fast: int'))
     ended = backtest_json("--strategy", "own", "--param", "fast=3")
     assert ended.code == 2
-    assert "backtester: strategy own wants 7m candles: " in ended.err
+    assert "backtester: strategy own needs 7m candles: " in ended.err

@@ -99,8 +99,8 @@ class Mine(Strategy):
     [
         ("'1d'", ConfigurationError, "higher_timeframes must be a tuple of names"),
         ("(1,)", ConfigurationError, "higher_timeframes must be a tuple of names"),
-        ("('1x',)", UsageError, "strategy mine wants 1x candles: timeframe '1x'"),
-        ("('15m',)", UsageError, "strategy mine wants 15m candles: 15m candles are not made of"),
+        ("('1x',)", UsageError, "strategy mine needs 1x candles: timeframe '1x'"),
+        ("('15m',)", UsageError, "strategy mine needs 15m candles: 15m candles are not made of"),
         ("('1h',)", UsageError, "1h candles are not made of whole 1h candles"),
     ],
 )
@@ -126,5 +126,5 @@ def test_a_strategy_cannot_change_its_larger_candles(tmp_path: Path):
 def test_a_strategy_that_is_not_given_its_larger_candles_is_not_run(tmp_path: Path):
     path = tmp_path / "mine.py"
     path.write_text(SOURCE.format(higher="('1d',)", body="raise RuntimeError"))
-    with pytest.raises(ConfigurationError, match="wants 1d candles"):
+    with pytest.raises(ConfigurationError, match="needs 1d candles"):
         checked_signals(load_strategy(str(path)), random_candles(100, seed=1))

@@ -93,7 +93,7 @@ def test_a_unit_that_was_given_is_not_checked() -> None:
 
 
 def test_text_that_is_no_time_is_refused() -> None:
-    with pytest.raises(DataError, match=r"x\.csv: 'yesterday' is no time"):
+    with pytest.raises(DataError, match=r"x\.csv: 'yesterday' is not a time"):
         read(["yesterday"])
 
 

@@ -115,7 +115,7 @@ def test_a_socket_gets_all_messages_once_its_client_sends(run: Run, tmp_path: Pa
 @pytest.mark.parametrize(
     ("text", "problem"),
     [
-        ("{", "no valid JSON"),
+        ("{", "not valid JSON"),
         ('{"a": 1}', "no list of items"),
         ('{"items": [{"name": "x", "body": 1}]}', "holds no item with path and body"),
     ],
