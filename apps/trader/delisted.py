@@ -86,7 +86,7 @@ def note_listed(database: Path, account: str, symbol: str) -> None:
 def forget_delisted(store: Store, found: StoredDifference, price: Decimal | None) -> str:
     """Take a position that cannot be sold out of the ledger; return what was booked, in words.
 
-    Its orders that are not over end as expired, and so does an exit that is owed.
+    Its orders that are not over end as expired, and so does a pending exit.
 
     Args:
         store: The open database.

@@ -1,4 +1,4 @@
-"""What a start with a position trades, read from the file before anything is sent or asked.
+"""What a start with a position trades, read from the file before anything is sent or requested.
 
 A position or an order that is open is looked after by every start, whatever has changed: its symbol
 goes on with the strategy and timeframe of its last session, and enters nothing.

@@ -89,9 +89,9 @@ def freqtrades_roi_price(open_price: float, roi: float, fee: float) -> float:
     return open_price * (1 + roi) * (1 + fee) / (1 - fee)
 
 
-def test_a_net_target_sells_where_freqtrades_roi_does(on_tape: Run) -> None:
+def test_a_net_target_sells_where_freqtrades_roi_does(backtest_json: Run) -> None:
     roi, fee = 0.02, 0.001
-    document = on_tape(
+    document = backtest_json(
         *("--trading-rules", "none", "--fee", str(fee), "--take-profit", str(roi), "--net-targets")
     ).document
     won = [trade for trade in document["trades"] if trade["exit_kind"] == "target"]

@@ -246,10 +246,12 @@ def test_a_range_within_the_startup_candles_is_refused(sample: Path) -> None:
         backtest(str(sample), frame, check=False)
 
 
-def test_stored_candles_start_behind_the_startup_candles_too(on_tape: Run, sample: Path) -> None:
+def test_stored_candles_start_behind_the_startup_candles_too(
+    backtest_json: Run, sample: Path
+) -> None:
     sample.write_text(STARTUP.replace('"4h"', '"1h"'))
-    done = on_tape("-s", str(sample))
-    # The tape begins with the year.
+    done = backtest_json("-s", str(sample))
+    # The database begins with the year.
     assert (done.document["warm_up"], done.document["from"]) == (60, 1_704_067_200 + 60 * 3_600)
     assert any("startup_candle_count" in note for note in done.document["notes"])
 

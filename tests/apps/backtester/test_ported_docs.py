@@ -73,10 +73,10 @@ BACKTESTING_PY = [
 
 
 def test_the_ported_pine_script_trades_as_the_script(
-    on_tape: Run, candles: Candles, folder: Path, repository: Path
+    backtest_json: Run, candles: Candles, folder: Path, repository: Path
 ) -> None:
     written(repository / "docs" / "tradingview.md", folder)
-    ours = on_tape("--strategy", "rsi_dip", "--trading-rules", "none").document["trades"]
+    ours = backtest_json("--strategy", "rsi_dip", "--trading-rules", "none").document["trades"]
     found = [
         (one["entry_timestamp"], one["entry_price"], one["exit_timestamp"], one["exit_price"])
         for one in ours

@@ -33,7 +33,7 @@ def db(tmp_path: Path) -> Path:
 
 @pytest.fixture(params=["paper", "live"])
 def account(db: Path, request: pytest.FixtureRequest) -> Iterator[TradedAccount]:
-    """Yield an account with a position, a stop and an owed exit; no trader runs."""
+    """Yield an account with a position, a stop and a pending exit; no trader runs."""
     mode: Mode = request.param
     yield from holding(db, mode)
 
@@ -44,7 +44,7 @@ def holding(db: Path, mode: Mode) -> Iterator[TradedAccount]:
         account.fill("buy", "2", "100", 1)
         account.candles((100, 100, 80, 80))
         account.order("sell", 2, type_="stop_loss")
-        account.owe_exit(3, "90")
+        account.add_pending_exit(3, "90")
         yield account
 
 

@@ -373,7 +373,7 @@ def test_row_7_an_own_ban_that_is_over_hides_none_after_the_clock_is_set_back(
     on_bench(run, simulator.url, work, retry_seconds=4, waits_for_ban_end=False)
 
 
-def test_row_7_who_has_other_things_to_do_is_told_instead_of_kept(
+def test_row_7_a_caller_with_other_tasks_gets_an_error_instead_of_a_wait(
     run: Run, simulator: EmbeddedSimulator
 ) -> None:
     simulator.faults.add(

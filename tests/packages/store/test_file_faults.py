@@ -158,7 +158,7 @@ def test_a_folder_that_may_not_be_entered_for_a_while_does_not_count_as_a_delete
         write_rows(store, 1, start=5_000)
 
 
-def test_a_file_that_was_deleted_under_a_program_is_not_made_anew_over_its_log(
+def test_a_file_that_was_deleted_under_a_program_is_not_made_again_over_its_log(
     closed: Path,
 ) -> None:
     link = closed.with_name("link.db")

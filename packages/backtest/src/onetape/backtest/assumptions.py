@@ -277,8 +277,8 @@ def window_notes(window: CandleWindow, need: str) -> list[str]:
             f"{utc_text(window.start)} UTC: the first candles of the series are the strategy's "
             "startup_candle_count"
         )
-    # A warm-up that begins after a hole delays trading, which a note of its own says.
-    if window.warm_up < window.wanted_warm_up and not (window.holes and window.holes[0].at == 0):
+    # A warm-up that begins after a gap delays trading, which has a note of its own.
+    if window.warm_up < window.wanted_warm_up and not (window.gaps and window.gaps[0].at == 0):
         found.append(
             f"only {counted(window.warm_up, 'candle')} of warm-up where {need} "
             f"{window.wanted_warm_up:,}: the first signals may differ from a longer run's"

@@ -10,6 +10,7 @@ from onetape.backtest.candle_windows import locate_gaps
 from onetape.backtest.config import BacktestConfig
 from onetape.backtest.models import CandleWindow, HigherTimeframes, SymbolInput
 from onetape.backtest.warm_up import after_startup, run_segments
+from onetape.core.candle_gaps import find_gaps
 from onetape.core.candles import Candles, first_fault
 from onetape.core.clock import utc_text
 from onetape.core.errors import CandleGapError, DataError, UsageError

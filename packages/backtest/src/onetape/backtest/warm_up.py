@@ -1,4 +1,4 @@
-"""The warm-up after an unexplained hole, and at the beginning of a series: what is decided on."""
+"""The warm-up after an unexplained gap, and at the beginning of a series: what is decided on."""
 
 from collections.abc import Sequence
 
@@ -22,8 +22,8 @@ def after_startup(window: CandleWindow, strategy: Strategy) -> CandleWindow:
         DataError: no candle of the range is left.
     """
     wanted = strategy.startup_candle_count
-    begins_after_hole = bool(window.holes) and window.holes[0].at == 0
-    if window.warm_up >= wanted or begins_after_hole:
+    begins_after_gap = bool(window.gaps) and window.gaps[0].at == 0
+    if window.warm_up >= wanted or begins_after_gap:
         return window
     if wanted >= len(window.candles):
         raise DataError(

@@ -190,7 +190,7 @@ class RetryPolicy:
         return self._retry_seconds if self._has_answered else min(first, self._retry_seconds)
 
     def _banned_seconds(self) -> float:
-        """Return how long nobody may ask, wall seconds; 0 or less where everybody may."""
+        """Return how long no request may be sent, wall seconds; 0 or less: at once."""
         ban = self.bans.latest()
         if ban is not None and ban not in self._counted:
             self._count(ban, ban.left_ms(self._wall.epoch_ms()) / 1_000)

@@ -10,8 +10,8 @@ from typing import Any, Final, TypeVar, cast
 import numpy as np
 from msgspec import Struct
 
+from onetape.core.candle_gaps import next_opens
 from onetape.core.candles import IntArray
-from onetape.core.holes import next_opens
 from onetape.core.timeframes import Timeframe
 
 _Function = TypeVar("_Function", bound=Callable[..., Any])
