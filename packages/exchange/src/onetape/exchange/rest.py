@@ -495,7 +495,7 @@ class RestExchange:
             if not isinstance(clock, ExchangeClock):
                 raise
             clock.set(await self._confirmed_sample(clock, self._time_sample))
-            return await ask()
+            return await request()
 
     async def _load_markets(self) -> None:
         began = time.monotonic()
