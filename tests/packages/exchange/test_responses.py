@@ -350,7 +350,7 @@ def test_of_an_error_page_only_the_status_is_reported() -> None:
         raise ccxt.ExchangeNotAvailable(
             f"binance GET https://x/y?z=1 503 Service Unavailable {page}"
         )
-    assert str(told.value) == "cannot reach binance: it answered 503 Service Unavailable"
+    assert str(shown.value) == "cannot reach binance: it answered 503 Service Unavailable"
 
 
 @pytest.mark.parametrize(
