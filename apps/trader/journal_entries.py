@@ -46,7 +46,7 @@ class JournalEntries:
         for one in list(self._left):
             if one.entry_order_id == entry:
                 if restore_obligation(store, one, self._fence):
-                    print_line(f"exit from the journal, owed now: {one.reason}")
+                    print_line(f"exit from the journal, pending now: {one.reason}")
             elif not is_known and not is_obligation_stored(store, one.obligation):
                 # An order that is not booked yet may turn out to have opened its position.
                 continue

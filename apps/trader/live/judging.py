@@ -81,7 +81,7 @@ class Judge:
         self._book.states.report(
             NAMES,
             Problem(
-                f"executed orders cannot be looked up, and may be anybody's: {listed}",
+                f"executed orders cannot be looked up, and may belong to another program: {listed}",
                 f"no entries meanwhile; {STOPS_ALONE if bars_exits else 'exits and stops go on'}",
                 "look at the order at the exchange, if this lasts",
             ),

@@ -32,12 +32,12 @@ def journal_with(desk: LiveDesk, entry: str) -> tuple[ExitJournal, JournalEntrie
     return journal, JournalEntries(desk.context, journal, desk.executor, desk.lease.fence)
 
 
-def restores(entries: JournalEntries, desk: LiveDesk, *, until_owed: bool) -> Callable[[], bool]:
-    """Return what restores exits, as the session does each second, and says whether one is owed."""
+def restores(entries: JournalEntries, desk: LiveDesk, *, until_pending: bool) -> Callable[[], bool]:
+    """Return what restores exits, as the session does each second, and says whether one is pending."""
 
     def restore() -> bool:
         entries.restore()
-        return desk.owes_exit is until_owed
+        return desk.has_pending_exit is until_pending
 
     return restore
 
@@ -60,7 +60,7 @@ def test_an_exit_of_the_journal_outlives_the_restore_of_a_backup_that_lacks_its_
                 journal, entries = journal_with(desk, entry)
                 entries.restore()
                 assert len(journal.entries()) == 1
-                await desk.until(restores(entries, desk, until_owed=True))
+                await desk.until(restores(entries, desk, until_pending=True))
                 assert journal.entries() == []
                 await desk.until(lambda: desk.executor.position.is_flat)
                 desk.assert_ledgers_equal()
@@ -78,7 +78,7 @@ def test_an_exit_of_the_journal_waits_for_an_entry_without_an_answer(run: Run) -
         journal, entries = journal_with(desk, order.client_order_id)
         entries.restore()
         assert len(journal.entries()) == 1
-        await desk.until(restores(entries, desk, until_owed=True))
+        await desk.until(restores(entries, desk, until_pending=True))
         assert journal.entries() == []
         await desk.until(lambda: desk.executor.position.is_flat)
         desk.assert_ledgers_equal()
@@ -100,7 +100,7 @@ def test_an_exit_of_the_journal_ends_with_an_entry_that_never_arrived(run: Run) 
         await desk.until(lambda: desk.executor.is_position_known)
         entries.restore()
         assert journal.entries() == []
-        assert not desk.owes_exit
+        assert not desk.has_pending_exit
         journal.close()
 
     run(scenario, Fault("reset", method="POST", path="/api/v3/order", count=1, when="before"))

@@ -195,7 +195,7 @@ def test_an_exit_waits_for_the_history_however_long_and_its_stop_is_kept(tmp_pat
                 assert "others may have sold it" in (desk.states.entry_obstacle or "")
                 assert desk.sold == sold
                 assert len(desk.resting) == 1
-                assert desk.owes_exit
+                assert desk.has_pending_exit
 
     asyncio.run(scenario())
 

@@ -50,7 +50,7 @@ def test_a_stop_is_placed_although_each_reading_fails_after_the_balances(
     asyncio.run(scenario())
 
 
-def test_no_second_stop_is_placed_beside_one_that_may_hold_the_coins(tmp_path: Path) -> None:
+def test_no_second_stop_is_placed_next_to_one_that_may_hold_the_coins(tmp_path: Path) -> None:
     """Something that this program does not know has locked as much as the position."""
 
     async def scenario() -> None:
