@@ -33,7 +33,7 @@ def journal_with(desk: LiveDesk, entry: str) -> tuple[ExitJournal, JournalEntrie
 
 
 def restores(entries: JournalEntries, desk: LiveDesk, *, until_pending: bool) -> Callable[[], bool]:
-    """Return what restores exits, as the session does each second, and says whether one is pending."""
+    """Return a step that restores exits and returns whether one is pending, as each second."""
 
     def restore() -> bool:
         entries.restore()
