@@ -136,13 +136,13 @@ def test_something_else_on_the_port_is_named_as_such(
     answer: bytes | None, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(embedded, "PROBE_SECONDS", 0.3)
-    with listener(answer) as url, pytest.raises(ConfigurationError, match="no simulator"):
+    with listener(answer) as url, pytest.raises(ConfigurationError, match="is not a simulator"):
         is_running(url)
 
 
 @pytest.mark.parametrize("url", ["127.0.0.1:8790", "ftp://127.0.0.1", "http://", ""])
 def test_what_is_no_address_is_refused(url: str) -> None:
-    with pytest.raises(ConfigurationError, match="no address"):
+    with pytest.raises(ConfigurationError, match="is not the address"):
         is_running(url)
 
 
