@@ -79,7 +79,7 @@ RUNS: Final = (
     ("stop_and_target", _backtest(*_HALF, *_FAST, "--stop-loss", "0.01", "--take-profit", "0.01")),
     ("trailing", _backtest(*_HALF, *_FAST, "--trailing-stop", "0.03")),
     ("time_stop", _backtest(*_HALF, *_FAST, "--time-stop", "6", "--cooldown", "3")),
-    ("target_table", _backtest(*_HALF, *_FAST, "--target", "0=0.02,12=0.005")),
+    ("target_table", _backtest(*_HALF, *_FAST, "--roi-table", "0=0.02,12=0.005")),
     (
         "intrabar",
         _backtest(

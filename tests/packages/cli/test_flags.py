@@ -35,7 +35,7 @@ GIVEN: dict[str, Any] = {
     "sizing": "equity_share=0.25",
     "stop_loss": 0.05,
     "take_profit": None,
-    "target": ["0=0.02", "24=0.005"],
+    "roi_table": ["0=0.02", "24=0.005"],
     "trailing_stop": 0.04,
     "time_stop": 12,
 }

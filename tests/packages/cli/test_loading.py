@@ -141,7 +141,7 @@ def test_a_table_of_a_flag_that_cannot_be_used_is_the_flags_fault(file: Path) ->
     flags = {"exits": {"target_table": "0=0.04,101=0.02"}}
     loaded = load_settings(Settings, "app", file, flags, {})
     with (
-        pytest.raises(UsageError, match=r"^--target: target_table is too long$"),
+        pytest.raises(UsageError, match=r"^--roi-table: target_table is too long$"),
         loaded.places.naming_places(),
     ):
         check(loaded.settings)

@@ -52,12 +52,13 @@ class ExitConfig(DeclaredStruct, frozen=True, kw_only=True):
     target_table: Annotated[
         dict[int, float],
         Setting(
-            "Take profit that falls: {example} is 2 %, and 0.5 % from candle 24 on.",
-            flag="--target",
+            "Take profit that falls with time: candles since the entry (not minutes) = part of the "
+            "entry price; {example} is 2 %, and 0.5 % from candle 24 on.",
+            flag="--roi-table",
             metavar="CANDLES=RATIO",
-            unit="candles and parts",
+            unit="candles since the entry: part of the entry price",
             rule="take profit that falls with time: from so many candles after the entry on, this "
-            "part; with `take_profit` the lower one counts",
+            "part; with `take_profit` the lower one counts; freqtrade's `minimal_roi` has minutes",
             example="0=0.02,24=0.005",
             file_example="{0: 0.02, 24: 0.005}",
         ),
