@@ -286,7 +286,7 @@ class LiveBook(Executor):
             return None
         return round_down(stop_price * (1 - self.stop_limit), self.context.market.steps.price_step)
 
-    def withdraw(self, one: LiveOrder, reason: str, now_ms: int) -> None:
+    def request_cancel(self, one: LiveOrder, reason: str, now_ms: int) -> None:
         """Request the cancellation of an open order; again where that had no effect for a while."""
         requested, again = one.cancelled, self.times.cancel_again
         if any(self.broker.is_asking(what, one.identity) for what in ("cancel", "replace")):

@@ -251,7 +251,7 @@ class ExitSender:
             if stop.is_unsent:
                 book.record(stop, [ProvenAbsent("not needed: the position is sold")], now_ms)
             elif not stop.state.is_done:
-                book.withdraw(stop, "the position is sold", now_ms)
+                book.request_cancel(stop, "the position is sold", now_ms)
 
     @property
     def _is_bare(self) -> bool:

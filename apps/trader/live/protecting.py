@@ -196,7 +196,7 @@ class Protector:
                 self._replace(book.orders[identity], level[0], amount, price, reason, now_ms)
             case Withdraw(identity, reason):
                 self._changed = time.monotonic()
-                book.withdraw(book.orders[identity], reason, now_ms)
+                book.request_cancel(book.orders[identity], reason, now_ms)
             case Unprotectable(reason):
                 self._watch.obstacle = Obstacle(reason, "the market takes no such stop")
             case _:
@@ -272,7 +272,7 @@ class Protector:
         can_replace = book.broker.can_replace_stops and not is_paused
         if not can_replace or old.state.is_cancel_requested:
             self._changed = time.monotonic()
-            book.withdraw(old, reason, now_ms)
+            book.request_cancel(old, reason, now_ms)
             return
         reason = f"protects the position: {reason}"
         stop = book.add_order_without_decision(

@@ -84,7 +84,7 @@ def definitions(values: Mapping[str, str]) -> str:
     )
 
 
-def alarm_bar(fault: str, more: str) -> str:
+def render_warning_bar(fault: str, more: str) -> str:
     """Return a red bar with the reason not to trust a page; empty without a fault.
 
     Args:

@@ -10,7 +10,7 @@ from msgspec import Struct
 from onetape.core.errors import ConfigurationError
 from onetape.core.simulated import Origin
 from onetape.core.words import error_text
-from onetape.report.frame import alarm_bar, asset, definitions, filled, framed, script_json
+from onetape.report.frame import asset, definitions, filled, framed, render_warning_bar, script_json
 from onetape.report.origin_banner import origin_banner
 
 _SCRIPTS: Final = ("start.js", "numbers.js", "fields.js", "cloud.js", "heat_maps.js", "sort.js")
@@ -94,7 +94,7 @@ def write_optimization_page(page: OptimizationPage, path: Path) -> None:
 def render_optimization_page(page: OptimizationPage) -> str:
     """Return the page as HTML."""
     own = Path(__file__).with_name("optimization_page")
-    alarm = alarm_bar(page.warning, page.warning_text)
+    alarm = render_warning_bar(page.warning, page.warning_text)
     banner = origin_banner(page.origin, "No combination predicts a result on a real market.")
     values = {
         "market": "<br>".join(escape(line) for line in page.parts),

@@ -9,7 +9,7 @@ from onetape.core.words import counted
 from onetape.report.columns import digits_of
 from onetape.report.comparison import comparison_section
 from onetape.report.data import MetricRow, ReportData, ReportTitle
-from onetape.report.frame import alarm_bar, asset, definitions, filled, framed
+from onetape.report.frame import asset, definitions, filled, framed, render_warning_bar
 from onetape.report.library import chart_library
 from onetape.report.monthly import monthly_table, yearly_returns
 from onetape.report.origin_banner import origin_banner
@@ -60,7 +60,8 @@ def _body(data: ReportData) -> str:
         {
             "market": _market(data),
             "headline": _headline(data),
-            "banner": alarm_bar(data.title.warning, data.title.warning_text) + _banner(data.title),
+            "banner": render_warning_bar(data.title.warning, data.title.warning_text)
+            + _banner(data.title),
             "drawn": _drawn(data),
             "comparison": comparison_section(data),
             "keys": _keys(data),

@@ -115,7 +115,7 @@ def trades_of_bar(parts: Minutes, key: int, length_seconds: int) -> Trades:
 
     Args:
         parts: The bar and the amounts of its trades, one row (or none).
-        key: What is drawn depends on it, from `noise.key_of`.
+        key: What is drawn depends on it, from `prng.key_of`.
         length_seconds: Length of the bar.
     """
     bar = parts.bars
