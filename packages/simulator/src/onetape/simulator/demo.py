@@ -169,6 +169,7 @@ def _trade_live(screen: Screen, db: Path, common: tuple[str, ...]) -> Live:
                 break
         trader.check()
         trader.stop()
+        follower.end_candle()
         _fetch_rest(db, common, simulator.url)
     screen.done(
         f"{follower.decisions} candles live at up to {SPEED:,.0f} times the clock, socket cut "
@@ -227,12 +228,27 @@ class _Follower:
         if self._is_cut and self.decisions - (self._cut_at or 0) >= CUT_CANDLES:
             self._is_cut = False
             self._simulator.disconnect(0)
-        # The first decision is on the candle that closed when the market began; the order of one
-        # fills at the next open. So the candle after may form, and close after the next decision.
-        closed = LIVE_FROM + (self.decisions - 1) * HOUR
-        self._clock.allow_until((closed + 2 * HOUR - FIRST_SECONDS) * 1_000)
         # One more candle must close: the sale's own is still forming when it is filled.
         self.is_done = self._has_sold
+        if not self.is_done:
+            # The order of a decision fills at the next open. So the candle after may form, and
+            # close after the next decision.
+            self._clock.allow_until((self._closed + 2 * HOUR - FIRST_SECONDS) * 1_000)
+
+    @property
+    def _closed(self) -> int:
+        """Return when the candle that was decided on last closed, epoch seconds.
+
+        The first one closed when the market began.
+        """
+        return LIVE_FROM + (self.decisions - 1) * HOUR
+
+    def end_candle(self) -> None:
+        """Let the candle end that forms, after the trader: the next one leaves no row."""
+        end_ms = (self._closed + HOUR) * 1_000
+        self._clock.allow_until(end_ms)
+        while self._clock.now_ms() < end_ms:
+            time.sleep(0.01)
 
 
 def _read_live(db: Path) -> Live:
