@@ -195,7 +195,7 @@ def test_every_form_of_the_strategy_trades_by_the_settings_of_its_file(sample: P
         result = backtest(given, frame, check=False)
         assert result.config.account == by_file.config.account
         pd.testing.assert_frame_equal(result.trades, by_file.trades)
-    own = backtest(cls, frame, check=False, exits=Exits(stop_loss=0.5, target={}))
+    own = backtest(cls, frame, check=False, exits=Exits(stop_loss=0.5, roi_table={}))
     assert (own.config.account.exits.stop_loss, own.config.account.exits.target_table) == (0.5, {})
 
 

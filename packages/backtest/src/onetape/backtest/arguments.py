@@ -74,7 +74,7 @@ def _field_names(values: Mapping[str, Any], model: type[Struct], kind: str) -> d
     """Return values by the fields of a struct, given by these or by the names of the flags."""
     settings = [one for one in declared_settings(model).values() if len(one.path) == 1]
     fields = {
-        one.setting.flag.removeprefix("--").replace("-", "_") or one.path[0]: one
+        one.setting.flag.partition("/")[0].removeprefix("--").replace("-", "_") or one.path[0]: one
         for one in settings
     }
     fields |= {one.path[0]: one for one in settings}
