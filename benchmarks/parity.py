@@ -51,8 +51,8 @@ def main() -> None:
     before = machine()
     tests = collect(environment)
     found: dict[str, dict[str, Any]] = {}
-    if options.keep is not None and options.keep.exists():
-        lines = [json.loads(line) for line in options.keep.read_text().splitlines()]
+    if options.save is not None and options.save.exists():
+        lines = [json.loads(line) for line in options.save.read_text().splitlines()]
         found = {one["test"]: one for one in lines if one["hours"] == options.hours}
     left = [name for name in tests if name not in found]
     for start in range(0, len(left), IN_A_RUN):
@@ -60,8 +60,8 @@ def main() -> None:
             break
         for one in trade(left[start : start + IN_A_RUN], environment, options.at_once):
             found[one["test"]] = one
-            if options.keep is not None:
-                with options.keep.open("a", encoding="utf-8") as kept:
+            if options.save is not None:
+                with options.save.open("a", encoding="utf-8") as kept:
                     kept.write(json.dumps(one) + "\n")
     command = (
         f"uv run python benchmarks/parity.py --hours {options.hours} --minutes {options.minutes:g}"
