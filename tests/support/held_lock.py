@@ -11,7 +11,8 @@ from pathlib import Path
 def locked(db: Path) -> Generator[None]:
     """Let another process hold the write lock while the block lasts."""
     holder = (
-        "import apsw, sys; c = apsw.Connection(sys.argv[1]); c.execute('BEGIN IMMEDIATE'); "
+        "import apsw, sys; c = apsw.Connection(sys.argv[1]); c.setbusytimeout(20_000); "
+        "c.execute('BEGIN IMMEDIATE'); "
         "print('held', flush=True); sys.stdin.read(); c.execute('ROLLBACK')"
     )
     with subprocess.Popen(

@@ -198,7 +198,11 @@ def test_a_lease_lost_while_the_strategy_thinks_keeps_its_order_from_being_store
     run: Run, db: Path, strategy_file: StrategyFile
 ) -> None:
     # The strategy itself stands for the other process: it acts while ours is busy.
-    take = f"import apsw; apsw.Connection({str(db)!r}).execute('UPDATE leases SET token = 99')"
+    # It waits for the write lock: an answer of "busy" would be a strategy that failed.
+    take = (
+        f"import apsw; other = apsw.Connection({str(db)!r}); other.setbusytimeout(20_000); "
+        "other.execute('UPDATE leases SET token = 99')"
+    )
     source = UNTIL_ONE.format(evaluate=f"{take}; signals.signal[-1] = -1", describe="pass")
     name = strategy_file(source, "until_one")
 
