@@ -325,6 +325,10 @@ class ExitOrders:
             opened = self._context.timeframe.floor(now_ms // 1_000)
             row = Candle(opened, rest_price, rest_price, rest_price, rest_price, 0.0)
             return self._fill_late(order, passed, row, now_ms)
+        held_back = self._recorder.held_price_row
+        if self._recorder.watch is None and held_back is not None and self._is_traded(held_back):
+            # The stream has a price, though REST does not answer for the candles before it.
+            return self._fill_late(order, passed, held_back, now_ms)
         if passed is None and order.type != "command":
             return None
         newest = newest_row(self._context.store, self._context.key)
@@ -388,7 +392,11 @@ class ExitOrders:
         watch = self._recorder.watch
         if watch is None or newest.timestamp < watch.first.timestamp:
             return False
-        return not (is_untraded(newest) and has_volume(self._context.store, self._context.key))
+        return self._is_traded(newest)
+
+    def _is_traded(self, row: Candle) -> bool:
+        """Return whether the price of a candle is one that was traded in the candle."""
+        return not (is_untraded(row) and has_volume(self._context.store, self._context.key))
 
     def _order(self, pending: ExitObligation, price: Decimal, decision: str | None) -> Order:
         return new_order(

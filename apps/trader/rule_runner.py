@@ -184,7 +184,7 @@ class RuleRunner:
     def watch_held(self) -> None:
         """Look at the candles of the stream that are not stored while REST is away.
 
-        An exit that they lead to is pending, and sold at the first price that is stored after them.
+        An exit that they lead to is sold at their newest price (`ExitOrders.fill_exit`).
         """
         ahead: RuleStepper | None = None
         before: Candle | None = None

@@ -12,12 +12,15 @@ from contextlib import aclosing
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Self, TypeVar
 
+from msgspec import structs
+
 from onetape.cli.stop import ended
 from onetape.core.candles import SeriesKey
 from onetape.exchange.rest import RestExchange
-from onetape.websocket.events import StreamEvent
+from onetape.websocket.events import CandleUpdate, StreamEvent
 from onetape.websocket.subscription import merged
 from trader.rest_probe import RestProbe
+from trader.stalls import computer_seconds
 
 if TYPE_CHECKING:
     from onetape.websocket.websocket import WebSocketManager
@@ -38,6 +41,8 @@ class EventQueue:
 
     def put(self, event: StreamEvent) -> None:
         """Add an event, merged with those that wait; may be called in any thread."""
+        if isinstance(event, CandleUpdate):
+            event = structs.replace(event, received_seconds=computer_seconds())
         with self._lock:
             self._waiting = merged(self._waiting, event)
         self._loop.call_soon_threadsafe(self._news.set)

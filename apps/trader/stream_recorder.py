@@ -9,6 +9,8 @@ import asyncio
 import contextlib
 import math
 
+from msgspec import structs
+
 from onetape.cli.output import print_line
 from onetape.core.candles import PRICE_LIMIT, Candle, candle_fault
 from onetape.core.errors import ExchangeRefused, ExchangeUnreachable
@@ -32,9 +34,11 @@ from trader.gap_backfiller import NEVER, GapBackfiller
 from trader.lateness import Watch, watch_from
 from trader.market_guard import check_same_market
 from trader.session_context import SessionContext
-from trader.stalls import StallWatch
+from trader.stalls import StallWatch, computer_seconds
 from trader.stream_lines import QuietLines, source_line
 
+#: The price of a frame that waits for REST may be sold at for so long, seconds.
+FRESH_SECONDS = 5.0
 #: Old tickers are deleted this often, milliseconds of market time.
 CLEAN_EVERY_MS = 3_600_000
 #: A ticker's own time counts if it is at most this far before the market's, milliseconds.
@@ -57,6 +61,8 @@ class StreamRecorder:
         """Whose rows may be written; None: what was missed before is not filled in yet."""
         self._pending: CandleUpdate | None = None
         """Candles held back until REST has filled the gap before them."""
+        self._held_price_seconds: float | None = None
+        """Steady clock when the newest of them came; None: it may have waited in the socket."""
         self._refused: int | None = None
         """The connection whose gap the exchange has refused to fill: the REST task tries again."""
         self._newest = 0
@@ -99,6 +105,13 @@ class StreamRecorder:
     def held_rows(self) -> tuple[Candle, ...]:
         """Return the candles that wait until REST has filled the gap before them, oldest first."""
         return () if self._pending is None else self._pending.rows
+
+    @property
+    def held_price_row(self) -> Candle | None:
+        """Return the candle whose close is the price of the moment; None: none is held back."""
+        rows, seconds = self.held_rows, self._held_price_seconds
+        is_fresh = seconds is not None and computer_seconds() - seconds <= FRESH_SECONDS
+        return rows[-1] if rows and is_fresh else None
 
     async def handle(self, event: StreamEvent) -> None:
         """Store what a frame holds, and what the stream has become."""
@@ -207,7 +220,7 @@ class StreamRecorder:
         rows = tuple(row for row in update.rows if self._is_sound(row))
         if not rows:
             return
-        sound = CandleUpdate(rows, update.connection, update.closed)
+        sound = structs.replace(update, rows=rows)
         if self._refused == update.connection:
             self._hold(sound)
             return
@@ -217,7 +230,6 @@ class StreamRecorder:
             # The socket works, so it stays; the REST task tries again and reports the refusal.
             self._refused = update.connection
             self._gap_backfiller.is_refused = True
-            self._hold(sound)
 
     async def _sound_rows(self, update: CandleUpdate) -> None:
         if self._stalls.has_backlog:
@@ -225,10 +237,10 @@ class StreamRecorder:
             return
         is_new = update.connection != self._connection
         if is_new or self._skips(update.rows):
-            await self._connected(update, is_new=is_new)
-        # Rows that are written while something before them is missing would hide the gap.
-        if self._connection != update.connection:
+            # Rows that are written while something before them is missing would hide the gap.
             self._hold(update)
+            await self._connected(update, is_new=is_new)
+        if self._connection != update.connection:
             return
         self._pending = None
         if self._suspended is not None:
@@ -239,6 +251,9 @@ class StreamRecorder:
 
     def _hold(self, update: CandleUpdate) -> None:
         """Keep candles until REST has filled the gap before them."""
+        # After a stall the frames of the stall come first: their prices are old.
+        is_old = self._stalls.has_backlog
+        self._held_price_seconds = None if is_old else update.received_seconds
         pending = self._pending
         self._pending = update if pending is None else pending.followed_by(update)
 
@@ -291,6 +306,7 @@ class StreamRecorder:
         self._end_watch_after_stall()
         if self._stalls.has_backlog:
             # The thread stood still during the requests: the row is older than that.
+            self._held_price_seconds = None
             return
         self._refused = None
         self._connection = update.connection

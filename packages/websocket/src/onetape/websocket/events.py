@@ -27,6 +27,8 @@ class CandleUpdate(Struct, frozen=True):
     closed: frozenset[int] = frozenset()
     """Opens (epoch seconds) of the rows that the exchange marked as final. A later frame of such a
     candle is dropped. Empty for an exchange whose stream has no such mark."""
+    received_seconds: float | None = None
+    """Steady clock of the computer when the newest frame came; None: the time was not noted."""
 
     def followed_by(self, later: "CandleUpdate") -> "CandleUpdate":
         """Return this update and a later one as one: the newest row of each candle."""
@@ -35,6 +37,7 @@ class CandleUpdate(Struct, frozen=True):
             tuple(rows[opened] for opened in sorted(rows)),
             later.connection,
             self.closed | later.closed,
+            later.received_seconds,
         )
 
 
