@@ -266,7 +266,7 @@ class LiveBook(Executor):
         if replaces is not None:
             self.record(replaces, [CancelRequested("another stop takes its place")], now_ms)
             replaces.cancelled = time.monotonic()
-        event = Submitted(timestamp_ms + self.broker.window_ms)
+        event = Submitted(timestamp_ms + self.broker.window_ms, one.total_before)
         self.record(one, [event], now_ms, sent_ms=timestamp_ms)
         one.sent = time.monotonic()
         limit = self.limit_of(one.order.stop_price)

@@ -290,7 +290,7 @@ class LiveExecutor(LiveBook):
             found = self._entry_amount(one, row, self._free_money(balance), now_ms)
         self._turn = None
         if isinstance(found, Decimal):
-            one.total_before = self._account.held.total_base
+            one.total_before = self._account.held.total_now
             self.send(one, found, now_ms)
             return
         self._drop(one, found, now_ms)

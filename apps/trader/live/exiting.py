@@ -298,7 +298,7 @@ class ExitSender:
             self._read_again()
             return
         if amount > 0 and amount >= least:
-            one.total_before = self._account.held.total_base
+            one.total_before = self._account.held.total_now
             book.send(one, amount, now_ms)
             return
         # The coins are locked or gone: the comparison of the account reports it.

@@ -4,8 +4,10 @@ import time
 from decimal import Decimal
 
 from onetape.exchange.trading_records import Balance
+from onetape.execution.positions import position_of
 from trader.brokers.live_records import AccountSnapshot, BalanceReading
 from trader.live.book import LiveBook
+from trader.live.fills_of_others import CORRECTED
 from trader.live.resolving import coins_moved
 from trader.live.tracking import LiveOrder
 
@@ -49,6 +51,23 @@ class HeldBalances:
         reading = self.reading
         held = None if reading is None else reading.balances.get(self._book.context.market.base)
         return _ZERO if held is None else held.total
+
+    @property
+    def total_now(self) -> Decimal | None:
+        """Return what is there of the base currency: the last reading, and what was executed since.
+
+        None where there was no reading.
+        """
+        reading, market = self.reading, self._book.context.market
+        if reading is None:
+            return None
+        since = [
+            trade
+            for trade in self._book.trades
+            if trade.executed_ms > reading.asked_ms
+            and not trade.exchange_trade_id.startswith(CORRECTED)
+        ]
+        return self.total_base + position_of(since, market.base, market.quote).base
 
     def is_after(self, deadline_ms: int | None) -> bool:
         """Return whether the last reading began after a time of the exchange, epoch milliseconds.

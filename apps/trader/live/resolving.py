@@ -40,8 +40,9 @@ def chase(book: LiveBook, one: LiveOrder) -> None:
 def coins_moved(book: LiveBook, one: LiveOrder, balances: Mapping[str, Balance]) -> bool:
     """Return whether a balance has moved as if an order without an answer had been executed.
 
-    The account is compared with what it had before the send; after a restart with what it had
-    when it was opened and what was bought since.
+    The account is compared with what it had before the send. Where that is not stored, because an
+    earlier version has sent the order, it is compared with what the account had when it was opened
+    and what was bought since.
     """
     base = book.context.market.base
     before = one.total_before

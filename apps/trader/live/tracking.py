@@ -20,8 +20,9 @@ class LiveOrder:
         self.tracked = tracked
         self.begun = time.monotonic()
         self.sent: float | None = None
-        self.total_before: Decimal | None = None
-        """What the account had of the base currency before the send; None: it is not known."""
+        self.total_before: Decimal | None = tracked.state.total_before
+        """What the account had of the base currency before the send, also where an earlier process
+        has sent it; None: it is not known."""
         self.cancelled: float | None = None
         self.has_begun = False
         """Whether the stops are cancelled so that this exit can be sent."""

@@ -23,6 +23,8 @@ class Submitted(Struct, frozen=True, tag="submitted", omit_defaults=True):
 
     deadline_ms: int | None = None
     """Exchange time after which the exchange refuses the request as too late; None: none."""
+    total_before: Decimal | None = None
+    """What the account had of the base currency before the send; None: it is not known."""
 
 
 class Unanswered(Struct, frozen=True, tag="unanswered"):

@@ -100,6 +100,8 @@ class OrderState(Struct, frozen=True):
     exchange_order_id: str | None = None
     deadline_ms: int | None = None
     """Exchange time after which the request cannot arrive any more; None: it was not sent."""
+    total_before: Decimal | None = None
+    """What the account had of the base currency before the send; None: it is not known."""
 
     @property
     def is_done(self) -> bool:
@@ -126,8 +128,9 @@ def advance(state: OrderState, event: OrderEvent) -> tuple[OrderState, tuple[Eff
     match event:
         case Intended():
             after, effects = state, ()
-        case Submitted(deadline_ms):
-            after, effects = replace(_at_least(state, "sent"), deadline_ms=deadline_ms), ()
+        case Submitted(deadline_ms, total_before):
+            after, effects = _at_least(state, "sent"), ()
+            after = replace(after, deadline_ms=deadline_ms, total_before=total_before)
         case Unanswered(reason):
             after, effects = _unanswered(state, reason)
         case Acknowledged(exchange_order_id):
