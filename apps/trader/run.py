@@ -54,6 +54,7 @@ from trader.live.key_watch import rights_after_start
 from trader.live.keys import keys_for
 from trader.live.opening import LiveAccess, hold_live_account, open_access
 from trader.live.opening_again import open_exchange
+from trader.live.shared_money import check_shared_money
 from trader.live.start_checks import Start, ask_markets, check_accounts, check_other_accounts
 from trader.live.start_plan import StartPlan
 from trader.live.waiting_start import WaitingStart
@@ -169,6 +170,7 @@ async def _trade(
             if access is not None:
                 plan = check_other_accounts(plan, path, access.exchange_account)
                 access = access.with_booked_coins(path, opened.markets[0].quote)
+                check_shared_money(plan, path, access)
                 if first.is_open and not await confirm_first_entry(
                     plan, access, first, stop, is_confirmed=is_confirmed
                 ):

@@ -25,7 +25,7 @@ from onetape.simulator.faults.model import Fault
 from onetape.store.account_reading import read_traded
 from onetape.store.database import open_store
 from onetape.store.leases import acquire_lease, lease_name
-from onetape.store.live_accounts import LiveAccount, open_live_account
+from onetape.store.live_accounts import LiveAccount, open_live_account, read_live_account
 from onetape.store.process_lock import ProcessLock
 from onetape.store.read_only import open_read_only
 from real_endpoint import binance_at
@@ -165,15 +165,15 @@ def test_a_coin_in_which_another_account_of_the_key_is_open_is_refused(
 
 
 @contextmanager
-def stopped_once_it_trades(db: Path) -> Generator[None]:
-    """Send SIGTERM to this process once a session is stored that the fixture has not begun."""
+def stopped_once_it_trades(db: Path, sessions: int = 2) -> Generator[None]:
+    """Send SIGTERM to this process once more sessions are stored: 2 are those of the fixture."""
     has_ended = threading.Event()
 
     def watch() -> None:
         with open_store(db, create=False) as store:
             while not has_ended.wait(0.02):
                 with store.read() as connection:
-                    if connection.execute("SELECT count(*) FROM sessions").get > 2:
+                    if connection.execute("SELECT count(*) FROM sessions").get > sessions:
                         os.kill(os.getpid(), signal.SIGTERM)
                         return
 
@@ -205,6 +205,32 @@ def test_the_program_refuses_another_account_before_anything_is_stored_or_sent(
         run_trader(replace(settings, simulator_url=simulator.url))
     with holder.store.read() as connection:
         assert connection.execute("SELECT count(*) FROM live_accounts").get == 1
+
+
+@pytest.mark.usefixtures("key")
+def test_row_134_a_second_account_without_cash_does_not_count_the_money_of_the_first(
+    db: Path, holder: TradedAccount, capsys: pytest.CaptureFixture[str]
+) -> None:
+    holder.fill("sell", "0.01", "100", 2)
+    settings = replace(SETTINGS, db=db, account_name="second", symbol="ETH/USDT")
+    with embedded_simulator(balance={"USDT": Decimal(1_200)}) as simulator:
+        settings = replace(settings, simulator_url=simulator.url)
+        text = "^account the holder trades with USDT on the same account"
+        with stopped_once_it_trades(db), pytest.raises(SafetyRefusal, match=text) as refused:
+            run_trader(settings)
+        assert "--cash" in str(refused.value)
+        assert "\n" not in str(refused.value)
+        assert refused.value.exit_code == 7
+        assert read_live_account(holder.store, "second") is None, "nothing is stored of it"
+        with stopped_once_it_trades(db):
+            run_trader(replace(settings, cash=Decimal(300)))
+        # Its own money counts once it is opened.
+        with stopped_once_it_trades(db, 3):
+            run_trader(settings)
+    out = capsys.readouterr().out
+    text = "account second and the holder together count on 1300 USDT, and the account at simul"
+    assert out.count(text) == 1, "1,000 of the holder and 300"
+    assert out.count("SIGTERM: stopped with 300.00 USDT") == 2
 
 
 @pytest.mark.usefixtures("key", "holder")

@@ -1,0 +1,81 @@
+"""Money that accounts of the database share, because they are one account at the exchange.
+
+A new account without `cash` would take all of the free money for its own, and an account that was
+opened before counts the same money. Dividing it here would need to know which deposits and
+withdrawals were meant for which account, so a person states the amount.
+"""
+
+from collections.abc import Iterator
+from decimal import Decimal
+from pathlib import Path
+
+from onetape.cli.output import print_line
+from onetape.core.errors import SafetyRefusal
+from onetape.core.steps import decimal_text
+from onetape.core.symbols import base_and_quote
+from onetape.store.account_reading import read_accounts
+from onetape.store.accounts import Account, read_account
+from onetape.store.database import Store, open_store
+from onetape.store.live_accounts import read_live_account
+from onetape.store.reservations import AccountCash
+from trader.live.opening import LiveAccess
+from trader.live.start_plan import StartPlan
+
+
+def check_shared_money(plan: StartPlan, path: Path, access: LiveAccess) -> None:
+    """Refuse a new account without `cash` whose money another account counts already.
+
+    With `cash` the account is opened, and a warning names the other accounts where all of them
+    together count on more than there is.
+
+    Args:
+        plan: What is to be traded.
+        path: Database of the trader.
+        access: The account of the key.
+
+    Raises:
+        SafetyRefusal: the text names the other account and the remedy.
+        StoreError: the file cannot be used.
+    """
+    if not path.exists():
+        return
+    with open_store(path, create=False) as store:
+        if read_account(store, plan.account) is not None:
+            return
+        quote = base_and_quote(plan.symbols[0].key.symbol)[1]
+        others = list(_accounts_in(store, plan, access.exchange_account, quote))
+        if not others:
+            return
+        first, cash = others[0], plan.settings.cash
+        if cash is None:
+            raise SafetyRefusal(
+                f"account {first.name} trades with {quote} on the same account of "
+                f"{first.exchange}, and account {plan.account} would count the same money: state "
+                f"the amount of the new account with --cash, or go on with the other one: "
+                f'--account "{first.name}"'
+            )
+        counted = sum((AccountCash(store, one.name, "live").read() for one in others), cash)
+    balance = access.balances.get(quote)
+    money = max((Decimal(0) if balance is None else balance.total) - access.booked, Decimal(0))
+    if counted > money:
+        names = ", ".join(one.name for one in others)
+        print_line(
+            f"account {plan.account} and {names} together count on {decimal_text(counted)} "
+            f"{quote}, and the account at {first.exchange} has {decimal_text(money)}: an entry "
+            "may be smaller than the rules say, or refused",
+            level="WARNING",
+        )
+
+
+def _accounts_in(
+    store: Store, plan: StartPlan, exchange_account: str, quote: str
+) -> Iterator[Account]:
+    """Yield the live accounts in a currency of the account at the exchange, but that of a plan."""
+    for one in read_accounts(store, "live"):
+        if one.currency != quote or one.name == plan.account:
+            continue
+        account = read_live_account(store, one.name)
+        if account is None or account.exchange != plan.settings.exchange:
+            continue
+        if account.exchange_account == exchange_account and one.start_balance is not None:
+            yield one
