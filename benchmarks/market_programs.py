@@ -41,7 +41,7 @@ def symbols_of(url: str, count: int) -> list[str]:
 
 
 def read_json(url: str) -> Any:
-    """Return what an address of the simulator answers."""
+    """Return the simulator's response at an address."""
     with urllib.request.urlopen(url, timeout=60) as answer:  # noqa: S310 - loopback
         return json.load(answer)
 

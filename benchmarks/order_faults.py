@@ -1,4 +1,4 @@
-"""What becomes of an order whose answer is lost: a live trading program on the simulator.
+"""What becomes of an order whose response is lost: a live trading program on the simulator.
 
     uv venv /tmp/freqtrade && uv pip install --python /tmp/freqtrade/bin/python freqtrade==2026.9
     uv run python benchmarks/order_faults.py --freqtrade /tmp/freqtrade/bin/freqtrade \
@@ -65,15 +65,15 @@ Job = tuple[Driver, Scenario, int]
 
 SCENARIOS: Final = (
     Scenario("nothing"),
-    Scenario("no answer (timeout)", {"kind": "timeout", "when": "after", **ORDER}),
+    Scenario("no response (timeout)", {"kind": "timeout", "when": "after", **ORDER}),
     Scenario("504 of a proxy", {"kind": "status", "status": 504, "when": "after", **ORDER}),
     Scenario("connection reset", {"kind": "reset", "when": "after", **ORDER}),
     Scenario("a page with status 200", {"kind": "wrong_body", "shape": "html", **ORDER}),
     Scenario("SIGKILL after the send", {"kind": "timeout", "when": "after", **ORDER}, 0.0, True),
-    Scenario("half an answer", {"kind": "cut_body", **ORDER}),
+    Scenario("half a response", {"kind": "cut_body", **ORDER}),
     Scenario("request lost (timeout)", {"kind": "timeout", "when": "before", **ORDER}),
     Scenario("refused once: 400, -1021", {"kind": "status", "status": 400, "code": -1021, **ORDER}),
-    Scenario("answer without status and fills", {"kind": "ack_only", "count": 1}),
+    Scenario("response without status and fills", {"kind": "ack_only", "count": 1}),
     Scenario("seen 15 s late", {"kind": "visibility_delay", "seconds": 15.0}, 16.0),
     Scenario(
         "refused once: 429, -1003", {"kind": "status", "status": 429, "code": -1003, **ORDER}

@@ -1,4 +1,4 @@
-"""How fast the simulator answers: first pages, all tickers, candles and messages a second.
+"""How fast the simulator responds: first pages, all tickers, candles and messages a second.
 
     uv run python benchmarks/simulator.py > benchmarks/results/simulator.json
 

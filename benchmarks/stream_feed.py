@@ -4,7 +4,7 @@ It prints its URL, and then reads a command from each line of standard input:
 
     send RATE SECONDS FIRST       send frames of the forming candle, RATE a second
 
-The answer is a line of JSON: pairs of a frame's close and when it was sent, seconds of the
+The response is a line of JSON: pairs of a frame's close and when it was sent, seconds of the
 monotonic clock that all processes of a computer share. The first close is FIRST, the next is 0.01
 more.
 """

@@ -29,7 +29,7 @@ OFFLINE = "simulator"
 #: What stands behind the simulator's own command: its last word on where it listens.
 LOOPBACK = ("--host", "127.0.0.1", "--port", "0")
 RUN_TIMEOUT_SECONDS = 120
-#: The trader promises its first decision within 10 s; the rest is for a machine that is busy.
+#: The trader's first decision is due within 10 s; the rest is for a busy machine.
 WORK_TIMEOUT_SECONDS = 60
 STOP_TIMEOUT_SECONDS = 30
 GREETING = re.compile(r"^simulator: .* at (http://127\.0\.0\.1:\d+);")
@@ -221,10 +221,10 @@ def accept_gaps(environments: Path, folder: Path) -> None:
 
 
 def check_answers(service: Service, environments: Path, folder: Path) -> None:
-    """Start the simulator, ask it something, then stop it as a container engine would.
+    """Start the simulator, send it a request, then stop it as a container engine would.
 
     Raises:
-        SystemExit: it did not print where it listens, did not answer, or its stop was not clean.
+        SystemExit: it did not print where it listens, did not respond, or its stop was not clean.
     """
     process = start(service, environments, folder)
     try:
@@ -236,7 +236,7 @@ def check_answers(service: Service, environments: Path, folder: Path) -> None:
         url = f"{greeting[1]}/api/v3/ping"
         with urllib.request.urlopen(url, timeout=10) as answer:  # noqa: S310 - our own loopback
             if answer.read() != b"{}":
-                raise SystemExit(f"{service.name}: it does not answer as Binance does")
+                raise SystemExit(f"{service.name}: it does not respond as Binance does")
         process.send_signal(signal.SIGTERM)
         process.communicate(timeout=STOP_TIMEOUT_SECONDS)
     finally:

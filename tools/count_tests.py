@@ -1,7 +1,7 @@
 """Print how many tests of a JUnit file passed, failed and were skipped.
 
 Fails where none ran, and on a skip where ONETAPE_SHARED names the recorded data: with all that a
-test could want at hand, a skipped test goes unnoticed.
+test may need in place, a skipped test goes unnoticed.
 """
 
 import os

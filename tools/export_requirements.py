@@ -29,7 +29,7 @@ def export(name: str) -> str:
     """Return what a requirements file must hold by the completed lock.
 
     Raises:
-        SystemExit: uv failed, or its answer names an address.
+        SystemExit: uv failed, or its response names an address.
     """
     command = ["uv", "export", "-q", "--locked", *EXPORTS[name], *STYLE]
     done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False)

@@ -31,7 +31,7 @@ class BackfillJob(Struct, frozen=True):
     days: int | None
     """Instead of both: so many days before today, and today, by the exchange's clock."""
     retry_seconds: float
-    """How long a read may keep failing once its exchange has answered."""
+    """How long a read may keep failing once its exchange has responded."""
 
     @property
     def exchanges(self) -> list[str]:

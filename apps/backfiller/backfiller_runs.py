@@ -59,7 +59,7 @@ def endpoint_of(exchange: str, simulator_url: str | None, stack: ExitStack) -> E
     """Return where an exchange is; a simulator that is started for it lives as long as the stack.
 
     Raises:
-        ConfigurationError: the simulator's address is none.
+        ConfigurationError: the simulator's address is invalid.
         ExchangeUnreachable: no simulator listens there.
     """
     if exchange != SIMULATOR_ID:

@@ -58,7 +58,7 @@ def plan_series(
 
     Args:
         exchange: For its time and its pages; nothing but the simulator's time is requested.
-        store: The candle store; None: there is none yet.
+        store: The candle store; None: the file does not exist yet.
         key: The series.
         start: Epoch seconds.
         end: Epoch seconds, exclusive; None: the newest closed candle.

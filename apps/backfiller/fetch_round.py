@@ -33,7 +33,7 @@ _OWN_FAULT: Final = (ExchangeError, UsageError, RowsRefused)
 
 
 class Ready(Struct, frozen=True):
-    """An exchange that answered, and its series that it has."""
+    """An exchange that responded, and the requested series that it has."""
 
     exchange: RestExchange
     keys: list[SeriesKey]

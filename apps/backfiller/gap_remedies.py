@@ -37,7 +37,7 @@ def open_gaps_text(gaps: Sequence[OpenGap], path: Path, *, minutes: int) -> str:
     Args:
         gaps: At least one.
         path: The database.
-        minutes: How long after the first answer another one may prove a gap.
+        minutes: How long after the first response another one may prove a gap.
     """
     candles = sum(gap.candles for gap in gaps)
     first = gaps[0]
@@ -54,8 +54,8 @@ def remedy(gaps: Sequence[OpenGap], path: Path, *, minutes: int) -> str:
     parts: list[str] = []
     if len(gone) < len(gaps):
         parts.append(
-            f"run again in {minutes} minutes or later: another answer of the exchange fetches them "
-            "or proves that it has none"
+            f"run again in {minutes} minutes or later: another response of the exchange fetches "
+            "them or proves that it has none"
         )
     if gone:
         key, file = gone[0].key, shlex.quote(str(path))

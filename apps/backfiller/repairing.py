@@ -89,8 +89,8 @@ async def repair_series(
         all_gaps: Request every explained gap again, however new.
 
     Raises:
-        ExchangeUnreachable: the exchange stopped answering; what was repaired stays repaired.
-        ExchangeRefused: the exchange answered no.
+        ExchangeUnreachable: the exchange stopped responding; what was repaired stays repaired.
+        ExchangeRefused: the exchange refused the request.
         StoreError: the file cannot be written.
     """
     findings = [one for one in open_findings(store, [key]) if one.key == key]

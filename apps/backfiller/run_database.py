@@ -27,7 +27,7 @@ class RunDatabase:
         self._path = path
         self._waiting: list[RestExchange] = []
         self.store: Store | None = store or open_if_exists(path)
-        """The open file; None where there is none yet."""
+        """The open database; None before `opened` was called."""
         try:
             if self.store is not None:
                 check_kind(self.store, exchange)
@@ -44,7 +44,7 @@ class RunDatabase:
         self.close()
 
     def opened(self) -> Store:
-        """Return the open file, made first where there is none.
+        """Return the open file; a file that does not exist is created.
 
         Raises:
             StoreError: it cannot be used.

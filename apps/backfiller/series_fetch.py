@@ -110,8 +110,8 @@ async def fetch_series(
     """Fetch the closed candles of `[start, end)` that the store lacks, and store each page.
 
     Raises:
-        ExchangeUnreachable: the exchange stopped answering; what was stored stays.
-        ExchangeRefused: the exchange answered no.
+        ExchangeUnreachable: the exchange stopped responding; what was stored stays.
+        ExchangeRefused: the exchange refused the request.
         RowsRefused: every row that came breaks a rule of candles.
         StoreError: the file cannot be written.
     """

@@ -46,7 +46,7 @@ class BackfillerSettings(DeclaredStruct, frozen=True, kw_only=True):
     retry_seconds: Annotated[
         float,
         Setting(
-            "How long requests are repeated while an exchange fails that has answered before.",
+            "How long a failing request is repeated if the exchange has responded before.",
             flag="--retry-for",
             metavar="SECONDS",
             ge=0,

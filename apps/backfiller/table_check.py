@@ -112,7 +112,7 @@ class _Times(Struct, frozen=True):
 
     rows: int
     last: int
-    """Time of the last row, epoch seconds; -1 where there is none."""
+    """Time of the last row, epoch seconds; -1 before the first row."""
     distances: dict[int, int]
     """Seconds between neighbours, and how often they occur."""
 
@@ -141,7 +141,7 @@ def _check_rows(
     """Return the opens of the first and the last sound candle.
 
     Raises:
-        DataError: there is none, or so many rows are unsound that they were read wrongly.
+        DataError: no row is sound, or so many are unsound that the table was probably misread.
     """
     faults: Counter[str] = Counter()
     first_fault: tuple[str, Candle] | None = None

@@ -34,7 +34,7 @@ class ClockWatch:
         self._states = states
         self._due = 0.0
         self._was_set = False
-        """Whether the clock was set, and the exchange has not answered with its time since."""
+        """Whether the clock was set, and the exchange has not sent its time since."""
         self._warned_ms = 0
 
     async def look(self) -> None:

@@ -28,7 +28,7 @@ from onetape.store.copying import flush
 from onetape.store.database import Store
 from trader.command_rows import parse_command, rows_of
 
-#: Bytes of a file that are read; a line that goes on behind them is none.
+#: Bytes of a file that are read; a line that is longer is not a command.
 MOST_BYTES: Final = 4_096
 #: A file whose last line has no end may still be written; it is read after so many wall seconds.
 UNFINISHED_SECONDS: Final = 2.0
@@ -62,7 +62,7 @@ class CommandFiles:
         Lines that are no command are left out; empty ones and those that begin with # are too.
 
         Returns:
-            What to print: a line for each command, for each line that is none, and for each file
+            What to print: a line for each command, for each invalid line, and for each file
             that cannot be used, unless that was returned before.
 
         Raises:
@@ -194,7 +194,7 @@ def _read_ready(path: Path) -> bytes | None:
     Raises:
         OSError: it cannot be read, or is not a file, such as a folder or a pipe.
     """
-    # Mostly there is none, and another trader may take it at any moment.
+    # Usually the file does not exist, and another trader may take it at any moment.
     with suppress(FileNotFoundError):
         status = path.stat()
         if not stat.S_ISREG(status.st_mode):

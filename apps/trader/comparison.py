@@ -1,7 +1,7 @@
 """Compare the candles that the stream closed with REST, many with one page.
 
 Each is compared within ten candles, at a tenth of the exchange's request rate at most, and never
-before a minute has passed since its close: until then REST may still answer with another value.
+before a minute has passed since its close: until then REST may still respond with another value.
 With a position open it is compared as soon as that.
 """
 
@@ -41,7 +41,7 @@ class RestComparison:
         """Compare what is due, if the request rate allows it now.
 
         Raises:
-            ExchangeUnreachable: no usable answer.
+            ExchangeUnreachable: no usable response.
             StoreError: the file cannot be written.
         """
         if time.monotonic() < self._next_after:

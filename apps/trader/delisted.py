@@ -1,7 +1,7 @@
 """Positions in markets that the exchange does not list any more: named, and freed by a person.
 
-Nothing can be sold there. Until a person has said that a position is over, it keeps its money and
-its slot among the open trades.
+Nothing can be sold there. Until a person has confirmed that a position is over, it keeps its money
+and its slot among the open trades.
 """
 
 import time
@@ -58,7 +58,7 @@ def note_delisted(database: Path, account: str, symbol: str, reason: str) -> Non
         database: Path of the database, which has the position.
         account: Name of the account.
         symbol: Of the market that is not listed.
-        reason: What the exchange says, in words.
+        reason: Error message of the exchange.
 
     Raises:
         StoreError: the file cannot be used.

@@ -74,7 +74,7 @@ class ExitJournal:
         return [one for one in self._slots() if one is not None]
 
     def _slots(self) -> list[ExitObligation | None]:
-        """Return the exit in each slot; None where there is none, or where it cannot be read."""
+        """Return the exit in each slot; None for an empty or unreadable slot."""
         found: list[ExitObligation | None] = [None] * SLOTS
         for slot in range(SLOTS if self._descriptor is not None else 0):
             try:

@@ -327,7 +327,7 @@ class ExitOrders:
             return self._fill_late(order, passed, row, now_ms)
         held_back = self._recorder.held_price_row
         if self._recorder.watch is None and held_back is not None and self._is_traded(held_back):
-            # The stream has a price, though REST does not answer for the candles before it.
+            # The stream has a price, though REST does not respond for the candles before it.
             return self._fill_late(order, passed, held_back, now_ms)
         if passed is None and order.type != "command":
             return None
@@ -368,7 +368,7 @@ class ExitOrders:
         return None if order is None else self._passed(order)
 
     def _passed(self, order: Order) -> Candle | None:
-        """Return the candle whose price the order was decided for; None while there is none."""
+        """Return the candle whose price the order was decided for; None before that candle."""
         store, key, timestamp = self._context.store, self._context.key, order.signal_timestamp
         return first_traded_after(
             store, key, timestamp if order.type == "market" else timestamp - 1

@@ -60,13 +60,13 @@ class GapBackfiller:
         self.expects_marks = False
         """Whether the stream is up and marks candles as final."""
         self.is_refused = False
-        """Whether the exchange refused the last request for candles and has answered none since."""
+        """Whether the exchange refused the last request for candles and returned none since."""
         self.is_rate_limited = False
         """Whether the exchange refused the last request for candles because of the request rate."""
         self.inserted = 0
         """Candles that REST has added in this session."""
         self.refused = ""
-        """Why rows of the last answer were refused, with the first of them; empty for none."""
+        """Why rows of the last response were refused, with the first of them; empty for none."""
         self.closed = asyncio.Event()
         """Set when a candle was closed or a new one began; the task that waits for it clears it."""
 
@@ -78,7 +78,7 @@ class GapBackfiller:
                 an exit; None: no others.
 
         Raises:
-            ExchangeUnreachable: no usable answer.
+            ExchangeUnreachable: no usable response.
         """
         context, newest = self._context, self.newest_due()
         await warm_up_larger(context, self._exchange, newest)
@@ -91,7 +91,7 @@ class GapBackfiller:
         return await self._fetch(start)
 
     async def fill(self) -> bool:
-        """Fetch what is missing; return whether REST has answered.
+        """Fetch what is missing; return whether REST has responded.
 
         Nothing is fetched shortly after a failure.
 
@@ -123,7 +123,7 @@ class GapBackfiller:
         """Fetch candles that ended by the clock and were not closed by the stream.
 
         Where none is missing, candles that the stream closed are compared with REST. After a
-        refusal a request is sent in any case: only an answer proves that the refusal is over.
+        refusal a request is sent in any case: only a response proves that the refusal is over.
 
         Raises:
             ExchangeRefused: the exchange refused the request.
@@ -157,7 +157,7 @@ class GapBackfiller:
     def _pause(self, error: ExchangeUnreachable) -> float:
         """Begin the pause after a request that failed; return its length in seconds.
 
-        It ends with a rate limit ban: the exchange answers from then on.
+        It ends with a rate limit ban: the exchange responds from then on.
         """
         if not isinstance(error, RateLimited):
             return self._failed.lengthen()
@@ -220,7 +220,7 @@ class GapBackfiller:
 
         Candles that should be closed and are not, over what strategy and sizing need and over a
         longer break of this session; not those before the first one that the exchange has. One that
-        enough answers have left out is fetched again when the next answer may prove the gap.
+        enough responses have left out is fetched again when the next response may prove the gap.
         """
         context = self._context
         due = self.newest_due()

@@ -1,4 +1,4 @@
-"""Larger candles for a strategy that needs them, as the backtester gives them.
+"""Higher-timeframe candles for a strategy that needs them, as in the backtester.
 
 Those of the past come over REST with the warm-up. Those that end while the trader runs are built
 from the traded candles, because no exchange has them at the moment of their end, and stored: a
@@ -23,7 +23,7 @@ from trader.window import wait_text
 
 
 class Absent(Struct, frozen=True):
-    """What is missing of the larger candles, in words; empty where nothing is."""
+    """Description of missing higher-timeframe candles; empty: none is missing."""
 
     gate: str = ""
     wait: str = ""
@@ -33,7 +33,7 @@ class Absent(Struct, frozen=True):
 def larger_candles(
     context: SessionContext, candles: Candles, *, seen_ms: int
 ) -> tuple[Higher, Absent]:
-    """Return the larger candles at the time of these ones, and what is missing of them.
+    """Return the higher-timeframe candles for these candles, and which are missing.
 
     Those before an unexplained gap are left out: no window crosses it.
 
@@ -67,7 +67,7 @@ def larger_candles(
 
 
 async def warm_up_larger(context: SessionContext, exchange: RestExchange, end: int) -> None:
-    """Fetch the closed larger candles that the strategy needs.
+    """Fetch the closed higher-timeframe candles that the strategy needs.
 
     Args:
         context: What is traded.
@@ -75,7 +75,7 @@ async def warm_up_larger(context: SessionContext, exchange: RestExchange, end: i
         end: Open of the newest traded candle, epoch seconds.
 
     Raises:
-        ExchangeUnreachable: no usable answer.
+        ExchangeUnreachable: no usable response.
         ExchangeRefused: the exchange has no candles of that length.
     """
     for larger in context.higher_timeframes:
@@ -89,7 +89,7 @@ async def warm_up_larger(context: SessionContext, exchange: RestExchange, end: i
 
 
 def has_due_larger(context: SessionContext, end: int, now_ms: int) -> bool:
-    """Return whether a larger candle should be fetched again that the exchange left out.
+    """Return whether a higher-timeframe candle that the exchange left out is fetched again.
 
     Args:
         context: What is traded.

@@ -56,7 +56,7 @@ class LateSells:
 
         Args:
             candle: The one at whose open the SELL is due.
-            closed: Open of the newest closed candle, epoch seconds; None: there is none.
+            closed: Open of the newest closed candle, epoch seconds; None: no candle has closed.
         """
         order = self._broker.open_order
         is_selling = order is not None and order.side == "sell"

@@ -47,7 +47,7 @@ class Lease:
     def renew(self) -> None:
         """Prove that it is still ours, and extend it.
 
-        Called right before an order or a trade is written too: a strategy may think for long. A
+        Called right before an order or a trade is written too: a strategy may compute for long. A
         process that is suspended even after that is stopped by the fence, inside the write.
 
         Raises:

@@ -23,11 +23,12 @@ async def check_same_market(context: SessionContext, exchange: RestExchange) -> 
         StoreError: as for `check_market`.
         DataError: as for `check_market`, of a simulator.
         ExchangeUnreachable: the simulator does not name its market, or a real exchange not
-            what its time is. Its time may be wrong for a while: an old answer of a cache.
+            what its time is. Its time may be wrong for a while: an old response of a cache.
     """
     simulated = await find_simulated_market(exchange)
     if simulated is None:
-        # Market time goes on from the answer, so that no closed candle seems to lie in the future.
+        # Market time goes on from the response, so that no closed candle seems to lie in the
+        # future.
         await exchange.compare_clocks()
         fault = _time_fault(context, exchange.now_ms())
         if fault is not None:
@@ -62,7 +63,7 @@ def check_market(
     """
     if simulated is not None:
         hold_to_source(context.store, simulated.source)
-    # A simulator may have stopped answering since: then its clock stands still.
+    # A simulator may have stopped responding since: then its clock stands still.
     known_ms = 0 if simulated is None else simulated.now_ms
     _check_time(context, max(known_ms, exchange.now_ms()))
 

@@ -67,7 +67,7 @@ class MarketStatus:
             # That REST is away is reported by the task that needs it.
             self._fetched = time.monotonic()
             return
-        # After a refusal the next call sends another request: only an answer ends the problem.
+        # After a refusal the next call sends another request: only a response ends the problem.
         self._fetched = time.monotonic()
         self._is_traded = market is not None and market.active
         if self._is_traded:

@@ -35,10 +35,10 @@ def new_order(
         signal_timestamp: Open of the candle that gave the signal or reached the level, epoch
             SECONDS.
         decided_ms: Market time.
-        ticker: Bid and ask of now; None: they are not known, or do not matter.
-        decision: Id of the strategy's decision; None: there is none.
+        ticker: Current bid and ask; None: they are not known, or do not matter.
+        decision: Id of the strategy's decision; None: the strategy did not decide this order.
         entry_order_id: Of the position that is sold; None for a buy.
-        obligation: Id of the exit that it fulfils; None: there is none.
+        obligation: Id of the exit obligation that the order carries out; None for an entry.
         amount: Base currency; None: it is computed when the order is sent.
         stop_price: Trigger price of a stop that rests at the exchange; None: it is no stop.
     """

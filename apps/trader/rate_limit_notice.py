@@ -26,8 +26,8 @@ class RateLimitNotice:
         """Begin without a refusal.
 
         Args:
-            exchange: Knows the ban that is in force.
-            gap_backfiller: Knows whether its last request was refused because of the rate.
+            exchange: Has the rate limit ban in force.
+            gap_backfiller: Has whether its last request was refused because of the rate.
         """
         self._exchange = exchange
         self._gap_backfiller = gap_backfiller

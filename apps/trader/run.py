@@ -193,7 +193,7 @@ async def _trade(
 
 
 class _Opened(Struct, frozen=True):
-    """An exchange that answers, and the account of the key, if there is one."""
+    """An exchange that responds, and the account of the key, if there is one."""
 
     exchange: RestExchange
     start: Start

@@ -1,4 +1,4 @@
-"""Notices that the trading thread has not run for a while: nobody watched the market meanwhile.
+"""Notices that the trading thread has not run for a while, so the market was not watched.
 
 A disk that hangs, SIGSTOP, `docker pause` and a computer that sleeps leave no error behind. The
 frames of that time wait, and are read at once when the thread runs again.

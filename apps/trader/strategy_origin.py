@@ -1,7 +1,8 @@
 """Where a strategy comes from: two files may hold strategies of one name.
 
-A session stores it beside its rules. Changed code of the same file is the same strategy; another
-file is another strategy, unless it holds the same code, or the old file is gone: it was moved.
+A session stores the origin together with its rules. Changed code of the same file is the same
+strategy; another file is another strategy, unless it holds the same code, or the old file is gone:
+it was moved.
 """
 
 from collections.abc import Mapping

@@ -62,7 +62,7 @@ class DecisionReport(Struct, frozen=True):
     blocked: str | None
     """Why a signal became no order, in words."""
     wait: str = ""
-    """Since when orders are possible after a gap in the warm-up; empty where there is none."""
+    """Since when orders are possible after a gap in the warm-up; empty without such a gap."""
     is_missed: bool = False
     """Whether the candle closed while no session ran, or while the trader could not decide."""
 
@@ -351,7 +351,8 @@ class StrategyRunner:
         return OrderContext(
             is_decided_before=found.is_repeated,
             late_reason=None if is_newest else late,
-            # On the wall clock: in a simulation that runs fast, an hour may pass while we think.
+            # On the wall clock: in a simulation that runs fast, an hour may pass during the
+            # evaluation.
             age_seconds=self._exchange.clock.wall_seconds(age_ms),
             max_age_seconds=context.settings.max_signal_age_seconds,
             missing_since=missing[0][0] if missing else None,

@@ -81,7 +81,7 @@ class StreamRecorder:
         """The line about the source of the candles that was printed last."""
         self._inserted_at_loss = NEVER
         self._suspended: Watch | None = None
-        """The watch before frames ceased to come while REST does not answer; None: they come."""
+        """The watch before frames ceased to come while REST does not respond; None: they come."""
         self._stalls = StallWatch(exchange.clock)
         self._lock = asyncio.Lock()
         self._went_live = asyncio.Event()
@@ -134,7 +134,7 @@ class StreamRecorder:
                     """The trader watches no trades."""
 
     def _quiet(self, seconds: float, *, is_confirmed: bool) -> None:
-        """Note that no frame comes; without an answer of REST prices may have passed unseen."""
+        """Note that no frame comes; without a response of REST prices may have passed unseen."""
         self.is_quiet = is_confirmed
         if is_confirmed:
             if self._suspended is not None:
@@ -145,7 +145,7 @@ class StreamRecorder:
             return
         self._suspended, self.watch = self.watch, None
         self._went_live.clear()
-        self.lost_reason = f"no frame for {duration_text(seconds)}, and REST does not answer"
+        self.lost_reason = f"no frame for {duration_text(seconds)}, and REST does not respond"
         self._has_outage = True
         print_line(
             f"{self.lost_reason}: whether anything is traded is not known; the connection stays, "
@@ -400,7 +400,7 @@ class StreamRecorder:
 
 
 def _price(value: float | None) -> float | None:
-    """Return a price, or None for what is none: an empty side of the book comes as zero."""
+    """Return a price; None for zero, with which an empty side of the book is reported."""
     if value is None or not math.isfinite(value) or not 0 < value < PRICE_LIMIT:
         return None
     return value

@@ -114,14 +114,14 @@ RULES: Final = (
     Rule(
         ExchangeRefused,
         Reaction.RETRY,
-        f"{_NO_ENTRIES}; the request is repeated until it is answered",
+        f"{_NO_ENTRIES}; the request is repeated until it succeeds",
         "check whether the exchange can be used from here, if this lasts",
     ),
     RATE_LIMIT_RULE,
     Rule(
         ExchangeError,
         Reaction.RETRY,
-        f"{_NO_ENTRIES}; the request is repeated until it is answered",
+        f"{_NO_ENTRIES}; the request is repeated until it succeeds",
         "check the network, if this lasts",
     ),
     Rule(
@@ -258,12 +258,12 @@ class Supervisor:
             self.end_pauses()
 
     def end_pauses(self) -> None:
-        """Let every task that waits after an error run again at once: the exchange answers."""
+        """Let every task that waits after an error run again at once: the exchange responds."""
         self._pause_end.set()
         self._pause_end = asyncio.Event()
 
     def report(self, source: str, problem: Problem | None) -> None:
-        """Report a problem that is no error, or None where there is none any more."""
+        """Report a problem that is no error; None: the problem has ended."""
         if problem is None:
             self._states.solve(source)
         else:

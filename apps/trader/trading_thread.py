@@ -76,7 +76,7 @@ async def _watch(ready: "Future[_Ready]") -> None:
         except TimeoutError:
             print_line(
                 f"degraded: the trader's own thread has not run for {STUCK_SECONDS:.0f} s, "
-                "probably because the disk does not answer; nothing is decided or traded "
+                "probably because the disk does not respond; nothing is decided or traded "
                 "meanwhile; look at the disk, if this lasts"
             )
             await answered.wait()

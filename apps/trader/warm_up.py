@@ -30,7 +30,7 @@ class WarmUp:
         """Fetch the candles; return how many were new.
 
         Raises:
-            ExchangeError: no usable answer; call again.
+            ExchangeError: no usable response; call again.
             StoreError: the file cannot be written.
         """
         # CCXT Pro takes a second or more to import; no session should wait for it later.

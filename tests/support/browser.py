@@ -34,7 +34,7 @@ class CommandFailed(Exception):
 
 
 class Chromium:
-    """One headless browser; commands go in and answers come out as JSON, each ended by a NUL."""
+    """One headless browser; commands go in and responses come out as JSON, each ended by a NUL."""
 
     def __init__(self, program: str, profile: Path) -> None:
         """Start the browser with a fresh profile."""
@@ -75,7 +75,7 @@ class Chromium:
         while b"\0" not in self._buffer:
             left = deadline - time.monotonic()
             if left <= 0 or not select.select([self._receive], [], [], left)[0]:
-                pytest.fail(f"Chromium did not answer {waiting_for} in {ANSWER_SECONDS} s")
+                pytest.fail(f"Chromium did not respond {waiting_for} in {ANSWER_SECONDS} s")
             chunk = os.read(self._receive, 1 << 20)
             if not chunk:
                 pytest.fail(f"Chromium ended while {waiting_for} was waiting")

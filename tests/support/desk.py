@@ -263,7 +263,7 @@ async def desk(
     requests' pauses and bans are counted by, where it is not the computer's time.
     """
     endpoint = Endpoint("simulator", market.gate.url)
-    # Requesting the time waits, and the simulator answers in this very loop: one clock for both.
+    # Requesting the time waits, and the simulator responds in this very loop: one clock for both.
     exchange = await asyncio.to_thread(
         RestExchange,
         endpoint,

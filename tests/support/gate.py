@@ -1,6 +1,6 @@
 """A proxy between a program and the simulator: it loses, delays and invents responses and frames.
 
-REST answers and WebSocket frames pass through it unchanged unless a switch is set.
+REST responds and WebSocket frames pass through it unchanged unless a switch is set.
 """
 
 import asyncio
@@ -25,9 +25,9 @@ class Gate:
         self.rest_is_down = False
         """Reset every REST connection."""
         self.rest_delay_seconds = 0.0
-        """How long each REST answer is held back."""
+        """How long each REST response is held back."""
         self.hidden_candles: set[int] = set()
-        """Opens, in milliseconds, of candles that REST answers leave out."""
+        """Opens, in milliseconds, of candles that REST responses leave out."""
         self.refuses_sockets = False
         """Reset every new WebSocket."""
         self.resets_new_sockets = False

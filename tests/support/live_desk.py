@@ -157,7 +157,7 @@ class LiveDesk:
         return Candle(START_MS // 1_000 // 3_600 * 3_600, price, price, price, price, 1.0)
 
     async def until_sent(self, order: Order) -> None:
-        """Wait until an order has reached the simulator, without storing what it answers."""
+        """Wait until an order has reached the simulator, without storing what it responds."""
         deadline = asyncio.get_running_loop().time() + 20
         while order.client_order_id not in self.taken:
             if asyncio.get_running_loop().time() > deadline:

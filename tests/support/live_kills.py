@@ -1,7 +1,7 @@
 """A process that trades a fixed scene with real orders, and dies or stands still at a point of it.
 
 `python live_kills.py` is a warm process: for each line of JSON on stdin it forks a child that plays
-the scene, and answers with the signal that ended the child (0: it played to the end). Of a child
+the scene, and responds with the signal that ended the child (0: it played to the end). Of a child
 that is suspended it first names the process.
 
 The scene: an entry, its stop, a higher stop in its place, an exit. Points are reached in the

@@ -1,4 +1,4 @@
-"""A server on loopback that answers private requests by a script, and real CCXT clients of it."""
+"""A server on loopback that responds private requests by a script, and real CCXT clients of it."""
 
 import asyncio
 from collections.abc import AsyncGenerator, Callable
@@ -24,7 +24,7 @@ class Answer(NamedTuple):
     body: bytes
     status: int = 200
     ending: str = "whole"
-    """whole, cut (the body ends early), reset (no answer at all)."""
+    """whole, cut (the body ends early), reset (no response at all)."""
 
 
 class OrderServer:

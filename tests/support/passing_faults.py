@@ -4,7 +4,7 @@ from typing import Any
 
 #: Name and settings; each test chooses when to continue.
 PASSING: list[tuple[str, dict[str, Any]]] = [
-    ("row 2 no answer", {"kind": "timeout"}),
+    ("row 2 no response", {"kind": "timeout"}),
     ("row 2 a body that drips", {"kind": "drip", "seconds": 0.05}),
     ("row 8 500", {"kind": "status", "status": 500}),
     ("row 8 502", {"kind": "status", "status": 502}),

@@ -132,7 +132,7 @@ def series_filter(
 
 
 def known_gaps(store: "Store", key: "SeriesKey") -> "list[Gap] | None":
-    """Return what is missing of a stored series; None, and a word, where its timeframe is none.
+    """Return the gaps of a stored series; None, after a printed line, if its timeframe is invalid.
 
     Plain SQL can write such a series, which should hide nothing of the others.
     """

@@ -37,6 +37,6 @@ def list_exchanges(
         lines = textwrap.wrap(names, room - len(head)) or ["none"]
         print_line(head + f"\n{' ' * len(head)}".join(lines))
     print_line(
-        f"{len(found)} exchanges. Per call: candles in one answer; * the newest only, nothing "
+        f"{len(found)} exchanges. Per call: candles in one response; * the newest only, nothing "
         "older; ' as CCXT states it, not looked at for Onetape; ? not stated."
     )

@@ -107,7 +107,7 @@ def _one_series(
 
     Raises:
         UsageError: there are several.
-        DataError: there is none.
+        DataError: no stored series fits the flags.
     """
     from onetape.core.errors import DataError, UsageError
 

@@ -94,14 +94,14 @@ def _print_series(key: "SeriesKey", gaps: "list[Gap]") -> None:
 
 
 def _state(gap: "Gap") -> str:
-    """Return what is known of a gap, such as `unproven, left out of 1 answer`."""
+    """Return what is known of a gap, such as `unproven, left out of 1 response`."""
     from onetape.core.words import counted
     from onetape.store.gaps import UNPROVEN
 
     if gap.reason is not None:
         return f"{gap.state}: {gap.reason}"
     if gap.state == UNPROVEN:
-        return f"{gap.state}, left out of {counted(gap.answers, 'answer')}"
+        return f"{gap.state}, left out of {counted(gap.answers, 'response')}"
     return gap.state
 
 

@@ -117,7 +117,7 @@ def _without_lines(text: bytes, count: int) -> tuple[bytes, int]:
 
 
 def _parsed_twice(text: bytes, layout: Layout, source: str) -> "pd.DataFrame":
-    """Return the cells of some lines: prices as numbers, or where one is none, all as text.
+    """Return the cells of some lines: prices as numbers, or all as text if one is not a number.
 
     Raises:
         DataError: they are no CSV.

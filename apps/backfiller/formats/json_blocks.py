@@ -35,9 +35,9 @@ _BETWEEN: Final = re.compile(rb"([\]}])\s*,\s*(?=[\[{])")
 #: A row or record in each line, as pandas writes them with `lines=True`.
 _LINES: Final = re.compile(rb"(\{[^{}\n]*\}|\[[^\[\]\n]*\])[ \t\r]*\n\s*[{\[]")
 _SPACE: Final = b" \t\r\n"
-#: Where an exchange's answer has its rows.
+#: Where an exchange's response has its rows.
 _WRAPPERS: Final = ("data", "result", "list", "candles", "klines", "ticks")
-#: Fields of an exchange's answer for the kind of a market, and what they hold for contracts.
+#: Fields of an exchange's response for the kind of a market, and what they hold for contracts.
 _KIND_FIELDS: Final = ("category", "instType", "productType", "contractType", "marketType")
 _CONTRACT_KINDS: Final = frozenset(
     ("linear", "inverse", "option", "swap", "futures", "future", "perpetual", "usdt-futures",
@@ -160,7 +160,7 @@ def _rows_of(document: object, source: str, notes: TableNotes, *, is_spot: bool)
     """Return the rows or records of a document of any layout.
 
     Raises:
-        DataError: there are none, or the document names a contract.
+        DataError: the document has no rows, or names a contract.
     """
     for _ in range(4):
         if isinstance(document, list):

@@ -45,12 +45,12 @@ class Layout(Struct, frozen=True):
     """Columns, by the header, or by the first row without one."""
     places: Places
     header: tuple[str, ...]
-    """Names of the columns; empty where there are none."""
+    """Names of the columns; empty for a table without a header."""
     style: NumberStyle
     skipped: tuple[str, ...]
     """Lines above the rows that are neither header nor blank."""
     first_row: tuple[str, ...]
-    """Cells of the first row; empty where there is none."""
+    """Cells of the first row; empty for a table without rows."""
 
 
 def encoding_of(head: bytes, source: str) -> str:

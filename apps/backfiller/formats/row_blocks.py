@@ -35,7 +35,7 @@ class TableNotes(Struct):
     lines: list[str] = field(default_factory=list[str])
     """Sentences, without the name of the table."""
     labels: dict[str, frozenset[str]] = field(default_factory=dict[str, frozenset[str]])
-    """What a document states of all its rows, such as the symbol in an exchange's answer."""
+    """What a document states of all its rows, such as the symbol in an exchange's response."""
     has_header: bool = False
     """Whether the table names its columns, or a flag does."""
 

@@ -49,15 +49,15 @@ def futures_header(source: str) -> DataError:
 
 
 def futures_answer(source: str, contract: str) -> DataError:
-    """Return the error of an exchange's saved answer about a contract.
+    """Return the error of an exchange's saved response about a contract.
 
     Args:
         source: The file.
         contract: The field that states it, with its value, such as `category linear`.
     """
     return DataError(
-        f"{source} is an answer about a contract ({contract}), and Onetape trades spot only; fetch "
-        "the candles of the spot market, or add --spot if these are its candles"
+        f"{source} is a response about a contract ({contract}), and Onetape trades spot only; "
+        "fetch the candles of the spot market, or add --spot if these are its candles"
     )
 
 

@@ -77,7 +77,7 @@ class ReportServer:
         """Where the report is."""
 
     def __enter__(self) -> Self:
-        """Begin to answer."""
+        """Begin to respond."""
         self._thread.start()
         return self
 
@@ -87,13 +87,13 @@ class ReportServer:
         error: BaseException | None,
         traceback: TracebackType | None,
     ) -> None:
-        """Stop answering."""
+        """Stop responding."""
         self._server.shutdown()
         self._server.server_close()
 
 
 class _Server(ThreadingHTTPServer):
-    """Logs nothing of a page that was closed in the middle of an answer: nothing is wrong."""
+    """Logs nothing of a page that was closed in the middle of a response: nothing is wrong."""
 
     def handle_error(
         self, request: socket.socket | tuple[bytes, socket.socket], client_address: Any

@@ -57,12 +57,12 @@ class AccountRequests:
             known: The exchange's ids of orders whose names are known.
 
         Raises:
-            ExchangeError: no usable answer.
+            ExchangeError: no usable response.
         """
         client, symbol = self._client, self._symbol
         begun = time.monotonic()
         asked_ms = await client.server_ms()
-        # Fills come last: one that happens meanwhile is in a balance or in the next answer.
+        # Fills come last: one that happens meanwhile is in a balance or in the next response.
         balances = await client.balances()
         self.balances = BalanceReading(asked_ms, begun, balances)
         open_orders = await client.open_orders(symbol)
@@ -103,7 +103,7 @@ class AccountRequests:
             known: The exchange's ids of orders whose names are known.
 
         Raises:
-            ExchangeError: no usable answer; the next attempt goes on.
+            ExchangeError: no usable response; the next attempt goes on.
         """
         client, begun = self._client, time.monotonic()
         if self._past and client.dialect.trades_paging in _OLDEST_FIRST:

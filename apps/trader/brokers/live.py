@@ -63,7 +63,7 @@ class LiveBroker:
         Args:
             client: Of the account; open, maybe in another loop.
             symbol: The market.
-            stream: Events of the account, in the loop of the client; None: there is none.
+            stream: Events of the account, in the loop of the client; None: no event stream.
             key_rights: What the key may do; None: that is not read again.
         """
         self._client = client
@@ -95,7 +95,7 @@ class LiveBroker:
         self.past_fault: str = ""
         """Why old executions could not be read at the last attempt that failed."""
         self._unexpected = ""
-        """The last error of another request that is none of the exchange's."""
+        """The last unexpected error of another request: one that did not come from the exchange."""
         self._is_reading_due = False
         self.stream_opened_ms: int | None = None
         """Since when the account's events arrive, exchange time; None: they do not."""
@@ -191,7 +191,7 @@ class LiveBroker:
         self._start("cancel", client_order_id, work)
 
     def look_up(self, client_order_id: str, sent_ms: int, *, is_stop: bool) -> None:
-        """Look up an order: its status and fills, or an answer without it.
+        """Look up an order: its status and fills, or a response without it.
 
         Args:
             client_order_id: Which order.
@@ -248,7 +248,7 @@ class LiveBroker:
             self._client.loop.call_soon_threadsafe(self._stream.reconnect, reason)
 
     def absences(self) -> list[AbsenceAnswer]:
-        """Return the answers without an order since the last call."""
+        """Return the responses without an order since the last call."""
         return _drained(self._absences)
 
     def snapshots(self) -> list[AccountSnapshot]:
@@ -315,7 +315,7 @@ class LiveBroker:
             self._set_reported()
 
     def _note_unexpected(self, what: str, text: str) -> None:
-        """Keep an error that is none of the exchange's; what it was for is asked again."""
+        """Keep an error that did not come from the exchange; its request is repeated."""
         if what == "refresh":
             self.fault = f"unexpected {text}"
         elif text != self._unexpected:

@@ -14,7 +14,7 @@ OVERLAP_MS: Final = 60_000
 
 
 class AbsenceAnswer(Struct, frozen=True):
-    """The exchange has answered that there is no such order, completely."""
+    """The exchange has responded that there is no such order, completely."""
 
     client_order_id: str
     asked_ms: int

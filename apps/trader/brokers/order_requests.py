@@ -43,7 +43,7 @@ class OrderRequests:
             client: Of the account.
             symbol: The market.
             add_report: Takes an event of an order.
-            add_absence: Takes an answer without an order.
+            add_absence: Takes a response without an order.
             note_key_refused: Called where an order is refused because of the key.
         """
         self._client = client
@@ -74,7 +74,7 @@ class OrderRequests:
         if sent.filled is not None:
             self._report_order(identity, sent, sent.trades)
             return
-        # The answer is an acknowledgement alone.
+        # The response is an acknowledgement alone.
         self._report(identity, Acknowledged(sent.exchange_order_id))
         is_stop = request.stop_price is not None
         await self.look_up(identity, request.timestamp_ms, is_stop=is_stop)
@@ -119,12 +119,12 @@ class OrderRequests:
             is_proven = not (is_again or refused.is_absent)
             self._report(client_order_id, CancelRefused(refused.reason, is_proven=is_proven))
         except OrderUnknown as unknown:
-            self._report(client_order_id, CancelRefused(f"no answer: {unknown.reason}"))
+            self._report(client_order_id, CancelRefused(f"no response: {unknown.reason}"))
         else:
             self._report_order(client_order_id, ended, ())
 
     async def look_up(self, client_order_id: str, sent_ms: int, *, is_stop: bool) -> None:
-        """Report what has become of an order, or note an answer without it."""
+        """Report what has become of an order, or note a response without it."""
         client, symbol, since_ms = self._client, self._symbol, sent_ms - OVERLAP_MS
         try:
             asked_ms = await client.server_ms()

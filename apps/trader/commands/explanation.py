@@ -189,7 +189,7 @@ def _evaluate(
     opened: int,
     strategies: Sequence[str | None],
 ) -> tuple[SeenRows | None, SignalNow | None, str]:
-    """Return the rows that the strategy was given, its signal on them now, or why there is none."""
+    """Return the strategy's input rows, its signal on them now, or why it cannot be evaluated."""
     # NumPy, the engine and the strategies take a third of a second to load.
     from onetape.backtest.backtest_runner import run_backtest
     from onetape.backtest.explain import explain

@@ -95,7 +95,7 @@ def parse_since(text: str, now_ms: int) -> int:
         now_ms: Market time.
 
     Raises:
-        UsageError: the text is no moment, or the moment lies in the future.
+        UsageError: the text is not a time, or the time is in the future.
     """
     from datetime import UTC, datetime, time, timedelta
 

@@ -92,7 +92,7 @@ def profit_by_period(
 
 
 def total_of(periods: Iterable[PeriodProfit]) -> PeriodProfit | None:
-    """Return the sum of periods, with the first day of the first; None where there is none."""
+    """Return the sum of periods, with the first day of the first; None without a period."""
     listed = list(periods)
     if not listed:
         return None

@@ -125,7 +125,7 @@ def _read(
 
 
 def _clear() -> None:
-    """Clear the terminal; where stdout is none, an empty line parts two looks."""
+    """Clear the terminal; if stdout is not a terminal, print an empty line instead."""
     from onetape.cli.stdout import stdout
 
     out = stdout()

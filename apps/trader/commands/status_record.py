@@ -86,9 +86,9 @@ class StopPlace(Struct, frozen=True):
     price: Decimal | None
     """Quote currency; None where there is no stop."""
     reason: str
-    """Why there is none at the exchange; empty where that is not known, or there is one."""
+    """Why no stop is at the exchange; empty if one is there, or the reason is not known."""
     unprotected_seconds: float | None
-    """How long the position had none at the exchange, market time; None: not known."""
+    """How long the position had no stop at the exchange, market time; None: not known."""
 
 
 class TraderStatus(Struct, frozen=True):

@@ -97,10 +97,10 @@ def kill_after_sell(scene: Scene) -> None:
 
 
 def lose_answer(scene: Scene) -> None:
-    """Lose the answer to the entry; the trader runs on."""
+    """Lose the response to the entry; the trader runs on."""
     scene.fail_order("timeout", when="after")
     scene.signal_buy()
-    scene.until_protected("after the entry whose answer was lost")
+    scene.until_protected("after the entry whose response was lost")
     scene.leave()
 
 
@@ -242,7 +242,7 @@ SCENARIOS: Final = (
     Scenario("killed after the send", kill_after_send),
     Scenario("killed with the stop cancelled", kill_during_exit),
     Scenario("killed after the sell", kill_after_sell),
-    Scenario("answer lost", lose_answer),
+    Scenario("response lost", lose_answer),
     Scenario("stream silent", silence_stream),
     Scenario("fills lost", lose_fills),
     Scenario("fills doubled", double_fills),

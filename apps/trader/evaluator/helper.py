@@ -7,7 +7,7 @@ threads, CCXT) is in its memory, and it imports NumPy and the strategy package o
 On Linux it adopts the orphans of its workers (PR_SET_CHILD_SUBREAPER), so no child of a strategy
 escapes from it. For each worker the trader sends a message with two sockets: one for the worker's
 requests, and one for its status. On the status socket the trader sends `c` to check for processes
-that the strategy left running; the helper answers `.` where there is none. When a worker ends, the
+that the strategy left running; the helper sends `.` if no process is left. When a worker ends, the
 helper sends the reason and closes the socket; when the trader closes it, the helper ends the
 worker.
 When the trader is gone, all is ended.
@@ -215,7 +215,7 @@ def _reason(status: int) -> str:
 def _children(process_id: int) -> set[int] | None:
     """Return the children of a process; None where the system does not list them.
 
-    That there are none is exact. Of several the list may lack some while others end.
+    An empty result is exact. A list of several may lack some while others end.
     """
     found: set[int] = set()
     try:

@@ -33,7 +33,7 @@ def tracked_again(book: LiveBook, identity: str) -> LiveOrder | None:
 def adopt(book: LiveBook, found: OrderSnapshot, fills: tuple[OwnTrade, ...], now_ms: int) -> None:
     """Take over an order of this installation that the file does not have.
 
-    One that the file has belongs to another account, and has no answer yet: it is left alone.
+    One that the file has belongs to another account, and has no response yet: it is left alone.
     """
     if stored_order(book.context.store, found.client_order_id) is not None:
         return

@@ -141,7 +141,7 @@ class LiveBook(Executor):
             reason: In words.
             now_ms: Market time.
             amount: Base currency; None: it is not known.
-            stop_price: Of a stop that protects the position, quote currency; None: it is none.
+            stop_price: Stop price of a protecting stop order, quote currency; None: another order.
             client_order_id: Of an order that the exchange has; None: a new one.
         """
         order = new_order(

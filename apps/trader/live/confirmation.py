@@ -79,7 +79,7 @@ def plan_paper_start(plan: StartPlan, path: Path) -> StartPlan:
     """Return what a start on paper trades: with a broken strategy and a position, exits only.
 
     Args:
-        plan: What the settings say, and why a strategy of theirs cannot be used.
+        plan: Start plan by the settings, and why one of its strategies cannot be used.
         path: Database of the trader.
 
     Raises:

@@ -235,7 +235,7 @@ class LiveExecutor(LiveBook):
                 case Unanswered(reason):
                     one.ask_soon()
                     print_line(
-                        f"{what}: no clear answer ({reason}); it is looked up, and not sent again"
+                        f"{what}: no clear response ({reason}); it is looked up, and not sent again"
                     )
                 case CancelRefused():
                     one.ask_soon()

@@ -50,7 +50,7 @@ class ExitSender:
         self._read = -1e9
         """When the account was read again because coins are not free yet, monotonic."""
         self._dust: str | None = None
-        """Why no order can sell the position, which is worth little; None: one may."""
+        """Why no order can sell the position, whose value is small; None: an order can."""
 
     @property
     def _is_small(self) -> bool:

@@ -17,7 +17,7 @@ FIRST_DAY_TEXT: Final = (
     f"the first day needs --max-order: the default of {FIRST_DAY_MAX_ORDER} is meant for dollars "
     "and euros"
 )
-#: Quote currencies that are worth about a dollar have one of these in their code.
+#: Quote currencies with a value of about a dollar have one of these in their code.
 _DOLLARS: Final = ("USD", "EUR", "DAI")
 
 
@@ -70,5 +70,5 @@ def first_day_lines(
 
 
 def is_dollar(quote: str) -> bool:
-    """Return whether a currency is worth about a dollar, by its code."""
+    """Return whether one unit of a currency is about a dollar, by its code."""
     return any(part in quote for part in _DOLLARS)

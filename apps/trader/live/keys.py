@@ -23,7 +23,7 @@ def keys_for(plan: StartPlan) -> Credentials | None:
     is shown by status and sent as an alert, which an end of the program would not be.
 
     Raises:
-        ConfigurationError: there is none, and nothing is open.
+        ConfigurationError: no key is set, and nothing is open.
     """
     if plan.settings.mode != "live":
         return None
@@ -42,7 +42,7 @@ def credentials_of(exchange: str) -> Credentials:
     Without any, the simulator has one that is no secret.
 
     Raises:
-        ConfigurationError: there is none.
+        ConfigurationError: no key is set.
     """
     names = (KEY, f"{KEY}_FILE", SECRET, f"{SECRET}_FILE")
     if exchange == SIMULATOR_ID and not any(name in os.environ for name in names):

@@ -154,8 +154,8 @@ async def open_access(
         symbols: What is to be traded; no other process of this computer may trade them there.
         stack: Closes what is opened.
         credentials: The key.
-        held_account: The exchange's id of the account with an open position or order; None: there
-            is none.
+        held_account: The exchange's id of the account with an open position or order; None: no
+            position or order is open.
         is_unknown_allowed: Whether a key may be used of which the exchange does not state what it
             may do.
 

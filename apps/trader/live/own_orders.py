@@ -1,4 +1,4 @@
-"""Takes what is ours out of a reading: orders without an answer, executions without an event."""
+"""Takes what is ours out of a reading: orders without a response, executions without an event."""
 
 from collections.abc import Iterable
 

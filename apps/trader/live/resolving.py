@@ -1,10 +1,10 @@
 """Finds out what became of orders: by look-ups alone, never by sending again.
 
-An order is absent only where the exchange has answered so twice, each time completely (the order
+An order is absent only where the exchange has responded so twice, each time completely (the order
 by its id, own trades, balances), by its own clock after the order's deadline, with some seconds in
 between, and the second time a minute after the deadline: exchanges have been seen to deny orders
 that they had, for tens of seconds. A request that failed proves nothing. For ten minutes neither
-does an answer with balances that have moved as the order would have moved them, or with an
+does a response with balances that have moved as the order would have moved them, or with an
 execution whose order is not known.
 """
 
@@ -38,7 +38,7 @@ def chase(book: LiveBook, one: LiveOrder) -> None:
 
 
 def coins_moved(book: LiveBook, one: LiveOrder, balances: Mapping[str, Balance]) -> bool:
-    """Return whether a balance has moved as if an order without an answer had been executed.
+    """Return whether a balance has moved as if an order without a response had been executed.
 
     The account is compared with what it had before the send. Where that is not stored, because an
     earlier version has sent the order, it is compared with what the account had when it was opened
@@ -60,7 +60,7 @@ def coins_moved(book: LiveBook, one: LiveOrder, balances: Mapping[str, Balance])
 
 
 def note_absences(book: LiveBook, now_ms: int, orders_of_others: Set[str]) -> None:
-    """Take the answers without an order; conclude that there is none once that is proven.
+    """Count the responses without an order; mark the order absent once that is proven.
 
     Args:
         book: The orders of the symbol.
@@ -81,7 +81,7 @@ def note_absences(book: LiveBook, now_ms: int, orders_of_others: Set[str]) -> No
 def _proves(
     book: LiveBook, one: LiveOrder, answer: AbsenceAnswer, orders_of_others: Set[str]
 ) -> bool:
-    """Return whether an answer completes the proof that there is no order."""
+    """Return whether a response completes the proof that there is no order."""
     deadline_ms, times = one.state.deadline_ms, book.times
     if deadline_ms is None or answer.asked_ms <= deadline_ms:
         return False

@@ -63,15 +63,15 @@ class LiveOrder:
 
     @property
     def is_nowhere(self) -> bool:
-        """Return whether the exchange shows nothing of a stop whose send has no answer.
+        """Return whether the exchange shows nothing of a stop whose send has no response.
 
-        No order, no execution, no locked coins, in two answers after its deadline: it protects
+        No order, no execution, no locked coins, in two responses after its deadline: it protects
         nothing, and holds back no coins.
         """
         return self._is_nowhere and self.state.stage in ("sent", "unknown")
 
     def note_nowhere(self, times: LiveTimes, *, is_nowhere: bool) -> None:
-        """Note what a complete answer without the stop has shown of locked coins."""
+        """Note what a complete response without the stop has shown of locked coins."""
         now = time.monotonic()
         if not is_nowhere:
             self._nowhere_since, self._is_nowhere = None, False

@@ -26,7 +26,7 @@ from trader.monitoring.settings import MonitoringSettings
 
 #: A session that has not beaten for so long does not work, monotonic seconds.
 STALE_SECONDS: Final = 30.0
-#: The address has so long to answer.
+#: The address has so long to respond.
 REQUEST_SECONDS: Final = 10.0
 
 
@@ -50,7 +50,7 @@ def check_heartbeat(settings: MonitoringSettings) -> None:
     """Refuse an address or a file that cannot be used; make the folder of the file.
 
     Raises:
-        UsageError: the address is none of http or https.
+        UsageError: the address does not begin with http:// or https://.
         ConfigurationError: the folder of the file cannot be made.
     """
     url, file = settings.heartbeat_url, settings.heartbeat_file
@@ -85,7 +85,7 @@ def sending_heartbeats(settings: MonitoringSettings) -> Generator[None]:
     try:
         yield
     finally:
-        # A request that waits for its answer holds up no stop: the thread is a daemon.
+        # A request that waits for its response holds up no stop: the thread is a daemon.
         stopped.set()
 
 

@@ -25,7 +25,7 @@ from trader.monitoring.settings import MonitoringSettings
 MOST_BYTES: Final = 10_000_000
 #: Renamed files that are kept.
 KEPT_FILES: Final = 5
-#: Events that wait for a disk that does not answer; later ones are dropped.
+#: Events that wait for a disk that does not respond; later ones are dropped.
 MOST_WAITING: Final = 10_000
 
 
@@ -87,6 +87,6 @@ class _DroppingQueueHandler(QueueHandler):
     """A queue for the thread that writes; a full one drops what comes."""
 
     def enqueue(self, record: logging.LogRecord) -> None:
-        """Queue a record, unless the disk has not answered for ten thousand of them."""
+        """Queue a record, unless ten thousand records already wait for the disk."""
         with contextlib.suppress(queue.Full):
             self.queue.put_nowait(record)

@@ -14,7 +14,7 @@ def monitored(settings: MonitoringSettings) -> Generator[None]:
     """Log, alert and send heartbeats while the block runs.
 
     Raises:
-        UsageError: the address of the heartbeat is none.
+        UsageError: the address of the heartbeat is invalid.
         ConfigurationError: a file or the alert command cannot be used.
     """
     check_alerts(settings)

@@ -207,7 +207,8 @@ def test_the_next_run_comes_after_one_that_failed(
         assert program.ends() == 0
         failures = [line for line in program.errors if line.startswith("backfiller: ")]
         (failure,) = failures
-        assert failure.startswith("backfiller: this run failed: simulator answered 403 Forbidden")
+        expected = "backfiller: this run failed: simulator responded with 403 Forbidden"
+    assert failure.startswith(expected)
 
 
 def test_without_a_schedule_a_signal_ends_it_as_shells_expect(

@@ -266,7 +266,7 @@ def test_missing_candles_are_unproven_until_a_later_run_proves_them_row_20(
     assert "1 gap (3 candles, 3 of them unproven)" in ended.out
     assert ended.err == (
         "backfiller: 3 candles in 1 gap are missing, unproven: first simulator BTC/USDT 1m "
-        "2024-02-29 10:00 UTC; run again in 2 minutes or later: another answer of the exchange "
+        "2024-02-29 10:00 UTC; run again in 2 minutes or later: another response of the exchange "
         "fetches them or proves that it has none\n"
     )
     listed = backfiller("gaps", *DB).out.splitlines()

@@ -234,7 +234,8 @@ def test_an_unproven_gap_is_refused_until_a_second_answer(
         set_gap(store, KEY, start, end, state="unproven", requested_ms=1)
     ended = backtest_json()
     assert (ended.code, ended.err.count("\n")) == (4, 1)
-    assert ", 2 minutes after the last run: a second answer fetches or proves the gap" in ended.err
+    expected = ", 2 minutes after the last run: a second response fetches or proves the gap"
+    assert expected in ended.err
 
 
 def test_only_remedies_that_can_work_are_named(

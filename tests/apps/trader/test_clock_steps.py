@@ -248,7 +248,7 @@ def test_the_end_of_a_ban_is_read_by_the_time_of_the_exchange(run: Run) -> None:
 
 @pytest.fixture
 def dates(monkeypatch: pytest.MonkeyPatch) -> Callable[[Scene], None]:
-    """Return what lets an exchange have no request for its time, but dated answers."""
+    """Return what lets an exchange have no request for its time, but dated responses."""
 
     def set_up(opened: Scene) -> None:
         def date() -> str:
@@ -276,10 +276,10 @@ def test_the_dates_of_answers_state_the_time_where_no_request_does(
             skew_ms = await exchange.compare_clocks()
             assert exchange.states_time
             now_ms = exchange.now_ms()
-            # Behind by a second and the way of the answer, and never ahead.
+            # Behind by a second and the way of the response, and never ahead.
             assert 0 <= opened.simulator.clock.now_ms() - now_ms < 600_000
             assert abs(skew_ms - step_ms) < 600_000
-            # The date of the next answer explains the difference: the clock goes on as it is.
+            # The date of the next response explains the difference: the clock goes on as it is.
             await exchange.compare_clocks()
             assert exchange.now_ms() >= now_ms
 

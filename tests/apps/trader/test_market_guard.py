@@ -110,7 +110,7 @@ def test_a_frozen_simulator_does_not_hold_up_the_stop(
         began = time.monotonic()
         program.send(signal.SIGTERM)
         assert program.ends() == 0
-        # A request that waits for its answer takes ten seconds.
+        # A request that waits for its response takes ten seconds.
         assert time.monotonic() - began < 8
 
 

@@ -25,7 +25,7 @@ from trader.main import app
 
 #: One minute of market takes a quarter of a second.
 SPEED = "240"
-#: A stop takes a second; a request that waits for its answer would take ten.
+#: A stop takes a second; a request that waits for its response would take ten.
 STOP_SECONDS = 8
 DECISION = re.compile(
     r"\d\d:\d\d close [\d,]+\.\d\d change -?[\d.,]+: "
@@ -235,7 +235,7 @@ def test_a_killed_trader_starts_again_and_repeats_nothing(folder: Path, simulato
 
 @contextmanager
 def hanging(behind: str, path: str) -> Generator[tuple[str, threading.Event]]:
-    """Serve what the simulator answers, except for one path: its questions hang."""
+    """Serve what the simulator responds, except for one path: its questions hang."""
     requested, stop = threading.Event(), threading.Event()
 
     class Handler(BaseHTTPRequestHandler):

@@ -182,7 +182,7 @@ def test_without_frames_and_rest_the_connection_stays_and_nothing_counts_as_know
 
     run(scene())
     printed = capsys.readouterr().out
-    assert ", and REST does not answer: " in printed
+    assert ", and REST does not respond: " in printed
     assert "the stream brings frames again" in printed
     assert "stream lost" not in printed
 

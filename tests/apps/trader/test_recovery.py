@@ -37,7 +37,7 @@ def test_a_refusal_of_the_exchange_degrades_and_the_candles_come_after_it(
             opened.gate.cut()
             await opened.go_to(2.1)
             await trading.until(lambda: reasons(trading)[-1][0] == "degraded")
-            assert f"simulator answered {status}" in reasons(trading)[-1][1]
+            assert f"simulator responded with {status}" in reasons(trading)[-1][1]
             faults.remove(name)
             await trading.until(lambda: reasons(trading)[-1][0] == "trading")
             await trading.until_decided(1)

@@ -198,7 +198,7 @@ def test_a_lease_lost_while_the_strategy_thinks_keeps_its_order_from_being_store
     run: Run, db: Path, strategy_file: StrategyFile
 ) -> None:
     # The strategy itself stands for the other process: it acts while ours is busy.
-    # It waits for the write lock: an answer of "busy" would be a strategy that failed.
+    # It waits for the write lock: a response of "busy" would be a strategy that failed.
     take = (
         f"import apsw; other = apsw.Connection({str(db)!r}); other.setbusytimeout(20_000); "
         "other.execute('UPDATE leases SET token = 99')"

@@ -259,7 +259,7 @@ def test_a_market_without_a_candle_is_recorded_as_a_gap_and_decided_past(
             assert MARCH + HOUR not in trading.decided()
             (gap,) = gaps_of(trading.store, KEY)
             assert (gap.start, gap.end) == (MARCH + HOUR, MARCH + 2 * HOUR)
-            # Minutes later another answer proves it, and it is requested no more.
+            # Minutes later another response proves it, and it is requested no more.
             await opened.go_to(4.5)
             await trading.until_decided(3)
             await trading.until(lambda: confirmed_gaps(trading.store, KEY))
@@ -283,7 +283,7 @@ def test_the_trader_decides_without_a_candle_that_three_answers_left_out(
             await opened.go_to(2.99)
             await trading.until(lambda: ledger_of(trading.store, KEY))
             await trading.until(lambda: ledger_of(trading.store, KEY)[0].answers >= 3)
-            # A minute after the first answer, which is too soon for a proof.
+            # A minute after the first response, which is too soon for a proof.
             await opened.go_to(3.01)
             await trading.until_decided(2)
             (entry,) = ledger_of(trading.store, KEY)

@@ -197,14 +197,14 @@ def test_rows_of_states_wait_until_the_file_can_be_written() -> None:
     recorded = Recorded()
     recorded.is_locked = True
     recorded.states.report("database", Problem("locked", "waits", "end it"))
-    recorded.states.report("REST", Problem("no answer", "requests again", "look"))
+    recorded.states.report("REST", Problem("no response", "requests again", "look"))
     assert recorded.rows == []
     recorded.is_locked = False
     recorded.states.solve("database")
     assert [(row.state, row.reason) for row in recorded.rows] == [
         ("degraded", "locked; waits"),
-        ("degraded", "no answer; requests again"),
-        ("degraded", "no answer; requests again (over: locked)"),
+        ("degraded", "no response; requests again"),
+        ("degraded", "no response; requests again (over: locked)"),
     ]
     recorded.states.solve("REST")
     assert recorded.rows[-1].state == "trading"
@@ -213,8 +213,8 @@ def test_rows_of_states_wait_until_the_file_can_be_written() -> None:
 def test_while_a_problem_lasts_no_position_is_entered() -> None:
     recorded = Recorded()
     assert recorded.states.entry_obstacle is None
-    recorded.states.report("REST", Problem("no answer", "requests again", "look"))
-    assert recorded.states.entry_obstacle == "degraded: no answer"
+    recorded.states.report("REST", Problem("no response", "requests again", "look"))
+    assert recorded.states.entry_obstacle == "degraded: no response"
     recorded.states.solve("REST")
     assert recorded.states.entry_obstacle is None
 

@@ -114,7 +114,7 @@ def test_a_thread_that_hangs_is_reported_and_so_is_its_end(
     async def work(stop: StopRequest) -> None:
         del stop
         await asyncio.sleep(0.1)
-        time.sleep(0.5)  # noqa: ASYNC251 - as a disk that does not answer
+        time.sleep(0.5)  # noqa: ASYNC251 - as a disk that does not respond
         await asyncio.sleep(0.2)
 
     async def scene() -> None:

@@ -1,4 +1,4 @@
-"""The simulator at a known moment, and a server that answers as a test sets it."""
+"""The simulator at a known moment, and a server that responds as a test sets it."""
 
 import asyncio
 import json
@@ -119,7 +119,7 @@ def _server(_exchange_info: bytes) -> Generator[ScriptedServer]:
 
 @pytest.fixture
 def server(_server: ScriptedServer) -> ScriptedServer:
-    """Return the scripted server, which answers with an empty list by default."""
+    """Return the scripted server, which responds with an empty list by default."""
     _server.script = lambda _: Answer()
     _server.requested.clear()
     return _server

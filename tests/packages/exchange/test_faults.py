@@ -61,7 +61,7 @@ class Bench:
 def on_bench(
     run: Run, url: str, work: Callable[[Bench], Any], *, answered: bool = True, **settings: Any
 ) -> Any:
-    """Do something with a client that has had an answer before, unless set otherwise."""
+    """Do something with a client that has had a response before, unless set otherwise."""
 
     async def done() -> Any:
         bench = Bench(url, **settings)
@@ -149,7 +149,7 @@ def test_row_1_a_refused_port_is_reported_at_once_and_later_waited_for(
 
 
 def test_row_1_a_simulator_that_is_not_there_is_named(refusing_port: int) -> None:
-    with pytest.raises(ExchangeUnreachable, match=r"no simulator answers at"):
+    with pytest.raises(ExchangeUnreachable, match=r"no simulator responds at"):
         market_clock(Endpoint("simulator", f"http://127.0.0.1:{refusing_port}"), ComputerWall())
 
 
@@ -159,7 +159,7 @@ def test_row_2_an_exchange_that_never_answers_ends_within_the_budget(
     simulator.faults.add(kind="timeout", path=KLINES)
 
     async def work(bench: Bench) -> Bench:
-        with pytest.raises(ExchangeUnreachable, match="did not answer in time"):
+        with pytest.raises(ExchangeUnreachable, match="did not respond in time"):
             await bench.hours()
         return bench
 
@@ -420,7 +420,7 @@ def test_row_9_blocked_or_wrong_is_one_request_and_a_clear_stop(
     simulator.faults.add(kind="status", path=KLINES, status=status)
 
     async def work(bench: Bench) -> None:
-        with pytest.raises(ExchangeRefused, match=f"simulator answered {status} "):
+        with pytest.raises(ExchangeRefused, match=f"simulator responded with {status} "):
             await bench.hours()
 
     on_bench(run, simulator.url, work)

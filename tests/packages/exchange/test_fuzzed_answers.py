@@ -111,7 +111,7 @@ class Count(NamedTuple):
 
 
 def fuzzed(chosen: random.Random, exchange: str) -> Answer:
-    """Return an answer to a request that the exchange has carried out."""
+    """Return a response to a request that the exchange has carried out."""
     if chosen.random() < 0.15:
         return Answer(chosen.choice(PAGES), chosen.choice(STATUSES), ending(chosen))
     document = copy.deepcopy(chosen.choice(MADE[exchange]))
@@ -164,7 +164,7 @@ def call_of(chosen: random.Random, exchange: str) -> tuple[str, CcxtCall]:
 
 
 async def outcomes_of(exchange: str, seed: int, count: int) -> Count:
-    """Read fuzzed answers; every one is about an order that the exchange has."""
+    """Read fuzzed responses; every one is about an order that the exchange has."""
     chosen = random.Random(seed)  # noqa: S311 - a test
     numbers = dict.fromkeys(Count._fields, 0)
     answer = Answer(b"")

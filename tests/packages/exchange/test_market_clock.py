@@ -1,4 +1,4 @@
-"""The simulator's clock: when its time is requested, and when the last answer is carried on."""
+"""The simulator's clock: when its time is requested, and when the last response is carried on."""
 
 import asyncio
 import re
@@ -79,7 +79,7 @@ def test_a_time_that_is_carried_on_is_never_ahead_of_the_simulators_and_never_ru
         clock = SimulatorClock(simulator.url)
         last_ms = MARCH_MS
         for number in range(2_000):
-            # Each tenth time it sends another request; each answer is late by another way.
+            # Each tenth time it sends another request; each response is late by another way.
             monkeypatch.setattr(market_clock, "CARRY_SECONDS", 60.0 if number % 10 else 0.0)
             found_ms = clock.now_ms()
             assert last_ms <= found_ms <= own.now_ms()

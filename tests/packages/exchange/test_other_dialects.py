@@ -1,4 +1,4 @@
-"""The client of an account on other exchanges than Binance: what their answers need in addition."""
+"""The client of an account on other exchanges than Binance: responses that only they send."""
 
 import asyncio
 import json
@@ -19,7 +19,7 @@ Script = Callable[[str, str], Answer]
 
 @asynccontextmanager
 async def account(exchange: str, script: Script) -> AsyncGenerator[PrivateClient]:
-    """Give the client of an account on an exchange that answers by a script."""
+    """Give the client of an account on an exchange that responds by a script."""
     key = Credentials("key", "c2VjcmV0c2VjcmV0", "phrase")
     async with (
         OrderServer(script) as server,

@@ -56,7 +56,7 @@ def body_of(document: object) -> bytes:
 
 
 async def sent(answer: Answer, exchange: str = "binance", terms: OrderTerms = BUY) -> Any:
-    """Return the outcome of an order to which the exchange answers so."""
+    """Return the outcome of an order to which the exchange responds so."""
     async with (
         OrderServer(lambda _, __: answer) as server,
         private_client(exchange, server.url) as tap,
@@ -241,7 +241,7 @@ def test_row_59_a_look_up_without_an_answer_is_never_not_found(run: Run, answer:
     assert isinstance(run(looked_up(answer)), Unknown)
 
 
-#: Empty lists as the exchanges send them, and answers from which CCXT reads an empty list, too.
+#: Empty lists as the exchanges send them, and responses from which CCXT reads an empty list, too.
 EMPTY: dict[str, tuple[dict[str, Any], ...]] = {
     "kraken": ({"error": [], "result": {"open": {}}}, {"error": [], "result": {"closed": {}}}),
     "bybit": ({"retCode": 0, "result": {"list": []}},) * 2,

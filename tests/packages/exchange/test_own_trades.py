@@ -71,7 +71,7 @@ def test_an_acknowledgement_without_status_and_fills_is_an_open_order_to_look_up
     asyncio.run(work())
 
 
-#: Rows as CCXT has read them, an answer, how many rows were read by then, and the next page.
+#: Rows as CCXT has read them, a response, how many rows were read by then, and the next page.
 PAGES: dict[str, tuple[str, list[dict[str, Any]], Any, int, str | None]] = {
     "binance, full": ("binance", [{"id": str(one)} for one in range(1_000)], [], 1_000, "999"),
     "binance, last": ("binance", [{"id": "1"}], [], 1, None),
@@ -102,7 +102,7 @@ def test_bybits_times_are_cut_into_ranges_that_meet() -> None:
 
 
 def test_krakens_pages_are_read_until_its_count_is_reached() -> None:
-    """Its answer counts all trades and holds fifty of them."""
+    """Its response counts all trades and holds fifty of them."""
     trades = {
         f"T{number:03}": {
             "ordertxid": "O-1", "pair": "XXBTZUSD", "time": NOW_MS / 1_000 + number, "type": "buy",

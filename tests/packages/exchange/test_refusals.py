@@ -86,14 +86,14 @@ def error_of(run: Run, exchange: str, server: Answering) -> OnetapeError:
         (
             400,
             COINBASE_400,
-            "coinbase answered 400 Bad Request (start and end argument is invalid - number of "
-            "candles requested should be less than 350): it does not accept the request: check "
+            "coinbase responded with 400 Bad Request (start and end argument is invalid - number "
+            "of candles requested should be less than 350): it does not accept the request: check "
             "symbol, timeframe and range",
         ),
         (
             404,
             COINBASE_404,
-            "coinbase answered 404 Not Found (valid product_id is required): it has nothing "
+            "coinbase responded with 404 Not Found (valid product_id is required): it has nothing "
             "there: the market may be gone, or the address is wrong",
         ),
     ],
@@ -127,7 +127,7 @@ def test_a_client_error_of_any_exchange_is_final_and_states_what_was_answered(
         error = error_of(run, exchange, server)
         assert isinstance(error, ExchangeRefused), body
         assert "check the network" not in str(error)
-        assert f"{exchange} answered {status} " in str(error)
+        assert f"{exchange} responded with {status} " in str(error)
         assert ("nothing of that name" in str(error)) is (body != BODIES[-1])
         assert len(server.requested) == 1
 
@@ -137,7 +137,7 @@ def test_a_server_error_of_any_exchange_is_requested_again(run: Run, exchange: s
     server = Answering(502, "<html><body>Bad Gateway</body></html>")
     error = error_of(run, exchange, server)
     assert isinstance(error, ExchangeUnreachable)
-    assert str(error) == f"cannot reach {exchange}: it answered 502 Bad Gateway"
+    assert str(error) == f"cannot reach {exchange}: it responded with 502 Bad Gateway"
     assert len(server.requested) > 2
 
 

@@ -1,4 +1,4 @@
-"""What an answer to cancelReplace proves of both orders: each half alone."""
+"""What a response to cancelReplace proves of both orders: each half alone."""
 
 import json
 from decimal import Decimal
@@ -19,7 +19,7 @@ PLACED = {"orderId": 8, "clientOrderId": "1" * 32}
 
 
 def answer(status: int, body: Any, *, value: Any = None) -> CallResult:
-    """Return the result of a call whose answer had a body; an error where it has no value."""
+    """Return the result of a call whose response had a body; an error where it has no value."""
     text = body if isinstance(body, str) else json.dumps(body)
     error = None if value is not None else ccxt.ExchangeError("binance refused")
     return CallResult(value, error, RequestRecord(True, "POST", status, text))

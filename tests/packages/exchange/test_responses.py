@@ -1,4 +1,4 @@
-"""What an exchange may answer: which answers are data, which are tried again, which are final."""
+"""What an exchange may respond: which responses are data, retried or final."""
 
 import json
 from collections.abc import Callable, Mapping
@@ -68,7 +68,7 @@ def may_pass(reply: dict[str, Any]) -> bool:
 
 
 def answers(server: Any, **fields: Any) -> None:
-    """Make the server give one answer, always."""
+    """Make the server give one response, always."""
     answer = replace(server.script({}), **fields)
 
     def always(query: dict[str, str]) -> Any:
@@ -350,7 +350,7 @@ def test_of_an_error_page_only_the_status_is_reported() -> None:
         raise ccxt.ExchangeNotAvailable(
             f"binance GET https://x/y?z=1 503 Service Unavailable {page}"
         )
-    assert str(shown.value) == "cannot reach binance: it answered 503 Service Unavailable"
+    assert str(shown.value) == "cannot reach binance: it responded with 503 Service Unavailable"
 
 
 @pytest.mark.parametrize(

@@ -1,4 +1,4 @@
-"""Private requests by CCXT's real class: what an answer, or none, proves about an order."""
+"""Private requests by CCXT's real class: what a response, or none, proves about an order."""
 
 import asyncio
 import time
@@ -167,8 +167,8 @@ def test_a_request_that_arrives_after_its_deadline_is_dead_on_arrival(
 
 #: Answers that leave open whether the order exists, and whether it does.
 DOUBTFUL = {
-    "no answer": (Fault("timeout", when="after", seconds=5, method="POST"), True),
-    "no answer, not applied": (Fault("timeout", when="before", seconds=5, method="POST"), False),
+    "no response": (Fault("timeout", when="after", seconds=5, method="POST"), True),
+    "no response, not applied": (Fault("timeout", when="before", seconds=5, method="POST"), False),
     "reset": (Fault("reset", when="after", method="POST"), True),
     "reset, not applied": (Fault("reset", when="before", method="POST"), False),
     "cut body": (Fault("cut_body", part=0.5, method="POST"), True),
@@ -286,7 +286,7 @@ def test_credentials_show_neither_key_nor_secret() -> None:
 
 
 def test_the_http_client_repeats_reads_and_cancels_once_and_never_an_order() -> None:
-    """Each request is read by the exchange, whose connection then drops without an answer."""
+    """Each request is read by the exchange, whose connection then drops without a response."""
     dialect, arrived = dialect_of("binance"), list[str]()
 
     def script(method: str, target: str) -> Answer:

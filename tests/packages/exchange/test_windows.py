@@ -1,4 +1,4 @@
-"""Exchanges that answer a page's length from the requested time: OKX's protocol and class."""
+"""Exchanges that respond with a page's length from the requested time: OKX's protocol and class."""
 
 import asyncio
 import contextlib

@@ -62,7 +62,7 @@ class History(Struct, frozen=True):
         return [*sent, StatusReport(self.final, filled)]
 
     def snapshot(self) -> list[OrderEvent]:
-        """Return what a look-up answers once all has happened."""
+        """Return what a look-up responses once all has happened."""
         return [StatusReport(self.final, self.filled), *self.fills]
 
 

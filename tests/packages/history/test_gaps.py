@@ -1,4 +1,4 @@
-"""Gaps of many kinds in few requests, and which answers prove that an exchange lacks a candle."""
+"""Gaps of many kinds in few requests, and which responds prove that an exchange lacks a candle."""
 
 import contextlib
 import csv
@@ -95,7 +95,7 @@ def test_an_answer_requested_from_the_time_of_the_first_one_proves_nothing(
 ) -> None:
     exchange.has(0, 1, 3, 5, 7, *range(9, 15))
     gaps, old_ms = (8, 6, 4, 2), START_MS - APART_MS
-    # Each gap was first left out by an answer from another one of the four times to ask from.
+    # Each gap was first left out by a response from another one of the four times to ask from.
     for gap, lead in zip(gaps, (4, 1, 2, 3), strict=True):
         first = Evidence(1, old_ms, ago(8 + lead))
         set_gap(
@@ -118,7 +118,7 @@ def test_answers_about_another_gap_prove_nothing(ask: Ask, store: Store, exchang
     exchange.has(0, 1, 2, 6, 7)
     fetch_and_ask(ask, store, exchange, ago(7))
     exchange.later(5)
-    # The first answer left this one out, too: it proves nothing about the others.
+    # The first response left this one out, too: it proves nothing about the others.
     exchange.has(4)
     fetch_and_ask(ask, store, exchange, ago(7))
     assert states(store) == [(ago(5), "unproven"), (ago(3), "unproven")]

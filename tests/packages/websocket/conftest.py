@@ -159,7 +159,7 @@ async def _manager(
     clock: Clock | None = None,
     dial_file: Path | None = None,
 ) -> AsyncGenerator[WebSocketManager]:
-    # Requesting the time waits, and the simulator answers in this very loop.
+    # Requesting the time waits, and the simulator responds in this very loop.
     exchange = await asyncio.to_thread(RestExchange, Endpoint("simulator", url))
     exchange.clock = clock or SystemClock()
     async with (

@@ -207,7 +207,7 @@ def test_closing_that_is_cancelled_again_and_again_leaves_nothing_open(
 
     async def scene() -> None:
         async with misbehaving() as server:
-            # Its socket answers no closing, which takes a moment therefore.
+            # Its socket does not respond to the close, which therefore takes a moment.
             server.mute = True
             endpoint = Endpoint("simulator", server.url)
             exchange = await asyncio.to_thread(RestExchange, endpoint)
@@ -442,7 +442,7 @@ def test_a_connection_without_frames_stays_while_rest_does_not_answer_row_31(
                 await stream.until(unconfirmed_twice_or_lost)
                 assert lost(stream.events) == []
                 assert server.dials == 1
-                # REST has another price than the stream: only its answer ends the connection.
+                # REST has another price than the stream: only its response ends the connection.
                 server.rest_status = None
                 await stream.until(lost)
                 await server.wait_for_socket(2)

@@ -85,6 +85,6 @@ def test_a_message_waits_for_the_pause_after_the_one_before(
 
     monkeypatch.setattr("onetape.websocket.sending.asyncio.sleep", pause)
     send_at_once(["one", "two", "three"])
-    # Five a second are allowed, and one of them may be the answer to a ping.
+    # Five a second are allowed, and one of them may be the response to a ping.
     assert len(pauses) == 2
     assert all(5 * seconds >= 1.0 for seconds in pauses)

@@ -108,7 +108,7 @@ def test_a_break_is_reported_in_one_line_and_the_next_update_has_a_new_connectio
                 on_break=breaks.append,
             )
             async with ws:
-                # Its clock requests the simulator's time, which answers in this very loop.
+                # Its clock requests the simulator's time, which responds in this very loop.
                 ws._rest.clock = simulator.clock  # pyright: ignore[reportPrivateUsage]
                 before = await while_the_market_moves(simulator, ws.watch_ohlcv("BTC/USDT", "1m"))
                 await simulator.disconnect()

@@ -147,7 +147,7 @@ def test_a_person_ends_a_halt_for_missing_coins(run: Run, answer: str) -> None:
         left = desk.coins + 2
         for found in open_differences(desk.store):
             chosen = answer if found.kind == "missing coins" else "keep"
-            answer_difference(desk.store, found.number, chosen, answered_ms=0)  # pyright: ignore[reportArgumentType] - one of the answers
+            answer_difference(desk.store, found.number, chosen, answered_ms=0)  # pyright: ignore[reportArgumentType] - one of the responses
         await desk.until(lambda: "coins" not in desk.problems)
         position = desk.executor.position
         assert position.base == (left if answer == "adopt" else 0)

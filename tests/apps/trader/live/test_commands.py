@@ -86,7 +86,7 @@ def rules(monkeypatch: pytest.MonkeyPatch) -> Generator[Callable[..., Rules]]:
 
 
 async def send_entry(desk: LiveDesk) -> Order:
-    """Send an order to buy that is executed, and store nothing of its answer."""
+    """Send an order to buy that is executed, and store nothing of its response."""
     insert_closed(desk.store, KEY, [candle(-1)], source="rest", seen_ms=START_MS)
     replace_forming(desk.store, KEY, candle(0), seen_ms=START_MS)
     await desk.until(lambda: desk.executor.balance_is_known)
@@ -139,7 +139,7 @@ def test_a_command_after_the_first_part_of_an_entry_sells_all_parts(
     async def scenario(desk: LiveDesk) -> None:
         order = await send_entry(desk)
         executor, trading = desk.executor, rules(desk)
-        # The answer to the order names both executions; the second one comes later here.
+        # The response to the order names both executions; the second one comes later here.
         found = await desk.next_reports()
         number = next(n for n, one in enumerate(found) if isinstance(one.event, FillReport))
         for one in found[: number + 1]:

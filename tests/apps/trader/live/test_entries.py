@@ -20,7 +20,7 @@ def on_order(kind: str, **settings: Any) -> Fault:
     return Fault(kind, method="POST", path="/api/v3/order", count=1, **settings)
 
 
-#: The order is taken, and its answer does not arrive or cannot be used.
+#: The order is taken, and its response does not arrive or cannot be used.
 LOST_ANSWERS = {
     "timeout": on_order("timeout", when="after", seconds=2),
     "reset": on_order("reset", when="after"),
@@ -73,7 +73,7 @@ def test_an_order_that_never_arrived_is_absent_after_two_complete_answers(run: R
         order = desk.enter()
         status = "SELECT status FROM orders WHERE client_order_id = ?"
         await desk.until(lambda: desk.query(status, order.client_order_id) == [("unknown",)])
-        # Its deadline has not passed by the exchange's time: no answer counts.
+        # Its deadline has not passed by the exchange's time: no response counts.
         await desk.drive(0.3)
         assert desk.query(status, order.client_order_id) == [("unknown",)]
         assert desk.executor.open_order is not None
@@ -150,7 +150,7 @@ def test_row_64_an_order_of_a_killed_process_is_resolved_by_the_next_one(run: Ru
     async def scenario(desk: LiveDesk) -> None:
         await desk.until(lambda: desk.executor.balance_is_known)
         order = desk.enter()
-        # The process ends here: the answer is never stored.
+        # The process ends here: the response is never stored.
         await desk.until_sent(order)
         desk.start()
         await desk.until(lambda: desk.executor.entry_order_id == order.client_order_id)

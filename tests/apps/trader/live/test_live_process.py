@@ -285,7 +285,7 @@ def test_row_68_sigterm_leaves_a_stop_for_the_part_that_an_entry_has_filled(
     )
     control(simulator, "faults", faults)
     with trader(folder, simulator) as program:
-        program.until("entry: no clear answer")
+        program.until("entry: no clear response")
         assert [fill["side"] for fill in ledger(simulator, "fills")] == ["BUY", "BUY"]
         began = time.monotonic()
         program.send(signal.SIGTERM)

@@ -130,7 +130,7 @@ def test_an_exit_that_begins_before_an_entry_is_wholly_known_sells_all_of_it(run
         await desk.until(lambda: desk.executor.balance_is_known)
         entry = desk.enter()
         await desk.until_sent(entry)
-        # The answer to the order names both executions; the second one comes later here.
+        # The response to the order names both executions; the second one comes later here.
         found = await desk.next_reports()
         number = next(n for n, one in enumerate(found) if isinstance(one.event, FillReport))
         for one in found[: number + 1]:

@@ -1,4 +1,4 @@
-"""A stop that follows its level: moved by one request, and protected whatever its answer is."""
+"""A stop that follows its level: moved by one request, and protected whatever its response is."""
 
 from collections.abc import Callable
 from decimal import Decimal
@@ -138,7 +138,7 @@ def test_row_61_the_new_stop_is_known_before_the_end_of_the_old_one_and_both_are
     run: Run,
 ) -> None:
     async def scenario(desk: LiveDesk) -> None:
-        # The account's event of the new stop comes while the answer is lost, and that of the old
+        # The account's event of the new stop comes while the response is lost, and that of the old
         # one never; look-ups of the old one fail for a while.
         level = await move(desk, Fault("timeout", count=1, when="after", **REPLACE))
         old = desk.executor.stops[0].identity

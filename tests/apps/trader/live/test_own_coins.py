@@ -29,7 +29,7 @@ def sell_by_hand(desk: LiveDesk, amount: Decimal) -> None:
 
 def answer(desk: LiveDesk, kind: str, chosen: str) -> None:
     (found,) = [one for one in open_differences(desk.store) if one.kind == kind]
-    assert answer_difference(desk.store, found.number, chosen, answered_ms=0)  # pyright: ignore[reportArgumentType] - one of the answers
+    assert answer_difference(desk.store, found.number, chosen, answered_ms=0)  # pyright: ignore[reportArgumentType] - one of the responses
 
 
 def test_a_position_after_dust_was_converted_gets_its_stop_and_its_exit(run: Run) -> None:

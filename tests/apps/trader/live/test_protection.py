@@ -152,7 +152,7 @@ def test_a_stop_is_back_after_seconds_and_not_after_the_minute_that_proves_absen
 def test_no_stop_is_put_back_over_coins_of_the_user_where_a_sell_is_not_visible(run: Run) -> None:
     async def scenario(desk: LiveDesk) -> None:
         await desk.hold()
-        # The sell is executed; its answer, the order and its fills are not seen for a while. The
+        # The sell is executed; its response, the order and its fills are not seen for a while. The
         # account has two coins of its own, which are free.
         for one in (
             on_order("reset", when="after"),
@@ -325,7 +325,7 @@ def test_a_stop_that_is_hidden_but_locks_its_coins_is_waited_for(run: Run) -> No
 
 
 def test_a_cancel_of_ours_whose_answer_is_lost_is_not_taken_for_a_foreign_cancel(run: Run) -> None:
-    """The HTTP client sends the cancel again by itself, and gets the answer that it is gone."""
+    """The HTTP client sends the cancel again by itself, and gets the response that it is gone."""
 
     async def scenario(desk: LiveDesk) -> None:
         await desk.hold()

@@ -378,7 +378,7 @@ def test_a_start_that_waits_for_the_exchange_is_shown_by_status(
     assert waiting.condition == "degraded"
     assert exit_code_of([waiting]) == EXIT_DEGRADED
     assert waiting.reason.startswith("waiting for the exchange since 20")
-    assert "answered 403" in waiting.reason
+    assert "responded with 403" in waiting.reason
     assert waiting.is_here
     assert waiting.stop_place is not None
     assert waiting.stop_place.place == "none"

@@ -25,7 +25,7 @@ THIN = Fault("thin_book", levels=3, amount=0.01, ticks=50)
 
 
 def faults_of(chosen: random.Random) -> list[Fault]:
-    """Return faults of the stream, and of the answers to orders, by a seed."""
+    """Return faults of the stream, and of the responses to orders, by a seed."""
     spoiled = [
         Fault("fills", stream="user", shape=shape, probability=chosen.uniform(0, 0.4), seconds=0.2)
         for shape in ("lost", "duplicated", "reordered", "delayed")
@@ -128,7 +128,7 @@ def test_a_stream_that_carries_nothing_is_opened_again(
         await desk.until(lambda: is_opened(desk))
         assert desk.executor.broker.stream_opened_ms != opened
 
-    # The fill of a stop has no answer that brings it, so the poll sees that the event is missing.
+    # The fill of a stop has no response that brings it, so the poll sees that the event is missing.
     # On a stepped clock nothing is late on the wall clock.
     times = structs.replace(QUICK, event_late=-1.0)
     run(scenario, has_stream=True, stop_loss=0.001, times=times)

@@ -245,7 +245,7 @@ def test_a_heartbeat_that_fails_is_printed_once_and_when_it_works_again(
 
 @contextmanager
 def proxy_that_speaks_no_http() -> Generator[str]:
-    """Return the address of a server whose answers have no status line."""
+    """Return the address of a server whose responses have no status line."""
 
     class Handler(socketserver.StreamRequestHandler):
         def handle(self) -> None:

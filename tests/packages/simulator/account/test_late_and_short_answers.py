@@ -1,4 +1,4 @@
-"""Faults of what a client reads: thin books, late data, bare acknowledgements, lost answers."""
+"""Faults of what a client reads: thin books, late data, bare acknowledgements, lost responses."""
 
 from collections.abc import Callable, Coroutine
 from contextlib import AbstractAsyncContextManager
@@ -69,7 +69,7 @@ def test_an_order_is_seen_some_seconds_after_its_effect(run: Run, scene: Opened)
             mine = {"clientOrderId": "mine"}
             await client.create_order(BTC, "limit", "buy", 0.01, price, mine)
             bought = await client.create_order(BTC, "market", "buy", 0.01)
-            assert bought["filled"] == 0.01  # its own answer is true
+            assert bought["filled"] == 0.01  # its own response is true
             await at.step(9)
             with pytest.raises(ccxt.OrderNotFound):
                 await client.fetch_order(None, BTC, mine)

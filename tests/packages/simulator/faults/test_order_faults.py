@@ -80,7 +80,7 @@ def test_an_order_whose_answer_is_lost_is_or_is_not_at_the_exchange(
             params = {"newClientOrderId": "mine-1"}
             patience_ms = client.timeout
             if fault.kind == "timeout":
-                client.timeout = 1_000  # the others answer, however slow the machine
+                client.timeout = 1_000  # the others respond, however slow the machine
             error = await raised(
                 client.create_order("BTC/USDT", "market", "buy", 0.01, None, params)
             )

@@ -18,7 +18,7 @@ BTC = "BTC/USDT"
 PLACE = "order.place"
 #: How long a test waits for a reply that never comes: nothing else ends CCXT's own wait.
 NEVER_SECONDS = 0.5
-#: CCXT gives a socket up after three of these without an answer, milliseconds.
+#: CCXT gives a socket up after three of these without a response, milliseconds.
 KEEP_ALIVE_MS = 200
 
 

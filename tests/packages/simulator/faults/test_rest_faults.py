@@ -68,7 +68,7 @@ def test_ccxt_raises_what_it_was_seen_to_raise(
     async def scene() -> Any:
         async with faulty([fault]) as (simulator, client):
             if fault.kind in ("timeout", "drip"):
-                client.timeout = 300  # the others answer, however slow the machine
+                client.timeout = 300  # the others respond, however slow the machine
             page = await raised(client.fetch_ohlcv("BTC/USDT", "1m", SINCE_MS, 5))
             assert [fired.kind for fired in simulator.faults.log] == [fault.kind]
             return page

@@ -17,7 +17,7 @@ Run = Callable[[Coroutine[Any, Any, Any]], Any]
 Opened = Callable[..., AbstractAsyncContextManager[tuple[Simulator, Any]]]
 #: 2024-03-01 00:00 UTC.
 MARCH_MS = 1_709_251_200_000
-#: CCXT gives a socket up after three of these without an answer, milliseconds.
+#: CCXT gives a socket up after three of these without a response, milliseconds.
 KEEP_ALIVE_MS = 200
 #: So many may miss where each must be answered: a machine that stands still is no dead socket.
 MISSES = 10
@@ -233,18 +233,18 @@ REFUSALS = {
     "503": Fault("ws_refuse", status=503),
     "a page": Fault("ws_refuse", shape="page"),
     "a reset": Fault("ws_refuse", shape="reset"),
-    "no answer": Fault("ws_refuse", shape="hang"),
+    "no response": Fault("ws_refuse", shape="hang"),
 }
 
 
 def test_row_35_a_refused_handshake_is_a_network_error(run: Run, faulty: Opened) -> None:
     async def scene(name: str) -> Any:
         async with faulty([REFUSALS[name]], pro=True, clock=running()) as (_, client):
-            if name == "no answer":
+            if name == "no response":
                 client.streaming["connectionTimeout"] = 1_000
             return type(await outcome(client))
 
-    expected = dict.fromkeys(REFUSALS, ccxt.NetworkError) | {"no answer": ccxt.RequestTimeout}
+    expected = dict.fromkeys(REFUSALS, ccxt.NetworkError) | {"no response": ccxt.RequestTimeout}
     assert run(each(scene, REFUSALS)) == expected
 
 

@@ -134,7 +134,7 @@ def _unproven(store: Store, key: SeriesKey, last: int, end: int | None) -> int |
 def series_has_volume(store: Store, window: CandleWindow) -> bool:
     """Return whether any stored candle of the series has volume.
 
-    The candles of the window answer this for most runs, without another query.
+    For most runs the candles of the window suffice, without another query.
     """
     volume = window.candles.volume
     return bool(volume[-1:].any() or volume.any()) or has_volume(store, window.key)

@@ -74,7 +74,7 @@ class ClassChoice(StrategyChoice, frozen=True, kw_only=True):
         return self.cls(**converted_parameters(self.cls, self.values))
 
     def stated_timeframe(self) -> str | None:
-        """Return the timeframe that a freqtrade strategy class states; None: it is none.
+        """Return the timeframe that a freqtrade strategy class states; None for other strategies.
 
         Raises:
             ConfigurationError: a value of the class's file cannot be used.

@@ -23,11 +23,11 @@ from onetape.strategies.segments import Range
 def load_higher(
     store: Store, window: CandleWindow, strategy: Strategy, config: BacktestConfig
 ) -> HigherTimeframes:
-    """Return the larger candles that a strategy needs, in addition to those of the window.
+    """Return the higher-timeframe candles that a strategy needs, in addition to the window.
 
     Raises:
         UsageError: one of its timeframes is not made of whole traded candles.
-        CandleGapError: larger candles of the range are missing for an unknown reason.
+        CandleGapError: higher-timeframe candles of the range are missing for an unknown reason.
     """
     timeframe = Timeframe.parse(window.key.timeframe)
     candles: dict[str, HigherCandles] = {}

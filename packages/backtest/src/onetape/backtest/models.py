@@ -134,7 +134,7 @@ class Backtest(Struct, frozen=True):
     range_notes: tuple[str, ...] = ()
     """Which of several symbols decided the range, in sentences."""
     strategy_note: str = ""
-    """Warning about values that a strategy function reads from outside; empty: there is none."""
+    """Warning about values that a strategy function reads from outside; empty: no warning."""
     seconds: float = 0.0
     """Duration of the run, seconds."""
 

@@ -62,7 +62,7 @@ def stored_range(store: Store, key: SeriesKey, config: BacktestConfig) -> tuple[
     """Return the opens of the first and the last closed candle, epoch seconds.
 
     Raises:
-        DataError: there is none; the text has the command that fetches some.
+        DataError: no closed candle is stored; the text has the command that fetches some.
     """
     stored = closed_range(store, key)
     if stored is not None:
@@ -113,7 +113,7 @@ def _again(store: Store, key: SeriesKey, bad: Sequence[Range]) -> str:
     known = ledger_of(store, key, bad[0][0], bad[-1][1])
     if quirks_of(key.exchange).newest_only or all(each.state != UNPROVEN for each in known):
         return ""
-    return ", 2 minutes after the last run: a second answer fetches or proves the gap"
+    return ", 2 minutes after the last run: a second response fetches or proves the gap"
 
 
 def _accept(key: SeriesKey, config: BacktestConfig) -> str:

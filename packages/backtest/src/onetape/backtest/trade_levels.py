@@ -14,7 +14,7 @@ Steps = tuple[tuple[int, float], ...]
 
 
 class TradeLevels(NamedTuple):
-    """The steps of both levels; empty where there is none."""
+    """The steps of both levels; empty without a stop and a target."""
 
     stop: Steps
     target: Steps

@@ -4,7 +4,7 @@ from onetape.backtest.records import BiasCheck
 
 
 def mark(check: BiasCheck | None) -> str:
-    """Return the fault as a mark such as `! look-ahead`; empty where there is none.
+    """Return the fault as a mark such as `! look-ahead`; empty without a fault.
 
     Args:
         check: The bias check; None: there was nothing to check.

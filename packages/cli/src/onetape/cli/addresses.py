@@ -6,10 +6,10 @@ from onetape.core.errors import UsageError
 
 
 def check_simulator_url(url: str | None) -> None:
-    """Refuse what is not an address; None is none given.
+    """Refuse an invalid address; None: no address was given.
 
     Raises:
-        UsageError: it cannot be read, or its port is none.
+        UsageError: the address cannot be read, or its port is invalid.
     """
     try:
         usable = url is None or urlsplit(url).port != 0

@@ -9,7 +9,7 @@ def range_flags(
     """Return both ends, given as `--from` and `--to` or as freqtrade's `--timerange`.
 
     Raises:
-        UsageError: the timerange is none, or the other two are given as well.
+        UsageError: the timerange is invalid, or --from or --to is given as well.
     """
     if timerange is None:
         return from_, to

@@ -78,7 +78,7 @@ class _LinePrinter:
                 self._left_out += 1
 
     def close(self) -> None:
-        """Write what waits, for a moment only: nobody may read it."""
+        """Write the waiting lines, but give up soon: the reader of a pipe may be gone."""
         with contextlib.suppress(queue.Full):
             self._waiting.put(None, timeout=FLUSH_SECONDS)
         self._thread.join(FLUSH_SECONDS)

@@ -109,7 +109,7 @@ def _plain(value: object) -> object:
 
 
 def terminal_width() -> int | None:
-    """Return how many characters a line of the terminal has; None where stdout is none."""
+    """Return how many characters a line of the terminal has; None if stdout is no terminal."""
     import shutil
 
     return shutil.get_terminal_size().columns if sys.stdout.isatty() else None

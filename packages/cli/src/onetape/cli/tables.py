@@ -24,7 +24,7 @@ def fitted(columns: Sequence[Column], *, width: int | None = None) -> str:
 
     Args:
         columns: All with one number of cells.
-        width: Characters a line may have; None: the terminal's, or any where there is none.
+        width: Characters a line may have; None: the terminal's width; no limit without a terminal.
     """
     whole = _laid_out(columns)
     room = terminal_width() if width is None else width

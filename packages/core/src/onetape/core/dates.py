@@ -18,7 +18,7 @@ def parse_moment(text: str, name: str) -> int:
 
     Args:
         text: What was typed; without an offset it is UTC.
-        name: Key of the setting, or a flag that is none, for the error.
+        name: Key of the setting, or a flag that is not a setting, for the error.
 
     Raises:
         UsageError: the text is no moment.

@@ -1,7 +1,7 @@
 """How many decimals prices, amounts and money have, and how they are written: the one module.
 
 Prices have the decimals of the market's price step, else those of the candles, whose floats carry
-noise. Money has two decimals in currencies worth about as much as a dollar and eight in coins, and
+noise. Money has two decimals in currencies with about the value of a dollar and eight in coins, and
 more where the account is so small that two would hide what it earns.
 """
 
@@ -34,9 +34,9 @@ _ALL_IN_SIGNIFICANT: Final = 10
 _AMOUNT_SIGNIFICANT: Final = 4
 _COIN_DECIMALS: Final = 8
 _CASH_DECIMALS: Final = 2
-#: Codes of currencies that are worth one unit of a state's currency are made of these.
+#: Codes of coins pegged to a state's currency contain one of these.
 _CASH_PARTS: Final = ("USD", "EUR")
-#: Other currencies of states, and coins that are worth one unit of them.
+#: Other currencies of states, and coins pegged to them.
 _CASH_CODES: Final = (
     "AED ARS AUD BGN BHD BRL CAD CHF CLP CNH CNY COP CZK DKK EGP GBP GEL HKD HUF IDR ILS INR JPY "
     "KES KRW KZT MAD MXN MYR NGN NOK NZD PEN PHP PKR PLN QAR RON RUB SAR SEK SGD THB TRY TWD UAH "

@@ -14,8 +14,8 @@ OnetapeError                1  report it: this one should not reach a user
 │       ├── StoreReplaced      its path leads to another file, or to none
 │       └── StoreOfOtherMarket it holds candles of another market
 ├── ExchangeError           5  the exchange or the network
-│   ├── ExchangeUnreachable    no usable answer came; trying again later may help
-│   └── ExchangeRefused        the exchange answered no; trying again will not help
+│   ├── ExchangeUnreachable    no usable response came; trying again later may help
+│   └── ExchangeRefused        the exchange refused the request; trying again will not help
 ├── CheckFailed             6  a comparison that must hold does not
 └── SafetyRefusal           7  going on could cost money; a person decides
 
@@ -114,11 +114,11 @@ class ExchangeError(OnetapeError):
 
 
 class ExchangeUnreachable(ExchangeError):
-    """No usable answer: refused, timed out, overloaded, or cut short. Reads may be tried again."""
+    """No usable response: refused, timed out, overloaded or cut short. Reads may be repeated."""
 
 
 class ExchangeRefused(ExchangeError):
-    """The exchange answered no: blocked, unknown symbol, bad key. Trying again will not help."""
+    """The exchange refused the request: blocked, unknown symbol, bad key. A retry will not help."""
 
 
 class CheckFailed(OnetapeError):

@@ -1,4 +1,4 @@
-"""Text from outside (file names, columns, symbols, answers) made safe to print in a terminal."""
+"""Text from outside (file names, columns, symbols, responses) made safe to print in a terminal."""
 
 import re
 from typing import Final

@@ -12,11 +12,11 @@ class Quirks(Struct, frozen=True):
     """How one exchange serves candles."""
 
     page_limit: int
-    """Candles in one answer at most."""
+    """Candles in one response at most."""
     close_grace_ms: int
-    """How long after a candle's end REST may still answer with a value that is not final."""
+    """How long after a candle's end REST may still respond with a value that is not final."""
     finds_next: bool = False
-    """An answer begins with the first candle at or after the requested time, however far it is.
+    """A response begins with the first candle at or after the requested time, however far it is.
 
     Otherwise it ends a page's length after that time, and an empty one proves nothing for later.
     """
@@ -48,7 +48,7 @@ QUIRKS: Final = {
     ),
     "kraken": Quirks(
         720, 5_000, newest_only=720,
-        source="kraken.fetch_ohlcv: 720; a recorded answer has 721 rows, the last one forming",
+        source="kraken.fetch_ohlcv: 720; a recorded response has 721 rows, the last one forming",
     ),
     "okx": Quirks(
         300, 3_000,

@@ -1,4 +1,4 @@
-"""Larger candles from smaller ones, as Binance builds them.
+"""Candles of a higher timeframe from those of a lower one, as Binance builds them.
 
 A small candle in which nothing was traded only repeats the last price (see untraded.py): it
 supplies no open, high, low or close to a larger one in which something was traded. Nothing is
@@ -30,7 +30,7 @@ def resample(
     *,
     has_volume: bool | None = None,
 ) -> Candles:
-    """Return the larger candles that these smaller ones make.
+    """Return the candles of a higher timeframe that these candles make.
 
     Open, high, low and close come from the small candles that were traded; a window that has none
     of those is flat at the close of its last small candle, which is the last price before it. A
@@ -43,8 +43,8 @@ def resample(
 
     Args:
         candles: Small candles, oldest first, shape (n,).
-        from_timeframe: Theirs.
-        to_timeframe: The larger one, a multiple of it.
+        from_timeframe: Timeframe of the small candles.
+        to_timeframe: The higher timeframe, a multiple of `from_timeframe`.
         has_volume: Whether the source reports volume; None: whether one of these candles has any.
             Pass it where these candles are a small part of their series.
 
@@ -52,7 +52,7 @@ def resample(
         At most one candle for each window that holds small ones.
 
     Raises:
-        UsageError: the larger timeframe is not made of whole smaller ones.
+        UsageError: the higher timeframe is no multiple of the lower one.
     """
     check_multiple(from_timeframe, to_timeframe)
     if not len(candles):
@@ -74,7 +74,7 @@ def incomplete_windows(
     """Return the opens of the windows that `resample` builds although small candles are missing.
 
     Raises:
-        UsageError: the larger timeframe is not made of whole smaller ones.
+        UsageError: the higher timeframe is no multiple of the lower one.
     """
     built = resample(candles, from_timeframe, to_timeframe).timestamp
     if not len(built):
@@ -85,10 +85,10 @@ def incomplete_windows(
 
 
 def check_multiple(from_timeframe: Timeframe, to_timeframe: Timeframe) -> None:
-    """Refuse a larger timeframe that is not made of whole smaller ones.
+    """Refuse a higher timeframe that is no multiple of the lower one.
 
     Raises:
-        UsageError: it is not.
+        UsageError: the higher timeframe is no multiple of the lower one.
     """
     if not _is_multiple(from_timeframe, to_timeframe):
         raise UsageError(

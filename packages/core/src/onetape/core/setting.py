@@ -44,7 +44,7 @@ class Setting(NamedTuple):
     metavar: str = ""
     """What the flag takes, in capitals."""
     empty: str = ""
-    """What holds where the setting has no value; for a setting whose default is None."""
+    """Text for the docs: what applies if a setting whose default is None has no value."""
     gt: float | None = None
     """The value is above this."""
     ge: float | None = None

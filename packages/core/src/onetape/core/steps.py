@@ -45,7 +45,7 @@ class TradingRules(Struct, frozen=True):
     min_amount: Decimal
     """Base currency; a smaller order is refused. Zero: no minimum."""
     min_notional: Decimal
-    """Quote currency; an order worth less is refused. Zero: no minimum."""
+    """Minimum value of an order, quote currency; a smaller order is refused. Zero: no minimum."""
     months: tuple[MonthStep, ...] | None = None
     """Months with a finer price step than `price_step`, oldest first; see `core.price_steps`.
 

@@ -1,4 +1,4 @@
-"""Buying and holding: what a strategy has to beat."""
+"""Buying and holding: the benchmark of a strategy."""
 
 from collections.abc import Sequence
 

@@ -80,7 +80,7 @@ def order_bars(
 
     Args:
         orders: What is due at each open: 1 BUY, -1 SELL, 0 nothing; shape (n,).
-        untraded: Bars without a trade, shape (n,); None: there is none.
+        untraded: Bars without a trade, shape (n,); None: every bar has trades.
         waiting: Order that waits from before the first bar: 1 BUY, -1 SELL, 0 none.
         is_used: Whether the run of BUYs that was on before the first bar has led to an entry.
     """
@@ -156,7 +156,7 @@ class DueOrders(Struct, frozen=True):
     orders: NDArray[np.int8]
     """What is due at each open: 1 BUY, -1 SELL, 0 nothing; shape (n,)."""
     untraded: NDArray[np.bool_] | None
-    """Bars without a trade, shape (n,); None: there is none."""
+    """Bars without a trade, shape (n,); None: every bar has trades."""
     bars: OrderBars
     """Which bars fill it."""
     reached: Candles
@@ -174,7 +174,7 @@ class DueOrders(Struct, frozen=True):
 
         Args:
             bar: Negative: before the range.
-            entry: Bar of the last entry; negative: before the range; None: there is none.
+            entry: Bar of the last entry; negative: before the range; None: no entry yet.
         """
         if entry is None or entry < 0:
             return self.is_used and bool((self.orders[: bar + 1] > 0).all())

@@ -138,8 +138,8 @@ class ExitSearch:
         Args:
             positions: The first position of each chain.
             following: Called with the chains whose positions ended, and their exits; returns the
-                next position of each chain, with `entry` equal to `end` where there is none. None:
-                each chain has one position.
+                next position of each chain, with `entry` equal to `end` at the end of the chain.
+                None: each chain has one position.
         """
         count = len(positions.entry)
         first = _LONE_LEVEL if count == 1 else _FIRST_LEVEL

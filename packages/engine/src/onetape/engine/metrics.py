@@ -87,7 +87,7 @@ class Metrics(Struct, frozen=True):
     fees: float
     """Paid on all fills, quote currency."""
     turnover: float | None
-    """Worth of all fills over the mean equity, a year."""
+    """Value of all fills divided by the mean equity, per year."""
     slippage: float
     """What fills lost against the open, the stop or the limit, quote currency."""
     sqn: float | None
@@ -183,8 +183,8 @@ def equity_metrics(
     """Return the fields of `Metrics` that follow from an equity curve alone.
 
     Args:
-        equity: Worth of the account at each close, quote currency, shape (n,).
-        start: Worth before the first candle.
+        equity: Value of the account at each close, quote currency, shape (n,).
+        start: Value of the account before the first candle.
         times: Opens of the candles, epoch seconds, shape (n,).
         calendar: Of these times, where it is known already.
     """

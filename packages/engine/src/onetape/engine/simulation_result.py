@@ -45,7 +45,7 @@ class SimulationResult(Struct, frozen=True, dict=True):
     start_index: int
     """Warm-up candles left out; indices of trades count from there."""
     start_cash: float
-    """Worth of the account before the first candle, quote currency."""
+    """Value of the account before the first candle, quote currency."""
     equity: FloatArray
     """Cash and position at each close, quote currency."""
     cash: float

@@ -82,9 +82,9 @@ class SymbolStepState(Struct, frozen=True):
     candles: int = 0
     """How many candles have closed: the number of the candle that is open or comes next."""
     closed: int | None = None
-    """Open of the newest closed candle, epoch seconds; None: there is none."""
+    """Open of the newest closed candle, epoch seconds; None: no candle has closed."""
     opened: OpenedCandle | None = None
-    """The candle that has opened with a trade and has not closed; None: there is none."""
+    """The forming candle, once it has a trade; None: no forming candle has traded."""
     undecided: tuple[int, ...] = ()
     """Opens of the newest closed candles, without a signal yet; oldest first, epoch seconds."""
     undecided_closes: tuple[float, ...] = ()

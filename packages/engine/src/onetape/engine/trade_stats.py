@@ -20,7 +20,7 @@ class TradeStats(Struct, frozen=True):
     """Candles that closed trades were held for, all together."""
     fees: float
     traded: float
-    """Worth of all fills."""
+    """Value of all fills, quote currency."""
     slippage: float
     open_positions: int
     """Number of positions that are open at the end."""

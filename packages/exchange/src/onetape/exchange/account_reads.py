@@ -36,8 +36,8 @@ class AccountReader(PrivateConnection):
         """Return an order by the exchange's own id, which an execution of it names.
 
         Raises:
-            ExchangeUnreachable: no usable answer.
-            ExchangeRefused: the exchange answered no.
+            ExchangeUnreachable: no usable response.
+            ExchangeRefused: the exchange refused the request.
         """
         call = order_calls.look_up_number(self.dialect, exchange_order_id, symbol)
         row = fields_of((await self.read(call)).value)
@@ -57,8 +57,8 @@ class AccountReader(PrivateConnection):
         """Return the open orders of the account in one market.
 
         Raises:
-            ExchangeUnreachable: no usable answer.
-            ExchangeRefused: the exchange answered no.
+            ExchangeUnreachable: no usable response.
+            ExchangeRefused: the exchange refused the request.
         """
         calls = [order_calls.open_orders(self.dialect, symbol)]
         if self.dialect.stop_cancel_params:
@@ -81,8 +81,8 @@ class AccountReader(PrivateConnection):
             exchange_order_id: Only those of one order.
 
         Raises:
-            ExchangeUnreachable: no usable answer.
-            ExchangeRefused: the exchange answered no.
+            ExchangeUnreachable: no usable response.
+            ExchangeRefused: the exchange refused the request.
         """
         wanted = exchange_order_id
         found: dict[str, OwnTrade] = {}
@@ -102,8 +102,8 @@ class AccountReader(PrivateConnection):
             exchange_order_id: Only those of one order, where the exchange lists them by order.
 
         Raises:
-            ExchangeUnreachable: no usable answer.
-            ExchangeRefused: the exchange answered no.
+            ExchangeUnreachable: no usable response.
+            ExchangeRefused: the exchange refused the request.
         """
         dialect = self.dialect
         for window in time_windows(dialect, since_ms, self.now_ms()):
@@ -132,8 +132,8 @@ class AccountReader(PrivateConnection):
         """Return what the account has, by currency; currencies without any are left out.
 
         Raises:
-            ExchangeUnreachable: no usable answer.
-            ExchangeRefused: the exchange answered no.
+            ExchangeUnreachable: no usable response.
+            ExchangeRefused: the exchange refused the request.
         """
         result = await self.read(CcxtCall("fetch_balance", (), {}))
         if not has_place(result.record, self.dialect.balances_path):
@@ -149,8 +149,8 @@ class AccountReader(PrivateConnection):
         """Return the price of the last trade in one market, quote currency.
 
         Raises:
-            ExchangeUnreachable: no usable answer.
-            ExchangeRefused: the exchange answered no.
+            ExchangeUnreachable: no usable response.
+            ExchangeRefused: the exchange refused the request.
         """
         result = await self.read(CcxtCall("fetch_ticker", (symbol,), {}))
         last = fields_of(result.value).get("last")
@@ -162,8 +162,8 @@ class AccountReader(PrivateConnection):
         """Return the exchange's own id of the account, the same for each of its keys.
 
         Raises:
-            ExchangeUnreachable: no usable answer.
-            ExchangeRefused: the exchange answered no.
+            ExchangeUnreachable: no usable response.
+            ExchangeRefused: the exchange refused the request.
             ConfigurationError: the exchange does not state whose the key is.
         """
         uid = None
@@ -184,8 +184,8 @@ class AccountReader(PrivateConnection):
         """Return what the key may do; nothing is known where the exchange has no such question.
 
         Raises:
-            ExchangeUnreachable: no usable answer.
-            ExchangeRefused: the exchange answered no: the key is not valid, for example.
+            ExchangeUnreachable: no usable response.
+            ExchangeRefused: the exchange refused the request: the key is not valid, for example.
         """
         name = self.endpoint.ccxt_class
         method = PERMISSION_CALLS.get(name)
@@ -198,7 +198,7 @@ class AccountReader(PrivateConnection):
         """Return the exchange's own time, fetched now, epoch milliseconds.
 
         Raises:
-            ExchangeUnreachable: no usable answer.
+            ExchangeUnreachable: no usable response.
         """
         result = await self.read(CcxtCall("fetch_time", (), {}))
         with translated(self.endpoint.exchange):

@@ -20,7 +20,7 @@ class ExchangeFacts(Struct, frozen=True):
     timeframes: tuple[str, ...]
     """Timeframes that can be used, shortest first as CCXT lists them."""
     page_limit: int | None
-    """Candles in one answer: ours where we looked, else CCXT's; None: not known."""
+    """Candles in one response: ours where we looked, else CCXT's; None: not known."""
     pause_ms: int
     """CCXT's own pause between two requests; 0 for the simulator, which has no limit."""
     newest_only: bool
@@ -80,7 +80,7 @@ def _description(ccxt_class: str) -> dict[str, Any]:
 
 
 def _stated_limit(described: dict[str, Any]) -> int | None:
-    """Return the candles of one answer on spot markets that CCXT's `features` state."""
+    """Return the candles of one response on spot markets that CCXT's `features` state."""
     features: dict[str, Any] = described.get("features") or {}
     spot: dict[str, Any] = features.get("spot") or features.get("default") or {}
     while "fetchOHLCV" not in spot and spot.get("extends") in features:

@@ -27,7 +27,7 @@ class OrderQuery(Struct, frozen=True):
     """Parameter that carries the client order id; None: the list is searched for it."""
     params: Mapping[str, Any] = field(default_factory=dict[str, Any])
     list_path: tuple[str, ...] = ()
-    """Where the answer has its list or table of orders; empty: the answer is one order."""
+    """Where the response has its list or table of orders; empty: the response is one order."""
 
 
 class Dialect(Struct, frozen=True, kw_only=True):
@@ -54,7 +54,7 @@ class Dialect(Struct, frozen=True, kw_only=True):
     """Parameter of `cancel_order` for the client order id; None: only the exchange's id works."""
     stop_cancel_params: Mapping[str, Any] = field(default_factory=dict[str, Any])
     queries: tuple[OrderQuery, ...]
-    """Together they find any order; it is absent where all of them have answered without it."""
+    """Together they find any order; it is absent where all of them have responded without it."""
     stop_queries: tuple[OrderQuery, ...] = ()
     """Look-ups of stop orders; empty: the look-ups of other orders."""
     deadline: DeadlineKind
@@ -63,19 +63,19 @@ class Dialect(Struct, frozen=True, kw_only=True):
     number_params: Mapping[str, Any] = field(default_factory=dict[str, Any])
     """Sent with a look-up by the exchange's own id."""
     balances_path: tuple[str, ...]
-    """Where an answer has its balances."""
+    """Where a response has its balances."""
     trades_limit: int
-    """Own trades in one answer at most."""
+    """Own trades in one response at most."""
     trades_path: tuple[str, ...]
-    """Where an answer has its own trades."""
+    """Where a response has its own trades."""
     trades_paging: Literal["fromId", "ofs", "after", "cursor"]
     """Parameter that requests the next page of own trades."""
     trades_order_param: str | None = None
-    """Parameter that requests the own trades of one order; None: there is none."""
+    """Parameter that requests the own trades of one order; None: the exchange has none."""
     trades_window_ms: int | None = None
     """Longest range of one question for own trades; None: any."""
     has_fills: bool = False
-    """Whether the answer to `create_order` has the fills, so that no look-up is needed."""
+    """Whether the response to `create_order` has the fills, so that no look-up is needed."""
     client_options: Mapping[str, Any] = field(default_factory=dict[str, Any])
     """Options that the CCXT client needs."""
     has_rising_nonces: bool = False

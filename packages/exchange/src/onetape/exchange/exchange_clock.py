@@ -10,12 +10,12 @@ from onetape.exchange.waiting import Wall
 
 
 class TimeSample(Struct, frozen=True):
-    """One answer of an exchange to the question for its time."""
+    """One response of an exchange to the question for its time."""
 
     exchange_ms: int
     """Time of the exchange, epoch milliseconds."""
     at_seconds: float
-    """Monotonic time when the answer was there."""
+    """Monotonic time when the response was there."""
     slack_ms: int = 0
     """How much later than `exchange_ms` it may have been: an HTTP date has whole seconds."""
 
@@ -59,8 +59,8 @@ class ExchangeClock:
     def set(self, sample: TimeSample) -> None:
         """Carry on from a sample.
 
-        The answer was on its way for a while, so this clock is behind the exchange by that at most,
-        and never ahead: a clock that is ahead would take a forming candle for a closed one.
+        The response was on its way for a while, so this clock is behind the exchange by that at
+        most, and never ahead: a clock that is ahead would take a forming candle for a closed one.
         """
         is_as_exact = self.is_compared and sample.slack_ms and self.departure_ms(sample) == 0
         self.is_compared = True
@@ -79,7 +79,7 @@ class ExchangeClock:
     def take_step_ms(self) -> int:
         """Return how far the time of day has parted from the monotonic clock since the last call.
 
-        Somebody set the clock, or a virtual machine stood still.
+        The clock was set, or a virtual machine stood still.
         """
         before, self._step_base_ms = self._step_base_ms, self._parting_ms()
         return self._step_base_ms - before

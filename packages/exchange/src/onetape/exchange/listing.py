@@ -19,8 +19,8 @@ async def listed_since(exchange: RestExchange, symbol: str) -> int | None:
 
     Raises:
         UsageError: the exchange has no such market.
-        ExchangeUnreachable: no usable answer.
-        ExchangeRefused: the exchange answered no.
+        ExchangeUnreachable: no usable response.
+        ExchangeRefused: the exchange refused the request.
     """
     market = await exchange.market(symbol)
     if market.listed is not None or not exchange.serves("1d"):

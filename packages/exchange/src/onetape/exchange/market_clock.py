@@ -19,10 +19,10 @@ from onetape.exchange.exchange_clock import ExchangeClock
 from onetape.exchange.translate import way_out
 from onetape.exchange.waiting import Wall
 
-#: A local simulator answers at once or not at all; at the start it may still be busy.
+#: A local simulator responds at once or not at all; at the start it may still be busy.
 FIRST_TIMEOUT_SECONDS = 2.0
 TIMEOUT_SECONDS = 0.4
-#: After a request without an answer none is sent for so long: the caller waits for each.
+#: After a request without a response none is sent for so long: the caller waits for each.
 PAUSE_SECONDS = 1.0
 #: A steady time is carried on by the monotonic clock for so long before the next request.
 CARRY_SECONDS = 5.0
@@ -32,12 +32,12 @@ _NO_ANSWER = (OSError, http.client.HTTPException, ValueError, KeyError, TypeErro
 class SimulatorClock:
     """The simulator's market time.
 
-    A steady time runs by itself. The last answer is carried on by the monotonic clock, because a
-    busy simulator answers late and a decision would wait for it many times. That holds for
+    A steady time runs by itself. The last response is carried on by the monotonic clock, because a
+    busy simulator responds late and a decision would wait for it many times. That holds for
     `CARRY_SECONDS`, and only while the connection stands: another simulator may have the next one.
 
     A time that a driver steps or holds is requested at each read: a clock of our own would run
-    ahead, and take forming candles for closed ones. While the simulator does not answer, time
+    ahead, and take forming candles for closed ones. While the simulator does not respond, time
     stands still: nothing can be known to have closed. The request waits in the caller's thread, so
     a simulator that is frozen costs 0.4 s of each 1.4 s, and no more.
     """
@@ -49,7 +49,7 @@ class SimulatorClock:
             url: Where the simulator listens, such as `http://127.0.0.1:8790`.
 
         Raises:
-            ExchangeUnreachable: nothing answers there, or something else does.
+            ExchangeUnreachable: nothing responds there, or something else does.
         """
         parts = urlsplit(url)
         self._url = url
@@ -66,7 +66,7 @@ class SimulatorClock:
         self._base = 0.0
         """When the time that is carried on was there, monotonic seconds; 0: none is."""
         self._answered = 0.0
-        """When the simulator answered last, monotonic seconds."""
+        """When the simulator responded last, monotonic seconds."""
         self.seed = 0
         """Seed of the simulator's market."""
         self.replays: bool | None = None
@@ -76,7 +76,7 @@ class SimulatorClock:
         except _NO_ANSWER as error:
             self._disconnect()
             raise ExchangeUnreachable(
-                f"no simulator answers at {url} ({error}); {way_out(SIMULATOR_ID)}"
+                f"no simulator responds at {url} ({error}); {way_out(SIMULATOR_ID)}"
             ) from error
         self._connection.timeout = TIMEOUT_SECONDS
         if self._connection.sock is not None:
@@ -107,13 +107,13 @@ class SimulatorClock:
         return self._now_ms
 
     def _is_carried(self, now: float) -> bool:
-        """Return whether the last answer is carried on to a moment of the monotonic clock."""
+        """Return whether the last response is carried on to a moment of the monotonic clock."""
         if not self._is_steady or now - self._answered >= CARRY_SECONDS:
             return False
         connection = self._connection.sock
         if connection is None:
             return False
-        # No answer is due, so all that can be read is the end of the connection.
+        # No response is due, so all that can be read is the end of the connection.
         poll = select.poll()
         poll.register(connection, select.POLLIN)
         return not poll.poll(0)
@@ -137,7 +137,7 @@ class SimulatorClock:
         """Return the recorded candles that the simulator replays, by symbol; as `SimulatedSource`.
 
         Raises:
-            ExchangeUnreachable: the simulator did not answer.
+            ExchangeUnreachable: the simulator did not respond.
         """
         if not self.replays:
             return None if self.replays is None else {}
@@ -165,9 +165,9 @@ class SimulatorClock:
         self._now_ms = self._later(answered_ms) if self._is_steady else answered_ms
 
     def _later(self, answered_ms: int) -> int:
-        """Carry on the answer that has just come, or the older one that was less late; return it.
+        """Carry on the response that has just come, or the older one that was less late; return it.
 
-        Both are behind the simulator by the way of their answer, and never ahead of it.
+        Both are behind the simulator by the way of their response, and never ahead of it.
         """
         carried_ms = self._carried_ms(self._answered)
         longest_way_ms = TIMEOUT_SECONDS * self._speed * 1_000
@@ -203,7 +203,7 @@ class SimulatedMarket(Struct, frozen=True):
 def ask_simulator(endpoint: Endpoint) -> SimulatedMarket | None:
     """Return which market a simulator has, and its time; None for a real exchange.
 
-    It waits for the answer: call it in a thread.
+    It waits for the response: call it in a thread.
 
     Raises:
         ExchangeUnreachable: the simulator did not return it.

@@ -76,7 +76,7 @@ def ticker_of(symbol: str, info: dict[str, Any]) -> Ticker:
     last, base_volume = _number(info.get("last")), _number(info.get("baseVolume"))
     quote_volume = _number(info.get("quoteVolume"))
     if quote_volume is None and base_volume is not None:
-        # Where only the base amount is stated: about its worth at the mean or the last price.
+        # Where only the base amount is stated: about its value at the mean or the last price.
         mean = _number(info.get("vwap")) or last
         quote_volume = None if mean is None else base_volume * mean
     return Ticker(symbol, last, _number(info.get("bid")), _number(info.get("ask")), quote_volume)

@@ -57,7 +57,7 @@ class CcxtCall(Struct, frozen=True):
     headers: Mapping[str, str] = field(default_factory=dict[str, str])
     """HTTP headers in addition to those of CCXT."""
     list_path: tuple[str, ...] | None = None
-    """Where a complete answer has its list; None: the answer is one order."""
+    """Where a complete response has its list; None: the response is one order."""
     is_page: bool = False
     """Whether a complete list may go on with the next call."""
     is_pinned: bool = False
@@ -191,7 +191,7 @@ def look_up_order(
 ) -> tuple[CcxtCall, ...]:
     """Return the calls that find an order by its client order id, in the order to call them.
 
-    The order is absent only where all of them have complete answers without it.
+    The order is absent only where all of them have complete responses without it.
 
     Args:
         dialect: Of the exchange.
@@ -266,7 +266,7 @@ def own_trades_page(
         if dialect.trades_paging == "fromId":
             # Nor an order's id together with times.
             since = None
-    # Kraken's limit would only cut the answer, after the next page's position was computed.
+    # Kraken's limit would only cut the response, after the next page's position was computed.
     limit = None if dialect.trades_paging == "ofs" else dialect.trades_limit
     args = (symbol, since, limit)
     path = dialect.trades_path

@@ -1,4 +1,4 @@
-"""What a send, a cancel or a look-up has come to: the only reader of their answers and errors.
+"""What a send, a cancel or a look-up has come to: the only reader of their responses and errors.
 
 accepted    the exchange has the order, under an id of its own
 refused     the exchange, or CCXT before the send, has proven that nothing was done
@@ -19,14 +19,14 @@ from onetape.exchange.redaction import redact
 from onetape.exchange.request_tap import CallResult, RequestRecord
 
 _LONGEST_REASON: Final = 160
-#: Where CCXT's rows repeat our client order id; the answer to a cancel has an id of its own.
+#: Where CCXT's rows repeat our client order id; the response to a cancel has an id of its own.
 _OUR_IDS: Final = (
     "clientOrderId", "origClientOrderId", "cl_ord_id", "clOrdId", "algoClOrdId", "orderLinkId",
     "client_order_id",
 )  # fmt: skip
 
 
-#: Last names of places where an answer has a table by id instead of a list.
+#: Last names of places where a response has a table by id instead of a list.
 _TABLES: Final = (("open",), ("closed",), ("trades",))
 
 
@@ -39,19 +39,19 @@ class Accepted(Struct, frozen=True):
 
     @property
     def has_status(self) -> bool:
-        """Return whether the answer states what has become of the order; otherwise look it up."""
+        """Return whether the response states what has become of the order; otherwise look it up."""
         return self.row.get("status") in ("open", "closed", "canceled", "expired", "rejected")
 
 
 class Unknown(Struct, frozen=True):
-    """The answer proves nothing."""
+    """The response proves nothing."""
 
     reason: str
     """One line without addresses, so without signatures."""
 
 
 class Absent(Struct, frozen=True):
-    """The exchange has answered completely, and has no such order at this moment."""
+    """The exchange has responded completely, and has no such order at this moment."""
 
 
 def read_send(
@@ -70,9 +70,9 @@ def read_send(
     refused = refusal_in(exchange, result.record.status, result.record.body)
     row = _row(result.value)
     if row is None or not _id_of(row):
-        return refused or Unknown("the answer holds no order")
+        return refused or Unknown("the response holds no order")
     if not _is_ours(row, client_order_id):
-        return Unknown("the answer is about another order")
+        return Unknown("the response is about another order")
     return Accepted(row, _id_of(row))
 
 
@@ -113,18 +113,18 @@ def read_look_up(
 
 
 def read_list(call: CcxtCall, result: CallResult) -> list[Mapping[str, Any]] | Unknown:
-    """Return the rows of a list, or why the answer is not a complete list.
+    """Return the rows of a list, or why the response is not a complete list.
 
     CCXT reads HTML, a cut body and an error alike as an empty list.
 
     Args:
-        call: With the place of the list in the answer.
+        call: With the place of the list in the response.
         result: Of that call.
     """
     if result.error is not None:
         return Unknown(reason_of(result.error, result.record))
     if not _has_list(result.record, call.list_path or (), is_page=call.is_page):
-        return Unknown("the answer holds no list")
+        return Unknown("the response holds no list")
     rows = [_row(row) for row in cast("list[Any]", result.value or [])]
     if None in rows:
         return Unknown("the list holds something else")
@@ -170,7 +170,7 @@ def _found(
             return Unknown(reason_of(result.error, record))
         row = _row(result.value)
         if row is None or not _id_of(row) or not _is_ours(row, client_order_id):
-            return Unknown("the answer holds no order, or another one")
+            return Unknown("the response holds no order, or another one")
         return Accepted(row, _id_of(row))
     rows = read_list(call, result)
     if isinstance(rows, Unknown):
@@ -208,7 +208,7 @@ def _is_ours(row: Mapping[str, Any], client_order_id: str) -> bool:
 
 
 def has_place(record: RequestRecord, path: tuple[str, ...]) -> bool:
-    """Return whether an answer has a list or a table at a place.
+    """Return whether a response has a list or a table at a place.
 
     Args:
         record: Of the request.

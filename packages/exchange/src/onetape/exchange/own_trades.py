@@ -38,7 +38,7 @@ def next_position(
     Args:
         dialect: Of the exchange.
         rows: Of this page, as CCXT has read them, oldest first.
-        body: Of the answer.
+        body: Of the response.
         rows_read: Rows of this page and of those before it.
     """
     document = fields_of(document_of(body))

@@ -2,7 +2,7 @@
 
 Never by counts: a page may be short in the middle of history and full at a gap. Pages overlap by
 one candle, so that a candle the exchange revised meanwhile is seen again. Each question moves on by
-a candle at least, so that no exchange, whatever it answers, keeps the pager forever.
+a candle at least, so that no exchange, whatever it responds, keeps the pager forever.
 """
 
 import asyncio
@@ -72,7 +72,7 @@ async def closed_pages(
     Raises:
         ExchangeUnreachable: no usable response within the time for retries, or page after page
             without a candle later than the requested time; earlier pages stand.
-        ExchangeRefused: the exchange answered no.
+        ExchangeRefused: the exchange refused the request.
     """
     paginator = _Paginator(exchange, symbol, timeframe, start, end)
     coming = asyncio.create_task(paginator.next_page())
@@ -154,7 +154,7 @@ class _Paginator:
         elif not self._quirks.finds_next:
             return await self._skipped(stop)
         elif rows.size or self._stuck_pages or self._empty_pages:
-            # It would have sent a later candle, so there is none: the end of the data.
+            # It would have sent a later candle if it had one: the end of the data.
             return stop
         else:
             self._empty_pages += 1
@@ -250,7 +250,7 @@ async def first_open(
 
     Raises:
         ExchangeUnreachable: no usable response within the time for retries.
-        ExchangeRefused: the exchange answered no.
+        ExchangeRefused: the exchange refused the request.
     """
     at, limit = timeframe.ceil(start), exchange.quirks.page_limit
     while at < end:
@@ -279,7 +279,7 @@ def _cut(
 ) -> tuple[Candles, dict[Candle, str]]:
     """Return the sound candles of `[start, stop)`, and the rows that break a rule.
 
-    Of two with one time the later in the answer counts. A row with a time that is none stays in,
+    Of two rows with one time the later in the response counts. A row with an invalid time stays in,
     so that the quarantine sees it; a sound one outside the range was merely not requested.
     """
     sent = batch.columns()

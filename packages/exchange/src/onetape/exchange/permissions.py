@@ -37,7 +37,7 @@ PERMISSION_CALLS: Final[Mapping[str, str]] = {
     "bybit": "private_get_v5_user_query_api",
     "coinbase": "v3_private_get_brokerage_key_permissions",
 }
-#: Where the answer to that question has the exchange's own id of the account.
+#: Where the response to that question has the exchange's own id of the account.
 _ACCOUNT_FIELDS: Final[Mapping[str, tuple[str, ...]]] = {
     "okx": ("data", "uid"),
     "bybit": ("result", "userID"),
@@ -57,7 +57,7 @@ def permissions_in(exchange: str, document: object) -> KeyPermissions:
 
     Args:
         exchange: CCXT exchange id, or `simulator`.
-        document: The answer to the exchange's call of `PERMISSION_CALLS`.
+        document: The response to the exchange's call of `PERMISSION_CALLS`.
     """
     name = "binance" if exchange == SIMULATOR_ID else exchange
     fields = _fields(document)
@@ -83,11 +83,11 @@ def permissions_in(exchange: str, document: object) -> KeyPermissions:
 
 
 def account_in(exchange: str, document: object) -> str | None:
-    """Return the exchange's own id of the account, or None where the answer does not have it.
+    """Return the exchange's own id of the account, or None where the response does not have it.
 
     Args:
         exchange: CCXT exchange id.
-        document: The answer to the exchange's call of `PERMISSION_CALLS`.
+        document: The response to the exchange's call of `PERMISSION_CALLS`.
     """
     value = document
     for name in _ACCOUNT_FIELDS.get(exchange, ()):

@@ -110,8 +110,8 @@ class PrivateConnection:
         """Load the markets, without the key: no signed request is made for them.
 
         Raises:
-            ExchangeUnreachable: no usable answer.
-            ExchangeRefused: the exchange answered no.
+            ExchangeUnreachable: no usable response.
+            ExchangeRefused: the exchange refused the request.
         """
         await self._in_loop(self._load_markets)
 
@@ -138,8 +138,9 @@ class PrivateConnection:
         """Carry out a call that changes nothing, once.
 
         Raises:
-            ExchangeUnreachable: no usable answer.
-            ExchangeRefused: the exchange answered no; KeyNotAccepted: it does not accept the key.
+            ExchangeUnreachable: no usable response.
+            ExchangeRefused: the exchange refused the request; KeyNotAccepted: it does not accept
+                the key.
         """
         result = await self.perform(call)
         if result.error is None:
@@ -155,17 +156,17 @@ class PrivateConnection:
             raise result.error
 
     async def read_rows(self, call: CcxtCall) -> tuple[list[Mapping[str, Any]], CallResult]:
-        """Return the rows of a list and the answer behind them.
+        """Return the rows of a list and the response behind them.
 
         Raises:
-            ExchangeUnreachable: no usable answer: CCXT reads a page of HTML as an empty list.
-            ExchangeRefused: the exchange answered no.
+            ExchangeUnreachable: no usable response: CCXT reads a page of HTML as an empty list.
+            ExchangeRefused: the exchange refused the request.
         """
         result = await self.read(call)
         rows = read_list(call, result)
         if isinstance(rows, Unknown):
             raise ExchangeUnreachable(
-                f"{self.endpoint.exchange} sent an answer without data: {rows.reason}"
+                f"{self.endpoint.exchange} sent a response without data: {rows.reason}"
             )
         return rows, result
 

@@ -1,4 +1,4 @@
-"""Error answers of exchanges that prove that a private request was not carried out.
+"""Error responses of exchanges that prove that a private request was not carried out.
 
 An order is refused only where the exchange's own program returns a code that leaves no doubt.
 A page of HTML, an unknown code, a duplicate id, an error of the server: all of these prove nothing.
@@ -120,12 +120,12 @@ _CODES: Final = {
 
 
 def refusal_in(exchange: str, status: int | None, body: str) -> Refused | None:
-    """Return the refusal that an answer proves, or None where it proves nothing.
+    """Return the refusal that a response proves, or None where it proves nothing.
 
     Args:
         exchange: CCXT exchange id, or `simulator`.
-        status: HTTP status; None: there was no answer.
-        body: Of the answer.
+        status: HTTP status; None: there was no response.
+        body: Of the response.
     """
     name = "binance" if exchange == SIMULATOR_ID else exchange
     codes = _CODES.get(name)
@@ -137,7 +137,7 @@ def refusal_in(exchange: str, status: int | None, body: str) -> Refused | None:
 
 
 def says_no_such_order(exchange: str, status: int | None, body: str) -> bool:
-    """Return whether an answer to a look-up states that there is no such order."""
+    """Return whether a response to a look-up states that there is no such order."""
     name = "binance" if exchange == SIMULATOR_ID else exchange
     if name == "binance":
         errors = list(_errors_in(name, document_of(body)))
@@ -196,7 +196,7 @@ def _errors_in(exchange: str, document: Any) -> Iterator[_Error]:
 
 def _binance(document: dict[str, Any]) -> Iterator[_Error]:
     code = document.get("code")
-    # An order's own document in addition to the code would be an answer of another kind.
+    # An order's own document in addition to the code would be a response of another kind.
     if type(code) is int and code < 0 and "orderId" not in document and "data" not in document:
         yield _Error(str(code), _text(document.get("msg")))
 

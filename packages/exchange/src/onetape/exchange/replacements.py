@@ -1,7 +1,8 @@
-"""Reads the answer to a request that cancels one order and places another (Binance: cancelReplace).
+"""Reads responses to requests that cancel one order and place another.
 
-The answer states what became of each half, whatever its HTTP status is: the old order is cancelled
-or not, and the new one is placed, refused, or was not attempted. Everything else proves nothing.
+The response states what became of each half, whatever its HTTP status is: the old order is
+cancelled or not, and the new one is placed, refused, or was not attempted. Everything else proves
+nothing.
 """
 
 import json
@@ -82,6 +83,6 @@ def _new(
 
 
 def _refusal(exchange: str, fields: Mapping[str, Any]) -> Refused | Unknown:
-    """Return what an error inside of the answer proves."""
+    """Return what an error inside of the response proves."""
     refused = refusal_in(exchange, 400, json.dumps(fields))
     return refused or Unknown(f"an error that proves nothing: {fields.get('code')}")

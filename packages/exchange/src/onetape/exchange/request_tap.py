@@ -1,4 +1,4 @@
-"""Performs calls of CCXT for private requests and keeps what the exchange really answered.
+"""Performs calls of CCXT for private requests and keeps the exchange's raw responses.
 
 A call states the time of its intent where its dialect needs that, so that a request that a
 suspended process sends late has no effect. Nothing is repeated here.
@@ -20,14 +20,14 @@ class RequestRecord:
     """Whether a request was handed to the network; False: it never reached the exchange."""
     http_method: str = ""
     status: int | None = None
-    """HTTP status of the answer; None: there was none."""
+    """HTTP status of the response; None: there was none."""
     body: str = ""
     """Body of the response."""
 
 
 @dataclass(frozen=True, slots=True)
 class CallResult:
-    """How a call ended: a value or an error, and the answer behind it."""
+    """How a call ended: a value or an error, and the response behind it."""
 
     value: Any
     error: Exception | None
@@ -44,7 +44,7 @@ class RequestTap:
     """Sits in a CCXT client, between it and the network."""
 
     def __init__(self, client: Any, market_ms: Callable[[], int]) -> None:
-        """Put ourselves into the client's places for its time, signature, request and answer.
+        """Put ourselves into the client's places for its time, signature, request and response.
 
         Args:
             client: Of CCXT's asynchronous classes, used for private requests only.
@@ -54,7 +54,7 @@ class RequestTap:
         self._market_ms = market_ms
         self._sign: Callable[..., dict[str, Any]] = client.sign
         self._fetch: Callable[..., Awaitable[Any]] = client.fetch
-        # Tasks of one client run at the same time, and CCXT remembers the last answer only.
+        # Tasks of one client run at the same time, and CCXT remembers the last response only.
         self._running: Final[ContextVar[_Running | None]] = ContextVar("running", default=None)
         client.milliseconds = self._time_ms
         client.sign = self._signed
@@ -107,7 +107,7 @@ class RequestTap:
         body: str,
         *request: object,
     ) -> str:
-        """Take CCXT's place for a hook of its own: called with each answer, returns the body."""
+        """Take CCXT's place for a hook of its own: called with each response, returns the body."""
         del reason, url, method, headers, request
         running = self._running.get()
         if running is not None:

@@ -185,7 +185,7 @@ class ResponseTap:
 
 
 def _date_ms(headers: Mapping[str, str]) -> int | None:
-    """Return the time in the header Date, epoch milliseconds; None where it says nothing of now."""
+    """Return the time in the header Date, epoch milliseconds; None if a cache sent the response."""
     named = {name.lower(): value for name, value in headers.items()}
     if named.get("age", "0").strip() != "0":
         return None

@@ -31,9 +31,9 @@ T = TypeVar("T")
 
 #: Before the second attempt of a read; doubles from then on.
 FIRST_PAUSE_SECONDS = 0.5
-#: How long a read may keep failing once the exchange has answered in this session.
+#: How long a read may keep failing once the exchange has responded in this session.
 RETRY_SECONDS = 600.0
-#: Two times of an exchange agree if they differ by no more, after the time between the answers.
+#: Two times of an exchange agree if they differ by no more, after the time between the responses.
 AGREEMENT_MS = 1_000
 #: The same time twice is requested again after this: some exchanges send whole seconds.
 SAME_TIME_PAUSE_SECONDS = 1.5
@@ -93,8 +93,8 @@ class RestExchange:
         Args:
             endpoint: Which exchange.
             first_pause_seconds: Before the second attempt of a read; doubles from then on, to a
-                minute. Before the first answer a read gives up after eight of them.
-            retry_seconds: How long a read may keep failing after the first answer.
+                minute. Before the first response a read gives up after eight of them.
+            retry_seconds: How long a read may keep failing after the first response.
             waits_for_ban_end: Wait where the exchange bans this computer, however long; otherwise a
                 read fails at once where that is longer than the time for retries.
             timeout_seconds: How long one request may take.
@@ -123,9 +123,9 @@ class RestExchange:
         self._note = note
         self._noted: set[str] = set()
         self._symbol = ""
-        """A symbol that is in use: its ticker is requested where only answers state the time."""
+        """A symbol that is in use: its ticker is requested where only responses state the time."""
         self.states_time = True
-        """Whether the exchange states its time, by a request or by the dates of its answers."""
+        """Whether the exchange states its time, by a request or by the dates of its responses."""
         self.served_from: dict[tuple[str, str], int] = {}
         """From when on (epoch seconds) candles of (symbol, timeframe) can be had, where learned."""
         self._retry_policy = RetryPolicy(
@@ -163,8 +163,8 @@ class RestExchange:
 
         Raises:
             UsageError: the exchange has no such spot market.
-            ExchangeUnreachable: no usable answer.
-            ExchangeRefused: the exchange answered no.
+            ExchangeUnreachable: no usable response.
+            ExchangeRefused: the exchange refused the request.
         """
         if not self._client.markets:
             await self._read(self._load_markets)
@@ -189,8 +189,8 @@ class RestExchange:
                 is new enough.
 
         Raises:
-            ExchangeUnreachable: no usable answer.
-            ExchangeRefused: the exchange answered no.
+            ExchangeUnreachable: no usable response.
+            ExchangeRefused: the exchange refused the request.
         """
         async with self._listing:
             if time.monotonic() - self._listed > max_age_seconds:
@@ -204,8 +204,8 @@ class RestExchange:
         """Return every spot market, by symbol, those included that are not traded now.
 
         Raises:
-            ExchangeUnreachable: no usable answer.
-            ExchangeRefused: the exchange answered no.
+            ExchangeUnreachable: no usable response.
+            ExchangeRefused: the exchange refused the request.
         """
         mode: int = self._client.precisionMode
         records = {str(info["symbol"]): info for info in await self.ccxt_markets()}
@@ -218,8 +218,8 @@ class RestExchange:
         One request where the exchange serves them together, otherwise one for each symbol.
 
         Raises:
-            ExchangeUnreachable: no usable answer.
-            ExchangeRefused: the exchange answered no.
+            ExchangeUnreachable: no usable response.
+            ExchangeRefused: the exchange refused the request.
         """
         traded = [market.symbol for market in await self.markets() if market.active]
         known = set(traded)
@@ -228,7 +228,7 @@ class RestExchange:
             return {symbol: await self.ticker(symbol) for symbol in wanted}
 
         async def fetch() -> dict[str, Any]:
-            # All of them: some exchanges refuse a long list, and all answer without one.
+            # All of them: some exchanges refuse a long list, and all respond without one.
             found: dict[str, Any] = await self._client.fetch_tickers()
             if not found:
                 raise ExchangeUnreachable(f"{self.endpoint.exchange} sent an empty list of tickers")
@@ -241,8 +241,8 @@ class RestExchange:
         """Return the last 24 hours of one spot market.
 
         Raises:
-            ExchangeUnreachable: no usable answer.
-            ExchangeRefused: the exchange answered no.
+            ExchangeUnreachable: no usable response.
+            ExchangeRefused: the exchange refused the request.
         """
         return ticker_of(symbol, await self._read(lambda: self._client.fetch_ticker(symbol)))
 
@@ -261,7 +261,7 @@ class RestExchange:
         return self._retry_policy.ban_in_force()
 
     def banned_seconds(self) -> float:
-        """Return how long that ban goes on, wall seconds; 0 where there is none; in any thread."""
+        """Return the rest of the rate limit ban, wall seconds; 0 without a ban; in any thread."""
         return self._retry_policy.banned_seconds()
 
     def share_budget(self, share: Callable[[], float]) -> None:
@@ -288,7 +288,7 @@ class RestExchange:
         """Return CCXT's own market records, so that a streaming client need not fetch them again.
 
         Raises:
-            ExchangeUnreachable: no usable answer.
+            ExchangeUnreachable: no usable response.
         """
         if not self._client.markets:
             await self._read(self._load_markets)
@@ -312,8 +312,8 @@ class RestExchange:
     def _stamp_ms(self) -> int:
         """Return the time for CCXT's requests, epoch milliseconds.
 
-        Of the simulator it is the last one known: it is not so precise that each request is worth a
-        question to the simulator.
+        Of the simulator it is the last one known: it is not so precise that each request justifies
+        a question to the simulator.
         """
         if self._known_ms is None or isinstance(self.clock, ExchangeClock):
             return self.now_ms()
@@ -326,9 +326,9 @@ class RestExchange:
         return clock.now_ms() if is_compared else self._wall.epoch_ms()
 
     async def compare_clocks(self) -> int:
-        """Request the exchange's time; the market time of a real exchange goes on from the answer.
+        """Request the exchange's time; market time of a real exchange goes on from there.
 
-        A time that departs from the last one by over a second is accepted only if a second answer
+        A time that departs from the last one by over a second is accepted only if a second response
         confirms it. A time that stands still is that of a cache.
 
         Returns:
@@ -336,7 +336,7 @@ class RestExchange:
             milliseconds; 0 where the exchange does not state its time.
 
         Raises:
-            ExchangeUnreachable: no usable answer.
+            ExchangeUnreachable: no usable response.
         """
         clock = self.clock
         if not isinstance(clock, ExchangeClock):
@@ -357,15 +357,15 @@ class RestExchange:
     async def _confirmed_sample(
         self, clock: ExchangeClock, fetch: Callable[[], Awaitable[TimeSample]]
     ) -> TimeSample:
-        """Return a time of the exchange; one that departs from the last one needs a second answer.
+        """Return the exchange's time; a jump since the last one must be confirmed once more.
 
         Args:
             clock: Has the last one.
             fetch: Requests the exchange's time.
 
         Raises:
-            ExchangeUnreachable: no usable answer, two that differ, or the same again and again.
-            ExchangeRefused: the exchange answered no, or does not state its time.
+            ExchangeUnreachable: no usable response, two that differ, or the same again and again.
+            ExchangeRefused: the exchange refused the request, or does not state its time.
         """
         first = await fetch()
         if not clock.is_compared or abs(clock.departure_ms(first)) <= AGREEMENT_MS:
@@ -376,7 +376,7 @@ class RestExchange:
             second = await fetch()
         if second.exchange_ms == first.exchange_ms:
             raise ExchangeUnreachable(
-                f"{self.endpoint.exchange} sent the same time in several answers: they are old"
+                f"{self.endpoint.exchange} sent the same time in several responses: they are old"
             )
         departed_ms = clock.departure_ms(second) - clock.departure_ms(first)
         if abs(departed_ms) > AGREEMENT_MS + max(first.slack_ms, second.slack_ms):
@@ -387,10 +387,10 @@ class RestExchange:
         return second
 
     async def _time_sample(self) -> TimeSample:
-        """Request the exchange's time: its own request, or the date of another answer.
+        """Request the exchange's time: its own request, or the date of another response.
 
         Raises:
-            ExchangeRefused: the exchange has no request for its time, and dates no answer.
+            ExchangeRefused: the exchange has no request for its time, and dates no response.
         """
         if self._client.has.get("fetchTime"):
             theirs = await self._fetch_time()
@@ -453,7 +453,7 @@ class RestExchange:
 
         Raises:
             ExchangeUnreachable: no usable response within the time for retries.
-            ExchangeRefused: the exchange answered no.
+            ExchangeRefused: the exchange refused the request.
         """
 
         async def fetch() -> CandleBatch:
@@ -463,7 +463,7 @@ class RestExchange:
             if not rows and not response.is_data:
                 # CCXT reads HTML, a cut body, null and {} alike as "no candles".
                 raise ExchangeUnreachable(
-                    f"{self.endpoint.exchange} sent an answer without data (HTTP 200)"
+                    f"{self.endpoint.exchange} sent a response without data (HTTP 200)"
                 )
             if response.table is not None:
                 return CandleBatch.of_table(response.table, response.raw)

@@ -23,7 +23,7 @@ from onetape.exchange.waiting import ProcessRateLimitBans, RateLimitBans, Wall
 
 #: Pauses double up to this.
 LONGEST_PAUSE_SECONDS: Final = 60.0
-#: Before the first answer a read gives up after so many first pauses, so after about 4 s: who has
+#: Before the first response a read gives up after so many first pauses, so after about 4 s: who has
 #: no network needs now.
 FIRST_RETRY_PAUSES: Final = 8
 #: Least time between two notes that a read waits.
@@ -81,7 +81,7 @@ class RetryPolicy:
             random: Of the jitter.
             note: Called with the reason why a read waits: once a minute at most.
             first_pause_seconds: Before the second attempt; doubles from then on.
-            retry_seconds: How long a read may keep failing once the exchange has answered.
+            retry_seconds: How long a read may keep failing once the exchange has responded.
             waits_for_ban_end: Wait for the end of a ban, however far; otherwise a read
                 fails at once, without a request, where it ends after the time for retries.
         """
@@ -95,13 +95,13 @@ class RetryPolicy:
         self._retry_seconds = retry_seconds
         self._waits_for_ban_end = waits_for_ban_end
         self._turns = asyncio.Semaphore(MOST_IN_FLIGHT)
-        # Reads run at the same time; each gets the answers to its own task alone.
+        # Reads run at the same time; each gets the responses to its own task alone.
         self._refusal: ContextVar[HttpRefusal | None] = ContextVar("refusal", default=None)
         self._noted: float | None = None
         self._known_ban: RateLimitBan | None = None
-        """The ban that ends last, past or not."""
+        """The rate limit ban that ends last, over or not."""
         self._ban_end = -math.inf
-        """Its end on the monotonic clock, which nobody sets, wall seconds."""
+        """End of the last rate limit ban on the monotonic clock, wall seconds."""
         self._counted: deque[RateLimitBan] = deque(maxlen=MOST_COUNTED_BANS)
         """Bans whose ends were read from the computer's time of day: once each."""
         self._has_answered = False
@@ -111,7 +111,7 @@ class RetryPolicy:
 
         Raises:
             ExchangeUnreachable: no usable response within the time for retries.
-            ExchangeRefused: the exchange answered no.
+            ExchangeRefused: the exchange refused the request.
         """
         spell: _Spell | None = None
         while True:
@@ -135,7 +135,7 @@ class RetryPolicy:
             await self._pause(spell, failure)
 
     def ban_in_force(self) -> RateLimitBan | None:
-        """Return the ban that this policy knows of and that is not over, or None; in any thread.
+        """Return the rate limit ban in force as far as known, or None; in any thread.
 
         Bans of other processes are known from the next read on. Its end is that by the computer's
         present time of day.
@@ -146,7 +146,7 @@ class RetryPolicy:
         return RateLimitBan(self._wall.epoch_ms() + int(seconds * 1_000), ban.reason)
 
     def banned_seconds(self) -> float:
-        """Return how long that ban goes on, wall seconds; 0 where there is none; in any thread."""
+        """Return the rest of the rate limit ban, wall seconds; 0 without a ban; in any thread."""
         return max(self._ban_end - self._wall.seconds(), 0.0)
 
     def record_refusal(self, status: int, headers: Mapping[str, str], body: str) -> None:

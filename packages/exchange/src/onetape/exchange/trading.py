@@ -1,7 +1,7 @@
 """Orders of the account of one API key. An order is sent once, never again.
 
 The one place that sends orders. `order_calls` has how each request goes out, `outcomes` what its
-answer proves: an order is refused where the exchange itself returns an error code that leaves
+response proves: an order is refused where the exchange itself returns an error code that leaves
 no doubt; every other failure leaves its fate unknown.
 """
 
@@ -154,7 +154,7 @@ class PrivateClient(AccountReader):
     async def look_up(
         self, symbol: str, client_order_id: str, *, since_ms: int, is_stop: bool = False
     ) -> OrderSnapshot | None:
-        """Return an order by its client order id; None: the exchange states that there is none.
+        """Return an order by its client order id; None: the exchange states that it does not exist.
 
         Args:
             symbol: The market.
@@ -163,7 +163,7 @@ class PrivateClient(AccountReader):
             is_stop: Whether the order is a protective stop.
 
         Raises:
-            OrderUnknown: no usable answer, or another one, which proves nothing.
+            OrderUnknown: no usable response, or another one, which proves nothing.
         """
         calls = order_calls.look_up_order(
             self.dialect, client_order_id, symbol, since_ms=since_ms, is_stop=is_stop
@@ -191,7 +191,7 @@ class PrivateClient(AccountReader):
         """Return an order that was found, or the order that it has become as a fired stop.
 
         Raises:
-            OrderUnknown: an answer could not be read.
+            OrderUnknown: a response could not be read.
         """
         order = structs.replace(self._order_in(found.row), client_order_id=client_order_id)
         field = self.dialect.fired_order_field

@@ -1,4 +1,4 @@
-"""Records of private requests and their answers, and CCXT's rows turned into them."""
+"""Records of private requests and their responses, and CCXT's rows turned into them."""
 
 from collections.abc import Mapping
 from decimal import Decimal
@@ -68,7 +68,7 @@ class OrderSnapshot(Struct, frozen=True):
     stop_price: Decimal | None
     created_ms: int
     trades: tuple[OwnTrade, ...] = ()
-    """Executions that came with the answer."""
+    """Executions that came with the response."""
 
 
 class Balance(Struct, frozen=True):

@@ -1,8 +1,8 @@
 """CCXT's exceptions turned into ours: the one border between the two families.
 
 CCXT's tree mixes what may pass with what will not: HTTP 451 (blocked region) is an
-ExchangeNotAvailable there, error -1006 (unknown state) no NetworkError, and an answer cut short a
-bare ExchangeError. So the answer's status decides where there is one.
+ExchangeNotAvailable there, error -1006 (unknown state) no NetworkError, and a response cut short a
+bare ExchangeError. So the response's status decides where there is one.
 """
 
 import json
@@ -52,8 +52,8 @@ _CAUSES: Final = (
     ("Connection reset", "the connection was reset"),
     ("Network is unreachable", "there is no network"),
     ("certificate", "its certificate was not accepted (is this computer's clock right?)"),
-    ("timed out", "it did not answer in time"),
-    ("Timeout", "it did not answer in time"),
+    ("timed out", "it did not respond in time"),
+    ("Timeout", "it did not respond in time"),
 )
 
 
@@ -72,7 +72,7 @@ class SymbolRefused(ExchangeRefused):
 
 @dataclass(slots=True)
 class HttpRefusal:
-    """The last answer to a read that was an HTTP error: CCXT's exceptions do not always name it."""
+    """The last HTTP error in response to a read: CCXT's exceptions do not always name it."""
 
     status: int | None = None
     body: str = ""
@@ -97,7 +97,7 @@ def translated(exchange: str, refusal: HttpRefusal | None = None) -> Generator[N
         if refusal is not None and _is_final(refusal.status):
             raise ExchangeRefused(_refused_text(exchange, refusal.status, refusal)) from error
         raise ExchangeUnreachable(
-            f"{exchange} sent an answer that could not be read ({type(error).__name__}: {error})"
+            f"{exchange} sent a response that could not be read ({type(error).__name__}: {error})"
         ) from error
 
 
@@ -134,7 +134,7 @@ def _is_final(status: int | None) -> TypeGuard[int]:
 
 
 def _refused_text(exchange: str, status: int, refusal: HttpRefusal) -> str:
-    """Return what an exchange answered, in its own words where it has some, and what that means."""
+    """Return the exchange's error message, in its own words where it has some, and its meaning."""
     phrase = HTTPStatus(status).phrase if status in set(HTTPStatus) else ""
     message = _message(refusal.body)
     own = f" ({message})" if message else ""
@@ -142,7 +142,7 @@ def _refused_text(exchange: str, status: int, refusal: HttpRefusal) -> str:
     elsewhere = ""
     if status in _ELSEWHERE and exchange != SIMULATOR_ID:
         elsewhere = "; choose another --exchange, or work offline: --exchange simulator"
-    return f"{exchange} answered {status} {phrase}".rstrip() + f"{own}: {meaning}{elsewhere}"
+    return f"{exchange} responded with {status} {phrase}".rstrip() + f"{own}: {meaning}{elsewhere}"
 
 
 def _message(body: str) -> str:
@@ -170,7 +170,7 @@ def _found_message(document: Any) -> str:
 def _answered(status: int) -> str:
     """Return the meaning of a status; the page that comes with it is for browsers."""
     phrase = HTTPStatus(status).phrase if status in set(HTTPStatus) else ""
-    return f"it answered {status} {phrase}".rstrip()
+    return f"it responded with {status} {phrase}".rstrip()
 
 
 def way_out(exchange: str) -> str:

@@ -18,8 +18,8 @@ class OrderReport(Struct, frozen=True):
 class Broker(Protocol):
     """Takes orders and reports what becomes of them.
 
-    No call waits for the exchange: what it answers arrives through `events`, like all that the
-    exchange reports by itself. A call may be without an answer; then an `Unanswered` arrives.
+    No call waits for the exchange: what it responds arrives through `events`, like all that the
+    exchange reports by itself. A call may be without a response; then an `Unanswered` arrives.
     """
 
     @property

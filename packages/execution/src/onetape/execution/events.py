@@ -28,7 +28,7 @@ class Submitted(Struct, frozen=True, tag="submitted", omit_defaults=True):
 
 
 class Unanswered(Struct, frozen=True, tag="unanswered"):
-    """The request has no usable answer: the order may exist or not."""
+    """The request has no usable response: the order may exist or not."""
 
     reason: str
 
@@ -73,7 +73,7 @@ class CancelRefused(Struct, frozen=True, tag="cancel_refused"):
 
     reason: str
     is_proven: bool = False
-    """Whether the request has certainly had no effect; otherwise it had no clear answer."""
+    """Whether the request has certainly had no effect; otherwise it had no clear response."""
 
 
 class ProvenAbsent(Struct, frozen=True, tag="absent"):

@@ -2,10 +2,10 @@
 
 INTENDED -> SENT -> OPEN -> DONE (filled, canceled, expired, rejected, absent), or SENT -> UNKNOWN
 -> OPEN or DONE. The stage never goes backwards and `filled` only grows, so late and doubled events
-change nothing. An order without a usable answer is UNKNOWN and looked up; it is never sent twice.
+change nothing. An order without a usable response is UNKNOWN and looked up; it is never sent twice.
 A final status with `booked` under `filled`, or a filled order without any fill, waits for fills.
 One event overrides an earlier conclusion: whatever shows that the order exists beats its absence,
-which rests on answers that lack it.
+which rests on responses that lack it.
 """
 
 from decimal import Decimal

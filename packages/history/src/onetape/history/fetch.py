@@ -56,8 +56,8 @@ async def fetch_closed(
     """Store the closed candles that open in `[start, end)` (epoch seconds), page by page.
 
     Raises:
-        ExchangeUnreachable: the exchange stopped answering; what was stored stays.
-        ExchangeRefused: the exchange answered no.
+        ExchangeUnreachable: the exchange stopped responding; what was stored stays.
+        ExchangeRefused: the exchange refused the request.
         StoreError: the file cannot be written.
     """
     total = FetchReport()

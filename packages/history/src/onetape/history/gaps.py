@@ -1,10 +1,10 @@
 """Proof of gaps: responses of an exchange that show that it has no candles in a range.
 
-A gap is proven between two candles that are stored, by two answers that held both of them and
+A gap is proven between two candles that are stored, by two responses that held both of them and
 nothing in between, requested from different times and minutes apart. Until then it is unproven, and
 the next run requests it again. Nothing is proven before the first candle or after the last one.
 
-Minutes are minutes of the exchange: what must pass for a second answer to prove something new (a
+Minutes are minutes of the exchange: what must pass for a second response to prove something new (a
 lag, a cache, an outage) passes at the exchange. On a real exchange that is the computer's time.
 """
 
@@ -35,9 +35,9 @@ from onetape.store.gaps import (
 )
 
 Range = tuple[int, int]
-#: Market time, in milliseconds, between the first answer and the one that proves.
+#: Market time, in milliseconds, between the first response and the one that proves.
 APART_MS: Final = 120_000
-#: So many answers without a candle, and the trader decides without it, proven or not.
+#: So many responses without a candle, and the trader decides without it, proven or not.
 DECIDING_ANSWERS: Final = 3
 #: A request begins so many candles before the first gap at most, so that its window is a new one.
 _MOST_LEAD: Final = 4
@@ -113,8 +113,8 @@ async def confirm_gaps(
             before it. None: only unexplained gaps.
 
     Raises:
-        ExchangeUnreachable: the exchange stopped answering; nothing unproven was written down.
-        ExchangeRefused: the exchange answered no.
+        ExchangeUnreachable: the exchange stopped responding; nothing unproven was written down.
+        ExchangeRefused: the exchange refused the request.
         StoreError: the file cannot be written.
     """
     total = FetchReport()
@@ -143,13 +143,13 @@ async def fetch_noting(
     end: int,
     on_page: Callable[[Page], None] = lambda _: None,
 ) -> FetchReport:
-    """Store the closed candles of `[start, end)`, and write down what the answers leave out.
+    """Store the closed candles of `[start, end)`, and write down what the responses leave out.
 
-    The request begins before `start`, so that its answer holds the candle before a gap there.
+    The request begins before `start`, so that its response holds the candle before a gap there.
 
     Raises:
-        ExchangeUnreachable: the exchange stopped answering; nothing unproven was written down.
-        ExchangeRefused: the exchange answered no.
+        ExchangeUnreachable: the exchange stopped responding; nothing unproven was written down.
+        ExchangeRefused: the exchange refused the request.
         StoreError: the file cannot be written.
     """
     answers = _Responses(Timeframe.parse(key.timeframe))
@@ -208,7 +208,8 @@ def grouped(gaps: list[Range], timeframe: Timeframe, page_limit: int) -> list[li
 def due_gaps(store: Store, key: SeriesKey, start: int, end: int, *, now_ms: int) -> list[Range]:
     """Return the unproven ranges of `[start, end)` which a trader should request now.
 
-    Either too few answers left them out to decide without them, or another answer may prove them.
+    Either too few responses left them out to decide without them, or another response may prove
+    them.
     """
     return [
         (each.start, each.end)
@@ -258,7 +259,7 @@ def _note(
 ) -> None:
     """Store what the responses prove of a gap, except for parts that a person or file explained.
 
-    Of the part after the last closed candle only an answer is written down that leaves it out.
+    Of the part after the last closed candle only a response is written down that leaves it out.
     """
     is_left_out = answers.leave_out(gap)
     if not (is_left_out or gap.is_bounded):
@@ -292,9 +293,9 @@ def _note(
 def _evidence(
     before: Entry | None, window_start: int, requested_ms: int, *, is_left_out: bool
 ) -> Evidence:
-    """Return the evidence so far with the newest answer, where it counts."""
+    """Return the evidence so far with the newest response, where it counts."""
     if before is None or before.answered_ms is None or before.answered_ms > requested_ms:
-        # The first answer that counts; one of a later time was dated by another clock.
+        # The first response that counts; one of a later time was dated by another clock.
         return Evidence(1, requested_ms, window_start) if is_left_out else Evidence()
     answers = before.answers + 1 if is_left_out else before.answers
     return Evidence(answers, before.answered_ms, before.window_start)

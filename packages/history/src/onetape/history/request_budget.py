@@ -8,7 +8,7 @@ from onetape.store.live_accounts import is_live_trader_running
 
 #: Part that is left to a backfiller while a live trader of the same file runs.
 SHARE_BESIDE_TRADER: Final = 0.5
-#: How long an answer of the file counts, seconds.
+#: How long a response of the file counts, seconds.
 _FRESH_SECONDS: Final = 1.0
 
 

@@ -43,7 +43,7 @@ class SearchContext(Struct, frozen=True, dict=True):
     higher: Higher
     """Higher-timeframe candles of the window, enough for every combination."""
     intrabar: IntrabarSource | None = None
-    """Finer candles of the range, in memory: a store does not outlive a fork."""
+    """Intrabar candles of the range, in memory, because a database connection breaks in a fork."""
     closes_before: int = 0
     """Closes before an entry that its size depends on."""
     gaps: UnexplainedGaps = UnexplainedGaps()

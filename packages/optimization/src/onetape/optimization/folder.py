@@ -36,7 +36,7 @@ _METRICS: Final = frozenset(Metrics.__struct_fields__)
 
 
 class _Line(Struct):
-    """The form of a line: metrics of both parts, or why there are none."""
+    """Layout of a line: metrics of both parts, or the error of the combination."""
 
     parameters: dict[str, Any]
     in_sample: _Part | None = None
@@ -69,7 +69,7 @@ class MemoryResults:
         return key_of(parameters) in self._by_key
 
     def get(self, parameters: Mapping[str, Any]) -> dict[str, Any] | None:
-        """Return the result of a combination; None where there is none."""
+        """Return the result of a combination; None: not tried yet."""
         return self._by_key.get(key_of(parameters))
 
     def result(self, parameters: Mapping[str, Any]) -> dict[str, Any]:
@@ -105,7 +105,7 @@ class Results:
         return found is not None and "error" not in found
 
     def get(self, parameters: Mapping[str, Any]) -> dict[str, Any] | None:
-        """Return the result of a combination; None where there is none."""
+        """Return the result of a combination; None: not tried yet."""
         return self._by_key.get(key_of(parameters))
 
     def result(self, parameters: Mapping[str, Any]) -> dict[str, Any]:

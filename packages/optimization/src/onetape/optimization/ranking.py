@@ -28,10 +28,10 @@ TrialResult = Mapping[str, Any]
 
 
 class RankStability(Struct, frozen=True):
-    """How far the in-sample order of the combinations held out of sample."""
+    """Stability of the ranking: rank correlation, and the best combination in both parts."""
 
     rank_correlation: float | None
-    """Spearman's: 1 the same order, 0 no relation; None for under three compared combinations."""
+    """Spearman rank correlation, in-sample to out-of-sample; None: under three combinations."""
     best_in_sample: float | None
     """The metric of the best ranked combination, in the in-sample part; None: none is ranked."""
     best_out_of_sample: float | None
@@ -84,7 +84,7 @@ def checked_metric(name: str) -> str:
     """Return a metric's name, given as it is or by its label.
 
     Raises:
-        UsageError: there is none of that name.
+        UsageError: no metric has that name.
     """
     known = metric_names()
     plain = _plain(name)

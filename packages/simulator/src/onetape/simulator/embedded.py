@@ -225,7 +225,7 @@ def find_or_start(
 
 
 def is_running(url: str) -> bool:
-    """Return whether a simulator answers at an address; False where nothing listens.
+    """Return whether a simulator responds at an address; False where nothing listens.
 
     Raises:
         ConfigurationError: something else listens there, or it is no http address.
@@ -243,7 +243,7 @@ def is_running(url: str) -> bool:
         raise _something_else(url, f"status {error.code}") from None
     except urllib.error.URLError as error:
         if isinstance(error.reason, TimeoutError):
-            raise _something_else(url, "no answer in time") from None
+            raise _something_else(url, "no response in time") from None
         return False
     except (OSError, ValueError, http.client.HTTPException) as error:
         raise _something_else(url, str(error) or type(error).__name__) from None

@@ -130,7 +130,7 @@ def _build(store: Store, folder: Path, key: SeriesKey, start: int, stop: int) ->
 
     Both happen in the read transaction that saw the candles. SQLite lets it go on to write only if
     no process has committed anything since, so no candle of the row has changed. The
-    file comes first: a process that is killed between leaves rubbish, never a wrong promise.
+    file comes first: a process that is killed between leaves an unused file, never a wrong row.
     """
     with store.read() as connection:
         if _has_unsure_row(connection, key, start, stop):

@@ -99,7 +99,7 @@ def insert_closed(
         raw: What the exchange sent for a row, for the quarantine; by default the row in words.
 
     Raises:
-        UsageError: the series has a timeframe that is none.
+        UsageError: the timeframe of the series is invalid.
         StoreError: the file cannot be written, or a sound row did not arrive in it.
     """
     listed = list(rows)
@@ -128,7 +128,7 @@ def insert_columns(
             of what REST gave.
 
     Raises:
-        UsageError: the series has a timeframe that is none.
+        UsageError: the timeframe of the series is invalid.
         StoreError: the file cannot be written, or a sound row did not arrive in it.
     """
     faults = candle_faults(candles, Timeframe.parse(key.timeframe))
@@ -251,7 +251,7 @@ def first_row_after(store: Store, key: SeriesKey, timestamp: int) -> Candle | No
 
 
 def closed_range(store: Store, key: SeriesKey) -> tuple[int, int] | None:
-    """Return the opens of the first and the last closed candle, or None where there is none.
+    """Return the opens of the first and the last closed candle; None without a closed candle.
 
     Rows at times that no candle has, which plain SQL can write, are left out.
     """

@@ -89,13 +89,13 @@ def _without_jumps(rows: Sequence[Row], seconds: int) -> Iterator[Sequence[Row]]
 def note_early_reads(
     connection: Connection, key: SeriesKey, *, early: Iterable[int], late: Iterable[int]
 ) -> None:
-    """Write down which candles (epoch seconds) have a value of REST read right at the close.
+    """Record which candles (epoch seconds) have a value of REST read right at the close.
 
     Args:
         connection: Of an open write transaction.
         key: The series.
-        early: Candles whose stored value is one.
-        late: Candles whose stored value is none, or none any more.
+        early: Candles whose stored value came from REST right at the close.
+        late: Candles whose stored value came otherwise.
     """
     connection.executemany(
         "INSERT OR IGNORE INTO early_reads (exchange, symbol, timeframe, timestamp) "

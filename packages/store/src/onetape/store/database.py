@@ -160,7 +160,7 @@ class Store:
         Raises:
             StoreReplaced: it was deleted or emptied, or another file has its name.
             StoreUnwritable: its folder may not be entered any more.
-            StoreError: the disk does not answer.
+            StoreError: the disk does not respond.
         """
         if not self._is_in_place():
             raise StoreReplaced(

@@ -101,7 +101,7 @@ def read_decisions(store: Store, account: Account, start: int, end: int) -> list
 
 
 def decided_range(store: Store, account: Account) -> tuple[int, int] | None:
-    """Return the first and the last candle that was decided on; None where there is none.
+    """Return the first and the last candle that was decided on; None without a decision.
 
     Raises:
         StoreError: the file cannot be read.

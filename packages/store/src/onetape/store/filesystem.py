@@ -59,11 +59,11 @@ def file_system_of(path: Path) -> str:
 
 
 def file_identity(path: Path) -> tuple[int, int] | None:
-    """Return device and inode of a file, or None where there is none, or nothing in it.
+    """Return device and inode of a file; None for a missing or empty file.
 
     Raises:
         StoreUnwritable: a folder on the way to it may not be entered.
-        StoreError: the disk does not answer.
+        StoreError: the disk does not respond.
     """
     try:
         status = path.stat()

@@ -19,7 +19,7 @@ from onetape.store.database import Store
 GapState = Literal[
     "none at exchange", "no trades", "accepted", "unproven", "not fetched", "unknown: import"
 ]
-#: Proven: two answers, minutes apart, held both neighbours of the range and nothing in it.
+#: Proven: two responses, minutes apart, held both neighbours of the range and nothing in it.
 CONFIRMED: Final = "none at exchange"
 #: The exchange's own archive has no row there.
 NO_TRADES: Final = "no trades"
@@ -42,14 +42,14 @@ _COLUMNS = (
 
 
 class Evidence(Struct, frozen=True):
-    """What the exchange's answers prove of a range that is missing."""
+    """What the exchange's responses prove of a range that is missing."""
 
     answers: int = 0
     """Number of responses that contained both neighbours of the range and nothing in it."""
     answered_ms: int | None = None
     """Market time of the first of these responses, epoch milliseconds."""
     window_start: int | None = None
-    """Time that the first of those answers was requested from, epoch seconds."""
+    """Time that the first of those responses was requested from, epoch seconds."""
 
 
 NO_EVIDENCE: Final = Evidence()
@@ -122,7 +122,7 @@ def set_gap(
         end: Open of the next candle that is there, epoch seconds.
         state: What is known; "not fetched" cannot be stored.
         requested_ms: Market time, epoch milliseconds.
-        evidence: What the exchange's answers prove.
+        evidence: What the exchange's responses prove.
         reason: Why a person accepted the gap; needed in that state, and refused in others.
 
     Raises:
@@ -212,7 +212,7 @@ def gaps_of(
         end: Leave out what opens at or after this time; None: to the last candle.
 
     Raises:
-        UsageError: the series has a timeframe that is none.
+        UsageError: the timeframe of the series is invalid.
     """
     timeframe = Timeframe.parse(key.timeframe)
     with store.read() as connection:
@@ -238,7 +238,7 @@ def unexplained(
         store: The open database.
         key: The series.
         gaps: Sorted, free of overlaps.
-        answers: Leave out unproven ranges, too, that at least so many answers left out.
+        answers: Also leave out unproven ranges that at least so many responses left out.
     """
     if not gaps:
         return []

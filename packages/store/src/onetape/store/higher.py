@@ -1,7 +1,7 @@
-"""Closed candles of a larger timeframe: the stored ones, and those that smaller stored ones make.
+"""Closed candles of a higher timeframe: the stored ones, and those built from a lower one.
 
 A trader decides at the moment when a day ends, and no exchange has the candle of that day at once:
-so what is not stored is built from the smaller candles. Times are epoch seconds UTC.
+so what is not stored is built from lower-timeframe candles. Times are epoch seconds UTC.
 """
 
 import numpy as np
@@ -20,7 +20,7 @@ from onetape.store.reading import closed_between, has_volume
 
 
 class LargerCandles(Struct, frozen=True):
-    """Closed candles of a larger timeframe, and where they come from."""
+    """Closed candles of a higher timeframe, and where they come from."""
 
     key: SeriesKey
     """Series of the higher timeframe."""
@@ -54,20 +54,20 @@ def larger_between(
     *,
     answers: int | None = None,
 ) -> LargerCandles:
-    """Return the candles of a larger timeframe that open at `start` or later and closed by `end`.
+    """Return the candles of a higher timeframe that open at `start` or later and closed by `end`.
 
-    One whose smaller candles have an unexplained gap is not built.
+    A candle is not built over an unexplained gap of the lower timeframe.
 
     Args:
         store: The open database; nothing is written.
-        key: The series of the smaller candles.
-        larger: The larger timeframe.
+        key: The series of the lower timeframe.
+        larger: The higher timeframe.
         start: Epoch seconds.
-        end: Epoch seconds: the close of the last smaller candle that may be looked at.
-        answers: So many answers that leave a candle out explain it; None: only what is proven.
+        end: Close of the last lower-timeframe candle that may be used, epoch seconds.
+        answers: So many responses that leave a candle out explain it; None: only a proof does.
 
     Raises:
-        UsageError: the larger timeframe is not made of whole smaller ones.
+        UsageError: the higher timeframe is no multiple of the lower one.
         StoreError: the file cannot be read.
     """
     check_multiple(Timeframe.parse(key.timeframe), larger)
@@ -81,7 +81,7 @@ def larger_between(
     candles = _merged(stored, built)
     left = find_gaps(candles.timestamp, larger, first, stop)
     missing = unexplained(store, large_key, left, answers=answers)
-    # Where the exchange has no smaller candle either, nothing is missing.
+    # If the exchange has no lower-timeframe candle either, nothing is missing.
     missing = _overlap(missing, [(larger.floor(low), larger.ceil(high)) for low, high in unknown])
     begins_inside = (
         bool(missing)
@@ -109,10 +109,10 @@ def _built(
     end: int,
     answers: int | None,
 ) -> tuple[Candles, list[tuple[int, int]]]:
-    """Return the larger candles of the gaps that the smaller ones make with certainty.
+    """Return the higher-timeframe candles of gaps that candles of a lower one complete.
 
     Returns:
-        The larger candles, and the unexplained gaps of the smaller ones from the first gap on.
+        The higher-timeframe candles, and the lower one's unexplained gaps from the first gap on.
     """
     smaller = Timeframe.parse(key.timeframe)
     # To the end: a candle behind the last window proves that it is over where its own last is gone.

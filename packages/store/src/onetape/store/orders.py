@@ -219,7 +219,7 @@ def unbooked_buys(store: Store, account: str, symbol: str) -> Decimal:
 
 
 def stored_order(store: Store, client_order_id: str) -> StoredOrder | None:
-    """Return an order with its events, or None where there is none of this id."""
+    """Return an order with its events; None: no order has this id."""
     with store.read() as connection:
         rows = connection.execute(
             f"SELECT {', '.join(_ORDER_COLUMNS)} FROM orders WHERE client_order_id = ?",

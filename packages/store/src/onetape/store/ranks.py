@@ -9,7 +9,7 @@ from typing import Final
 
 #: A frame of the stream while the candle formed, or a row of plain SQL.
 FRAME: Final = 0
-#: A file that was imported, or candles built from smaller ones.
+#: A file that was imported, or candles built from a lower timeframe.
 FILE: Final = 1
 #: REST, less than `SETTLED_MS` after the close: it may not be final.
 REST_AT_CLOSE: Final = 2
@@ -46,7 +46,7 @@ REVISION_RANK_SQL: Final = (
 def outranks(new: int, stored: int) -> bool:
     """Return whether a value that came later may displace the stored one.
 
-    It ranks higher; or both are of REST at the same rank, where the later answer is the exchange's
-    own correction.
+    It ranks higher; or both are of REST at the same rank, where the later response is the
+    exchange's own correction.
     """
     return new > stored or (new == stored and new in (REST_AT_CLOSE, REST_SETTLED))

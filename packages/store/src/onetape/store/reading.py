@@ -30,7 +30,7 @@ def closed_between(
         key: The series.
         start: Epoch seconds.
         end: Epoch seconds, exclusive.
-        cached: Whether the columnar cache may be read and filled. The answer is the same.
+        cached: Whether the columnar cache may be read and filled. The response is the same.
 
     Raises:
         StoreError: the file cannot be read.

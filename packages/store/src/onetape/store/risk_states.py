@@ -50,7 +50,8 @@ def change_risk_state(
     Args:
         store: The open database.
         account: Name of the account.
-        change: Returns the new JSON document; its argument is the stored one, None: there is none.
+        change: Returns the new JSON document; its argument is the stored one, None: nothing is
+            stored.
         now_ms: The computer's time, epoch milliseconds.
         cleared_by: Who clears the breaches, where that is the change.
 

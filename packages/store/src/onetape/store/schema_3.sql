@@ -75,7 +75,7 @@ CREATE TABLE gaps (
 ) STRICT, WITHOUT ROWID;
 
 -- Version 2 called a hole "none at exchange" after two answers within a second, and did not ask
--- whether they held its neighbours: such rows are unproven now, with no answer that counts.
+-- whether they held its neighbours: such rows are unproven now, with no response that counts.
 INSERT INTO gaps
 SELECT exchange, symbol, timeframe, from_timestamp, to_timestamp,
     iif(state = 'unknown: import', state, 'unproven'), last_asked_ms, first_seen_ms, last_asked_ms,

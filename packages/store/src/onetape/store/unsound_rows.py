@@ -23,7 +23,7 @@ def quarantine_unsound_rows(
         seen_ms: Market time, epoch milliseconds.
 
     Raises:
-        UsageError: the series has a timeframe that is none.
+        UsageError: the timeframe of the series is invalid.
         StoreError: the file cannot be written.
     """
     timeframe = Timeframe.parse(key.timeframe)

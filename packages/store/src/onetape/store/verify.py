@@ -207,7 +207,7 @@ def _runs(
     """Make neighbouring rows with one fault one finding."""
     begun = 0
     for number, (timestamp, kind, text) in enumerate(rows):
-        # The candle of a time that is none ends with its second.
+        # A candle with an invalid open time is taken to last one second.
         end = timestamp + 1 if kind == "off-grid time" else timeframe.next(timestamp)
         if number + 1 < len(rows) and rows[number + 1] == (end, kind, text):
             continue

@@ -26,7 +26,7 @@ def column_of(strategy: Strategy, what: str, values: object) -> Any:
     """Return values as an array.
 
     Raises:
-        ConfigurationError: they are none, for example lists of different lengths.
+        ConfigurationError: the values form no array, such as lists of different lengths.
     """
     if type(values) is np.ndarray:
         return values

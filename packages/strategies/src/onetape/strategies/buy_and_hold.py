@@ -1,4 +1,4 @@
-"""Buy and hold: what every other strategy has to beat."""
+"""Buy and hold: the benchmark of every other strategy."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass

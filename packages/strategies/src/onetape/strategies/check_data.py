@@ -32,7 +32,7 @@ class CheckData(Struct, frozen=True, dict=True):
     candles: Candles
     """Warm-up first."""
     higher: Higher = field(default_factory=dict)  # pyright: ignore[reportUnknownVariableType] - the alias states of what
-    """All larger candles, in addition to the traded ones."""
+    """All higher-timeframe candles, in addition to the traded ones."""
     first: int = 0
     """The first candle after the warm-up."""
     segments: tuple[Segment, ...] = WHOLE

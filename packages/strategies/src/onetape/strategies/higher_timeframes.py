@@ -1,4 +1,4 @@
-"""Larger candles in addition to the traded ones, without a look at one that has not closed.
+"""Higher-timeframe candles for a strategy, never one that has not closed.
 
     class Mine(Strategy):
         higher_timeframes = ("1d",)
@@ -25,17 +25,17 @@ from onetape.core.timeframes import Timeframe
 
 
 class HigherCandles(Candles, frozen=True):
-    """Closed candles of a larger timeframe, and which of them each traded candle may use."""
+    """Closed candles of a higher timeframe, and which of them each traded candle may use."""
 
     timeframe: Timeframe
-    """The larger one."""
+    """Higher timeframe of these candles, such as `1d`."""
     visible: IntArray
     """How many of these candles had closed by the close of each traded candle, shape (n,) of the
     traded candles."""
 
     @classmethod
     def of(cls, candles: Candles, timeframe: Timeframe, visible: IntArray) -> "HigherCandles":
-        """Return candles of a larger timeframe with which of them the traded ones may use."""
+        """Return candles of a higher timeframe with which of them the traded ones may use."""
         return cls(
             candles.timestamp,
             candles.open,
@@ -48,13 +48,13 @@ class HigherCandles(Candles, frozen=True):
         )
 
     def as_of(self, column: FloatArray) -> FloatArray:
-        """Return for each traded candle the value of the last larger one that had closed by then.
+        """Return for each traded candle the value of the last higher candle closed by then.
 
         Args:
-            column: One value per larger candle, made of these candles.
+            column: One value per higher-timeframe candle, computed from these candles.
 
         Returns:
-            One value per traded candle; NaN before the first larger one has closed.
+            One value per traded candle; NaN before the first higher candle has closed.
 
         Raises:
             ValueError: the column has another length.
@@ -73,14 +73,14 @@ class HigherCandles(Candles, frozen=True):
     def seen_from(
         self, candles: Candles, start: int, end: int, count: int, *, since: int = 0
     ) -> "HigherCandles":
-        """Return the larger candles that are known from the traded candles `[start, end)` only.
+        """Return the higher-timeframe candles known when only `[start, end)` of the traded are.
 
         Args:
             candles: All traded candles.
             start: The first of those that are known.
             end: After the last; at least one is known.
-            count: How many larger ones before the first traded one are known, by their times.
-            since: Larger ones that open earlier are not known, epoch seconds.
+            count: How many higher candles before the first traded one are known, by their times.
+            since: Higher candles that open earlier are not known, epoch seconds.
         """
         last = int(self.visible[end - 1])
         first = 0
@@ -93,21 +93,21 @@ class HigherCandles(Candles, frozen=True):
         return HigherCandles.of(known, self.timeframe, visible)
 
 
-#: What `evaluate` is given: larger candles by timeframe.
+#: Argument `higher` of `evaluate`: higher-timeframe candles by timeframe.
 Higher = Mapping[str, HigherCandles]
 
 
 def align_higher_candles(
     candles: Candles, timeframe: Timeframe, larger: Candles, larger_timeframe: Timeframe
 ) -> HigherCandles:
-    """Return larger candles with which of them the traded ones may use.
+    """Return higher-timeframe candles, and which of them each traded candle may use.
 
     Args:
         candles: The traded candles.
-        timeframe: Theirs.
-        larger: Closed candles of the larger timeframe, oldest first; those that close after the
+        timeframe: Timeframe of the traded candles.
+        larger: Closed candles of the higher timeframe, oldest first; those that close after the
             last traded one are left out.
-        larger_timeframe: Theirs.
+        larger_timeframe: Timeframe of `larger`.
     """
     closes = next_opens(larger.timestamp, larger_timeframe)
     visible = np.searchsorted(closes, next_opens(candles.timestamp, timeframe), side="right")
@@ -116,7 +116,7 @@ def align_higher_candles(
 
 
 def higher_timeframes_of(strategy: Any, timeframe: Timeframe) -> tuple[Timeframe, ...]:
-    """Return the larger timeframes that a strategy needs.
+    """Return the higher timeframes that a strategy needs.
 
     Args:
         strategy: Any strategy.

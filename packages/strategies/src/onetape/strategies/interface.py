@@ -98,7 +98,7 @@ class Strategy(ABC):
     name: ClassVar[str]
     """How the strategy is chosen on the command line: lower case, digits, underscores."""
     higher_timeframes: ClassVar[tuple[str, ...]] = ()
-    """CCXT timeframes above the traded one that `evaluate` wants in `higher`, such as ("1d",)."""
+    """CCXT timeframes above the traded one that `evaluate` needs in `higher`, such as ("1d",)."""
 
     def __post_init__(self) -> None:
         """Check the parameters; a subclass that overrides this calls it first.

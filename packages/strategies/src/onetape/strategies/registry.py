@@ -103,7 +103,7 @@ def lookback_of(strategy: Strategy) -> int:
 
 
 def higher_lookback_of(strategy: Strategy) -> int:
-    """Return how many candles of each larger timeframe a strategy looks back.
+    """Return how many candles of each higher timeframe a strategy looks back.
 
     Raises:
         ConfigurationError: as `lookback_of`.
@@ -268,7 +268,7 @@ def _freqtrade_class(path: Path, class_name: str | None) -> type[Strategy] | Non
 
 
 def stated_settings(name: str, user_folder: Path | None = None) -> "StatedSettings | None":
-    """Return the settings that a freqtrade strategy file states; None: the strategy is none.
+    """Return the settings that a freqtrade strategy file states; None for other strategies.
 
     Nothing of the file runs.
 
@@ -292,7 +292,7 @@ def stated_settings(name: str, user_folder: Path | None = None) -> "StatedSettin
 
 
 def stated_settings_of_class(cls: type[Strategy]) -> "StatedSettings | None":
-    """Return the settings that the file of a freqtrade strategy class states; None: it is none.
+    """Return the settings in the file of a freqtrade strategy class; None for other classes.
 
     Raises:
         ConfigurationError: a value of the file cannot be used.

@@ -193,7 +193,7 @@ def signals_by_segment(
 
 
 def _joined(parts: Sequence[tuple[int, Signals]], count: int) -> Signals:
-    """Return signals of parts of a series as those of all; HOLD and NaN where there is none."""
+    """Return the signals of segments as those of the whole series; HOLD and NaN between them."""
     signal = np.zeros(count, dtype=np.int8)
     reason = np.zeros(count, dtype=np.int64)
     columns = {name: np.full(count, np.nan) for _, part in parts for name in part.indicators}

@@ -46,7 +46,7 @@ def random_candles(count: int, *, seed: int, timeframe: str = "1h") -> Candles:
 
 
 def higher_of(strategy: Strategy, candles: Candles, timeframe: str = "1h") -> Higher:
-    """Return the larger candles that a strategy needs, made of these.
+    """Return the higher-timeframe candles that a strategy needs, built from these.
 
     Raises:
         UsageError: they are not made of whole ones.

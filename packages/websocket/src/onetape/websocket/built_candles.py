@@ -1,6 +1,6 @@
 """Candles of an exchange without a candle stream: built from trades, or polled over REST.
 
-Neither is proven: such a candle stays provisional until REST has answered after its close.
+Neither is proven: such a candle stays provisional until REST has responded after its close.
 """
 
 import asyncio
@@ -141,7 +141,7 @@ class BuiltCandleFeed:
         try:
             requested_ms, rows = request.result()
         except (ExchangeUnreachable, ExchangeRefused):
-            # The tasks that need REST report it; until it answers, the trades are all there is.
+            # The tasks that need REST report it; until it responds, the trades are all there is.
             self._next_request = time.monotonic() + POLL_SECONDS
             return False
         self._next_request = None

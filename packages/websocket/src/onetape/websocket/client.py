@@ -165,7 +165,7 @@ async def close_client(client: Any) -> None:
     await asyncio.gather(*(sender.close() for sender in list(client.senders)))
     closing = [asyncio.create_task(one.close()) for one in client.clients.values()]
     if closing:
-        # A peer that is gone answers nothing; aiohttp alone would wait 10 s for it.
+        # A peer that is gone sends no response; aiohttp alone would wait 10 s for it.
         _, late = await asyncio.wait(closing, timeout=CLOSE_SECONDS)
         for task in late:
             task.cancel()
@@ -181,7 +181,7 @@ def _pace_of(endpoint: Endpoint, dial_file: Path | None) -> DialPace:
 
 
 def _note_refusal(refused_until: dict[str, float], client: Any, error: Any) -> None:
-    """Note until when the exchange refuses dials of an address, by its answer to the last one."""
+    """Note until when the exchange refuses dials of an address, by its response to the last one."""
     seconds: float | None = client.last_retry_after
     if seconds is not None and not 0 <= seconds <= LONGEST_REFUSAL_SECONDS:
         # CCXT takes any number, such as inf, and fails on it.

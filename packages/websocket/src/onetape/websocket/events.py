@@ -86,7 +86,7 @@ class StreamQuiet(Struct, frozen=True):
     seconds: float
     """Wall time since the last frame, seconds."""
     is_confirmed: bool = True
-    """Whether REST has nothing newer: there are no trades. False: REST gave no answer."""
+    """Whether REST has nothing newer: there are no trades. False: REST gave no response."""
 
 
 StreamEvent = StreamOpened | CandleUpdate | TickerUpdate | TradeUpdate | StreamLost | StreamQuiet

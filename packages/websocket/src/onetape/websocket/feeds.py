@@ -42,7 +42,7 @@ class Feed(Protocol):
             has carried nothing since its start, and REST stands in for it.
 
         Raises:
-            ExchangeUnreachable: REST gave no usable answer.
+            ExchangeUnreachable: REST gave no usable response.
         """
         ...
 
@@ -240,8 +240,8 @@ async def newest_candles(
         since: Open of the first candle, epoch seconds; None: of the one before the forming one.
 
     Raises:
-        ExchangeUnreachable: no usable answer.
-        ExchangeRefused: the exchange answered no.
+        ExchangeUnreachable: no usable response.
+        ExchangeRefused: the exchange refused the request.
     """
     if since is None:
         length = Timeframe.parse(timeframe)

@@ -55,7 +55,7 @@ class Subscription:
         """Return what came since the last call: a break at most, and one update of each kind.
 
         Raises:
-            ExchangeRefused: the exchange answered no, and nothing more will come.
+            ExchangeRefused: the exchange refused the request, and nothing more will come.
         """
         waiting, self._waiting = self._waiting, []
         if not waiting and self._error is not None:
@@ -129,7 +129,7 @@ class Subscription:
         if status is not None:
             phrase = HTTPStatus(status).phrase if status in set(HTTPStatus) else ""
             return f"{self._exchange} refused the stream with {status} {phrase}".rstrip()
-        # Pings without an answer are a break of a stream that was open.
+        # Pings without a response are a break of a stream that was open.
         cause = None if "keepalive" in text else known_cause(error)
         return text[:200] if cause is None else f"cannot reach {self._exchange}: {cause}"
 

@@ -168,7 +168,7 @@ class UserStream:
 
     async def _open(self) -> None:
         if self._has_one_connection:
-            # Before the answer to this no event is sent.
+            # Before the response to this no event is sent.
             async with asyncio.timeout(OPEN_SECONDS):
                 await self._client.authenticate({"type": "spot"})
         self._connections = self._client.connections

@@ -4,7 +4,7 @@ What CCXT Pro leaves to its user, and this class does:
 - The exchange's mark that a candle is final is dropped: it is read from the raw frame, and the
   candle stays as it was at the mark (marks.py).
 - A socket that stays open and carries nothing raises nothing: an idle timer reads over REST, and
-  breaks the connection where REST has something newer. Where REST does not answer either, the
+  breaks the connection where REST has something newer. Where REST does not respond either, the
   connection stays as long as it answers CCXT's pings.
 - A malformed frame ends the receive loop without a word: a guard turns it into a lost stream.
 - A break between two calls raises nothing: each connection gets a number of its own.
@@ -87,7 +87,7 @@ class WebSocketManager:
 
         Raises:
             UsageError: CCXT does not have the exchange or its streams.
-            ExchangeUnreachable: the simulator does not answer.
+            ExchangeUnreachable: the simulator does not respond.
         """
         self._owns_rest = isinstance(exchange, str)
         self._rest = _rest_of(exchange, simulator_url) if isinstance(exchange, str) else exchange
@@ -159,7 +159,7 @@ class WebSocketManager:
 
         Raises:
             UsageError: the symbol is not one of the manager's.
-            ExchangeRefused: the exchange answered no.
+            ExchangeRefused: the exchange refused the request.
             ExchangeUnreachable: the list of markets could not be read.
         """
         await self._prepare(symbol)
@@ -173,7 +173,7 @@ class WebSocketManager:
 
         Raises:
             UsageError: the symbol is not one of the manager's.
-            ExchangeRefused: the exchange answered no.
+            ExchangeRefused: the exchange refused the request.
             ExchangeUnreachable: the list of markets could not be read.
         """
         await self._prepare(symbol)
@@ -187,7 +187,7 @@ class WebSocketManager:
 
         Raises:
             UsageError: the symbol is not one of the manager's.
-            ExchangeRefused: the exchange answered no.
+            ExchangeRefused: the exchange refused the request.
             ExchangeUnreachable: the list of markets could not be read.
         """
         await self._prepare(symbol)
@@ -205,7 +205,7 @@ class WebSocketManager:
 
         Raises:
             UsageError: the symbol is not one of the manager's.
-            ExchangeRefused: the exchange answered no, for example to an unknown symbol.
+            ExchangeRefused: the exchange refused the request, for example to an unknown symbol.
             ExchangeUnreachable: the list of markets could not be read.
         """
         await self._prepare(symbol)
@@ -321,13 +321,13 @@ class WebSocketManager:
                 self._break(f"no message for {seconds:.0f} s")
                 return
             is_confirmed = has_missed is not None
-            # REST is tried again sooner; a socket that is dead does not answer CCXT's pings.
+            # REST is tried again sooner; a socket that is dead does not respond CCXT's pings.
             timer.postpone(limit if is_confirmed else limit / 2)
             for subscription in self._subscriptions(symbol):
                 subscription.put(StreamQuiet(seconds, is_confirmed))
 
     async def _has_missed(self, symbol: str) -> bool | None:
-        """Return whether REST has something newer than the streams; None: it gives no answer."""
+        """Return whether REST has something newer than the streams; None: it gives no response."""
         has_missed, is_answered = False, True
         for subscription in self._subscriptions(symbol):
             try:

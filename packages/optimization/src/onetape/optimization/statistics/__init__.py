@@ -1,1 +1,1 @@
-"""Statistics of a chosen strategy: what the best of many trials is worth. Pure functions."""
+"""Statistics of a chosen strategy: how much of the best trial's result is luck. Pure functions."""

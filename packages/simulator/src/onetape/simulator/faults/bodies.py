@@ -48,7 +48,7 @@ TEXTS: Final = {
 
 
 def page(status: int, reason: str) -> str:
-    """Return the page that a proxy in front of an exchange answers with."""
+    """Return the page that a proxy in front of an exchange responds with."""
     title = f"{status} {reason}".strip()
     return (
         f"<html>\r\n<head><title>{title}</title></head>\r\n<body>\r\n"

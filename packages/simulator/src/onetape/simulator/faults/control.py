@@ -15,10 +15,10 @@ class FaultControl:
     - `GET /simulator/faults`: `{"seed": int, "faults": [{"number", "added_ms", "calls", "fired",
       "fault": {...}}]}`.
     - `POST /simulator/faults {"kind": "status", "status": 503, ...}`: adds one, or each of a list,
-      and answers `{"numbers": [int]}`; 400 with `{"error": ...}` where one makes no sense, and
-      then none is added.
+      and responds with `{"numbers": [int]}`; 400 with `{"error": ...}` where one makes no sense,
+      and then none is added.
     - `DELETE /simulator/faults`: removes all, `DELETE /simulator/faults/3` one; 404 for a number
-      that there is not. Answers `{"removed": int}`. The log stays.
+      that there is not. Responds with `{"removed": int}`. The log stays.
     - `GET /simulator/faults/log`: `{"seed": int, "log": [{"number", "fault", "kind", "name", "on",
       "symbol", "call", "market_ms", "seed"}]}`, oldest first.
     """

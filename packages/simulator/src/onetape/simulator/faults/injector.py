@@ -164,7 +164,7 @@ class FaultInjector:
         fault = firing.fault
         if fault.kind == "ws_close":
             code = 1001 if fault.code is None else fault.code
-            # Not awaited to the end: a client that answers late must not hold up the stream.
+            # Not awaited to the end: a client that responds late must not hold up the stream.
             self._closing = True
             message = (fault.text or "").encode()
             self.later(lambda: self._socket.close(code=code, message=message))

@@ -3,7 +3,7 @@
 from dataclasses import dataclass
 from typing import Final
 
-#: Wrong bodies of an answer with status 200.
+#: Wrong bodies of a response with status 200.
 BODY_SHAPES: Final = (
     "html", "null", "empty_object", "empty_list", "truncated", "octet_stream", "empty", "text",
     "no_symbols",

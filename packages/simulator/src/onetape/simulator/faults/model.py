@@ -29,7 +29,7 @@ class Fault(msgspec.Struct, frozen=True, forbid_unknown_fields=True, omit_defaul
     """One fault of a timeline. Filters that are left out match every call.
 
     `Fault("timeout", method="POST", path="/api/v3/order", nth=2, when="after")` lets the second
-    order be done and never answers it.
+    order be done and sends no response.
     """
 
     kind: str

@@ -78,7 +78,7 @@ class RequestFaults:
             self._injector.reset()
 
     def _never(self, fault: Fault, reply: JsonObject) -> None:
-        """Leave a request without an answer, or with one when its time is over."""
+        """Leave a request without a response, or with one when its time is over."""
         seconds = fault.seconds
         if seconds is None or not reply:
             return
@@ -92,7 +92,7 @@ class RequestFaults:
     def _refusal(self, fault: Fault, number: object) -> JsonObject:
         error = error_of(fault)
         if fault.code is None and fault.text is None:
-            # Over REST it would be a proxy's page; here is no proxy that could answer.
+            # Over REST it would be a proxy's page; a WebSocket has no proxy that could send one.
             error = {"code": _UNKNOWN, "msg": TEXTS[_UNKNOWN]}
         wait = (fault.headers or {}).get("Retry-After", "")
         if wait.isdecimal():

@@ -110,7 +110,7 @@ async def symbol_of(request: web.Request) -> str:
 async def _ended(
     request: web.Request, firing: Firing, answer: web.StreamResponse
 ) -> web.StreamResponse:
-    """Bring a request to the end that a fault has in mind, given the true answer."""
+    """Bring a request to the end that a fault has in mind, given the true response."""
     fault = firing.fault
     if fault.kind == "timeout":
         await hang(request, fault.seconds or HANG_SECONDS)
@@ -149,7 +149,7 @@ def _status_answer(firing: Firing) -> web.Response:
 
 
 def error_of(fault: Fault) -> JsonObject:
-    """Return the error that a fault answers with, in Binance's form."""
+    """Return the error that a fault responds with, in Binance's form."""
     code = 0 if fault.code is None else fault.code
     return {"code": code, "msg": TEXTS.get(code, "") if fault.text is None else fault.text}
 
@@ -164,7 +164,7 @@ def _reason(status: int) -> str:
 async def _begun(
     request: web.Request, answer: web.StreamResponse, body: bytes, part: float
 ) -> web.StreamResponse:
-    """Send the head of an answer, which promises all of it, and a part of the body."""
+    """Send the head of a response, with the length of the whole body, and a part of the body."""
     sent = web.StreamResponse(status=answer.status)
     sent.content_type = answer.content_type
     sent.content_length = max(len(body), 2)

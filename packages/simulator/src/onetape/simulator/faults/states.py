@@ -73,7 +73,7 @@ class States:
         return None
 
     def edited(self, request: web.Request, answer: web.StreamResponse) -> web.StreamResponse:
-        """Return an answer with the wrong clock, the halted and without the delisted markets."""
+        """Return a response with the wrong clock, the halted and without the delisted markets."""
         if answer.status != 200 or not isinstance(answer, web.Response):
             return answer
         if request.path in _TIMED:

@@ -70,7 +70,7 @@ class SimulatedMarket:
         """Return the market named `BTCUSDT` or `BTC/USDT`.
 
         Raises:
-            UnknownSymbol: there is none.
+            UnknownSymbol: no market has that name.
         """
         try:
             return self._named[name]

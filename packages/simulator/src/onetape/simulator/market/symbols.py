@@ -61,7 +61,7 @@ class SpotSymbol:
         return f"{self.base}/{self.quote}"
 
     def status_at(self, now: int) -> str:
-        """Return `TRADING`, or `BREAK` once it is closed for good; `now` is epoch seconds."""
+        """Return `TRADING`, or `BREAK` once it is closed permanently; `now` is epoch seconds."""
         return "TRADING" if self.delisted is None or now < self.delisted else "BREAK"
 
 

@@ -144,7 +144,7 @@ class ReplayMarket(SimulatedMarket):
         return self._recorded[symbol.id].bars.between(opened, opened + 1)
 
     def _trades_in(self, symbol: SpotSymbol, opened: int) -> Trades:
-        """Return all trades of a recorded candle; empty where there is none."""
+        """Return all trades of a recorded candle; empty for a minute without a candle."""
         key = (symbol.id, opened)
         found = self._candle_trades.get(key)
         if found is None:

@@ -35,14 +35,15 @@ class Control:
       driver.
     - `GET /simulator/recordings`: `{"BTC/USDT": {"timeframe": "1h", "digest": sha256}}`, the
       recorded candles that are replayed; empty for an invented market.
-    - `POST /simulator/clock {"advance_to_ms": int}`: moves a stepped clock forward and answers like
-      GET once every socket has been sent what became due. An earlier time moves nothing. 409 for a
-      clock that runs by itself.
+    - `POST /simulator/clock {"advance_to_ms": int}`: moves a stepped clock forward and responds
+      like GET once every socket has been sent what became due. An earlier time moves nothing. 409
+      for a clock that runs by itself.
     - `POST /simulator/disconnect {"refuse_seconds": float}` (body optional): cuts every WebSocket
-      at once, and resets new ones for so long (wall time). Answers `{"disconnected": int}`.
+      at once, and resets new ones for so long (wall time). Responds with `{"disconnected": int}`.
     - `POST /simulator/price {"symbol": "BTC/USDT", "percent": -10, "after": "2m", "for": "5m"}`:
       scripts the price of an invented market from the next whole minute on (or that after `after`),
-      without `for` for good. Answers `{"start_ms": int, "end_ms": int | null, "factor": float}`.
+      without `for` permanently. Responds with `{"start_ms": int, "end_ms": int | null, "factor":
+      float}`.
     - `GET /simulator/ledger?symbol=&interval=&startTime=&endTime=`: the closed candles that open in
       `[startTime, endTime)`, milliseconds; `symbol` as `BTC/USDT` or `BTCUSDT`. The oracle: rows
       like those of klines, and never the forming candle. At most 200,000 rows, else 400.
@@ -112,7 +113,7 @@ class Control:
         return cut + self._account.disconnect(refuse_seconds)
 
     def clock_state(self) -> JsonObject:
-        """Return what `GET /simulator/clock` answers."""
+        """Return the response to `GET /simulator/clock`."""
         return {
             "kind": clock_kind(self._clock),
             "market_ms": self._clock.now_ms(),

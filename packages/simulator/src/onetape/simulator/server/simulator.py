@@ -130,7 +130,7 @@ class Simulator:
         """
         self.faults.start(self.clock, self.market.seed)
         guard = RequestGuard(self._host, lambda: self._port).middleware
-        # Faults may keep a request from the exchange, or its answer from a client.
+        # Faults may keep a request from the exchange, or its response from a client.
         faults = RestFaults(self.faults, self._states).middleware
         app = web.Application(middlewares=[guard, faults, self._limits.middleware, _binance_errors])
         PublicRest(self.market, self.clock, self.context.rules).add_to(app)
@@ -175,7 +175,7 @@ class Simulator:
             factor: What prices are multiplied by, such as 0.9.
             start_ms: Market time from which on; None is the next minute. It counts from the next
                 whole minute.
-            end_ms: Market time up to which; None is for good.
+            end_ms: Market time up to which; None: permanently.
 
         Raises:
             UnknownSymbol: there is no such market.

@@ -25,7 +25,7 @@ _METHODS: Final = (
 
 
 class CommandError(Exception):
-    """A command that Binance answers with an error: a code and a text."""
+    """A command that Binance responds with an error: a code and a text."""
 
     def __init__(self, code: int, message: str) -> None:
         """Take Binance's code and text."""

@@ -92,7 +92,7 @@ class AccountService:
         self.sockets.add_to(app)
 
     def _stopped(self, symbol: SpotSymbol) -> tuple[int, bool] | None:
-        """Return since when a fault stops a market with open orders, and whether for good."""
+        """Return since when a fault stops a market with open orders, and whether permanently."""
         for kind, for_good in (("delisted", True), ("halted", False)):
             firings = self._faults.states(kind, "open orders", symbol.id)
             if firings:

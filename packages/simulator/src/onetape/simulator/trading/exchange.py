@@ -41,7 +41,7 @@ from onetape.simulator.trading.rules import RuleBook
 from onetape.simulator.trading.taker import LiquidityOf, Taker
 from onetape.simulator.trading.trade_feed import AFTER_ALL, Cursor, Side, Tick, TradeFeed
 
-#: Since when a market stands still (epoch milliseconds), and whether for good; None: it trades.
+#: Since when a market stands still (epoch milliseconds), and whether permanently; None: it trades.
 Stopped = Callable[[SpotSymbol], tuple[int, bool] | None]
 _NEVER: Final = 1 << 62
 
@@ -94,7 +94,7 @@ class Exchange:
         self._by_name = {(symbol.base, symbol.quote): symbol for symbol in symbols}
 
     def find(self, symbol: SpotSymbol, order_id: int | None, client_id: str | None) -> Order | None:
-        """Return an order by its id, or the newest with a client id; None where there is none."""
+        """Return an order by its id, or the newest with a client id; None: not found."""
         if order_id is not None:
             found = self.orders.get(order_id)
             return found if found is not None and found.symbol == symbol else None
@@ -104,7 +104,7 @@ class Exchange:
         return None
 
     def price_of(self, base: str, quote: str, now_ms: int) -> Decimal | None:
-        """Return the last price of a market in quote currency; None where there is none."""
+        """Return the last price of a market in quote currency; None before the first trade."""
         symbol = self._by_name.get((base, quote))
         last = None if symbol is None else self._feed.last(symbol, now_ms)
         if symbol is None or last is None:
@@ -258,7 +258,7 @@ class Exchange:
         if now_ms <= self._settled_ms:
             return
         hits: dict[str, Tick | None] = {}
-        # Until when each market trades, and when it closes for good.
+        # Until when each market trades, and when it closes permanently.
         ends = {name: self._ends_ms(name) for name, orders in self._books.open.items() if orders}
         while True:
             for name, orders in self._books.open.items():
@@ -282,7 +282,7 @@ class Exchange:
             self._cursors[name] = (now_ms, AFTER_ALL)
 
     def _ends_ms(self, name: str) -> tuple[int, int]:
-        """Return until when a market with open orders trades, and when it closes for good."""
+        """Return until when a market with open orders trades, and when it closes permanently."""
         symbol = next(iter(self._books.open[name].values())).symbol
         closes = _NEVER if symbol.delisted is None else symbol.delisted * 1_000
         stop = self._stopped(symbol)

@@ -28,7 +28,7 @@ def read_ledger(url: str, candles: dict[str, str] | None = None) -> dict[str, An
 
     Raises:
         ExchangeUnreachable: no simulator listens there.
-        ExchangeRefused: it did not answer the question.
+        ExchangeRefused: the simulator refused the request.
     """
     if not is_running(url):
         raise ExchangeUnreachable(

@@ -35,7 +35,7 @@ _COMMON: Final = (
 )  # fmt: skip
 #: Read of every signed request.
 SIGNED: Final = frozenset({"timestamp", "recvWindow", "signature", "apiKey", "returnRateLimits"})
-#: Features of orders that `exchangeInfo` does not promise.
+#: Features of orders that `exchangeInfo` does not list.
 _NOT_OFFERED: Final[dict[str, Callable[[], Refusal]]] = {
     "trailingDelta": order_refusals.no_trailing_stops,
     "icebergQty": order_refusals.no_icebergs,

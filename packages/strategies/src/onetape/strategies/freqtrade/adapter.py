@@ -82,7 +82,7 @@ class FreqtradeStrategy(Strategy):
     source: ClassVar[FreqtradeClass]
     """The class as the text of its file states it."""
     without_effect: ClassVar[str]
-    """Settings of the file that have no effect here, as a sentence; empty: there is none."""
+    """Settings of the file that have no effect here, as a sentence; empty without any."""
 
     @classmethod
     def stated_settings(cls) -> StatedSettings:

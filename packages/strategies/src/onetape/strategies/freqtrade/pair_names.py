@@ -1,4 +1,4 @@
-"""Where a freqtrade strategy decides by the name of its pair, which no strategy knows here."""
+"""Finds uses of the pair's name in a freqtrade strategy; strategies here have no symbol."""
 
 import ast
 from collections.abc import Iterator

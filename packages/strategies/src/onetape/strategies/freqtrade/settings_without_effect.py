@@ -17,7 +17,7 @@ _PAGE: Final = "docs/freqtrade.md#settings-without-effect"
 
 
 def without_effect_text(found: FreqtradeClass) -> str:
-    """Return the settings of a class that have no effect here, with lines; empty: there is none."""
+    """Return the settings of a class that have no effect here, with lines; empty without any."""
     named = sorted(set(_settings(found)))
     if not named:
         return ""

@@ -29,7 +29,7 @@ class StatedSettings(Struct, frozen=True):
     values: dict[str, Any]
     lines: dict[str, int]
     without_effect: str
-    """Settings of the file that have no effect here, as a sentence; empty: there is none."""
+    """Settings of the file that have no effect here, as a sentence; empty without any."""
 
     def place(self, key: str) -> str:
         """Return file and line of a setting."""

@@ -127,7 +127,7 @@ def session_vwap_lookback(timeframe: str) -> int:
     """Return how many candles of a timeframe hold the longest session, of 25 hours.
 
     Raises:
-        UsageError: the timeframe is none.
+        UsageError: the timeframe is invalid.
     """
     return -(-_LONGEST_DAY_SECONDS // Timeframe.parse(timeframe).seconds) + 1
 
