@@ -273,7 +273,7 @@ def test_missing_candles_are_unproven_until_a_later_run_proves_them_row_20(
     assert listed[0] == "simulator BTC/USDT 1m: 1 gap, 3 candles"
     assert listed[2].split() == [
         *("2024-02-29", "10:00", "2024-02-29", "10:03", "3"),
-        *["unproven,", "left", "out", "of", "1", "answer", "2024-03-01", "2024-03-01"],
+        *["unproven,", "left", "out", "of", "1", "response", "2024-03-01", "2024-03-01"],
     ]
     assert backfiller("verify", *DB).code == 4
     assert fetch().code == 4

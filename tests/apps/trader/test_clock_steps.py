@@ -225,7 +225,7 @@ def test_an_old_time_of_a_cache_is_not_used(run: Run) -> None:
 
             client.fetch_time = cached
             before = exchange.now_ms()
-            with pytest.raises(ExchangeUnreachable, match="the same time in several answers"):
+            with pytest.raises(ExchangeUnreachable, match="the same time in several responses"):
                 await exchange.compare_clocks()
             assert exchange.now_ms() >= before
 

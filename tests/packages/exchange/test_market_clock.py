@@ -152,5 +152,5 @@ def test_a_simulator_shows_its_seed_and_a_real_exchange_gets_no_request(
         MARCH_MS // 60_000,
     )
     assert ask_simulator(Endpoint("kraken")) is None
-    with pytest.raises(ExchangeUnreachable, match="no simulator answers"):
+    with pytest.raises(ExchangeUnreachable, match="no simulator responds"):
         ask_simulator(Endpoint("simulator", "http://127.0.0.1:1"))

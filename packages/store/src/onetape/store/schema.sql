@@ -1,7 +1,7 @@
 -- Version 1. Only ohlcv_data.timestamp is in seconds; every other time is in milliseconds (_ms).
 -- Booked prices, amounts and fees are TEXT decimals; trades_view gives them as REAL.
 
--- What kind of candles this file holds. The first candle decides, and the two kinds never meet.
+-- What kind of candles this file holds. The first candle decides, and a file never holds both kinds.
 CREATE TABLE store_kind (
     only_row INTEGER PRIMARY KEY CHECK (only_row = 1),
     simulated INTEGER NOT NULL CHECK (simulated IN (0, 1))
@@ -120,7 +120,7 @@ CREATE TABLE sessions (
     end_reason TEXT
 ) STRICT, WITHOUT ROWID;
 
--- When a session could not see the market: candles that closed inside were learned afterwards.
+-- When a session had no market data: candles that closed in that time were read afterwards.
 CREATE TABLE blind_intervals (
     session TEXT NOT NULL REFERENCES sessions (session),
     from_ms INTEGER NOT NULL,

@@ -1,11 +1,11 @@
--- Version 2: the seed of a simulated file, disjoint gaps with new states, silences, bounded quarantine,
+-- Version 2: the seed of a simulated file, disjoint gaps with new states, request bans, bounded quarantine,
 -- the columnar cache, resampled candles.
 
--- Which of the simulator's markets a simulated file holds; NULL until a program has said. TEXT,
+-- Which of the simulator's markets a simulated file holds; NULL until a program stores it. TEXT,
 -- because a seed may be any whole number.
 ALTER TABLE store_kind ADD COLUMN seed TEXT;
 
--- Candles may also be built from smaller ones. Adding a word to a CHECK changes no stored row, so the
+-- Candles may also be built from a lower timeframe. Adding a word to a CHECK changes no stored row, so the
 -- table is not copied: SQLite documents this way for it (ALTER TABLE, "other kinds of changes").
 PRAGMA writable_schema = ON;
 UPDATE sqlite_schema
@@ -13,8 +13,8 @@ SET sql = replace(sql, '(''rest'', ''ws'', ''import'')', '(''rest'', ''ws'', ''i
 WHERE type = 'table' AND name = 'ohlcv_data';
 PRAGMA writable_schema = RESET;
 
--- Ranges of candles that are missing, and why. The ranges of a series never overlap. A hole without
--- a row is "not fetched"; with one it was asked for at last_asked_ms and could not be proven.
+-- Ranges of candles that are missing, and why. The ranges of a series never overlap. A gap without
+-- a row is "not fetched"; a gap with a row was requested at last_asked_ms and could not be proven.
 ALTER TABLE gaps RENAME TO gaps_1;
 CREATE TABLE gaps (
     exchange TEXT NOT NULL,
@@ -30,7 +30,7 @@ CREATE TABLE gaps (
 ) STRICT, WITHOUT ROWID;
 
 -- Version 1 let ranges overlap: those that do become one. What is proven stays whole, and what was
--- only asked for is kept where it touches nothing proven; without its row it means the same.
+-- only requested is kept where it touches nothing proven; without its row it means the same.
 WITH marked AS (
     SELECT *, state = 'none at exchange' AS proven,
         max(to_timestamp) OVER (
@@ -60,7 +60,7 @@ WHERE proven OR NOT EXISTS (
 );
 DROP TABLE gaps_1;
 
--- Until when no process on this file asks an exchange, by the computer's time.
+-- Until when no process on this file sends a request to an exchange, by the computer's time.
 CREATE TABLE silences (
     exchange TEXT PRIMARY KEY CHECK (exchange <> ''),
     until_ms INTEGER NOT NULL,
@@ -82,7 +82,7 @@ INSERT INTO quarantine_counts
 SELECT exchange, symbol, timeframe, fault, count(*), min(seen_ms), max(seen_ms)
 FROM quarantine GROUP BY exchange, symbol, timeframe, fault;
 
--- The columnar cache (cache.py): a row says that a file of this key beside the database holds exactly
+-- The columnar cache (cache.py): a row states that a file of this key next to the database holds exactly
 -- the closed candles of [start, stop). The triggers take it back with the first of them that changes.
 -- A span is a day for seconds, 30 days for minutes, 365 days for all that is longer.
 CREATE TABLE chunks (

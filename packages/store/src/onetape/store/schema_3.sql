@@ -49,10 +49,10 @@ CREATE TABLE recordings (
     digest TEXT NOT NULL
 ) STRICT, WITHOUT ROWID;
 
--- Ranges of candles that are missing, and why. The ranges of a series never overlap. A hole without a
--- row was never asked for. answers counts the answers that held both neighbours of the range and
+-- Ranges of candles that are missing, and why. The ranges of a series never overlap. A gap without a
+-- row was never requested. answers counts the responses that held both neighbours of the range and
 -- nothing in it; answered_ms and window_timestamp are the market time of the first of them and the
--- time that it was asked from. since_ms is when the present state began.
+-- time from which it was requested. since_ms is when the present state began.
 ALTER TABLE gaps RENAME TO gaps_2;
 CREATE TABLE gaps (
     exchange TEXT NOT NULL,
@@ -74,7 +74,7 @@ CREATE TABLE gaps (
     CHECK ((state = 'accepted') = (reason IS NOT NULL))
 ) STRICT, WITHOUT ROWID;
 
--- Version 2 called a hole "none at exchange" after two answers within a second, and did not ask
+-- Version 2 called a gap "none at exchange" after two responses within a second, and did not check
 -- whether they held its neighbours: such rows are unproven now, with no response that counts.
 INSERT INTO gaps
 SELECT exchange, symbol, timeframe, from_timestamp, to_timestamp,
@@ -93,7 +93,7 @@ CREATE TABLE early_reads (
     PRIMARY KEY (exchange, symbol, timeframe, timestamp)
 ) STRICT, WITHOUT ROWID;
 
--- The rank of a late value of REST. NULL: the source says it. Of revisions of version 2, seen_ms tells
+-- The rank of a late value of REST. NULL: the source decides it. Of revisions of version 2, seen_ms shows
 -- how long after the close REST was read; a month is taken for its longest.
 ALTER TABLE revisions ADD COLUMN rank INTEGER;
 UPDATE revisions SET rank = iif(

@@ -24,7 +24,7 @@ END;
 
 -- Exits of a position that were decided and are not filled yet. entry_order_id names the position: it
 -- is the client order id of the order that opened it. cause is the type of the exit order; level is the
--- price that a stop or target asked for, a TEXT decimal. An obligation ends when its exit is filled, when
+-- price of the stop or target, a TEXT decimal. An obligation ends when its exit is filled, when
 -- the market refuses it, or when the position is closed in another way.
 CREATE TABLE exit_obligations (
     obligation TEXT PRIMARY KEY,
@@ -46,7 +46,7 @@ CREATE TABLE exit_obligations (
 CREATE UNIQUE INDEX exit_obligations_open
 ON exit_obligations (account, mode, exchange, symbol, entry_order_id) WHERE ended_ms IS NULL;
 
--- Orders of live trading may also be sent without an answer yet, and proven absent. Adding words to a
+-- Orders of live trading may also be sent without a response yet, and proven absent. Adding words to a
 -- CHECK changes no stored row (as in version 2).
 PRAGMA writable_schema = ON;
 UPDATE sqlite_schema
@@ -84,7 +84,7 @@ UPDATE orders SET entry_order_id = (
     ORDER BY t.executed_ms DESC, t.id DESC LIMIT 1
 )
 WHERE side = 'sell' AND entry_order_id IS NULL;
--- A sell that is not over is an exit that is owed: where its order is lost, it is sent again.
+-- A sell that is not over is an exit that is still due: if its order is lost, another order is sent.
 INSERT OR IGNORE INTO exit_obligations (obligation, account, mode, exchange, symbol, entry_order_id,
     cause, signal_timestamp, level, created_ms, reason)
 SELECT 'migrated-' || client_order_id, account, mode, exchange, symbol, entry_order_id, type,
@@ -171,13 +171,13 @@ ALTER TABLE decisions ADD COLUMN correction TEXT;
 CREATE INDEX decisions_to_evaluate_again ON decisions (session)
 WHERE corrected_ms IS NOT NULL AND correction IS NULL;
 
--- When a lease was renewed last, by the computer's time: a lease from a clock that was ahead is not
--- believed. kernel_lock names the lock of the kernel that the holder keeps as long as its process
--- lives; whoever can take that lock knows that the process has ended.
+-- When a lease was renewed last, by the computer's time: a lease from a clock that was ahead does
+-- not count. kernel_lock names the lock of the kernel that the holder keeps as long as its process
+-- lives; a process that gets the lock has proof that the holder has ended.
 ALTER TABLE leases ADD COLUMN renewed_ms INTEGER;
 ALTER TABLE leases ADD COLUMN kernel_lock TEXT;
 
--- When a session had no market data: candles that closed inside were learned afterwards.
+-- When a session had no market data: candles that closed in that time were read afterwards.
 ALTER TABLE blind_intervals RENAME TO data_outages;
 
 -- Live orders: what was ordered, the price of a stop that rests on the exchange (TEXT decimals), and whether the
