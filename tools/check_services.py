@@ -49,7 +49,7 @@ class Service:
 
     name: str
     app: str
-    """Whose image it runs in."""
+    """App whose image the service runs in."""
     program: str
     """What it starts: the app, or another program of its environment."""
     command: tuple[str, ...]

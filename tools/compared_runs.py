@@ -13,7 +13,7 @@ class Reference(NamedTuple):
     timeframe: str
     strategy: str
     parameters: tuple[str, ...]
-    """Each as `name=value`."""
+    """Parameters of the strategy, each as `name=value`."""
 
 
 REFERENCES: Final = (

@@ -20,7 +20,7 @@ class Exit(NamedTuple):
     minutes: int
     """Time from the open of the entry's candle to that of the exit's."""
     open: float
-    """Of the exit's candle."""
+    """Open of the exit's candle."""
     high: float
     low: float
     theirs: float
@@ -43,7 +43,7 @@ class Settings(NamedTuple):
     """Distance of the trailing stop above its offset; 0: none."""
     trailing_offset: float
     fee: float
-    """Of each order, as a part."""
+    """Fee of each order as a ratio."""
 
     @property
     def break_even(self) -> float:

@@ -24,14 +24,14 @@ class BackfillJob(Struct, frozen=True):
     keys: tuple[SeriesKey, ...]
     """Exchange by exchange, in the order of the settings."""
     path: Path
-    """The database."""
+    """Path of the database."""
     start: int
     end: int | None
-    """Exclusive; None: the newest closed candle."""
+    """End of the range, exclusive; None: the newest closed candle."""
     days: int | None
-    """Instead of both: so many days before today, and today, by the exchange's clock."""
+    """Number of days before today, and today, by the exchange's clock; instead of start and end."""
     retry_seconds: float
-    """How long a read may keep failing once its exchange has responded."""
+    """How long a failing read is repeated once its exchange has responded, seconds."""
 
     @property
     def exchanges(self) -> list[str]:

@@ -25,15 +25,15 @@ class FetchPlan(Struct, frozen=True):
 
     key: SeriesKey
     start: int
-    """Open of the first candle that is wanted."""
+    """Open of the first requested candle, epoch seconds."""
     end: int
-    """One candle past the newest that is closed, or the end that was requested."""
+    """End of the range: after the newest closed candle, or the requested end, epoch seconds."""
     ranges: list[Range]
-    """Oldest first; they do not overlap."""
+    """Half-open ranges to fetch, epoch seconds, oldest first, without overlaps."""
     candles: int
     """Candle times in the ranges; the newest ones are there already and read again."""
     pages: int
-    """About so many requests."""
+    """Estimated number of requests."""
 
     def document(self) -> dict[str, Any]:
         """Return the plan for --json."""

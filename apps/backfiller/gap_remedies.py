@@ -21,7 +21,7 @@ class OpenGap(Struct, frozen=True):
     """Open of the first missing candle, epoch seconds."""
     candles: int
     is_out_of_reach: bool
-    """Whether the exchange serves newer candles only."""
+    """Whether the exchange serves only candles that are newer than the gap."""
 
     @classmethod
     def at(cls, key: SeriesKey, start: int, candles: int, *, now_ms: int) -> "OpenGap":

@@ -29,37 +29,37 @@ class Imported(Struct, frozen=True):
     symbol: str
     timeframe: str
     is_exchange_guessed: bool
-    """The exchange is only the one whose habit the name of the file follows."""
+    """Whether the exchange is a guess from the style of the file's name."""
     time_unit: str
     """Unit of the file's times: s, ms, us, ns or iso."""
     start: int
-    """Open of the first sound candle."""
+    """Open of the first valid candle, epoch seconds."""
     end: int
-    """One candle past the last."""
+    """End of the imported range, after the last candle, epoch seconds."""
     rows: int
-    """Rows of the table."""
+    """Number of rows of the table."""
     inserted: int
     present: int
-    """Candles that the store had already."""
+    """Number of candles that were stored before the import."""
     different: int
-    """Stored candles whose values differ from those of the file."""
+    """Number of stored candles whose values differ from the file's."""
     revised: int
-    """Different values that are in the revision ledger for the first time."""
+    """Number of different values that are new in the revision ledger."""
     quarantined: int
     repeated: int
-    """Rows that repeat another one to the letter."""
+    """Number of rows that repeat another row exactly."""
     empty: int
-    """Rows without prices."""
+    """Number of rows without prices."""
     unfinished: int
-    """Candles that are not over yet."""
+    """Number of candles that have not closed."""
     dropped: int
-    """Left out by --drop-last."""
+    """Number of candles left out by --drop-last."""
     gaps: int
-    """Gaps inside the range."""
+    """Number of gaps inside the imported range."""
     missing: int
-    """Candles that they lack."""
+    """Number of candles missing in these gaps."""
     is_untraded: bool
-    """Whether the gaps are known to be candles without trades: the file is the exchange's own."""
+    """Whether gaps are candles without trades, because the exchange made the file."""
     notes: tuple[str, ...]
     seconds: float
 

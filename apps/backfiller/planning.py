@@ -27,7 +27,7 @@ class Timed(Struct, frozen=True):
 
     plan: FetchPlan
     seconds: float
-    """One request after the other, each as long as the last one took or CCXT's limit makes it."""
+    """Duration of all requests in turn, at the speed of the last or of CCXT's limit, seconds."""
 
     def document(self) -> dict[str, Any]:
         """Return both for --json."""

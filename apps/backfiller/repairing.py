@@ -41,14 +41,14 @@ class Repaired(Struct, frozen=True):
 
     key: SeriesKey
     findings: int
-    """Unexplained ones, before."""
+    """Number of unexplained findings before the repair."""
     inserted: int
     withdrawn: int
-    """Rows taken out, into the quarantine."""
+    """Number of rows moved from the candle store to the quarantine."""
     left: list[Finding]
-    """Findings that are still unexplained."""
+    """Number of findings that are unexplained after the repair."""
     open: list[OpenGap]
-    """The gaps among them."""
+    """Gaps that are unexplained after the repair."""
 
     def line(self) -> str:
         """Return the outcome in one line."""

@@ -44,13 +44,13 @@ class Resampled(Struct, frozen=True):
     built: int
     inserted: int
     present: int
-    """Candles that the candle store had already, which stay as they are."""
+    """Number of candles that were stored before, which stay as they are."""
     different: int
-    """Stored candles that differ from what their shorter ones make."""
+    """Number of stored candles that differ from those built from the lower timeframe."""
     built_over_gaps: int
-    """Candles built although lower ones are missing."""
+    """Number of candles built although lower-timeframe candles are missing."""
     left_out: int
-    """Candles not built, because lower ones are missing and the cause is unknown."""
+    """Candles not built, because lower-timeframe candles are missing for an unknown reason."""
     gaps: int
     """Gaps of the higher timeframe in the range."""
     seconds: float

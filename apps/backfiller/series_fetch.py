@@ -35,7 +35,7 @@ class Summary(Struct, frozen=True):
     timeframe: str
     start: int
     end: int
-    """One candle past the newest that was closed."""
+    """End of the range, after the newest closed candle, epoch seconds."""
     stored: int
     """Candles of the range that the candle store holds now."""
     inserted: int
@@ -56,7 +56,7 @@ class Summary(Struct, frozen=True):
     pages: int
     seconds: float
     open: list[OpenGap]
-    """The gaps whose cause is not known."""
+    """Gaps whose cause is not known."""
 
     def line(self) -> str:
         """Return the summary in one line."""

@@ -29,18 +29,18 @@ class Table(Struct, frozen=True):
     key: SeriesKey
     read: ReadTable
     end: int
-    """Candles that open at or after this time, epoch seconds, are left out."""
+    """Open times from here on are left out, epoch seconds."""
     first: int
-    """Open of the first sound candle."""
+    """Open of the first valid candle, epoch seconds."""
     last: int
-    """Open of the last sound candle."""
+    """Open of the last valid candle, epoch seconds."""
     repeated: int
     unfinished: int
     dropped: int
     is_exchange_guessed: bool
     is_kraken_archive: bool
     seconds: float
-    """How long reading took."""
+    """Duration of reading the table, wall seconds."""
 
     def close(self) -> None:
         """Give back the room of the rows."""
@@ -114,7 +114,7 @@ class _Times(Struct, frozen=True):
     last: int
     """Time of the last row, epoch seconds; -1 before the first row."""
     distances: dict[int, int]
-    """Seconds between neighbours, and how often they occur."""
+    """Number of occurrences of each distance between neighbouring rows, in seconds."""
 
 
 def _times_of(spool: Spool) -> _Times:

@@ -23,9 +23,9 @@ class Chosen(NamedTuple):
 
     config: BacktestConfig
     report: Path | None
-    """File of the report; None: in the run's folder."""
+    """Path of the report; None: in the folder of the run."""
     places: Places
-    """Where each setting was given, for errors that show later."""
+    """Where each setting was given, for errors that are found later."""
 
 
 def chosen_backtest(given: Mapping[str, Any], command: str = "") -> Chosen:

@@ -45,7 +45,7 @@ class BacktesterSettings(DeclaredStruct, frozen=True, kw_only=True):
     timeframe: Annotated[str, TIMEFRAME] = DEFAULT_TIMEFRAME
     strategy: StrategySettings = StrategySettings()
     account: AccountConfig = AccountConfig()
-    """Money, costs, sizes and exits."""
+    """Settings of money, costs, order sizes and exits."""
     timeframe_detail: Annotated[
         str | None,
         Setting(

@@ -27,7 +27,7 @@ class Command(Struct, frozen=True):
     account: str | None = None
     """Account of the command; None: every paper account of the database."""
     applies_to_open: bool = False
-    """Whether a reload changes the levels of a trade that is open."""
+    """Whether a reload changes the levels of the open trade too."""
 
 
 def parse_command(line: str) -> Command:

@@ -40,7 +40,7 @@ class EvaluatedCandle(Struct, frozen=True):
     """A closed candle with what the strategy returned for it."""
 
     candles: Candles
-    """The candles that its signal rests on; it is the last of them."""
+    """Candles of the evaluation; the last one is decided on."""
     signals: Signals
     """Signals of these candles alone; a single HOLD where the evaluation failed."""
     view: CandleView
@@ -48,9 +48,9 @@ class EvaluatedCandle(Struct, frozen=True):
     """Verdict of the gate `strategy`: ok, or why there is no signal."""
     warmup: Warmup
     absent: Absent
-    """What is missing of the higher-timeframe candles."""
+    """Description of missing higher-timeframe candles."""
     is_repeated: bool
-    """Whether an earlier session has decided on the candle; its line is printed again."""
+    """Whether an earlier session decided on the candle; its line is printed again."""
 
     @property
     def timestamp(self) -> int:
@@ -80,14 +80,14 @@ class _Running(Struct, frozen=True):
     """An evaluation that has started."""
 
     rows: int
-    """How many of the last candles are decided on."""
+    """Number of the last candles that are decided on."""
     window: DecisionWindow
     absent: list[Absent]
-    """One for each candle that is decided on."""
+    """Missing higher-timeframe candles, one entry for each candle that is decided on."""
     task: "asyncio.Task[Evaluation | EvaluationFailure]"
     is_repeated: bool
     started_seconds: float
-    """Monotonic time."""
+    """Monotonic time at which the evaluation started, seconds."""
 
 
 class Evaluations:

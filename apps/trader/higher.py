@@ -27,7 +27,7 @@ class Absent(Struct, frozen=True):
 
     gate: str = ""
     wait: str = ""
-    """Since when orders are possible again."""
+    """Since when orders are possible again, in words."""
 
 
 def larger_candles(

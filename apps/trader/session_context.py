@@ -31,24 +31,24 @@ class SessionContext(Struct, frozen=True):
     market: Market
     strategy: LoadedStrategy
     evaluator: StrategyEvaluator
-    """Runs the code of the strategy."""
+    """Evaluator that runs the strategy's code in another process."""
     rules: AccountConfig
     start_balance: Decimal
     """Money of the account at its start, quote currency; `rules.cash` is the nearest float."""
     store: Store
     session: Session
     broker: LiveBroker | None = None
-    """Sends real orders; None: on paper."""
+    """Broker that sends real orders; None: on paper."""
     exchange_account: str = ""
     """The exchange and its own id of the account; empty: on paper."""
     tag: str = ""
-    """Client order ids of live orders begin with it."""
+    """Prefix of the client order ids of live orders."""
     times: LiveTimes = LiveTimes()
     """Time limits of live orders."""
     entry_bans: tuple[Problem, ...] = ()
-    """Why nothing is entered until the trader is started again."""
+    """Reasons against entries until the trader is restarted."""
     prefix: str = ""
-    """Begins each line that is printed for the symbol; empty where it is the only one."""
+    """Prefix of each line that is printed for the symbol; empty for a single symbol."""
 
     @property
     def digits(self) -> Digits:

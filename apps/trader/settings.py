@@ -104,7 +104,7 @@ class TraderSettings(DeclaredStruct, frozen=True, kw_only=True):
     account: AccountConfig = AccountConfig()
     """Costs, sizes and exits of orders; the cash is that of the account."""
     risk: RiskLimits = RiskLimits()
-    """Limits of live orders."""
+    """Settings of the limits of live orders."""
     stop_limit: Annotated[
         float | None,
         Setting(
@@ -149,7 +149,7 @@ class TraderSettings(DeclaredStruct, frozen=True, kw_only=True):
     ] = 4_096
     ticker_days: Annotated[float, Setting("How long tickers are kept.", ge=0)] = 7.0
     monitoring: MonitoringSettings = MonitoringSettings()
-    """JSON log, alerts and heartbeat."""
+    """Settings of JSON log, alerts and heartbeat."""
     db: Annotated[Path | None, DATABASE] = None
     simulator_url: Annotated[str | None, SIMULATOR_URL] = None
 

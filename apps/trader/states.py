@@ -29,13 +29,13 @@ class Problem(Struct, frozen=True):
     """Why a trader is not trading as it should."""
 
     reason: str
-    """What happened."""
+    """Description of the problem."""
     measure: str
-    """What the trader does about it."""
+    """What the trader does about the problem."""
     remedy: str
-    """What a person should do."""
+    """What a person should do about the problem."""
     is_final: bool = False
-    """Whether only a person can end it: the trader is halted."""
+    """Whether only a person can end the problem: the trader is halted."""
 
     @property
     def line(self) -> str:

@@ -58,7 +58,7 @@ class DecisionReport(Struct, frozen=True):
     close: float
     """Close of the candle, quote currency."""
     seen: str
-    """What the strategy saw, in its own words."""
+    """Description of the market by the strategy."""
     blocked: str | None
     """Why a signal became no order, in words."""
     wait: str = ""

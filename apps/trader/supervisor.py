@@ -67,9 +67,9 @@ class Rule(Struct, frozen=True):
     error: type[Exception]
     reaction: Reaction
     measure: str = ""
-    """What the trader does about it, for the line and the row of the state."""
+    """What the trader does about the problem, for the printed line and the stored state."""
     remedy: str = ""
-    """What a person should do."""
+    """What a person should do about the problem."""
 
 
 _NO_ENTRIES: Final = "no entries meanwhile, exits go on"

@@ -23,18 +23,18 @@ class Warmup(Struct, frozen=True):
     """What is missing of the candles that one decision needs."""
 
     missing: list[tuple[int, int]]
-    """Unexplained gaps of the warm-up, oldest first; while there is one, nothing is ordered."""
+    """Unexplained gaps of the warm-up, oldest first; no order is made until they are filled."""
     wait: str
-    """Since when orders are possible again, in words; empty where nothing is missing."""
+    """Since when orders are possible again, in words; empty: no candle is missing."""
 
 
 class DecisionWindow(Struct, frozen=True):
     """The last closed candles up to the newest of those that are decided on."""
 
     candles: Candles
-    """The candles that the strategy is given: those after the last unexplained gap."""
+    """Input candles of the strategy: those after the last unexplained gap."""
     warmups: list[Warmup]
-    """One for each candle that is decided on, oldest first."""
+    """Warm-up of each candle that is decided on, oldest first."""
 
 
 def decision_window(context: SessionContext, timestamp: int, rows: int = 1) -> DecisionWindow:

@@ -20,7 +20,7 @@ class Prices:
     close: list[Decimal]
     volume: list[Decimal]
     candles: Candles
-    """The same as floats."""
+    """Prices of the walk as floats."""
 
 
 def cent_walk(seed: int, count: int, start: int = 10_000, move: int = 200) -> Prices:

@@ -89,7 +89,7 @@ class ExactChange(Struct, frozen=True):
     price_unit: float
     """Whole numbers of it make the price step of every month; 0: no step."""
     amount_step: float
-    """0: no step."""
+    """Amount step, base currency; 0: no step."""
     per_unit_bought: Decimal
     """Change of cash for one unit, fee included where it is paid in quote currency."""
     per_unit_sold: Decimal

@@ -53,7 +53,7 @@ class Places(Struct, frozen=True):
     fields: tuple[int, ...]
     """Time, open, high, low, close, volume; volume is missing where the table has none."""
     time_of_day: int | None = None
-    """The column that completes the date of the first field."""
+    """Index of the column with the time of day, where the first field has the date alone."""
 
 
 def parse_columns(text: str) -> tuple[str, ...]:

@@ -76,15 +76,15 @@ class Named(Struct, frozen=True):
     symbol: str | None = None
     timeframe: str | None = None
     is_guess: bool = False
-    """The exchange is only the one whose habit the name follows."""
+    """Whether the exchange is a guess from the style of the name."""
     codes_of: str | None = None
-    """Exchange whose own currency codes the symbol has; None where they are CCXT's."""
+    """Exchange whose currency codes the symbol uses; None: CCXT's codes."""
     other_kind: str | None = None
-    """What the file holds where that is not candles of a spot market, such as `futures`."""
+    """Kind of the file's contents if they are not spot candles, such as `futures`."""
     either: tuple[str, ...] = ()
-    """The markets that the name may stand for, where it does not state one."""
+    """Markets that the name may mean, where it does not state one."""
     is_kraken_archive: bool = False
-    """The name is one of Kraken's own archive, in which a gap means that nothing was traded."""
+    """Whether the name is of Kraken's archive, in which a gap means that nothing was traded."""
 
 
 def named(path: PurePath) -> Named:

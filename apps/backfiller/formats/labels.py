@@ -71,11 +71,11 @@ class LabelCheck(Struct):
 
     source: str
     symbol: str
-    """Symbol that the table is imported as."""
+    """Symbol under which the table is imported."""
     pairs: frozenset[str]
-    """How rows may write that market, as `pair_names` gives them."""
+    """Spellings of the market in the rows, as `pair_names` returns them."""
     is_symbol_flag: bool
-    """The market is given by a flag, so that it counts against the rows."""
+    """Whether a flag gives the market, so that it counts even if rows name another one."""
     is_spot: bool
     """Whether a flag states that these are candles of a spot market."""
     found: dict[str, frozenset[str]] = field(default_factory=dict[str, frozenset[str]])

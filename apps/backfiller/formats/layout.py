@@ -40,9 +40,9 @@ class Layout(Struct, frozen=True):
     encoding: str
     delimiter: str
     skip: int
-    """Lines above the first row."""
+    """Number of lines above the first row."""
     width: int
-    """Columns, by the header, or by the first row without one."""
+    """Number of columns, by the header, or by the first row without a header."""
     places: Places
     header: tuple[str, ...]
     """Names of the columns; empty for a table without a header."""

@@ -26,7 +26,7 @@ class NumberStyle(Struct, frozen=True):
     decimal: str = "."
     thousands: str = ""
     is_plain: bool = True
-    """Whether every number that was looked at is one as Python writes it."""
+    """Whether every number read so far is written as Python writes numbers."""
 
 
 def is_number(text: str) -> bool:

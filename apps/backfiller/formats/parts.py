@@ -30,17 +30,17 @@ class Part(Struct, frozen=True):
     """One table, not read yet."""
 
     source: str
-    """The file, and the member of an archive, as errors and summaries name it: printable."""
+    """Printable name of the file, or of the archive's member, for errors and summaries."""
     suffix: str
-    """One of `SUFFIXES`: how to read it."""
+    """Suffix that decides how the table is read, one of `SUFFIXES`."""
     named: Named
     """Facts that the name of the table states."""
     open: Callable[[], IO[bytes]]
-    """Open it for reading, decompressed; it may be opened again."""
+    """Function that opens the decompressed table for reading; it may be called again."""
     member: bool = False
-    """Whether it is one of several tables of an archive, from which flags choose."""
+    """Whether the table is one of several of an archive, among which flags choose."""
     is_packed: bool = False
-    """Whether it is compressed, so that little may unpack to much."""
+    """Whether the table is compressed: a small file may unpack to a large one."""
 
 
 def parts_of(path: Path, room: ExitStack) -> list[Part]:

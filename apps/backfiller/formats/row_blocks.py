@@ -18,11 +18,11 @@ class Block(Struct, frozen=True):
     """Some rows of a table in the order of the file."""
 
     times: "pd.Series"
-    """Numbers, texts or datetimes, shape (n,)."""
+    """Open times of the rows as numbers, texts or datetimes, shape (n,)."""
     prices: tuple[FloatArray, ...]
     """Open, high, low, close and volume, each of shape (n,); NaN for what is no number."""
     is_empty: "pd.Series"
-    """Which rows have no price at all: places of candles that are missing."""
+    """Whether each row has no price at all, shape (n,): a place without a candle."""
     others: tuple[FloatArray, ...] = ()
     """The columns behind the sixth of a table without a header."""
     labels: Mapping[str, frozenset[str]] = {}
@@ -33,9 +33,9 @@ class TableNotes(Struct):
     """Notes on a table, collected while it is read."""
 
     lines: list[str] = field(default_factory=list[str])
-    """Sentences, without the name of the table."""
+    """Notes on the table, as sentences without its name."""
     labels: dict[str, frozenset[str]] = field(default_factory=dict[str, frozenset[str]])
-    """What a document states of all its rows, such as the symbol in an exchange's response."""
+    """Values that a document states for all rows, such as the symbol in a response."""
     has_header: bool = False
     """Whether the table names its columns, or a flag does."""
 

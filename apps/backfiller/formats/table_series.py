@@ -40,9 +40,9 @@ class Wanted(Struct, frozen=True):
     symbol: str | None = None
     timeframe: str | None = None
     read: ReadOptions = ReadOptions()
-    """How the tables are to be read."""
+    """Options for reading the tables."""
     drop_last: bool = False
-    """Leave out the last candle of each table, which may not have been over when it was made."""
+    """Whether the last candle of each table is left out, because it may not have closed."""
 
 
 class Planned(Struct, frozen=True):
@@ -53,11 +53,11 @@ class Planned(Struct, frozen=True):
     symbol: str
     timeframe: str | None
     is_timeframe_named: bool
-    """Whether the timeframe is stated by the name of the file, not by a flag."""
+    """Whether the file's name states the timeframe, and no flag does."""
     is_guessed: bool
-    """The exchange is only the one whose habit the name follows."""
+    """Whether the exchange is a guess from the style of the file's name."""
     is_symbol_flag: bool
-    """Whether the symbol is given by a flag."""
+    """Whether a flag gives the symbol."""
 
     @property
     def is_kraken_archive(self) -> bool:

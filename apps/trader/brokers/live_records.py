@@ -18,9 +18,9 @@ class AbsenceAnswer(Struct, frozen=True):
 
     client_order_id: str
     asked_ms: int
-    """The exchange's own time right before the questions, epoch milliseconds."""
+    """Exchange time right before the requests, epoch milliseconds."""
     fills: tuple[OwnTrade, ...]
-    """Executions in the market since the order was sent: one of them may be of the order."""
+    """Executions in the market since the order was sent; some may be fills of the order."""
     balances: dict[str, Balance]
 
 
@@ -28,27 +28,26 @@ class AccountSnapshot(Struct, frozen=True):
     """What the exchange has of the account in one market."""
 
     asked_ms: int
-    """The exchange's own time right before the questions, epoch milliseconds."""
+    """Exchange time right before the requests, epoch milliseconds."""
     begun: float
-    """Monotonic time right before the questions."""
+    """Monotonic time right before the requests, seconds."""
     balances: dict[str, Balance]
     open_orders: tuple[OrderSnapshot, ...]
     fills: tuple[OwnTrade, ...]
-    """Executions since the time that was requested."""
+    """Executions since the requested time."""
     found: tuple[OrderSnapshot, ...]
-    """Orders of executions whose order was not known."""
+    """Orders that were not known before, of the executions read."""
     nameless: frozenset[str] = frozenset()
-    """The exchange's ids of executed orders that could not be looked up: whose they are is not
-    known."""
+    """Exchange ids of executed orders that could not be looked up, so the owner is unknown."""
 
 
 class BalanceReading(Struct, frozen=True):
     """What an account holds, whether or not its orders and executions were read with it."""
 
     asked_ms: int
-    """The exchange's own time right before the questions, epoch milliseconds."""
+    """Exchange time right before the request, epoch milliseconds."""
     begun: float
-    """Monotonic time right before the questions."""
+    """Monotonic time right before the request, seconds."""
     balances: dict[str, Balance]
 
 
@@ -56,11 +55,11 @@ class AccountHistory(Struct, frozen=True):
     """What was executed in one market since a time that may be long ago."""
 
     begun: float
-    """Monotonic time right before the questions; what happened later may be missing."""
+    """Monotonic time right before the requests, seconds; later events may be missing."""
     fills: tuple[OwnTrade, ...]
-    """Oldest first."""
+    """Executions before the start, oldest first."""
     found: tuple[OrderSnapshot, ...]
-    """Orders of these executions that were not known, and could be looked up."""
+    """Orders that were not known before and could be looked up, of the executions read."""
 
 
 def events_of(found: OrderSnapshot, fills: Iterable[OwnTrade]) -> list[OrderEvent]:

@@ -31,11 +31,11 @@ class AccountResult(Struct, frozen=True):
 
     account: Account
     trades: list[Trade]
-    """Oldest first."""
+    """Fills of the account, oldest first."""
     round_trips: list[RoundTrip]
-    """Oldest first; the last one may be open."""
+    """Round trips of the account, oldest first; the last one may be open."""
     held: Decimal
-    """Base currency; what sells left because of the amount step included."""
+    """Base currency held, remainders below the amount step included."""
     last_price: Decimal | None
     """Close of the newest stored candle, forming or closed; None where no candle is stored."""
     realised: Decimal
@@ -46,7 +46,7 @@ class AccountResult(Struct, frozen=True):
     """Equity of the whole account: start balance + realised + unrealised profit of all its symbols.
     """
     fees: dict[str, Decimal]
-    """Paid in all, by currency."""
+    """Fees paid by the account, by currency."""
 
     @property
     def open_trip(self) -> RoundTrip | None:

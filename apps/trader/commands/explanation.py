@@ -42,7 +42,7 @@ class SeenRows(Struct, frozen=True):
 
     count: int
     first: int
-    """Open of the first one, epoch seconds."""
+    """Open of the first row, epoch seconds."""
 
 
 class SignalNow(Struct, frozen=True):
@@ -64,21 +64,21 @@ class TradedCandle(Struct, frozen=True):
     row: CandleRow | None
     """The candle as it is stored now; None: it is not stored."""
     rows: SeenRows | None
-    """None where the strategy cannot be loaded."""
+    """Rows that the strategy read; None if the strategy cannot be loaded."""
     inside: list[str]
     """Fills of this candle, in words."""
     position: str
     """Position at the close, in words."""
     decisions: list[DecisionRecord]
-    """On this candle; several where several sessions decided on it."""
+    """Decisions on this candle; several if several sessions decided on it."""
     latecomers: list[str]
-    """Symbols of the account that entries at the close did not wait for any longer, in words."""
+    """Symbols that entries at the close did not wait for any longer, in words."""
     order: str
-    """The order that followed and its fill, or why there was none, in words."""
+    """Description of the order after the signal and its fill, or why no order was made."""
     now: SignalNow | None
-    """None where the strategy or the candles cannot be evaluated."""
+    """Signal that the strategy returns now; None if it cannot be evaluated."""
     note: str
-    """Why the strategy is not evaluated again; empty where it is."""
+    """Why the strategy is not evaluated again; empty if it is."""
     digits: Digits
 
     @property

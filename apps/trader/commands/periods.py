@@ -22,9 +22,9 @@ class PeriodProfit(Struct, frozen=True):
     """First day of the period in its time zone; the Monday of a week."""
     round_trips: int
     won: int
-    """Round trips with a profit above 0."""
+    """Number of round trips with a profit above 0."""
     profit: Decimal
-    """After fees, quote currency."""
+    """Profit of the period after fees, quote currency."""
     fees: dict[str, Decimal]
     """Fees paid in the period, by currency."""
 

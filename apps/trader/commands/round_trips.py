@@ -25,15 +25,15 @@ class RoundTrip(Struct, frozen=True):
     closed_ms: int | None
     """Time of the last sell, epoch milliseconds; None: the position is open."""
     bought: Decimal
-    """Base currency, before any fee taken from it."""
+    """Amount bought, base currency, before any fee taken from it."""
     sold: Decimal
     """Amount sold, base currency."""
     entry_price: Decimal
-    """Quote currency; the mean of several fills, by amount."""
+    """Mean price of the buys, weighted by amount, quote currency."""
     exit_price: Decimal | None
-    """Quote currency; None before the first sell."""
+    """Mean price of the sells, weighted by amount, quote currency; None before the first sell."""
     quote_flow: Decimal
-    """Quote currency that the trades brought, less what they took; fees in it are deducted."""
+    """Quote currency received minus spent, after fees in quote currency."""
     fees: dict[str, Decimal]
     """Fees of the round trip by currency."""
 

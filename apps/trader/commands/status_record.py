@@ -70,21 +70,21 @@ class Protection(Struct, frozen=True):
 
     stop: float | None
     stop_kind: str
-    """`stop_loss` or `trailing_stop`."""
+    """Kind of the stop: `stop_loss` or `trailing_stop`."""
     target: float | None
     time_stop_candles: int | None
     """Candles until the time stop sells; None: no time stop."""
     is_rejected: bool
-    """Whether the market refused an exit of this position: only a SELL of the strategy ends it."""
+    """Whether the market refused an exit, so that only a SELL of the strategy closes it."""
 
 
 class StopPlace(Struct, frozen=True):
     """Where the stop of a live position is."""
 
     place: Literal["exchange", "here", "none"]
-    """`here`: the level is watched by the running trader alone."""
+    """Where the stop is; `here`: the running trader alone watches its level."""
     price: Decimal | None
-    """Quote currency; None where there is no stop."""
+    """Price of the stop, quote currency; None: no stop."""
     reason: str
     """Why no stop is at the exchange; empty if one is there, or the reason is not known."""
     unprotected_seconds: float | None
@@ -104,19 +104,19 @@ class TraderStatus(Struct, frozen=True):
     """What a person should do; empty where nothing is to be done."""
     session: StoredSession | None
     holder: str | None
-    """Process and computer that trade the account, or did so last."""
+    """Process and computer that trade the account now, or traded it last."""
     renewed_seconds: float | None
     """Wall seconds since the process renewed its lease."""
     last_closed: int | None
     """Open of the newest closed candle, epoch SECONDS."""
     candle_age_seconds: float | None
-    """Market time since its close."""
+    """Time since the close of the newest closed candle, market time, seconds."""
     decision: StoredDecision | None
-    """On the newest candle of this session."""
+    """Decision on the newest candle of this session."""
     stop_place: StopPlace | None
     """Where the stop of an open live position is; None on paper and while flat."""
     protection: Protection | None
-    """Levels of stop, target and time stop; None: no position, or none of them."""
+    """Levels of stop, target and time stop; None: no position, or no level is set."""
     open_orders: list[OpenOrder]
     obligations: list[ExitObligation]
     last_problem: StateChange | None
@@ -127,7 +127,7 @@ class TraderStatus(Struct, frozen=True):
     halt: str | None
     """Which command of a person forbids orders of any kind, in words; None: no command does."""
     now_ms: int
-    """Market time; of a simulated market the newest time that is stored."""
+    """Market time, epoch milliseconds; for a simulator, the newest time that is stored."""
 
     @property
     def is_here(self) -> bool:

@@ -44,7 +44,7 @@ class ForcedSignals(Strategy):
     """Evaluates a strategy, and replaces its signals."""
 
     tried: ClassVar[Strategy]
-    """The strategy of the user."""
+    """Strategy of the user, whose signals are replaced."""
     buys: ClassVar[tuple[int, ...]]
     """Opens of the candles with a BUY, epoch seconds."""
     sells: ClassVar[tuple[int, ...]]

@@ -53,13 +53,13 @@ class PartResult(Struct, frozen=True):
     symbol: str
     is_passed: bool
     seen: str
-    """What was seen; where it did not pass, what went wrong comes first."""
+    """What was observed in the drill part; a failure comes first."""
     seconds: float
-    """How long it took, wall seconds."""
+    """Duration of the drill part, wall seconds."""
     unprotected_seconds: float
     """How long coins were held without a stop at the exchange, wall seconds."""
     last_lines: tuple[str, ...] = ()
-    """The last lines of the trader, where the part did not pass."""
+    """Last output lines of the trader, if the drill part failed."""
 
 
 class Drill(Struct, frozen=True):

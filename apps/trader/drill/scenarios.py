@@ -30,7 +30,7 @@ class Scenario(Struct, frozen=True):
     name: str
     play: Callable[[Scene], None]
     is_for_linux: bool = False
-    """Whether it needs what only Linux has."""
+    """Whether the scenario needs Linux."""
 
     @property
     def is_playable(self) -> bool:

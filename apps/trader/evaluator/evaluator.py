@@ -49,7 +49,7 @@ class Evaluation(Struct, frozen=True):
     signal: SignalArray
     """1 BUY, -1 SELL, 0 HOLD for each candle, shape (n,)."""
     views: list[CandleView]
-    """What the strategy sees on each of the last candles, oldest first."""
+    """Indicators and descriptions of each of the last candles, oldest first."""
 
 
 class EvaluationFailure(Struct, frozen=True):
@@ -67,9 +67,9 @@ class _Request(Struct, eq=False):
 
     message: bytes
     worker: WorkerConnection | None = None
-    """The worker that it was sent to; None: it was not sent."""
+    """Worker process that got the request; None: not sent yet."""
     unsent: bytes = b""
-    """What of the message that worker could not take yet."""
+    """Rest of the message that the worker's pipe could not take yet."""
 
 
 class StrategyEvaluator:

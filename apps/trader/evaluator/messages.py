@@ -80,7 +80,7 @@ class EvaluateRequest(Struct, frozen=True, tag="evaluate"):
     candles: CandleColumns
     higher: dict[str, HigherColumns]
     rows: int
-    """How many of the last candles are decided on."""
+    """Number of the last candles that are decided on."""
 
 
 class LoadedStrategy(Struct, frozen=True, tag="loaded"):
@@ -88,16 +88,16 @@ class LoadedStrategy(Struct, frozen=True, tag="loaded"):
 
     name: str
     lookback: int
-    """Candles that decide the last signal."""
+    """Number of candles that decide the last signal."""
     higher_lookback: int
-    """Candles of each higher timeframe that decide the last signal."""
+    """Number of candles of each higher timeframe that decide the last signal."""
     higher_timeframes: tuple[str, ...]
-    """CCXT timeframes."""
+    """Higher timeframes that the strategy needs, as CCXT names them."""
     parameters: dict[str, Any]
     code_digest: str
     """SHA-256, in hex, of the source that decides the signals."""
     note: str = ""
-    """What a reader must know of the strategy's file, in a sentence; empty: nothing."""
+    """Note for the user about the strategy's file, one sentence; empty: no note."""
 
 
 class CandleView(Struct, frozen=True):
@@ -117,14 +117,14 @@ class Evaluated(Struct, frozen=True, tag="evaluated"):
     signal: bytes
     """1 BUY, -1 SELL, 0 HOLD, one byte for each candle of the request."""
     views: list[CandleView]
-    """One for each candle that is decided on, oldest first."""
+    """Indicators and descriptions of each candle that is decided on, oldest first."""
 
 
 class Failure(Struct, frozen=True, tag="failure"):
     """The strategy raised, or returned something that is not usable."""
 
     kind: str
-    """Name of a class of `onetape.core.errors`."""
+    """Name of the error's class in `onetape.core.errors`."""
     text: str
     settings: tuple[str, ...] = ()
     """Dotted keys of the settings that the error is about."""

@@ -37,7 +37,7 @@ class FirstEntry(Struct, frozen=True):
     """What a start has found out about the account's first entry."""
 
     is_open: bool
-    """Whether it has to be confirmed."""
+    """Whether a person still has to confirm the first entry."""
     drill_ms: int = 0
     """When the drill of these settings passed, epoch milliseconds."""
 

@@ -55,15 +55,15 @@ class LiveAccess(Struct, frozen=True):
     exchange_account: str
     """The exchange's own id of the account."""
     balances: dict[str, Balance]
-    """Empty where they could not be read, which is possible with a position or order open."""
+    """Balances of the account; empty if unreadable while a position or order is open."""
     stream: UserStream
     """Events of the account, as far as the exchange sends them."""
     entry_ban: Problem | None = None
-    """Why nothing is entered with this key."""
+    """Problem that forbids entries with this API key; None: entries are allowed."""
     is_confirmed: bool = False
     """Whether a person has just confirmed the first entry of the account."""
     booked: Decimal = Decimal(0)
-    """Quote currency of what is traded that is booked as positions of accounts of the database."""
+    """Quote currency that is booked as positions of accounts in the database."""
 
     def free_money(self, quote: str) -> Decimal:
         """Return how much of the quote currency is free and belongs to no position."""

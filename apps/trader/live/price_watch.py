@@ -17,7 +17,7 @@ class KnownPrice(Struct, frozen=True):
     """The last price of a market, and how old it is."""
 
     price: Decimal
-    """Price, quote currency."""
+    """Last known price, quote currency."""
     age_seconds: float
     """Wall seconds since the price was read or sent."""
     is_by_rest: bool

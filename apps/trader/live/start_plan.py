@@ -36,7 +36,7 @@ class StartPlan(Struct, frozen=True):
     symbols: tuple[TradedSymbol, ...]
     """Symbols of the settings, then others with an open position or order."""
     exits_only: Mapping[str, str] = field(default_factory=dict[str, str])
-    """Why a symbol enters nothing, in words, by symbol."""
+    """Why a symbol gets exits only, in words, by symbol."""
     held: Mapping[str, TradedSymbol] = field(default_factory=dict[str, TradedSymbol])
     """Series with an open position or order, by symbol, as their last session traded them."""
     stand_ins: Mapping[str, str] = field(default_factory=dict[str, str])
@@ -51,7 +51,7 @@ class StartPlan(Struct, frozen=True):
     stored_rules: Mapping[str, Any] = field(default_factory=dict[str, Any])
     """Order sizes, costs and exits of the last session, where a position or an order is open."""
     strategy_fault: OnetapeError | None = None
-    """Why the settings lack what the file of a strategy states; None: they have it."""
+    """Error because of which the settings lack those of the strategy's file; None: no error."""
 
     @property
     def account(self) -> str:

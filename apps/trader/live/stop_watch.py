@@ -30,7 +30,7 @@ class Obstacle(Struct, frozen=True):
     measure: str
     remedy: str = _KEEP_RUNNING
     is_given_up: bool = False
-    """Whether no stop is tried any more until a person acts."""
+    """Whether no stop is placed any more until a person acts."""
 
 
 class StopWatch:

@@ -34,7 +34,7 @@ class _Beat(Struct, frozen=True):
     """The last sign of life of the session of one symbol."""
 
     at: float
-    """Monotonic seconds."""
+    """Monotonic time of the heartbeat, seconds."""
     state: str
 
 

@@ -19,7 +19,7 @@ class RankedAccount(Struct, frozen=True):
 
     result: AccountResult
     buy_and_hold: float | None
-    """Return as a part; None where it is not known."""
+    """Return of buy and hold as a ratio; None: not known."""
     digits: Digits
 
     @property

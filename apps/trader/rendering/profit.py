@@ -22,7 +22,7 @@ class CurrencyProfit(Struct, frozen=True):
     currency: str
     results: list[AccountResult]
     periods: list[PeriodProfit]
-    """Oldest first."""
+    """Profit of each period, oldest first."""
     money_decimals: int
     """Decimals that amounts of the currency are shown with."""
 

@@ -56,7 +56,7 @@ class TradedAccount(Struct, frozen=True):
     differences: list[Difference]
     """Differences in the order of time; their money adds up to `total`."""
     unprotected: UnprotectedTime | None = None
-    """How long live positions had no stop at the exchange; None: on paper, or none is stored."""
+    """How long live positions had no stop at the exchange; None: paper, or not stored."""
 
     @property
     def total(self) -> float:

@@ -25,9 +25,9 @@ class BacktestTrade(Struct, frozen=True):
 
     trade: Trade
     signal_timestamp: int
-    """Candle whose signal it followed, epoch seconds."""
+    """Open of the candle whose signal led to the trade, epoch seconds."""
     exit_price: float
-    """Quote currency; the last close of an open trade."""
+    """Price of the exit, quote currency; the last close for an open trade."""
 
     def holds(self, timestamp: int) -> bool:
         """Return whether the trade was open at the close of a candle (epoch seconds)."""

@@ -21,23 +21,23 @@ class TradedPosition(Struct, frozen=True):
 
     symbol: str
     session: str
-    """Session that bought it."""
+    """Session that bought the position."""
     signal_timestamp: int | None
-    """Candle whose signal led to the entry; None where that is not stored."""
+    """Open of the candle whose signal led to the entry; None: not stored."""
     entry_timestamp: int
-    """Candle that filled the entry."""
+    """Open of the candle that filled the entry, epoch seconds."""
     exit_timestamp: int | None
-    """Candle that filled the last sell; None: open."""
+    """Open of the candle that filled the last sell, epoch seconds; None: open."""
     entry_price: float
-    """Quote currency; the mean of several fills."""
+    """Mean price of the entry's fills, quote currency."""
     exit_price: float
-    """Quote currency; the last close of an open position."""
+    """Mean price of the exit's fills, quote currency; the last close for an open position."""
     amount: float
-    """Base currency bought, before a fee taken from it."""
+    """Amount bought, base currency, before a fee taken from it."""
     fees: float
-    """Quote currency; a fee in base currency at the price of its fill."""
+    """Fees in quote currency; a fee in base currency counts at the price of its fill."""
     profit: float
-    """After fees, quote currency; an open position at the last close."""
+    """Profit after fees, quote currency; an open position counts at the last close."""
     exit_type: str
     """Type of the order that closed it, such as `market`, `stop_loss` or `command`; empty: open."""
     entry_reason: str

@@ -87,11 +87,11 @@ class BacktestConfig(DeclaredStruct, frozen=True, kw_only=True):
     """Configuration of one backtest of one or several symbols on one account."""
 
     exchange: str = DEFAULT_EXCHANGE
-    """CCXT exchange id, or `simulator`."""
+    """CCXT exchange id of the candles, or `simulator`."""
     symbols: tuple[str, ...] = (DEFAULT_SYMBOL,)
     """CCXT spot symbols with one quote currency; several share the account."""
     timeframe: str = DEFAULT_TIMEFRAME
-    """CCXT timeframe."""
+    """CCXT timeframe of the traded candles."""
     start: int | None = None
     """First moment of the range, epoch seconds; None: the first candle that all symbols have."""
     end: int | None = None
@@ -102,7 +102,7 @@ class BacktestConfig(DeclaredStruct, frozen=True, kw_only=True):
     account: AccountConfig
     """Account, costs, sizing and exits; the market's steps are those of each symbol."""
     max_open_trades: Annotated[int | None, MAX_OPEN_TRADES] = None
-    """Open positions at a time; None: as many as symbols."""
+    """Maximum number of open positions; None: the number of symbols."""
     timeframe_detail: str | None = None
     """Timeframe of the intrabar candles that decide how a candle met stop or target."""
     trading_rules: Annotated[TradingRulesSource, TRADING_RULES] = "exchange"
@@ -110,7 +110,7 @@ class BacktestConfig(DeclaredStruct, frozen=True, kw_only=True):
     allow_gaps: bool = False
     """Whether the run continues over candles that are missing for an unknown reason."""
     check: bool = True
-    """Whether a bias check is part of the run."""
+    """Whether the run includes a bias check."""
     database: Path
     """Database file with the candles."""
     db_flag: Path | None = None

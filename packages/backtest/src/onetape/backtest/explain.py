@@ -26,15 +26,15 @@ class CandleExplanation(Struct, frozen=True):
     strategy: str
     """Name of the strategy."""
     series: str
-    """Exchange, symbol and timeframe."""
+    """Exchange, symbol and timeframe of the candle."""
     opened: int
     """Open of the candle, epoch seconds."""
     closed: int
     """Close of the candle, epoch seconds."""
     candle: dict[str, float]
-    """Open, high, low, close and volume."""
+    """Open, high, low, close and volume of the candle."""
     indicators: dict[str, float | None]
-    """Indicator values by name; None where there is no value yet."""
+    """Indicator values by name; None: no value yet."""
     conditions: dict[str, bool]
     """Whether each condition that the strategy names is met, by name."""
     inside: list[str]
@@ -44,11 +44,11 @@ class CandleExplanation(Struct, frozen=True):
     equity: float
     """Equity of the account at the close, quote currency."""
     signal: str
-    """BUY, HOLD or SELL."""
+    """Signal on the candle: BUY, HOLD or SELL."""
     reason: str
-    """Why the strategy gave the signal, in words; empty where it gave none."""
+    """Why the strategy returned the signal, in words; empty: no reason was returned."""
     followed: str
-    """The order that followed and its fill, or why there was none, in words."""
+    """Description of the order after the signal and its fill, or why no order was made."""
     digits: Digits
     """Decimals of prices, amounts and money."""
     trading_rules: str

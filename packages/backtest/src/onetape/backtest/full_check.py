@@ -43,7 +43,7 @@ class CheckedSeries(Struct, frozen=True):
     """Result of the bias check of every bar of one series."""
 
     series: str
-    """Exchange, symbol and timeframe."""
+    """Exchange, symbol and timeframe of the checked candles."""
     strategy: str
     """Name of the strategy."""
     result: CheckResult

@@ -12,7 +12,7 @@ class Quirks(Struct, frozen=True):
     """How one exchange serves candles."""
 
     page_limit: int
-    """Candles in one response at most."""
+    """Maximum number of candles in one response."""
     close_grace_ms: int
     """How long after a candle's end REST may still respond with a value that is not final."""
     finds_next: bool = False
@@ -28,7 +28,7 @@ class Quirks(Struct, frozen=True):
     unserved_timeframes: Mapping[str, str] = field(default_factory=dict[str, str])
     """Timeframes that CCXT names and that cannot be used, each with the reason."""
     source: str = ""
-    """Where this was read."""
+    """Where the values of this entry were found."""
 
 
 _THURSDAY: Final = "its weeks begin on Thursday, ours on Monday: resample 1d candles"

@@ -35,32 +35,32 @@ class Setting(NamedTuple):
     """What is stated of a setting in addition to its type and its default."""
 
     help: str
-    """Whole sentences, for `--help`, the YAML files and the table."""
+    """Help text in whole sentences, for `--help`, the YAML files and the docs."""
     flag: str = ""
     """Flag of the setting as it is typed: `--stop-loss`, or `--check/--no-check`. Empty: no flag
     sets it."""
     short: tuple[str, ...] = ()
     """Short forms of the flag."""
     metavar: str = ""
-    """What the flag takes, in capitals."""
+    """Placeholder of the flag's value in help texts, in capitals."""
     empty: str = ""
     """Text for the docs: what applies if a setting whose default is None has no value."""
     gt: float | None = None
-    """The value is above this."""
+    """Exclusive lower bound of the value."""
     ge: float | None = None
-    """The value is this or more."""
+    """Inclusive lower bound of the value."""
     lt: float | None = None
-    """The value is under this."""
+    """Exclusive upper bound of the value."""
     le: float | None = None
-    """The value is at most this."""
+    """Inclusive upper bound of the value."""
     most: float | None = None
-    """A larger value is a slip of the keyboard; an error names this bound only if it is passed."""
+    """Largest plausible value, above which the setting is refused as a typing error."""
     hint: str = ""
-    """Example of the unit, for errors."""
+    """Example of the value with its unit, for error messages."""
     unit: str = ""
-    """Unit of the value, for the table."""
+    """Unit of the value, for the table of the docs."""
     rule: str = ""
-    """What the setting does, exactly, for the table; empty: as `help`."""
+    """Exact effect of the setting, for the table of the docs; empty: as `help`."""
     example: str = ""
     """A value that makes sense, as the flag takes it; `{example}` in the help stands for it."""
     file_example: str = ""
@@ -72,7 +72,7 @@ class Setting(NamedTuple):
     once: str = ""
     """Why the flag may be given only once, as the end of an error; empty: the last one counts."""
     key: str = ""
-    """Dotted key, where it is not that of the field."""
+    """Dotted key of the setting, if it differs from the field's name."""
 
 
 class Section(NamedTuple):
@@ -86,11 +86,11 @@ class Declared(NamedTuple):
     """One setting of a program."""
 
     key: str
-    """Dotted: `exits.stop_loss`."""
+    """Dotted key of the setting, such as `exits.stop_loss`."""
     path: tuple[str, ...]
     """Attributes that lead to the value from the struct of the program."""
     kind: Any
-    """Type of the value; None is no part of it."""
+    """Type of the value, without None."""
     is_optional: bool
     """Whether the value may be None."""
     default: Any

@@ -39,11 +39,11 @@ class TradingRules(Struct, frozen=True):
     """Price step, amount step and minimums of one market, as the exchange states them."""
 
     price_step: Decimal | None
-    """Quote currency; prices are whole multiples of it. None: any price."""
+    """Price step, quote currency; prices are whole multiples of it. None: any price."""
     amount_step: Decimal | None
-    """Base currency; amounts are whole multiples of it. None: any amount."""
+    """Amount step, base currency; amounts are whole multiples of it. None: any amount."""
     min_amount: Decimal
-    """Base currency; a smaller order is refused. Zero: no minimum."""
+    """Minimum amount of an order, base currency. Zero: no minimum."""
     min_notional: Decimal
     """Minimum value of an order, quote currency; a smaller order is refused. Zero: no minimum."""
     months: tuple[MonthStep, ...] | None = None

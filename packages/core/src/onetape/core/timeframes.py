@@ -28,9 +28,9 @@ class Timeframe(Struct, frozen=True):
     name: str
     """CCXT's name: a count and one of s, m, h, d, w, M (month)."""
     count: int
-    """How many units."""
+    """Number of units, such as 4 for 4h."""
     unit: str
-    """One of s, m, h, d, w, M."""
+    """Unit of time: one of s, m, h, d, w, M (month)."""
 
     @classmethod
     def parse(cls, name: str) -> "Timeframe":

@@ -24,7 +24,7 @@ class Session(Struct, frozen=True):
     """One run of a trader, from its start to its end."""
 
     session: str
-    """Unique id."""
+    """Unique id of the session."""
     app: str
     mode: Mode
     account: str
@@ -45,17 +45,17 @@ class Decision(Struct, frozen=True):
     """Signal of a strategy for one closed candle, and what became of it."""
 
     decision: str
-    """Unique id."""
+    """Unique id of the decision."""
     session: str
     timestamp: int
     """The candle's open, epoch SECONDS, as in `ohlcv_data`."""
     signal: int
-    """1 BUY, -1 SELL, 0 HOLD."""
+    """Signal of the strategy: 1 BUY, -1 SELL, 0 HOLD."""
     indicators: Mapping[str, float | None]
     gates: Mapping[str, str]
     """Each check an order must pass, with its verdict: `ok`, or why not."""
     action: Action
-    """What was done: HOLD where a gate or the position stopped the signal."""
+    """Resulting action; HOLD if a check or the position stopped the signal."""
     decided_ms: int
 
 
@@ -74,14 +74,14 @@ class Order(Struct, frozen=True):
     """CCXT's order type, such as `market`, or the exit reason, such as `stop_loss`."""
     status: OrderStatus
     decision: str | None
-    """Decision that led to the order; None: a stop or a target."""
+    """Id of the decision that led to the order; None: a stop or a target."""
     signal_timestamp: int
     """The open of the candle that gave the signal, or reached the level, epoch SECONDS."""
     decided_ms: int
     bid: float | None
     """Best bid when decided, quote currency; None before the first ticker."""
     ask: float | None
-    """Best ask when decided, quote currency."""
+    """Best ask when decided, quote currency; None before the first ticker."""
     intended_price: Decimal
     """The close that the signal was computed from, quote currency."""
     reason: str
@@ -93,11 +93,11 @@ class Order(Struct, frozen=True):
     obligation: str | None = None
     """Id of the exit obligation that this order fulfils; None for a buy."""
     ordered_amount: Decimal | None = None
-    """Base currency; None where the amount is computed when the order is sent."""
+    """Ordered amount, base currency; None if it is computed when the order is sent."""
     stop_price: Decimal | None = None
     """Trigger price of a stop order that rests on the exchange, quote currency; otherwise None."""
     is_protection: bool = False
-    """Whether it is the stop that rests on the exchange while a position is open."""
+    """Whether the order is the stop that rests at the exchange during a position."""
 
 
 class ExitObligation(Struct, frozen=True):
@@ -107,7 +107,7 @@ class ExitObligation(Struct, frozen=True):
     """
 
     obligation: str
-    """Unique id."""
+    """Unique id of the exit obligation."""
     account: str
     mode: Mode
     exchange: str
@@ -135,12 +135,12 @@ class Trade(Struct, frozen=True):
     account: str
     side: Side
     price: Decimal
-    """Quote currency per base currency."""
+    """Price of the fill, quote currency per unit of base currency."""
     amount: Decimal
-    """Base currency, before any fee taken from it."""
+    """Amount of the fill, base currency, before any fee taken from it."""
     fee: Decimal
-    """Paid to the exchange, in `fee_currency`; negative for a maker rebate."""
+    """Fee paid to the exchange, in `fee_currency`; negative for a maker rebate."""
     fee_currency: str
     executed_ms: int
     least_amount: Decimal | None = None
-    """What could be sold at least at the time of a sell, base currency; None: not known."""
+    """Minimum amount that could be sold at the time of a sell, base currency; None: not known."""

@@ -209,7 +209,7 @@ class AccountConfig(DeclaredStruct, frozen=True, kw_only=True):
         ),
     ] = 30
     exits: Annotated[ExitConfig, Section(key="exits")] = NO_EXITS
-    """Stops and targets."""
+    """Settings of stops, targets and the time stop."""
     cooldown_bars: Annotated[
         int,
         Setting(

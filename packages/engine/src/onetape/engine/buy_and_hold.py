@@ -20,11 +20,11 @@ class BuyAndHoldResult(Struct, frozen=True):
     """All cash put in at the first open that a strategy could have had, and kept."""
 
     final_equity: float
-    """Quote currency at the last close."""
+    """Equity at the last close, quote currency."""
     total_return: float
-    """Fee of the buy included, none for selling."""
+    """Return as a ratio, after the fee of the buy, without a fee for selling."""
     max_drawdown: float
-    """Largest fall from a high, as a part of it, as in `Metrics.max_drawdown`."""
+    """Largest fall from a high as a ratio of the high, as in `Metrics.max_drawdown`."""
 
 
 def buy_and_hold(candles: Candles, rules: AccountConfig) -> BuyAndHoldResult | None:

@@ -19,11 +19,11 @@ class Drawdown(NamedTuple):
     amount: float
     """Depth of the drawdown in quote currency; zero or negative."""
     peak: int
-    """Last value at the high; -1 where that is the cash before the first value."""
+    """Index of the last value at the high; -1: the start balance is the high."""
     trough: int
-    """Lowest value."""
+    """Index of the lowest value."""
     end: int
-    """First value that regained the high; the last one where none did."""
+    """Index of the first value that regained the high, or of the last value."""
 
 
 class Highs(Struct, frozen=True):
@@ -32,7 +32,7 @@ class Highs(Struct, frozen=True):
     high: FloatArray
     """The highest equity so far, shape (n,)."""
     marks: IntArray
-    """Indices of the values that reach it, in order."""
+    """Indices of the values that equal the highest equity so far, in order."""
 
 
 def highs_of(equity: FloatArray, start: float = 0.0) -> Highs:

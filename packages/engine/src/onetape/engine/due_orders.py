@@ -154,17 +154,17 @@ class DueOrders(Struct, frozen=True):
     """What is due on each bar, from which follows how long an order waited."""
 
     orders: NDArray[np.int8]
-    """What is due at each open: 1 BUY, -1 SELL, 0 nothing; shape (n,)."""
+    """Order due at each open: 1 BUY, -1 SELL, 0 none; shape (n,)."""
     untraded: NDArray[np.bool_] | None
     """Bars without a trade, shape (n,); None: every bar has trades."""
     bars: OrderBars
-    """Which bars fill it."""
+    """Bars that fill the due orders."""
     reached: Candles
-    """The candles, with the highs and lows that levels are compared with."""
+    """Candles with the highs and lows that are compared with levels."""
     waiting: int
     """Order that waits from before the first bar: 1 BUY, -1 SELL, 0 none."""
     is_used: bool
-    """Whether the run of BUYs that was on before the first bar has led to an entry."""
+    """Whether the run of BUYs before the first bar has led to an entry."""
     free: int
     """First bar at which a BUY may be due: the rest of a cooldown from before the range."""
     rules: AccountConfig

@@ -36,9 +36,9 @@ class Searched(NamedTuple):
     numbers: IntArray
     """Index of each BUY, ascending."""
     exits: ExitColumns
-    """How the position of each BUY ends."""
+    """Exit of the position of each BUY."""
     following: IntArray
-    """Index of the BUY that enters after it; the number of BUYs: none."""
+    """Index of the BUY of the next entry after each position; the number of BUYs: none."""
 
 
 class EntrySearch:

@@ -48,11 +48,11 @@ class Levels(NamedTuple):
     """Where a position is left within one bar; quote currency."""
 
     stop: float
-    """Stop by what was known before the bar opened; minus infinity: no stop."""
+    """Stop level known before the bar opened; minus infinity: no stop."""
     stop_kind: int
-    """STOP_LOSS or TRAILING_STOP."""
+    """Kind of the stop: STOP_LOSS or TRAILING_STOP."""
     target: float
-    """Infinity: no target."""
+    """Target level; infinity: no target."""
     trailing: float = 0.0
     """Trailing stop as a part of a price that the bar itself reaches; 0: no trailing stop."""
     trailing_from: float = 0.0
@@ -85,9 +85,9 @@ class BarExit(NamedTuple):
     """How a bar ended a position."""
 
     price: float
-    """Before slippage; inside the bar."""
+    """Price of the exit before slippage, inside the bar."""
     kind: int
-    """Index into EXIT_KINDS."""
+    """Kind of the exit, as an index into EXIT_KINDS."""
     is_ambiguous: bool
     """Whether the bar's prices allow another exit, and this is the one at the worst price."""
 

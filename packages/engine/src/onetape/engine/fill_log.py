@@ -18,11 +18,11 @@ class OpenPosition(Struct, frozen=True):
     """A position that a range hands to the next one."""
 
     fill: Fill
-    """The buy."""
+    """Fill that bought the position."""
     timestamp: int
     """Candle of the buy, epoch seconds."""
     bars: int
-    """Candles from it to the end of the range, its own included."""
+    """Number of candles from the buy's candle to the end of the range, both included."""
     highest: float
     """Highest of the buy's price before slippage and of the highs since."""
     has_levels: bool

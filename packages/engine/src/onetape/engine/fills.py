@@ -37,22 +37,22 @@ class Fill(NamedTuple):
 
     side: Literal["buy", "sell"]
     price: float
-    """Quote currency, slippage included."""
+    """Price of the fill, slippage included, quote currency."""
     amount: float
-    """Base currency bought or sold, before a fee in base currency."""
+    """Amount bought or sold, base currency, before a fee in base currency."""
     notional: float
-    """`price` times `amount`, quote currency."""
+    """Value of the fill: `price` times `amount`, quote currency."""
     fee: float
-    """Paid to the exchange, in the currency `fee_in`."""
+    """Fee paid to the exchange, in the currency `fee_in`."""
     fee_in: Literal["quote", "base"]
     cash_change: float
-    """Quote currency; negative for a buy."""
+    """Change of the cash, quote currency; negative for a buy."""
     base_change: float
-    """Base currency; negative for a sell."""
+    """Change of the base currency held; negative for a sell."""
     before_slippage: float
-    """Quote currency: the open, the stop or the limit, which lies inside the candle."""
+    """Price before slippage, quote currency: the open, the stop or the limit."""
     is_maker: bool
-    """Whether it was a limit order that waited in the book."""
+    """Whether the fill is of a limit order that rested in the book."""
 
     @property
     def fee_quote(self) -> float:
@@ -75,7 +75,7 @@ class OrderContext(Struct, frozen=True, gc=False):
     volume: float = 0.0
     """Volume of the candle before the fill, base currency."""
     equity: float | None = None
-    """Equity of the account, quote currency; None: its cash."""
+    """Equity of the account, quote currency; None: equal to its cash."""
     volatility: float | None = None
     """Annual volatility of the market, known before the order; None: not known."""
 
@@ -97,9 +97,9 @@ class FillModel(Struct, frozen=True):
     min_notional: float
     sizing: Sizing
     size: float
-    """The number that belongs to the sizing; 0 for all_in."""
+    """Number that belongs to the sizing, such as a ratio or an amount; 0 for all_in."""
     stop_ratio: float | None
-    """Part of the entry's price at which the first stop lies."""
+    """First stop level as a ratio of the entry price."""
 
     @classmethod
     def of(cls, rules: AccountConfig) -> "FillModel":

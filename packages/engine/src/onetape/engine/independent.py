@@ -44,16 +44,16 @@ class _Alone(NamedTuple):
     """Entries and exits of the symbol; None: it has no entry."""
     columns: FillColumns
     kinds: IntArray
-    """Kind of event of each fill."""
+    """Event kind of each fill."""
 
 
 class _Merged(NamedTuple):
     """The fills of all symbols in the order of events; arrays have shape (m,)."""
 
     number: IntArray
-    """Symbol of each fill."""
+    """Index of the symbol of each fill."""
     place: IntArray
-    """Where on the axis its candle stands."""
+    """Index of each fill's candle on the common time axis."""
     values: FloatArray
     """Values of each fill in the order of `fills.FillValues`, shape (m, 6)."""
     is_buy: NDArray[np.bool_]

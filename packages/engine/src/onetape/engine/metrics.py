@@ -45,71 +45,71 @@ class Metrics(Struct, frozen=True):
     start_cash: float
     """Start balance, quote currency."""
     final_equity: float
-    """Quote currency: cash, and an open position at the last close."""
+    """Equity at the end: cash, and an open position at the last close, quote currency."""
     total_return: float
-    """final_equity / start_cash - 1."""
+    """Total return as a ratio: final_equity / start_cash - 1."""
     market_change: float | None
-    """Last close against first close - 1, no fee; the mean of several symbols."""
+    """Last close / first close - 1, without fees; the mean of several symbols."""
     cagr: float | None
-    """Return a year, compounded; None for no time or nothing left."""
+    """Compound annual growth rate; None without elapsed time or without money left."""
     volatility: float | None
-    """Standard deviation of the returns, a year."""
+    """Annualised standard deviation of the returns."""
     sharpe: float | None
-    """Mean over standard deviation of the returns, a year."""
+    """Annualised Sharpe ratio: mean / standard deviation of the returns."""
     sortino: float | None
-    """Mean over downside deviation of the returns, a year."""
+    """Annualised Sortino ratio: mean / downside deviation of the returns."""
     calmar: float | None
-    """cagr over the size of max_drawdown."""
+    """Calmar ratio: cagr / absolute value of max_drawdown."""
     max_drawdown: float
-    """Largest fall from a high, as a part of it; zero or negative."""
+    """Largest fall of equity from a high as a ratio of the high; zero or negative."""
     max_drawdown_seconds: int
-    """Time from the high of `max_drawdown` to the candle that regained it, or to the end."""
+    """Duration of the largest drawdown, until its high was regained or the end, seconds."""
     exposure: float
-    """Part of the candles at whose close a position was open."""
+    """Share of the candles with an open position at the close, 0 to 1."""
     trades: int
-    """Closed round trips. A position that is open at the end is not one."""
+    """Number of closed round trips; a position open at the end does not count."""
     open_at_end: bool
     """Whether a position is open at the end."""
     wins: int
-    """Closed trades with a profit above zero after fees."""
+    """Number of closed trades with a profit above zero after fees."""
     win_rate: float | None
-    """wins / trades."""
+    """Share of winning trades: wins / trades."""
     profit_factor: float | None
-    """Profits of the winners over losses of the losers; None without a loss."""
+    """Sum of all profits / sum of all losses; None without a loss."""
     expectancy: float | None
     """Mean profit of a closed trade, quote currency."""
     average_trade: float | None
     """Mean profit ratio of the closed trades."""
     best_trade: float | None
-    """Largest profit ratio."""
+    """Largest profit ratio of a closed trade."""
     worst_trade: float | None
-    """Smallest profit ratio."""
+    """Smallest profit ratio of a closed trade."""
     fees: float
-    """Paid on all fills, quote currency."""
+    """Fees paid on all fills, quote currency."""
     turnover: float | None
     """Value of all fills divided by the mean equity, per year."""
     slippage: float
-    """What fills lost against the open, the stop or the limit, quote currency."""
+    """Cost of slippage: fills against the open, the stop or the limit, quote currency."""
     sqn: float | None
     """System quality number of the closed trades."""
     average_win: float | None
     """Mean profit ratio of the trades that won."""
     average_loss: float | None
-    """Mean profit ratio of those that did not."""
+    """Mean profit ratio of the closed trades that did not win."""
     average_bars: float | None
     """Mean number of candles that a closed trade was held for."""
     longest_drawdown_seconds: int
     """Longest time from a high to the candle that regained it, or to the end."""
     refused_orders: int
-    """Orders that account or market kept from being filled."""
+    """Number of orders that the account or the market's trading rules refused."""
     ambiguous_bars: int
     """Bars whose prices allow several exits, or none, taken at the worst of these prices."""
     decided_bars: int
     """Bars whose prices allow several exits, decided by intrabar candles."""
     buy_and_hold: BuyAndHoldResult | None
-    """None where no candle after the first had a trade, or the market refuses such an order."""
+    """Result of buy and hold; None if nothing traded later, or the market refuses the order."""
     waited_orders: int = 0
-    """Orders that were filled later than they were due, because nothing was traded until then."""
+    """Number of orders that filled late because nothing was traded when they were due."""
 
     def as_dict(self) -> dict[str, object]:
         """Return plain values, for JSON."""

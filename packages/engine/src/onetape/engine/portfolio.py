@@ -39,11 +39,11 @@ class SymbolSeries(Struct, frozen=True):
 
     symbol: str
     candles: Candles
-    """Closed, oldest first, warm-up included."""
+    """Closed candles, oldest first, warm-up included."""
     signal: NDArray[np.int8]
-    """1 BUY, -1 SELL, 0 HOLD, shape (n,)."""
+    """Signal of each candle: 1 BUY, -1 SELL, 0 HOLD, shape (n,)."""
     start_index: int
-    """First candle that is traded."""
+    """Index of the first candle that is traded."""
     trading_rules: TradingRules
     """Price and amount rules of this symbol's market."""
     intrabar: IntrabarSource | None = None
@@ -56,9 +56,9 @@ class PortfolioResult(Struct, frozen=True, dict=True):
     """What a run over several symbols did; arrays have shape (m,), one entry per moment."""
 
     rules: AccountConfig
-    """What the run assumed; the steps are those of the first symbol."""
+    """Account settings of the run; the trading rules are those of the first symbol."""
     max_open_trades: int | None
-    """Positions at a time; None: as many as symbols."""
+    """Maximum number of open positions; None: the number of symbols."""
     parts: tuple[SimulationResult, ...]
     """Each symbol's own trades, in the order given; their equity is that of the whole account."""
     timestamp: IntArray

@@ -22,7 +22,7 @@ class Calendar(Struct, frozen=True):
     """What metrics need of the candles' times, the same for every run over them."""
 
     candle_seconds: int
-    """Length of a candle; 0 for fewer than two candles."""
+    """Length of a candle, seconds; 0 for fewer than two candles."""
     span_seconds: int
     """Time from the first candle's open to the last one's close, seconds."""
     measured: IntArray | slice

@@ -13,9 +13,9 @@ class TradeEntry(NamedTuple):
     """The buy of a trade."""
 
     bar: int
-    """Candle whose open filled it."""
+    """Index of the candle whose open filled the entry."""
     timestamp: int
-    """That candle's open, epoch seconds UTC."""
+    """Open of the candle that filled the entry, epoch seconds UTC."""
     fill: Fill
 
 
@@ -23,9 +23,9 @@ class TradeExit(NamedTuple):
     """The sell of a trade."""
 
     bar: int
-    """Candle that filled it."""
+    """Index of the candle that filled the exit."""
     timestamp: int
-    """That candle's open, epoch seconds UTC."""
+    """Open of the candle that filled the exit, epoch seconds UTC."""
     fill: Fill
     kind: ExitKind
 
@@ -39,9 +39,9 @@ class Trade(Struct, frozen=True):
     Negative where an earlier range opened the position.
     """
     entry_timestamp: int
-    """That candle's open, epoch seconds UTC."""
+    """Open of the candle that filled the entry, epoch seconds UTC."""
     entry_price: float
-    """Slippage included."""
+    """Price of the entry, slippage included, quote currency."""
     exit_index: int | None
     """Candle that filled the sell, at its open or at a level inside it; None: open at the end."""
     exit_timestamp: int | None
@@ -59,11 +59,11 @@ class Trade(Struct, frozen=True):
     profit_ratio: float
     """`profit` divided by what was paid; 0.05 is 5 %."""
     bars_held: int
-    """Candles at whose close the position was open."""
+    """Number of candles at whose close the position was open."""
     open_at_end: bool
     """Whether the range ended before the position did."""
     exit_kind: ExitKind | None
-    """What ended the position; None while open."""
+    """Kind of the exit; None while open."""
     symbol: str
     """Symbol of the trade in a run over several symbols; otherwise empty."""
 

@@ -22,7 +22,7 @@ class AccountState(Struct, frozen=True):
     cash: float
     """Cash of the account, quote currency."""
     base: float
-    """Base currency: a position, or dust."""
+    """Base currency held: a position, or dust."""
     signal: int
     """Signal of the last candle, whose order is due at the next open."""
     wait_bars: int
@@ -32,14 +32,14 @@ class AccountState(Struct, frozen=True):
     is_used: bool
     """Whether the run of BUYs that was due at the last open has led to an entry."""
     position: OpenPosition | None
-    """What is held."""
+    """Open position of the account."""
 
 
 class SimulationResult(Struct, frozen=True, dict=True):
     """What a run did; arrays have shape (m,), one entry per candle from `start_index` on."""
 
     rules: AccountConfig
-    """What the run assumed."""
+    """Account settings of the run."""
     candles: Candles
     """The candles traded: those from `start_index` on."""
     start_index: int
@@ -53,11 +53,11 @@ class SimulationResult(Struct, frozen=True, dict=True):
     base: float
     """Base currency held at the end: an open position, or dust that could not be sold."""
     fill_log: FillLog
-    """The orders, as numbers."""
+    """Fills of the run, as numbers."""
     state: AccountState
-    """Where the account stands after the last candle."""
+    """State of the account after the last candle."""
     untraded: NDArray[np.bool_] | None = None
-    """Which of `candles` hold no trade; None: each holds one."""
+    """Whether each of `candles` has no trade, shape (n,); None: each has trades."""
     symbol: str = ""
     """Symbol of these trades in a run over several symbols; otherwise empty."""
 

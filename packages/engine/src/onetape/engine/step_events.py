@@ -19,7 +19,7 @@ class OpenedCandle(Struct, frozen=True):
     timestamp: int
     """Open of the candle, epoch seconds."""
     price: float
-    """Price of its first trade, quote currency."""
+    """Price of the candle's first trade, quote currency."""
     price_step: float = 0.0
     """Price step of the market in the candle, quote currency; 0: none."""
 
@@ -67,7 +67,7 @@ class StrategySignal(Struct, frozen=True, tag=True):
     timestamp: int
     """Open of the candle, epoch seconds."""
     signal: int
-    """1 BUY, -1 SELL, 0 HOLD."""
+    """Signal of the strategy: 1 BUY, -1 SELL, 0 HOLD."""
     can_enter: bool = True
     """Whether a BUY on the newest closed candle may become an entry; its run of BUYs goes on either
     way."""

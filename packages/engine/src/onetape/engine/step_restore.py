@@ -23,15 +23,15 @@ class CandleFacts(Struct, frozen=True):
     has_trade: bool = True
     """Whether anything was traded in the candle."""
     signal: int | None = None
-    """1 BUY, -1 SELL, 0 HOLD; None: not decided on."""
+    """Signal of the strategy: 1 BUY, -1 SELL, 0 HOLD; None: not decided on."""
     can_enter: bool = True
     """Whether a BUY on the candle could become an entry."""
     entry_price: float | None = None
     """Price before slippage of the entry that the candle filled, quote currency; None: none."""
     exit: Literal["", "filled", "refused"] = ""
-    """What became of the exit in the candle; empty: there was none."""
+    """Outcome of the exit in the candle; empty: no exit."""
     is_exit_inside: bool = False
-    """Whether that exit was filled inside the candle and not at its open."""
+    """Whether the exit was filled inside the candle and not at its open."""
     is_open: bool = False
     """Whether the candle has opened and not closed: only the last one of a symbol may be."""
 

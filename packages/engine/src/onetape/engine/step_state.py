@@ -26,7 +26,7 @@ class StepRules(Struct, frozen=True):
     symbols: tuple[str, ...]
     """Symbols in the order that decides between entries at one moment."""
     max_open_trades: int
-    """Positions at a time."""
+    """Maximum number of open positions."""
     exits: ExitConfig
     cooldown_bars: int
     reentry: Reentry
@@ -57,7 +57,7 @@ class HeldPosition(Struct, frozen=True):
     entry_price: float
     """Price of the entry before slippage, quote currency."""
     highest: float
-    """Highest of that price and of the highs of the candles closed since, quote currency."""
+    """Highest of the entry price and the highs of candles closed since, quote currency."""
     candle: int
     """Number of the candle that filled the entry."""
     has_levels: bool = True

@@ -25,7 +25,7 @@ class Route(NamedTuple):
     candidates: IntArray
     """Row of each trade in the symbol's plan."""
     exits: ExitColumns
-    """How each position ends."""
+    """Exit of each position."""
     price: FloatArray
     """Price of each buy, slippage included."""
     out: FloatArray

@@ -16,17 +16,17 @@ class ExchangeFacts(Struct, frozen=True):
     """CCXT exchange id, or `simulator`."""
     name: str
     serves_candles: bool
-    """Whether CCXT fetches candles of spot markets from it."""
+    """Whether CCXT fetches spot candles of the exchange."""
     timeframes: tuple[str, ...]
     """Timeframes that can be used, shortest first as CCXT lists them."""
     page_limit: int | None
-    """Candles in one response: ours where we looked, else CCXT's; None: not known."""
+    """Maximum candles in one response, as tried or as CCXT states it; None: not known."""
     pause_ms: int
     """CCXT's own pause between two requests; 0 for the simulator, which has no limit."""
     newest_only: bool
     """Whether the exchange serves its newest page only, so that history must be imported."""
     is_tried: bool
-    """Whether how it serves candles was looked at for Onetape."""
+    """Whether the candle requests of the exchange were tried for Onetape."""
 
 
 def exchange_catalogue() -> list[ExchangeFacts]:

@@ -28,7 +28,7 @@ class Endpoint(Struct, frozen=True):
     simulator_url: str | None = None
     """Address of a simulator, such as `http://127.0.0.1:8790`; only for the simulator."""
     is_sandbox: bool = False
-    """Whether it is the exchange's test network, whose money is not real."""
+    """Whether the endpoint is the exchange's test network, without real money."""
 
     def __post_init__(self) -> None:
         """Refuse an address for anything but the simulator: it could send orders elsewhere."""

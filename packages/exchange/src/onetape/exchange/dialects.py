@@ -24,7 +24,7 @@ class OrderQuery(Struct, frozen=True):
     method: str
     """Method of CCXT; `fetch_order` takes (id, symbol), the others (symbol, since, limit)."""
     id_param: str | None
-    """Parameter that carries the client order id; None: the list is searched for it."""
+    """Parameter with the client order id; None: the returned list is searched for the id."""
     params: Mapping[str, Any] = field(default_factory=dict[str, Any])
     list_path: tuple[str, ...] = ()
     """Where the response has its list or table of orders; empty: the response is one order."""
@@ -36,44 +36,44 @@ class Dialect(Struct, frozen=True, kw_only=True):
     id_param: str
     """Parameter of `create_order` that carries the client order id."""
     stop_id_params: tuple[str, ...] = ()
-    """Parameters of a stop that carry it in addition."""
+    """Parameters of a stop order that also carry the client order id."""
     buys_by: Literal["amount", "cost"] = "amount"
     """What a market buy states: base currency, or quote currency to spend."""
     cost_params: Mapping[str, Any] | None = None
-    """Sent with a market buy that states its cost; None: only an amount can be stated."""
+    """Parameters of a market buy that states its cost; None: only an amount can be stated."""
     stop_price_param: str
     """Parameter of the price that triggers a stop."""
     stop_params: Mapping[str, Any] = field(default_factory=dict[str, Any])
     stop_kinds: tuple[Literal["market", "limit"], ...] = ("market", "limit")
-    """What a triggered stop becomes."""
+    """Order types that a triggered stop can become."""
     is_stop_replaceable: bool = False
     """Whether one request cancels a stop and places the next."""
     fired_order_field: str | None = None
-    """Where a triggered stop names the order that it has become; None: it stays the same order."""
+    """Field with the id of a triggered stop's new order; None: the order keeps its id."""
     cancel_id_param: str | None
     """Parameter of `cancel_order` for the client order id; None: only the exchange's id works."""
     stop_cancel_params: Mapping[str, Any] = field(default_factory=dict[str, Any])
     queries: tuple[OrderQuery, ...]
-    """Together they find any order; it is absent where all of them have responded without it."""
+    """Requests that together find any order; it is absent if all responses lack it."""
     stop_queries: tuple[OrderQuery, ...] = ()
     """Look-ups of stop orders; empty: the look-ups of other orders."""
     deadline: DeadlineKind
     window_ms: int = 5_000
     """How long after its intent an order may still arrive and have an effect."""
     number_params: Mapping[str, Any] = field(default_factory=dict[str, Any])
-    """Sent with a look-up by the exchange's own id."""
+    """Parameters of a look-up by the exchange's order id."""
     balances_path: tuple[str, ...]
-    """Where a response has its balances."""
+    """Path of the balances in a response."""
     trades_limit: int
-    """Own trades in one response at most."""
+    """Maximum number of own trades in one response."""
     trades_path: tuple[str, ...]
-    """Where a response has its own trades."""
+    """Path of the own trades in a response."""
     trades_paging: Literal["fromId", "ofs", "after", "cursor"]
     """Parameter that requests the next page of own trades."""
     trades_order_param: str | None = None
     """Parameter that requests the own trades of one order; None: the exchange has none."""
     trades_window_ms: int | None = None
-    """Longest range of one question for own trades; None: any."""
+    """Longest range of one request for own trades, milliseconds; None: any."""
     has_fills: bool = False
     """Whether the response to `create_order` has the fills, so that no look-up is needed."""
     client_options: Mapping[str, Any] = field(default_factory=dict[str, Any])
@@ -86,7 +86,7 @@ class Dialect(Struct, frozen=True, kw_only=True):
     """Orders that the exchange takes of an account in so many seconds; entries use half of it."""
     evidence: Evidence = "untested"
     corrections: tuple[str, ...] = ()
-    """What CCXT sends wrongly where it is not corrected."""
+    """Corrections of wrong requests of CCXT."""
 
 
 _DAY_MS: Final = 86_400_000

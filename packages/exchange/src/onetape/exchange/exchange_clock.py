@@ -15,9 +15,9 @@ class TimeSample(Struct, frozen=True):
     exchange_ms: int
     """Time of the exchange, epoch milliseconds."""
     at_seconds: float
-    """Monotonic time when the response was there."""
+    """Monotonic time at which the response arrived, seconds."""
     slack_ms: int = 0
-    """How much later than `exchange_ms` it may have been: an HTTP date has whole seconds."""
+    """Possible error of `exchange_ms`, milliseconds: an HTTP date has whole seconds."""
 
 
 class ExchangeClock:

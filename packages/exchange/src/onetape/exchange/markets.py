@@ -18,7 +18,7 @@ class Market(Struct, frozen=True):
     quote: str
     steps: TradingRules
     active: bool
-    """False where it is listed and not traded."""
+    """Whether the market is open for trading; False: listed only."""
     maker: Decimal | None = None
     """Fee of an order that rests, as a part of its value; None where it is not stated."""
     taker: Decimal | None = None

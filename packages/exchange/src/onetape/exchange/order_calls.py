@@ -38,10 +38,10 @@ class OrderTerms(Struct, frozen=True):
 
     client_order_id: str
     symbol: str
-    """CCXT spot symbol."""
+    """CCXT spot symbol of the order."""
     side: Side
     amount: Decimal | None
-    """Base currency; None only for a buy that states its cost."""
+    """Amount of the order, base currency; None only for a buy that states its cost."""
     cost: Decimal | None = None
     """Quote currency to spend; only for market buys."""
 
@@ -57,7 +57,7 @@ class CcxtCall(Struct, frozen=True):
     headers: Mapping[str, str] = field(default_factory=dict[str, str])
     """HTTP headers in addition to those of CCXT."""
     list_path: tuple[str, ...] | None = None
-    """Where a complete response has its list; None: the response is one order."""
+    """Path of the list in a complete response; None: the response is one order."""
     is_page: bool = False
     """Whether a complete list may go on with the next call."""
     is_pinned: bool = False

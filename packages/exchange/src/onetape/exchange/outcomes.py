@@ -47,7 +47,7 @@ class Unknown(Struct, frozen=True):
     """The response proves nothing."""
 
     reason: str
-    """One line without addresses, so without signatures."""
+    """Why the outcome is unknown: one line without addresses, so without signatures."""
 
 
 class Absent(Struct, frozen=True):

@@ -21,11 +21,11 @@ class KeyPermissions(Struct, frozen=True):
     """What a key may do; None: the exchange does not state it."""
 
     may_trade: bool | None
-    """Place spot orders."""
+    """Whether the API key may place spot orders."""
     may_withdraw: bool | None
-    """Move money out of the exchange, or to other accounts."""
+    """Whether the API key may move money out of the account."""
     is_address_bound: bool | None = None
-    """Whether it works from stated internet addresses only."""
+    """Whether the API key works from stated internet addresses only."""
     withdraw_rights: tuple[str, ...] = ()
     """The exchange's names of the rights that move money, where it has several."""
 

@@ -25,9 +25,9 @@ class Refused(Struct, frozen=True):
 
     kind: RefusalKind
     reason: str
-    """Reason in the exchange's words, one line."""
+    """Reason of the refusal in the exchange's words, one line."""
     code: str = ""
-    """The exchange's code."""
+    """Error code of the exchange."""
 
 
 class _Error(NamedTuple):
@@ -40,9 +40,9 @@ class _Codes(Struct, frozen=True):
 
     kinds: Mapping[str, RefusalKind | Literal["other"]]
     ranges: tuple[tuple[int, int, RefusalKind], ...] = ()
-    """First and last code, both included."""
+    """First and last error code of each range, both included."""
     doubtful: frozenset[str] = frozenset()
-    """Inside of the ranges, and proving nothing."""
+    """Error codes inside the ranges that prove nothing."""
     statuses: range = range(200, 500)
     """HTTP statuses with which an error may come."""
 

@@ -20,7 +20,7 @@ class RequestRecord:
     """Whether a request was handed to the network; False: it never reached the exchange."""
     http_method: str = ""
     status: int | None = None
-    """HTTP status of the response; None: there was none."""
+    """HTTP status of the response; None: no response."""
     body: str = ""
     """Body of the response."""
 

@@ -28,7 +28,7 @@ class Response:
 
     body: str = ""
     raw: Sequence[object] = field(default_factory=list[object])
-    """The rows before CCXT parsed them."""
+    """Rows of the response before CCXT parsed them."""
     table: FloatArray | None = None
     """CCXT's six columns, shape (n, 6), where all rows were parsed at once; otherwise None."""
     date_ms: int | None = None

@@ -44,7 +44,7 @@ class StatusReport(Struct, frozen=True, tag="status"):
 
     status: ReportedStatus
     filled: Decimal = Decimal(0)
-    """Amount that is filled in all."""
+    """Total filled amount, base currency."""
     reason: str = ""
 
 
@@ -54,7 +54,7 @@ class FillReport(Struct, frozen=True, tag="fill", omit_defaults=True):
     trade_id: str
     """The exchange's id of the execution: the same id is the same execution."""
     price: Decimal
-    """Quote currency per base currency."""
+    """Price of the fill, quote currency per unit of base currency."""
     amount: Decimal
     fee: Decimal
     fee_currency: str

@@ -17,7 +17,7 @@ class EntryTerms(Struct, frozen=True):
     """What a buy would take, at this moment."""
 
     cost: Decimal
-    """Quote currency, fees included."""
+    """Cost of the entry, fees included, quote currency."""
     min_cost: Decimal
     """The market takes no smaller order, and no smaller sell of what it leaves."""
     stop_cost: Decimal | None

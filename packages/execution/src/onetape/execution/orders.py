@@ -91,7 +91,7 @@ class OrderState(Struct, frozen=True):
     outcome: Outcome | None = None
     """How the order ended; None before its end."""
     filled: Decimal = Decimal(0)
-    """What the exchange has filled, by the largest report, base currency."""
+    """Filled amount by the largest report of the exchange, base currency."""
     booked: Decimal = Decimal(0)
     """Sum of the known fills, base currency."""
     trade_ids: frozenset[str] = frozenset()

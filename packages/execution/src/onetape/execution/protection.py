@@ -28,7 +28,7 @@ class StopPolicy(Struct, frozen=True):
     """How readily a resting stop is changed."""
 
     min_rise: Decimal = Decimal("0.001")
-    """A level has to be higher by this part of the resting stop's price."""
+    """Minimum rise of the level that moves the stop, as a ratio of the stop's price."""
     pause_seconds: float = 10.0
     """Least time between two changes of a stop because of a higher level, seconds."""
     grow_seconds: float = 1.0

@@ -44,7 +44,7 @@ class LedgerSnapshot(Struct, frozen=True):
     """Client order ids of orders that should be open at the exchange."""
     trade_ids: frozenset[str]
     position: Decimal
-    """Held and bought here for the open position, base currency."""
+    """Amount of the open position by the stored fills, base currency."""
     base: str
     baseline: Decimal = Decimal(0)
     """What the account had before its first session, base currency; none of it is ever sold."""
@@ -56,7 +56,7 @@ class ExchangeSnapshot(Struct, frozen=True):
     """The exchange's record of the same market."""
 
     base_total: Decimal
-    """Free and locked, base currency."""
+    """Free and locked balance of the base currency."""
     orders: tuple[ExchangeOrder, ...]
     fills: Mapping[str, str]
     """Trade ids of executions, each with the exchange's id of its order."""

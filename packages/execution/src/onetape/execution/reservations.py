@@ -16,16 +16,16 @@ class PendingOrder(Struct, frozen=True):
     """An order of the account, by the ledger."""
 
     base: str
-    """Currency that it buys or sells."""
+    """Base currency of the order's market."""
     quote: str
     side: Side
     stage: Stage
     amount: Decimal
-    """Base currency, as ordered."""
+    """Ordered amount, base currency."""
     filled: Decimal
     """Filled amount, base currency."""
     price: Decimal
-    """What a buy was sized with, slippage and fee included, quote currency."""
+    """Price used for the size of a buy, slippage and fee included, quote currency."""
 
 
 def reserved_amounts(orders: Iterable[PendingOrder]) -> dict[str, Decimal]:

@@ -23,7 +23,7 @@ class FetchReport(Struct, frozen=True):
 
     inserted: int = 0
     present: int = 0
-    """Closed candles that were stored already."""
+    """Number of closed candles that were stored before."""
     quarantined: int = 0
     pages: int = 0
     revised: int = 0

@@ -23,9 +23,9 @@ class TrialDetails(Struct, frozen=True):
     daily: str
     """Base64 of the returns as little-endian float32, one per UTC day (or longer candle)."""
     entries: list[int]
-    """Candles of the entries, counted from the first one that is traded."""
+    """Indices of the entry candles, counted from the first candle that is traded."""
     exits: list[int]
-    """Candles of the exits; one fewer where a position is open at the end."""
+    """Indices of the exit candles; one fewer if a position is open at the end."""
 
 
 def trial_details(result: SimulationResult, calendar: Calendar) -> TrialDetails | None:

@@ -45,7 +45,7 @@ class SearchContext(Struct, frozen=True, dict=True):
     intrabar: IntrabarSource | None = None
     """Intrabar candles of the range, in memory, because a database connection breaks in a fork."""
     closes_before: int = 0
-    """Closes before an entry that its size depends on."""
+    """Number of closes before an entry that its size depends on."""
     gaps: UnexplainedGaps = UnexplainedGaps()
     """The unexplained gaps of the window and of the higher timeframes."""
     has_volume: bool | None = None

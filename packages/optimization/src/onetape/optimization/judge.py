@@ -53,9 +53,9 @@ class SharpeEvidence(Struct, frozen=True):
     """Sharpe ratios of the best, annual, and what trials without skill reach."""
 
     in_sample: float
-    """Sharpe ratio in-sample."""
+    """In-sample Sharpe ratio."""
     out_of_sample: float
-    """Sharpe ratio out of sample."""
+    """Out-of-sample Sharpe ratio."""
     probabilistic: float
     """Probability that the true ratio out of sample is above 0, for one trial."""
     trials: int
@@ -63,11 +63,11 @@ class SharpeEvidence(Struct, frozen=True):
     threshold: float
     """Ratio that the best of so many trials without skill reaches on average."""
     deflated: float
-    """Probability that the in-sample ratio is more than that."""
+    """Probability that the true in-sample Sharpe ratio is above `threshold`."""
     spread_of_trials: float | None
-    """Standard deviation of the ratios across the trials."""
+    """Standard deviation of the Sharpe ratios across the trials."""
     spread_without_skill: float
-    """Standard error of a ratio of 0 (Lo); the threshold uses it."""
+    """Standard error of a Sharpe ratio of 0 (Lo), which the threshold uses."""
     deflated_by_spread: float | None
     """The deflated ratio with the spread of the trials instead, which misleads."""
     minimum_track_record_days: float | None
@@ -86,7 +86,7 @@ class Judgement(Struct, frozen=True):
     overfitting: Overfitting | None
     """Cross-validation of the compared trials; None for too few of them, or of days."""
     random_timing: RandomTiming | None
-    """None where an earlier rung was not passed."""
+    """Comparison with random timing; None if an earlier rung was not passed."""
     superior_ability: SuperiorAbility | None
     """SPA test of the compared trials against buying and holding."""
     intervals: BootstrapIntervals | None
@@ -106,13 +106,13 @@ class Judged(Struct, frozen=True):
 
     metrics: Metrics
     doubled: Metrics
-    """Metrics with doubled costs."""
+    """Metrics of the run with doubled costs."""
     returns: FloatArray
-    """Daily returns."""
+    """Daily returns of the account."""
     market: FloatArray
     """Daily returns of the market."""
     periods: float
-    """Returns in a year."""
+    """Number of returns in a year."""
 
     @property
     def hold_return(self) -> float:
@@ -124,12 +124,12 @@ class _Best(Struct, frozen=True):
     """Backtests of the best combination."""
 
     judged: Judged
-    """In-sample part."""
+    """Judged run of the in-sample part."""
     first: SimulationResult
     second: SimulationResult
     out_of_sample: Metrics
     later: FloatArray
-    """Daily returns out of sample."""
+    """Daily returns of the out-of-sample part."""
 
 
 def judge(

@@ -55,15 +55,15 @@ class Optimization(Struct, frozen=True):
     trading_rules_text: str
     folder: Path
     order: list[TrialResult]
-    """Best first; combinations that hardly trade come after all that do."""
+    """Results of the combinations, best first; those with too few trades come last."""
     least: LeastTrades
-    """Closed trades that a combination needs."""
+    """Closed trades that a combination needs to be ranked."""
     failed: list[TrialResult]
-    """Combinations that the strategy raised on."""
+    """Combinations for which the strategy raised an error."""
     earlier: int
     """Combinations of this optimization that an earlier start had evaluated."""
     counts: TrialCounts
-    """Trials on this market, and looks at this out-of-sample part."""
+    """Trials on this market, and evaluations of this out-of-sample part."""
     judgement: Judgement | None
     """Statistics and verdict of the best combination; None where none is ranked."""
     check: BiasCheck | None

@@ -33,15 +33,15 @@ class RankStability(Struct, frozen=True):
     rank_correlation: float | None
     """Spearman rank correlation, in-sample to out-of-sample; None: under three combinations."""
     best_in_sample: float | None
-    """The metric of the best ranked combination, in the in-sample part; None: none is ranked."""
+    """In-sample metric of the best ranked combination; None: none is ranked."""
     best_out_of_sample: float | None
-    """The metric of the best ranked combination, in the out-of-sample part."""
+    """Out-of-sample metric of the best ranked combination."""
     best_out_of_sample_rank: int | None
     """Rank of that combination among the ranked ones in the out-of-sample part, 1 the best."""
     median_out_of_sample: float | None
     """Median of the metric of the ranked combinations in the out-of-sample part."""
     ranked: int = 0
-    """Combinations with enough trades in the in-sample part to be ranked."""
+    """Number of combinations with enough in-sample trades to be ranked."""
     compared: int = 0
     """Combinations that the rank correlation is over: enough trades in both parts."""
 
@@ -50,7 +50,7 @@ class LeastTrades(Struct, frozen=True):
     """How many closed trades a combination needs, so that its metrics mean anything."""
 
     in_sample: int = 0
-    """To be ranked: closed trades in the in-sample part."""
+    """Closed in-sample trades that a combination needs to be ranked."""
     out_of_sample: int = 0
     """To count in the rank correlation: closed trades in the out-of-sample part, in addition."""
 

@@ -31,15 +31,15 @@ class SearchOptions(Struct, frozen=True, kw_only=True):
     processes: int
     """Number of worker processes."""
     out_of_sample: float = 0.3
-    """Part of the range, its end, that the ranking does not use."""
+    """Share of the range, at its end, that the ranking does not use."""
     sampler: str = "grid"
-    """What proposes combinations."""
+    """Sampler that proposes combinations."""
     trials: int | None = None
     """Number of combinations; None: the whole grid."""
     seed: int = 1
     """Random seed of the sampler and of the statistics."""
     batch: int = BATCH
-    """Combinations that a sampler proposes together."""
+    """Number of combinations that a sampler proposes together."""
     min_trades: int = LEAST_TRADES
     """Closed trades in-sample that a combination needs to be ranked."""
     constraints: tuple[Constraint, ...] = ()

@@ -34,11 +34,11 @@ class ParameterRange(Struct, frozen=True):
 
     name: str
     values: tuple[Any, ...]
-    """What may be taken; empty: anything from `low` to `high`."""
+    """Allowed values; empty: any value from `low` to `high`."""
     low: float = 0.0
     high: float = 0.0
     is_whole: bool = False
-    """Whether numbers between are whole."""
+    """Whether values between `low` and `high` are whole numbers."""
 
     @property
     def is_fixed(self) -> bool:

@@ -22,9 +22,9 @@ class Display(NamedTuple):
     """Display of a running optimization."""
 
     done: Callable[[int], object]
-    """Shows how many combinations are done."""
+    """Function that shows the number of finished combinations."""
     note: Callable[[str], object]
-    """Shows a line."""
+    """Function that shows a line of text."""
 
 
 class Trials:

@@ -32,7 +32,7 @@ class TrialCounts(Struct, frozen=True):
     market: int
     """Trials of all strategies on this exchange and symbol."""
     strategy: int
-    """Trials of this strategy among them."""
+    """Trials of this strategy on this exchange and symbol."""
     looks: int
     """Choices whose result on the out-of-sample part was computed; this one is counted."""
 
@@ -43,11 +43,11 @@ class _Entry(Struct, omit_defaults=True):
     strategy: str
     timeframe: str
     trials: str = ""
-    """Base64 of the digests."""
+    """Digests of the trials, base64."""
     look: str = ""
-    """Digest of the choice."""
+    """Digest of the choice that was evaluated out of sample."""
     start: int = 0
-    """Begin of the out-of-sample part, epoch seconds."""
+    """Start of the out-of-sample part, epoch seconds."""
     end: int = 0
 
 

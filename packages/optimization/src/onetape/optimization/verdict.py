@@ -11,13 +11,13 @@ class Rung(Struct, frozen=True):
     """One question and its answer."""
 
     name: str
-    """Question as a statement, such as `profitable after costs`."""
+    """Statement that is tested, such as `profitable after costs`."""
     passed: bool | None
     """Whether the statement holds; None where it was not computed or does not apply."""
     failure: str
-    """Verdict where it does not hold, such as `loses after costs`."""
+    """Verdict if the statement does not hold, such as `loses after costs`."""
     text: str
-    """Number that decides."""
+    """Number that decides the rung, as text."""
 
 
 class Verdict(Struct, frozen=True):

@@ -49,9 +49,9 @@ class WindowChoice(Struct, frozen=True):
     """Choice of one window and what became of it."""
 
     train_start: int
-    """Begin of the training part, epoch seconds."""
+    """Start of the training part, epoch seconds."""
     test_start: int
-    """Begin of the test part, and end of the training part."""
+    """Start of the test part and end of the training part, epoch seconds."""
     test_end: int
     parameters: dict[str, Any] | None
     """Chosen parameters; None where no combination has enough trades, so nothing is traded."""

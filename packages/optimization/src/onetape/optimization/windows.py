@@ -38,7 +38,7 @@ class Window(Struct, frozen=True):
 
     train_start: int
     test_start: int
-    """End of the training part."""
+    """Start of the test part and end of the training part, epoch seconds."""
     test_end: int
 
 

@@ -65,7 +65,7 @@ class MetricRow(Struct, frozen=True):
     """One line of the metrics table."""
 
     label: str
-    """What is measured, with its unit where the value does not show it."""
+    """Name of the metric, with its unit if the value does not show it."""
     strategy: str
     """The strategy's value as text."""
     buy_and_hold: str = ""

@@ -18,7 +18,7 @@ class WalkForwardPage(Struct, frozen=True, kw_only=True):
 
     title: str
     heading: str
-    """What was done, in one line."""
+    """Description of the walk-forward in one line."""
     scheme: str
     """Lengths of the windows and the rule of a choice."""
     trials: str

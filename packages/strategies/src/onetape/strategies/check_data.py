@@ -30,11 +30,11 @@ class CheckData(Struct, frozen=True, dict=True):
     """The candles that a strategy is checked on."""
 
     candles: Candles
-    """Warm-up first."""
+    """Traded candles, warm-up first."""
     higher: Higher = field(default_factory=dict)  # pyright: ignore[reportUnknownVariableType] - the alias states of what
     """All higher-timeframe candles, in addition to the traded ones."""
     first: int = 0
-    """The first candle after the warm-up."""
+    """Index of the first candle after the warm-up."""
     segments: tuple[Segment, ...] = WHOLE
     """Parts of the candles without an unexplained gap; no window crosses from one to another."""
     are_known_sound: bool = False

@@ -35,12 +35,12 @@ class CheckResult(Struct, frozen=True):
     """What a check found."""
 
     bars: int
-    """How many bars the range has."""
+    """Number of bars of the range."""
     checked: int
     start: int
     """Open of the first bar of the part that was checked, epoch seconds."""
     end: int
-    """Open of the last one."""
+    """Open of the last checked bar, epoch seconds."""
     windows: Windows
     differing: tuple[int, ...] = ()
     """The bars that differ, by index, oldest first."""

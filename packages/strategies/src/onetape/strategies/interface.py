@@ -47,7 +47,7 @@ class Signals(Struct, frozen=True):
     """Signals of a strategy, one for each candle; all arrays have shape (n,)."""
 
     signal: SignalArray
-    """1 BUY, -1 SELL, 0 HOLD."""
+    """Signal of each candle: 1 BUY, -1 SELL, 0 HOLD, shape (n,)."""
     indicators: Mapping[str, FloatArray] = field(default_factory=dict[str, FloatArray])
     """Named columns, if any, in the order in which they are drawn; NaN where not known."""
     overlays: frozenset[str] = frozenset()
@@ -61,7 +61,7 @@ class Signals(Struct, frozen=True):
     reason: NDArray[np.integer[Any]] | None = None
     """A code per candle for the reason; its text is in `reason_texts`."""
     reason_texts: Mapping[int, str] = field(default_factory=dict[int, str])
-    """The words of each reason code."""
+    """Text of each reason code."""
 
     conditions: Mapping[str, NDArray[np.bool_]] = field(
         default_factory=dict[str, NDArray[np.bool_]]

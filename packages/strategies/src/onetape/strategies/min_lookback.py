@@ -25,7 +25,7 @@ class MinLookback(Struct, frozen=True):
     name: str
     """`lookback`, or `higher_lookback` where the higher timeframe has too few candles."""
     value: int
-    """Number of candles."""
+    """Smallest sufficient number of candles."""
 
 
 def find_min_lookback(

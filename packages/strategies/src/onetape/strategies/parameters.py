@@ -38,11 +38,11 @@ class ParameterInfo(Struct, frozen=True):
     """One parameter of a strategy, as help texts, a search and a report need it."""
 
     name: str
-    """Field name."""
+    """Name of the parameter."""
     type: type[Any]
-    """int, float, str or bool."""
+    """Type of the parameter: int, float, str or bool."""
     default: ParameterValue
-    """The default."""
+    """Default value of the parameter."""
     ge: float | None
     """Smallest value allowed; None: no bound."""
     le: float | None
@@ -50,7 +50,7 @@ class ParameterInfo(Struct, frozen=True):
     choices: tuple[ParameterValue, ...]
     """The values allowed; empty: any within the bounds."""
     help: str
-    """One sentence."""
+    """Description of the parameter in one sentence."""
 
     @property
     def allowed(self) -> str:

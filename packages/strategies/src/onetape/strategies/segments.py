@@ -59,13 +59,13 @@ class Segment(Struct, frozen=True):
     """Traded candles without an unexplained gap between them."""
 
     start: int = 0
-    """Index of the first candle."""
+    """Index of the segment's first candle."""
     ready: int = 0
     """Index of the first candle that is decided on: the window before it is full."""
     gap: Range | None = None
     """The latest unexplained gap before the segment, epoch seconds; None: its series begins."""
     timeframe: str = ""
-    """Timeframe of that gap."""
+    """Timeframe of `gap`."""
     since: Mapping[str, int] = field(default_factory=dict[str, int])
     """End of the latest gap of each higher timeframe, epoch seconds; older candles are not used."""
 

@@ -26,7 +26,7 @@ class BootstrapIntervals(Struct, frozen=True):
     total_return: Interval
     max_drawdown: Interval
     sharpe: Interval
-    """Per period."""
+    """Interval of the Sharpe ratio per period."""
     block: float
     """Mean length of the resampled blocks, in periods."""
     resamples: int

@@ -18,9 +18,9 @@ class Attribute(Struct, frozen=True):
     """A value that the body of a class gives to a name."""
 
     line: int
-    """Line in the file."""
+    """Line number in the file."""
     node: ast.expr
-    """The value as it is written."""
+    """Syntax tree of the value."""
 
 
 class FreqtradeClass(Struct, frozen=True):
@@ -30,13 +30,13 @@ class FreqtradeClass(Struct, frozen=True):
     name: str
     line: int
     attributes: dict[str, Attribute]
-    """Values that class bodies give to names."""
+    """Attributes that the class bodies set, by name."""
     methods: dict[str, ast.FunctionDef]
-    """Methods by name."""
+    """Methods of the class by name."""
     bodies: tuple[ast.ClassDef, ...]
     """The class and those of its base classes that the file holds."""
     module: ast.Module
-    """The whole file."""
+    """Syntax tree of the whole file."""
     base_names: frozenset[str]
     """Names that the file has for freqtrade's base class."""
 

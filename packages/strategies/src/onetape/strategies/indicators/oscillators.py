@@ -27,7 +27,7 @@ class Stochastic(NamedTuple):
     k: FloatArray
     """Place of the value between the lowest and the highest one, smoothed."""
     d: FloatArray
-    """Simple average of `k`: the signal line."""
+    """Signal line: simple average of `k`."""
 
 
 class Macd(NamedTuple):
@@ -36,9 +36,9 @@ class Macd(NamedTuple):
     macd: FloatArray
     """Fast EMA minus slow EMA, in the unit of the prices."""
     signal: FloatArray
-    """EMA of `macd`."""
+    """Signal line: EMA of `macd`."""
     histogram: FloatArray
-    """`macd` minus `signal`."""
+    """Histogram: `macd` minus `signal`."""
 
 
 @shareable

@@ -26,16 +26,16 @@ class Aroon(NamedTuple):
     down: FloatArray
     """100 where the lowest low is of the last bar, 0 where it is `window` bars old."""
     oscillator: FloatArray
-    """`up` minus `down`."""
+    """Aroon oscillator: `up` minus `down`."""
 
 
 class Ichimoku(NamedTuple):
     """The lines of Ichimoku Kinko Hyo that are known at each bar, in the unit of the prices."""
 
     conversion: FloatArray
-    """Tenkan-sen."""
+    """Conversion line (Tenkan-sen)."""
     base: FloatArray
-    """Kijun-sen."""
+    """Base line (Kijun-sen)."""
     span_a: FloatArray
     """Senkou span A, the one drawn over this bar: made of earlier bars."""
     span_b: FloatArray
