@@ -20,7 +20,7 @@ def render_explanation(found: CandleExplanation) -> str:
         *_conditions(found.conditions),
         f"position:   {found.position}; equity {digits.money_text(found.equity)}",
         f"signal:     {found.signal}{reason}",
-        f"followed:   {found.followed}",
+        f"order:      {found.followed}",
     ]
     if found.has_finer_steps:
         lines.append(f"trading rules: {found.trading_rules}")

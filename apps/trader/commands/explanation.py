@@ -215,7 +215,7 @@ def _what_followed(
     trades: Sequence[Trade],
     digits: Digits,
 ) -> str:
-    """Return the order of a decision and its fill, or why there was none."""
+    """Return the order of a decision and its fill, or why no order was made."""
     order = next((one for one in orders if one.decision == decision.decision), None)
     if order is not None:
         return _order_text(order, trades, digits)
@@ -224,12 +224,12 @@ def _what_followed(
         return f"none ({failed})" if failed else "none (signal was HOLD)"
     if decision.failed_gates:
         name, why = next(iter(decision.failed_gates.items()))
-        return f"none, {name}: {why}"
+        return f"none ({name}: {why})"
     if decision.action == "SELL":
-        return "none was sent: orders of any kind were forbidden; the exit is pending"
+        return "none (orders of any kind were forbidden; the exit is pending)"
     if decision.signal > 0:
-        return "none, a position was open already"
-    return "none, there was no position to sell"
+        return "none (signal was BUY, but a position was open)"
+    return "none (signal was SELL, but no position was open)"
 
 
 def _order_text(order: OrderRecord, trades: Sequence[Trade], digits: Digits) -> str:

@@ -59,9 +59,9 @@ def test_orders_are_shown_on_exactly_the_candles_that_led_to_a_trade(
     shown = stories(backtest)
     trades = backtest.first.result.trades
     assert len(trades) > 1
-    buys = [bar for bar, story in enumerate(shown) if story.followed.startswith("a market buy")]
+    buys = [bar for bar, story in enumerate(shown) if story.followed.startswith("market buy")]
     assert buys == [trade.entry_index - 1 for trade in trades]
-    sells = [bar for bar, story in enumerate(shown) if story.followed.startswith("a market sell")]
+    sells = [bar for bar, story in enumerate(shown) if story.followed.startswith("market sell")]
     assert sells == [
         trade.exit_index - 1
         for trade in trades
@@ -103,12 +103,12 @@ def test_a_position_is_shown_on_exactly_the_closes_of_the_exposure(
 @pytest.mark.parametrize(
     ("flags", "words"),
     [
-        ((), "no order: the signal was HOLD"),
-        ((), "no order: BUY, and a position is open"),
-        ((), "no order: SELL, and nothing is held"),
-        (LEVELS, "no order: BUY, but its run of BUYs has led to the entry of "),
-        ((*LEVELS, "--cooldown", "60"), "no order: within 60 candles of cooldown"),
-        (("--sizing", "quote_amount=99999"), "an order that was refused: cash 10000 is less"),
+        ((), "none (signal was HOLD)"),
+        ((), "none (signal was BUY, but a position was open)"),
+        ((), "none (signal was SELL, but no position was open)"),
+        (LEVELS, "none (signal was BUY, but the same run of BUYs led to the entry of "),
+        ((*LEVELS, "--cooldown", "60"), "none (within the cooldown of 60 candles after an exit)"),
+        (("--sizing", "quote_amount=99999"), "refused: cash 10000 is less"),
     ],
 )
 def test_why_nothing_followed_is_reported(
@@ -126,7 +126,7 @@ def test_an_order_of_the_last_candle_waits_for_an_open_that_the_range_lacks(
     cut = backtest_with("--strategy", "sma_cross", "--to", utc_text(entry))
     story = explain(cut, entry - 1)[0]
     assert story.signal == "BUY"
-    assert story.followed.startswith("no order: the range ends here")
+    assert story.followed.startswith("none (the range ends at this candle")
 
 
 def test_levels_are_those_of_the_engines_rule_bar_by_bar(
@@ -169,7 +169,7 @@ def test_the_text_shows_candle_indicators_signal_and_fill(backtester: Run, datab
     before = utc_text(trade["entry_timestamp"] - 1)
     lines = backtester("explain", "--at", before, *flags).out.splitlines()
     assert [line.partition(":")[0] for line in lines[1:]] == [
-        *("candle", "indicators", "position", "signal", "followed")
+        *("candle", "indicators", "position", "signal", "order")
     ]
     assert lines[4] == "signal:     BUY (on a cross up)"
     assert f"at {trade['entry_price']:,.2f} at the next open" in lines[5]
@@ -260,9 +260,9 @@ def test_an_entry_without_a_free_place_is_reported(folder: Path, backtester: Run
     assert changes == []
     shown = [story.followed for number in range(2) for story in stories(backtest, number)]
     assert backtest.portfolio.skipped_entries > 0
-    full = [text for text in shown if text == "no order: all slots of the account were full"]
+    full = [text for text in shown if text == "none (all slots of the account were full)"]
     assert len(full) >= backtest.portfolio.skipped_entries
-    bought = [text for text in shown if text.startswith("a market buy")]
+    bought = [text for text in shown if text.startswith("market buy")]
     assert len(bought) == len(run.trade_records())
     at = ("explain", "--run", "last", "--at", "2024-01-05T07:00")
     assert backtester(*at).out.count("candle 2024-01-05 07:00") == 2

@@ -249,7 +249,7 @@ def test_explain_states_that_a_candle_is_warm_up_after_a_gap(
     flags = ("explain", "--exchange", "simulator", *FLAGS, "--from", at(1_500))
     printed = backtester(*flags, "--at", at(1_550)).out
     assert "signal:     HOLD (warm-up after the gap 2024-02-11 16:00 to" in printed
-    assert "the warm-up is not full, so the strategy does not decide here" in printed
+    assert "warm-up is not full, so the strategy does not decide on this candle" in printed
     assert "does not decide" not in backtester(*flags, "--at", at(1_500 + PERIOD)).out
 
 

@@ -93,10 +93,10 @@ def test_an_order_that_still_waits_at_the_end_is_a_note(halted: Callable[..., An
 @pytest.mark.parametrize(
     ("bars", "hour", "words"),
     [
-        (HALT, 5, "a market sell at the open of 2024-01-01 10:00 UTC, after 4 candles without a"),
-        ("xxb---xx", 2, "a market buy (buy signal), filled 166.66667 at 60.00 at the open of 2024"),
-        ("xbxxs---", 4, "an order to sell that still waits for a trade at the end of the range"),
-        ("xxb---", 2, "an order to buy that still waits for a trade at the end of the range"),
+        (HALT, 5, "market sell at the open of 2024-01-01 10:00 UTC, after 4 candles without a"),
+        ("xxb---xx", 2, "market buy (buy signal), filled 166.66667 at 60.00 at the open of 2024"),
+        ("xbxxs---", 4, "market sell, which still waits for a trade at the end of the range"),
+        ("xxb---", 2, "market buy, which still waits for a trade at the end of the range"),
     ],
 )
 def test_explain_shows_how_long_an_order_waited(

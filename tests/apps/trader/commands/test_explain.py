@@ -38,7 +38,7 @@ def test_a_check_that_failed_is_the_reason_why_there_was_no_order(
 ) -> None:
     del traded
     found = explained(trader, 22)
-    assert found["order"] == "none, stream: the stream is not up"
+    assert found["order"] == "none (stream: the stream is not up)"
     assert found["position"] == "2.00 BTC at the close"
     shown = trader("explain", "--at", "2024-03-01T22:30").out
     assert "checks:     stream: the stream is not up; passed: strategy\n" in shown
@@ -120,4 +120,4 @@ def test_a_strategy_that_cannot_be_loaded_hides_nothing_that_is_stored(
     ended = trader("explain", "--at", "2024-03-01T22:30")
     assert ended.code == 0
     assert "backtest:   not evaluated: the strategy 'gone' of account" in ended.out
-    assert "order:      none, stream: the stream is not up" in ended.out
+    assert "order:      none (stream: the stream is not up)" in ended.out

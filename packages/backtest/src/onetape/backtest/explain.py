@@ -215,23 +215,23 @@ def _followed(run: SymbolRun, bar: int, signal: int) -> str:
     result = run.result
     following = bar + 1
     if waiting_for(run.segments, run.window.warm_up + bar) is not None:
-        return "no order: the warm-up is not full, so the strategy does not decide here"
+        return "none (warm-up is not full, so the strategy does not decide on this candle)"
     if signal == 0:
-        return "no order: the signal was HOLD"
+        return "none (signal was HOLD)"
     if following >= len(result.candles):
-        return "no order: the range ends here, and an order fills at the next open"
+        return "none (the range ends at this candle, and an order fills at the next open)"
     for trade in result.trades:
         if signal > 0 and _signal_bar(result, trade.entry_index) == bar:
             why = entry_reason(run, trade)
             bought = _at(run, trade.amount, trade.entry_price)
-            return f"a market buy ({why}), filled {bought} {_when(result, bar, trade.entry_index)}"
+            return f"market buy ({why}), filled {bought} {_when(result, bar, trade.entry_index)}"
         left = trade.exit_index if trade.exit_kind == "signal" else None
         if signal < 0 and left is not None and _signal_bar(result, left) == bar:
-            return f"a market sell {_when(result, bar, left)}: {_left(run, trade)}"
+            return f"market sell {_when(result, bar, left)}: {_left(run, trade)}"
     filled = _fill_bar(result, following)
     for at, refused in result.refused:
         if at == filled:
-            return f"an order that was refused: {refused.reason}"
+            return f"refused: {refused.reason}"
     return _why_nothing(run, bar, signal)
 
 
@@ -263,48 +263,46 @@ def _why_nothing(run: SymbolRun, bar: int, signal: int) -> str:
     waits = result.untraded is not None and bool(result.untraded[bar + 1])
     if signal < 0:
         if held is None:
-            return "no order: SELL, and nothing is held"
+            return "none (signal was SELL, but no position was open)"
         if waits:
             return _why_sell_waits(result, bar, held)
-        return f"no order: the position ended by {_kind(held)} at the next candle"
+        return f"none (the position ended by {_kind(held)} in the next candle)"
     if held is not None:
-        return "no order: BUY, and a position is open"
+        return "none (signal was BUY, but a position was open)"
     if any(gap.at == run.window.warm_up + bar + 1 for gap in run.window.gaps):
-        return (
-            "no order: BUY, but the next candle is missing (cause unknown), so its open is unknown"
-        )
+        return "none (signal was BUY, but the next candle is missing, cause unknown)"
     exits = [trade.exit_index for trade in result.trades if trade.exit_index is not None]
     last = max((index for index in exits if index <= bar + 1), default=None)
     cooldown = result.rules.cooldown_bars
     if last is not None and bar + 1 <= last + cooldown:
-        return f"no order: within {counted(cooldown, 'candle')} of cooldown after an exit"
+        return f"none (within the cooldown of {counted(cooldown, 'candle')} after an exit)"
     entered = _entry_of_run(run, bar)
     if entered is not None and result.rules.reentry == "new_signal":
         since = utc_text(entered.entry_timestamp)
         return (
-            f"no order: BUY, but its run of BUYs has led to the entry of {since} UTC already "
-            "(reentry: new_signal)"
+            f"none (signal was BUY, but the same run of BUYs led to the entry of {since} UTC; "
+            "reentry: new_signal)"
         )
     if waits:
         return _why_buy_waits(result, bar)
-    return "no order: all slots of the account were full"
+    return "none (all slots of the account were full)"
 
 
 def _why_sell_waits(result: SimulationResult, bar: int, held: Trade) -> str:
     if held.exit_index is None:
-        return "an order to sell that still waits for a trade at the end of the range"
+        return "market sell, which still waits for a trade at the end of the range"
     opened = utc_text(int(result.candles.timestamp[held.exit_index]))
-    return f"no order: SELL, and the position waits for a trade already, until {opened} UTC"
+    return f"none (signal was SELL, but an order to sell waits for a trade, until {opened} UTC)"
 
 
 def _why_buy_waits(result: SimulationResult, bar: int) -> str:
     """Return what became of a BUY that was due in a candle without a trade."""
     filled = _fill_bar(result, bar + 1)
     if any(trade.entry_index == filled for trade in result.trades):
-        return "no order: BUY, and an order to buy waits for a trade already"
+        return "none (signal was BUY, but an order to buy waits for a trade)"
     if result.fill_log.waiting > 0 and filled == len(result.candles):
-        return "an order to buy that still waits for a trade at the end of the range"
-    return "an order to buy that waited for a trade until a SELL dropped it, or all slots were full"
+        return "market buy, which still waits for a trade at the end of the range"
+    return "market buy, which waited for a trade until a SELL dropped it, or all slots were full"
 
 
 def _entry_of_run(run: SymbolRun, bar: int) -> Trade | None:
