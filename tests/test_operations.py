@@ -115,7 +115,7 @@ def test_a_new_user_runs_reads_and_controls_with_the_page_alone(
             assert "order:" in run("explain", "--at", moment, "--symbol", "BTC/USDT")
             assert "trading against backtest" in run("report", "--symbol", "BTC/USDT")
             run("reload")
-            trader.until("", inside="reload: the settings are those that hold already")
+            trader.until("", inside="reload: the settings have not changed")
             run("pause")
             trader.until("BTC/USDT", inside="paused by")
             run("resume")

@@ -48,7 +48,7 @@ _BEGINNING: Final = """\
 
 What works where, and how far it was tried. *Tested against the simulator*: CCXT's unchanged class
 of that exchange against our simulator, which implements Binance's protocol. *Recorded replies*:
-CCXT's class against answers that were recorded from the exchange. *Untested*: read in CCXT's
+CCXT's class against responses that were recorded from the exchange. *Untested*: read in CCXT's
 source; it was never tried with Onetape. `backfiller exchanges` lists all exchanges of CCXT that
 serve candles.
 
@@ -58,7 +58,7 @@ _LIVE: Final = """
 
 `trader --live` sends orders to {tested}, and with `--untested-exchange` to {untested}. For those,
 tests compare the exact HTTP requests that CCXT would send
-(`tests/packages/exchange/test_order_calls.py`) and the meaning of their answers, but no order was
+(`tests/packages/exchange/test_order_calls.py`) and the meaning of their responses, but no order was
 ever sent there. Everything else is refused. Real money needs `--untested-exchange` everywhere
 ([live.md](live.md#known-faults)). No order of these tests left the machine: *tested
 against the simulator* is what our simulator takes for Binance, not Binance itself.

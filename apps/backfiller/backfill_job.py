@@ -57,7 +57,7 @@ class BackfillJob(Struct, frozen=True):
             return start, None
         if self.start >= now:
             raise UsageError(
-                f"from {day_text(self.start)} lies in the future: it is {day_text(now)} UTC",
+                f"from {day_text(self.start)} is in the future: it is {day_text(now)} UTC",
                 setting="from",
             )
         return self.start, self.end

@@ -201,7 +201,7 @@ def _wrong_reading(
     unreadable = candle.timestamp < 0 or any(np.isnan(value) for value in candle[1:])
     row = (read.unreadable_row if unreadable else None) or _row_text(candle)
     if refused == rows:
-        what = f"none of {counted(rows, 'row')} is a sound {timeframe.name} candle that is over"
+        what = f"none of {counted(rows, 'row')} is a valid {timeframe.name} candle that is over"
     else:
         what = f"{refused:,} of {counted(rows, 'row')} are not valid {timeframe.name} candles"
     hint = ""

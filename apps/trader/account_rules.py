@@ -209,7 +209,7 @@ class AccountRules(LookAhead):
     def places_text(self) -> str:
         """Return how many positions the account may have, in words."""
         most = self.rules.max_open_trades
-        return "the only place for a position is taken" if most == 1 else f"all {most} places taken"
+        return "the only slot is taken" if most == 1 else f"all {most} slots taken"
 
     def _late_symbols(self) -> dict[str, str] | None:
         """Return what each late symbol is waited for, in words; None where no entry waits."""

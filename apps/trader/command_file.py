@@ -164,7 +164,7 @@ def _add_commands(
     if len(content) > MOST_BYTES:
         # The start of a line is another command: without its account it is for every one.
         content = content[: content.rfind(b"\n", 0, MOST_BYTES) + 1]
-        printed.append(f"{name}: what is behind its first {MOST_BYTES:,} bytes is not read")
+        printed.append(f"{name}: what follows its first {MOST_BYTES:,} bytes is not read")
     for line in (line.strip() for line in content.decode("utf-8", "replace").splitlines()):
         if not line or line.startswith("#"):
             continue
@@ -189,7 +189,7 @@ def _is_settled(path: Path) -> bool:
 
 
 def _read_ready(path: Path) -> bytes | None:
-    """Return the first bytes of a file that is written to its end; None: there is no such file.
+    """Return the first bytes of a file that is written to its end; None: file not found.
 
     Raises:
         OSError: it cannot be read, or is not a file, such as a folder or a pipe.

@@ -45,7 +45,7 @@ def parse_command(line: str) -> Command:
         at = words.index("--account")
         account = words[at + 1] if at + 1 < len(words) else ""
         if not account:
-            raise UsageError(f"{line!r} names no account behind --account")
+            raise UsageError(f"{line!r} has no account after --account")
         del words[at : at + 2]
     applies_to_open = "--apply-to-open" in words
     words = [word for word in words if word != "--apply-to-open"]

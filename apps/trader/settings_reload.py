@@ -98,7 +98,7 @@ class SettingsReload:
             )
         if others:
             lines.append(f"reload: needs a restart of the trader: {_joined(others)}")
-        return lines or ["reload: the settings are those that hold already"]
+        return lines or ["reload: the settings have not changed"]
 
     def apply_pending(self) -> str | None:
         """Apply rules that waited until the account is flat; return what to print, or None.

@@ -267,7 +267,7 @@ class StrategyRunner:
         span = f"{utc_text(start)} to {utc_text(timestamp)}"
         what = "not decided on"
         if self._broker.entry_order_id is not None:
-            what = "looked at for an exit of the open position, none for an entry"
+            what = "checked for an exit of the open position only, no entries"
         context = self._context
         if read_last_decision(context.store, context.session.session) is not None:
             # This session had begun: an error of the file kept it from deciding.

@@ -16,7 +16,7 @@ def source_line(opened: StreamOpened) -> str:
         case "stream" if opened.has_marks:
             return "candles: stream, closed by the exchange's mark"
         case "stream":
-            return "candles: stream, closed over REST (the exchange marks none as final)"
+            return "candles: stream, closed over REST (the exchange does not mark final candles)"
         case "trades":
             return "candles: built from trades (no candle stream), closed over REST"
         case "polling":

@@ -195,7 +195,7 @@ class StreamRecorder:
         self._inserted_at_loss = self._gap_backfiller.inserted
         print_line(
             f"{self.lost_reason}: its process was stopped, the computer slept or the disk did not "
-            "answer; what passed meanwhile is sold at the next price, no entries until the stream "
+            "respond; what passed meanwhile is sold at the next price, no entries until the stream "
             "is read to its end"
         )
         self._open_outage(self.lost_reason)

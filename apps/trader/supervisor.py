@@ -79,7 +79,7 @@ RATE_LIMIT_RULE: Final = Rule(
     RateLimited,
     Reaction.RETRY,
     f"{_NO_ENTRIES}; requests are sent again once it is over",
-    "wait for the end of it; if it comes again, end other programs that send requests from this "
+    "wait until it is over; if it comes again, end other programs that send requests from this "
     "address",
 )
 #: The first rule that fits an error counts.

@@ -89,7 +89,7 @@ def _end_without_it(name: str) -> NoReturn:
     """End the process although a thread hangs; its next session tidies up, as after a kill."""
     print_line(
         f"{name}: ended while the trader's own thread hangs, probably because the disk does not "
-        "answer; the end of the session is not stored, the next one stores it"
+        "respond; the end of the session is not stored, the next one stores it"
     )
     os._exit(EXIT_INTERRUPTED if name == "Ctrl-C" else EXIT_TERMINATED)
 

@@ -50,7 +50,7 @@ def open_database(db: Path | None, config: Path | None, exchange: list[str] | No
 
     Raises:
         ConfigurationError: the settings cannot be read.
-        DataError: there is no such file.
+        DataError: file not found.
         StoreError: it cannot be used.
     """
     from onetape.store.database import open_if_exists

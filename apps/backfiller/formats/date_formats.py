@@ -83,7 +83,7 @@ class DateReader:
             texts: Dates without offset or zone, shape (n,), stripped.
 
         Raises:
-            DataError: whether the day or the month stands first cannot be known.
+            DataError: whether the day or the month comes first cannot be decided.
         """
         import pandas as pd
 
@@ -124,7 +124,7 @@ class DateReader:
 
     def _either(self, texts: "pd.Series") -> DataError:
         return DataError(
-            f"{self._source}: whether the day or the month stands first in {texts.iloc[0]} cannot "
+            f"{self._source}: whether the day or the month comes first in {texts.iloc[0]} cannot "
             "be known; write dates as 2024-01-31"
         )
 

@@ -51,12 +51,12 @@ def parts_of(path: Path, room: ExitStack) -> list[Part]:
         room: What closes archives, which stay open until their tables were read.
 
     Raises:
-        UsageError: there is no such file, or it is of no kind that can be read.
+        UsageError: file not found, or it is of no kind that can be read.
         DataError: the archive is damaged or encrypted, or holds no tables.
     """
     source = printable(str(path))
     if not path.is_file():
-        raise UsageError(f"{source}: there is no such file")
+        raise UsageError(f"{source}: file not found")
     if path.suffix.lower() == ".zip":
         return _members(path, source, room)
     plain = path.with_suffix("") if path.suffix.lower() == ".gz" else path

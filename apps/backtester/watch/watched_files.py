@@ -7,7 +7,7 @@ from pathlib import Path
 
 from onetape.core.folders import CONFIG_FOLDER, USER_FOLDER
 
-#: Content by path; None: there is no such file.
+#: Content by path; None: file not found.
 Seen = dict[Path, str | None]
 
 

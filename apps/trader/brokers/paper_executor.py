@@ -127,7 +127,7 @@ class PaperExecutor(Executor):
             )
         elif decided is not None and decided > order.signal_timestamp:
             line = (
-                f"the order to {order.side} waits for a trade: there was none in the candle of "
+                f"the order to {order.side} waits for a trade: nothing was traded in the candle of "
                 f"{utc_text(decided)}"
             )
         else:

@@ -42,7 +42,7 @@ def open_accounts(db: Path | None, config: Path | None, exchange: str | None) ->
 
     Raises:
         ConfigurationError: the settings cannot be read.
-        DataError: there is no such file, or no account in it; the text names files that hold some.
+        DataError: file not found, or no account in it; the text names files that hold some.
         StoreError: the file cannot be read.
     """
     from onetape.cli.loading import load_settings, settings_file

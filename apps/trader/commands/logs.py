@@ -115,7 +115,7 @@ def parse_since(text: str, now_ms: int) -> int:
     since = parse_moment(text, "--since") * 1_000
     if since > now_ms:
         raise UsageError(
-            f"--since {text!r} lies in the future; it is {utc_text(now_ms // 1_000)} UTC there"
+            f"--since {text!r} is in the future; it is {utc_text(now_ms // 1_000)} UTC there"
         )
     return since
 

@@ -94,7 +94,7 @@ def ledger_differences(exchange: ExchangeRecords, own: OwnRecords) -> list[str]:
     booked = {one for one in own.trades if not one.startswith(_CORRECTION)}
     invented = sorted(booked - set(expected))
     found = [f"execution {one} of the exchange is not booked" for one in orphans]
-    found += [f"execution {one} is booked, and the exchange has none" for one in invented]
+    found += [f"execution {one} is booked, but not at the exchange" for one in invented]
     for one in sorted(set(expected) & set(own.trades)):
         if expected[one] != own.trades[one]:
             found.append(f"execution {one} is booked as {own.trades[one]}, not {expected[one]}")

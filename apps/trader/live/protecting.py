@@ -292,20 +292,20 @@ class Protector:
         self._book.send(stop, amount, now_ms, replaces=replaces)
 
     def _cancelled_by_others(self, entry: str) -> Obstacle | None:
-        """Return why a stop that others have cancelled is not set again; None where it is."""
+        """Return why a stop that others cancelled is not placed again; None: it is placed again."""
         book = self._book
         cancelled = count_stops_cancelled_by_others(book.context.store, entry)
         if cancelled and book.halt is not None:
             return Obstacle(
                 f"the stop was cancelled, and not by this program; {book.halt}",
-                "none is set again before a resume",
-                "uv run trader resume sets it again",
+                "no stop is placed again before a resume",
+                "uv run trader resume places the stop again",
                 is_given_up=True,
             )
         if cancelled > _RESTORED:
             return Obstacle(
                 "the stop was cancelled twice, and not by this program",
-                "none is set again; this program sells when the price reaches the level",
+                "no stop is placed again; this program sells when the price reaches the level",
                 "sell the position, or stop the program that cancels it",
                 is_given_up=True,
             )

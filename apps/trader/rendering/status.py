@@ -138,7 +138,7 @@ def _strategy(status: TraderStatus) -> str:
 
 def _process(status: TraderStatus) -> str:
     if status.holder is None:
-        return "none has traded this account"
+        return "no process has traded this account"
     if status.condition in ("stopped", "failed", "dead"):
         return f"not running; the last one was {status.holder}"
     if status.renewed_seconds is None:

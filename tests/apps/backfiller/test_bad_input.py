@@ -44,7 +44,7 @@ def check(ended: Any, code: int, words: str) -> None:
         ("--symbol BTC/USDR", 2, "did you mean 'BTC/USDT'?"),
         ("--from 2024-02-02 --to 2024-02-01", 2, "is not after from"),
         ("--from 2024-02-01 --to 2024-02-01", 2, "is not after from"),
-        ("--from 2030-01-01", 2, "lies in the future: it is 2024-03-01 00:20 UTC"),
+        ("--from 2030-01-01", 2, "is in the future: it is 2024-03-01 00:20 UTC"),
         ("--from yesterday", 2, "--from 'yesterday' was not understood"),
         ("--timerange 2024", 2, "--timerange '2024' was not understood"),
         ("--timerange 20240101- --from 2024-01-01", 2, "leave one of them out"),

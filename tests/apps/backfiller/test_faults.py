@@ -387,7 +387,7 @@ def test_a_series_whose_every_row_is_refused_ends_with_4_and_its_commonest_fault
     )
     ended = fetch()
     assert (ended.code, ended.out, ended.err.count("\n")) == (4, "", 1)
-    assert "no row is a sound 1m candle, 2,900 refused; the commonest fault: " in ended.err
+    assert "no row is a valid 1m candle, 2,900 refused; the commonest fault: " in ended.err
     assert "; the first row: [1709078400000, " in ended.err
 
 

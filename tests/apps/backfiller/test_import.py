@@ -266,7 +266,7 @@ def test_a_second_import_changes_nothing(backfiller: Run, folder: Path) -> None:
         ("mine.csv", ["--exchange", "Binance!", "--symbol", "BTC/USDT"], "is not an exchange id"),
         (NAME, ["--time-unit", "h"], "not one of s, ms, us, ns and iso"),
         ("BTC-USDT_1h.xls", [], "is of no kind that can be read"),
-        ("nowhere.csv", [], "there is no such file"),
+        ("nowhere.csv", [], "file not found"),
     ],
 )
 def test_what_does_not_fit_is_refused_in_a_line(
@@ -326,7 +326,7 @@ def test_a_damaged_file_is_named_and_makes_no_database(
 def test_a_file_without_a_sound_row_ends_with_4(backfiller: Run, folder: Path) -> None:
     (folder / NAME).write_text(f"{MARCH},1,1,2,1,1\n")
     ended = backfiller("import", NAME, "--db", DB)
-    assert (ended.code, "none of 1 row is a sound 1h candle" in ended.err) == (4, True)
+    assert (ended.code, "none of 1 row is a valid 1h candle" in ended.err) == (4, True)
     assert not (folder / DB).exists()
 
 

@@ -49,8 +49,8 @@ def refusals(document: dict[str, Any]) -> list[str]:
     [
         (
             ("--cash", "3"),
-            "buy worth 2.",
-            "is under the market's least value 5; more --cash would fill them; --trading-rules "
+            "buy value 2.",
+            "is below the market's minimum value 5; more --cash would fill them; --trading-rules "
             "none has no minimum",
         ),
         (

@@ -181,7 +181,7 @@ def test_a_sell_on_a_candle_that_closed_while_no_session_ran_is_sold_at_the_star
 
     run(scene())
     out = capsys.readouterr().out
-    assert "3 candles looked at for an exit of the open position, none for an entry" in out
+    assert "3 candles checked for an exit of the open position only, no entries" in out
 
 
 def test_a_buy_on_a_candle_that_closed_while_no_session_ran_enters_nothing_row_78(

@@ -116,7 +116,7 @@ def test_a_change_that_waits_is_dropped_where_the_file_is_as_it_was_again(
 
     run(scene())
     assert "once no position is open" in printed.text
-    assert "the settings are those that hold already" in printed.text
+    assert "the settings have not changed" in printed.text
     assert "hold from now on" not in printed.text
 
 

@@ -216,6 +216,8 @@ def test_an_order_that_waits_is_printed_once_and_a_sell_drops_a_buy(
 
     run(scene())
     out = capsys.readouterr().out
-    waits = "the order to buy waits for a trade: there was none in the candle of 2024-03-01 04:00"
+    waits = (
+        "the order to buy waits for a trade: nothing was traded in the candle of 2024-03-01 04:00"
+    )
     assert out.count(waits) == 1
     assert out.count("the order to buy is cancelled: a SELL came while it waited for a trade") == 1

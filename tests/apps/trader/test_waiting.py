@@ -43,7 +43,7 @@ def test_where_every_row_is_refused_the_commonest_fault_and_the_first_row_are_na
     run(scene())
     (line,) = lines_of(capsys, "degraded: no decision", shown)
     assert "no closed candle of simulator BTC/USDT 1h is stored" in line
-    assert "no row is a sound 1h candle" in line
+    assert "no row is a valid 1h candle" in line
     assert "the commonest fault: " in line
     assert "the first row: [" in line
     (stored,) = lines_of(capsys, "candle store: ", shown)

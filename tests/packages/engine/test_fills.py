@@ -81,19 +81,19 @@ def test_an_open_that_is_a_price_of_the_market_is_filled_at_exactly_that():
     [
         (
             buy_fill(AccountConfig(steps=BTC), 4.0, 60_000.0),
-            "buy worth 3.6 is under the market's least",
+            "buy value 3.6 is below the market's minimum",
         ),
         (
             buy_fill(AccountConfig(steps=BTC), 0.1, 60_000.0),
-            "buy of 0 is under the market's least amount",
+            "buy of 0 is below the market's minimum amount",
         ),
         (
             sell_fill(AccountConfig(steps=BTC), 0.000009, 60_000.0),
-            "sell of 0 is under the market's least",
+            "sell of 0 is below the market's minimum",
         ),
         (
             sell_fill(AccountConfig(steps=BTC), 0.00005, 60_000.0),
-            "sell worth 3 is under the market's",
+            "sell value 3 is below the market's",
         ),
         (
             buy_fill(AccountConfig(sizing="quote_amount", quote_amount=100.0), 40.0, 10.0),

@@ -44,14 +44,14 @@ LEAST = TradingRules(None, Decimal(1), Decimal(2), Decimal(10))
     [
         (
             {"exits": ExitConfig(stop_loss=0.05)},
-            "buy worth 10 could not be sold at its stop, where the sell worth 9.5 is under the "
-            "market's least value 10",
+            "buy of value 10 could not be sold at its stop, where the sell value 9.5 is below the "
+            "market's minimum value 10",
         ),
         (
             {"exits": ExitConfig(trailing_stop=0.2), "slippage_bps": 100},
-            "could not be sold at its stop, where the sell worth 7.92 is under the market's",
+            "could not be sold at its stop, where the sell value 7.92 is below the market's",
         ),
-        ({"fee_currency": "base", "fee_rate": 0.9}, "would leave 1 after its fee, under the"),
+        ({"fee_currency": "base", "fee_rate": 0.9}, "would leave 1 after its fee, below the"),
     ],
 )
 def test_an_entry_that_could_not_be_sold_again_is_refused(given_rules: dict[str, Any], text: str):

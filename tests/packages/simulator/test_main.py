@@ -170,7 +170,7 @@ def test_a_file_that_cannot_be_replayed_is_one_line_and_code_2(
     assert exit_code_of(app, "simulator", ["--data", str(tmp_path / "nope.db")]) == 2
     printed = capsys.readouterr()
     assert printed.err.count("\n") == 1
-    assert "there is no such file" in printed.err
+    assert "file not found" in printed.err
 
 
 def test_the_account_holds_what_balance_sets_and_the_ledger_shows_it() -> None:

@@ -144,7 +144,7 @@ def test_hours_of_days_in_a_row_show_the_order_of_day_and_month() -> None:
 
 
 def test_dates_whose_day_may_be_the_month_are_refused() -> None:
-    with pytest.raises(DataError, match=r"day or the month stands first in 01/02/2025"):
+    with pytest.raises(DataError, match=r"day or the month comes first in 01/02/2025"):
         read(["01/02/2025", "01/03/2025"])
 
 

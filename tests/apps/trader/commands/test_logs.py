@@ -123,7 +123,7 @@ def test_since_takes_a_moment_or_the_last_time_of_the_day(text: str, hours: floa
     [
         ("25:00", "--since '25:00' was not understood"),
         ("never", "--since 'never' was not understood"),
-        ("2024-03-09", "lies in the future; it is 2024-03-02 04:36 UTC there"),
+        ("2024-03-09", "is in the future; it is 2024-03-02 04:36 UTC there"),
     ],
 )
 def test_a_moment_that_cannot_be_meant_is_refused(text: str, words: str) -> None:

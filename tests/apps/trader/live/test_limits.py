@@ -72,7 +72,7 @@ def test_an_entry_is_made_smaller_by_the_largest_order(tmp_path: Path) -> None:
     [
         (
             {"most": 1},
-            "no place for a position is free: the account may have 1, in all its processes",
+            "all slots are taken: the account may have 1 in all its processes",
         ),
         ({"max_positions": 1}, "1 positions are open or being opened, allowed 1"),
     ],
@@ -132,7 +132,7 @@ def test_an_entry_under_the_minimum_after_the_limit_is_not_sent(tmp_path: Path) 
         order = desk.enter()
         await desk.until(lambda: desk.executor.open_order is None)
         assert order.client_order_id not in desk.taken
-        assert "under the market's minimum" in refusals(desk)
+        assert "below the market's minimum" in refusals(desk)
 
     scene(tmp_path / "live.db", play, max_order=Decimal(3))
 

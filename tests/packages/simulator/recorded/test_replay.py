@@ -330,7 +330,7 @@ def test_a_file_that_cannot_be_replayed_states_why(
 
 
 def test_a_missing_file_is_named(tmp_path: Path) -> None:
-    with pytest.raises(UsageError, match=r"nope\.db: there is no such file"):
+    with pytest.raises(UsageError, match=r"nope\.db: file not found"):
         read_replay(tmp_path / "nope.db")
 
 

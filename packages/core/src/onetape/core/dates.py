@@ -31,7 +31,7 @@ def parse_moment(text: str, name: str) -> int:
             setting=name,
         )
     if not 0 <= timestamp <= LATEST_TIMESTAMP:
-        raise UsageError(f"{name} {text!r} lies outside the years 1970 to 2999", setting=name)
+        raise UsageError(f"{name} {text!r} is outside the years 1970 to 2999", setting=name)
     return timestamp
 
 

@@ -21,7 +21,7 @@ def refused_text(faults: Sequence[str], first_row: str, timeframe: str, *, sound
     often = "all" if count == len(faults) else f"{count:,} of {len(faults):,}"
     plain = "".join(each if each.isprintable() else " " for each in first_row)
     shown = plain if len(plain) <= _LONGEST_ROW else f"{plain[:_LONGEST_ROW]}..."
-    head = "" if sound else f"no row is a sound {timeframe} candle, "
+    head = "" if sound else f"no row is a valid {timeframe} candle, "
     return (
         f"{head}{len(faults):,} refused; the commonest fault: "
         f"{fault} ({often}); the first row: {shown} ({faults[0]})"

@@ -93,7 +93,7 @@ def check_multiple(from_timeframe: Timeframe, to_timeframe: Timeframe) -> None:
     if not _is_multiple(from_timeframe, to_timeframe):
         raise UsageError(
             f"{to_timeframe.name} candles are not made of whole {from_timeframe.name} candles; "
-            "choose a smaller one to start from, such as 1m, or a larger one to build"
+            "build from a lower timeframe, such as 1m, or build a higher one"
         )
 
 

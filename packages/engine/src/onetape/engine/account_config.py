@@ -131,7 +131,8 @@ class AccountConfig(DeclaredStruct, frozen=True, kw_only=True):
     volume_impact: Annotated[
         float,
         Setting(
-            "Price loss of an order as large as the last candle's volume; smaller ones lose less.",
+            "Price loss of an order as large as the last candle's volume; smaller orders "
+            "lose less.",
             flag="--volume-impact",
             metavar="RATIO",
             ge=0,

@@ -19,21 +19,20 @@ RefusalKind = Literal[
     "stop_amount_unsellable",
     "stop_value_unsellable",
 ]
-_AT_STOP: Final = "buy worth {order} could not be sold at its stop, where the "
-_SELL_AMOUNT: Final = "sell of {found} is under the market's least amount {least}"
-_SELL_VALUE: Final = "sell worth {found} is under the market's least value {least}"
+_AT_STOP: Final = "buy of value {order} could not be sold at its stop, where the "
+_SELL_AMOUNT: Final = "sell of {found} is below the market's minimum amount {least}"
+_SELL_VALUE: Final = "sell value {found} is below the market's minimum value {least}"
 _REASONS: Final[dict[RefusalKind, str]] = {
     "cash_below_order": "cash {found} is less than the order of {least}",
     "cash_below_cost": "cash {found} is less than the order's cost of {least}",
     "volatility_unknown": "the volatility is not known yet: too few closes before the order",
-    "places_taken": "no place for a position is free: the account may have {least}, in all "
-    "its processes",
-    "buy_amount_too_small": "buy of {found} is under the market's least amount {least}",
-    "buy_value_too_small": "buy worth {found} is under the market's least value {least}",
+    "places_taken": "all slots are taken: the account may have {least} in all its processes",
+    "buy_amount_too_small": "buy of {found} is below the market's minimum amount {least}",
+    "buy_value_too_small": "buy value {found} is below the market's minimum value {least}",
     "sell_amount_too_small": _SELL_AMOUNT,
     "sell_value_too_small": _SELL_VALUE,
-    "rest_unsellable": "buy of {order} would leave {found} after its fee, under the market's least "
-    "amount {least}: it could not be sold",
+    "rest_unsellable": "buy of {order} would leave {found} after its fee, below the market's "
+    "minimum amount {least}: it could not be sold",
     "stop_amount_unsellable": _AT_STOP + _SELL_AMOUNT,
     "stop_value_unsellable": _AT_STOP + _SELL_VALUE,
 }

@@ -116,7 +116,7 @@ def _size_verdict(limits: RiskLimits, terms: EntryTerms) -> str:
     if terms.cost > allowed_cost(limits, terms):
         return f"{_text(terms.cost)} is over what limits and free money leave"
     if terms.cost <= 0 or terms.cost < terms.min_cost:
-        return f"{_text(terms.cost)} is under the market's minimum of {_text(terms.min_cost)}"
+        return f"{_text(terms.cost)} is below the market's minimum of {_text(terms.min_cost)}"
     return OK
 
 

@@ -35,7 +35,7 @@ class StopPolicy(Struct, frozen=True):
     """Least time between two changes of a stop because more was filled, seconds; an entry may be
     filled in many parts."""
     limit_offset: Decimal = _ZERO
-    """How far under its price a stop may sell, as a part: the market's least value counts there."""
+    """Distance of a stop's lowest sell price below its level, as a ratio of the level."""
 
 
 class Place(Struct, frozen=True):
@@ -139,9 +139,10 @@ def stop_fault(amount: Decimal, price: Decimal, steps: TradingRules) -> str:
         steps: Of the market.
     """
     if amount < steps.min_amount:
-        return f"{amount} is under the market's least amount {steps.min_amount}"
+        return f"{amount} is below the market's minimum amount {steps.min_amount}"
     if amount * price < steps.min_notional:
         return (
-            f"{amount * price:f} at the stop is under the market's least value {steps.min_notional}"
+            f"{amount * price:f} at the stop is below the market's minimum value "
+            f"{steps.min_notional}"
         )
     return ""

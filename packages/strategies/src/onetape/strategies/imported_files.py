@@ -83,7 +83,7 @@ def _files_below(start: Path) -> list[Path]:
 
 
 def _looked_at(start: Path) -> dict[Path, bytes | None]:
-    """Return the text of each place; None: there is no such file."""
+    """Return the text of each place; None: file not found."""
     found: dict[Path, bytes | None] = {start: _text(start)}
     todo = [start]
     while todo:

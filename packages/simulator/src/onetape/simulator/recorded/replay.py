@@ -93,7 +93,7 @@ def read_replay(
         StoreError: the database cannot be read.
     """
     if not path.is_file():
-        raise UsageError(f"--data {path}: there is no such file")
+        raise UsageError(f"--data {path}: file not found")
     wanted = spot_symbol(symbol) if symbol else None
     if re.search(r"\.csv(\.gz)?$", path.name, re.IGNORECASE):
         return Replay(path, (_read_csv(path, wanted, timeframe),))
