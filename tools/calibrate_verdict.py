@@ -103,7 +103,7 @@ def market_candles(edge: float, seed: int) -> Candles:
 
     Args:
         edge: Drift in the direction of the last ten days, as a part of the daily volatility.
-        seed: Of the market.
+        seed: Random seed of the market.
     """
     generator = np.random.default_rng([seed, round(1_000 * edge)])
     normal = generator.standard_normal(_DAYS).tolist()

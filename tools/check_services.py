@@ -69,7 +69,7 @@ class Service:
         """Return its environment with variables filled in.
 
         Args:
-            values: Of the variables that a person sets.
+            values: Values of the variables that a person sets.
             secrets: Folder of the files that are at /run/secrets in a container.
         """
         found = {
@@ -157,9 +157,9 @@ def check_until_stopped(
 
     Args:
         service: What to run.
-        environments: Of the apps.
+        environments: Environments of the apps.
         folder: Where it works.
-        values: Of the variables of the compose file.
+        values: Values of the variables of the compose file.
 
     Returns:
         What it has printed.

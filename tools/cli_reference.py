@@ -67,7 +67,7 @@ def _sections(command: Any, name: str, *, depth: int) -> Iterator[str]:
 
     Args:
         command: Click's command or group.
-        name: As it is typed, with the program's name.
+        name: Command as it is typed, with the program's name.
         depth: Level of the heading.
     """
     context = typer.Context(

@@ -56,7 +56,7 @@ def price_cause(one: Exit, settings: Settings) -> str:
 
     Args:
         one: The exit.
-        settings: Those of the strategy.
+        settings: Settings of the strategy.
     """
     if abs(one.ours / one.theirs - 1) <= LISTED:
         return ""

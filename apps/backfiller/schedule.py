@@ -24,7 +24,7 @@ def next_run_ms(now_ms: int, every: Timeframe, random: Random) -> int:
     Args:
         now_ms: Epoch milliseconds.
         every: The interval; months and weeks begin as candles do.
-        random: Of the jitter.
+        random: Random numbers of the jitter.
     """
     start_ms = every.next(now_ms // 1_000) * 1_000
     delay = AFTER_CLOSE_SECONDS + random.uniform(0.0, JITTER_SECONDS)
@@ -49,7 +49,7 @@ async def run_every(
         every: The interval.
         run: One run.
         clock: What the interval is counted by.
-        random: Of the jitter.
+        random: Random numbers of the jitter.
         pause: Waits, in seconds.
         note: Called with the time of the next run, and with the reason why one failed.
 

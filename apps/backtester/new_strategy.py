@@ -42,7 +42,7 @@ def write_new_strategy(name: str, user_folder: Path) -> Written:
     """Write `strategies/NAME.py` and its test into the user's folder.
 
     Args:
-        name: Of the strategy: lower case, digits and underscores.
+        name: Name of the strategy: lower case, digits and underscores.
         user_folder: The user's folder; `strategies` in it is made where it is missing.
 
     Raises:

@@ -35,7 +35,7 @@ def account_name(settings: TraderSettings, keys: Sequence[SeriesKey]) -> str:
     """Return the account's name: the one of the settings, else one for each set of series.
 
     Args:
-        settings: Of the trader.
+        settings: Settings of the trader.
         keys: The series that it trades, at least one.
 
     Raises:
@@ -85,7 +85,7 @@ def check_account(
 
     Args:
         stored: The account as the database has it, once for each of its series; empty: a new one.
-        settings: Their start balance must be the stored one where they name one.
+        settings: Settings of the account; a stated start balance must equal the stored one.
         key: The series to trade.
         strategy: Name of the strategy to trade with.
 

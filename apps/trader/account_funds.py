@@ -45,7 +45,7 @@ class AccountFunds:
         Args:
             store: The open database, which holds the account.
             account: Whose money.
-            mode: Of its trades.
+            mode: Mode of the trades: paper or live.
             rules: Hold which positions were left inside a candle.
         """
         self._store = store
@@ -81,7 +81,7 @@ class AccountFunds:
 
         Args:
             client_order_id: The order, whose intent is stored.
-            symbol: That it buys.
+            symbol: Symbol that the order buys.
             fence: The lease of account and symbol.
             size: Called with cash and equity (None: the cash), quote currency; returns the fill.
             moment: Open of the candle that fills the order, epoch seconds.

@@ -54,7 +54,7 @@ class LookAhead:
         """Begin with a state.
 
         Args:
-            rules: Of the account.
+            rules: Rules of the account.
             state: It is not changed.
         """
         self.rules = rules
@@ -94,8 +94,9 @@ class AccountRules(LookAhead):
         """Begin before any candle.
 
         Args:
-            rules: Of the account; their symbols are those of this process, in the order of entries.
-            timeframe: Of the candles of all symbols.
+            rules: Rules of the account; their symbols are those of this process, in the order of
+                entries.
+            timeframe: Timeframe of the candles of all symbols.
             wait_seconds: How long entries wait for symbols that are late, wall clock.
             held: Symbols with a position: it takes a place before its own state is restored.
             most_positions: Positions of the account in all processes; None: no limit.
@@ -191,7 +192,7 @@ class AccountRules(LookAhead):
 
         Args:
             symbol: Whose candle.
-            timestamp: Its open, epoch seconds.
+            timestamp: Open of the candle, epoch seconds.
         """
         self._untraded[symbol] = timestamp
         self.let_enter()
@@ -200,7 +201,7 @@ class AccountRules(LookAhead):
         """Return how many other symbols of this process take a place from an entry of a symbol.
 
         Args:
-            symbol: That would enter.
+            symbol: Symbol that would enter.
             moment: Open of the candle that fills the entry, epoch seconds.
         """
         states = self.state.symbols.items()
@@ -234,7 +235,7 @@ class AccountRules(LookAhead):
 
         Args:
             symbol: Which one.
-            state: Of the symbol.
+            state: Step state of the symbol.
             moment: The open, epoch seconds.
         """
         before = self._timeframe.shift(moment, -1)

@@ -128,8 +128,8 @@ def _store_commands(store: Store, name: str, path: Path) -> list[str]:
 
     Args:
         store: The open database.
-        name: That the file had first.
-        path: Of the file.
+        name: Original name of the file.
+        path: Path of the file.
 
     Raises:
         OSError: the file cannot be read; nothing is stored.

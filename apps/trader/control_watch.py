@@ -35,7 +35,7 @@ class ControlWatch:
 
         Args:
             context: What is traded.
-            exchange: Its clock dates what was carried out.
+            exchange: Exchange whose clock dates what was carried out.
             orders: Holds the pending exit; cancels an order to buy.
             exits: Closes the position.
             states: Forbid entries while there is a pause.

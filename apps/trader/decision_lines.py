@@ -26,7 +26,7 @@ def opening_lines(
 
     Args:
         context: What is traded.
-        exchange: Its clock has the market time.
+        exchange: Exchange whose clock has the market time.
         broker: Holds the account.
         new_candles: How many candles the warm-up has added.
         refused: Why rows of the warm-up were refused; empty where none was.

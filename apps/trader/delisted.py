@@ -57,7 +57,7 @@ def note_delisted(database: Path, account: str, symbol: str, reason: str) -> Non
     Args:
         database: Path of the database, which has the position.
         account: Name of the account.
-        symbol: Of the market that is not listed.
+        symbol: Symbol of the market that is not listed.
         reason: Error message of the exchange.
 
     Raises:

@@ -104,7 +104,7 @@ class Evaluations:
 
         Args:
             context: What is traded; its evaluator runs the strategy.
-            exchange: Its clock dates candles and measures how long a timeframe takes.
+            exchange: Exchange whose clock dates candles and measures how long a timeframe takes.
             states: A failed evaluation degrades the trader.
             on_done: Called when an evaluation is done, so that `take` is called soon.
         """

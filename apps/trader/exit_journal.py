@@ -96,7 +96,7 @@ class ExitJournal:
         """Remove an exit; `fault` has the reason where it could not be.
 
         Args:
-            obligation: Its id.
+            obligation: Id of the exit obligation.
         """
         for slot in range(SLOTS):
             if self._kept[slot] == obligation:

@@ -47,7 +47,7 @@ class ExitOrders:
 
         Args:
             context: What is traded.
-            exchange: Its clock dates the exits.
+            exchange: Exchange whose clock dates the exits.
             broker: Holds the position and the open order.
             lease: Proven right before an order is stored or filled.
             recorder: Holds the time since which the market is watched.
@@ -138,7 +138,7 @@ class ExitOrders:
             cause: What closes the position.
             signal_timestamp: The candle that gave the signal or reached the level, epoch seconds.
             price: The level, or the close that the signal was computed from, quote currency.
-            reason: In words.
+            reason: Reason as a text.
             decision: Id of the strategy's decision; None for a stop, target or time stop.
 
         Raises:
@@ -155,10 +155,10 @@ class ExitOrders:
         """Write an exit of the position to the journal and return it; the database is not used.
 
         Args:
-            cause: As for `make`.
-            signal_timestamp: As for `make`.
-            price: As for `make`.
-            reason: As for `make`.
+            cause: See `make`.
+            signal_timestamp: See `make`.
+            price: See `make`.
+            reason: See `make`.
 
         Raises:
             ValueError: there is no position.
@@ -346,7 +346,7 @@ class ExitOrders:
         Args:
             order: The order.
             passed: The candle whose price the order was decided for; None: it is not known yet.
-            newest: Its close is the newest price.
+            newest: Candle whose close is the newest price.
             now_ms: Market time.
         """
         context = self._context

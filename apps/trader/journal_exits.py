@@ -29,7 +29,7 @@ class JournalExits:
 
         Args:
             context: What is traded.
-            exchange: Its clock measures whether a candle has begun.
+            exchange: Exchange whose clock measures whether a candle has begun.
             broker: Holds the position.
             orders: Writes exits to the journal.
             rules: Returns the rules as they were when the file could be written last.

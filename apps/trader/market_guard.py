@@ -54,7 +54,7 @@ def check_market(
 
     Args:
         context: What is traded.
-        exchange: Its clock, compared before, has the market time.
+        exchange: Exchange whose clock, compared before, has the market time.
         simulated: Which market the simulator has; None for a real exchange.
 
     Raises:

@@ -31,13 +31,13 @@ def new_order(
         side: Buy or sell.
         type_: CCXT's order type, or what the position is left by.
         price: The one that the decision is based on, quote currency.
-        reason: In words.
+        reason: Reason as a text.
         signal_timestamp: Open of the candle that gave the signal or reached the level, epoch
             SECONDS.
         decided_ms: Market time.
         ticker: Current bid and ask; None: they are not known, or do not matter.
         decision: Id of the strategy's decision; None: the strategy did not decide this order.
-        entry_order_id: Of the position that is sold; None for a buy.
+        entry_order_id: Client order id of the entry of the position that is sold; None for a buy.
         obligation: Id of the exit obligation that the order carries out; None for an entry.
         amount: Base currency; None: it is computed when the order is sent.
         stop_price: Trigger price of a stop that rests at the exchange; None: it is no stop.

@@ -45,7 +45,7 @@ class TrackedOrder:
         """Take an order whose intent is stored.
 
         Args:
-            order: As it was stored.
+            order: Order as it was stored.
             state: What its stored events add up to.
             events: How many of them are stored.
         """

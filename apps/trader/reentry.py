@@ -20,8 +20,8 @@ def obstacle_text(
 
     Args:
         obstacle: What keeps it from entering.
-        rules: Of the account.
-        state: Of the symbol.
+        rules: Rules of the account.
+        state: Step state of the symbol.
         entered: Candle that filled the last entry, epoch seconds.
     """
     if obstacle == "run_used":
@@ -42,8 +42,8 @@ def command_obstacle(
 
     Args:
         store: The open database.
-        session: Its account, symbol and timeframe.
-        trades: Of the account in the symbol, oldest first.
+        session: Session with the account, symbol and timeframe.
+        trades: Trades of the account in the symbol, oldest first.
         timestamp: Open of the candle with the BUY, epoch seconds.
 
     Raises:

@@ -30,7 +30,7 @@ class RiskGuard:
         Args:
             store: The open database.
             account: Name of the account.
-            limits: Of the settings.
+            limits: Limits of the settings.
         """
         self._store = store
         self._account = account
@@ -42,8 +42,9 @@ class RiskGuard:
         """Measure the equity against the limits and store the result; return the state.
 
         Args:
-            equity: Of the account's own ledger, open positions at today's price; None: not known,
-                so that the last known one counts on, with the breaches that other processes found.
+            equity: Equity of the account's own ledger, open positions at today's price; None: not
+                known, so that the last known one counts on, with the breaches that other processes
+                found.
             now_ms: Market time, epoch milliseconds.
             orders: Sent by the account in the last minute.
 

@@ -61,11 +61,11 @@ class RuleRunner:
 
         Args:
             context: What is traded.
-            exchange: Its clock measures how old a candle is.
+            exchange: Exchange whose clock measures how old a candle is.
             broker: Holds the position.
             orders: Sends the exits and fills orders.
             recorder: Holds the time since which the market is watched.
-            rules: Of all symbols of the account; entries are carried out in their order.
+            rules: Rules of all symbols of the account; entries are carried out in their order.
         """
         self._context = context
         self._exchange = exchange
@@ -166,7 +166,7 @@ class RuleRunner:
         """Look at the candles after one that should be decided on by now, oldest first.
 
         Args:
-            candle: That candle.
+            candle: The candle that is decided on.
             ended: When it ended, epoch seconds.
         """
         context = self._context
@@ -255,7 +255,7 @@ class RuleRunner:
         Args:
             kind: `stop_loss` or `trailing_stop`.
             level: Quote currency.
-            reason: In words.
+            reason: Reason as a text.
         """
         order = self._broker.open_order
         if self._orders.is_exit_pending or (order is not None and order.side == "sell"):
@@ -271,7 +271,7 @@ class RuleRunner:
 
         Args:
             timestamp: Open of the candle, epoch seconds.
-            candles: Those that the strategy was given, that candle last.
+            candles: Input candles of the strategy; the last one is decided on.
             signals: What it made of them.
         """
         stepper = self._stepper
@@ -303,7 +303,7 @@ class RuleRunner:
         """Take the decision on the newest closed candle, once it is stored with its order.
 
         Args:
-            candles: Those that the strategy was given, that candle last.
+            candles: Input candles of the strategy; the last one is decided on.
             signals: What it made of them.
             signal: 1 BUY, -1 SELL, 0 HOLD or a SELL that may not be sent.
             can_enter: Whether a BUY has become an order.

@@ -80,7 +80,7 @@ def run_trader(
     """Trade until SIGTERM or Ctrl-C.
 
     Args:
-        settings: Of the trader.
+        settings: Settings of the trader.
         is_confirmed: Whether a person has confirmed the first live entry of the account.
         strategy_fault: Why the settings lack what the file of the strategy states; raised unless
             a position or order is open.
@@ -323,10 +323,10 @@ def make_session(
     """Return the record of a session that begins now.
 
     Args:
-        settings: Of the trader.
+        settings: Settings of the trader.
         account: Name of the account.
         key: The series to trade.
-        strategy: With its parameters.
+        strategy: Strategy with its parameters.
         now_ms: Market time, epoch milliseconds.
         origin: Where the strategy comes from, as `strategy_origin.origin_of` returns it.
     """

@@ -50,8 +50,8 @@ class SettingsReload:
         """Begin with the settings of the sessions.
 
         Args:
-            contexts: Of each symbol's session.
-            rules: Of the account.
+            contexts: Context of each symbol's session.
+            rules: Rules of the account.
             is_flat: Whether no symbol has a position.
         """
         self._contexts = contexts

@@ -120,7 +120,7 @@ class RuleStepper:
 
         Args:
             candle: The open candle, or the one that opens next, as far as it has formed.
-            is_unwatched: As for `CandleForming`.
+            is_unwatched: See `CandleForming`.
         """
         ahead = self.copy()
         exits = ahead.open(candle) + ahead.form(candle, is_unwatched=is_unwatched)
@@ -146,7 +146,7 @@ class RuleStepper:
         The last candle is left out: it is decided on now.
 
         Args:
-            candles: Those that the strategy was given, oldest first, shape (n,).
+            candles: Input candles of the strategy, oldest first, shape (n,).
             signals: What it made of them.
         """
         first = self._context.strategy.lookback - 1
@@ -189,7 +189,7 @@ class RuleStepper:
 
         Args:
             until: Open of the newest closed candle to take in, epoch seconds; None: none.
-            signals: Of candles without a decision, by their opens.
+            signals: Signals of candles without a decision, by their opens.
             is_last_undecided: Whether the signal of that candle comes next.
         """
         context, entered, left = self._context, self._broker.last_entry, self._broker.last_exit

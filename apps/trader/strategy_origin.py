@@ -26,7 +26,7 @@ def strategy_origin(name: str) -> str:
     """Return the file of a strategy, with its class where that is given; empty: it is built in.
 
     Args:
-        name: As in `load_strategy`.
+        name: See `load_strategy`.
 
     Returns:
         The path from the working folder, or the whole one of a file elsewhere: `user/mine.py:Mine`.

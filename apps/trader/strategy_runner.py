@@ -86,7 +86,7 @@ class StrategyRunner:
 
         Args:
             context: What is traded.
-            exchange: Its clock dates the decisions.
+            exchange: Exchange whose clock dates the decisions.
             recorder: Shows whether the stream is up.
             broker: Takes the orders.
             lease: Proven right before an order is stored.

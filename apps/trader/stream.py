@@ -88,8 +88,8 @@ class MarketStreams:
         Args:
             exchange: Open; its event loop may be that of another thread.
             symbols: CCXT spot symbols.
-            stale_after_seconds: As for `WebSocketManager`.
-            dial_file: As for `WebSocketManager`.
+            stale_after_seconds: See `WebSocketManager`.
+            dial_file: See `WebSocketManager`.
         """
         self._exchange = exchange
         self._symbols = tuple(symbols)
@@ -114,7 +114,7 @@ class MarketStreams:
         Close it (`contextlib.aclosing`) where the loop over it may be left early.
 
         Args:
-            key: Of one of the symbols.
+            key: Series of one of the symbols.
 
         Raises:
             OnetapeError: as `WebSocketManager.events`.

@@ -200,7 +200,7 @@ class Supervisor:
         """Run tasks side by side; the first that ends, for whatever reason, ends them all.
 
         Args:
-            tasks: By name; none of them returns by itself.
+            tasks: Tasks by name; none of them returns by itself.
 
         Raises:
             TaskEnded: one returned, or something cancelled it.

@@ -28,7 +28,7 @@ class UnwatchedPrices:
 
         Args:
             context: What is traded.
-            exchange: Its clock measures how old a candle is.
+            exchange: Exchange whose clock measures how old a candle is.
             recorder: Holds the time since which the market is watched.
         """
         self._context = context
@@ -76,7 +76,7 @@ class UnwatchedPrices:
         """Return whether candles are missing before one for an unknown reason.
 
         Args:
-            candle: That candle.
+            candle: The candle that is decided on.
             decided: The candle that was decided on last, epoch seconds.
         """
         context, start = self._context, self._context.timeframe.next(decided)

@@ -44,9 +44,9 @@ def open_database(db: Path | None, config: Path | None, exchange: list[str] | No
     """Open the database that flags and settings name; it must exist.
 
     Args:
-        db: As --db gives it; None takes the settings' file or the usual one.
-        config: As --config gives it.
-        exchange: As --exchange gives it; the simulator's candles have a file of their own.
+        db: Value of --db; None takes the settings' file or the usual one.
+        config: Value of --config.
+        exchange: Value of --exchange; the simulator's candles have a file of their own.
 
     Raises:
         ConfigurationError: the settings cannot be read.

@@ -52,7 +52,7 @@ def pair_names(symbols: Iterable[str]) -> frozenset[str]:
     """Return how rows may write one market: its two codes in either order, without a separator.
 
     Args:
-        symbols: Its symbols, such as `BTC/USD` and `XBT/USD`.
+        symbols: Symbols of the market, such as `BTC/USD` and `XBT/USD`.
     """
     names: set[str] = set()
     for symbol in symbols:

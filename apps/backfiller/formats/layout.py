@@ -76,7 +76,7 @@ def read_layout(
     """Return how a CSV file is laid out.
 
     Args:
-        head: Its first `HEAD_BYTES` bytes, or all of them.
+        head: First `HEAD_BYTES` bytes of the file, or the whole file.
         bases: Codes of the coin that a column of volume may name: `Volume BTC`.
         columns: The columns that a flag names; None recognises them.
         source: The file, for errors.

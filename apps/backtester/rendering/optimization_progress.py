@@ -19,7 +19,7 @@ def show_progress(total: int, earlier: int = 0) -> Generator[Display]:
     """Give the display of an optimization; the bar is gone afterwards.
 
     Args:
-        total: Its combinations.
+        total: Number of combinations.
         earlier: So many of them were tried by an earlier start: they took no time of this one.
     """
     if not sys.stderr.isatty():
@@ -51,7 +51,7 @@ def progress_line(done: int, total: int, earlier: int, seconds: float) -> str:
     Args:
         done: Combinations, those of an earlier start included.
         total: All.
-        earlier: Those of an earlier start.
+        earlier: Combinations that an earlier start evaluated.
         seconds: Since this one began; over 0.
     """
     rate = (done - earlier) / seconds

@@ -37,7 +37,7 @@ class AccountRequests:
         """Begin; nothing is requested yet.
 
         Args:
-            client: Of the account.
+            client: CCXT client of the account.
             symbol: The market.
         """
         self._client = client

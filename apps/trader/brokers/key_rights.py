@@ -16,7 +16,7 @@ class KeyRights:
         """Begin; what the start has read holds for a while.
 
         Args:
-            client: Of the account; the requests run in its event loop.
+            client: CCXT client of the account; the requests run in its event loop.
         """
         self._client = client
         self._read = time.monotonic()

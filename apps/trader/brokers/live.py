@@ -61,7 +61,7 @@ class LiveBroker:
         """Begin; nothing is requested yet. The event loop that runs now reads the events.
 
         Args:
-            client: Of the account; open, maybe in another loop.
+            client: CCXT client of the account; open, maybe in another loop.
             symbol: The market.
             stream: Events of the account, in the loop of the client; None: no event stream.
             key_rights: What the key may do; None: that is not read again.
@@ -136,7 +136,7 @@ class LiveBroker:
         """Send an order whose intent and whose send are stored; once, whatever happens.
 
         Args:
-            order: With its amount.
+            order: Order with its amount.
             timestamp_ms: Exchange time that the request carries.
             limit_price: Lowest price of a stop; None: it becomes a market order.
         """

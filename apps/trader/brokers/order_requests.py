@@ -40,7 +40,7 @@ class OrderRequests:
         """Begin; nothing is requested yet.
 
         Args:
-            client: Of the account.
+            client: CCXT client of the account.
             symbol: The market.
             add_report: Takes an event of an order.
             add_absence: Takes a response without an order.

@@ -69,7 +69,7 @@ class PaperExchange:
             order: The order.
             fill: What the engine's rules make of it.
             row: The candle that fills it.
-            rules: Of the account.
+            rules: Rules of the account.
             market: Names the currencies of fees.
         """
         identity = order.client_order_id

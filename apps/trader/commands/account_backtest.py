@@ -76,7 +76,7 @@ def backtest_config(
     Args:
         database: The file that was traded with.
         traded: The account, one record for each symbol.
-        session: Its rules count.
+        session: Session whose rules apply.
         choices: Strategy and parameters of each symbol.
         start: Open of the first candle that is decided on, epoch seconds.
         end: Exclusive.

@@ -127,7 +127,7 @@ def whole_accounts(results: Iterable[AccountResult]) -> list[AccountResult]:
     nothing there.
 
     Args:
-        results: By symbol; those of one account follow each other.
+        results: Results by symbol; those of one account follow each other.
     """
     groups: dict[str, list[AccountResult]] = {}
     for one in results:
@@ -184,7 +184,8 @@ def account_result(
         account: Whose.
         trades: All of them, oldest first.
         last_price: Quote currency; None where it is not known.
-        steps: Of the market; less than one is a rest of rounding and no position; None: none.
+        steps: Trading rules of the market; less than one is a rest of rounding and no position;
+            None: none.
     """
     base, quote = base_and_quote(account.symbol)
     trips = round_trips(trades, base, quote, steps)

@@ -36,9 +36,9 @@ def open_accounts(db: Path | None, config: Path | None, exchange: str | None) ->
     """Open the database that flags and settings name for reading; it must hold an account.
 
     Args:
-        db: As --db gives it; None takes the settings' file or the usual one.
-        config: As --config gives it.
-        exchange: As --exchange gives it; accounts of the simulator have a file of their own.
+        db: Value of --db; None takes the settings' file or the usual one.
+        config: Value of --config.
+        exchange: Value of --exchange; accounts of the simulator have a file of their own.
 
     Raises:
         ConfigurationError: the settings cannot be read.

@@ -80,7 +80,7 @@ def profit_by_period(
     """Return the profit of each period in which a round trip was closed, oldest first.
 
     Args:
-        trips: Of one quote currency; open ones are left out.
+        trips: Round trips of one quote currency; open ones are left out.
         period: Weeks begin on Monday.
         zone: Decides in which period the last sell of a round trip lies.
     """

@@ -52,10 +52,10 @@ def round_trips(
     buy after flat, and when less is left of what was bought for it than the market lets one sell.
 
     Args:
-        trades: Of one account and symbol, oldest first.
+        trades: Trades of one account and symbol, oldest first.
         base: Base currency of the symbol.
         quote: Quote currency of the symbol.
-        steps: Of the market; None: any amount can be sold.
+        steps: Trading rules of the market; None: any amount can be sold.
     """
     found: list[RoundTrip] = []
     fills: list[Trade] = []

@@ -262,7 +262,7 @@ def _stop_place(
         store: The open database.
         result: Has the position.
         protection: Levels by the rules.
-        orders: Those that are not finished.
+        orders: Orders that are not finished.
         unwatched: Why no process watches the level, in words; empty: one does.
         now_ms: Market time.
     """

@@ -79,8 +79,8 @@ def strategy_file(
     """Return the text of a file with the strategy of a drill.
 
     Args:
-        name: Of the user's strategy: built in, of `folder`, or `path/to/file.py:Class`.
-        parameters: Of the user's strategy.
+        name: Name of the user's strategy: built in, of `folder`, or `path/to/file.py:Class`.
+        parameters: Parameters of the user's strategy.
         folder: The user's folder.
         schedule: When it signals.
     """

@@ -89,7 +89,7 @@ def make_drill(settings: TraderSettings, program: Sequence[str]) -> Drill:
     """Return the drill of these settings.
 
     Args:
-        settings: Of the trader; they have a stop.
+        settings: Settings of the trader; they have a stop.
         program: Command line of the trader.
 
     Raises:
@@ -208,7 +208,7 @@ def drilled_settings(settings: TraderSettings, symbol: str, url: str) -> TraderS
     """Return the settings of the trader of one part: the user's, on the simulator.
 
     Args:
-        settings: Of the user.
+        settings: Trader settings of the user.
         symbol: A market of the simulator.
         url: Where the simulator listens.
     """

@@ -62,7 +62,7 @@ class Scene:
         Args:
             simulator: With an account that holds coins that the trader did not buy.
             schedule: When the strategy signals.
-            folder: Of the trader.
+            folder: Folder of the trader.
             program: Command line of the trader.
             symbol: What the trader trades.
             stop: Set when the drill ends early.

@@ -43,7 +43,7 @@ def make_schedule(
 
     Args:
         symbol: A market of the simulator.
-        timeframe: Of the candles.
+        timeframe: Timeframe of the candles.
         exits: Stops and targets of the configuration.
         cooldown_bars: Candles without an entry after an exit.
     """

@@ -109,7 +109,7 @@ def _correct(
     Args:
         book: The orders and trades of the symbol.
         amount: Base currency.
-        reason: In words.
+        reason: Reason as a text.
         now_ms: Market time.
         is_paid: Whether the price is money of the account; otherwise it is a fee.
     """

@@ -55,7 +55,7 @@ class LiveBook(Executor):
             fence: The lease of the account; nothing is sent or booked once it is lost.
             funds: The money of the account.
             broker: Sends requests; it outlives this object where everything is built again.
-            exchange: Its clock dates requests.
+            exchange: Exchange whose clock dates requests.
             states: Take problems; entries stop while there is one.
             times: Time limits.
         """
@@ -138,11 +138,11 @@ class LiveBook(Executor):
         Args:
             side: Buy or sell.
             type_: Such as `stop_loss`.
-            reason: In words.
+            reason: Reason as a text.
             now_ms: Market time.
             amount: Base currency; None: it is not known.
             stop_price: Stop price of a protecting stop order, quote currency; None: another order.
-            client_order_id: Of an order that the exchange has; None: a new one.
+            client_order_id: Client order id of an order that the exchange has; None: a new one.
         """
         order = new_order(
             self.context.session,
@@ -238,7 +238,7 @@ class LiveBook(Executor):
         """Act on events that were stored.
 
         Args:
-            one: Their order, as it is after them.
+            one: Order after these events.
             events: Oldest first.
             before: The order before them.
         """

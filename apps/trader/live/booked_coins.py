@@ -44,7 +44,7 @@ def free_money(balance: Balance | None, booked: Decimal) -> Decimal:
     """Return how much of a currency is free and belongs to no position.
 
     Args:
-        balance: Of the currency; None: the account has none.
+        balance: Balance of the currency; None: the account has none.
         booked: How much of it is booked as positions.
     """
     if balance is None:

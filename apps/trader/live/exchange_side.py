@@ -31,7 +31,7 @@ def exchange_order(order: OrderSnapshot, *, is_open: bool) -> ExchangeOrder:
     """Return an order of a reading as the exchange's record has it.
 
     Args:
-        order: As it was read.
+        order: Order as it was read.
         is_open: Whether it is among the open orders.
     """
     return ExchangeOrder(order.exchange_order_id, order.client_order_id, is_open)

@@ -38,7 +38,7 @@ def make_executor(
         context: What is traded; with a broker, orders are real.
         fence: The lease of account and symbol.
         funds: The money of the account.
-        exchange: Its clock dates requests.
+        exchange: Exchange whose clock dates requests.
         states: Take problems with orders.
     """
     if context.broker is None:
@@ -62,7 +62,7 @@ async def drive_orders(
         context: What is traded.
         executor: Has the orders.
         exits: The rules; they take what became of the orders.
-        exchange: Its clock dates requests.
+        exchange: Exchange whose clock dates requests.
         lease: Renewed before anything is sent.
         on_exit: Called when a position has been sold: a BUY may wait for that.
 

@@ -29,7 +29,7 @@ def first_day_limit(
     It is 0 where the quote currency is no dollar and the settings state no largest order.
 
     Args:
-        limits: Of the settings; a largest order that they state holds instead.
+        limits: Limits of the settings; a largest order that they state holds instead.
         account: The account at the exchange.
         quote: Quote currency.
         now_ms: Market time, epoch milliseconds.
@@ -48,7 +48,7 @@ def first_day_lines(
 
     Args:
         store: The open database.
-        settings: Of the trader.
+        settings: Settings of the trader.
         account: Name of the account.
         quote: Quote currency.
         now_ms: Market time, epoch milliseconds.

@@ -17,7 +17,7 @@ def rights_after_start(client: PrivateClient, ban: Problem | None) -> KeyRights 
     """Return what reads the rights of a key again; None: a key that may withdraw stays banned.
 
     Args:
-        client: Of the account.
+        client: CCXT client of the account.
         ban: What the start has found against the key; None: nothing.
     """
     if ban is not None and not ban.is_final:

@@ -75,11 +75,11 @@ class EntryLimits:
         """Return how much of an entry may be bought, base currency; or why nothing, in words.
 
         Args:
-            amount: By the rules of the account.
-            price: That it was sized with, quote currency.
+            amount: Amount by the rules of the account.
+            price: Price that the size was computed with, quote currency.
             free: Quote currency that is free at the exchange.
             now_ms: Market time.
-            positions: Of the account's other symbols, those being opened included.
+            positions: Positions of the account's other symbols, those being opened included.
 
         Raises:
             StoreError: the file cannot be read or written.

@@ -34,7 +34,7 @@ async def open_exchange(
     Args:
         attempt: Opens exchange and account on a stack, which closes them.
         stack: Closes what the attempt that worked has opened.
-        stop: Of the program.
+        stop: Stop request of the program.
         waiting: Shows that the start waits, where a position or an order is open; then a failed
             attempt is repeated. None: nothing is open.
 

@@ -83,8 +83,8 @@ def plan_start(
 
     Args:
         store: The database of the trader.
-        settings: Of the trader.
-        symbols: Those of the settings.
+        settings: Settings of the trader.
+        symbols: Symbols of the settings.
 
     Raises:
         StoreError: the file cannot be read.
@@ -144,7 +144,7 @@ def unattended_lines(store: Store, account: str, wall_ms: int) -> list[str]:
 
     Args:
         store: The database of the trader.
-        account: Of the trader that starts.
+        account: Account of the trader that starts.
         wall_ms: The computer's time, epoch milliseconds.
 
     Raises:

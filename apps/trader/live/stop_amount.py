@@ -39,7 +39,7 @@ class StopAmount:
         """Note that the exchange took no stop of an amount, base currency.
 
         Args:
-            amount: Of that stop.
+            amount: Amount of that stop.
             replaced: Amount of the stop in whose place it was to be; None: there was none.
         """
         self._refused_at, self._refused = time.monotonic(), amount

@@ -24,7 +24,7 @@ def with_stored_exits(plan: StartPlan) -> StartPlan:
     no rule of the position.
 
     Args:
-        plan: With a position or an order open.
+        plan: Start plan with a position or an order open.
     """
     settings = plan.settings
     given, stored = settings.account.exits, _stored(plan)

@@ -35,7 +35,7 @@ def accounts_text(
     """Return a table of accounts; a narrow terminal shows fewer columns.
 
     Args:
-        accounts: In the order of their rank; at least one.
+        accounts: Accounts in the order of their rank; at least one.
         database: The file that was read.
         width: Characters that a line may have; None: any.
     """

@@ -38,8 +38,9 @@ class Causes:
         Args:
             store: The open database.
             account: The account, in its symbol.
-            sessions: Of the symbol, oldest first; the last one's settings are the backtest's.
-            orders: Of the symbol, oldest first.
+            sessions: Sessions of the symbol, oldest first; the last one's settings are the
+                backtest's.
+            orders: Orders of the symbol, oldest first.
         """
         self._store = store
         self._account = account
@@ -211,7 +212,7 @@ class Causes:
 
         Args:
             traded: Fees as a part of what was traded.
-            tested: The same of the backtest.
+            tested: Positions of the backtest.
         """
         if abs(traded - tested) <= _SAME_RATE * tested:
             return "fees: of other prices and amounts"

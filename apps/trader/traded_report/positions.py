@@ -78,9 +78,9 @@ def traded_positions(
 
     Args:
         trips: Oldest first.
-        trades: Of the same symbol, oldest first.
-        orders: By client order id.
-        candles: Of the range; positions entered before it are left out.
+        trades: Trades of the same symbol, oldest first.
+        orders: Orders by client order id.
+        candles: Candles of the range; positions entered before it are left out.
     """
     found: list[TradedPosition] = []
     for trip in trips:

@@ -120,8 +120,9 @@ def explained_exit(run: SymbolRun, finer: str | None, bar: int, levels: Levels) 
     Args:
         run: The symbol's run.
         finer: Timeframe of the intrabar candles, or None.
-        bar: Of the candles that were traded: one inside which a level ended a position.
-        levels: That the position had in it.
+        bar: Index among the bars of the candles that were traded: one inside which a level ended a
+            position.
+        levels: Levels of the position in the bar.
     """
     candles, fill_log = run.result.candles, run.result.fill_log
     open_, high, low = (float(one[bar]) for one in (candles.open, candles.high, candles.low))

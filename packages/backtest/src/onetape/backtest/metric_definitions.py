@@ -226,8 +226,8 @@ def value_text(definition: Definition, value: Any, decimals: int) -> str:
 
     Args:
         definition: The metric.
-        value: As in `--json`.
-        decimals: Of amounts of money.
+        value: Value as in `--json`.
+        decimals: Decimals of amounts of money.
     """
     if value is None:
         return ""

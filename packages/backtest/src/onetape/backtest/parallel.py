@@ -176,7 +176,7 @@ def map_unordered(
     """Yield the index and the result of each job, evaluated by a pool of its own.
 
     Args:
-        work: As for `WorkerPool`.
+        work: See `WorkerPool`.
         jobs: Jobs in the order in which neighbours share a process.
         processes: Most processes; there are no more than jobs.
     """

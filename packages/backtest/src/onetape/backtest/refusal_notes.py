@@ -11,7 +11,7 @@ def refusal_notes(results: Sequence[SimulationResult], places: int = 1) -> list[
     """Return how many orders were refused, the most frequent reason, and a remedy; or nothing.
 
     Args:
-        results: Of each symbol of the account.
+        results: Results of each symbol of the account.
         places: How many positions it may have at a time.
     """
     refused = [one for result in results for _, one in result.refused]

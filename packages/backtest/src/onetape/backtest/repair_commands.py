@@ -92,7 +92,7 @@ def gap_text(
     Args:
         store: The open database.
         key: The series.
-        config: Of the run.
+        config: Configuration of the run.
         bad: Unexplained gaps of the range, sorted; at least one.
         stored: Open of the first stored candle and the close of the last one, epoch seconds.
         repair: The command that gets the missing candles.

@@ -53,7 +53,7 @@ def levels_at(result: SimulationResult, trade: Trade, entry: float, bar: int) ->
         result: The run.
         trade: One of its trades.
         entry: The price of its buy before slippage.
-        bar: Of the candles that were traded, within the trade.
+        bar: Index among the bars of the candles that were traded, within the trade.
     """
     highs = _highs(result, max(trade.entry_index, 0), bar)
     carried = result.fill_log.carried if trade.entry_index < 0 else None

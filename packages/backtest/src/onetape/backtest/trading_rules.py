@@ -25,7 +25,7 @@ def market_rules(
         store: The database, which holds what the exchange stated last.
         key: The series.
         config: Configuration of the run; with `trading_rules: none` no rule holds.
-        candles: Of the run, warm-up included: they show the price step of their time.
+        candles: Candles of the run, warm-up included: they show the price step of their time.
     """
     if config.trading_rules == "none":
         return NO_TRADING_RULES, "none: no price or amount rounding, no minimum"

@@ -59,7 +59,7 @@ def log_event(event: str, text: str, *, level: Level = "INFO", **fields: Any) ->
 
     Args:
         event: Kind of the event.
-        text: In one line.
+        text: Text in one line.
         level: How serious it is.
         **fields: Values by name, that JSON can hold.
     """

@@ -90,8 +90,8 @@ def option(
     """Return Typer's option of a setting, for a command that takes it as a parameter of its own.
 
     Args:
-        setting: Its declaration.
-        text: Its help; empty: as declared.
+        setting: Declaration of the setting.
+        text: Help text; empty: as declared.
         is_several: Whether the flag may be repeated.
         is_default: Whether it is the default of the parameter, instead of a part of `Annotated`.
     """

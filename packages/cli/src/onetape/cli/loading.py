@@ -120,7 +120,7 @@ def load_settings(
         app: Name of the program; `APP__SECTION__KEY` are its environment variables.
         file: What `settings_file` found.
         flags: Values by key, dotted or nested; None means not given.
-        environment: For tests; the environment of the process by default.
+        environment: Environment variables; by default those of the process.
         reads_strategy: Whether the strategy's file is read; a command that trades nothing does not
             need it, and works while the file is broken.
 

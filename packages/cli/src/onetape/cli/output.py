@@ -56,7 +56,7 @@ def print_line(
     Args:
         text: What to print.
         event: Kind of the event that the lines are for handlers of events.
-        level: Of that event.
+        level: Level of that event.
         **fields: Of that event.
     """
     log_event(event, text, level=level, **fields)

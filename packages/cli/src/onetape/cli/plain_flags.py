@@ -49,7 +49,7 @@ def read_plain(arguments: Iterable[str], flags: Mapping[str, PlainFlag]) -> dict
 
     Args:
         arguments: The command line, without the name of the program.
-        flags: As `plain_flags` returns them.
+        flags: Flags as `plain_flags` returns them.
     """
     values: dict[str, Any] = {flag.parameter: None for flag in flags.values()}
     left = iter(arguments)

@@ -90,7 +90,7 @@ def refuse_flags_before(context: "typer.Context", name: str) -> None:
     """Refuse a flag before a command: it would be the program's own and silently ignored.
 
     Args:
-        context: Of the program; a command was named.
+        context: Context of the program; a command was named.
         name: What the user typed to start it.
 
     Raises:

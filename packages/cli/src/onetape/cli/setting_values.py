@@ -28,7 +28,7 @@ def converted_value(one: Declared, value: object, source: Source) -> Converted:
 
     Args:
         one: The setting.
-        value: As the source gives it.
+        value: Value as the source gives it.
         source: Where it comes from, for the error.
 
     Raises:

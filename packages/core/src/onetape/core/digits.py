@@ -93,7 +93,7 @@ def shown_decimals(*columns: "FloatArray") -> int:
     97.85 between prices of 96.5 and 103 is computed. Computed prices get eight significant digits.
 
     Args:
-        columns: As for `decimals_of`.
+        columns: See `decimals_of`.
     """
     found = [decimals_of(column) for column in columns]
     known = [decimals for decimals in found if decimals is not None]
@@ -109,7 +109,7 @@ def money_decimals(currency: str, start_cash: float) -> int:
 
     Args:
         currency: CCXT's code; USDT has two decimals, BTC eight.
-        start_cash: Of the account: five digits of it are written at least.
+        start_cash: Start balance of the account: five digits of it are written at least.
     """
     code = currency.upper()
     is_cash = code in _CASH or any(part in code for part in _CASH_PARTS)
@@ -122,7 +122,7 @@ def amount_decimals(largest_price: float, start_cash: float) -> int:
 
     Args:
         largest_price: Quote currency.
-        start_cash: Of the account, quote currency.
+        start_cash: Start balance of the account, quote currency.
     """
     if not (0 < largest_price < math.inf and 0 < start_cash < math.inf):
         return _AMOUNT_DECIMALS

@@ -22,9 +22,9 @@ def market_digits(steps: TradingRules, candles: Candles, quote: str, start_cash:
 
     Args:
         steps: As the exchange states them; a finer price step that the candles show counts.
-        candles: Of that market, oldest first, shape (n,).
+        candles: Candles of that market, oldest first, shape (n,).
         quote: Quote currency.
-        start_cash: Of the account, quote currency.
+        start_cash: Start balance of the account, quote currency.
     """
     return Digits(
         price=price_decimals(steps, candles),

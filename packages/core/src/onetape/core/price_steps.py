@@ -23,8 +23,8 @@ def with_month_steps(steps: TradingRules, candles: Candles) -> TradingRules:
     they are.
 
     Args:
-        steps: As the exchange states them.
-        candles: Of that market, oldest first, shape (n,).
+        steps: Trading rules as the exchange states them.
+        candles: Candles of that market, oldest first, shape (n,).
     """
     if steps.months is not None or not steps.price_step or not len(candles):
         return steps
@@ -55,7 +55,7 @@ def price_step_column(steps: TradingRules, timestamp: IntArray) -> FloatArray | 
     """Return the price step of each candle, 0 for none; None where one step holds for all of them.
 
     Args:
-        steps: Of the market.
+        steps: Trading rules of the market.
         timestamp: Opens of the candles, oldest first, epoch seconds, shape (n,).
     """
     if not steps.months:

@@ -113,7 +113,7 @@ def is_out_of_reach(exchange: str, timeframe: Timeframe, start: int, now: int) -
 
     Args:
         exchange: CCXT id.
-        timeframe: Of the candle.
+        timeframe: Timeframe of the candle.
         start: Open of the candle, epoch seconds.
         now: Market time, epoch seconds.
     """

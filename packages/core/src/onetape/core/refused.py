@@ -14,7 +14,7 @@ def refused_text(faults: Sequence[str], first_row: str, timeframe: str, *, sound
     Args:
         faults: Why each row was refused, in the order of the rows; at least one.
         first_row: The first refused row, as the source has it.
-        timeframe: Of the candles, such as `1h`.
+        timeframe: Timeframe of the candles, such as `1h`.
         sound: How many rows were not refused.
     """
     (fault, count), *_ = Counter(faults).most_common(1)

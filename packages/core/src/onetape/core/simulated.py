@@ -40,7 +40,7 @@ def origin_of(recordings: Mapping[str, Recording] | None, symbol: str, timeframe
     """Return where the candles of a simulated series come from.
 
     Args:
-        recordings: As in `SimulatedSource`.
+        recordings: See `SimulatedSource`.
         symbol: CCXT symbol of the series.
         timeframe: CCXT timeframe of the series.
     """

@@ -71,7 +71,7 @@ def up_to_steps(values: "FloatArray", step: "float | FloatArray") -> "FloatArray
 
     Args:
         values: Finite or infinite.
-        step: Of all values, or one for each of them; 0 leaves a value as it is.
+        step: Step of all values, or one for each of them; 0 leaves a value as it is.
     """
     import numpy as np  # not for --help, which lists an account's settings
 

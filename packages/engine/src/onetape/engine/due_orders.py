@@ -184,7 +184,7 @@ class DueOrders(Struct, frozen=True):
         """Return whether a BUY still waits after the last bar, of an account without a position.
 
         Args:
-            entry: As for `is_run_used`.
+            entry: See `is_run_used`.
             free: First bar at which a BUY may be due.
 
         Returns:

@@ -51,8 +51,8 @@ class EntryPlan:
         """Find the entries that are expected to be taken, and their exits.
 
         Args:
-            candles: Those that are traded.
-            reached: The same, with the highs and lows that levels are compared with.
+            candles: Traded candles.
+            reached: Traded candles with the highs and lows that are compared with levels.
             orders: Which of them fill what.
             rules: Stops, targets, cooldown, re-entry and price step.
         """
@@ -228,7 +228,7 @@ class EntryPlan:
 
         Args:
             bar: Negative for a position that was carried in.
-            price: Of the entry, before slippage.
+            price: Price of the entry, before slippage.
             number: Index into the BUYs; negative for a position that was carried in.
         """
         self._buy_numbers.append(number)
@@ -243,8 +243,9 @@ class EntryPlan:
         """Return the exit bar of a candidate, searched at the first call.
 
         Args:
-            candidate: Its number.
-            highest: Of a position that was carried in: the highest price before the first candle.
+            candidate: Index of the candidate.
+            highest: Highest of a position that was carried in: the highest price before the first
+                candle.
         """
         if self.exit_bars[candidate] == _UNKNOWN:
             price = self.prices[candidate]
@@ -262,7 +263,7 @@ class EntryPlan:
         """Search the exit of a candidate after a bar that did not end its position; return its bar.
 
         Args:
-            candidate: Its number.
+            candidate: Index of the candidate.
             bar: The bar.
             highest: Highest price from the entry to the end of the bar.
         """

@@ -50,8 +50,8 @@ class EntrySearch:
         """Prepare; nothing is searched yet.
 
         Args:
-            candles: Those that are traded.
-            reached: The same, with the highs and lows that levels are compared with.
+            candles: Traded candles.
+            reached: Traded candles with the highs and lows that are compared with levels.
             orders: Which of them fill what.
             rules: Stops, targets, cooldown, re-entry and price step.
         """
@@ -117,7 +117,7 @@ class EntrySearch:
 
         Args:
             entry: Bar of each entry; negative where it was carried in.
-            price: Of each entry, before slippage.
+            price: Price of each entry, before slippage.
             highest: Highest price of each position before the first bar to look at.
             at: First bar to look at; None: the entry's.
         """

@@ -12,8 +12,8 @@ def equity_of(
     """Return cash and value of the coins at each close, shape (n,).
 
     Args:
-        candles: Those that are traded.
-        fill_log: Its fills.
+        candles: Traded candles.
+        fill_log: Fills of the run.
         cash: Before the first candle, quote currency.
         base: Before the first candle, base currency.
     """

@@ -38,7 +38,7 @@ class ExactCash:
         """Begin with the start cash.
 
         Args:
-            rules: Of each symbol; they share the start cash.
+            rules: Rules of each symbol; they share the start cash.
         """
         start = Decimal(repr(float(rules[0].cash)))
         steps = [_unit_changes(own) for own in rules]
@@ -75,7 +75,7 @@ class ExactCash:
         The cash is never less than zero.
 
         Args:
-            number: Of the symbol.
+            number: Index of the symbol.
             numbers: The fill.
             is_maker: Whether it is the fill of a limit order.
             has_price_step: False in a month whose prices have no step.
@@ -102,7 +102,7 @@ class ExactCash:
         The changes are not taken in, and there is no floor at zero.
 
         Args:
-            changes: Of fills without steps, in order, quote currency, shape (m,).
+            changes: Changes of fills without steps, in order, quote currency, shape (m,).
 
         Returns:
             m + 1 sums for `restore`, and the floats nearest to them, shape (m + 1,).

@@ -108,9 +108,9 @@ class ExitSearch:
         """Prepare; nothing is searched yet.
 
         Args:
-            candles: Those that are traded, shape (n,).
+            candles: Traded candles, shape (n,).
             exits: Stops and targets.
-            price_step: Of the market; 0: none.
+            price_step: Price step of the market; 0: none.
             month_steps: Price step of each candle, shape (n,); None: `price_step` of all.
         """
         self._candles = candles

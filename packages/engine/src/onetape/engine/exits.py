@@ -112,7 +112,7 @@ def levels_of(
         entry_price: What the entry was filled at, before slippage.
         highest: Highest of it and of the highs of the bars before this one.
         age: Bars since the entry; 0 for its own.
-        price_step: Of the market; 0: none.
+        price_step: Price step of the market; 0: none.
     """
     stop = -math.inf if exits.stop_loss is None else entry_price * stop_factor(exits.stop_loss)
     trailing = 0.0 if exits.trailing_stop is None else stop_factor(exits.trailing_stop)

@@ -186,7 +186,7 @@ def equity_metrics(
         equity: Value of the account at each close, quote currency, shape (n,).
         start: Value of the account before the first candle.
         times: Opens of the candles, epoch seconds, shape (n,).
-        calendar: Of these times, where it is known already.
+        calendar: Calendar of these times, where it is known already.
     """
     calendar = calendar or calendar_of(times)
     final = float(equity[-1]) if len(equity) else start

@@ -68,7 +68,7 @@ def period_returns(
     Args:
         start: Cash before the first candle, the base of the first return.
         equity: At each close, shape (n,).
-        calendar: Of the candles.
+        calendar: Calendar of the candles.
     """
     if not len(equity):
         return np.empty(0), 365.0
@@ -145,7 +145,7 @@ def turnover(traded: float, equity: FloatArray, seconds: float) -> float | None:
     Args:
         traded: Sum of the fills' prices times amounts, quote currency.
         equity: At each close, shape (n,).
-        seconds: From the first open to the last close.
+        seconds: Seconds from the first open to the last close.
     """
     mean = float(equity.mean()) if len(equity) else 0.0
     return traded / mean * YEAR_SECONDS / seconds if seconds > 0 and mean > 0 else None

@@ -39,8 +39,8 @@ class SharedAccount:
         """Prepare; nothing is traded yet.
 
         Args:
-            symbols: In the order that decides between entries at one moment.
-            rules: Of each symbol.
+            symbols: Symbols in the order that decides between entries at one moment.
+            rules: Rules of each symbol.
             max_open_trades: Positions at a time.
             axis: Opens of all symbols' candles, epoch seconds.
         """

@@ -45,8 +45,8 @@ def restore_state(rules: StepRules, facts: Mapping[str, Sequence[CandleFacts]]) 
     and found again by the next candle where it was a stop, target or time stop.
 
     Args:
-        rules: Of the account.
-        facts: By symbol, oldest first.
+        rules: Rules of the account.
+        facts: Facts of the candles by symbol, oldest first.
     """
     state = StepState.of(rules)
     restored = {symbol: _restored(rules, symbol, rows) for symbol, rows in facts.items()}

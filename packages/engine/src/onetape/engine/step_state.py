@@ -38,8 +38,8 @@ class StepRules(Struct, frozen=True):
         """Return the rules of an account.
 
         Args:
-            account: Its settings.
-            symbols: In the order that decides between entries at one moment.
+            account: Settings of the account.
+            symbols: Symbols in the order that decides between entries at one moment.
             max_open_trades: Positions at a time; None: as many as symbols.
         """
         return cls(
@@ -192,7 +192,7 @@ class SymbolStepState(Struct, frozen=True):
 
         Args:
             timestamp: Open of the candle, epoch seconds.
-            close: Its close, quote currency.
+            close: Close of the candle, quote currency.
         """
         kept = slice(1 - MOST_UNDECIDED, None)
         return replace(
@@ -240,7 +240,7 @@ def entry_obstacle(rules: StepRules, state: SymbolStepState) -> EntryObstacle | 
 
     Args:
         rules: Cooldown and re-entry.
-        state: Of the symbol, after that BUY.
+        state: State of the symbol, after that BUY.
     """
     if state.cooldown_left(rules):
         return "cooldown"

@@ -70,7 +70,7 @@ def step(
     """Return the state after an event, and the orders to carry out now, first to last.
 
     Args:
-        rules: Of the account.
+        rules: Rules of the account.
         state: Before the event; it is not changed.
         event: The events of one symbol come in the order that step_events.py states.
             `CandlesOpened` without a candle changes nothing and lets entries have their turn.

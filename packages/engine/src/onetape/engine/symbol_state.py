@@ -42,8 +42,8 @@ class SymbolState:
         """Prepare; nothing is traded yet.
 
         Args:
-            candles: Those that are traded.
-            plan: Their entries and exits.
+            candles: Traded candles.
+            plan: Entries and exits of these candles.
             fill_log: Takes the fills.
             rules: Money, fees and market.
             all_candles: These, and those before them.

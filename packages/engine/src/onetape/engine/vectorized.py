@@ -127,7 +127,7 @@ def keep_columns(symbol: SymbolState, route: Route, columns: FillColumns) -> Non
     """Give fills to the symbol's fill log.
 
     Args:
-        symbol: Its fill log is empty.
+        symbol: State of the symbol, with an empty fill log.
         route: Where they are from.
         columns: The first fills of the route, or all.
     """

@@ -77,7 +77,7 @@ class AccountReader(PrivateConnection):
 
         Args:
             symbol: The market.
-            since_ms: From this exchange time on.
+            since_ms: Start of the range, exchange time, epoch milliseconds.
             exchange_order_id: Only those of one order.
 
         Raises:
@@ -98,7 +98,7 @@ class AccountReader(PrivateConnection):
 
         Args:
             symbol: The market.
-            since_ms: From this exchange time on.
+            since_ms: Start of the range, exchange time, epoch milliseconds.
             exchange_order_id: Only those of one order, where the exchange lists them by order.
 
         Raises:

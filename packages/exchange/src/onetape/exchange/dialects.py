@@ -241,7 +241,7 @@ def entry_rate_obstacle(dialect: Dialect, sent_since: Callable[[int], int]) -> s
     Entries use at most half of it: the rest is for exits and stops.
 
     Args:
-        dialect: Of the exchange.
+        dialect: Dialect of the exchange.
         sent_since: Returns how many orders the account has sent in the last so many seconds.
     """
     for most, seconds in dialect.order_rates:

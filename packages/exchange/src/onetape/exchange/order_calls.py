@@ -68,7 +68,7 @@ def market_order(dialect: Dialect, terms: OrderTerms, intended_ms: int) -> CcxtC
     """Return the call that buys or sells at the market.
 
     Args:
-        dialect: Of the exchange.
+        dialect: Dialect of the exchange.
         terms: A cost only where the dialect can state one.
         intended_ms: Exchange time of the intent, epoch milliseconds.
 
@@ -99,7 +99,7 @@ def stop_order(
     """Return the call that places a protective stop: a sell once the price falls to `trigger`.
 
     Args:
-        dialect: Of the exchange.
+        dialect: Dialect of the exchange.
         terms: A sell.
         intended_ms: Exchange time of the intent, epoch milliseconds.
         trigger: Price in quote currency.
@@ -131,7 +131,7 @@ def replace_stop(
     Where the cancel fails, the exchange places nothing.
 
     Args:
-        dialect: Of the exchange.
+        dialect: Dialect of the exchange.
         terms: The new stop.
         intended_ms: Exchange time of the intent, epoch milliseconds.
         replaced_id: Client order id of the stop that is cancelled.
@@ -165,8 +165,8 @@ def cancel_order(
     A cancel that arrives late does no harm, so it has no deadline.
 
     Args:
-        dialect: Of the exchange.
-        client_order_id: Of the order.
+        dialect: Dialect of the exchange.
+        client_order_id: Client order id of the order.
         symbol: CCXT spot symbol.
         exchange_order_id: The exchange's id; where the client order id does, it is not used.
         is_stop: Whether the order is a protective stop.
@@ -194,8 +194,8 @@ def look_up_order(
     The order is absent only where all of them have complete responses without it.
 
     Args:
-        dialect: Of the exchange.
-        client_order_id: Of the order.
+        dialect: Dialect of the exchange.
+        client_order_id: Client order id of the order.
         symbol: CCXT spot symbol.
         since_ms: Before the intent of the order, epoch milliseconds; lists begin there.
         is_stop: Whether the order is a protective stop.
@@ -208,7 +208,7 @@ def look_up_number(dialect: Dialect, exchange_order_id: str, symbol: str) -> Ccx
     """Return the call that finds an order by the exchange's own id.
 
     Args:
-        dialect: Of the exchange.
+        dialect: Dialect of the exchange.
         exchange_order_id: The exchange's id.
         symbol: CCXT spot symbol.
     """
@@ -219,7 +219,7 @@ def open_orders(dialect: Dialect, symbol: str, *, of_stops: bool = False) -> Ccx
     """Return the call that lists the open orders of a market, those of other programs included.
 
     Args:
-        dialect: Of the exchange.
+        dialect: Dialect of the exchange.
         symbol: CCXT spot symbol.
         of_stops: List the stops, where the exchange keeps them apart from other orders.
     """
@@ -241,7 +241,7 @@ def own_trades_page(
     """Return the call for one page of the account's own trades in a market.
 
     Args:
-        dialect: Of the exchange.
+        dialect: Dialect of the exchange.
         symbol: CCXT spot symbol.
         since_ms: First time, epoch milliseconds.
         until_ms: Last time; None where the dialect's window does not demand one.
@@ -323,7 +323,7 @@ def _stop_args(
     """Return symbol, type, side, amount and price of a stop.
 
     Args:
-        dialect: Of the exchange.
+        dialect: Dialect of the exchange.
         terms: A sell.
         types: Names of a stop that becomes a market order, and of one that becomes a limit order.
         limit: Lowest price of the sell; None: a market sell.

@@ -61,8 +61,8 @@ def read_send(
 
     Args:
         exchange: CCXT exchange id, or `simulator`.
-        result: Of the call that sent it.
-        client_order_id: Of the order.
+        result: Result of the call that sent it.
+        client_order_id: Client order id of the order.
     """
     if result.error is not None:
         return failure_of(exchange, result.error, result.record)
@@ -84,7 +84,7 @@ def read_cancel(
     Args:
         exchange: CCXT exchange id, or `simulator`.
         result: Result of the call that requested it.
-        client_order_id: Of the order.
+        client_order_id: Client order id of the order.
     """
     return read_send(exchange, result, client_order_id)
 
@@ -96,9 +96,10 @@ def read_look_up(
 
     Args:
         exchange: CCXT exchange id, or `simulator`.
-        calls: Of the look-up.
-        results: Of these calls, in their order; after an order was found the others may be missing.
-        client_order_id: Of the order.
+        calls: Calls of the look-up.
+        results: Results of these calls, in their order; after an order was found the others may be
+            missing.
+        client_order_id: Client order id of the order.
     """
     doubts: list[Unknown] = []
     for call, result in zip(calls, results, strict=False):
@@ -119,7 +120,7 @@ def read_list(call: CcxtCall, result: CallResult) -> list[Mapping[str, Any]] | U
 
     Args:
         call: With the place of the list in the response.
-        result: Of that call.
+        result: Result of that call.
     """
     if result.error is not None:
         return Unknown(reason_of(result.error, result.record))
@@ -211,7 +212,7 @@ def has_place(record: RequestRecord, path: tuple[str, ...]) -> bool:
     """Return whether a response has a list or a table at a place.
 
     Args:
-        record: Of the request.
+        record: Record of the request.
         path: Names that lead there; empty: the document itself.
     """
     return record.status == 200 and isinstance(_at(document_of(record.body), path), list | dict)

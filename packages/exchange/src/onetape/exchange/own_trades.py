@@ -12,7 +12,7 @@ def time_windows(dialect: Dialect, since_ms: int, now_ms: int) -> Iterator[tuple
     """Give the time ranges that together reach from a time until now, epoch milliseconds.
 
     Args:
-        dialect: Of the exchange, which may limit the length of a range.
+        dialect: Dialect of the exchange, which may limit the length of a range.
         since_ms: First time.
         now_ms: The exchange's time.
     """
@@ -36,9 +36,9 @@ def next_position(
     """Return the position of the next page of own trades; None where this page was the last.
 
     Args:
-        dialect: Of the exchange.
-        rows: Of this page, as CCXT has read them, oldest first.
-        body: Of the response.
+        dialect: Dialect of the exchange.
+        rows: Rows of this page, as CCXT has read them, oldest first.
+        body: Body of the response.
         rows_read: Rows of this page and of those before it.
     """
     document = fields_of(document_of(body))

@@ -105,7 +105,7 @@ def check_permissions(
 
     Args:
         exchange: CCXT exchange id, or `simulator`.
-        permissions: Of the key.
+        permissions: Permissions of the key.
         is_unknown_allowed: Whether a key is used of which the exchange does not state what it may
             do, as on test networks.
 

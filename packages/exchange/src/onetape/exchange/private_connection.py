@@ -48,7 +48,7 @@ class PrivateConnection:
 
         Args:
             endpoint: Which exchange.
-            credentials: Of the account.
+            credentials: Credentials of the account.
             now_ms: Returns the exchange's time, epoch milliseconds.
             timeout_ms: How long one request may take.
             dialect: How private requests go to the exchange; None: as `DIALECTS` has it.

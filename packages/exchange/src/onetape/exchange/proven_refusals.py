@@ -125,7 +125,7 @@ def refusal_in(exchange: str, status: int | None, body: str) -> Refused | None:
     Args:
         exchange: CCXT exchange id, or `simulator`.
         status: HTTP status; None: there was no response.
-        body: Of the response.
+        body: Body of the response.
     """
     name = "binance" if exchange == SIMULATOR_ID else exchange
     codes = _CODES.get(name)

@@ -20,7 +20,8 @@ def redact_client(client: Any) -> None:
     """Let a client write and raise nothing that is secret, whatever its modes are.
 
     Args:
-        client: Of CCXT's asynchronous classes; before anything else is put into its places.
+        client: Client of CCXT's asynchronous classes; before anything else is put into its
+            places.
     """
     fetch: Callable[..., Awaitable[Any]] = client.fetch
 

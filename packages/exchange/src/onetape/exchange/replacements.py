@@ -31,7 +31,7 @@ def read_replace(exchange: str, result: CallResult, replaced_id: str) -> Halves:
 
     Args:
         exchange: CCXT exchange id, or `simulator`.
-        result: Of the call that sent the request.
+        result: Result of the call that sent the request.
         replaced_id: Client order id of the order to cancel.
     """
     found = _halves_in(result.record.body)

@@ -47,7 +47,7 @@ class RequestTap:
         """Put ourselves into the client's places for its time, signature, request and response.
 
         Args:
-            client: Of CCXT's asynchronous classes, used for private requests only.
+            client: Client of CCXT's asynchronous classes, used for private requests only.
             market_ms: The exchange's time, epoch milliseconds.
         """
         self.client = client

@@ -101,7 +101,7 @@ class RestExchange:
             note: Called with one line on why a read waits, once a minute at most, and what an
                 exchange does not serve.
             wall: What pauses are counted by; None is the computer's time.
-            seed: Of the pauses' jitter; None is another one each time.
+            seed: Random seed of the pauses' jitter; None is another one each time.
 
         Raises:
             UsageError: CCXT does not have the exchange.

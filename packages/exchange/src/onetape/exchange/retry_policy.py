@@ -74,11 +74,11 @@ class RetryPolicy:
         """Prepare.
 
         Args:
-            exchange: Its id, for the texts.
+            exchange: Exchange id, for the error texts.
             wall: What pauses and bans are counted by.
             exchange_ms: Returns the time by which the exchange dates the end of a ban, epoch
                 milliseconds.
-            random: Of the jitter.
+            random: Random numbers of the jitter.
             note: Called with the reason why a read waits: once a minute at most.
             first_pause_seconds: Before the second attempt; doubles from then on.
             retry_seconds: How long a read may keep failing once the exchange has responded.

@@ -127,7 +127,7 @@ class PrivateClient(AccountReader):
 
         Args:
             symbol: The market.
-            client_order_id: Of the order.
+            client_order_id: Client order id of the order.
             exchange_order_id: The exchange's own id, which some exchanges cancel by.
             is_stop: Whether the order is a protective stop.
 
@@ -158,7 +158,7 @@ class PrivateClient(AccountReader):
 
         Args:
             symbol: The market.
-            client_order_id: Of the order.
+            client_order_id: Client order id of the order.
             since_ms: Before the intent of the order, epoch milliseconds.
             is_stop: Whether the order is a protective stop.
 

@@ -104,7 +104,7 @@ class OrderRefused(Exception):
 
         Args:
             reason: The exchange's words.
-            code: Its code.
+            code: Error code of the exchange.
             is_absent: Whether it has no such open order.
             is_of_key: Whether the key may not do this.
         """

@@ -83,7 +83,7 @@ def translated(exchange: str, refusal: HttpRefusal | None = None) -> Generator[N
     """Raise every CCXT exception inside as ExchangeUnreachable or ExchangeRefused.
 
     Args:
-        exchange: Its id, for the texts.
+        exchange: Exchange id, for the error texts.
         refusal: Filled with the HTTP error that the read was answered with, while it runs.
     """
     try:

@@ -56,7 +56,7 @@ def fold_controls(controls: Iterable[Control], symbol: str | None = None) -> Con
     """Return what commands add up to.
 
     Args:
-        controls: Of one account, by their numbers.
+        controls: Controls of one account, by their numbers.
         symbol: The symbol that is traded; commands for another one close nothing. None: any.
     """
     pause: Control | None = None

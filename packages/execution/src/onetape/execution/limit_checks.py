@@ -69,7 +69,7 @@ def entry_limit_verdicts(
     """Return each limit that a buy must keep, with its verdict.
 
     Args:
-        limits: Of the account.
+        limits: Limits of the account.
         state: Losses of the account; None: its equity is not known.
         terms: With the cost after `allowed_cost`.
         market: What is known of it now.

@@ -157,7 +157,7 @@ def fold(events: list[OrderEvent], amount: Decimal | None = None) -> OrderState:
     """Return what an order is after all of its events.
 
     Args:
-        events: In the order in which they were stored.
+        events: Events in the order in which they were stored.
         amount: Ordered amount, base currency; None where it depends on the price.
     """
     state = OrderState(amount)

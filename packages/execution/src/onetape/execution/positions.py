@@ -57,11 +57,11 @@ def position_of(
     """Return what fills of one market add up to.
 
     Args:
-        fills: Of one account and market, in the order of their execution.
+        fills: Fills of one account and market, in the order of their execution.
         base: Base currency; a fee paid in it is deducted from the amount held.
         quote: Quote currency; a fee paid in it is deducted from the money.
-        steps: Of the market today; they distinguish dust from a position after a sell that was
-            stored without the least amount of its time. None: any amount could be sold.
+        steps: Trading rules of the market today; they distinguish dust from a position after a sell
+            that was stored without the least amount of its time. None: any amount could be sold.
     """
     held = money = cost = bought = carried = Decimal(0)
     today = least_amount(steps)

@@ -87,7 +87,7 @@ def protection_step(
         held: What is held and was bought here, base currency, net of fees; 0 while flat.
         level: Price of the stop, quote currency; None: the rules have none.
         resting: The stops that are not over.
-        steps: Of the market.
+        steps: Trading rules of the market.
         policy: How readily a resting stop is changed.
         seconds_since_change: Since a stop was last placed or cancelled.
         is_fixed: Whether no stop may be moved because its level has risen.
@@ -136,7 +136,7 @@ def stop_fault(amount: Decimal, price: Decimal, steps: TradingRules) -> str:
     Args:
         amount: Base currency, in whole steps.
         price: Lowest price that it sells at.
-        steps: Of the market.
+        steps: Trading rules of the market.
     """
     if amount < steps.min_amount:
         return f"{amount} is below the market's minimum amount {steps.min_amount}"

@@ -81,7 +81,7 @@ def differences(ledger: LedgerSnapshot, exchange: ExchangeSnapshot) -> list[Diff
 
     Args:
         ledger: Ours.
-        exchange: Theirs, read after it.
+        exchange: Records of the exchange, read after the ledger.
     """
     found: list[Difference] = []
     if covered(ledger, exchange.base_total) < ledger.position:
@@ -112,7 +112,7 @@ def unknown_orders(
 
     Args:
         ledger: Ours.
-        orders: Of the exchange, oldest first.
+        orders: Orders of the exchange, oldest first.
         fills: Trade ids of executions, each with the exchange's id of its order.
     """
     found: list[Difference] = []

@@ -46,7 +46,8 @@ def unreserved(free: Decimal, reserved: Decimal) -> Decimal:
 
     Args:
         free: Balance at the exchange that no order there holds.
-        reserved: Of this currency, by `reserved_amounts`. An order that the exchange holds already
-            counts twice until it is filled: better no entry than one that is not paid.
+        reserved: Reserved amounts of this currency, by `reserved_amounts`. An order that the
+            exchange holds already counts twice until it is filled: better no entry than one that is
+            not paid.
     """
     return max(free - reserved, Decimal(0))

@@ -58,7 +58,7 @@ def advance_risk(
     """Return the state after a look at the equity.
 
     Args:
-        limits: Of the account.
+        limits: Limits of the account.
         state: Before.
         equity: Quote currency, open positions at today's price.
         now_ms: Epoch milliseconds.

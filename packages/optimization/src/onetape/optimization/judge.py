@@ -148,7 +148,7 @@ def judge(
         found: Results of all combinations, in the order of the trials.
         context: Candles and rules of the evaluations.
         trials: Number of trials on this market.
-        seed: Of the resamples.
+        seed: Random seed of the resamples.
         is_by_sharpe: Whether the best was chosen by Sharpe ratio; else nothing is deflated.
 
     Raises:

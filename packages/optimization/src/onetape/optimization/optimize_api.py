@@ -110,8 +110,8 @@ def optimize(
     """Try combinations of parameters, rank them on the first part of the range, judge the best.
 
     Args:
-        strategy: As for `backtest`.
-        candles: As for `backtest`; one symbol.
+        strategy: See `backtest`.
+        candles: See `backtest`; one symbol.
         params: Values to try by parameter, such as `{"period": range(10, 60, 5)}`.
         rank: Metric to rank by, docs/metrics.md; several make a Pareto front.
         out_of_sample: Part of the range, its end, that the ranking does not use; 0.05 to 0.9.
@@ -123,10 +123,10 @@ def optimize(
         earlier_trials: Trials that you made on this market before; they count in the verdict.
         start: First day or moment, UTC; None: all candles.
         end: End of the range, exclusive, UTC; None: all candles.
-        account: As for `backtest`.
-        exits: As for `backtest`.
-        trading_rules: As for `backtest`.
-        allow_gaps: As for `backtest`.
+        account: See `backtest`.
+        exits: See `backtest`.
+        trading_rules: See `backtest`.
+        allow_gaps: See `backtest`.
         jobs: Processes; None: as many as processors.
 
     Returns:

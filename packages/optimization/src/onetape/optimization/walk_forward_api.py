@@ -99,25 +99,25 @@ def walk_forward(
     """Choose parameters on a training part, trade the next part, and repeat to the end.
 
     Args:
-        strategy: As for `backtest`.
-        candles: As for `backtest`; one symbol.
-        params: As for `optimize`.
+        strategy: See `backtest`.
+        candles: See `backtest`; one symbol.
+        params: See `optimize`.
         windows: Lengths of training and test parts, such as `365d/90d`; h, d or w.
         anchored: Whether every training part begins with the range.
         boundary: What happens to an open position between test parts: `close` sells it, `carry`
             keeps it.
-        rank: As for `optimize`.
+        rank: See `optimize`.
         min_trades: Closed trades that a combination needs in a training part to be chosen.
         sampler: `grid` or `random`.
         trials: Combinations that `random` draws.
         seed: Random seed.
         looks: Walk-forwards that you made over these test parts, this one included.
-        start: As for `optimize`.
-        end: As for `optimize`.
-        account: As for `backtest`.
-        exits: As for `backtest`.
-        trading_rules: As for `backtest`.
-        allow_gaps: As for `backtest`.
+        start: See `optimize`.
+        end: See `optimize`.
+        account: See `backtest`.
+        exits: See `backtest`.
+        trading_rules: See `backtest`.
+        allow_gaps: See `backtest`.
         jobs: Processes; None: as many as processors.
 
     Raises:

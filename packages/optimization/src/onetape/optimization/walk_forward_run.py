@@ -56,8 +56,8 @@ def run_walk_forward(
     """Return the finished walk-forward; results in the folder are used again.
 
     Args:
-        config: As for `run_optimization`.
-        options: As for `run_optimization`; the out-of-sample part is that of the windows.
+        config: See `run_optimization`.
+        options: See `run_optimization`; the out-of-sample part is that of the windows.
         scheme: Lengths of the windows.
         show_progress: Opens the display of the progress.
 

@@ -37,7 +37,7 @@ def yearly_returns(
     Args:
         timestamp: Open of each candle, epoch seconds UTC, shape (n,).
         equity: At each close, shape (n,).
-        held: The same of buying and holding.
+        held: Equity of buying and holding.
         start: Cash before the first candle.
     """
     month = timestamp.astype("datetime64[s]").astype("datetime64[M]").astype(np.int64)

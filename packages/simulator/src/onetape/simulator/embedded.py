@@ -201,8 +201,8 @@ def find_or_start(
     Args:
         url: Address of a running simulator; None tries `DEFAULT_URL` and, where nothing listens
             there, starts an embedded one. A given address is never replaced by another market.
-        seed: Of the embedded simulator.
-        clock: Of the embedded simulator.
+        seed: Random seed of the embedded simulator.
+        clock: Clock of the embedded simulator.
 
     Raises:
         ConfigurationError: something else listens at the address, or it is no http address.

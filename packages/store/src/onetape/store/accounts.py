@@ -83,7 +83,7 @@ def open_account(store: Store, account: Account, fence: Fence) -> None:
 
     Args:
         store: The open database.
-        account: With its start balance.
+        account: Account with its start balance.
         fence: The lease of the account and symbol.
 
     Raises:

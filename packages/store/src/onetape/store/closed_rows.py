@@ -50,7 +50,7 @@ def store_closed(
     """Insert sound candles, oldest first and each once, with INSERT OR IGNORE.
 
     Args:
-        connection: Of an open write transaction.
+        connection: Connection of an open write transaction.
         key: The series.
         rows: The candles.
         source: Where they came from.
@@ -92,7 +92,7 @@ def note_early_reads(
     """Record which candles (epoch seconds) have a value of REST read right at the close.
 
     Args:
-        connection: Of an open write transaction.
+        connection: Connection of an open write transaction.
         key: The series.
         early: Candles whose stored value came from REST right at the close.
         late: Candles whose stored value came otherwise.

@@ -56,8 +56,8 @@ def add_command_file(connection: Connection, name: str, *, stored_ms: int) -> No
     """Note inside a transaction that the commands of a file are rows.
 
     Args:
-        connection: Of the transaction that adds the commands.
-        name: Of the file; never used before.
+        connection: Connection of the transaction that adds the commands.
+        name: Name of the file; never used before.
         stored_ms: The computer's time, epoch milliseconds.
     """
     insert_row(connection, "command_files", {"name": name, "stored_ms": stored_ms})

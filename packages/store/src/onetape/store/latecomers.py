@@ -73,7 +73,7 @@ def read_latecomers(
         account: Whose.
         start: First open, epoch SECONDS.
         end: Exclusive.
-        symbol: That was late; None: any.
+        symbol: Symbol that was late; None: any.
 
     Raises:
         StoreError: the file cannot be read.

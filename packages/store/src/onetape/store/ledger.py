@@ -90,7 +90,7 @@ def decided_signals(store: Store, session: Session, start: int, end: int) -> dic
 
     Args:
         store: The open database.
-        session: As for `last_decided`.
+        session: See `last_decided`.
         start: First candle, epoch SECONDS.
         end: Exclusive.
 
@@ -113,7 +113,7 @@ def missed_sell(store: Store, session: Session, entry_order_id: str) -> int | No
 
     Args:
         store: The open database.
-        session: As for `last_decided`.
+        session: See `last_decided`.
         entry_order_id: Client order id of the order that opened the position.
 
     Returns:
@@ -171,7 +171,7 @@ def trades_of(
     Args:
         store: The open database.
         account: Whose.
-        symbol: Of which market.
+        symbol: Symbol of the market.
         exchange: On which exchange; None: on any.
         mode: `paper` or `live`; None: both.
     """

@@ -160,7 +160,7 @@ def open_differences(store: Store, account: str | None = None) -> list[StoredDif
 
     Args:
         store: The open database.
-        account: Of which account; None: of all.
+        account: Name of the account; None: all accounts.
     """
     with store.read() as connection:
         rows = connection.execute(
@@ -217,8 +217,8 @@ def known_order_numbers(
     Args:
         store: The open database.
         exchange: CCXT exchange id.
-        symbol: Of which market.
-        account: Of which account; None: of all.
+        symbol: Symbol of the market.
+        account: Name of the account; None: all accounts.
     """
     with store.read() as connection:
         rows = connection.execute(

@@ -75,7 +75,7 @@ def open_obligation(store: Store, session: Session, entry_order_id: str) -> Exit
 
     Args:
         store: The open database.
-        session: Its account, mode, exchange and symbol.
+        session: Session with the account, mode, exchange and symbol.
         entry_order_id: Client order id of the order that opened the position.
     """
     with store.read() as connection:
@@ -107,7 +107,7 @@ def end_obligations_of_closed_positions(
 
     Args:
         store: The open database.
-        session: Its account, mode, exchange and symbol.
+        session: Session with the account, mode, exchange and symbol.
         fence: The lease of the account.
         entry_order_id: Client order id of the order that opened the present position; None where
             there is no position.

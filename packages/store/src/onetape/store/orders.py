@@ -181,7 +181,7 @@ def has_unfinished_orders(store: Store, account: str, symbol: str) -> bool:
     Args:
         store: The open database.
         account: Name of the account.
-        symbol: Of which market.
+        symbol: Symbol of the market.
 
     Raises:
         StoreError: the file cannot be read.
@@ -203,7 +203,7 @@ def unbooked_buys(store: Store, account: str, symbol: str) -> Decimal:
     Args:
         store: The open database.
         account: Name of the account.
-        symbol: Of which market.
+        symbol: Symbol of the market.
 
     Raises:
         StoreError: the file cannot be read.

@@ -87,7 +87,7 @@ class ProcessLock:
         The lock is looked at and not taken: a process that acquires it meanwhile gets it.
 
         Args:
-            identity: As its holder had it; None: none is stored.
+            identity: Stored identity of the lock's holder; None: none is stored.
 
         Returns:
             None where it cannot be known: another computer or boot, no locks, no Linux.

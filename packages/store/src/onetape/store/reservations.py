@@ -31,7 +31,7 @@ class AccountCash:
         Args:
             store: The open database.
             account: Whose money.
-            mode: Of its trades.
+            mode: Mode of the trades: paper or live.
         """
         self._store = store
         self._account = account
@@ -131,7 +131,7 @@ def reserved_symbols(store: Store, account: str, mode: Mode) -> set[tuple[str, s
     Args:
         store: The open database.
         account: Whose orders.
-        mode: Of the orders.
+        mode: Mode of the orders.
 
     Raises:
         StoreError: the file cannot be read.

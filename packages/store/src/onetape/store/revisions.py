@@ -94,7 +94,7 @@ def accept(store: Store, revision_ids: Iterable[int], *, force: bool = False) ->
 
     Args:
         store: The open database.
-        revision_ids: Their numbers.
+        revision_ids: Ids of the revisions.
         force: Accept a value that ranks lower than the stored one.
 
     Raises:

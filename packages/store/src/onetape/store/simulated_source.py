@@ -20,7 +20,7 @@ def hold_to_source(store: Store, source: SimulatedSource) -> None:
 
     Args:
         store: A database that holds no real candles.
-        source: Of the simulator that is about to be read.
+        source: Source of the simulator that is about to be read.
 
     Raises:
         StoreOfOtherMarket: the file belongs to another source.

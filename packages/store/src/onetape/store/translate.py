@@ -30,7 +30,8 @@ def translated(path: Path, connection: Connection | None = None) -> Generator[No
 
     Args:
         path: The file.
-        connection: Its connection; without it the cause of an I/O error is not known.
+        connection: Connection that raised the error; without it the cause of an I/O error is not
+            known.
     """
     try:
         yield

@@ -33,7 +33,7 @@ class IndicatorCache:
         """Remember nothing yet.
 
         Args:
-            candles: Those whose columns, and parts of them, are distinguished.
+            candles: Candles whose columns, and parts of columns, are distinguished.
             most_bytes: Memory for what is remembered.
         """
         self._columns = [

@@ -41,7 +41,7 @@ def find_min_lookback(
         make: Makes a fresh strategy.
         data: The candles.
         bars: The bars that were checked.
-        differing: Those that differ, by the check.
+        differing: Bars that differ, by the check.
         windows: What was too short.
     """
     whole = signals_of(make(), data)

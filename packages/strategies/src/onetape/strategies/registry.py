@@ -77,9 +77,9 @@ def check_choice(
     """Refuse what is wrong with a strategy and its parameters without running a user's file.
 
     Args:
-        name: As in `load_strategy`.
-        parameters: Its parameters; None: they are not looked at.
-        user_folder: As in `load_strategy`.
+        name: See `load_strategy`.
+        parameters: Parameters of the strategy; None: not used.
+        user_folder: See `load_strategy`.
 
     Raises:
         UsageError: there is no such strategy, or a built-in one does not take the parameters.
@@ -162,8 +162,8 @@ def strategy_file(name: str, user_folder: Path | None = None) -> Path | None:
     """Return the user's file that a strategy is loaded from; None: it is built in, or not known.
 
     Args:
-        name: As in `load_strategy`.
-        user_folder: As in `load_strategy`.
+        name: See `load_strategy`.
+        user_folder: See `load_strategy`.
     """
     path_text, colon, _ = name.rpartition(":")
     if colon and path_text.endswith(".py"):
@@ -273,8 +273,8 @@ def stated_settings(name: str, user_folder: Path | None = None) -> "StatedSettin
     Nothing of the file runs.
 
     Args:
-        name: As in `load_strategy`.
-        user_folder: As in `load_strategy`.
+        name: See `load_strategy`.
+        user_folder: See `load_strategy`.
 
     Raises:
         UsageError: the file does not hold the class.

@@ -27,7 +27,7 @@ def bars_unlike_again(
         make: Makes a fresh strategy.
         data: The candles.
         bars: The bars that count.
-        whole: Its signals for all candles.
+        whole: Signals of the strategy for all candles.
         briefly: Two fresh instances, at two other times of day, and no more.
     """
     again = make()
@@ -75,7 +75,7 @@ def bars_unlike_fresh(
         make: Makes a fresh strategy.
         data: The candles.
         seen: The signals of the instance that went through all.
-        bars: Those of its bars that are looked at.
+        bars: Indices of the bars to check.
         windows: How long the windows are.
     """
     found: Difference | None = None

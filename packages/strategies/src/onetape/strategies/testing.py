@@ -23,8 +23,8 @@ def candles_of_closes(closes: Sequence[float], timeframe: str = "1h") -> Candles
     """Return candles from 2024-01-01 on that open at the close before and have a volume of 1.
 
     Args:
-        closes: Their closes, quote currency, oldest first.
-        timeframe: Their length, such as `1h`.
+        closes: Close prices of the candles, quote currency, oldest first.
+        timeframe: Timeframe of the candles, such as `1h`.
     """
     close = np.array(closes, dtype=np.float64)
     before = np.concatenate((close[:1], close[:-1]))
@@ -39,7 +39,7 @@ def random_candles(count: int, *, seed: int, timeframe: str = "1h") -> Candles:
     Args:
         count: How many.
         seed: The same seed gives the same candles.
-        timeframe: Their length, such as `1h`.
+        timeframe: Timeframe of the candles, such as `1h`.
     """
     steps = np.random.default_rng(seed).normal(0.0, 0.01, count)
     return candles_of_closes((100.0 * np.exp(np.cumsum(steps))).round(4).tolist(), timeframe)
@@ -71,10 +71,10 @@ def window_difference(
     It is `backtester check` without a database.
 
     Args:
-        name: Of the strategy, as `load_strategy` takes it.
+        name: Name of the strategy, as `load_strategy` takes it.
         candles: What to check it on.
-        parameters: Of the strategy.
-        timeframe: Of the candles.
+        parameters: Parameters of the strategy.
+        timeframe: Timeframe of the candles.
         user_folder: Where a strategy of that name may be.
     """
 

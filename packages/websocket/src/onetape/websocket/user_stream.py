@@ -82,8 +82,8 @@ class UserStream:
 
         Args:
             endpoint: Which exchange.
-            credentials: Of the account.
-            markets: As CCXT has loaded them.
+            credentials: Credentials of the account.
+            markets: Markets as CCXT loaded them.
             now_ms: Returns the exchange's time, epoch milliseconds.
         """
         self._exchange = endpoint.exchange

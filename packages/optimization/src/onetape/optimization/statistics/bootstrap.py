@@ -71,7 +71,7 @@ def bootstrap_intervals(
 
     Args:
         returns: Returns per period, such as days.
-        seed: Of the resamples.
+        seed: Random seed of the resamples.
         resamples: Number of resamples.
 
     Returns:
@@ -111,7 +111,7 @@ def shuffled_drawdowns(
 
     Args:
         trade_returns: Return of equity by each trade, in order.
-        seed: Of the permutations.
+        seed: Random seed of the permutations.
         resamples: Number of permutations.
 
     Returns:

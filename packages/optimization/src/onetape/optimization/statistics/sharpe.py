@@ -90,7 +90,7 @@ def deflated_threshold(variance: float, trials: int, method: MaximumMethod = "ex
     Args:
         variance: Variance of the Sharpe ratios of unskilled trials, per period.
         trials: Number of independent trials.
-        method: As for `expected_maximum`.
+        method: See `expected_maximum`.
     """
     return math.sqrt(variance) * expected_maximum(trials, method)
 
@@ -105,9 +105,9 @@ def deflated_sharpe(
 
     Args:
         moments: Moments of the returns of the best trial.
-        variance: As for `deflated_threshold`.
+        variance: See `deflated_threshold`.
         trials: Number of independent trials.
-        method: As for `expected_maximum`.
+        method: See `expected_maximum`.
     """
     return probabilistic_sharpe(moments, deflated_threshold(variance, trials, method))
 
@@ -142,7 +142,7 @@ def minimum_backtest_years(
     Args:
         trials: Number of independent trials.
         annual_sharpe: Annual Sharpe ratio in-sample, above 0.
-        method: As for `expected_maximum`.
+        method: See `expected_maximum`.
     """
     return (expected_maximum(trials, method) / annual_sharpe) ** 2
 
@@ -155,7 +155,7 @@ def most_trials(years: float, annual_sharpe: float = 1.0, method: MaximumMethod 
     Args:
         years: Length of the range.
         annual_sharpe: Annual Sharpe ratio, above 0.
-        method: As for `expected_maximum`.
+        method: See `expected_maximum`.
     """
     low, high = 1, 2
     while minimum_backtest_years(high, annual_sharpe, method) <= years and high < 1 << 40:
@@ -184,7 +184,7 @@ def smallest_detectable_sharpe(
     Args:
         count: Number of returns.
         trials: Number of independent trials.
-        confidence: Of the deflated Sharpe ratio, 0 to 1.
+        confidence: Confidence of the deflated Sharpe ratio, 0 to 1.
         power: Probability to detect the ratio, 0 to 1.
     """
     base = expected_maximum(trials) * sharpe_standard_error(0.0, count)

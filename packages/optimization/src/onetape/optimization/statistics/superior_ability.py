@@ -43,7 +43,7 @@ def superior_ability(
         returns: Returns, one row per period and one column per trial.
         benchmark: Returns of the benchmark by period.
         benchmark_name: Such as `buy and hold`.
-        seed: Of the resamples.
+        seed: Random seed of the resamples.
         resamples: Number of resamples.
 
     Returns:

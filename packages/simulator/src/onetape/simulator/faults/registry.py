@@ -169,7 +169,7 @@ class Faults:
 
         Args:
             faults: In the order of the timeline; the first that fits a call is the one that fires.
-            seed: Of everything that is drawn; None takes the market's.
+            seed: Random seed of everything that is drawn; None takes the market's.
         """
         self._lock = threading.RLock()
         self._clock: Clock = SystemClock()

@@ -35,7 +35,7 @@ class RequestFaults:
         Args:
             method: Such as `order.place`.
             symbol: The market that it names, or nothing.
-            number: Its id.
+            number: Id of the request.
             work: Carries out the request and returns the reply.
         """
         call = Call(

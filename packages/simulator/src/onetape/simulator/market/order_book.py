@@ -54,7 +54,7 @@ def book_after(seed: int, symbol: SpotSymbol, trade_id: int, trade: tuple[int, i
     Args:
         seed: Which market.
         symbol: What was traded.
-        trade_id: Of the trade.
+        trade_id: Trade id of the trade.
         trade: Price (ticks), amount (steps), and whether the taker bought.
     """
     price, amount, bought = trade

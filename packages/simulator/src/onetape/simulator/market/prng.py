@@ -67,7 +67,7 @@ def hashed(key: int, index: IntArray) -> HashArray:
     """Return one 64-bit hash for each index: the same key and index give the same hash forever.
 
     Args:
-        key: From `key_of`.
+        key: Key returned by `key_of`.
         index: Not negative, shape (n,).
     """
     value = index.astype(np.uint64)
@@ -80,7 +80,7 @@ def hashed_each(keys: Sequence[int], index: IntArray) -> HashArray:
     """Return what `hashed` does for each key, shape (k, n).
 
     Args:
-        keys: From `key_of`, k of them.
+        keys: k keys returned by `key_of`.
         index: Not negative, shape (n,).
     """
     value = index.astype(np.uint64)

@@ -22,10 +22,10 @@ def execution_report(
     """Return an `executionReport`.
 
     Args:
-        order: As it is after what happened.
+        order: Order after the event.
         execution: `NEW`, `TRADE`, `CANCELED` or `EXPIRED`.
         time_ms: When it happened, epoch milliseconds.
-        fill: Of a TRADE.
+        fill: Fill of a TRADE.
         cancel_id: Client id of the cancellation, of CANCELED.
         number: Rises from event to event.
     """

@@ -200,7 +200,7 @@ class Exchange:
 
         Args:
             requests: The order below the market's price, then the one above it.
-            client_id: Of the list; empty lets the exchange choose.
+            client_id: Client id of the list; empty lets the exchange choose.
             now_ms: The time, epoch milliseconds.
 
         Raises:

@@ -44,7 +44,7 @@ class Fees:
 
         Args:
             symbol: The market.
-            side: Of the order.
+            side: Side of the order.
             moved: Base and quote currency that change hands.
             bnb_free: BNB that can pay, after the execution.
             price_of: Last prices.

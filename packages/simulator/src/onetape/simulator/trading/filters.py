@@ -23,7 +23,7 @@ def check_filters(
     """Refuse an order outside the filters that `exchangeInfo` states.
 
     Args:
-        request: In whole ticks and steps.
+        request: Request in whole ticks and steps.
         average: Mean price of the last five minutes, in ticks; None lets every price pass.
         open_types: The type of each open order of the market.
         rules: Steps and smallest value of each market.

@@ -52,7 +52,7 @@ def read_order(params: Params, symbol: SpotSymbol, more: Collection[str] = ()) -
     """Read a new order.
 
     Args:
-        params: Of the request.
+        params: Parameters of the request.
         symbol: The market that they name.
         more: Parameters of the request that are not the order's.
 
@@ -131,8 +131,8 @@ def read_positive(params: Params, name: str, places: int = _DIGITS) -> Decimal |
     """Return a number above zero, or None where it was not sent.
 
     Args:
-        params: Of the request.
-        name: Of the parameter.
+        params: Parameters of the request.
+        name: Name of the parameter.
         places: Digits after the point that it may have.
 
     Raises:

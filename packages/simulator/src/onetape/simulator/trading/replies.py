@@ -77,7 +77,7 @@ def list_reply(order_list: OrderList, reports: list[JsonObject] | None = None) -
     """Return an order list as its endpoints show it.
 
     Args:
-        order_list: As it is now.
+        order_list: Current state of the order list.
         reports: What became of its orders, in the reply to a placement or a cancellation.
     """
     is_open, symbol = order_list.is_open, order_list.orders[0].symbol.id

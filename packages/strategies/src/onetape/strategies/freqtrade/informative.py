@@ -94,7 +94,7 @@ def merge_informative_pair(
 
     Args:
         dataframe: The traded candles.
-        informative: Those of the higher timeframe, with columns of their own.
+        informative: Candles of the higher timeframe, with additional columns.
         timeframe: The traded one.
         timeframe_inf: The higher one.
         ffill: Whether a value stays until the next one; else it stands on one candle alone.

@@ -77,7 +77,7 @@ def freqtrade_classes(path: Path, text: bytes) -> dict[str, FreqtradeClass]:
 
     Args:
         path: The file, for errors.
-        text: Its content.
+        text: Content of the file.
 
     Raises:
         ConfigurationError: it is no Python.
@@ -138,7 +138,7 @@ def freqtrade_class(path: Path, text: bytes, class_name: str | None) -> Freqtrad
 
     Args:
         path: The file.
-        text: Its content.
+        text: Content of the file.
         class_name: Name of the class; None: the only one, or the one called like the file.
 
     Raises:

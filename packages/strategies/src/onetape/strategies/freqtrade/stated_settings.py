@@ -80,7 +80,7 @@ def check_timeframe(used: str, stated: str, place: str) -> None:
 
     Args:
         used: Timeframe of the candles.
-        stated: That of the file.
+        stated: Value of the file.
         place: Where the file states it.
 
     Raises:

@@ -166,7 +166,7 @@ def _added_up(values: FloatArray, counts: IntArray) -> FloatArray:
     """Return running sums from the first value of each session, added in the order of time.
 
     Args:
-        values: Those of all sessions, one session after the other.
+        values: Values of all sessions, one session after the other.
         counts: How many values each session has.
     """
     is_taken = np.arange(int(counts.max())) < counts[:, np.newaxis]
