@@ -2,7 +2,7 @@
 
     uv run python benchmarks/backfill.py > benchmarks/results/backfill.json
 
-The simulator runs in a process of its own, with its limits off, and so does each measured loop:
+The simulator runs in a separate process, with its limits off, and so does each measured loop:
 CCXT's `fetch_ohlcv` in a loop, the backfiller's `fetch_series`, and that again next to 16 processes
 that write to the same file as traders do. They follow each other, so that a busy machine is busy
 for all. Times are of the loops alone: no start, no import, no list of markets. The simulator has

@@ -110,7 +110,7 @@ def candles(rows: int) -> Candles:
 
 
 def prepared(folder: Path, rows: int) -> tuple[Path, Path]:
-    """Return the candles' database and columns, written by a process of its own.
+    """Return the candles' database and columns, written by a separate process.
 
     A process counts the memory of the one that started it, so this one has to stay small.
     """

@@ -19,13 +19,13 @@ from typing import Final
 from recording import ROOT, machine, measure, print_document
 
 TESTS: Final = "tests/apps/trader/test_commit_points.py"
-#: In a line of `pytest -v`: the point and moment of a kill, and what came of it.
+#: In a line of `pytest -v`: the point and moment of a kill, and the outcome.
 POINT: Final = re.compile(r"\[([a-z ]+)-(before|after)-\d+\]")
 OUTCOME: Final = re.compile(r"PASSED|FAILED|ERROR")
 
 
 def main() -> None:
-    """Kill for as long as the command line states, and print what came of it."""
+    """Kill for as long as the command line states, and print the outcome."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--minutes", type=float, default=60.0)
     parser.add_argument("--rounds", type=int, default=20)
@@ -47,7 +47,7 @@ def main() -> None:
 
 
 def strike_once(found: defaultdict[str, list[float]]) -> None:
-    """Kill a trader once at each point; add what came of it."""
+    """Kill a trader once at each point; add the outcome."""
     running = subprocess.run(  # noqa: S603 - fixed arguments
         [sys.executable, "-m", "pytest", "-v", "-n", "0", "--tb=short", TESTS],
         cwd=ROOT,

@@ -148,7 +148,7 @@ def make_file(folder: Path, url: str, db: Path) -> None:
 def backfill(
     folder: Path, url: str, db: Path, symbol: str, timeframe: str, start: str, end: str
 ) -> None:
-    """Fetch candles of a range, in a process of its own; end where it fails.
+    """Fetch candles of a range, in a separate process; end where it fails.
 
     The exchange of the simulator lacks some candles, which is exit code 4.
     """

@@ -35,7 +35,7 @@ IN_A_RUN: Final = 6
 
 
 def main() -> None:
-    """Trade what the command line names, and print what came of it."""
+    """Trade what the command line names, and print the outcome."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--hours", type=int, default=720)
     parser.add_argument("--save", type=Path, metavar="FILE", help="results so far, a line for each")

@@ -3,7 +3,7 @@
     unset PYTHONDONTWRITEBYTECODE
     uv run python benchmarks/portfolio.py --peers FOLDER > benchmarks/results/portfolio.json
 
-Every sample is taken in a process of its own. Those that are compared follow each other, so that a
+Every sample is taken in a separate process. Those that are compared follow each other, so that a
 busy machine is busy for all. The symbols are seeded walks of a million minutes each on one axis,
 traded by SMA 10/30 at a fee of 0.1 %. "Nothing binds" is one coin a trade; "cash binds always" is
 all in, where seven of eight entries find no cash; "sizes follow the equity" is 30 % of the equity a

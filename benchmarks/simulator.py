@@ -2,7 +2,7 @@
 
     uv run python benchmarks/simulator.py > benchmarks/results/simulator.json
 
-The simulator runs in a process of its own, the client here reads raw sockets: what CCXT would take
+The simulator runs in a separate process, the client here reads raw sockets: what CCXT would take
 to parse is not measured. Prints one JSON document with every sample. Unset
 PYTHONDONTWRITEBYTECODE, or the imports of the server are what is measured.
 """
@@ -96,7 +96,7 @@ class Client:
 
 @contextmanager
 def simulator(*arguments: str) -> Generator[Client]:
-    """Run a simulator in a process of its own and connect to it."""
+    """Run a simulator in a separate process and connect to it."""
     process = subprocess.Popen(  # noqa: S603 - our own program, no shell
         [
             *(sys.executable, "-m", "onetape.simulator.main"),

@@ -124,7 +124,7 @@ TASKS: Final[dict[str, Callable[[Path, int], float]]] = {
 
 
 def fresh(task: str, path: Path, rows: int) -> float:
-    """Return the seconds of a task in a process of its own."""
+    """Return the seconds of a task in a separate process."""
     done = subprocess.run(  # noqa: S603 - this program
         [sys.executable, __file__, "--task", task, "--db", str(path), "--rows", str(rows)],
         check=True,

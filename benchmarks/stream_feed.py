@@ -1,4 +1,4 @@
-"""The exchange of `stream.py latency`, in a process of its own: a simulator and a proxy.
+"""The exchange of `stream.py latency`, in a separate process: a simulator and a proxy.
 
 It prints its URL, and then reads a command from each line of standard input:
 

@@ -201,7 +201,7 @@ def _note_gaps(
     Args:
         store: The open database.
         table: The table.
-        gaps: The gaps of a part of it.
+        gaps: Gaps of a part of the range.
         refused: Times of the rows in that part that were refused, epoch seconds.
         now_ms: Market time, epoch milliseconds.
     """

@@ -56,7 +56,7 @@ def _run(
         as_json: Whether to print one document.
         report: File of the report; None: in the run's folder.
         with_report: Whether a report may be written.
-        save: Whether the run is saved in a folder of its own; None: unless as_json.
+        save: Whether the run is saved in a separate folder; None: unless as_json.
 
     Raises:
         OnetapeError: see the class of the error; nothing is written then.

@@ -14,7 +14,7 @@ from onetape.store.accounts import Account
 from onetape.store.controls import NewControl
 
 VERBS: Final[tuple[ControlVerb, ...]] = get_args(ControlVerb)
-#: Commands that close positions: each symbol has a row of its own, so that each is done once.
+#: Commands that close positions: each symbol has a separate row, so that each is done once.
 _CLOSING: Final = ("exit", "flatten")
 
 

@@ -71,7 +71,7 @@ class Lease:
         """Give it back.
 
         Raises:
-            StoreError: the file cannot be written; the kernel's locks are given back all the same.
+            StoreError: the file cannot be written; the kernel's locks are given back anyway.
         """
         with ExitStack() as stack:
             for part in self._parts:
@@ -111,7 +111,7 @@ class NamedLease:
         """Give it back.
 
         Raises:
-            StoreError: the file cannot be written; the kernel's lock is given back all the same.
+            StoreError: the file cannot be written; the kernel's lock is given back anyway.
         """
         try:
             release_lease(self._store, self.fence.name, self.fence.token)

@@ -50,7 +50,7 @@ from trader.warm_up import WarmUp
 LONGEST_REST_PAUSE_SECONDS = 3.0
 #: How long a write waits for another process. After that the trader is degraded and tries again.
 WRITE_PATIENCE_SECONDS = 1.0
-#: The same at the end of a session, which shall not take long.
+#: Shorter time limit for the end of a session.
 TIDY_PATIENCE_SECONDS = 0.5
 
 

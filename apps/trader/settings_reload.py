@@ -67,7 +67,7 @@ class SettingsReload:
             applies_to_open: Whether changed rules hold for open trades too.
 
         Raises:
-            StoreError: the rules of a session could not be stored; they hold all the same.
+            StoreError: the rules of a session could not be stored; they hold anyway.
         """
         if _load is None:
             return ["reload: this trader was started without a settings file"]

@@ -14,7 +14,7 @@ from onetape.store.rate_limit_bans import latest_rate_limit_ban, save_rate_limit
 class SharedRateLimitBans:
     """The bans of one exchange, for `RestExchange.share_rate_limit_bans`; used by one thread.
 
-    It has a connection of its own, which never waits: where the file is locked or absent, a ban is
+    It has a separate connection, which never waits: where the file is locked or absent, a ban is
     kept in memory, and written when the file can be.
     """
 

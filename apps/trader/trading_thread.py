@@ -1,4 +1,4 @@
-"""The thread that trades, with an event loop of its own.
+"""The thread that trades, with a separate event loop.
 
 The main thread's loop has the sockets and the signals. The thread reads and writes the database: a
 write that waits for another process, or for the disk, holds up neither sockets nor signals. All

@@ -28,7 +28,7 @@ class WaitNotice:
 
         Args:
             context: What is traded.
-            gap_backfiller: Has what REST returned, and what of it was refused.
+            gap_backfiller: Has the candles that REST returned, and the refused rows.
         """
         self._context = context
         self._gap_backfiller = gap_backfiller

@@ -20,7 +20,7 @@ MOST_ROWS: Final = 1_000
 
 
 class Warmup(Struct, frozen=True):
-    """What is missing of the candles that one decision needs."""
+    """Missing candles of the window that one decision needs."""
 
     missing: list[tuple[int, int]]
     """Unexplained gaps of the warm-up, oldest first; no order is made until they are filled."""

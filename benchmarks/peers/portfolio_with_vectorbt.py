@@ -1,4 +1,4 @@
-"""SMA 10/30 of several symbols on one account with vectorbt, as a process of its own.
+"""SMA 10/30 of several symbols on one account with vectorbt, as a separate process.
 
     python portfolio_with_vectorbt.py FOLDER SYMBOLS SIZE RUNS
 

@@ -1,4 +1,4 @@
-"""SMA 10/30 with backtesting.py, as a process of its own: start, load, run, print.
+"""SMA 10/30 with backtesting.py, as a separate process: start, load, run, print.
 
     python with_backtesting.py FOLDER SIZE
 

@@ -1,4 +1,4 @@
-"""SMA crosses with vectorbt, as a process of its own: start, load, run, print.
+"""SMA crosses with vectorbt, as a separate process: start, load, run, print.
 
 python with_vectorbt.py FOLDER SIZE      one run; SIZE is `all_in` or `one_coin`
 python with_vectorbt.py FOLDER grid      100 pairs in one broadcast, cold and then warm

@@ -258,7 +258,7 @@ async def desk(
     """Run a session while the block lasts; then stop it cleanly.
 
     The price and amount rules are those of the exchange, or `steps`. With `in_thread` the session
-    runs in a thread of its own, as in the program; the simulator stays in the loop of the test.
+    runs in a separate thread, as in the program; the simulator stays in the loop of the test.
     With `live` orders go to the simulator's account, within these time limits. `wall` is what the
     requests' pauses and bans are counted by, where it is not the computer's time.
     """

@@ -7,7 +7,7 @@ outlive a failure of power: what the tests kill are processes.
 import os
 from pathlib import Path
 
-MEMORY = Path("/dev/shm")  # noqa: S108 - pytest makes a folder of its own in it
+MEMORY = Path("/dev/shm")  # noqa: S108 - pytest makes a separate folder in it
 #: The environment variable that sets the place of pytest's folders.
 VARIABLE = "PYTEST_DEBUG_TEMPROOT"
 #: A whole run leaves less than half of it at a time.

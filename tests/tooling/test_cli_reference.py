@@ -11,7 +11,7 @@ from cli_reference import main, page_text
 
 
 def test_the_page_is_the_help_of_every_command(repository: Path) -> None:
-    # In a process of its own: other tests have used the commands, which keep their help option.
+    # In a separate process: other tests have used the commands, which keep their help option.
     check = [sys.executable, str(repository / "tools" / "cli_reference.py"), "--check"]
     done = subprocess.run(check, capture_output=True, text=True, check=False)
     assert (done.returncode, done.stdout) == (0, "")

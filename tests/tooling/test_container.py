@@ -112,7 +112,7 @@ def test_a_trader_goes_live_by_a_mode_and_two_secrets(repository: Path, tmp_path
     text = (repository / "docker-compose.yml").read_text(encoding="utf-8")
     document: dict[str, Any] = yaml.safe_load(text)
     assert document["services"][trader.name]["secrets"] == list(document["secrets"])
-    # Without secrets of a person the service starts on paper all the same.
+    # Without secrets of a person the service starts on paper anyway.
     assert {one["file"].rpartition(":-")[2] for one in document["secrets"].values()} == {
         "/dev/null}"
     }

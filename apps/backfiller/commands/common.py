@@ -46,7 +46,7 @@ def open_database(db: Path | None, config: Path | None, exchange: list[str] | No
     Args:
         db: Value of --db; None takes the settings' file or the usual one.
         config: Value of --config.
-        exchange: Value of --exchange; the simulator's candles have a file of their own.
+        exchange: Value of --exchange; the simulator's candles have a separate file.
 
     Raises:
         ConfigurationError: the settings cannot be read.

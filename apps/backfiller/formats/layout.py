@@ -162,7 +162,7 @@ def _first_row(rows: Sequence[Sequence[str]], first: int) -> int:
             continue
         numbers = sum(is_number(cell) for cell in row[1:])
         empty = sum(cell.lower() in ("", "null", "nan", "none", "n/a", "na") for cell in row[1:])
-        # A candle without prices has a time all the same.
+        # A candle without prices has a time anyway.
         begins = re.search(r"\d{4}", row[0]) is not None
         if numbers >= _FEWEST_CELLS - 1 or (begins and numbers + empty >= _FEWEST_CELLS - 1):
             return number

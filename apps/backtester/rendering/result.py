@@ -23,7 +23,7 @@ _AT_ONCE: Final = 2_000
 
 
 def print_document(summary: RunSummary, trades: Sequence[TradeRecord]) -> None:
-    """Print a backtest as one JSON document, each trade on a line of its own."""
+    """Print a backtest as one JSON document, each trade on a separate line."""
     encoder = msgspec.json.Encoder(enc_hook=str)
     text = msgspec.json.format(encoder.encode(summary), indent=2)
     print_bytes(text.removesuffix(b"}").rstrip() + b',\n  "trades": [\n')

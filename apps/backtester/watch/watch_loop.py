@@ -1,6 +1,6 @@
-"""The watch: a backtest in a process of its own at each save, its report served to the browser.
+"""The watch: a backtest in a separate process at each save, its report served to the browser.
 
-A process of its own, because a strategy may import what one process would not read again, such as a
+A separate process, because a strategy may import what one process would not read again, such as a
 library that is worked on; and one that hangs can be ended at the next save.
 """
 

@@ -53,7 +53,7 @@ class OrderRequests:
         self._note_key_refused = note_key_refused
 
     async def submit(self, request: OrderRequest) -> None:
-        """Send an order, once; report what came of it."""
+        """Send an order, once; report the outcome."""
         identity = request.client_order_id
         try:
             sent = await self._client.submit(request)
@@ -63,7 +63,7 @@ class OrderRequests:
         except OrderUnknown as unknown:
             self._report(identity, Unanswered(unknown.reason))
         except BaseException as error:
-            # The loop is closed while the request is under way: what became of it is not known.
+            # The loop is closed while the request is under way: its outcome is not known.
             self._report(identity, Unanswered(f"interrupted: {type(error).__name__}"))
             raise
         else:

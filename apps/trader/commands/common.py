@@ -38,7 +38,7 @@ def open_accounts(db: Path | None, config: Path | None, exchange: str | None) ->
     Args:
         db: Value of --db; None takes the settings' file or the usual one.
         config: Value of --config.
-        exchange: Value of --exchange; accounts of the simulator have a file of their own.
+        exchange: Value of --exchange; accounts of the simulator have a separate file.
 
     Raises:
         ConfigurationError: the settings cannot be read.

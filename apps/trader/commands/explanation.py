@@ -233,7 +233,7 @@ def _what_followed(
 
 
 def _order_text(order: OrderRecord, trades: Sequence[Trade], digits: Digits) -> str:
-    """Return an order and what became of it."""
+    """Return an order and its outcome."""
     price = "" if order.intended_price is None else f" at {digits.price_text(order.intended_price)}"
     head = f"{order.type.replace('_', ' ')} {order.side}, decided {_time(order.decided_ms)}{price}"
     fills = [one for one in trades if one.client_order_id == order.client_order_id]

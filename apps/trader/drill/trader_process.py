@@ -1,4 +1,4 @@
-"""The trader of a drill: the real program as a process of its own, with files of its own."""
+"""The trader of a drill: the real program as a separate process, with files of its own."""
 
 import os
 import signal

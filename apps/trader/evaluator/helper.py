@@ -253,7 +253,7 @@ def _descendants(ancestor: int, parents: dict[int, int], spared: Collection[int]
 
 
 def _work(connection: socket.socket, helper: int, memory_bytes: int) -> NoReturn:
-    """Be a worker: in a session of its own, within its memory, gone when the helper is gone."""
+    """Be a worker: in a separate session, within its memory, gone when the helper is gone."""
     code = 1
     try:
         signal.set_wakeup_fd(-1)

@@ -32,7 +32,7 @@ class HistoryReading:
         self._began = time.monotonic()
         self._since_ms: int | None = None
         self.is_read = False
-        """Whether all of it was read."""
+        """Whether the whole history was read."""
 
     def work(self, known: Set[str], now_ms: int, *, bars_exits: bool) -> AccountHistory | None:
         """Return the history once it was read; read it, or go on where that has failed.

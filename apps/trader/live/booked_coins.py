@@ -45,7 +45,7 @@ def free_money(balance: Balance | None, booked: Decimal) -> Decimal:
 
     Args:
         balance: Balance of the currency; None: the account has none.
-        booked: How much of it is booked as positions.
+        booked: Amount of the currency that is booked as positions.
     """
     if balance is None:
         return _ZERO

@@ -180,7 +180,7 @@ class AccountCheck:
             return
         self._coins.measure(self._ledger((), ()), self.held.total_base)
         for one in self._book.stops:
-            # Nothing else shows what has become of it.
+            # Nothing else shows its outcome.
             one.is_look_needed = one.is_look_needed or one.state.stage == "open"
 
     def _ask(self, now_ms: int) -> None:

@@ -47,7 +47,7 @@ class StopWatch:
         self.locked = Decimal(0)
         """What of the position others have locked, so that no stop covers it, base currency."""
         self._uncovered_since: float | None = None
-        """Since when a stop rests for a part of the position, monotonic; None: for all of it."""
+        """Monotonic time since which a stop covers only a part of the position; None: all of it."""
 
     def look(
         self,

@@ -129,7 +129,7 @@ class WaitingStart:
                 for one in leases:
                     stack.callback(one.release)
         except (StoreError, ConfigurationError) as error:
-            # The kernel's locks are given back all the same.
+            # The kernel's locks are given back anyway.
             self._print_fault(error)
         if self._store is not None:
             self._store.close()

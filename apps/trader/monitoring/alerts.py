@@ -1,6 +1,6 @@
 """Alerts: a command of the user's is run at each change of state, trade and end of a session.
 
-Each one is a process of its own, in a session of its own, with a deadline. The threads that wait
+Each one is a separate process, in a separate session, with a deadline. The threads that wait
 for them have nothing to do with trading: a notifier that hangs delays nothing.
 """
 

@@ -1,6 +1,6 @@
 """The heartbeat: a file and an outgoing request, as long as the trader works.
 
-The session of each symbol beats once a second. A thread of its own writes the file and requests the
+The session of each symbol beats once a second. A separate thread writes the file and requests the
 address; while a session has not beaten for `STALE_SECONDS`, it does neither, so a watchdog on
 another computer notices a trader that hangs as well as a dead host.
 """
@@ -73,7 +73,7 @@ def _is_address(url: str) -> bool:
 
 @contextlib.contextmanager
 def sending_heartbeats(settings: MonitoringSettings) -> Generator[None]:
-    """Send heartbeats while the block runs, in a thread of its own."""
+    """Send heartbeats while the block runs, in a separate thread."""
     if settings.heartbeat_file is None and settings.heartbeat_url is None:
         yield
         return

@@ -1,6 +1,6 @@
 """The JSON log: a document for each event, in a file that is rotated.
 
-A thread of its own writes, so that a slow disk delays nothing; what cannot be written is dropped,
+A separate thread writes, so that a slow disk delays nothing; what cannot be written is dropped,
 and the first failure is printed.
 """
 

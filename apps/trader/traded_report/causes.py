@@ -19,7 +19,7 @@ from trader.traded_report.positions import TradedPosition
 
 #: Exits by a stop, which rests at the exchange where orders are real.
 STOP_KINDS: Final = ("stop_loss", "trailing_stop")
-#: Part by which two fee rates may differ and be the same.
+#: Relative difference up to which two fee rates count as equal.
 _SAME_RATE: Final = 1e-3
 
 

@@ -284,7 +284,7 @@ print(code, status.partition("VmHWM:")[2].split()[0])
 
 
 def peak_of_import(folder: Path, *arguments: str) -> tuple[int, int, str]:
-    """Return exit code, peak of memory in MiB and output of an import in a process of its own."""
+    """Return exit code, peak of memory in MiB and output of an import in a separate process."""
     if not Path("/proc/self/status").exists():
         pytest.skip("needs Linux, which reports the peak of a process")
     done = subprocess.run(

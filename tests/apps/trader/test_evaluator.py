@@ -90,7 +90,7 @@ def test_signals_and_values_are_those_of_an_evaluation_in_this_process(run: Run,
     run(scene())
 
 
-#: Each with the kind of failure and words of its text; None: the signals come all the same.
+#: Each with the kind of failure and words of its text; None: the signals come anyway.
 ATTACKS: dict[str, tuple[str, str | None, str]] = {
     "loops forever": (hostile.ENDLESS, "late", "no signals within 0.3 s"),
     "sleeps longer than the deadline": (hostile.SLEEPS, "late", "no signals within 0.3 s"),

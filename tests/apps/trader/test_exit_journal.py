@@ -1,4 +1,4 @@
-"""Exits that the database cannot take: kept in a file of its own, and carried out later."""
+"""Exits that the database cannot take: kept in a separate file, and carried out later."""
 
 import asyncio
 import contextlib

@@ -169,7 +169,7 @@ def test_a_sell_that_is_decided_while_the_file_is_locked_outlives_a_kill(tmp_pat
                 kept = program.until("SELL on the candle of ", inside=KEPT)
                 program.send(signal.SIGKILL)
                 assert program.ends() == -signal.SIGKILL
-        # The next session's strategy never sells: what was decided is done all the same.
+        # The next session's strategy never sells: what was decided is done anyway.
         path.write_text(SIXTHS.replace("SELLS", "False"), encoding="utf-8")
         with trader(url) as program:
             pending = program.until("exit from the journal, pending now: ")

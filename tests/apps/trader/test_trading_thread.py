@@ -1,4 +1,4 @@
-"""A session in a thread of its own: what the database holds up, and what it does not."""
+"""A session in a separate thread: what the database holds up, and what it does not."""
 
 import asyncio
 import signal

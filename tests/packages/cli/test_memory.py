@@ -20,7 +20,7 @@ print(resource.getrusage(resource.RUSAGE_SELF).ru_minflt - before)
 
 
 def page_faults(*arguments: str) -> int:
-    """Return the page faults of a process of its own."""
+    """Return the page faults of a separate process."""
     done = subprocess.run(
         [sys.executable, "-c", ROUNDS, *arguments],
         capture_output=True,

@@ -107,7 +107,7 @@ def test_it_ends_with_the_paths_and_the_next_three_commands(demo: Shown) -> None
 
 
 def test_every_stored_candle_is_closed_and_equals_the_simulators_own(demo: Shown) -> None:
-    # A foreign client reads the file, in a process of its own.
+    # A foreign client reads the file, in a separate process.
     done = subprocess.run(
         [sys.executable, "-c", READ_ROWS, str(demo.folder / "data/demo.db")],
         capture_output=True,

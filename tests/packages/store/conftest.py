@@ -1,4 +1,4 @@
-"""A fresh database, and a foreign SQLite client in a process of its own.
+"""A fresh database, and a foreign SQLite client in a separate process.
 
 A process that has a database open through our driver must not open it through another library:
 closing the other handle would drop the locks of the first.

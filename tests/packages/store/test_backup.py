@@ -131,7 +131,7 @@ def test_a_backup_holds_what_is_still_in_the_log_and_a_copy_of_the_file_does_not
     path, copied, kept = (tmp_path / name for name in ("a.db", "copied.db", "kept.db"))
     with open_store(path, create=True) as store:
         write_rows(store, 2_000)
-        # In a process of its own: closing a plain handle on an open database drops its locks.
+        # In a separate process: closing a plain handle on an open database drops its locks.
         subprocess.run(["cp", str(path), str(copied)], check=True)
         backup(path, kept)
     assert candles_in(kept) == 2_000

@@ -27,7 +27,7 @@ PATIENCE_SECONDS = 60.0
 
 
 class Stream:
-    """Reads a manager's events in a task of its own and keeps them."""
+    """Reads a manager's events in a separate task and keeps them."""
 
     def __init__(self, manager: WebSocketManager, symbol: str, timeframe: str) -> None:
         self.manager = manager

@@ -128,7 +128,7 @@ def load_candles(
 
 
 def _download(config: BacktestConfig) -> None:
-    """Fetch the candles of a range with the backfiller, in a process of its own.
+    """Fetch the candles of a range with the backfiller, in a separate process.
 
     Returns also where candles are still missing (exit code 4): reading them lists those.
 

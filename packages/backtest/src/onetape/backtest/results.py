@@ -200,7 +200,7 @@ class BacktestResult:
             return ReportView(path.read_text(encoding="utf-8"))
 
     def save(self, root: Path | None = None, *, report: bool = True) -> Path:
-        """Save the run in a folder of its own, and return it; `load_run` reads it again.
+        """Save the run in a separate folder, and return it; `load_run` reads it again.
 
         Args:
             root: Folder of all saved runs; None: data/runs.

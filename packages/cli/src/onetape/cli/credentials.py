@@ -34,7 +34,7 @@ class ApiCredentials(Struct, frozen=True):
     """Warnings about how the credentials are stored, one sentence each."""
 
     def __repr__(self) -> str:
-        """Return a text without any of it."""
+        """Return a text without the credentials."""
         return "ApiCredentials(...)"
 
     def __rich_repr__(self) -> list[tuple[str, Any]]:

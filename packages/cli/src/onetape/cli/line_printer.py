@@ -1,7 +1,7 @@
 """Print the lines of a program that may neither wait for its output nor end because of it.
 
 A terminal that is stopped with Ctrl-S, a pipe whose reader stands still, a full disk behind a
-redirection: a write to them blocks or fails. Inside `printing_in_thread` a thread of its own writes
+redirection: a write to them blocks or fails. Inside `printing_in_thread` a separate thread writes
 the lines, and those that cannot be written are left out.
 """
 

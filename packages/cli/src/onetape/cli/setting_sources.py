@@ -48,7 +48,7 @@ def given_settings(
 
     Raises:
         ConfigurationError: a key that the program has not, or a text that nothing can hold.
-        UsageError: the same of flags.
+        UsageError: a flag has an invalid value.
     """
     found: list[tuple[Declared, object]] = []
     for name, value in tree.items():

@@ -33,7 +33,7 @@ def converted_value(one: Declared, value: object, source: Source) -> Converted:
 
     Raises:
         ConfigurationError: it cannot be converted; the text has place, key and what was found.
-        UsageError: the same of a flag.
+        UsageError: a flag has an invalid value.
     """
     if get_origin(one.kind) is dict:
         if isinstance(value, Mapping):

@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
 #: A float that should be a whole number of steps may miss it by this part of one step.
 STEP_TOLERANCE = 1e-6
-#: The same as a part of the number of steps: the noise of a few float operations.
+#: Tolerance as a part of the number of steps: the noise of a few float operations.
 _COUNT_NOISE = 2.0**-50
 #: Values that are looked at in one round: what they need stays in the processor's cache.
 _BLOCK = 1 << 14

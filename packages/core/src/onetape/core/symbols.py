@@ -5,7 +5,7 @@ from typing import Final
 
 from onetape.core.errors import UsageError
 
-#: The exchange id of our offline exchange; its candles live in a file of their own.
+#: The exchange id of our offline exchange; its candles live in a separate file.
 SIMULATOR_ID: Final = "simulator"
 #: One currency of a symbol, as a regular expression: exchanges list names such as 1INCH, ETH2.S and
 #: 币安人生. What separates symbols, folders and the parts of a symbol is in none.

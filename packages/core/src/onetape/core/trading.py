@@ -42,7 +42,7 @@ class Session(Struct, frozen=True):
 
 
 class Decision(Struct, frozen=True):
-    """Signal of a strategy for one closed candle, and what became of it."""
+    """Signal of a strategy for one closed candle, and its outcome."""
 
     decision: str
     """Unique id of the decision."""

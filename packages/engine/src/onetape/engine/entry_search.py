@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 _UNKNOWN: Final = -1
 #: Entries in a chain, on average, from which taking them in turn is slower than looking at all.
 _MANY: Final = 4
-#: The same for `while_signal`: BUYs in the longest chain, of which few are entries.
+#: Limit for `while_signal`: BUYs in the longest chain, of which few are entries.
 _LONG: Final = 1_000
 #: Times that entries in the middle of a run are looked for; the others are searched when needed.
 _ROUNDS: Final = 8

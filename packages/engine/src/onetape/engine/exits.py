@@ -110,8 +110,8 @@ def levels_of(
     Args:
         exits: The rules.
         entry_price: What the entry was filled at, before slippage.
-        highest: Highest of it and of the highs of the bars before this one.
-        age: Bars since the entry; 0 for its own.
+        highest: Highest of the entry price and of the highs of the bars before this one.
+        age: Number of bars since the entry; 0 for the entry's bar.
         price_step: Price step of the market; 0: none.
     """
     stop = -math.inf if exits.stop_loss is None else entry_price * stop_factor(exits.stop_loss)

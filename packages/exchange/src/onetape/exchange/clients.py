@@ -21,7 +21,7 @@ _BINANCE_SPOT: Final = ("binance", "binanceus")
 
 
 class Endpoint(Struct, frozen=True):
-    """Which exchange to talk to, and where the simulator listens if it is that one."""
+    """Exchange of the requests, and the simulator's address if it is the simulator."""
 
     exchange: str
     """CCXT exchange id, or `simulator`."""

@@ -1,6 +1,6 @@
 """One CCXT client with an API key: performs private calls, each once, and reads their failures.
 
-The client has a connection of its own and no rate limiter of CCXT's: an order waits behind no other
+The client has a separate connection and no rate limiter of CCXT's: an order waits behind no other
 request.
 """
 

@@ -35,7 +35,7 @@ FIRST_PAUSE_SECONDS = 0.5
 RETRY_SECONDS = 600.0
 #: Two times of an exchange agree if they differ by no more, after the time between the responses.
 AGREEMENT_MS = 1_000
-#: The same time twice is requested again after this: some exchanges send whole seconds.
+#: Pause before an unchanged exchange time is requested again: some send whole seconds.
 SAME_TIME_PAUSE_SECONDS = 1.5
 #: For a caller that tries again itself.
 BRIEF_RETRY_SECONDS = 4.0

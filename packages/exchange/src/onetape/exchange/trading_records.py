@@ -20,7 +20,7 @@ class Credentials(Struct, frozen=True):
     """Passphrase that some exchanges issue together with a key; otherwise empty."""
 
     def __repr__(self) -> str:
-        """Return a text without any of it."""
+        """Return a text without the credentials."""
         return "Credentials(...)"
 
 

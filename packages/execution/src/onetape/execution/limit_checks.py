@@ -72,7 +72,7 @@ def entry_limit_verdicts(
         limits: Limits of the account.
         state: Losses of the account; None: its equity is not known.
         terms: With the cost after `allowed_cost`.
-        market: What is known of it now.
+        market: Current facts about the market.
     """
     return {
         "losses": "the equity is not known" if state is None else state.reason or OK,

@@ -143,7 +143,7 @@ def advance(state: OrderState, event: OrderEvent) -> tuple[OrderState, tuple[Eff
         case CancelRequested():
             after, effects = replace(state, is_cancel_requested=True), ()
         case CancelRefused(reason, is_proven):
-            # Where it is cancelled all the same, another program or a person has done it.
+            # Where it is cancelled anyway, another program or a person has done it.
             is_requested = state.is_cancel_requested and not is_proven
             after = replace(state, is_cancel_requested=is_requested)
             effects = () if state.is_done else (LookUp(reason),)

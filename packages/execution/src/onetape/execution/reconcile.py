@@ -53,7 +53,7 @@ class LedgerSnapshot(Struct, frozen=True):
 
 
 class ExchangeSnapshot(Struct, frozen=True):
-    """The exchange's record of the same market."""
+    """The exchange's records of the ledger's market."""
 
     base_total: Decimal
     """Free and locked balance of the base currency."""

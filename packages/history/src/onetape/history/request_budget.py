@@ -6,7 +6,7 @@ from typing import Final
 from onetape.store.database import Store
 from onetape.store.live_accounts import is_live_trader_running
 
-#: Part that is left to a backfiller while a live trader of the same file runs.
+#: Share of the request rate for a backfiller while a live trader runs on the same file.
 SHARE_BESIDE_TRADER: Final = 0.5
 #: How long a response of the file counts, seconds.
 _FRESH_SECONDS: Final = 1.0

@@ -46,7 +46,7 @@ _YEAR_SECONDS: Final = 365 * 86_400
 
 
 class WindowChoice(Struct, frozen=True):
-    """Choice of one window and what became of it."""
+    """Choice of one window and its outcome."""
 
     train_start: int
     """Start of the training part, epoch seconds."""

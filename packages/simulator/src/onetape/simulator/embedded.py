@@ -1,4 +1,4 @@
-"""A simulator inside the running program: a thread of its own, gone when the block ends."""
+"""A simulator inside the running program: a separate thread, gone when the block ends."""
 
 import asyncio
 import http.client

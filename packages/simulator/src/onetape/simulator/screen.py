@@ -23,7 +23,7 @@ class Screen:
         self._has_details = False
 
     def print_line(self, text: str) -> None:
-        """Print a line of its own, at once."""
+        """Print a separate line, at once."""
         self._write(f"{text}\n")
 
     def begin(self, title: str) -> None:

@@ -23,7 +23,7 @@ _SESSIONS: Final = (
 
 
 class DecisionRecord(Struct, frozen=True):
-    """A decision on one closed candle, with what became of it later."""
+    """A decision on one closed candle, with its outcome later."""
 
     decision: str
     session: str

@@ -11,7 +11,7 @@ Where window and whole differ, the prefix shows why: if it differs from the whol
 changed the past (look-ahead); if not, the window is too short (warm-up). Windows are evaluated by
 instances that never saw the whole, oldest first, so that nothing remembered can help; a strategy
 that does not repeat itself is named as such. A window that fails hides nothing: the others are
-evaluated all the same.
+evaluated anyway.
 """
 
 import random

@@ -256,7 +256,7 @@ def _guard(
 def _consumed(make: Callable[[str], Any]) -> Callable[[str], Any]:
     """Return CCXT's maker of futures, whose errors asyncio never reports as unnoticed.
 
-    CCXT rejects futures that no task waits for; a task that waits gets the error all the same.
+    CCXT rejects futures that no task waits for; a task that waits gets the error anyway.
     """
 
     def made(message_hash: str) -> Any:

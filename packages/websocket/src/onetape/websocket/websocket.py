@@ -10,7 +10,7 @@ What CCXT Pro leaves to its user, and this class does:
 - A break between two calls raises nothing: each connection gets a number of its own.
 - Rows come back cut from the tail of a cache, and change under the caller: the cache is read by
   timestamp, and copied at once.
-- A frame that comes between two calls wakes no task: each stream is read by a task of its own.
+- A frame that comes between two calls wakes no task: each stream is read by a separate task.
 - A dial goes on after the client is closed, and a peer that is gone holds up the closing: both end
   with the manager.
 """

@@ -18,7 +18,7 @@ _COVERS = {
 
 
 def rerun(run: Run) -> tuple[Backtest, list[str]]:
-    """Return the run made again over its own range, and a sentence for each thing that changed.
+    """Return the saved run, run again over its range, and a sentence for each change since.
 
     Raises:
         UsageError: the candles of the run are a DataFrame.

@@ -230,7 +230,7 @@ class FaultInjector:
         await self._put_all(frames)
 
     def later(self, work: Callable[[], Awaitable[object]]) -> None:
-        """Do something in a task of its own, which ends with the socket."""
+        """Do something in a separate task, which ends with the socket."""
 
         async def finish() -> None:
             try:

@@ -50,7 +50,7 @@ class RequestFaults:
             await self._ended(ends, number, work)
 
         if late:
-            # In a task of its own: pings and other requests are answered meanwhile.
+            # In a separate task: pings and other requests are answered meanwhile.
             self._injector.later(answered)
         else:
             await self._ended(ends, number, work)
