@@ -54,7 +54,7 @@ class FetchPlan(Struct, frozen=True):
 def plan_series(
     exchange: RestExchange, store: Store | None, key: SeriesKey, *, start: int, end: int | None
 ) -> FetchPlan:
-    """Return what has to be requested so that the store holds the closed candles of a range.
+    """Return the requests after which the store holds the closed candles of a range.
 
     Args:
         exchange: For its time and its pages; nothing but the simulator's time is requested.
@@ -97,7 +97,7 @@ def joined(ranges: list[Range], timeframe: Timeframe, page_limit: int) -> list[R
 
 
 def pages_of(candles: int, page_limit: int) -> int:
-    """Return how many pages so many candles take; pages overlap by one candle."""
+    """Return the number of pages for a number of candles; pages overlap by one candle."""
     return max(1, -(-(candles - 1) // (page_limit - 1)))
 
 

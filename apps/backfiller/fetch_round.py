@@ -92,7 +92,7 @@ async def each_exchange(
 
 
 async def side_by_side(work: Iterable[Coroutine[Any, Any, T]]) -> list[T]:
-    """Return what all of them give; the first error ends the others and is raised."""
+    """Return the results of all coroutines; the first error cancels the others and is raised."""
     tasks = [asyncio.create_task(one) for one in work]
     try:
         await asyncio.wait(tasks, return_when=asyncio.FIRST_EXCEPTION)

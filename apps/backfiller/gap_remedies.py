@@ -1,4 +1,4 @@
-"""What a person can do about candles that are missing; only what can work is named."""
+"""Remedies for missing candles; only remedies that can work are named."""
 
 import shlex
 from collections.abc import Sequence
@@ -49,7 +49,7 @@ def open_gaps_text(gaps: Sequence[OpenGap], path: Path, *, minutes: int) -> str:
 
 
 def remedy(gaps: Sequence[OpenGap], path: Path, *, minutes: int) -> str:
-    """Return what can be done about gaps, as a part of a sentence; arguments as above."""
+    """Return the remedy for gaps as a part of a sentence; arguments as for `open_gaps_text`."""
     gone = [gap for gap in gaps if gap.is_out_of_reach]
     parts: list[str] = []
     if len(gone) < len(gaps):

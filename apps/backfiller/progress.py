@@ -98,7 +98,7 @@ def _bars() -> "Bars":
     from rich.text import Text
 
     class Rows(ProgressColumn):
-        """How many candles of how many."""
+        """Progress bar column: number of candles of the total."""
 
         def render(self, task: Task) -> Text:
             total = "?" if task.total is None else f"{task.total:,.0f}"

@@ -70,7 +70,7 @@ class Repaired(Struct, frozen=True):
 
 
 def open_findings(store: Store, keys: Sequence[SeriesKey]) -> list[Finding]:
-    """Return what `verify` finds and cannot explain."""
+    """Return the unexplained findings of `verify`."""
     return [finding for finding in verify(store, keys) if not finding.explained]
 
 

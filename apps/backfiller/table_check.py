@@ -231,5 +231,5 @@ def _row_text(candle: Candle) -> str:
 
 
 def few(rows: int) -> int:
-    """Return how many of so many rows may be unsound where all were read rightly."""
+    """Return how many of a number of rows may be invalid in a table that was read correctly."""
     return max(_FEW_ROWS, rows // _FEW_PART)

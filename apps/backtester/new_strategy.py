@@ -28,7 +28,7 @@ class Written(Struct, frozen=True):
 
 
 def next_commands(name: str) -> dict[str, str]:
-    """Return what to run next with a new strategy, by what it is for."""
+    """Return the next commands for a new strategy, by purpose."""
     traded = "--from 2024-01-15 --to 2024-07-01"
     return {
         "candles": "uv run backfiller --from 2024-01-01 --to 2024-07-01",

@@ -201,7 +201,7 @@ def hold_account(context: SessionContext, fence: Fence) -> tuple[SessionContext,
 
 
 def changes_since_last_session(context: SessionContext) -> str | None:
-    """Return what differs from the account's session before, in words; None where nothing does."""
+    """Return the changes since the account's last session as a text; None without a change."""
     before, now = (
         last_session(context.store, context.session.account, context.key.symbol),
         context.session,

@@ -26,7 +26,7 @@ class AccountContext(Struct, frozen=True):
 def build_account_context(
     contexts: Sequence[SessionContext], now_ms: Callable[[], int] | None = None
 ) -> AccountContext:
-    """Return what the sessions of an account share.
+    """Return the context that the sessions of an account share.
 
     Args:
         contexts: One for each symbol, in the order of entries at one moment; at least one.

@@ -198,7 +198,7 @@ class AccountRules(LookAhead):
         self.let_enter()
 
     def places_taken(self, symbol: str, moment: int) -> int:
-        """Return how many other symbols of this process take a place from an entry of a symbol.
+        """Return how many slots other symbols of this process take before an entry of a symbol.
 
         Args:
             symbol: Symbol that would enter.
@@ -208,7 +208,7 @@ class AccountRules(LookAhead):
         return sum(one.is_slot_taken(moment) for name, one in states if name != symbol)
 
     def places_text(self) -> str:
-        """Return how many positions the account may have, in words."""
+        """Return the text of a refusal because all slots of the account are taken."""
         most = self.rules.max_open_trades
         return "the only slot is taken" if most == 1 else f"all {most} slots taken"
 

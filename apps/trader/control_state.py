@@ -7,7 +7,7 @@ from onetape.store.database import Store
 
 
 def read_control_state(store: Store, account: str, symbol: str | None = None) -> ControlState:
-    """Return what the stored commands of an account add up to.
+    """Return the state that results from the stored commands of an account.
 
     Args:
         store: The open database.

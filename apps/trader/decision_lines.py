@@ -107,7 +107,7 @@ def decision_line(context: SessionContext, report: DecisionReport) -> str:
 
 
 def closing_line(context: SessionContext, broker: Executor, reason: str) -> str:
-    """Return what is left when a session ends."""
+    """Return the last line of a session: money, coins and number of fills."""
     return (
         f"{reason}: stopped with {_money(context, broker)} and {_held(context, broker)}, "
         f"{counted(len(broker.trades), 'fill')}"

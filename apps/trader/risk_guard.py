@@ -68,7 +68,7 @@ class RiskGuard:
         return self.state
 
     def allowed_cost(self, terms: EntryTerms) -> Decimal:
-        """Return what an entry may cost: as wanted, or as much as the limits leave."""
+        """Return the allowed cost of an entry: as requested, or less because of limits."""
         return allowed_cost(self.limits, terms)
 
     def entry_obstacle(self, terms: EntryTerms, market: MarketView) -> str | None:
@@ -76,7 +76,7 @@ class RiskGuard:
         return obstacle(entry_limit_verdicts(self.limits, self.state, terms, market))
 
     def exit_obstacle(self, terms: ExitTerms) -> str | None:
-        """Return what would make a sell wrong, or None."""
+        """Return the reason against a sell, or None."""
         return obstacle(exit_limit_verdicts(terms))
 
 

@@ -55,7 +55,7 @@ TIDY_PATIENCE_SECONDS = 0.5
 
 
 class TradingSession:
-    """What trades in one session, built again from the file where it must be."""
+    """The parts of one trading session, built again from the database when necessary."""
 
     def __init__(
         self,

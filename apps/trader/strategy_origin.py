@@ -41,7 +41,7 @@ def strategy_origin(name: str) -> str:
 
 
 def stored_origin(session: Session | None) -> dict[str, Any]:
-    """Return what a session stores of the file of its strategy, for the rules of another one."""
+    """Return the stored facts about the strategy file of a session, for the next session."""
     return {} if session is None else origin_of(session.rules)
 
 

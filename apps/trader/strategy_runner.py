@@ -120,7 +120,7 @@ class StrategyRunner:
 
     @property
     def context(self) -> SessionContext:
-        """Return what is traded."""
+        """Return the context of the traded symbol."""
         return self._context
 
     @property

@@ -1,4 +1,4 @@
-"""What keeps a trader alive: every task is watched, and one table has what an error leads to.
+"""Keeps a trader running: watches every task, and has one table of reactions to errors.
 
 Nothing ends a trader but a person (a signal), a broken strategy or setting, or a refusal for
 safety. Every other error degrades it: no entries until the error is over, exits and stops go on.

@@ -84,7 +84,7 @@ def chosen_summaries(
     symbol: list[str] | None,
     timeframe: list[str] | None,
 ) -> list["SeriesSummary"]:
-    """Return what is stored of the series that the flags leave, all where there are no flags.
+    """Return summaries of the stored series that match the flags; all without flags.
 
     Raises:
         UsageError: a symbol or timeframe that cannot be read.

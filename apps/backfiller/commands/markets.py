@@ -28,7 +28,7 @@ class Line(Struct, frozen=True):
     """Time of the listing, epoch seconds; None where it is not known."""
 
     def order(self, sort: str) -> tuple[Any, ...]:
-        """Return what lines are sorted by; what is not known comes last."""
+        """Return the sort key of a line; unknown values come last."""
         volume = self.ticker.quote_volume if self.ticker else None
         spread = self.ticker.spread if self.ticker else None
         value: float | None = {

@@ -70,7 +70,7 @@ _FOLDERS: Final = {
 
 
 class Named(Struct, frozen=True):
-    """What a name states; None where it does not."""
+    """Facts stated by the name of a file; None: not stated."""
 
     exchange: str | None = None
     symbol: str | None = None
@@ -88,7 +88,7 @@ class Named(Struct, frozen=True):
 
 
 def named(path: PurePath) -> Named:
-    """Return what the name of a file and of its folders states."""
+    """Return the facts stated by the name of a file and of its folders."""
     stem = unicodedata.normalize("NFC", _SUFFIX.sub("", path.name))
     other_kind = _other_kind(path, stem)
     if other_kind is not None:

@@ -37,7 +37,7 @@ def label_places(header: Sequence[str]) -> dict[str, int]:
 
 
 def label_values(columns: Mapping[str, Iterable[object]]) -> dict[str, frozenset[str]]:
-    """Return what occurs in such columns; empty cells are left out.
+    """Return the distinct values of these columns, without empty cells.
 
     Args:
         columns: The values of each column, by its name.

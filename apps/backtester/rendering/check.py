@@ -10,7 +10,7 @@ if TYPE_CHECKING:
 
 
 def checked_lines(checked: "CheckedSeries") -> list[str]:
-    """Return what the terminal shows of a check."""
+    """Return a bias check as lines for the terminal."""
     from onetape.core.clock import utc_text
     from onetape.strategies.check_text import check_line, lookback_text
 

@@ -31,7 +31,7 @@ _USER_MODULES: Final = ("total_return", "max_drawdown", "trades")
 
 
 def optimization_text(optimization: Optimization, page: Path, given: Sequence[str]) -> str:
-    """Return what the terminal shows of an optimization."""
+    """Return an optimization as text for the terminal."""
     lines = [
         heading(optimization),
         *warning_lines(optimization.check),
@@ -127,7 +127,7 @@ def strategy_name(optimization: Optimization) -> str:
 
 
 def heading(optimization: Optimization) -> str:
-    """Return what was optimized, in one line."""
+    """Return the heading of an optimization in one line."""
     options = optimization.options
     kind = "grid" if options.sampler == "grid" else f"{options.sampler}, seed {options.seed}"
     done = counted(len(optimization.order) + len(optimization.failed), "combination")
@@ -153,13 +153,13 @@ def parts_lines(optimization: Optimization) -> list[str]:
 
 
 def least_words(optimization: Optimization) -> str:
-    """Return what a combination needs to be ranked; empty where all are."""
+    """Return the minimum of trades of a ranked combination; empty without a minimum."""
     least = optimization.least.in_sample
     return f", with at least {counted(least, 'trade')} (--min-trades)" if least else ""
 
 
 def trust_lines(optimization: Optimization) -> list[str]:
-    """Return how far the ranking can be trusted."""
+    """Return lines on the reliability of the ranking."""
     metric, count = optimization.options.metric, len(optimization.order)
     luck = rank_stability(optimization.order, metric, optimization.least)
     lines: list[str] = []
@@ -215,7 +215,7 @@ def trials_line(optimization: Optimization) -> str:
 
 
 def verdict_lines(optimization: Optimization) -> list[str]:
-    """Return what is left of the best, in one line; none where no combination is ranked."""
+    """Return the verdict on the best combination in one line; empty if none is ranked."""
     judgement = optimization.judgement
     return [] if judgement is None else [f"verdict: {judgement.verdict.summary}"]
 
@@ -281,7 +281,7 @@ def _shuffled_words(optimization: Optimization) -> str:
 
 
 def best_words(optimization: Optimization, luck: RankStability) -> str:
-    """Return what became of the best in the part that it was not chosen by."""
+    """Return the out-of-sample result of the best combination."""
     metric, count = optimization.options.metric, len(optimization.order)
     text = partial(metric_text, optimization, metric)
     place, whose = "", "all" if luck.ranked == count else "the ranked ones"

@@ -46,7 +46,7 @@ def show_progress(total: int, earlier: int = 0) -> Generator[Display]:
 
 
 def progress_line(done: int, total: int, earlier: int, seconds: float) -> str:
-    """Return how far an optimization is, in one line.
+    """Return the progress of an optimization in one line.
 
     Args:
         done: Combinations, those of an earlier start included.

@@ -70,7 +70,7 @@ def result_text(
 
 
 def heading(summary: RunSummary) -> str:
-    """Return what was run, in one line."""
+    """Return the heading of a run in one line."""
     symbols = ", ".join(summary.all_symbols)
     series = f"{summary.exchange} {symbols} {summary.timeframe}"
     return (

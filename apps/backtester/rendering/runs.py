@@ -116,7 +116,7 @@ def compared_text(runs: Sequence[Run]) -> str:
 
 
 def differences(runs: Sequence[Run]) -> dict[str, list[Any]]:
-    """Return what is not the same in all runs: config, market, range, data, code, versions.
+    """Return the differences of runs: config, market, range, data, code, versions.
 
     Returns:
         A value for each run, by dotted name; None where a run has none.

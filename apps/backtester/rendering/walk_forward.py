@@ -22,7 +22,7 @@ _SHOWN: Final = ("total_return", "cagr", "sharpe", "max_drawdown", "trades", "ex
 
 
 def walk_forward_text(run: WalkForwardRun, page: Path) -> str:
-    """Return what the terminal shows of a walk-forward."""
+    """Return a walk-forward as text for the terminal."""
     lines = [
         heading(run),
         trials_line(run),
@@ -43,7 +43,7 @@ def walk_forward_text(run: WalkForwardRun, page: Path) -> str:
 
 
 def heading(run: WalkForwardRun) -> str:
-    """Return what was done, in one line."""
+    """Return the heading of a walk-forward in one line."""
     done = counted(len(run.plan.points), "combination")
     invalid = f", {run.plan.invalid:,} invalid left out" if run.plan.invalid else ""
     failed = f", {len(run.failed):,} failed" if run.failed else ""
@@ -125,7 +125,7 @@ def stitched_lines(run: WalkForwardRun) -> list[str]:
 
 
 def stability_lines(run: WalkForwardRun) -> list[str]:
-    """Return how much the chosen parameters move."""
+    """Return how much the chosen parameters vary from window to window."""
     count = len(run.walk_forward.windows) - 1
     return [
         f"chosen {one.name}: {', '.join(map(_chosen_text, one.values))} "

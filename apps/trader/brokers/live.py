@@ -228,7 +228,7 @@ class LiveBroker:
             self._start("price", self._symbol, self._ask_price())
 
     def events(self) -> list[OrderReport]:
-        """Return what has been reported since the last call, in the order of its arrival."""
+        """Return the events since the last call, in the order of their arrival."""
         return _drained(self._reports)
 
     def add(self, report: OrderReport) -> None:
@@ -252,7 +252,7 @@ class LiveBroker:
         return _drained(self._absences)
 
     def snapshots(self) -> list[AccountSnapshot]:
-        """Return what was read of the account since the last call."""
+        """Return the readings of the account since the last call."""
         return _drained(self._snapshots)
 
     @property
@@ -261,7 +261,7 @@ class LiveBroker:
         return self._account.balances
 
     def histories(self) -> list[AccountHistory]:
-        """Return what was read of the past since the last call."""
+        """Return the readings of old executions since the last call."""
         return _drained(self._histories)
 
     async def settle(self, seconds: float) -> bool:

@@ -86,7 +86,7 @@ class PaperExchange:
         self._report(identity, StatusReport("closed", booked.amount))
 
     def events(self) -> list[OrderReport]:
-        """Return what has been reported since the last call."""
+        """Return the events since the last call."""
         reports, self._reports = self._reports, []
         return reports
 

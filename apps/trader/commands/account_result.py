@@ -85,7 +85,7 @@ def read_trades(store: Store, account: Account) -> list[Trade]:
 
 
 def read_result(store: Store, account: Account) -> AccountResult:
-    """Return what an account has earned so far.
+    """Return positions, profit and fees of an account so far.
 
     Raises:
         StoreError: the file cannot be read.
@@ -178,7 +178,7 @@ def account_result(
     last_price: Decimal | None,
     steps: TradingRules | None = None,
 ) -> AccountResult:
-    """Return what the trades of an account add up to.
+    """Return positions, profit and fees of an account, computed from its fills.
 
     Args:
         account: Whose.

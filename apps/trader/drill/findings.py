@@ -76,13 +76,13 @@ def read_own_records(db: Path) -> OwnRecords:
 
 
 def unstored_sends(exchange: ExchangeRecords, own: OwnRecords) -> list[str]:
-    """Return what is wrong: orders at the exchange whose intent or send is not stored."""
+    """Return findings about orders at the exchange whose intent or send is not stored."""
     ids = sorted({row["client_order_id"] for row in exchange.own.values()} - own.sends)
     return [f"sent without a stored intent: order {one}" for one in ids]
 
 
 def ledger_differences(exchange: ExchangeRecords, own: OwnRecords) -> list[str]:
-    """Return where the executions that are booked differ from those of the exchange."""
+    """Return the differences between booked executions and those of the exchange."""
     expected = {
         str(row["trade_id"]): (
             Decimal(row["quantity"]), Decimal(row["price"]), Decimal(row["fee"]), row["fee_asset"],

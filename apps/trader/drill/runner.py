@@ -63,7 +63,7 @@ class PartResult(Struct, frozen=True):
 
 
 class Drill(Struct, frozen=True):
-    """What is tried: the settings, symbol by symbol, and how the trader is started."""
+    """A drill: the settings by symbol, and the start of the trader."""
 
     settings: TraderSettings
     symbols: Sequence[TradedSymbol]

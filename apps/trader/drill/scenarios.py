@@ -1,4 +1,4 @@
-"""What a drill lets go wrong. Each function is one part, and raises where it does not pass."""
+"""Faults of a drill. Each function is one part, and raises if the part does not pass."""
 
 import resource
 import sys

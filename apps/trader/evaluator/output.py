@@ -1,4 +1,4 @@
-"""What strategies print, on its way to stderr: a few lines a second, however much it is."""
+"""Passes the output of strategies to stderr, a few lines a second at most."""
 
 import os
 import select

@@ -277,7 +277,7 @@ class LiveBook(Executor):
 
     @property
     def stop_limit(self) -> Decimal:
-        """Return how far under its level a stop still sells, as a part; 0: at any price."""
+        """Return the distance of a stop's limit below its level, as a ratio; 0: no limit."""
         return Decimal(repr(self.context.settings.stop_limit or 0.0))
 
     def limit_of(self, stop_price: Decimal | None) -> Decimal | None:
@@ -311,7 +311,7 @@ def _leave_nothing(kind: str, level: Decimal, reason: str) -> None:
 
 
 def what_of(order: Order) -> str:
-    """Return what kind of order it is, for a line."""
+    """Return the kind of an order, for a printed line."""
     if order.is_protection:
         return f"stop at {order.stop_price:f}"
     if order.type == CORRECTION:

@@ -15,7 +15,7 @@ _ZERO = Decimal(0)
 
 
 def booked_coins(store: Store, exchange: str, exchange_account: str, currency: str) -> Decimal:
-    """Return how much of a currency is booked as positions, and as buys whose end is not known.
+    """Return the amount of a currency booked as positions and as buys of unknown outcome.
 
     Args:
         store: The database of the trader.

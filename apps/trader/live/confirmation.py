@@ -45,7 +45,7 @@ class FirstEntry(Struct, frozen=True):
 def plan_whole_start(
     plan: StartPlan, path: Path, *, is_confirmed: bool
 ) -> tuple[StartPlan, FirstEntry]:
-    """Return what a start trades with what is open, and what is known of the first live entry.
+    """Return the plan of a start with open positions, and facts about the first live entry.
 
     Args:
         plan: The plan of the settings.
@@ -76,7 +76,7 @@ def plan_whole_start(
 
 
 def plan_paper_start(plan: StartPlan, path: Path) -> StartPlan:
-    """Return what a start on paper trades: with a broken strategy and a position, exits only.
+    """Return the plan of a start on paper; exits only for a position with a broken strategy.
 
     Args:
         plan: Start plan by the settings, and why one of its strategies cannot be used.

@@ -32,7 +32,7 @@ def make_executor(
     exchange: RestExchange,
     states: TraderStates,
 ) -> Executor:
-    """Return what sends and books the orders of a symbol.
+    """Return the executor that sends and books the orders of a symbol.
 
     Args:
         context: What is traded; with a broker, orders are real.

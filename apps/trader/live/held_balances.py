@@ -35,19 +35,19 @@ class HeldBalances:
         return self.reading is not None and self.reading.begun > self._changed
 
     def balance(self, currency: str) -> Balance | None:
-        """Return what is held of a currency; None where that is not known of now."""
+        """Return the current balance of a currency; None: not known."""
         if self.reading is None or not self.is_fresh:
             return None
         return self.reading.balances.get(currency, Balance(_ZERO, _ZERO))
 
     @property
     def base(self) -> Balance | None:
-        """Return what is held of the base currency; None where that is not known of now."""
+        """Return the current balance of the base currency; None: not known."""
         return self.balance(self._book.context.market.base)
 
     @property
     def total_base(self) -> Decimal:
-        """Return what was there of the base currency at the last reading."""
+        """Return the balance of the base currency at the last reading."""
         reading = self.reading
         held = None if reading is None else reading.balances.get(self._book.context.market.base)
         return _ZERO if held is None else held.total

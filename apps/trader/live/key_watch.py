@@ -14,7 +14,7 @@ KEY: Final = "API key"
 
 
 def rights_after_start(client: PrivateClient, ban: Problem | None) -> KeyRights | None:
-    """Return what reads the rights of a key again; None: a key that may withdraw stays banned.
+    """Return the watch that reads a key's rights again; None: a key that may withdraw.
 
     Args:
         client: CCXT client of the account.

@@ -72,7 +72,7 @@ class EntryLimits:
     def limited(
         self, amount: Decimal, price: float, free: Decimal, now_ms: int, *, positions: int
     ) -> Decimal | str:
-        """Return how much of an entry may be bought, base currency; or why nothing, in words.
+        """Return the allowed amount of an entry, base currency, or the reason why it is refused.
 
         Args:
             amount: Amount by the rules of the account.
@@ -158,7 +158,7 @@ class EntryLimits:
         )
 
     def price_of(self, key: SeriesKey) -> Decimal | None:
-        """Return what a coin would bring now, by the newest bid or close; None: both are old.
+        """Return the price of a coin by the newest bid or close; None: both are old.
 
         Another symbol's stream may be down, or its trader: a bid that is older than the newest
         close does not count.

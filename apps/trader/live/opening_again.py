@@ -29,7 +29,7 @@ async def open_exchange(
     *,
     waiting: WaitingStart | None,
 ) -> T | None:
-    """Return what an attempt has opened, or None where the stop came first.
+    """Return the opened exchange, or None if the program was stopped before.
 
     Args:
         attempt: Opens exchange and account on a stack, which closes them.

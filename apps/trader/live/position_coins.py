@@ -1,4 +1,4 @@
-"""How much of a position is on the account, and how much of it an order may sell."""
+"""Computes how much of a position is on the account, and how much an order may sell."""
 
 from decimal import Decimal
 
@@ -30,7 +30,7 @@ class PositionCoins:
 
     @property
     def before(self) -> Decimal | None:
-        """Return what the account had before its first session; None where that is not stored."""
+        """Return the balance before the account's first session; None: not stored."""
         if self._before is None:
             context = self._book.context
             account = read_live_account(context.store, context.session.account)
@@ -84,7 +84,7 @@ class PositionCoins:
         self._missing, self.is_short = _ZERO, False
 
     def sellable(self, total: Decimal, *, is_missing: bool) -> Decimal:
-        """Return what an order may sell of the base currency; coins of the account's own never.
+        """Return the base currency that an order may sell, without coins of the account's own.
 
         Dust of earlier positions counts as far as the account has it beyond its own coins and the
         position: it may have been converted.

@@ -298,7 +298,7 @@ class AccountCheck:
         return self._book.context.market.base
 
     def sellable_base(self) -> Decimal:
-        """Return what an order may sell of the base currency; coins of the account's own never."""
+        """Return the base currency that an order may sell, without coins of the account's own."""
         return self._coins.sellable(self.held.total_base, is_missing=self.is_missing)
 
     def _ledger(self, fills: Iterable[OwnTrade], orders: Iterable[OrderSnapshot]) -> LedgerSnapshot:

@@ -1,4 +1,4 @@
-"""What a start is refused for; with a position open, what it leaves out instead.
+"""Reasons to refuse a start; with an open position, what the start leaves out instead.
 
 A start that holds a position or an order is not refused because of a symbol that holds nothing:
 that symbol is left out, and the others enter nothing until a person has put it right. Nor is it
@@ -133,7 +133,7 @@ def check_accounts(store: Store, start: Start) -> Start:
 
 
 async def ask_markets(exchange: RestExchange, start: Start) -> tuple[Start, list[Market]]:
-    """Return what is traded with its markets, after a look at timeframes and clock.
+    """Return the traded symbols with their markets, after checks of timeframes and clock.
 
     Args:
         exchange: Open.

@@ -79,7 +79,7 @@ def exits_only_problem(
 def plan_start(
     store: Store, settings: TraderSettings, symbols: Sequence[TradedSymbol]
 ) -> StartPlan:
-    """Return what a trader trades: the symbols of the settings, and what is open in its mode.
+    """Return the plan of a trader: symbols of the settings, and open positions of its mode.
 
     Args:
         store: The database of the trader.

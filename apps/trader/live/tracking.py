@@ -58,7 +58,7 @@ class LiveOrder:
 
     @property
     def waited(self) -> float:
-        """Return how long ago it was sent, wall seconds; infinite where not by this process."""
+        """Return the time since the send, wall seconds; infinite if another process sent it."""
         return math.inf if self.sent is None else time.monotonic() - self.sent
 
     @property

@@ -24,7 +24,7 @@ class RankedAccount(Struct, frozen=True):
 
     @property
     def rank(self) -> tuple[bool, float, str]:
-        """Return what accounts are sorted by: the highest return first, unknown ones last."""
+        """Return the sort key of accounts: the highest return first, unknown ones last."""
         found = self.result.total_return
         return found is None, 0.0 if found is None else -float(found), self.result.account.name
 

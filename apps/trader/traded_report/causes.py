@@ -219,7 +219,7 @@ class Causes:
         return f"fees: {traded:.4%} of what was traded, by the settings {tested:.4%}"
 
     def of_fee_in_coin(self, position: TradedPosition) -> str:
-        """Return how a fee that was taken from the coins changed the result."""
+        """Return the effect of fees in base currency on the result."""
         base = base_and_quote(self._account.symbol)[0]
         if not position.fee_base:
             return f"fee in coin: the settings take it in {base}, the exchange did not"

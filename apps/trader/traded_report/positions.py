@@ -50,7 +50,7 @@ class TradedPosition(Struct, frozen=True):
 
     @property
     def sold(self) -> float:
-        """Return what was sold of a closed position, base currency; 0 while it is open."""
+        """Return the amount sold of a closed position, base currency; 0 while it is open."""
         return 0.0 if self.is_open else self.amount - self.fee_base - self.left_over
 
     @property
@@ -60,7 +60,7 @@ class TradedPosition(Struct, frozen=True):
 
     @property
     def exit_kind(self) -> ExitKind:
-        """Return what closed the position, as the backtest names it; a command counts as signal."""
+        """Return the exit kind by the backtest's names; a command counts as signal."""
         kinds: tuple[ExitKind, ...] = get_args(ExitKind)
         for kind in kinds:
             if kind == self.exit_type:
@@ -148,7 +148,7 @@ def filled_candle(trade: Trade, orders: Mapping[str, OrderRecord], candles: Cand
 def symbol_profit(
     trades: Sequence[Trade], orders: Mapping[str, OrderRecord], candles: Candles
 ) -> FloatArray:
-    """Return what the trades of one symbol had earned at each close, quote currency; shape (n,)."""
+    """Return the profit of one symbol's trades at each close, quote currency, shape (n,)."""
     quote, base = np.zeros(len(candles)), np.zeros(len(candles))
     for trade in trades:
         candle = filled_candle(trade, orders, candles)

@@ -108,7 +108,7 @@ def _words_together(backtest: Backtest, words: dict[str, str]) -> dict[str, str]
 
 
 def slippage_words(rules: AccountConfig) -> str:
-    """Return how much worse than its price a market order fills."""
+    """Return the description of the slippage of market orders."""
     parts = [f"{rules.slippage_bps:g} bps worse"] if rules.slippage_bps else []
     if rules.spread_bps:
         parts.append(f"half of a spread of {rules.spread_bps:g} bps")
@@ -118,7 +118,7 @@ def slippage_words(rules: AccountConfig) -> str:
 
 
 def sizing_words(rules: AccountConfig, base: str, quote: str) -> str:
-    """Return what an entry spends."""
+    """Return the description of the sizing of entries."""
     size = 0.0 if rules.sizing == "all_in" else getattr(rules, rules.sizing)
     return {
         "all_in": "all in",
@@ -134,7 +134,7 @@ def sizing_words(rules: AccountConfig, base: str, quote: str) -> str:
 
 
 def fee_words(rules: AccountConfig) -> str:
-    """Return what the exchange takes, and in what."""
+    """Return the description of the fee and its currency."""
     currency = "quote currency" if rules.fee_currency == "quote" else "the coin bought"
     maker = rules.target_fee_rate
     targets = f", {maker:.3%} at a target" if maker != rules.fee_rate else ""
@@ -142,7 +142,7 @@ def fee_words(rules: AccountConfig) -> str:
 
 
 def exit_words(rules: AccountConfig) -> str:
-    """Return what ends a position in addition to SELL signals, and the rule for doubtful bars."""
+    """Return the description of stops and targets, and of the rule for ambiguous bars."""
     exits = rules.exits
     parts: list[str] = []
     if exits.stop_loss is not None:

@@ -1,4 +1,4 @@
-"""What happened on one candle of a run: what was seen, what was wanted, what was done."""
+"""Explains one candle of a run: indicators, signal, order and fill."""
 
 import math
 

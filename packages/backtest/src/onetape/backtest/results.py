@@ -181,7 +181,7 @@ class BacktestResult:
         return pd.Series({"fees": metrics.fees, "slippage": metrics.slippage}, name="costs")
 
     def explain(self, time: Any) -> list[CandleExplanation]:
-        """Return what the run saw and did on one candle, for each symbol.
+        """Return the explanation of one candle, for each symbol.
 
         Args:
             time: A moment within the candle: a text such as `2024-01-31T14:00` (UTC), a datetime,

@@ -54,7 +54,7 @@ class StopRequest:
         await self._event.wait()
 
     async def unless_stopped(self, work: Coroutine[Any, Any, T]) -> T | None:
-        """Return what the work gives, or None where the stop came first: it is cancelled then."""
+        """Return the result of the work, or None if the stop came first and cancelled the work."""
         working = asyncio.create_task(work)
         stopped = asyncio.create_task(self.wait())
         try:

@@ -10,7 +10,7 @@ from onetape.strategies.registry import stated_settings
 
 
 def strategy_source(name: str, declared: Mapping[str, Declared]) -> tuple[Tree, Source] | None:
-    """Return what a strategy's file states, by dotted key, and where; None: nothing.
+    """Return the settings that a strategy's file states, by dotted key; None: none.
 
     Args:
         name: Strategy as `load_strategy` takes it.

@@ -36,7 +36,7 @@ def exchange_catalogue() -> list[ExchangeFacts]:
 
 
 def exchange_facts(exchange: str) -> ExchangeFacts:
-    """Return what is known of one exchange; its id is one of CCXT's, or `simulator`."""
+    """Return the facts about one exchange, by its CCXT id or `simulator`."""
     described = _description("binance" if exchange == SIMULATOR_ID else exchange)
     quirks = quirks_of(exchange)
     has: dict[str, Any] = described.get("has") or {}

@@ -45,7 +45,7 @@ class Endpoint(Struct, frozen=True):
 
 
 def client_settings(endpoint: Endpoint) -> dict[str, Any]:
-    """Return what the CCXT class is constructed with."""
+    """Return the arguments of the CCXT class."""
     simulated = endpoint.exchange == SIMULATOR_ID
     settings: dict[str, Any] = {
         "timeout": REST_TIMEOUT_MS,

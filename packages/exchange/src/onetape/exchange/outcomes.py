@@ -57,7 +57,7 @@ class Absent(Struct, frozen=True):
 def read_send(
     exchange: str, result: CallResult, client_order_id: str
 ) -> Accepted | Refused | Unknown:
-    """Return what has become of an order that was sent.
+    """Return the outcome of an order that was sent.
 
     Args:
         exchange: CCXT exchange id, or `simulator`.
@@ -79,7 +79,7 @@ def read_send(
 def read_cancel(
     exchange: str, result: CallResult, client_order_id: str
 ) -> Accepted | Refused | Unknown:
-    """Return what has become of a cancel; where it is no `Accepted` with a status, look up.
+    """Return the outcome of a cancel; without an `Accepted` with a status, look up the order.
 
     Args:
         exchange: CCXT exchange id, or `simulator`.
@@ -92,7 +92,7 @@ def read_cancel(
 def read_look_up(
     exchange: str, calls: Sequence[CcxtCall], results: Sequence[CallResult], client_order_id: str
 ) -> Accepted | Absent | Unknown:
-    """Return what a look-up has found.
+    """Return the outcome of a look-up.
 
     Args:
         exchange: CCXT exchange id, or `simulator`.
@@ -133,7 +133,7 @@ def read_list(call: CcxtCall, result: CallResult) -> list[Mapping[str, Any]] | U
 
 
 def failure_of(exchange: str, error: BaseException, record: RequestRecord) -> Refused | Unknown:
-    """Return what is known of a request whose call has raised.
+    """Return the outcome of a request whose call raised.
 
     Args:
         exchange: CCXT exchange id, or `simulator`.

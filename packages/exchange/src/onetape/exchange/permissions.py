@@ -53,7 +53,7 @@ _BINANCE_WITHDRAWS: Final = (
 
 
 def permissions_in(exchange: str, document: object) -> KeyPermissions:
-    """Return what a key may do; nothing is known where the document is of another form.
+    """Return the permissions of a key; unknown if the document has another layout.
 
     Args:
         exchange: CCXT exchange id, or `simulator`.

@@ -27,7 +27,7 @@ class Halves(Struct, frozen=True):
 
 
 def read_replace(exchange: str, result: CallResult, replaced_id: str) -> Halves:
-    """Return what has become of both orders.
+    """Return the outcome of both orders.
 
     Args:
         exchange: CCXT exchange id, or `simulator`.

@@ -14,7 +14,7 @@ from onetape.exchange.order_calls import CcxtCall
 
 @dataclass(slots=True)
 class RequestRecord:
-    """What became of the HTTP request of one call; nothing of it is secret."""
+    """Outcome of the HTTP request of one call, without secrets."""
 
     is_sent: bool = False
     """Whether a request was handed to the network; False: it never reached the exchange."""

@@ -475,7 +475,7 @@ class RestExchange:
         return await self._read(fetch)
 
     async def _read(self, request: Callable[[], Awaitable[T]]) -> T:
-        """Return what a read returns, at the first attempt that succeeds.
+        """Return the result of a read at the first attempt that succeeds.
 
         A caller in the event loop of another thread waits there; the read itself runs in the loop
         that CCXT's connections belong to.

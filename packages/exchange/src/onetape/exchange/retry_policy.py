@@ -107,7 +107,7 @@ class RetryPolicy:
         self._has_answered = False
 
     async def read(self, request: Callable[[], Awaitable[T]]) -> T:
-        """Return what a read returns, at the first attempt that succeeds.
+        """Return the result of a read at the first attempt that succeeds.
 
         Raises:
             ExchangeUnreachable: no usable response within the time for retries.
@@ -227,7 +227,7 @@ class RetryPolicy:
 
 
 def ban_line(exchange: str, ban: RateLimitBan) -> str:
-    """Return what a ban is, the response that imposed it, and its end, in one line."""
+    """Return a rate limit ban with its cause and its end, in one line."""
     kind = "maintenance" if ban.reason == "HTTP 503" else "rate limit ban"
     until = datetime.fromtimestamp(ban.until_ms / 1_000, tz=UTC)
     return f"{exchange}: {kind} ({ban.reason}), no request until {until:%Y-%m-%d %H:%M:%S} UTC"

@@ -79,7 +79,7 @@ class Balance(Struct, frozen=True):
 
     @property
     def total(self) -> Decimal:
-        """Return what is free and what orders hold."""
+        """Return the free and the locked balance together."""
         return self.free + self.locked
 
 

@@ -174,7 +174,7 @@ def _answered(status: int) -> str:
 
 
 def way_out(exchange: str) -> str:
-    """Return what a user can do when an exchange cannot be used."""
+    """Return the remedy for an exchange that cannot be used."""
     if exchange == SIMULATOR_ID:
         return "start one: uv run simulator"
     return "check the network, or work offline: --exchange simulator"

@@ -1,4 +1,4 @@
-"""What a trader needs of an exchange, whether it is a real one or one on paper."""
+"""The interface of a broker, for real exchanges and for paper."""
 
 from typing import Protocol
 
@@ -40,5 +40,5 @@ class Broker(Protocol):
         ...
 
     def events(self) -> list[OrderReport]:
-        """Return what has been reported since the last call, in the order of its arrival."""
+        """Return the events since the last call, in the order of their arrival."""
         ...

@@ -53,7 +53,7 @@ class ControlState(Struct, frozen=True):
 
 
 def fold_controls(controls: Iterable[Control], symbol: str | None = None) -> ControlState:
-    """Return what commands add up to.
+    """Return the state that results from commands.
 
     Args:
         controls: Controls of one account, by their numbers.

@@ -54,7 +54,7 @@ class ExitTerms(Struct, frozen=True):
 
 
 def allowed_cost(limits: RiskLimits, terms: EntryTerms) -> Decimal:
-    """Return what an entry may cost: as wanted, or as much as the limits and the money leave."""
+    """Return the allowed cost of an entry: the requested cost, or less by limits and money."""
     caps = [terms.cost, terms.free]
     if limits.max_order is not None:
         caps.append(limits.max_order)
@@ -92,7 +92,7 @@ def entry_limit_verdicts(
 
 
 def exit_limit_verdicts(terms: ExitTerms) -> dict[str, str]:
-    """Return what a sell must keep, with its verdict."""
+    """Return each limit of a sell with its verdict."""
     left = terms.held - terms.selling
     free = terms.free
     return {
@@ -105,7 +105,7 @@ def exit_limit_verdicts(terms: ExitTerms) -> dict[str, str]:
 
 
 def sellable_amount(terms: ExitTerms) -> Decimal:
-    """Return what may be sold: the amount, or less where position or balance have less."""
+    """Return the sellable amount: as requested, or less if position or balance are smaller."""
     caps = [terms.amount, terms.held - terms.selling]
     if terms.free is not None:
         caps.append(terms.free)

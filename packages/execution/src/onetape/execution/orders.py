@@ -124,7 +124,7 @@ class OrderState(Struct, frozen=True):
 
 
 def advance(state: OrderState, event: OrderEvent) -> tuple[OrderState, tuple[Effect, ...]]:
-    """Return what an order is after an event, and what is to be done because of it."""
+    """Return the state of an order after an event, and the actions that follow."""
     match event:
         case Intended():
             after, effects = state, ()
@@ -154,7 +154,7 @@ def advance(state: OrderState, event: OrderEvent) -> tuple[OrderState, tuple[Eff
 
 
 def fold(events: list[OrderEvent], amount: Decimal | None = None) -> OrderState:
-    """Return what an order is after all of its events.
+    """Return the state of an order after all events.
 
     Args:
         events: Events in the order in which they were stored.

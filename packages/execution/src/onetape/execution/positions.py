@@ -37,7 +37,7 @@ class Position(Struct, frozen=True):
 
     @property
     def own(self) -> Decimal:
-        """Return what is held of the open position without earlier dust, base currency."""
+        """Return the amount of the open position without earlier dust, base currency."""
         return Decimal(0) if self.is_flat else self.base - self.carried
 
     @property
@@ -47,14 +47,14 @@ class Position(Struct, frozen=True):
 
     @property
     def dust(self) -> Decimal:
-        """Return what is held without being a position, base currency."""
+        """Return the dust: base currency held outside of a position."""
         return self.base if self.is_flat else Decimal(0)
 
 
 def position_of(
     fills: Iterable[Trade], base: str, quote: str, steps: TradingRules | None = None
 ) -> Position:
-    """Return what fills of one market add up to.
+    """Return the position that results from fills of one market.
 
     Args:
         fills: Fills of one account and market, in the order of their execution.
@@ -94,10 +94,10 @@ def position_of(
 
 
 def dust_left(carried: Decimal, held: Decimal) -> Decimal:
-    """Return what is left of earlier dust: what was bought for the position is sold first."""
+    """Return the remaining earlier dust; coins bought for the position are sold first."""
     return max(min(carried, held), Decimal(0))
 
 
 def least_amount(steps: TradingRules | None) -> Decimal:
-    """Return what a market lets one sell at least, base currency; 0 without steps."""
+    """Return the minimum amount of a sell in a market, base currency; 0 without trading rules."""
     return Decimal(0) if steps is None else max(steps.min_amount, steps.amount_step or Decimal(0))

@@ -119,7 +119,7 @@ def protection_step(
 
 
 def sellable(held: Decimal, free: Decimal, steps: TradingRules) -> Decimal:
-    """Return what can be sold of a position: never more than was bought, nor than is free."""
+    """Return the sellable amount of a position: at most what was bought and what is free."""
     return round_down(max(min(held, free), _ZERO), steps.amount_step)
 
 

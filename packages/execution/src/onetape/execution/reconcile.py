@@ -1,4 +1,4 @@
-"""What differs between our record of an account and the exchange's, and what follows from it.
+"""Differences between our records of an account and the exchange's, and their consequences.
 
 The exchange is right about money. A difference that leaves every position covered is a note; one
 that does not stops the symbol until a person has judged it.
@@ -72,12 +72,12 @@ class Difference(Struct, frozen=True):
 
     @property
     def consequence(self) -> Consequence:
-        """Return what follows from the difference."""
+        """Return the consequence of the difference."""
         return CONSEQUENCES[self.kind]
 
 
 def differences(ledger: LedgerSnapshot, exchange: ExchangeSnapshot) -> list[Difference]:
-    """Return what differs, the most serious first.
+    """Return the differences, the most serious first.
 
     Args:
         ledger: Ours.

@@ -29,7 +29,7 @@ class PendingOrder(Struct, frozen=True):
 
 
 def reserved_amounts(orders: Iterable[PendingOrder]) -> dict[str, Decimal]:
-    """Return what pending orders may still take, by currency."""
+    """Return the amounts that pending orders may still take, by currency."""
     reserved: dict[str, Decimal] = {}
     for order in orders:
         left = order.amount - order.filled
@@ -42,7 +42,7 @@ def reserved_amounts(orders: Iterable[PendingOrder]) -> dict[str, Decimal]:
 
 
 def unreserved(free: Decimal, reserved: Decimal) -> Decimal:
-    """Return what may be spent of a currency.
+    """Return the spendable amount of a currency.
 
     Args:
         free: Balance at the exchange that no order there holds.

@@ -53,7 +53,7 @@ class SearchContext(Struct, frozen=True, dict=True):
 
     @cached_property
     def metrics_contexts(self) -> tuple[MetricsContext, MetricsContext]:
-        """Return what the metrics of each part need of its candles alone."""
+        """Return the metrics context of each part: values that depend on the candles alone."""
         candles = self.window.candles
         middle = self.window.warm_up + self.in_sample
         parts = (candles[self.window.warm_up : middle], candles[middle:])

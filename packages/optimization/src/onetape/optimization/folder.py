@@ -46,7 +46,7 @@ class _Line(Struct):
 
 
 def key_of(parameters: Mapping[str, Any]) -> str:
-    """Return what names a combination among the results."""
+    """Return the key of a combination among the results."""
     return msgspec.json.encode(parameters, order="sorted").decode()
 
 

@@ -76,7 +76,7 @@ ANY_TRADES: Final = LeastTrades()
 
 
 def metric_names() -> tuple[str, ...]:
-    """Return what combinations can be ranked by."""
+    """Return the names of metrics that can rank combinations."""
     return tuple(name for name in Metrics.__struct_fields__ if name not in _NO_RANK)
 
 
@@ -141,7 +141,7 @@ def is_on_front(keys: FloatArray, counts: NDArray[np.bool_]) -> NDArray[np.bool_
 def rank_stability(
     order: Sequence[TrialResult], metric: str, least: LeastTrades = ANY_TRADES
 ) -> RankStability:
-    """Return how the order of `ranked` held in the out-of-sample part."""
+    """Return the stability of the ranking in the out-of-sample part."""
     order = [result for result in order if least.ranks(result)]
     inside, outside = (_keys(order, part, metric) for part in ("in_sample", "out_of_sample"))
     compared = np.array([least.compares(result) for result in order], dtype=np.bool_)

@@ -357,7 +357,7 @@ class Entry(Struct, frozen=True):
 
 
 def read_entry(store: Store, client_order_id: str) -> Entry:
-    """Return what is stored of the order that opened a position.
+    """Return the stored facts about the order that opened a position.
 
     Raises:
         StoreError: the file cannot be read.

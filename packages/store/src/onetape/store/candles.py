@@ -59,7 +59,7 @@ SCAN_ROWS = 100_000
 
 
 class InsertReport(Struct, frozen=True):
-    """What became of a batch: `inserted + present + quarantined` is what was sent, each once."""
+    """Result of a batch: `inserted + present + quarantined` is the number of rows sent."""
 
     inserted: int = 0
     present: int = 0

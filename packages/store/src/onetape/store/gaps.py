@@ -203,7 +203,7 @@ def _replace(
 def gaps_of(
     store: Store, key: SeriesKey, *, start: int | None = None, end: int | None = None
 ) -> list[Gap]:
-    """Return what is missing between the first and the last closed candle, oldest first.
+    """Return the gaps between the first and the last closed candle, oldest first.
 
     Args:
         store: The open database.

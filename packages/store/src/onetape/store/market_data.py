@@ -116,7 +116,7 @@ def save_market(
 
 
 def market_steps(store: Store, exchange: str, symbol: str) -> TradingRules | None:
-    """Return what a market accepts, or None where no program has fetched it yet."""
+    """Return the trading rules of a market, or None if no program has fetched them yet."""
     with store.read() as connection:
         rows = connection.execute(
             "SELECT price_step, amount_step, min_amount, min_notional FROM markets "

@@ -153,7 +153,7 @@ def _keep(
 
 
 def refused_rows(store: Store, key: SeriesKey | None = None) -> list[RefusedRows]:
-    """Return what was refused of a series, or of all, by series and fault."""
+    """Return the number of refused rows of a series, or of all, by series and fault."""
     where = "" if key is None else f"WHERE {_SERIES}"
     with store.read() as connection:
         rows = connection.execute(

@@ -1,4 +1,4 @@
-"""Where the stop of each live position is, and how long the position had none at the exchange."""
+"""Where the stop of each live position is, and how long no stop was at the exchange."""
 
 from decimal import Decimal
 from typing import Literal

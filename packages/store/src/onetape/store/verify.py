@@ -71,7 +71,7 @@ class Finding(Struct, frozen=True):
 
 
 def verify(store: Store, keys: Iterable[SeriesKey] | None = None) -> list[Finding]:
-    """Return what is wrong with the file and with its series, series by series, oldest first.
+    """Return the findings about the file and its series, series by series, oldest first.
 
     Args:
         store: The open database.

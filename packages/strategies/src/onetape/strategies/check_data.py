@@ -94,7 +94,7 @@ class Windows(Struct, frozen=True):
 
     @classmethod
     def of(cls, strategy: Strategy) -> "Windows":
-        """Return what a trader gives a strategy.
+        """Return the candles that a trader passes to a strategy.
 
         Raises:
             ConfigurationError: its lookback cannot be used.

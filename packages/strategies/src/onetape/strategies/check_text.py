@@ -42,7 +42,7 @@ def _when_and_what(found: Difference) -> str:
 
 
 def difference_text(found: Difference) -> str:
-    """Return what is wrong on a bar, in one sentence that begins with its name."""
+    """Return the fault on a bar in one sentence that begins with the fault's name."""
     whole, prefix, window = (_signal(each) for each in (found.whole, found.prefix, found.window))
     sentences: dict[Kind, str] = {
         "look-ahead": f"all candles give {whole}, those up to the bar {prefix}: later candles "
@@ -59,7 +59,7 @@ def difference_text(found: Difference) -> str:
 
 
 def remedy(found: Difference) -> str:
-    """Return what to do about it."""
+    """Return the remedy for the fault."""
     return _REMEDIES[found.kind]
 
 

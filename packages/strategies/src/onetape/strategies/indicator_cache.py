@@ -27,7 +27,7 @@ MOST_BYTES: Final = 32 << 20
 
 
 class IndicatorCache:
-    """What indicators made of some candles, while those stay in memory."""
+    """Cached indicator columns of candles, as long as the candles stay in memory."""
 
     def __init__(self, candles: Iterable[Candles], most_bytes: int = MOST_BYTES) -> None:
         """Remember nothing yet.

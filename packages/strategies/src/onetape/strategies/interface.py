@@ -143,7 +143,7 @@ class Strategy(ABC):
         """
 
     def describe(self, signals: Signals, index: int, *, holding: bool) -> str:
-        """Return what the strategy sees on one candle, for the trader's line.
+        """Return a description of one candle by the strategy, for the trader's line.
 
         Args:
             signals: What `evaluate` returned.

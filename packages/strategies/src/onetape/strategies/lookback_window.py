@@ -7,7 +7,7 @@ LEAST_CANDLES: Final = 100
 
 
 def window_size(*lookbacks: int) -> int:
-    """Return how many closed candles are given to what looks back so far, 100 at least.
+    """Return the number of closed candles of a window for a lookback, at least 100.
 
     Args:
         lookbacks: In candles of one timeframe: of the strategy, or of an order's size.

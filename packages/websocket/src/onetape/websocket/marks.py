@@ -46,7 +46,7 @@ MARK_READERS: Final[dict[str, MarkReader]] = {"binance": _binance, "bybit": _byb
 
 
 def mark_reader_of(ccxt_class: type) -> MarkReader | None:
-    """Return how the frames of a CCXT class mark final candles, or None where they do not."""
+    """Return the reader of final-candle marks of a CCXT class; None: its frames have no marks."""
     names = (each.__name__ for each in ccxt_class.__mro__)
     return next((MARK_READERS[name] for name in names if name in MARK_READERS), None)
 

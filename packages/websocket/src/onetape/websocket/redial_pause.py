@@ -36,7 +36,7 @@ class RedialPause:
             self._opened = time.monotonic()
 
     def next_seconds(self) -> float:
-        """Return how long to wait now that the connection has ended, or a dial has failed."""
+        """Return the pause after the connection ended or a dial failed, seconds."""
         opened, self._opened = self._opened, None
         if opened is None:
             pause_seconds = min(FIRST_PAUSE_SECONDS * 2**self._dials, self._after_dials)

@@ -52,7 +52,7 @@ class Subscription:
         self._task = asyncio.create_task(self._read_on())
 
     def take(self) -> list[StreamEvent]:
-        """Return what came since the last call: a break at most, and one update of each kind.
+        """Return the events since the last call: at most one break, and one update of each kind.
 
         Raises:
             ExchangeRefused: the exchange refused the request, and nothing more will come.
@@ -135,7 +135,7 @@ class Subscription:
 
 
 def merged(waiting: list[StreamEvent], event: StreamEvent) -> list[StreamEvent]:
-    """Return what waits to be taken with one more event: of each kind one at most.
+    """Return the waiting events with one more event: at most one of each kind.
 
     So a reader that is late costs no memory. Candles are merged by their opens, and the number of
     the connection shows a break that is not in the list any more.

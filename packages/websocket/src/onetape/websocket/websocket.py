@@ -134,7 +134,7 @@ class WebSocketManager:
 
     @property
     def candle_source(self) -> CandleSource:
-        """Return where candles come from: `stream`, or `trades` or `polling` where it has none."""
+        """Return the source of candles: `stream`, or without one `trades` or `polling`."""
         if self._client.has.get("watchOHLCV"):
             return "stream"
         return "trades" if self._client.has.get("watchTrades") else "polling"

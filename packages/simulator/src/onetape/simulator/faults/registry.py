@@ -88,7 +88,7 @@ class Firing:
     """
 
     def delay_seconds(self) -> float:
-        """Return how late it makes a response; what is random in it is drawn at each call."""
+        """Return the delay of a response, seconds; a random part is drawn at each call."""
         jitter = (self.fault.jitter_seconds or 0.0) * self.random.random()
         return (self.fault.seconds or 0.0) + jitter
 

@@ -44,7 +44,7 @@ class States:
         )
 
     def unavailable(self) -> web.Response:
-        """Return what every request gets during maintenance."""
+        """Return the response to every request during maintenance."""
         text = page(503, "Service Temporarily Unavailable")
         return web.Response(text=text, status=503, content_type="text/html")
 

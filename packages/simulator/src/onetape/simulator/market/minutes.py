@@ -137,7 +137,7 @@ def minutes(
 def minutes_of_many(
     seed: int, symbols: Sequence[SpotSymbol], first: int, last: int
 ) -> list[Minutes]:
-    """Return what `minutes` does for each market; their paths are computed together."""
+    """Return the minutes of each market, as `minutes`; the paths are computed together."""
     keys = list(
         dict.fromkeys(path_key(seed, name) for symbol in symbols for name, _ in symbol.weights)
     )

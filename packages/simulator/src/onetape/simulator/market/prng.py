@@ -77,7 +77,7 @@ def hashed(key: int, index: IntArray) -> HashArray:
 
 
 def hashed_each(keys: Sequence[int], index: IntArray) -> HashArray:
-    """Return what `hashed` does for each key, shape (k, n).
+    """Return the hashes of each key, as `hashed`, shape (k, n).
 
     Args:
         keys: k keys returned by `key_of`.

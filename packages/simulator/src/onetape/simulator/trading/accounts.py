@@ -32,12 +32,12 @@ class Account:
         """Time of the last change, epoch milliseconds."""
 
     def free(self, asset: str) -> Decimal:
-        """Return what is not set aside."""
+        """Return the free amount: not reserved for orders."""
         found = self._balances.get(asset)
         return ZERO if found is None else found.free
 
     def locked(self, asset: str) -> Decimal:
-        """Return what is set aside for open orders."""
+        """Return the amount reserved for open orders."""
         found = self._balances.get(asset)
         return ZERO if found is None else found.locked
 

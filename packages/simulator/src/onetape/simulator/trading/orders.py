@@ -139,7 +139,7 @@ class Order:
         return price <= stop if self.falls_to_stop else price >= stop
 
     def needed_lock(self) -> Decimal:
-        """Return what must be set aside for the rest of it, in the asset that it spends.
+        """Return the amount to reserve for the rest of the order, in the asset that it spends.
 
         The two orders of a list never both trade: the first open one sets aside for either.
         """

@@ -58,7 +58,7 @@ class Taker:
             yield price, amount
 
     def market_plan(self, request: OrderRequest, last: Tick) -> tuple[list[Level], Decimal]:
-        """Return what a market order takes (price, steps), and what it spends of its asset."""
+        """Return the offers that a market order takes (price, steps), and the amount it spends."""
         symbol, side = request.symbol, request.side
         levels: list[Level] = []
         value = ZERO

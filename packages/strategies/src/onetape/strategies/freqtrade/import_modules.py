@@ -113,7 +113,7 @@ def is_ours(module: str) -> bool:
 
 
 def offered_names(module: str) -> frozenset[str] | None:
-    """Return what can be imported from a module of freqtrade; None: the module is not offered."""
+    """Return the importable names of a module of freqtrade; None: the module is not offered."""
     found = _modules()
     if module not in found:
         return None

@@ -1,4 +1,4 @@
-"""Whether a strategy class has, once it is loaded, the values that its text was read for."""
+"""Checks that a loaded strategy class has the values that were read from its text."""
 
 from typing import Any, Final
 

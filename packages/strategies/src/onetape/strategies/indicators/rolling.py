@@ -18,7 +18,7 @@ from onetape.strategies.indicators.averages import CHUNK_ROWS, check_window
 
 
 class WindowPart(NamedTuple):
-    """What is known of windows of one width: how many bars, and a few columns of shape (n,)."""
+    """Statistics of windows of one width: number of bars, and columns of shape (n,)."""
 
     bars: int
     columns: tuple[FloatArray, ...]
