@@ -94,7 +94,7 @@ class Windows(Struct, frozen=True):
 
     @classmethod
     def of(cls, strategy: Strategy) -> "Windows":
-        """Return the candles that a trader passes to a strategy.
+        """Return the sizes of the windows that a trader passes to a strategy.
 
         Raises:
             ConfigurationError: its lookback cannot be used.
