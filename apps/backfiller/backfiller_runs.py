@@ -37,7 +37,7 @@ def backfill_all(settings: BackfillerSettings, *, days: int | None, as_json: boo
 
     Raises:
         OnetapeError: see the class of the error; what was stored before stays stored.
-        Exit: it was stopped by a signal before it was done.
+        Exit: a signal stopped the program before the end.
     """
     job = make_job(settings, days=days)
     every = None if settings.every is None else Timeframe.parse(settings.every)

@@ -135,7 +135,7 @@ def check_undamaged(findings: Sequence[Finding], path: Path) -> None:
     """Refuse to write into a file that is damaged.
 
     Raises:
-        StoreError: it is.
+        StoreError: the file is damaged.
     """
     for one in findings:
         if one.kind == "quick_check":

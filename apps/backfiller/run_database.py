@@ -22,7 +22,7 @@ class RunDatabase:
             store: The file, where it is open already.
 
         Raises:
-            StoreError: it is damaged, not ours, or holds candles of the other kind.
+            StoreError: the file is damaged, not ours, or holds candles of the other kind.
         """
         self._path = path
         self._waiting: list[RestExchange] = []
@@ -47,8 +47,8 @@ class RunDatabase:
         """Return the open file; a file that does not exist is created.
 
         Raises:
-            StoreError: it cannot be used.
-            ConfigurationError: it cannot be made.
+            StoreError: the file cannot be used.
+            ConfigurationError: the file cannot be created.
         """
         if self.store is None:
             self.store = open_store(self._path, create=True)

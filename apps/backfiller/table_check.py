@@ -58,7 +58,7 @@ def read_planned(planned: Planned, wanted: Wanted, *, now_ms: int) -> Table:
     Raises:
         DataError: the table cannot be read, has two candles for one time, or so many unsound rows
             that they must have been read wrongly.
-        UsageError: its rows contradict the stated timeframe, or none is stated and they do not
+        UsageError: the rows contradict the stated timeframe, or none is stated and they do not
             show one.
         ConfigurationError: pyarrow is needed and not installed, or the disk is full.
     """

@@ -59,7 +59,7 @@ def parsed_flags(arguments: Sequence[str], command: str) -> dict[str, Any]:
         command: What the user typed, for the error.
 
     Raises:
-        TyperException: one of them is no flag of a backtest.
+        TyperException: a flag is no flag of a backtest.
     """
     # The program itself would take what is no flag for the name of another command.
     alone = typer.Typer(add_completion=False)

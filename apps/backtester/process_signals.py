@@ -27,7 +27,7 @@ def stoppable(words: str) -> Generator[None]:
         words: The line that is printed then.
 
     Raises:
-        SystemExit: one of them came; its code is 128 and the signal's number, as shells count.
+        SystemExit: a signal came; the exit code is 128 and the signal's number, as shells count.
     """
     from onetape.cli.output import note
 

@@ -238,7 +238,7 @@ def _check_covers_trades(context: SessionContext, balance: Decimal) -> None:
     """Refuse a start balance that the stored trades of an account prove wrong.
 
     Raises:
-        SafetyRefusal: one of its buys cost more than the account had.
+        SafetyRefusal: a buy cost more than the account had.
     """
     key, market = context.key, context.market
     trades = trades_of(

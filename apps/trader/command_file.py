@@ -192,7 +192,7 @@ def _read_ready(path: Path) -> bytes | None:
     """Return the first bytes of a file that is written to its end; None: file not found.
 
     Raises:
-        OSError: it cannot be read, or is not a file, such as a folder or a pipe.
+        OSError: the file cannot be read, or is not a file, such as a folder or a pipe.
     """
     # Usually the file does not exist, and another trader may take it at any moment.
     with suppress(FileNotFoundError):

@@ -24,10 +24,10 @@ class Lease:
     """
 
     def __init__(self, context: SessionContext) -> None:
-        """Take it.
+        """Take the lease.
 
         Raises:
-            SafetyRefusal: another process holds it.
+            SafetyRefusal: another process holds the lease.
         """
         self._store = context.store
         self._renewed_ms = 0
@@ -45,13 +45,13 @@ class Lease:
         """What each write to the account proves first."""
 
     def renew(self) -> None:
-        """Prove that it is still ours, and extend it.
+        """Prove that the lease is still ours, and extend it.
 
         Called right before an order or a trade is written too: a strategy may compute for long. A
         process that is suspended even after that is stopped by the fence, inside the write.
 
         Raises:
-            SafetyRefusal: it ran out, and another process took it.
+            SafetyRefusal: the lease ran out, and another process took it.
         """
         fences = [part.fence for part in self._parts]
         now_ms = _wall_ms()
@@ -59,10 +59,10 @@ class Lease:
         self._renewed_ms = now_ms
 
     def keep(self) -> None:
-        """Renew it where that was a second ago, by the clock that other processes go by.
+        """Renew the lease if its last renewal was a second ago, by the clock of all processes.
 
         Raises:
-            SafetyRefusal: it ran out, and another process took it.
+            SafetyRefusal: the lease ran out, and another process took it.
         """
         if not 0 <= _wall_ms() - self._renewed_ms < KEEP_MS:
             self.renew()
@@ -82,10 +82,10 @@ class NamedLease:
     """One lease with the kernel's lock of its name."""
 
     def __init__(self, store: Store, name: str) -> None:
-        """Take it.
+        """Take the lease.
 
         Raises:
-            SafetyRefusal: another process holds it.
+            SafetyRefusal: another process holds the lease.
             StoreError: the file cannot be written.
         """
         self._store = store

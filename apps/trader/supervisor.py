@@ -203,7 +203,7 @@ class Supervisor:
             tasks: Tasks by name; none of them returns by itself.
 
         Raises:
-            TaskEnded: one returned, or something cancelled it.
+            TaskEnded: a task returned or was cancelled.
             Exception: the error that ended one.
         """
         running = {asyncio.create_task(work, name=name): name for name, work in tasks.items()}

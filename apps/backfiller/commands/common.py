@@ -51,7 +51,7 @@ def open_database(db: Path | None, config: Path | None, exchange: list[str] | No
     Raises:
         ConfigurationError: the settings cannot be read.
         DataError: file not found.
-        StoreError: it cannot be used.
+        StoreError: the database cannot be used.
     """
     from onetape.store.database import open_if_exists
 

@@ -88,7 +88,7 @@ def _range(from_: str | None, to: str | None) -> tuple[int, int]:
     """Return start and end, epoch seconds, end excluded; without flags all that can be stored.
 
     Raises:
-        UsageError: one is no time, or the range is empty.
+        UsageError: a flag is no time, or the range is empty.
     """
     from onetape.core.candles import LATEST_TIMESTAMP
     from onetape.core.clock import check_range

@@ -101,7 +101,7 @@ def _raise_left(done: "list[Repaired]", path: "Path") -> None:
     """Raise where something is still unexplained.
 
     Raises:
-        DataError: it is.
+        DataError: a finding is still unexplained.
     """
     from backfiller.gap_remedies import open_gaps_text
     from onetape.core.errors import CandleGapError, DataError

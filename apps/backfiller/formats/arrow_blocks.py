@@ -35,7 +35,7 @@ def arrow_blocks(
     """Give the rows of a Parquet or Feather file.
 
     Raises:
-        DataError: it is no table of candles of a spot market, or damaged.
+        DataError: the file is damaged, or has no candles of a spot market.
         ConfigurationError: pyarrow is not installed.
     """
     if find_spec("pyarrow") is None:
@@ -156,7 +156,7 @@ def _column(column: Any, name: str, source: str) -> "pd.Series":
     """Return a column of plain values as pandas has it.
 
     Raises:
-        DataError: its values are no numbers, texts or times.
+        DataError: the values are no numbers, texts or times.
     """
     import pandas as pd
 

@@ -22,8 +22,8 @@ def check_target(path: Path, *, force: bool) -> None:
     """Refuse a file that cannot be written, before anything is read for it.
 
     Raises:
-        UsageError: its suffix names no format, or it exists and may not be replaced.
-        ConfigurationError: its format needs pyarrow, which is not installed.
+        UsageError: the suffix names no format, or the file exists and may not be replaced.
+        ConfigurationError: the format needs pyarrow, which is not installed.
     """
     suffix = suffix_of(path)
     if suffix not in _WRITERS:

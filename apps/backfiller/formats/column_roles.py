@@ -60,7 +60,7 @@ def parse_columns(text: str) -> tuple[str, ...]:
     """Return the columns that a flag names, such as `timestamp,low,high,open,close,volume`.
 
     Raises:
-        UsageError: one is unknown, named twice or missing; `-` stands for any other column.
+        UsageError: a column is unknown, named twice or missing; `-` stands for any other column.
     """
     names = tuple(name.strip().lower() for name in text.split(","))
     for name in names:

@@ -39,7 +39,7 @@ def csv_blocks(
     """Give the rows of a CSV file.
 
     Raises:
-        DataError: it is no table of candles of a spot market, or damaged.
+        DataError: the file is damaged, or has no candles of a spot market.
     """
     with part.open() as file:
         head = _read_full(file, HEAD_BYTES)
@@ -120,7 +120,7 @@ def _parsed_twice(text: bytes, layout: Layout, source: str) -> "pd.DataFrame":
     """Return the cells of some lines: prices as numbers, or all as text if one is not a number.
 
     Raises:
-        DataError: they are no CSV.
+        DataError: the lines are no CSV.
     """
     import pandas as pd
 

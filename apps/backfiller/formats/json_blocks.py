@@ -59,7 +59,7 @@ def json_blocks(
     """Give the rows of a JSON file.
 
     Raises:
-        DataError: it is no table of candles of a spot market, or damaged.
+        DataError: the file is damaged, or has no candles of a spot market.
     """
     reader = _RowReader(part.source, bases, columns, notes, is_spot=is_spot)
     with part.open() as file:

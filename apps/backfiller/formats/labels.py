@@ -84,7 +84,7 @@ class LabelCheck(Struct):
         """Look at a block.
 
         Raises:
-            DataError: its rows and those before it are of several series.
+            DataError: the rows so far are of several series.
         """
         for name, values in block.labels.items():
             known = self.found[name] = self.found.get(name, frozenset()) | values
@@ -95,7 +95,7 @@ class LabelCheck(Struct):
         """Compare the market that the rows name with that of the import.
 
         Raises:
-            DataError: it is a contract, or another market and no flag states which counts.
+            DataError: the rows name a contract, or another market and no flag states which counts.
         """
         for name, values in (self.found | notes.labels).items():
             if _LABELS.get(plain_name(name), "market") != "market":

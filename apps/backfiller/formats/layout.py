@@ -57,7 +57,7 @@ def encoding_of(head: bytes, source: str) -> str:
     """Return the encoding of a text file, by its first bytes.
 
     Raises:
-        DataError: it is not text.
+        DataError: the file is not text.
     """
     if head.startswith((codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)):
         return "utf-16"
@@ -82,7 +82,7 @@ def read_layout(
         source: The file, for errors.
 
     Raises:
-        DataError: it is not text, has no rows, or which column is which cannot be known.
+        DataError: the file is not text, has no rows, or its columns cannot be recognised.
     """
     encoding = encoding_of(head, source)
     text = codecs.getincrementaldecoder(encoding)(errors="replace").decode(head)

@@ -109,7 +109,7 @@ class KindCheck(Struct):
         """Add the notes that need the whole table.
 
         Raises:
-            DataError: it holds mark or index prices.
+            DataError: the table holds mark or index prices.
         """
         if self.is_spot:
             return

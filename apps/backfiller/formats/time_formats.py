@@ -86,7 +86,7 @@ class TimeReader:
             values: Numbers, texts or datetimes, shape (n,).
 
         Raises:
-            DataError: they are no times, or their unit is ambiguous.
+            DataError: the values are no times, or their unit is ambiguous.
         """
         import pandas as pd
 

@@ -33,7 +33,7 @@ def parse_period(text: str) -> Period:
     """Return the period of `--by`.
 
     Raises:
-        UsageError: it is not one of day, week and month.
+        UsageError: the value is not day, week or month.
     """
     for period in PERIODS:
         if period == text:

@@ -126,7 +126,7 @@ def _amount(price: str | None) -> Decimal | None:
     """Return a price that a person gave, quote currency.
 
     Raises:
-        UsageError: it is not a number of 0 or more.
+        UsageError: the price is not a number of 0 or more.
     """
     if price is None:
         return None

@@ -55,7 +55,7 @@ def _range_ms(from_: str | None, to: str | None) -> tuple[int, int]:
     """Return both ends, epoch milliseconds; the end is exclusive.
 
     Raises:
-        UsageError: one is no moment, or the end is not after the start.
+        UsageError: a flag is no time, or the end is not after the start.
     """
     from onetape.core.candles import LATEST_TIMESTAMP
     from onetape.core.clock import check_range

@@ -54,7 +54,7 @@ def read_own_records(db: Path) -> OwnRecords:
     """Read the trader's database; nothing is written.
 
     Raises:
-        StoreError: it cannot be read.
+        StoreError: the database cannot be read.
     """
     with open_read_only(db) as store, store.read() as connection:
         orders = connection.execute("SELECT client_order_id FROM orders").fetchall()

@@ -75,7 +75,7 @@ def check_drill(settings: TraderSettings) -> None:
     """Refuse settings that cannot be tried.
 
     Raises:
-        UsageError: they have no stop.
+        UsageError: the settings have no stop.
     """
     if not settings.account.exits.has_stop:
         raise UsageError(

@@ -138,7 +138,7 @@ class Scene:
         """Let time pass until a condition holds; return how long it took, wall seconds.
 
         Raises:
-            SceneFailed: it did not come true in time; the text is `what`.
+            SceneFailed: the condition did not hold in time; the text is `what`.
         """
         began = moved = time.monotonic()
         while not holds():
@@ -216,7 +216,7 @@ class Scene:
         """Kill the trader; each order that the exchange has must be stored before its send.
 
         Raises:
-            SceneFailed: one is not.
+            SceneFailed: an order is not stored.
         """
         self.trader.kill()
         self.check_intents()

@@ -102,7 +102,7 @@ def _without_fault(plan: StartPlan) -> StartPlan:
     """Return a plan that enters nothing where the file of a strategy cannot be used.
 
     Raises:
-        OnetapeError: it cannot be used, and nothing is open.
+        OnetapeError: the file cannot be used, and nothing is open.
     """
     fault = plan.strategy_fault
     if fault is None:

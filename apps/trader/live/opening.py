@@ -253,7 +253,7 @@ def _locked(endpoint: Endpoint, account: str, symbol: str) -> ProcessLock:
     """Take the lock of a symbol of an account, whatever name or database it is traded under.
 
     Raises:
-        SafetyRefusal: another process of this computer has it.
+        SafetyRefusal: another process of this computer holds the lock.
     """
     folder = Path(tempfile.gettempdir()) / f"onetape-accounts-{os.getuid()}"
     lock = ProcessLock(folder, f"{_account_words(endpoint, account)}, {symbol}")

@@ -39,7 +39,7 @@ def check_alerts(settings: MonitoringSettings) -> None:
     """Refuse a command that cannot be run.
 
     Raises:
-        ConfigurationError: it cannot be read as a command, or its program is not found.
+        ConfigurationError: the text is no command, or its program is not found.
     """
     if settings.alert_command is None:
         return

@@ -93,7 +93,7 @@ def _converted(kind: str, name: str, value: Any, declared: Declared) -> Any:
     """Return a value as the type of its setting.
 
     Raises:
-        UsageError: it is of another type.
+        UsageError: the value has another type.
     """
     if value is None and declared.is_optional:
         return None

@@ -134,7 +134,8 @@ def _download(config: BacktestConfig) -> None:
 
     Raises:
         ConfigurationError: the backfiller is not installed.
-        OnetapeError: it failed; the class is that of its exit code, the text its last line.
+        OnetapeError: the backfiller failed; its exit code decides the class, its last line is the
+            text.
     """
     import shutil
     import subprocess

@@ -37,7 +37,7 @@ def signals_of(entries: Any, exits: Any, count: int) -> SignalArray:
         count: Number of candles.
 
     Raises:
-        UsageError: one has another length, or is not boolean.
+        UsageError: a signal array has another length, or is not boolean.
     """
     columns: list[SignalArray] = []
     for name, given in (("entries", entries), ("exits", exits)):

@@ -26,7 +26,7 @@ def load_higher(
     """Return the higher-timeframe candles that a strategy needs, in addition to the window.
 
     Raises:
-        UsageError: one of its timeframes is not made of whole traded candles.
+        UsageError: a higher timeframe is no multiple of the traded one.
         CandleGapError: higher-timeframe candles of the range are missing for an unknown reason.
     """
     timeframe = Timeframe.parse(window.key.timeframe)

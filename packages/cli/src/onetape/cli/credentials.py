@@ -56,7 +56,7 @@ def read_credentials(
         prompt: Reads a person's input without showing it; None: there is no terminal.
 
     Raises:
-        ConfigurationError: one is missing or cannot be used; the text never holds it.
+        ConfigurationError: a credential is missing or cannot be used; the text never has it.
     """
     notes: list[str] = []
     names = [KEY, SECRET, *([PASSWORD] if needs_password else [])]

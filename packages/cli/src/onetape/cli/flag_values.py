@@ -91,7 +91,7 @@ def _named_values(flag: str, given: Sequence[str]) -> dict[str, str]:
     """Return the values of `--param name=value` by name.
 
     Raises:
-        UsageError: one is not written as name=value, or a name is given twice.
+        UsageError: a value is not written as name=value, or a name is given twice.
     """
     parsed: dict[str, str] = {}
     for text in given:

@@ -96,7 +96,7 @@ def environment_tree(app: str, environment: Mapping[str, str]) -> Tree:
     """Return the variables of a program, nested by their keys.
 
     Raises:
-        ConfigurationError: one name is a value and a section.
+        ConfigurationError: a name is both a value and a section.
     """
     tree: Tree = {}
     start = f"{app.upper()}__"

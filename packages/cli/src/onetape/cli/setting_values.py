@@ -32,7 +32,8 @@ def converted_value(one: Declared, value: object, source: Source) -> Converted:
         source: Where it comes from, for the error.
 
     Raises:
-        ConfigurationError: it cannot be converted; the text has place, key and what was found.
+        ConfigurationError: the value cannot be converted; the text has place, key and what was
+            found.
         UsageError: a flag has an invalid value.
     """
     if get_origin(one.kind) is dict:

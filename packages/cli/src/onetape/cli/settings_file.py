@@ -28,7 +28,7 @@ def composed(file: Path, most_bytes: int = MOST_BYTES) -> yaml.Node | None:
         most_bytes: A larger file is refused.
 
     Raises:
-        ConfigurationError: it cannot be read, or is no YAML; names path and line.
+        ConfigurationError: the file cannot be read, or is no YAML; the text names path and line.
     """
     try:
         with file.open("rb") as opened:
@@ -52,7 +52,8 @@ def read_settings(file: Path) -> tuple[Tree, dict[str, int]]:
     """Return the file as nested text, and the line of each dotted key.
 
     Raises:
-        ConfigurationError: it cannot be read, or is not a file of settings; names path and line.
+        ConfigurationError: the file cannot be read, or has no settings; the text names path and
+            line.
     """
     node = composed(file)
     lines: dict[str, int] = {}

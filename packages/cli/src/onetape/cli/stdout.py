@@ -56,7 +56,7 @@ def flush_all() -> None:
     """Write what is still buffered, wherever there is a place for it.
 
     Raises:
-        OSError: it cannot be written.
+        OSError: the output cannot be written.
     """
     for stream in (_claimed, sys.stdout, sys.stderr):
         if stream is not None:

@@ -241,7 +241,8 @@ class AccountConfig(DeclaredStruct, frozen=True, kw_only=True):
         """Check every setting.
 
         Raises:
-            UsageError: one cannot be used; the text names it, what is allowed and what was found.
+            UsageError: a setting is invalid; the text names setting, allowed values and value
+                found.
         """
         super().__post_init__()
         self._set_break_even()

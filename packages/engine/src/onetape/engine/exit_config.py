@@ -155,7 +155,8 @@ class ExitConfig(DeclaredStruct, frozen=True, kw_only=True):
         """Check every setting.
 
         Raises:
-            UsageError: one cannot be used; the text names it, what is allowed and what was found.
+            UsageError: a setting is invalid; the text names setting, allowed values and value
+                found.
         """
         super().__post_init__()
         if self.target_table:

@@ -165,7 +165,7 @@ class _Paginator:
         """Count a page that goes no further than the time it was requested from.
 
         Raises:
-            ExchangeUnreachable: it is one too many in a row.
+            ExchangeUnreachable: too many such pages follow each other.
         """
         self._stuck_pages += 1
         if self._stuck_pages >= STUCK_PAGES:

@@ -54,7 +54,7 @@ class PrivateConnection:
             dialect: How private requests go to the exchange; None: as `DIALECTS` has it.
 
         Raises:
-            UsageError: it is not known how private requests go to the exchange.
+            UsageError: the private requests of the exchange are not known.
         """
         self.endpoint = endpoint
         self.dialect = dialect or dialect_of(endpoint.exchange)

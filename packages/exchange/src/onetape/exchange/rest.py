@@ -51,10 +51,10 @@ def exchange_ids() -> list[str]:
 
 
 def check_exchange(exchange: str) -> str:
-    """Return the id where CCXT has it.
+    """Return the exchange id if CCXT has it.
 
     Raises:
-        UsageError: it does not; the text names the nearest one.
+        UsageError: CCXT has no such exchange; the text names the most similar id.
     """
     if exchange not in exchange_ids():
         raise UsageError(

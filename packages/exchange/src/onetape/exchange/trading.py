@@ -50,7 +50,7 @@ class PrivateClient(AccountReader):
 
         Raises:
             OrderRefused: the exchange has refused it, or it was never sent.
-            OrderUnknown: it may exist or not; look it up, and never send it again.
+            OrderUnknown: the order may exist or not; look it up, and never send it again.
         """
         try:
             call = self._order_call(request)
@@ -67,7 +67,7 @@ class PrivateClient(AccountReader):
 
         Raises:
             OrderRefused: the exchange has refused it, or it was never sent.
-            OrderUnknown: it may exist or not.
+            OrderUnknown: the order may exist or not.
         """
         accepted, name = self._accepted(outcome), request.client_order_id
         # An acknowledgement alone has neither market nor side.
@@ -133,7 +133,7 @@ class PrivateClient(AccountReader):
 
         Raises:
             OrderRefused: the exchange has not cancelled it; it may be filled, or not exist.
-            OrderUnknown: it may be cancelled or not; look it up.
+            OrderUnknown: the order may be cancelled or not; look it up.
         """
         try:
             call = order_calls.cancel_order(

@@ -121,7 +121,7 @@ def time_zone_of(name: str) -> tzinfo:
     """Return a time zone.
 
     Raises:
-        UsageError: it is not known on this computer.
+        UsageError: the time zone is not known on this computer.
     """
     if name == "UTC":
         return UTC

@@ -116,7 +116,7 @@ class Results:
         """Append one combination's line; it is in the file when this returns.
 
         Raises:
-            ConfigurationError: it cannot be written; nothing of it is in the file.
+            ConfigurationError: the line cannot be written; the file is unchanged.
         """
         result = msgspec.json.decode(line)
         key = key_of(result["parameters"])
@@ -144,7 +144,7 @@ def _checked(folder: Path, line: bytes) -> dict[str, Any]:
     """Return the result that a kept line holds.
 
     Raises:
-        ConfigurationError: it holds none.
+        ConfigurationError: the line has no result.
     """
     try:
         result = msgspec.json.decode(line)

@@ -49,7 +49,7 @@ class SearchOptions(Struct, frozen=True, kw_only=True):
         """Check the options.
 
         Raises:
-            UsageError: one is invalid.
+            UsageError: an option is invalid.
         """
         check_out_of_sample(self.out_of_sample, "--out-of-sample")
         known = (*OWN_SAMPLERS, *OPTUNA_SAMPLERS)

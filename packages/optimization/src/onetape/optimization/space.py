@@ -128,7 +128,7 @@ def grid_points(ranges: tuple[ParameterRange, ...]) -> Iterator[ParameterSet]:
     """Return every combination, the last parameter moving fastest.
 
     Raises:
-        UsageError: they are too many.
+        UsageError: there are too many combinations.
     """
     count = math.prod(len(one.values) for one in ranges)
     if count > MOST_COMBINATIONS:

@@ -27,7 +27,7 @@ def run_json(app: str, *arguments: str) -> dict[str, Any]:
     """Run an app to its end and return the document it prints with --json.
 
     Raises:
-        ProgramFailed: it ended with another exit code than 0.
+        ProgramFailed: the app ended with another exit code than 0.
     """
     done = subprocess.run(  # noqa: S603 - our own apps, no shell
         [*_command(app), *arguments, "--json"], capture_output=True, text=True, check=False
@@ -54,17 +54,17 @@ class RunningProgram:
         """Send SIGTERM and wait for a clean end.
 
         Raises:
-            ProgramFailed: it ended with another exit code than 0.
+            ProgramFailed: the app ended with another exit code than 0.
         """
         self._process.terminate()
         _, errors = self._process.communicate(timeout=STOP_PATIENCE_SECONDS)
         self.check(errors)
 
     def check(self, errors: str = "") -> None:
-        """Raise where it ended by itself with an error.
+        """Raise if the app ended by itself with an error.
 
         Raises:
-            ProgramFailed: it ended with another exit code than 0.
+            ProgramFailed: the app ended with another exit code than 0.
         """
         if self._process.poll():
             text = errors or (self._process.stderr.read() if self._process.stderr else "")

@@ -30,7 +30,7 @@ def write_chunk(path: Path, key: bytes, candles: Candles) -> None:
     """Write a new chunk file, readable by its owner alone; a failed attempt leaves none.
 
     Raises:
-        OSError: it cannot be written.
+        OSError: the file cannot be written.
     """
     header = _HEADER.pack(_MARK, 0, len(candles), key)
     columns = _columns(candles)

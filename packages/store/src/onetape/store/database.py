@@ -158,8 +158,8 @@ class Store:
         A deleted file stays writable for processes that have it open, and is gone with them.
 
         Raises:
-            StoreReplaced: it was deleted or emptied, or another file has its name.
-            StoreUnwritable: its folder may not be entered any more.
+            StoreReplaced: the file was deleted or emptied, or another file has its name.
+            StoreUnwritable: the folder of the file may not be entered any more.
             StoreError: the disk does not respond.
         """
         if not self._is_in_place():

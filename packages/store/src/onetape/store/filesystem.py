@@ -25,7 +25,7 @@ def check_file_system(path: Path) -> None:
     """Refuse a file on a network drive, and warn of one in a shared folder, where Linux names it.
 
     Raises:
-        ConfigurationError: it lies on a network drive.
+        ConfigurationError: the file is on a network drive.
     """
     kind = file_system_of(path)
     if kind in NETWORK:

@@ -59,7 +59,7 @@ def acquire_lease(
         lock: The kernel's lock of that name, after its `acquire`; None: nothing is known of it.
 
     Raises:
-        SafetyRefusal: another process holds it.
+        SafetyRefusal: another process holds the lease.
     """
     with store.write() as connection:
         rows = connection.execute(
@@ -112,7 +112,7 @@ def renew_lease(store: Store, name: str, token: int, *, now_ms: int, seconds: fl
     """Extend a lease.
 
     Raises:
-        SafetyRefusal: it ran out and another process took it.
+        SafetyRefusal: the lease ran out and another process took it.
     """
     renew_leases(store, [Fence(name, token)], now_ms=now_ms, seconds=seconds)
 
@@ -121,7 +121,7 @@ def renew_leases(store: Store, fences: Sequence[Fence], *, now_ms: int, seconds:
     """Extend several leases, all of them or none.
 
     Raises:
-        SafetyRefusal: one of them ran out and another process took it.
+        SafetyRefusal: a lease ran out and another process took it.
     """
     with store.write() as connection:
         for fence in fences:
@@ -137,7 +137,7 @@ def check_lease(connection: Connection, fence: Fence) -> str:
     """Return the holder of a lease, inside the transaction of the write that needs it.
 
     Raises:
-        SafetyRefusal: another process took it.
+        SafetyRefusal: another process took the lease.
     """
     rows = connection.execute(
         "SELECT holder FROM leases WHERE name = ? AND token = ?", (fence.name, fence.token)

@@ -24,7 +24,7 @@ def hold_to_source(store: Store, source: SimulatedSource) -> None:
 
     Raises:
         StoreOfOtherMarket: the file belongs to another source.
-        StoreError: it cannot be written.
+        StoreError: the file cannot be written.
     """
     with store.read() as connection:
         if _refusal(store, connection, source) is None and _is_stored(connection, source):

@@ -97,7 +97,7 @@ class Windows(Struct, frozen=True):
         """Return the sizes of the windows that a trader passes to a strategy.
 
         Raises:
-            ConfigurationError: its lookback cannot be used.
+            ConfigurationError: the lookback of the strategy is invalid.
         """
         higher = higher_lookback_of(strategy) if strategy.higher_timeframes else 0
         return cls(window_size(lookback_of(strategy)), window_size(higher))

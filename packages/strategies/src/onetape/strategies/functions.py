@@ -91,7 +91,7 @@ class FunctionStrategy(Strategy):
         """Return the declared lookback, or the measured one.
 
         Raises:
-            ConfigurationError: it cannot be measured.
+            ConfigurationError: the lookback cannot be measured.
         """
         declared = type(self).options.lookback
         return measured_lookback(self) if declared is None else declared

@@ -124,7 +124,7 @@ def higher_timeframes_of(strategy: Any, timeframe: Timeframe) -> tuple[Timeframe
 
     Raises:
         ConfigurationError: the strategy names something else than timeframes.
-        UsageError: one is not made of whole traded candles.
+        UsageError: a higher timeframe is no multiple of the traded one.
     """
     names: Any = strategy.higher_timeframes
     if isinstance(names, str) or not all(isinstance(name, str) for name in names):

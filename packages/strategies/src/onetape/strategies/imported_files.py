@@ -56,7 +56,7 @@ def _files_below(start: Path) -> list[Path]:
     """Return all Python files of a file's folder and those below, sorted.
 
     Raises:
-        ConfigurationError: they are too many, or too large.
+        ConfigurationError: the files are too many, or too large.
     """
     found: list[Path] = []
     size, seen = 0, set[str]()

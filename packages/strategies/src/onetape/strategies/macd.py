@@ -24,7 +24,7 @@ class MacdCross(Strategy):
         """Check the parameters.
 
         Raises:
-            UsageError: one is out of bounds, or fast is not under slow.
+            UsageError: a parameter is out of bounds, or fast is not under slow.
         """
         super().__post_init__()
         check_under(self, "fast", "slow")

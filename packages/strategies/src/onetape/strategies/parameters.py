@@ -122,7 +122,7 @@ def check_under(strategy: Any, low: str, high: str) -> None:
         high: Name of the other, such as `slow`.
 
     Raises:
-        UsageError: it is not.
+        UsageError: the number is not under the other.
     """
     smaller, larger = getattr(strategy, low), getattr(strategy, high)
     if smaller >= larger:

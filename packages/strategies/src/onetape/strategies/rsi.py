@@ -35,7 +35,7 @@ class Rsi(Strategy):
         """Check the parameters.
 
         Raises:
-            UsageError: one is out of bounds, or buy is not under sell.
+            UsageError: a parameter is out of bounds, or buy is not under sell.
         """
         super().__post_init__()
         check_under(self, "buy", "sell")

@@ -49,7 +49,7 @@ def higher_of(strategy: Strategy, candles: Candles, timeframe: str = "1h") -> Hi
     """Return the higher-timeframe candles that a strategy needs, built from these.
 
     Raises:
-        UsageError: they are not made of whole ones.
+        UsageError: a higher timeframe is no multiple of the traded one.
     """
     small = Timeframe.parse(timeframe)
     return {

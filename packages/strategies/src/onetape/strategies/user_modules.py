@@ -124,8 +124,8 @@ def run_file(path: Path) -> ModuleType:
     """Run a strategy's file as a module of its own; what it imports from its folder runs again.
 
     Raises:
-        ConfigurationError: it cannot be run; names the file and the line. Or too much code is
-            below its folder.
+        ConfigurationError: the file cannot be run; the text names file and line. Or too much code
+            is below its folder.
     """
     where = path.resolve()
     module_name = f"onetape_user_{path.stem}_{hashlib.sha256(str(where).encode()).hexdigest()[:12]}"

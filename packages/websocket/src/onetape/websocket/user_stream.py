@@ -179,7 +179,7 @@ class UserStream:
         """Read until the connection ends.
 
         Raises:
-            Exception: it has ended, or an event could not be read.
+            Exception: the connection has ended, or an event could not be read.
         """
         client = self._client
         watching = [client.watch_orders, client.watch_my_trades]

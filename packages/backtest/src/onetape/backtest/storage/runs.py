@@ -121,7 +121,7 @@ def load_run(name: str | os.PathLike[str] = LAST, root: Path | None = None) -> R
 
     Raises:
         UsageError: no run is called so, or several are.
-        DataError: its manifest is damaged.
+        DataError: the manifest of the run is damaged.
     """
     root = RUNS_FOLDER if root is None else root
     given = Path(name)

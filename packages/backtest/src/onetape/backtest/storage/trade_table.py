@@ -34,7 +34,7 @@ def read_trades(path: Path, closed: int, *, open_at_end: bool) -> list[TradeReco
 
     Raises:
         OSError: the file cannot be read.
-        ValueError: it is no table of trades, or not of so many.
+        ValueError: the file is no table of trades, or has another number of trades.
     """
     with path.open(encoding="utf-8", newline="") as file:
         text = file.read()

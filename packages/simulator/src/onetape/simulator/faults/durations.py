@@ -14,7 +14,7 @@ def span_ms(text: str) -> int:
     """Return a span in milliseconds.
 
     Raises:
-        ValueError: it is not written as a number with one of ms, s, m, h, d behind it.
+        ValueError: the text is not a number followed by ms, s, m, h or d.
     """
     match = _SPAN.fullmatch(text.strip())
     if match is None:
@@ -27,7 +27,7 @@ def moment_ms(text: str, anchor_ms: int) -> int:
     """Return a moment in epoch milliseconds; `+10m` counts from the anchor.
 
     Raises:
-        ValueError: it is neither a span with a plus nor a date that Python reads.
+        ValueError: the text is neither a span with a plus nor an ISO date.
     """
     text = text.strip()
     if text.startswith("+"):

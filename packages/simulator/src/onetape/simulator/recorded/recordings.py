@@ -60,7 +60,7 @@ def parse_route(text: str) -> tuple[str, str]:
     """Return name and request of `http_ohlc=GET /0/public/OHLC`.
 
     Raises:
-        UsageError: it has another form.
+        UsageError: the text has another form.
     """
     name, separator, request = text.partition("=")
     method, space, path = request.strip().partition(" ")

@@ -178,7 +178,7 @@ def number_of(query: Query, name: str) -> int | None:
     """Return a whole number of a query, or None.
 
     Raises:
-        Refusal: it is there and no whole number.
+        Refusal: the parameter is no whole number.
     """
     text = query.get(name, "")
     if not text:
@@ -192,7 +192,7 @@ def limit_of(query: Query, default: int, most: int) -> int:
     """Return the number of rows requested, at most Binance's maximum.
 
     Raises:
-        Refusal: it is 0 or no number.
+        Refusal: the parameter is 0 or no number.
     """
     limit = number_of(query, "limit")
     if limit is None:

@@ -29,7 +29,7 @@ def json_value(text: str) -> object:
     """Return the value of a JSON text.
 
     Raises:
-        ValueError: it is no JSON, or nested deeper than Python reads.
+        ValueError: the text is no JSON, or nested deeper than Python reads.
     """
     try:
         return cast("object", json.loads(text))

@@ -214,7 +214,7 @@ class AccountService:
         """Turn all that is free of some assets into BNB, and return how much BNB came.
 
         Raises:
-            Refusal: one of them has no price.
+            Refusal: an asset has no price.
         """
         got = self._actions.convert_dust(assets, self._clock.now_ms())
         self.sockets.wake()
@@ -225,7 +225,7 @@ def parse_balance(text: str) -> dict[str, Decimal]:
     """Return the balance that a text such as `USDT=10000,BTC=0.5` states.
 
     Raises:
-        UsageError: it has another form.
+        UsageError: the text has another form.
     """
     balance: dict[str, Decimal] = {}
     for part in text.split(","):
@@ -243,7 +243,7 @@ def amount(value: object) -> Decimal:
     """Return an amount of an asset, above zero and in whole units of eight digits.
 
     Raises:
-        UsageError: it is something else. Floats are refused: they are no exact amounts.
+        UsageError: the value is no such amount. Floats are refused, because they are inexact.
     """
     try:
         # Decimal reads "1_0" as 10 and True as 1; no person means that.
@@ -261,7 +261,7 @@ def asset_name(value: object) -> str:
     """Return an asset's name.
 
     Raises:
-        UsageError: it is something else.
+        UsageError: the value is no asset name.
     """
     if not isinstance(value, str) or not value.isalnum() or value != value.upper():
         raise UsageError(f'assets are named as in "BTC", found {value!r}')

@@ -230,7 +230,7 @@ class Exchange:
         """Cancel an open order, and the other of its list, and return the cancellation's client id.
 
         Raises:
-            Refusal: it is no longer open.
+            Refusal: the order is no longer open.
         """
         self.settle(now_ms)
         if not order.is_open:

@@ -47,7 +47,7 @@ def steps_of(symbol: SpotSymbol, quantity: Decimal) -> int:
     """Return a quantity in whole steps.
 
     Raises:
-        Refusal: it lies between two steps.
+        Refusal: the quantity is no multiple of the step.
     """
     return _whole(quantity, symbol.amount_digits, "LOT_SIZE")
 
@@ -56,7 +56,7 @@ def ticks_of(symbol: SpotSymbol, price: Decimal) -> int:
     """Return a price in whole ticks.
 
     Raises:
-        Refusal: it lies between two ticks.
+        Refusal: the price is no multiple of the tick.
     """
     return _whole(price, symbol.price_digits, "PRICE_FILTER")
 

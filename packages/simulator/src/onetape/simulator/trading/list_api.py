@@ -175,7 +175,7 @@ def response_kind(params: Params, default: str) -> str:
     """Return how much of a new order its reply contains: ACK, RESULT or FULL.
 
     Raises:
-        Refusal: it is something else.
+        Refusal: the parameter has another value.
     """
     kind = params.get("newOrderRespType") or default
     if kind not in ("ACK", "RESULT", "FULL"):

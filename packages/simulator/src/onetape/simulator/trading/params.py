@@ -119,7 +119,7 @@ def require(params: Params, name: str) -> str:
     """Return a parameter that must be there.
 
     Raises:
-        Refusal: it is missing or empty.
+        Refusal: the parameter is missing or empty.
     """
     value = params.get(name, "")
     if not value:
@@ -136,7 +136,7 @@ def read_positive(params: Params, name: str, places: int = _DIGITS) -> Decimal |
         places: Digits after the point that it may have.
 
     Raises:
-        Refusal: it is no number, is zero, or has more digits after the point.
+        Refusal: the parameter is no number, is zero, or has more digits after the point.
     """
     if name not in params:
         return None
@@ -156,7 +156,7 @@ def read_integer(params: Params, name: str) -> int | None:
     """Return a whole number of zero or more, or None where it was not sent.
 
     Raises:
-        Refusal: it is something else.
+        Refusal: the parameter is no such number.
     """
     text = params.get(name, "")
     if not text:
@@ -170,7 +170,7 @@ def read_client_id(params: Params, name: str) -> str | None:
     """Return a client order id, or None where it was not sent.
 
     Raises:
-        Refusal: it has other characters than letters, digits, - and _, or more than 36.
+        Refusal: the id has other characters than letters, digits, - and _, or more than 36.
     """
     text = params.get(name, "")
     if not text:

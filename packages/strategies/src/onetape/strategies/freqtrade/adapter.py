@@ -149,7 +149,7 @@ def load_class(found: FreqtradeClass) -> type[FreqtradeStrategy]:
     """Run the file of a freqtrade strategy and return the strategy.
 
     Raises:
-        ConfigurationError: it uses what has no equivalent here, or it cannot be run.
+        ConfigurationError: the file uses what has no equivalent here, or cannot be run.
     """
     check_supported(found)
     _check_parameter_file(found.path)

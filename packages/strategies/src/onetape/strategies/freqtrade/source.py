@@ -52,8 +52,8 @@ class FreqtradeClass(Struct, frozen=True):
             default: Returned where the class does not give the attribute a value.
 
         Raises:
-            ConfigurationError: it is written as something else than numbers, texts, lists and
-                dicts of them.
+            ConfigurationError: the value is written as something else than numbers, texts, lists
+                and dicts of them.
         """
         found = self.attributes.get(name)
         if found is None:
@@ -80,7 +80,7 @@ def freqtrade_classes(path: Path, text: bytes) -> dict[str, FreqtradeClass]:
         text: Content of the file.
 
     Raises:
-        ConfigurationError: it is no Python.
+        ConfigurationError: the file is no Python.
     """
     if not is_freqtrade_file(text):
         return {}
@@ -143,7 +143,7 @@ def freqtrade_class(path: Path, text: bytes, class_name: str | None) -> Freqtrad
 
     Raises:
         UsageError: the file has several, or none of that name.
-        ConfigurationError: it is no Python.
+        ConfigurationError: the file is no Python.
     """
     found = freqtrade_classes(path, text)
     if not found:

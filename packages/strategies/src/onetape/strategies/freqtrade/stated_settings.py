@@ -84,7 +84,7 @@ def check_timeframe(used: str, stated: str, place: str) -> None:
         place: Where the file states it.
 
     Raises:
-        UsageError: they differ.
+        UsageError: the timeframes differ.
     """
     with naming_settings("timeframe"):
         own, other = Timeframe.parse(stated), Timeframe.parse(used)
@@ -247,7 +247,7 @@ def protections_of(found: FreqtradeClass) -> Any:
     """Return the list of protections that a class states; empty where it states none.
 
     Raises:
-        ConfigurationError: it cannot be read without running the file.
+        ConfigurationError: the list cannot be read without running the file.
     """
     return _returned(found) if "protections" in found.methods else found.value("protections", [])
 

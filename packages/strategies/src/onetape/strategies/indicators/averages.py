@@ -130,7 +130,7 @@ def check_window(window: Any, name: str = "window", least: int = 1) -> None:
     """Check a length in bars.
 
     Raises:
-        ValueError: it is no whole number, or under the least allowed one.
+        ValueError: the length is no whole number, or below the minimum.
     """
     if not isinstance(window, (int, np.integer)) or window < least:
         bars = "bar" if least == 1 else "bars"

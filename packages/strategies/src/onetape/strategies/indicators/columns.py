@@ -10,7 +10,7 @@ def as_columns(**columns: FloatArray) -> tuple[FloatArray, ...]:
     """Return columns of candles as arrays.
 
     Raises:
-        ValueError: they differ in length.
+        ValueError: the columns differ in length.
     """
     arrays = {name: np.asarray(as_array(column), np.float64) for name, column in columns.items()}
     if len({array.shape for array in arrays.values()}) > 1:
