@@ -74,7 +74,7 @@ def accept_gaps(
     Args:
         store: The open database.
         keys: The series.
-        wanted: Epoch seconds, half-open.
+        wanted: Requested range, epoch seconds, half-open.
         reason: Why the candles are missing.
         now_ms: Computer's time, epoch milliseconds.
 

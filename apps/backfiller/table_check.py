@@ -23,7 +23,7 @@ _FEW_PART: Final = 100
 
 
 class Table(Struct, frozen=True):
-    """A table that was read and checked, and can be stored; `close` gives back its room."""
+    """A table that was read and checked, and can be stored; `close` deletes its temporary file."""
 
     source: str
     key: SeriesKey
@@ -43,7 +43,7 @@ class Table(Struct, frozen=True):
     """Duration of reading the table, wall seconds."""
 
     def close(self) -> None:
-        """Give back the room of the rows."""
+        """Delete the temporary file of the rows."""
         self.read.spool.close()
 
 
@@ -52,7 +52,7 @@ def read_planned(planned: Planned, wanted: Wanted, *, now_ms: int) -> Table:
 
     Args:
         planned: The table.
-        wanted: The values of the flags.
+        wanted: Values of the flags.
         now_ms: Market time, epoch milliseconds: a candle that is not over by then is left out.
 
     Raises:

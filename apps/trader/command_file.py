@@ -48,7 +48,7 @@ def taken_files(database: Path) -> list[Path]:
 
 
 class CommandFiles:
-    """Stores the commands of the files next to a database, and remembers what was printed."""
+    """Stores the commands of the files next to a database, and keeps the printed errors."""
 
     def __init__(self, store: Store) -> None:
         """Begin; nothing is read yet."""

@@ -171,7 +171,7 @@ class RuleStepper:
         return is_untraded(candle) and has_volume(self._context.store, self._context.key)
 
     def _drop_vanished(self, candle: Candle) -> None:
-        """Forget the open candle where its row has been taken back: a later one has come."""
+        """Drop the open candle if its row was removed because a later candle has come."""
         opened = self.state.opened
         if opened is not None and opened.timestamp < candle.timestamp:
             state = replace(self.state, opened=None, is_slot_awaited=False)

@@ -54,7 +54,7 @@ def is_of_other_file(session: Session | None, evaluator: "StrategyEvaluator") ->
     """Return whether a strategy comes from another file than that of a session, with other code.
 
     Args:
-        session: With a strategy of the same name; None: there was none.
+        session: Session with a strategy of the same name; None: no such session.
         evaluator: Has loaded the strategy.
     """
     if session is None or ORIGIN not in session.rules:
@@ -72,7 +72,7 @@ def check_origin(session: Session | None, evaluator: "StrategyEvaluator") -> Non
     """Refuse a strategy that has the name of the account's and comes from another file.
 
     Args:
-        session: The last one of account and symbol; None: there was none.
+        session: Last session of account and symbol; None: no session yet.
         evaluator: Has loaded the strategy.
 
     Raises:

@@ -48,7 +48,7 @@ def parts_of(path: Path, room: ExitStack) -> list[Part]:
 
     Args:
         path: The file.
-        room: What closes archives, which stay open until their tables were read.
+        room: Exit stack that closes archives once their tables were read.
 
     Raises:
         UsageError: file not found, or it is of no kind that can be read.

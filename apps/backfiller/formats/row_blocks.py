@@ -1,4 +1,4 @@
-"""Rows of a table as a reader hands them on: a block of columns at a time, still unchecked."""
+"""Rows of a table as a reader yields them: a block of columns at a time, still unchecked."""
 
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Final

@@ -50,7 +50,7 @@ class Spool:
         """How many there are."""
 
     def close(self) -> None:
-        """Give back the room of the rows."""
+        """Delete the temporary file of the rows."""
         self._file.close()
         self._read = None
 

@@ -90,8 +90,8 @@ def plan_import(
 
     Args:
         files: What was named on the command line.
-        wanted: The values of the flags.
-        room: What closes archives, once their tables were read.
+        wanted: Values of the flags.
+        room: Exit stack that closes archives once their tables were read.
 
     Raises:
         UsageError: the flags leave no table of archives that have some.

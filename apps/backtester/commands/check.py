@@ -1,4 +1,4 @@
-"""`backtester check`: prove that a strategy sees no future and looks back far enough."""
+"""`backtester check`: prove that a strategy uses no later candles and looks back enough."""
 
 from typing import TYPE_CHECKING, Annotated
 

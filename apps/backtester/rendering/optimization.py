@@ -202,7 +202,7 @@ def _correlation_words(optimization: Optimization, luck: RankStability) -> str:
 
 
 def trials_line(optimization: Optimization) -> str:
-    """Return the number of trials and of looks: the best of many is luck in part."""
+    """Return the number of trials and of looks at the out-of-sample part, with a warning."""
     counts, plan = optimization.counts, optimization.plan
     key = optimization.context.window.key
     here = counted(len(plan.points) + len(plan.failed), "trial")

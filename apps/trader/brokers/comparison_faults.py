@@ -1,4 +1,4 @@
-"""Remembers that a comparison of the account has raised an error, while all is built again.
+"""Keeps the error of an account comparison while the session is built again.
 
 The error may be raised by each comparison. So the next ones wait, longer each time, and what
 protects a position does not wait for them.

@@ -1,4 +1,4 @@
-"""`trader explain --at TIME`: what a trader saw and did on one candle, and why."""
+"""`trader explain --at TIME`: input, signal and order of a trader on one candle."""
 
 from typing import Annotated
 

@@ -1,4 +1,4 @@
-"""What a trader saw, decided and did on one candle, from the rows that it stored."""
+"""Input, signal and order of a trader on one candle, from the rows that it stored."""
 
 from collections.abc import Sequence
 from decimal import Decimal

@@ -101,7 +101,7 @@ class LoadedStrategy(Struct, frozen=True, tag="loaded"):
 
 
 class CandleView(Struct, frozen=True):
-    """What a strategy sees on one candle."""
+    """Indicators and descriptions of a strategy on one candle."""
 
     indicators: dict[str, float | None]
     """Value of each indicator; None where it is not a finite number."""

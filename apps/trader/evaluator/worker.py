@@ -113,7 +113,7 @@ def _evaluate(strategy: Strategy, request: EvaluateRequest) -> Evaluated:
 
 
 def _view(strategy: Strategy, signals: Signals, index: int, timestamp: int) -> CandleView:
-    """Return what the strategy sees on one candle.
+    """Return indicators and descriptions of the strategy on one candle.
 
     Raises:
         ConfigurationError: the strategy's `describe` failed.

@@ -21,7 +21,7 @@ class HeldBalances:
         """Begin; nothing is read yet."""
         self._book = book
         self.reading: AccountSnapshot | BalanceReading | None = None
-        """The last reading; None: there was none since the start."""
+        """The last reading; None: no reading since the start."""
         self._changed = 0.0
         """When orders of ours last changed what is held or free, monotonic."""
 

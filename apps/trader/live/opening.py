@@ -114,7 +114,7 @@ def check_live_exchange(exchange: str, *, is_untested_allowed: bool) -> None:
 
     Args:
         exchange: CCXT exchange id, or `simulator`.
-        is_untested_allowed: Whether a person wants them where only the requests are tested.
+        is_untested_allowed: Whether a person allows live orders where only requests are tested.
 
     Raises:
         UsageError: the text lists the exchanges that there are.

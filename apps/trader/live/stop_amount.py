@@ -40,7 +40,7 @@ class StopAmount:
 
         Args:
             amount: Amount of that stop.
-            replaced: Amount of the stop in whose place it was to be; None: there was none.
+            replaced: Amount of the stop that this one was to replace; None: no earlier stop.
         """
         self._refused_at, self._refused = time.monotonic(), amount
         # The coins of the stop that was cancelled are free.
@@ -88,7 +88,7 @@ class StopAmount:
         return found if is_usable or resting else held
 
     def _available(self, held: Decimal) -> Decimal | None:
-        """Return what a stop can sell by a reading since the last change; None: there is none."""
+        """Return what a stop can sell by a reading since the last change; None: no such reading."""
         reading, balance = self._account.held.reading, self._account.held.base
         resting = self._resting()
         since = max(self._refused_at or 0.0, *self._opened.values(), 0.0)

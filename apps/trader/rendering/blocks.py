@@ -38,7 +38,7 @@ def wrapped(text: str, first: str, others: str, width: int | None) -> list[str]:
 
 
 def fee_text(fees: Mapping[str, Decimal]) -> str:
-    """Return fees by currency, such as `12.5 USDT, 0.001 BNB`; `none` where there are none."""
+    """Return fees by currency, such as `12.5 USDT, 0.001 BNB`; `none` without a fee."""
     texts = [f"{fee_number(fee)} {currency}" for currency, fee in sorted(fees.items())]
     return ", ".join(texts) or "none"
 

@@ -62,7 +62,7 @@ class Exits:
     """
 
     def __init__(self, **values: Any) -> None:
-        """Take the exits that are wanted.
+        """Set the requested exits.
 
         Raises:
             UsageError: there is no such exit, or a value is of another type.

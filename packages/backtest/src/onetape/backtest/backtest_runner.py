@@ -107,7 +107,7 @@ def _parameters(config: BacktestConfig, strategy: Strategy) -> dict[str, Any]:
 
 
 def _strategy_note(strategy: Strategy) -> str:
-    """Return what a reader must know of the strategy's own code; empty: nothing."""
+    """Return the note for users about the strategy's own code; empty: no note."""
     if not hasattr(type(strategy), "function"):
         # A freqtrade file's; importing its class here would load pandas.
         return getattr(type(strategy), "without_effect", "")

@@ -1,4 +1,4 @@
-"""Words for what a strategy saw on one candle, for `backtester explain` and `trader explain`."""
+"""Renders candle and indicators, for `backtester explain` and `trader explain`."""
 
 from collections.abc import Mapping
 

@@ -161,7 +161,7 @@ class BacktestConfig(DeclaredStruct, frozen=True, kw_only=True):
         return replace(self, symbols=(symbol,), strategy=chosen, own_strategies={})
 
     def intrabar_timeframe(self) -> Timeframe | None:
-        """Return the timeframe of the intrabar candles, or None where none are wanted.
+        """Return the timeframe of the intrabar candles, or None without them.
 
         Raises:
             UsageError: whole candles of it do not make up the traded candles.

@@ -21,7 +21,7 @@ _SIGNALS = {1: "BUY", 0: "HOLD", -1: "SELL"}
 
 
 class CandleExplanation(Struct, frozen=True):
-    """What one symbol's run saw and did on one candle."""
+    """Explanation of one candle of one symbol: indicators, signal, order and fill."""
 
     strategy: str
     """Name of the strategy."""

@@ -145,7 +145,7 @@ def _resample_text(store: Store, key: SeriesKey, config: BacktestConfig) -> str:
 
 
 def _largest_smaller(store: Store, key: SeriesKey) -> str | None:
-    """Return the largest stored timeframe that whole candles of the wanted one are made of."""
+    """Return the highest stored timeframe that divides the requested one."""
     wanted, found = Timeframe.parse(key.timeframe), list[Timeframe]()
     for summary in stored_series(store):
         each = summary.key
@@ -154,7 +154,7 @@ def _largest_smaller(store: Store, key: SeriesKey) -> str | None:
         try:
             timeframe = Timeframe.parse(each.timeframe)
             check_multiple(timeframe, wanted)
-        except UsageError:  # another series of the file, which is none of our concern
+        except UsageError:  # a gap of another series of the file
             continue
         if closed_range(store, each) is not None:
             found.append(timeframe)

@@ -254,7 +254,7 @@ class ReportView:
         self.html = html
 
     def __repr__(self) -> str:
-        """Return how to see the report outside of a notebook."""
+        """Return how to open the report outside of a notebook."""
         return "HTML report; a notebook shows it, .save('report.html') writes it"
 
     def _repr_html_(self) -> str:

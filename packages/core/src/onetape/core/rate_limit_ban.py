@@ -21,7 +21,7 @@ class RateLimitBan(Struct, frozen=True):
     def left_ms(self, now_ms: int) -> int:
         """Return how long it goes on, milliseconds; 0 or less: it is over.
 
-        A ban that began later than now is not believed: the computer's clock was set back since.
+        A ban that began later than now does not count: the computer's clock was set back since.
 
         Args:
             now_ms: The computer's time, epoch milliseconds.

@@ -155,7 +155,7 @@ def _sums(volume: FloatArray, starts: IntArray, ends: IntArray) -> FloatArray:
 
 
 def _room(opens: IntArray, from_timeframe: Timeframe, to_timeframe: Timeframe) -> IntArray:
-    """Return how many small candles each window has room for, shape (n,)."""
+    """Return the maximum number of small candles of each window, shape (n,)."""
     if not to_timeframe.is_month:
         return np.full(len(opens), to_timeframe.seconds // from_timeframe.seconds)
     if from_timeframe.is_month:

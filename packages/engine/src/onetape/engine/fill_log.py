@@ -15,7 +15,7 @@ from onetape.engine.refused_orders import RefusedOrder
 
 
 class OpenPosition(Struct, frozen=True):
-    """A position that a range hands to the next one."""
+    """A position that is carried from one range to the next."""
 
     fill: Fill
     """Fill that bought the position."""

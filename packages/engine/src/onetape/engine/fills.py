@@ -132,7 +132,7 @@ class FillModel(Struct, frozen=True):
         """Return the fill of a market buy.
 
         Args:
-            cash: Quote currency at hand.
+            cash: Available quote currency.
             price: Open of the candle that fills the order.
             context: What else the sizing and the slippage depend on.
         """
@@ -150,7 +150,7 @@ class FillModel(Struct, frozen=True):
         """Return the fill of a sell of all that can be sold; the rest stays as dust.
 
         Args:
-            base: Base currency at hand.
+            base: Available base currency.
             price: Open of the candle, or the level inside it, that fills the order.
             context: What else the slippage depends on.
             is_maker: Whether it is a limit order: no slippage, and its own fee.
@@ -235,7 +235,7 @@ class FillModel(Struct, frozen=True):
     def _sized(
         self, cash: float, open_price: float, unit_cost: float, context: OrderContext
     ) -> tuple[float, float] | RefusedOrder:
-        """Return what may be spent, and how many coins are wanted for it."""
+        """Return the money of an entry, and the amount of coins that it buys."""
         size, sizing = self.size, self.sizing
         equity = cash if context.equity is None else context.equity
         if sizing == "quote_amount":

@@ -174,7 +174,7 @@ def longest_fall_seconds(
 
 
 def _ratio(mean: float, deviation: float, periods: float) -> float | None:
-    # A deviation of rounding noise, such as that of constant returns, is none.
+    # A deviation that is rounding noise, such as that of constant returns, counts as zero.
     if deviation <= abs(mean) * 1e-12:
         return None
     return mean / deviation * math.sqrt(periods)

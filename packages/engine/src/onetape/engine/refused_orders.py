@@ -47,7 +47,7 @@ class RefusedOrder(Struct, frozen=True, gc=False):
 
     kind: RefusalKind
     found: float = 0.0
-    """Cash at hand, or amount (base currency) or value (quote currency) that is too small."""
+    """Available cash, or amount (base currency) or value (quote currency) that is too small."""
     least: float = 0.0
     """Least cash, amount or value that is needed, in the unit of `found`."""
     order: float = 0.0

@@ -1,4 +1,4 @@
-"""What a run did, and what it hands to the next one."""
+"""Result of a simulation, and the account state that the next range starts with."""
 
 from functools import cached_property
 from itertools import zip_longest

@@ -12,7 +12,7 @@ from onetape.core.symbols import SIMULATOR_ID
 REST_TIMEOUT_MS = 10_000
 #: CCXT notices a dead connection after three of these (milliseconds); Binance's own are 180 s.
 WS_KEEP_ALIVE_MS = 10_000
-#: Candles that CCXT Pro remembers of each stream: we read them at once.
+#: Candles that CCXT Pro keeps of each stream: we read them at once.
 WS_CANDLES_KEPT = 20
 
 

@@ -28,7 +28,7 @@ class Market(Struct, frozen=True):
 
 
 class Ticker(Struct, frozen=True):
-    """The last 24 hours of one market; what the exchange does not state is None."""
+    """The last 24 hours of one market; None: not stated by the exchange."""
 
     symbol: str
     last: float | None

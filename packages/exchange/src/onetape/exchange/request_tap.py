@@ -54,7 +54,7 @@ class RequestTap:
         self._market_ms = market_ms
         self._sign: Callable[..., dict[str, Any]] = client.sign
         self._fetch: Callable[..., Awaitable[Any]] = client.fetch
-        # Tasks of one client run at the same time, and CCXT remembers the last response only.
+        # Tasks of one client run at the same time, and CCXT stores the last response only.
         self._running: Final[ContextVar[_Running | None]] = ContextVar("running", default=None)
         client.milliseconds = self._time_ms
         client.sign = self._signed

@@ -127,7 +127,7 @@ class RestExchange:
         self.states_time = True
         """Whether the exchange states its time, by a request or by the dates of its responses."""
         self.served_from: dict[tuple[str, str], int] = {}
-        """From when on (epoch seconds) candles of (symbol, timeframe) can be had, where learned."""
+        """First open with candles, epoch seconds, by (symbol, timeframe), as far as known."""
         self._retry_policy = RetryPolicy(
             endpoint.exchange,
             wall=wall,

@@ -85,7 +85,7 @@ class SearchPlan:
         return key_of(point) in self._keys
 
     def probe(self, seed: int) -> None:
-        """Learn from corners and random draws how far the proposals of a sampler may look back."""
+        """Measure by corners and random draws how far the proposals of a sampler may look back."""
         ends = [
             (one.values[0], one.values[-1]) if one.values else (one.lowest, one.highest)
             for one in self.ranges

@@ -22,7 +22,7 @@ from onetape.strategies.parameters import setting_key
 #: Values by the parameters' names: one combination.
 ParameterSet = dict[str, Any]
 
-#: Draws of a random search for each combination it wants, before it takes the space for exhausted.
+#: Draws of a random search for each requested combination, before the space counts as exhausted.
 _DRAWS_FOR_ONE: Final = 100
 #: Digits that a random number has: enough to distinguish two, and short to type again.
 _RANDOM_DIGITS: Final = 4

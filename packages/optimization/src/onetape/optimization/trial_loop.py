@@ -1,4 +1,4 @@
-"""The loop of an optimization: a sampler proposes, a pool evaluates, a results file remembers."""
+"""The loop of an optimization: a sampler proposes, a pool evaluates, a file keeps results."""
 
 from collections.abc import Callable, Sequence
 from typing import Any, Final, NamedTuple

@@ -215,7 +215,7 @@ def read_state(store: Store, session: str) -> StateChange | None:
 
 
 def read_last_problem(store: Store, account: str, symbol: str | None = None) -> StateChange | None:
-    """Return the newest change of an account to degraded or halted; None where there was none.
+    """Return the newest change of an account to degraded or halted; None: no such change.
 
     Args:
         store: The open database.

@@ -67,7 +67,7 @@ def restore(backup: Path, path: Path) -> Path | None:
         path: Where to; no process may have it open.
 
     Returns:
-        What the replaced file is called now; None where there was none.
+        New name of the replaced file; None: no file was replaced.
 
     Raises:
         StoreError: the backup is missing, damaged, not ours, or newer than this program.

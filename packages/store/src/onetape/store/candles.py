@@ -270,7 +270,7 @@ def closed_range(store: Store, key: SeriesKey) -> tuple[int, int] | None:
 def check_kind(store: Store, exchange: str, *, is_sandbox: bool = False) -> None:
     """Refuse a file of other candles: a simulator's, a real exchange's, or a test network's.
 
-    A file without candles becomes one of the test network, if that is what is wanted.
+    A file without candles becomes one of the test network, if requested.
 
     Raises:
         StoreOfOtherMarket: candles of this exchange may not go into the file.

@@ -190,7 +190,7 @@ def _note_compared(
     rows: Sequence[Row],
     final: int,
 ) -> None:
-    """Forget which of these candles were still to be compared with REST: they are now."""
+    """Delete the marks of candles to compare with REST, after the comparison."""
     waiting = {
         time
         for (time,) in connection.execute(

@@ -93,7 +93,7 @@ def last_ticker(store: Store, exchange: str, symbol: str, *, now_ms: int) -> Tic
 def save_market(
     store: Store, exchange: str, symbol: str, steps: TradingRules, seen_ms: int
 ) -> None:
-    """Remember what a market accepts, for programs that read the tables only.
+    """Store the trading rules of a market, for programs that read the tables only.
 
     Raises:
         StoreError: the file cannot be written.

@@ -35,7 +35,7 @@ def save_rate_limit_ban(store: Store, exchange: str, ban: RateLimitBan) -> None:
 
 
 def latest_rate_limit_ban(store: Store, exchange: str) -> RateLimitBan | None:
-    """Return the ban of an exchange that ends last, past or not, or None where there was none."""
+    """Return the rate limit ban of an exchange that ends last, over or not; None: no ban yet."""
     with store.read() as connection:
         return _stored(connection, exchange)
 

@@ -39,7 +39,7 @@ def closed_between(
         is_cached = cached and store.uses_cache
         if not is_cached or not _is_long(connection, key, start, end):
             return read_columns(connection, key, start, proven_end(connection, key, end))
-    # Still in one: it is the caller's, who wants to go on seeing the same moment.
+    # A transaction of the caller, whose later reads must see the same state.
     if not connection.in_transaction:
         fill_cache(store, key, start, end)
     with store.read() as connection:

@@ -66,7 +66,7 @@ def start_session(
 
 
 def last_session(store: Store, account: str, symbol: str) -> Session | None:
-    """Return the session of account and symbol that started last, or None where there was none."""
+    """Return the session of account and symbol that started last; None: no session yet."""
     with store.read() as connection:
         rows = connection.execute(
             "SELECT session, app, mode, account, exchange, symbol, timeframe, strategy, "

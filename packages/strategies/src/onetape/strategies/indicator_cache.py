@@ -30,7 +30,7 @@ class IndicatorCache:
     """Cached indicator columns of candles, as long as the candles stay in memory."""
 
     def __init__(self, candles: Iterable[Candles], most_bytes: int = MOST_BYTES) -> None:
-        """Remember nothing yet.
+        """Start with an empty cache.
 
         Args:
             candles: Candles whose columns, and parts of columns, are distinguished.

@@ -39,7 +39,7 @@ class CandleBuilder:
         """The row of REST has all trades up to this market time, epoch milliseconds."""
 
     def restart(self) -> None:
-        """Forget everything: trades were missed."""
+        """Drop all trades, because some were missed."""
         self._rows.clear()
         self._first = None
         self._base_ms = 0

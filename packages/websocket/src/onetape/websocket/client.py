@@ -136,7 +136,7 @@ def drop(client: Any, error: NetworkError) -> None:
     try:
         raw.shutdown(socket.SHUT_RDWR)
     except OSError:
-        # Gone already, which is what was wanted.
+        # The connection is gone already, as intended.
         return
 
 

@@ -23,7 +23,7 @@ class IdleTimer:
         self._streams.add(stream)
 
     def restart(self) -> None:
-        """Forget all frames: the connection is a new one."""
+        """Drop all frames, because the connection is new."""
         self._last_frame = time.monotonic()
         self._postponed_until = 0.0
         self._prices.clear()

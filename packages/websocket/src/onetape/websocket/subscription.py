@@ -1,4 +1,4 @@
-"""A task that reads one feed for as long as it is wanted, and keeps what was not taken yet."""
+"""A task that reads one feed while it has subscribers, and keeps events not taken yet."""
 
 import asyncio
 from http import HTTPStatus

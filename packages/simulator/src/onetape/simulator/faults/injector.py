@@ -110,7 +110,7 @@ class FaultInjector:
             reset(self._transport)
 
     def end(self) -> None:
-        """Forget what was held back: the socket has ended."""
+        """Drop the events that were held back, because the socket has ended."""
         for task in self._late:
             task.cancel()
         self._held.clear()

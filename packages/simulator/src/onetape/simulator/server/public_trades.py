@@ -128,7 +128,7 @@ def _from_id(
     bars = market.bars(symbol, _MINUTE, low, low + 4 * _DAY)
     if not len(bars):
         return
-    # The last minute whose first trade is not later than the one wanted.
+    # The last minute whose first trade is not later than the requested one.
     row = max(int(np.searchsorted(bars.first_id, from_id, side="right")) - 1, 0)
     for part in _from_time(market, symbol, int(bars.timestamp[row]) * 1_000, now_ms):
         yield part[int(np.searchsorted(part.id, from_id)) :]

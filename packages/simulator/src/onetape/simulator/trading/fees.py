@@ -45,7 +45,7 @@ class Fees:
         Args:
             symbol: The market.
             side: Side of the order.
-            moved: Base and quote currency that change hands.
+            moved: Base and quote currency of the fill.
             bnb_free: BNB that can pay, after the execution.
             price_of: Last prices.
             maker: Which rate.

@@ -99,7 +99,7 @@ def check_known(params: Params, known: Collection[str]) -> None:
 
 
 def _check_names(params: Params, kind: str, more: Collection[str]) -> None:
-    """Refuse parameters that are missing, not wanted, or unknown."""
+    """Refuse parameters that are missing, not allowed, or unknown."""
     needs = _NEEDS[kind]
     for name in needs:
         require(params, name)

@@ -38,7 +38,7 @@ class TradeFeed(Protocol):
         ...
 
     def last(self, symbol: SpotSymbol, now_ms: int) -> Tick | None:
-        """Return the last trade up to and including `now_ms`; None where there was none lately."""
+        """Return the last trade up to and including `now_ms`; None: no recent trade."""
         ...
 
     def next_hit(
