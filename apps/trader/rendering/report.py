@@ -44,7 +44,7 @@ def report_text(found: TradedAccount, file: Path, *, width: int | None = None) -
     if found.differences:
         lines.append(f"trading against backtest: {total} {quote}, by {count}")
     else:
-        lines.append("all trades are equal to the backtest's")
+        lines.append("trading against backtest: all trades are equal")
     for one in found.differences:
         money = fixed_text(one.money, decimals, signed=True)
         symbol = f"{one.symbol} " if several and one.symbol else ""
