@@ -4,7 +4,7 @@ An entry at an open has the cash and the equity of the backtest: a position that
 candle of that open still counts as held, and what it brought is there from the next open on.
 """
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from decimal import Decimal
 from typing import Protocol
 
@@ -18,7 +18,7 @@ from onetape.store.candles import last_closed
 from onetape.store.database import Store
 from onetape.store.leases import Fence
 from onetape.store.ledger import trades_of
-from onetape.store.reservations import AccountCash, reserved_symbols
+from onetape.store.reservations import AccountCash, FeeSum, reserved_symbols
 from trader.account_rules import AccountRules
 
 
@@ -66,6 +66,14 @@ class AccountFunds:
             StoreError: the file cannot be read.
         """
         return self._cash.read()
+
+    @property
+    def other_fees(self) -> Mapping[str, FeeSum]:
+        """Return the fees paid in third currencies by currency, as the last look at cash has them.
+
+        They are part neither of the cash nor of a position.
+        """
+        return self._cash.other_fees
 
     def reserve(
         self,
@@ -124,6 +132,8 @@ class AccountFunds:
 
     def equity_at(self, price_of: Callable[[SeriesKey], Decimal | None]) -> Decimal | None:
         """Return cash and positions at given prices; None where one of these is not known.
+
+        Fees in third currencies are not deducted (`other_fees`).
 
         Args:
             price_of: Returns the price of a series now, quote currency; None: not known.

@@ -101,8 +101,9 @@ class LiveBroker:
         """Since when the account's events arrive, exchange time; None: they do not."""
         if stream is not None:
             stream.listen(self._note_user_event)
-        self.last_price: tuple[Decimal, float] | None = None
-        """Price of the last trade over REST, with the monotonic time before it was requested."""
+        self.prices: dict[str, tuple[Decimal, float]] = {}
+        """Price of the last trade over REST by symbol, with the monotonic time before its request.
+        """
 
     @property
     def name(self) -> str:
@@ -222,10 +223,24 @@ class LiveBroker:
         if not self.is_asking("past", self._symbol):
             self._start("past", self._symbol, self._read_past(since_ms, known))
 
-    def ask_price(self) -> None:
-        """Read the price of the market's last trade; nothing where that is under way."""
-        if not self.is_asking("price", self._symbol):
-            self._start("price", self._symbol, self._ask_price())
+    @property
+    def last_price(self) -> tuple[Decimal, float] | None:
+        """Return the market's last price over REST with the time of its request, monotonic."""
+        return self.prices.get(self._symbol)
+
+    def has_market(self, symbol: str) -> bool:
+        """Return whether the exchange lists a spot market, traded or not."""
+        return bool(self._client.markets.get(symbol, {}).get("spot"))
+
+    def ask_price(self, symbol: str | None = None) -> None:
+        """Read the price of a market's last trade; nothing where that is under way.
+
+        Args:
+            symbol: Of which market; None: the traded one.
+        """
+        symbol = symbol or self._symbol
+        if not self.is_asking("price", symbol):
+            self._start("price", symbol, self._ask_price(symbol))
 
     def events(self) -> list[OrderReport]:
         """Return the events since the last call, in the order of their arrival."""
@@ -350,11 +365,11 @@ class LiveBroker:
         except (ExchangeError, OrderUnknown) as error:
             self.past_fault = str(error)
 
-    async def _ask_price(self) -> None:
+    async def _ask_price(self, symbol: str) -> None:
         begun = time.monotonic()
         # A price that cannot be read gets old, which is noticed by its age.
         with contextlib.suppress(ExchangeError):
-            self.last_price = await self._client.last_price(self._symbol), begun
+            self.prices[symbol] = await self._client.last_price(symbol), begun
 
 
 def _request_of(order: Order, timestamp_ms: int, limit_price: Decimal | None) -> OrderRequest:

@@ -20,6 +20,7 @@ from onetape.store.live_accounts import read_live_account
 from onetape.store.market_data import Ticker, last_ticker
 from onetape.store.orders import count_sent_orders
 from trader.live.book import LiveBook
+from trader.live.fee_values import FeeValues
 from trader.live.first_day import FIRST_DAY_TEXT, first_day_limit
 from trader.risk_guard import RiskGuard
 from trader.states import Problem
@@ -41,8 +42,9 @@ class EntryLimits:
         self._guard = RiskGuard(book.context.store, self._account, book.context.settings.risk)
         self._opened = read_live_account(book.context.store, self._account)
         self._looked = -1e9
-        self._unpriced: SeriesKey | None = None
-        """An open position without a price of now, found by the last look; None: each has one."""
+        self._fees = FeeValues(book)
+        self._unpriced = ""
+        """A market without a price of now that the equity needs, found by the last look."""
 
     def work(self, now_ms: int) -> None:
         """Look at the losses of the account, where that is due.
@@ -53,8 +55,7 @@ class EntryLimits:
         if time.monotonic() - self._looked < LOOK_SECONDS:
             return
         self._looked = time.monotonic()
-        self._unpriced = None
-        equity = self._book.funds.equity_at(self.price_of)
+        equity = self._equity()
         orders = count_sent_orders(self._book.context.store, self._account, now_ms - _MINUTE_MS)
         state = self._guard.look(equity, now_ms, orders=orders)
         if state is None or state.reason is None:
@@ -68,6 +69,14 @@ class EntryLimits:
                 f"look at it, then: trader risk --clear --account {self._account}",
             ),
         )
+
+    def _equity(self) -> Decimal | None:
+        """Return the equity after all fees, quote currency; None: a price of now is not known."""
+        self._unpriced = ""
+        equity = self._book.funds.equity_at(self.price_of)
+        fees = self._fees.look(self._book.funds.other_fees)
+        self._unpriced = self._unpriced or self._fees.unpriced
+        return None if equity is None or fees is None else equity - fees
 
     def limited(
         self, amount: Decimal, price: float, free: Decimal, now_ms: int, *, positions: int
@@ -86,8 +95,8 @@ class EntryLimits:
         """
         self._looked = -1e9
         self.work(now_ms)
-        if self._unpriced is not None:
-            return f"the equity is not known: {self._unpriced.symbol} has no price of now"
+        if self._unpriced:
+            return f"the equity is not known: {self._unpriced} has no price of now"
         book, steps = self._book, self._book.context.market.steps
         paid = Decimal(repr(price))
         held = Decimal(0) if book.position.is_flat else book.position.base
@@ -173,7 +182,7 @@ class EntryLimits:
         age = book.exchange.clock.wall_seconds(now_ms - time_ms)
         candle = book.exchange.clock.wall_seconds(int(timeframe.average_seconds * 1_000))
         if age > candle + book.context.settings.risk.max_data_age_seconds:
-            self._unpriced = key
+            self._unpriced = key.symbol
             return None
         return Decimal(repr(price))
 

@@ -9,18 +9,21 @@ from typing import Any
 import pytest
 from msgspec import structs
 
-from live_desk import ACCOUNT, KEY, LiveDesk, live_desk
+from live_desk import ACCOUNT, BALANCE, KEY, LiveDesk, live_desk
 from onetape.core.candles import Candle, SeriesKey
 from onetape.execution.risk_limits import RiskLimits
+from onetape.simulator.faults.model import Fault
 from onetape.store.candles import insert_closed
 from onetape.store.database import open_store
 from onetape.store.market_data import Ticker, insert_ticker
 from onetape.store.orders import insert_order
+from onetape.store.reservations import FeeSum
 from onetape.store.risk_states import read_risk_states
 from onetape.store.sessions import start_session
+from trader.live import fee_values
 from trader.live import limits as live_limits
 from trader.live.price_watch import PriceWatch
-from trader.risk_guard import RiskGuard, clear_risk
+from trader.risk_guard import RiskGuard, clear_risk, risk_state_of
 
 Run = Callable[[Coroutine[Any, Any, Any]], Any]
 
@@ -284,6 +287,99 @@ def test_no_entry_is_sent_while_another_position_of_the_account_has_no_price_of_
         assert "the equity is not known: ETH/USDT has no price of now" in refusals(desk)
 
     scene(tmp_path / "live.db", play, is_stepped=False)
+
+
+BNB_BALANCE = {**BALANCE, "BNB": Decimal(20)}
+
+
+def with_fees_in_bnb(
+    db: Path, play: Callable[[LiveDesk], Coroutine[Any, Any, None]], *faults: Fault
+) -> None:
+    async def run() -> None:
+        async with live_desk(db, *faults, balance=BNB_BALANCE, is_stepped=False) as desk:
+            desk.simulator.account.pay_fees_in_bnb(is_on=True)
+            await play(desk)
+
+    asyncio.run(run())
+
+
+def equity(desk: LiveDesk) -> Decimal:
+    (row,) = read_risk_states(desk.store)
+    return risk_state_of(row.state).equity
+
+
+def test_row_135_fees_in_a_third_currency_count_as_a_loss_at_the_price_of_now(
+    tmp_path: Path,
+) -> None:
+    async def play(desk: LiveDesk) -> None:
+        for _ in range(2):
+            desk.enter()
+            await desk.until(lambda: not desk.executor.position.is_flat and desk.resting)
+            await desk.until(lambda: "BNB/USDT" in desk.executor.broker.prices)
+            desk.leave()
+            await desk.until(lambda: desk.executor.position.is_flat)
+        fees = desk.executor.position.fees
+        assert list(fees) == ["BNB"]
+        cash = desk.executor.funds.cash()
+        bnb, _ = desk.executor.broker.prices["BNB/USDT"]
+        paid = fees["BNB"] * bnb
+        assert Decimal(3) < paid < Decimal(12), "0.075 % of four orders of 2,000"
+        await desk.until(lambda: equity(desk) == cash - paid)
+        await desk.until(lambda: not desk.states.has_problem("fee price"))
+
+    with_fees_in_bnb(tmp_path / "live.db", play)
+
+
+def test_row_135_no_entry_is_sent_while_the_price_of_a_fees_currency_is_not_known(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(fee_values, "PRICE_SECONDS", 0.3)
+
+    async def play(desk: LiveDesk) -> None:
+        await desk.hold()
+        await desk.until(lambda: desk.states.has_problem("fee price"))
+        assert desk.resting, "the stop stays"
+        desk.leave()
+        await desk.until(lambda: desk.executor.position.is_flat)
+        order = desk.enter()
+        await desk.until(lambda: desk.executor.open_order is None)
+        assert order.client_order_id not in desk.taken
+        assert "BNB/USDT has no price of now" in refusals(desk)
+        desk.simulator.faults.clear()
+        await desk.until(lambda: not desk.states.has_problem("fee price"))
+        again = desk.enter()
+        await desk.until(lambda: again.client_order_id in desk.taken)
+
+    unpriced = Fault("status", status=500, path="/api/v3/ticker/24hr")
+    with_fees_in_bnb(tmp_path / "live.db", play, unpriced)
+
+
+def test_fees_in_a_currency_without_a_market_count_with_the_highest_known_rate(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    async def play(desk: LiveDesk) -> None:
+        await desk.hold()
+        values = fee_values.FeeValues(desk.executor)
+        fees = {"XYZ": FeeSum(Decimal(7), Decimal(2_000))}
+        rate = Decimal(repr(desk.context.rules.fee_rate))
+        assert rate > 0
+        assert values.look(fees) == values.look(fees) == 2_000 * rate
+        # ETH/BTC is a market, and BTC/ETH none: the price counts the other way round.
+        context = structs.replace(desk.context, market=structs.replace(
+            desk.context.market, quote="ETH"
+        ))  # fmt: skip
+        desk.executor.context = context
+        in_bitcoin = {"BTC": FeeSum(Decimal(1), Decimal(1))}
+        reported = desk.executor.broker.reported
+        async with asyncio.timeout(20):
+            while (cost := values.look(in_bitcoin)) is None:
+                reported.clear()
+                await reported.wait()
+        assert 10 < cost < 40, "ETH"
+
+    with_fees_in_bnb(tmp_path / "live.db", play)
+    printed = capsys.readouterr().out
+    assert printed.count("fees were paid in XYZ, and simulator has no market of XYZ and USDT") == 1
 
 
 def test_more_orders_of_a_minute_than_allowed_stop_entries_and_no_exit(tmp_path: Path) -> None:

@@ -10,6 +10,8 @@ from collections.abc import Callable
 from decimal import Decimal, localcontext
 from typing import Any, Final
 
+from msgspec import Struct
+
 from onetape.core.errors import StoreError
 from onetape.core.steps import decimal_text
 from onetape.core.symbols import base_and_quote
@@ -20,6 +22,15 @@ from onetape.store.leases import Fence, check_lease
 
 #: Digits enough for any sum of products of prices and amounts.
 PRECISION: Final = 80
+
+
+class FeeSum(Struct, frozen=True):
+    """Fees of an account in one currency that is neither base nor quote of the traded market."""
+
+    amount: Decimal
+    """Fees, in their currency; negative for rebates."""
+    value: Decimal
+    """Value of the trades that the fees were paid for, quote currency."""
 
 
 class AccountCash:
@@ -40,6 +51,9 @@ class AccountCash:
         """Number of the newest trade that has been read."""
         self._flow = Decimal(0)
         """What the trades up to that one took and brought, quote currency."""
+        self.other_fees: dict[str, FeeSum] = {}
+        """Fees of the trades up to that one in third currencies, which no cash shows, by currency.
+        """
 
     def read(self) -> Decimal:
         """Return the cash, reserved or not, quote currency.
@@ -109,8 +123,21 @@ class AccountCash:
         with localcontext(prec=PRECISION):
             for row in rows:
                 self._flow += _flow_of(row[1:])
+                self._add_fee(*row[1:])
                 self._newest = row[0]
             return Decimal(start) + self._flow
+
+    def _add_fee(
+        self, symbol: str, side: str, price: str, amount: str, fee: str, fee_currency: str
+    ) -> None:
+        """Add the fee of a trade where it was paid in a third currency, such as BNB."""
+        del side
+        if fee_currency in base_and_quote(symbol) or not Decimal(fee):
+            return
+        before = self.other_fees.get(fee_currency, FeeSum(Decimal(0), Decimal(0)))
+        self.other_fees[fee_currency] = FeeSum(
+            before.amount + Decimal(fee), before.value + Decimal(price) * Decimal(amount)
+        )
 
     def _reserved(self, connection: Connection) -> Decimal:
         """Return what open orders may still spend, quote currency."""

@@ -1,0 +1,106 @@
+"""What fees in a third currency, such as BNB, cost an account: the loss limits deduct it.
+
+Such fees are part neither of the cash nor of a position. They are converted at a price of now, read
+over REST, so that a fee that was paid in coins of a position of the account counts there too: the
+loss is overstated then, never understated.
+"""
+
+import time
+from collections.abc import Mapping
+from decimal import Decimal
+from typing import Final
+
+from onetape.cli.output import print_line
+from onetape.store.reservations import FeeSum
+from trader.live.book import LiveBook
+from trader.states import Problem
+
+#: Source of the problem of a price that is not known.
+FEE_PRICE: Final = "fee price"
+#: Between two requests for the price of a fee's currency, wall seconds.
+PRICE_SECONDS: float = 30.0
+#: An older price counts as not known, wall seconds.
+PRICE_IS_OLD_SECONDS: float = 120.0
+
+
+class FeeValues:
+    """Values of fees in third currencies, in the quote currency of one symbol's account."""
+
+    def __init__(self, book: LiveBook) -> None:
+        """Begin; a price is requested once there is such a fee."""
+        self._book = book
+        self._requested: dict[str, float] = {}
+        """When the price of a market was requested last, monotonic, by symbol."""
+        self._since: float | None = None
+        """Since when a price is not known, monotonic; None: each is."""
+        self._estimated: set[str] = set()
+        self.unpriced = ""
+        """Market whose price of now the last look lacked; empty: none."""
+
+    def look(self, fees: Mapping[str, FeeSum]) -> Decimal | None:
+        """Return what fees cost at prices of now, quote currency; None: a price is not known.
+
+        A price that is not known for long is a problem of the trader.
+
+        Args:
+            fees: Sums of fees by currency, neither base nor quote of what they were paid for.
+        """
+        self.unpriced = ""
+        total = Decimal(0)
+        for currency, found in fees.items():
+            total += self._value(currency, found)
+        if self.unpriced:
+            self._report_unpriced()
+            return None
+        self._since = None
+        self._book.states.solve(FEE_PRICE)
+        return total
+
+    def _value(self, currency: str, found: FeeSum) -> Decimal:
+        """Return what a sum of fees costs, quote currency; 0 where its price is not known."""
+        quote = self._book.context.market.quote
+        direct, inverse = f"{currency}/{quote}", f"{quote}/{currency}"
+        if self._book.broker.has_market(direct):
+            return found.amount * (self._price(direct) or Decimal(0))
+        if self._book.broker.has_market(inverse):
+            price = self._price(inverse)
+            return found.amount / price if price else Decimal(0)
+        return self._estimate(currency, found)
+
+    def _price(self, symbol: str) -> Decimal | None:
+        """Return the price of now of a market, requested where it is old; None: not known."""
+        broker, now = self._book.broker, time.monotonic()
+        if now - self._requested.get(symbol, -1e9) >= PRICE_SECONDS:
+            self._requested[symbol] = now
+            broker.ask_price(symbol)
+        known = broker.prices.get(symbol)
+        if known is None or now - known[1] > PRICE_IS_OLD_SECONDS:
+            self.unpriced = symbol
+            return None
+        return known[0]
+
+    def _estimate(self, currency: str, found: FeeSum) -> Decimal:
+        """Return the cost of fees without a market: by the highest rate that is known of them."""
+        context = self._book.context
+        rate = max(Decimal(repr(context.rules.fee_rate)), context.market.taker or Decimal(0))
+        if currency not in self._estimated:
+            self._estimated.add(currency)
+            print_line(
+                f"fees were paid in {currency}, and {context.key.exchange} has no market of "
+                f"{currency} and {context.market.quote}: the loss limits count {rate:%} of what "
+                "was traded as fees"
+            )
+        return found.value * rate
+
+    def _report_unpriced(self) -> None:
+        now = time.monotonic()
+        self._since = self._since or now
+        if now - self._since >= PRICE_SECONDS:
+            self._book.states.report(
+                FEE_PRICE,
+                Problem(
+                    f"fees were paid in another currency, and {self.unpriced} has no price of now",
+                    "the loss limits go by the last known loss; no entries; exits and stops go on",
+                    f"look whether {self.unpriced} is traded, if this lasts",
+                ),
+            )
