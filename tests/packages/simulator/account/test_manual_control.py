@@ -120,6 +120,15 @@ def test_changed_steps_are_stated_and_enforced(run: Run, scene: Opened) -> None:
             market = client.market(BTC)
             assert (market["precision"]["amount"], market["precision"]["price"]) == (0.01, 1.0)
             assert market["limits"]["cost"]["min"] == 200
+            body = {"symbol": BTC, "max_market_quantity": "0.05"}
+            status, found = await post(at, "account/rules", body)
+            assert (found["max_market_quantity"], found["min_notional"]) == (
+                "0.05000000", "200.00000000"
+            )  # fmt: skip
+            with pytest.raises(ccxt.InvalidOrder, match="MARKET_LOT_SIZE"):
+                await client.create_order(BTC, "market", "buy", 0.06)
+            await client.load_markets(reload=True)
+            assert client.market(BTC)["limits"]["market"]["max"] == 0.05
             by_value = await client.create_market_buy_order_with_cost(BTC, 1_000)
             assert Decimal(str(by_value["filled"])) % Decimal("0.01") == 0
             status, _ = await post(at, "account/rules", {"symbol": BTC, "amount_step": "0.000001"})

@@ -66,12 +66,13 @@ def _symbol_text(symbol: SpotSymbol, permission_sets: bool, status: str) -> str:
 
 
 def _changed_text(symbol: SpotSymbol, permission_sets: bool, status: str, rules: RuleBook) -> str:
-    """Return a market whose steps or smallest value were changed."""
+    """Return a market whose steps or limits were changed."""
     entry = _symbol_entry(symbol, permission_sets, status)
-    price_step, amount_step, least = rules.steps_text(symbol)
+    price_step, amount_step, least, most = rules.texts(symbol)
     changes: dict[str, JsonObject] = {
         "PRICE_FILTER": {"minPrice": price_step, "tickSize": price_step},
         "LOT_SIZE": {"minQty": amount_step, "stepSize": amount_step},
+        "MARKET_LOT_SIZE": {"maxQty": most},
         "NOTIONAL": {"minNotional": least},
     }
     filters = _filters(symbol)

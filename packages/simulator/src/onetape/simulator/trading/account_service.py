@@ -193,11 +193,12 @@ class AccountService:
         price_step: Decimal | None = None,
         amount_step: Decimal | None = None,
         min_notional: Decimal | None = None,
-    ) -> tuple[str, str, str]:
-        """Change steps and the smallest value of a market's orders; open orders stay.
+        max_market_quantity: Decimal | None = None,
+    ) -> tuple[str, str, str, str]:
+        """Change steps and limits of a market's orders; open orders stay.
 
         Returns:
-            Price step, amount step and smallest value now.
+            Price step, amount step, smallest value and largest amount at the market now.
 
         Raises:
             UnknownSymbol: there is no such market.
@@ -206,9 +207,13 @@ class AccountService:
         self.exchange.settle(self._clock.now_ms())
         market, rules = self._market.symbol(symbol), self.exchange.rules
         rules.change(
-            market, price_step=price_step, amount_step=amount_step, min_notional=min_notional
+            market,
+            price_step=price_step,
+            amount_step=amount_step,
+            min_notional=min_notional,
+            max_market_quantity=max_market_quantity,
         )
-        return rules.steps_text(market)
+        return rules.texts(market)
 
     def convert_dust(self, assets: list[str]) -> Decimal:
         """Turn all that is free of some assets into BNB, and return how much BNB came.

@@ -26,7 +26,7 @@ def check_filters(
         request: Request in whole ticks and steps.
         average: Mean price of the last five minutes, in ticks; None lets every price pass.
         open_types: The type of each open order of the market.
-        rules: Steps and smallest value of each market.
+        rules: Those of each market that may change.
 
     Raises:
         Refusal: with Binance's code and the name of the filter.
@@ -34,7 +34,7 @@ def check_filters(
     _check_prices(request, average, rules)
     if request.quantity:
         rules.check_quantity(request.symbol, request.quantity)
-        _check_quantity(request)
+        _check_quantity(request, rules.of(request.symbol).max_market_quantity)
     _check_value(request, average, rules.of(request.symbol).min_notional)
     if len(open_types) >= MOST_ORDERS:
         raise order_refusals.filter_failure("MAX_NUM_ORDERS")
@@ -83,13 +83,13 @@ def _check_prices(request: OrderRequest, average: Decimal | None, rules: RuleBoo
         raise order_refusals.filter_failure("PERCENT_PRICE_BY_SIDE")
 
 
-def _check_quantity(request: OrderRequest) -> None:
+def _check_quantity(request: OrderRequest, most_at_market: Decimal) -> None:
     symbol = request.symbol
     quantity = scaled(request.quantity, symbol.amount_digits)
     if quantity > Decimal(symbol.max_quantity):
         raise order_refusals.filter_failure("LOT_SIZE")
     by_market = request.type in ("MARKET", "STOP_LOSS")
-    if by_market and quantity > Decimal(symbol.max_market_quantity):
+    if by_market and quantity > most_at_market:
         raise order_refusals.filter_failure("MARKET_LOT_SIZE")
 
 

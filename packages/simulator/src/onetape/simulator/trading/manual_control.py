@@ -11,7 +11,7 @@
 - `POST /simulator/account/dust` `{"assets": ["DOGE"]}`: turns what is free of them into BNB.
 - `POST /simulator/account/fees` `{"in_bnb": true}`.
 - `POST /simulator/account/rules` `{"symbol": "BTC/USDT", "price_step": "0.1", "amount_step":
-  "0.001", "min_notional": "10"}`: what is left out stays.
+  "0.001", "min_notional": "10", "max_market_quantity": "50"}`: what is left out stays.
 - `GET /simulator/keys`: every key and its rights. `POST /simulator/keys/create` `{"key", "secret"}`
   and rights, `/change` `{"key", "trading": false, "withdrawals": true}`, `/rotate` `{"key",
   "new_key", "secret"}` (the old one is refused from then on), `/revoke` `{"key"}`.
@@ -147,7 +147,7 @@ class ManualControl:
         return {"in_bnb": self._account.exchange.fees.in_bnb}
 
     def _rules(self, body: JsonObject) -> JsonObject:
-        names = ("price_step", "amount_step", "min_notional")
+        names = ("price_step", "amount_step", "min_notional", "max_market_quantity")
         changes = {name: amount(body[name]) for name in names if name in body}
         if not changes or set(body) - {"symbol", *names}:
             raise KeyError(*body)

@@ -1,4 +1,4 @@
-"""Trading rules that change while the simulator runs: coarser steps, another minimum."""
+"""Trading rules that change while the simulator runs: coarser steps, other limits."""
 
 from dataclasses import dataclass
 from decimal import Decimal
@@ -18,6 +18,8 @@ class Rules:
     """Amount step, in multiples of the market's original step."""
     min_notional: Decimal
     """Smallest value of an order, quote currency."""
+    max_market_quantity: Decimal
+    """Largest amount of an order that fills at the market, base currency."""
 
 
 class RuleBook:
@@ -30,7 +32,9 @@ class RuleBook:
     def of(self, symbol: SpotSymbol) -> Rules:
         """Return the rules of a market."""
         found = self._changed.get(symbol.id)
-        return Rules(1, 1, Decimal(symbol.min_notional)) if found is None else found
+        if found is not None:
+            return found
+        return Rules(1, 1, Decimal(symbol.min_notional), Decimal(symbol.max_market_quantity))
 
     def is_changed(self, symbol: SpotSymbol) -> bool:
         """Return whether a market's rules are others than its own."""
@@ -43,6 +47,7 @@ class RuleBook:
         price_step: Decimal | None = None,
         amount_step: Decimal | None = None,
         min_notional: Decimal | None = None,
+        max_market_quantity: Decimal | None = None,
     ) -> Rules:
         """Change some rules of a market and return all of them.
 
@@ -53,7 +58,8 @@ class RuleBook:
         ticks = old.ticks if price_step is None else _whole(price_step, symbol.price_digits)
         steps = old.steps if amount_step is None else _whole(amount_step, symbol.amount_digits)
         least = old.min_notional if min_notional is None else min_notional
-        rules = self._changed[symbol.id] = Rules(ticks, steps, least)
+        most = old.max_market_quantity if max_market_quantity is None else max_market_quantity
+        rules = self._changed[symbol.id] = Rules(ticks, steps, least, most)
         return rules
 
     def check_price(self, symbol: SpotSymbol, price: int) -> None:
@@ -74,13 +80,17 @@ class RuleBook:
         if quantity % self.of(symbol).steps:
             raise order_refusals.filter_failure("LOT_SIZE")
 
-    def steps_text(self, symbol: SpotSymbol) -> tuple[str, str, str]:
-        """Return price step, amount step and smallest value as `exchangeInfo` writes them."""
+    def texts(self, symbol: SpotSymbol) -> tuple[str, str, str, str]:
+        """Return the rules as `exchangeInfo` writes them.
+
+        Price step, amount step, smallest value and largest amount at the market.
+        """
         rules = self.of(symbol)
         return (
             f"{scaled(rules.ticks, symbol.price_digits):.{symbol.price_places}f}",
             f"{scaled(rules.steps, symbol.amount_digits):.8f}",
             f"{rules.min_notional:.8f}",
+            f"{rules.max_market_quantity:.8f}",
         )
 
 
