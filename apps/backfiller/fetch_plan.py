@@ -60,7 +60,7 @@ def plan_series(
         exchange: For its time and its pages; nothing but the simulator's time is requested.
         store: The candle store; None: the file does not exist yet.
         key: The series.
-        start: Epoch seconds.
+        start: Start of the range, epoch seconds, inclusive.
         end: Epoch seconds, exclusive; None: the newest closed candle.
     """
     timeframe = Timeframe.parse(key.timeframe)

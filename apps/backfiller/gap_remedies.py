@@ -35,7 +35,7 @@ def open_gaps_text(gaps: Sequence[OpenGap], path: Path, *, minutes: int) -> str:
     """Return how many candles are missing without a known cause, where first, and what to do.
 
     Args:
-        gaps: At least one.
+        gaps: Open gaps, at least one.
         path: The database.
         minutes: How long after the first response another one may prove a gap.
     """

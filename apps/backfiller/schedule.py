@@ -22,7 +22,7 @@ def next_run_ms(now_ms: int, every: Timeframe, random: Random) -> int:
     """Return when to run next, epoch milliseconds: a little after the next start of the interval.
 
     Args:
-        now_ms: Epoch milliseconds.
+        now_ms: Current time, epoch milliseconds.
         every: The interval; months and weeks begin as candles do.
         random: Random numbers of the jitter.
     """
@@ -48,7 +48,7 @@ async def run_every(
     Args:
         every: The interval.
         run: One run.
-        clock: What the interval is counted by.
+        clock: Clock that the interval is measured by.
         random: Random numbers of the jitter.
         pause: Waits, in seconds.
         note: Called with the time of the next run, and with the reason why one failed.

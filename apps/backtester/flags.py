@@ -72,7 +72,7 @@ def chosen_by(arguments: Sequence[str], command: str) -> "Chosen":
 
     Args:
         arguments: Arguments that the command does not have.
-        command: What the user typed.
+        command: Command as the user typed it.
 
     Raises:
         UsageError: a flag cannot be used.

@@ -44,7 +44,7 @@ class AccountFunds:
 
         Args:
             store: The open database, which holds the account.
-            account: Whose money.
+            account: Account whose money is reserved.
             mode: Mode of the trades: paper or live.
             rules: Hold which positions were left inside a candle.
         """
@@ -93,7 +93,7 @@ class AccountFunds:
             fence: The lease of account and symbol.
             size: Called with cash and equity (None: the cash), quote currency; returns the fill.
             moment: Open of the candle that fills the order, epoch seconds.
-            now_ms: Market time.
+            now_ms: Market time, epoch milliseconds.
 
         Raises:
             StoreError: the file cannot be written.

@@ -234,7 +234,7 @@ class AccountRules(LookAhead):
         """Return what a symbol has not done for an open, in words; empty where nothing is missing.
 
         Args:
-            symbol: Which one.
+            symbol: The symbol.
             state: Step state of the symbol.
             moment: The open, epoch seconds.
         """

@@ -11,7 +11,7 @@ def read_control_state(store: Store, account: str, symbol: str | None = None) ->
 
     Args:
         store: The open database.
-        account: Whose.
+        account: Name of the account.
         symbol: The symbol that is traded; commands for another one close nothing. None: any.
 
     Raises:

@@ -34,7 +34,7 @@ class ControlWatch:
         """Begin; commands from before are read with the first look.
 
         Args:
-            context: What is traded.
+            context: Context of the traded symbol.
             exchange: Exchange whose clock dates what was carried out.
             orders: Holds the pending exit; cancels an order to buy.
             exits: Closes the position.

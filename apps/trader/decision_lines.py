@@ -25,9 +25,9 @@ def opening_lines(
     """Return the notes to read before the first decision.
 
     Args:
-        context: What is traded.
+        context: Context of the traded symbol.
         exchange: Exchange whose clock has the market time.
-        broker: Holds the account.
+        broker: Broker with the account.
         new_candles: How many candles the warm-up has added.
         refused: Why rows of the warm-up were refused; empty where none was.
     """

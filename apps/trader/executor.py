@@ -59,7 +59,7 @@ class Executor(OrderBooking, ABC):
         absent.
 
         Args:
-            now_ms: Market time.
+            now_ms: Market time, epoch milliseconds.
             reason: Why the orders to buy are cancelled.
 
         Returns:

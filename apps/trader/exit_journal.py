@@ -31,7 +31,7 @@ class ExitJournal:
 
         Args:
             database: Path of the database file.
-            account: Whose exits are kept.
+            account: Account whose exits are kept.
         """
         name = hashlib.sha256(account.encode()).hexdigest()[:8]
         self.path = Path(f"{os.path.realpath(database)}-exits-{name}")

@@ -46,11 +46,11 @@ class ExitOrders:
         """Go on with the exits of earlier sessions; those of closed positions end.
 
         Args:
-            context: What is traded.
+            context: Context of the traded symbol.
             exchange: Exchange whose clock dates the exits.
             broker: Holds the position and the open order.
             lease: Proven right before an order is stored or filled.
-            recorder: Holds the time since which the market is watched.
+            recorder: Recorder with the time since which the market is watched.
             journal: Keeps each exit in case the file cannot.
 
         Raises:
@@ -347,7 +347,7 @@ class ExitOrders:
             order: The order.
             passed: The candle whose price the order was decided for; None: it is not known yet.
             newest: Candle whose close is the newest price.
-            now_ms: Market time.
+            now_ms: Market time, epoch milliseconds.
         """
         context = self._context
         if order.type == "command":

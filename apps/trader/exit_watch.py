@@ -52,7 +52,7 @@ class ExitWatch:
         """Prepare; nothing is read yet.
 
         Args:
-            context: What is traded.
+            context: Context of the traded symbol.
             exchange: Closes candles over REST that the stream did not mark.
             supervisor: Runs the tasks of the watch.
             states: Problems of the strategy are reported there.

@@ -38,7 +38,7 @@ def larger_candles(
     Those before an unexplained gap are left out: no window crosses it.
 
     Args:
-        context: What is traded.
+        context: Context of the traded symbol.
         candles: The window that the strategy is given.
         seen_ms: Market time, epoch milliseconds.
 
@@ -70,7 +70,7 @@ async def warm_up_larger(context: SessionContext, exchange: RestExchange, end: i
     """Fetch the closed higher-timeframe candles that the strategy needs.
 
     Args:
-        context: What is traded.
+        context: Context of the traded symbol.
         exchange: Where they come from.
         end: Open of the newest traded candle, epoch seconds.
 
@@ -92,7 +92,7 @@ def has_due_larger(context: SessionContext, end: int, now_ms: int) -> bool:
     """Return whether a higher-timeframe candle that the exchange left out is fetched again.
 
     Args:
-        context: What is traded.
+        context: Context of the traded symbol.
         end: Open of the newest traded candle, epoch seconds.
         now_ms: Market time, epoch milliseconds.
     """
@@ -108,7 +108,7 @@ def higher_starts(context: SessionContext, first_open: int) -> list[tuple[Series
     """Return each higher-timeframe series with the first candle of it that is needed.
 
     Args:
-        context: What is traded.
+        context: Context of the traded symbol.
         first_open: Open of the first traded candle of the window, epoch seconds.
     """
     return [
@@ -121,7 +121,7 @@ def first_traded(context: SessionContext, newest: int) -> int:
     """Return the first traded candle of the larger ones that are under way, epoch seconds.
 
     Args:
-        context: What is traded.
+        context: Context of the traded symbol.
         newest: Open of the newest traded candle, epoch seconds.
     """
     larger = context.higher_timeframes

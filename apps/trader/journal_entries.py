@@ -21,7 +21,7 @@ class JournalEntries:
         """Read the journal; nothing is stored yet.
 
         Args:
-            context: What is traded.
+            context: Context of the traded symbol.
             journal: Keeps the exits until they are stored, or their position is closed.
             executor: Has the position.
             fence: The lease of account and symbol.

@@ -28,9 +28,9 @@ class JournalExits:
         """Begin; nothing is kept yet.
 
         Args:
-            context: What is traded.
+            context: Context of the traded symbol.
             exchange: Exchange whose clock measures whether a candle has begun.
-            broker: Holds the position.
+            broker: Broker with the position.
             orders: Writes exits to the journal.
             rules: Returns the rules as they were when the file could be written last.
         """
@@ -112,7 +112,7 @@ def exit_reason(context: SessionContext, exit_: Exit, candle: Candle) -> str:
     """Return why the rules leave a position: kind and price of the exit, and the candle.
 
     Args:
-        context: What is traded.
+        context: Context of the traded symbol.
         exit_: The exit.
         candle: The candle that reached its price.
     """

@@ -22,8 +22,8 @@ class LateSells:
         """Begin; nothing has been looked at yet.
 
         Args:
-            context: What is traded.
-            broker: Holds the position.
+            context: Context of the traded symbol.
+            broker: Broker with the position.
             orders: Sends the exits.
         """
         self._context = context

@@ -27,7 +27,7 @@ def watch_from(context: SessionContext, first: Candle) -> Watch:
     """Return the watch that begins now, before its first candle is stored.
 
     Args:
-        context: What is traded.
+        context: Context of the traded symbol.
         first: The newest candle of the stream.
     """
     return Watch(first, row_at(context.store, context.key, first.timestamp))
@@ -42,9 +42,9 @@ def late_note(
         price: Price of the sale before slippage.
         expected: The level, or the open that the exit was decided for.
         passed: Open of the candle that passed that price, epoch seconds.
-        now_ms: Market time.
+        now_ms: Market time, epoch milliseconds.
         digits: Decimals of prices.
-        currency: Quote currency.
+        currency: Code of the quote currency.
     """
     text, difference = digits.price_text, price - expected
     side = "above" if difference > 0 else "below"

@@ -53,7 +53,7 @@ def check_market(
     """Refuse a market that is not the one the file holds; nothing is sent to a real exchange.
 
     Args:
-        context: What is traded.
+        context: Context of the traded symbol.
         exchange: Exchange whose clock, compared before, has the market time.
         simulated: Which market the simulator has; None for a real exchange.
 

@@ -36,10 +36,10 @@ class MarketStatus:
         """Begin with a market that is traded.
 
         Args:
-            context: What is traded.
+            context: Context of the traded symbol.
             exchange: Lists its markets.
             recorder: Shows whether frames come.
-            states: Takes the problem.
+            states: States of the trader, which get the problem.
         """
         self._context = context
         self._exchange = exchange

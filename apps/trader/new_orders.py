@@ -27,14 +27,14 @@ def new_order(
 
     Args:
         session: What is traded, by whom.
-        client_order_id: One that was never used.
+        client_order_id: New client order id.
         side: Buy or sell.
         type_: CCXT's order type, or what the position is left by.
         price: The one that the decision is based on, quote currency.
         reason: Reason as a text.
         signal_timestamp: Open of the candle that gave the signal or reached the level, epoch
             SECONDS.
-        decided_ms: Market time.
+        decided_ms: Market time of the decision, epoch milliseconds.
         ticker: Current bid and ask; None: they are not known, or do not matter.
         decision: Id of the strategy's decision; None: the strategy did not decide this order.
         entry_order_id: Client order id of the entry of the position that is sold; None for a buy.

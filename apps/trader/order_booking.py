@@ -63,7 +63,7 @@ class OrderBooking:
         """Add the symbol's trades up, and take the orders that are not over.
 
         Args:
-            context: What is traded.
+            context: Context of the traded symbol.
             fence: The lease of account and symbol; nothing is booked once it is lost.
             funds: The money of the account.
             where: Where orders are executed, for printed lines.
@@ -162,9 +162,9 @@ class OrderBooking:
 
         Args:
             current: The order before the events.
-            events: Oldest first.
-            now_ms: Market time.
-            source: Where they came from.
+            events: Events, oldest first.
+            now_ms: Market time, epoch milliseconds.
+            source: Origin of the events.
             row: The candle that fills the order; None where a fill has the time of its execution.
             note: Added to the reason of the order.
             sent_ms: When the request was sent; None: not now.

@@ -24,7 +24,7 @@ class OutageNotice:
 
         Args:
             recorder: Shows whether the stream is up, and why it was lost.
-            supervisor: Takes the problem.
+            supervisor: Supervisor that gets the problem.
             stale_after_seconds: Without a frame for so long, a stream is quiet or dead.
         """
         self._recorder = recorder

@@ -42,7 +42,7 @@ class CorrectionReview:
         """Begin without an evaluation.
 
         Args:
-            context: What is traded.
+            context: Context of the traded symbol.
             evaluations: Runs the strategy; nothing else uses it.
             require_exit: Called with the open of a candle, epoch seconds, and the reason where the
                 decision on it turned into SELL; returns whether the position that is open has to

@@ -34,10 +34,10 @@ class RestPrice:
         """Begin; nothing is fetched before an exit is pending.
 
         Args:
-            context: What is traded.
+            context: Context of the traded symbol.
             exchange: Supplies the ticker.
             recorder: Shows whether the stream is up.
-            orders: Holds the pending exit.
+            orders: Exit orders with the pending exit.
             exits: Fills the exit.
             states: Show whether the market is traded: the ticker of a halted one is old.
         """

@@ -60,11 +60,11 @@ class RuleRunner:
         """Begin; what earlier sessions have decided on, they have looked at.
 
         Args:
-            context: What is traded.
+            context: Context of the traded symbol.
             exchange: Exchange whose clock measures how old a candle is.
-            broker: Holds the position.
+            broker: Broker with the position.
             orders: Sends the exits and fills orders.
-            recorder: Holds the time since which the market is watched.
+            recorder: Recorder with the time since which the market is watched.
             rules: Rules of all symbols of the account; entries are carried out in their order.
         """
         self._context = context
@@ -167,7 +167,7 @@ class RuleRunner:
 
         Args:
             candle: The candle that is decided on.
-            ended: When it ended, epoch seconds.
+            ended: Time at which it ended, epoch seconds.
         """
         context = self._context
         newest = newest_row(context.store, context.key)
@@ -254,7 +254,7 @@ class RuleRunner:
 
         Args:
             kind: `stop_loss` or `trailing_stop`.
-            level: Quote currency.
+            level: Price of the stop or target, quote currency.
             reason: Reason as a text.
         """
         order = self._broker.open_order
@@ -272,7 +272,7 @@ class RuleRunner:
         Args:
             timestamp: Open of the candle, epoch seconds.
             candles: Input candles of the strategy; the last one is decided on.
-            signals: What it made of them.
+            signals: Signals of the strategy for these candles.
         """
         stepper = self._stepper
         stepper.add_signals(candles, signals)
@@ -304,7 +304,7 @@ class RuleRunner:
 
         Args:
             candles: Input candles of the strategy; the last one is decided on.
-            signals: What it made of them.
+            signals: Signals of the strategy for these candles.
             signal: 1 BUY, -1 SELL, 0 HOLD or a SELL that may not be sent.
             can_enter: Whether a BUY has become an order.
         """

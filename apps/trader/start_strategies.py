@@ -44,7 +44,7 @@ class StrategyLoader:
         strategy cannot be loaded while there is one, symbols without one are left out.
 
         Args:
-            plan: What is to be traded.
+            plan: Plan of the start.
 
         Raises:
             UsageError: no such strategy or parameter, or a value that it does not allow.

@@ -52,7 +52,7 @@ class RuleStepper:
         """Go on after the candle that sessions of the account decided on last.
 
         Args:
-            context: What is traded.
+            context: Context of the traded symbol.
             broker: Has the account's trades in the symbol.
             account: The rules of all symbols; they carry out entries.
             is_exit_pending: Whether an exit of the position is decided and not filled.
@@ -147,7 +147,7 @@ class RuleStepper:
 
         Args:
             candles: Input candles of the strategy, oldest first, shape (n,).
-            signals: What it made of them.
+            signals: Signals of the strategy for these candles.
         """
         first = self._context.strategy.lookback - 1
         times, values = candles.timestamp[first:-1].tolist(), signals.signal[first:-1].tolist()

@@ -55,7 +55,7 @@ def is_of_other_file(session: Session | None, evaluator: "StrategyEvaluator") ->
 
     Args:
         session: Session with a strategy of the same name; None: no such session.
-        evaluator: Has loaded the strategy.
+        evaluator: Evaluator that has loaded the strategy.
     """
     if session is None or ORIGIN not in session.rules:
         return False
@@ -73,7 +73,7 @@ def check_origin(session: Session | None, evaluator: "StrategyEvaluator") -> Non
 
     Args:
         session: Last session of account and symbol; None: no session yet.
-        evaluator: Has loaded the strategy.
+        evaluator: Evaluator that has loaded the strategy.
 
     Raises:
         SafetyRefusal: the text names both files.

@@ -85,10 +85,10 @@ class StrategyRunner:
         """Go on where an earlier session of the account stopped deciding.
 
         Args:
-            context: What is traded.
+            context: Context of the traded symbol.
             exchange: Exchange whose clock dates the decisions.
             recorder: Shows whether the stream is up.
-            broker: Takes the orders.
+            broker: Broker that gets the orders.
             lease: Proven right before an order is stored.
             exits: Looks at each candle before it is decided on.
             exit_orders: Sends the strategy's exits.

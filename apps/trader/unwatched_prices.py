@@ -27,9 +27,9 @@ class UnwatchedPrices:
         """Prepare.
 
         Args:
-            context: What is traded.
+            context: Context of the traded symbol.
             exchange: Exchange whose clock measures how old a candle is.
-            recorder: Holds the time since which the market is watched.
+            recorder: Recorder with the time since which the market is watched.
         """
         self._context = context
         self._exchange = exchange

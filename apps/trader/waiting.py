@@ -27,7 +27,7 @@ class WaitNotice:
         """Begin without a reason.
 
         Args:
-            context: What is traded.
+            context: Context of the traded symbol.
             gap_backfiller: Has the candles that REST returned, and the refused rows.
         """
         self._context = context

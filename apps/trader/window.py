@@ -41,7 +41,7 @@ def decision_window(context: SessionContext, timestamp: int, rows: int = 1) -> D
     """Return the candles to decide on candles with; they are evaluated once.
 
     Args:
-        context: What is traded.
+        context: Context of the traded symbol.
         timestamp: Open of a closed candle, epoch seconds.
         rows: How many closed candles up to it are decided on, without an unexplained gap between
             them.
@@ -64,7 +64,7 @@ def fresh_candles(context: SessionContext, decided: int | None) -> list[int]:
     They end before the first gap: a gap is filled, or known, before a decision on what follows.
 
     Args:
-        context: What is traded.
+        context: Context of the traded symbol.
         decided: Open of the candle that was decided on last, epoch seconds, or None.
     """
     fresh = closed_timestamps(context.store, context.key, after=decided or 0)

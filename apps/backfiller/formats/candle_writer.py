@@ -50,7 +50,7 @@ def write_candles(path: Path, candles: Candles) -> None:
 
     Args:
         path: The file; its suffix decides the format (see docs/data.md).
-        candles: What to write.
+        candles: Candles to write.
 
     Raises:
         ConfigurationError: the folder cannot be written, or the disk is full.

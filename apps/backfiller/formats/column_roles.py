@@ -161,7 +161,7 @@ def columns_counted(count: int, source: str, *, has_time_of_day: bool = False) -
     """Return where the columns are in a table of so many columns without a header.
 
     Args:
-        count: The columns.
+        count: Number of columns.
         source: The table, for the error.
         has_time_of_day: The first column is a date and the second a time of day.
 

@@ -47,7 +47,7 @@ def parts_of(path: Path, room: ExitStack) -> list[Part]:
     """Return the tables of a file; nothing but an archive's list is read.
 
     Args:
-        path: The file.
+        path: Path of the file.
         room: Exit stack that closes archives once their tables were read.
 
     Raises:

@@ -30,7 +30,7 @@ def list_text(runs: Sequence[Run], *, width: int | None = None) -> str:
     """Return a line for each run, or two where one does not fit.
 
     Args:
-        runs: At least one.
+        runs: Saved runs, at least one.
         width: Characters a line may have; None: any.
     """
     rows = [LIST_HEAD, *(_list_row(run) for run in runs)]

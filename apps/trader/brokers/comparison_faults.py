@@ -35,7 +35,7 @@ class ComparisonFaults:
         fault of what was read.
 
         Args:
-            error: What was raised.
+            error: The raised error.
             first_seconds: Pause after the first error; doubles with each one that follows.
         """
         if isinstance(error, OnetapeError) and type(error) is not StoreError:

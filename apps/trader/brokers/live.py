@@ -64,7 +64,7 @@ class LiveBroker:
             client: CCXT client of the account; open, maybe in another loop.
             symbol: The market.
             stream: Events of the account, in the loop of the client; None: no event stream.
-            key_rights: What the key may do; None: that is not read again.
+            key_rights: Watch of the permissions of the key; None: they are not read again.
         """
         self._client = client
         client.symbols.add(symbol)
@@ -180,7 +180,7 @@ class LiveBroker:
         """Request the cancellation of an open order.
 
         Args:
-            client_order_id: Which order.
+            client_order_id: Client order id of the order.
             exchange_order_id: The exchange's own id of it, where that is known.
             is_stop: Whether it is a protective stop.
             is_again: Whether that was requested before: then a refusal does not prove that
@@ -195,7 +195,7 @@ class LiveBroker:
         """Look up an order: its status and fills, or a response without it.
 
         Args:
-            client_order_id: Which order.
+            client_order_id: Client order id of the order.
             sent_ms: Executions since then are requested where there is no such order.
             is_stop: Whether it is a protective stop.
         """

@@ -79,7 +79,7 @@ def backtest_config(
         session: Session whose rules apply.
         choices: Strategy and parameters of each symbol.
         start: Open of the first candle that is decided on, epoch seconds.
-        end: Exclusive.
+        end: End of the range, exclusive.
     """
     first = traded[0]
     most = session.rules.get("max_open_trades")

@@ -181,7 +181,7 @@ def account_result(
     """Return positions, profit and fees of an account, computed from its fills.
 
     Args:
-        account: Whose.
+        account: Name of the account.
         trades: All of them, oldest first.
         last_price: Quote currency; None where it is not known.
         steps: Trading rules of the market; less than one is a rest of rounding and no position;

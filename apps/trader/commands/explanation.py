@@ -94,8 +94,8 @@ def explain_candle(
 
     Args:
         store: The open database.
-        account: Whose, in its symbol.
-        moment: Epoch seconds.
+        account: Account, with its symbol.
+        moment: Moment within the candle, epoch seconds.
         strategies: Names to try to load the strategy by.
 
     Raises:

@@ -92,7 +92,7 @@ def parse_since(text: str, now_ms: int) -> int:
 
     Args:
         text: A moment, or a time of the day such as `03:00`: its last one until now.
-        now_ms: Market time.
+        now_ms: Market time, epoch milliseconds.
 
     Raises:
         UsageError: the text is not a time, or the time is in the future.

@@ -264,7 +264,7 @@ def _stop_place(
         protection: Levels by the rules.
         orders: Orders that are not finished.
         unwatched: Why no process watches the level, in words; empty: one does.
-        now_ms: Market time.
+        now_ms: Market time, epoch milliseconds.
     """
     trip = result.open_trip
     if result.account.mode != "live" or trip is None:

@@ -117,9 +117,9 @@ def run_drill(
     """Run parts of a drill and return what they have shown, in their order.
 
     Args:
-        drill: What is tried.
+        drill: The drill with its settings.
         scenarios: The parts; symbols take turns.
-        at_once: How many run at a time.
+        at_once: Number of parts that run at a time.
         report: Called with each part that is over, in any thread.
     """
     jobs = list(zip(scenarios, cycle(drill.symbols), strict=False))

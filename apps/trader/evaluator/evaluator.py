@@ -176,7 +176,7 @@ class StrategyEvaluator:
         Args:
             candles: Closed candles, oldest first, at least one.
             higher: Candles of each higher timeframe of the strategy.
-            rows: How many of the last candles are decided on.
+            rows: Number of the last candles that are decided on.
             seconds: How long the strategy may take, wall clock; starting a worker is extra.
         """
         request = _Request(encode(evaluate_request(_KEY, candles, higher, rows)))

@@ -144,7 +144,7 @@ def evaluate_request(key: int, candles: Candles, higher: Higher, rows: int) -> E
         key: Number of the strategy.
         candles: Closed candles, oldest first.
         higher: Candles of each higher timeframe of the strategy.
-        rows: How many of the last candles are decided on.
+        rows: Number of the last candles that are decided on.
     """
     columns = {name: HigherColumns.of(one) for name, one in higher.items()}
     return EvaluateRequest(key, CandleColumns.of(candles), columns, rows)

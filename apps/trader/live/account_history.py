@@ -39,7 +39,7 @@ class HistoryReading:
 
         Args:
             known: The exchange's ids of orders whose names are known.
-            now_ms: Market time.
+            now_ms: Market time, epoch milliseconds.
             bars_exits: Whether no exit is sent before the history is read.
         """
         book = self._book

@@ -61,8 +61,8 @@ def write_off(book: LiveBook, answer: str, held: Decimal, now_ms: int) -> None:
     Args:
         book: The orders and trades of the symbol.
         answer: `adopt`: the position is what is there; `forget`: there is no position.
-        held: What is there of the position, base currency.
-        now_ms: Market time.
+        held: Amount of the position that is on the account, base currency.
+        now_ms: Market time, epoch milliseconds.
     """
     if book.position.is_flat:
         return
@@ -78,8 +78,8 @@ def pay_fees(book: LiveBook, amount: Decimal, now_ms: int) -> None:
 
     Args:
         book: The orders and trades of the symbol.
-        amount: Base currency.
-        now_ms: Market time.
+        amount: Amount, base currency.
+        now_ms: Market time, epoch milliseconds.
     """
     base = book.context.market.base
     reason = f"{amount.normalize():f} {base} have paid fees of other symbols of the account"
@@ -93,7 +93,7 @@ def leave_as_dust(book: LiveBook, reason: str, now_ms: int) -> None:
     Args:
         book: The orders and trades of the symbol.
         reason: Why it cannot be sold, in words.
-        now_ms: Market time.
+        now_ms: Market time, epoch milliseconds.
     """
     base, held = book.context.market.base, book.position.base
     amount = f"{held.normalize():f} {base}"
@@ -108,9 +108,9 @@ def _correct(
 
     Args:
         book: The orders and trades of the symbol.
-        amount: Base currency.
+        amount: Amount, base currency.
         reason: Reason as a text.
-        now_ms: Market time.
+        now_ms: Market time, epoch milliseconds.
         is_paid: Whether the price is money of the account; otherwise it is a fee.
     """
     one = book.add_order_without_decision("sell", CORRECTION, reason, now_ms, amount=amount)

@@ -51,7 +51,7 @@ class LiveBook(Executor):
         """Add the account's trades up, and take the orders that are not over.
 
         Args:
-            context: What is traded.
+            context: Context of the traded symbol.
             fence: The lease of the account; nothing is sent or booked once it is lost.
             funds: The money of the account.
             broker: Sends requests; it outlives this object where everything is built again.
@@ -139,7 +139,7 @@ class LiveBook(Executor):
             side: Buy or sell.
             type_: Such as `stop_loss`.
             reason: Reason as a text.
-            now_ms: Market time.
+            now_ms: Market time, epoch milliseconds.
             amount: Base currency; None: it is not known.
             stop_price: Stop price of a protecting stop order, quote currency; None: another order.
             client_order_id: Client order id of an order that the exchange has; None: a new one.
@@ -239,8 +239,8 @@ class LiveBook(Executor):
 
         Args:
             one: Order after these events.
-            events: Oldest first.
-            before: The order before them.
+            events: Events, oldest first.
+            before: Order before the events.
         """
 
     def send(
@@ -253,8 +253,8 @@ class LiveBook(Executor):
 
         Args:
             one: The order, whose intent is stored.
-            amount: Base currency.
-            now_ms: Market time.
+            amount: Amount, base currency.
+            now_ms: Market time, epoch milliseconds.
             replaces: The stop that rests, which the same request cancels; None: nothing.
 
         Raises:

@@ -123,7 +123,7 @@ def check_first_entry(
     Args:
         own: The database of the trader, where there is one.
         stores: The databases that may have the drill.
-        plan: What is to be traded.
+        plan: Plan of the start.
         is_confirmed: Whether a person has confirmed with --yes.
 
     Returns:
@@ -170,9 +170,9 @@ async def confirm_first_entry(
     """Print what the account may spend and lose; return whether a person has confirmed it.
 
     Args:
-        plan: What is to be traded.
+        plan: Plan of the start.
         access: The account at the exchange.
-        first: What is known of the first entry.
+        first: Facts about the first live entry.
         stop: Ends the question.
         is_confirmed: Whether a person has confirmed with --yes.
 

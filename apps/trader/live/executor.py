@@ -96,7 +96,7 @@ class LiveExecutor(LiveBook):
 
         Args:
             row: The candle that the rules fill the order in.
-            now_ms: Market time.
+            now_ms: Market time, epoch milliseconds.
         """
         if self._unsent_entry is not None:
             self._turn = row, time.monotonic()

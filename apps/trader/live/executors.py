@@ -59,7 +59,7 @@ async def drive_orders(
     """Go on with live orders once, and wait until more is reported, for a moment at most.
 
     Args:
-        context: What is traded.
+        context: Context of the traded symbol.
         executor: Has the orders.
         exits: The rules; they take what became of the orders.
         exchange: Exchange whose clock dates requests.

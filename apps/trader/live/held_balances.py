@@ -82,7 +82,7 @@ class HeldBalances:
 
         Args:
             one: The sell; the last reading is from after its deadline.
-            amount: Base currency.
+            amount: Amount, base currency.
         """
         if self.reading is None:
             return False

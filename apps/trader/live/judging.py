@@ -94,8 +94,8 @@ class Judge:
 
         Args:
             strange: Orders and executions of others in a reading; they are stored.
-            covered: What is there of the position, base currency.
-            now_ms: Market time.
+            covered: Amount of the position that is on the account, base currency.
+            now_ms: Market time, epoch milliseconds.
             is_missing: Whether the reading misses coins.
 
         Returns:
@@ -143,7 +143,7 @@ class Judge:
 
         Args:
             found: The difference.
-            now_ms: Market time.
+            now_ms: Market time, epoch milliseconds.
             client_order_id: Id of the other program's order.
         """
         book = self._book

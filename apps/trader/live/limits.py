@@ -87,7 +87,7 @@ class EntryLimits:
             amount: Amount by the rules of the account.
             price: Price that the size was computed with, quote currency.
             free: Quote currency that is free at the exchange.
-            now_ms: Market time.
+            now_ms: Market time, epoch milliseconds.
             positions: Positions of the account's other symbols, those being opened included.
 
         Raises:

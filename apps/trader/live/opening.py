@@ -74,7 +74,7 @@ class LiveAccess(Struct, frozen=True):
 
         Args:
             path: Database of the trader.
-            quote: Quote currency of what is traded.
+            quote: Quote currency of the traded symbols.
 
         Raises:
             StoreError: the file cannot be used.
@@ -153,7 +153,7 @@ async def open_access(
         exchange: Open; its clock dates requests.
         symbols: What is to be traded; no other process of this computer may trade them there.
         stack: Closes what is opened.
-        credentials: The key.
+        credentials: API key of the account.
         held_account: The exchange's id of the account with an open position or order; None: no
             position or order is open.
         is_unknown_allowed: Whether a key may be used of which the exchange does not state what it
@@ -218,8 +218,8 @@ def hold_live_account(
             booked as a position of another account of the database.
         account: Name of the account.
         access: The account at the exchange.
-        quote: Quote currency of what is traded.
-        now_ms: Market time.
+        quote: Quote currency of the traded symbols.
+        now_ms: Market time, epoch milliseconds.
 
     Raises:
         SafetyRefusal: the account was opened with a key of another account of the exchange.

@@ -19,7 +19,7 @@ def take_orders(
         book: The orders of the symbol.
         orders: All of a reading.
         fills: All of a reading.
-        now_ms: Market time.
+        now_ms: Market time, epoch milliseconds.
     """
     key = book.context.key
     known = known_order_numbers(book.context.store, key.exchange, key.symbol)
@@ -38,7 +38,7 @@ def take_fills(book: LiveBook, fills: Iterable[OwnTrade], now_ms: int) -> list[O
     Args:
         book: The orders and trades of the symbol.
         fills: All of a reading.
-        now_ms: Market time.
+        now_ms: Market time, epoch milliseconds.
     """
     key = book.context.key
     account = book.context.session.account

@@ -56,7 +56,7 @@ class PositionCoins:
         first session and all that was bought since.
 
         Args:
-            total: What the account has, base currency.
+            total: Balance of the account, base currency.
         """
         position = self._book.position
         if position.is_flat or total <= position.own:
@@ -90,7 +90,7 @@ class PositionCoins:
         position: it may have been converted.
 
         Args:
-            total: What the account has.
+            total: Balance of the account, base currency.
             is_missing: Whether coins of the position are known to be missing; they are left out.
         """
         position = self._book.position

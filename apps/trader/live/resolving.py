@@ -64,7 +64,7 @@ def note_absences(book: LiveBook, now_ms: int, orders_of_others: Set[str]) -> No
 
     Args:
         book: The orders of the symbol.
-        now_ms: Market time.
+        now_ms: Market time, epoch milliseconds.
         orders_of_others: The exchange's ids of executed orders that are known not to be ours.
     """
     for answer in book.broker.absences():

@@ -29,7 +29,7 @@ def check_shared_money(plan: StartPlan, path: Path, access: LiveAccess) -> None:
     together count on more than there is.
 
     Args:
-        plan: What is to be traded.
+        plan: Plan of the start.
         path: Database of the trader.
         access: The account of the key.
 

@@ -39,7 +39,7 @@ class Start(Struct, frozen=True):
         """Return the start without a symbol that holds nothing; the others enter nothing.
 
         Args:
-            symbol: Which one.
+            symbol: The symbol.
             reason: Why it is left out, in words.
         """
         start = self._reduced(symbol)
@@ -58,7 +58,7 @@ class Start(Struct, frozen=True):
         The position stays in the ledger, with its money and its slot among the open trades.
 
         Args:
-            symbol: Which one.
+            symbol: The symbol.
             reason: The exchange does not list it, in words.
 
         Raises:
@@ -110,7 +110,7 @@ def check_accounts(store: Store, start: Start) -> Start:
 
     Args:
         store: The database of the trader.
-        start: What is to be traded.
+        start: The start with its symbols.
 
     Raises:
         SafetyRefusal: the account was opened for something else.
@@ -137,7 +137,7 @@ async def ask_markets(exchange: RestExchange, start: Start) -> tuple[Start, list
 
     Args:
         exchange: Open.
-        start: What is to be traded.
+        start: The start with its symbols.
 
     Raises:
         UsageError: the exchange has no such market or timeframe, and nothing else is held.
@@ -174,7 +174,7 @@ def check_other_accounts(plan: StartPlan, path: Path, exchange_account: str) -> 
     start that holds a position itself goes on, and enters nothing in such a symbol.
 
     Args:
-        plan: What is to be traded.
+        plan: Plan of the start.
         path: Database of the trader.
         exchange_account: The exchange's own id of the account of the key.
 

@@ -64,7 +64,7 @@ class StopWatch:
             held: What a stop should sell, base currency.
             known: The newest price.
             exit_obstacle: Why a passed level would sell nothing now; None: it would.
-            now_ms: Market time.
+            now_ms: Market time, epoch milliseconds.
 
         Returns:
             Whether all is well: a stop rests, or none is needed.
@@ -100,7 +100,7 @@ class StopWatch:
 
         Args:
             level: Kind and price of the stop by the rules; None: there is no position, or no stop.
-            now_ms: Market time.
+            now_ms: Market time, epoch milliseconds.
         """
         book = self._book
         if level is not None and not any(protects(one, book) for one in book.stops):

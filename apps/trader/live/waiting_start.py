@@ -37,7 +37,7 @@ class WaitingStart:
 
         Args:
             path: Database of the trader, which has the open position or order.
-            plan: What the start will trade.
+            plan: Plan of the start.
         """
         self._path = path
         self._account = plan.account

@@ -21,8 +21,8 @@ def drill_text(
     """Return the result of a drill for a person.
 
     Args:
-        settings: What was tried.
-        found: What the parts have shown.
+        settings: Settings of the drill.
+        found: Results of the parts.
         width: Characters that a line may have; None: any.
         is_recorded: Whether the result was stored.
     """

@@ -26,7 +26,7 @@ def logs_text(
     """Return a line for each event: the time, the account where there are several, the event.
 
     Args:
-        events: Oldest first; may be empty.
+        events: Events, oldest first; may be empty.
         database: The file that was read.
         since_ms: First moment that was looked at, epoch milliseconds.
         is_one_account: Whether all events are of one account.

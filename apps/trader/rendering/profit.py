@@ -47,7 +47,7 @@ def profit_text(
     """Return a table of periods for each quote currency; different currencies are not added up.
 
     Args:
-        currencies: At least one.
+        currencies: Currencies, at least one.
         period: Length of a period.
         timezone: Name of the time zone that decides when a day begins.
         database: The file that was read.

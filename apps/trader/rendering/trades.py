@@ -30,7 +30,7 @@ def trades_text(
     """Return a table of executions; in a narrow terminal without accounts, symbols and ids.
 
     Args:
-        trades: Oldest first; may be empty.
+        trades: Fills, oldest first; may be empty.
         digits: Decimals of amounts and prices, by account.
         database: The file that was read.
         width: Characters that a line may have; None: any.

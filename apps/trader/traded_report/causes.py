@@ -37,7 +37,7 @@ class Causes:
 
         Args:
             store: The open database.
-            account: The account, in its symbol.
+            account: Account, with its symbol.
             sessions: Sessions of the symbol, oldest first; the last one's settings are the
                 backtest's.
             orders: Orders of the symbol, oldest first.
@@ -98,7 +98,7 @@ class Causes:
         """Return why the backtest did not enter where the trader did.
 
         Args:
-            position: What the trader entered.
+            position: Position that the trader entered.
             held: Whether the backtest held a position at the close of a candle.
             exits: Candles in which the backtest left positions, epoch seconds.
         """
@@ -149,7 +149,7 @@ class Causes:
         """Return why an entry in the same candle had another price.
 
         Args:
-            position: What the trader traded.
+            position: Position that the trader traded.
             expected: Price of the backtest, quote currency.
         """
         settings = self.of_settings(position.session)
@@ -164,7 +164,7 @@ class Causes:
         """Return why a position was left in another way.
 
         Args:
-            position: What the trader traded.
+            position: Position that the trader traded.
             kind: What ended the trade of the backtest; None: it is open.
             other: How the backtest left it, in words.
         """
@@ -187,7 +187,7 @@ class Causes:
         """Return why an exit of the same kind in the same candle had another price.
 
         Args:
-            position: What the trader traded.
+            position: Position that the trader traded.
             expected: Price of the backtest, quote currency.
         """
         settings = self.of_settings(position.session)

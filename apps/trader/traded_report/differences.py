@@ -54,7 +54,7 @@ def symbol_differences(
     Args:
         traded: Positions of the trader, oldest first.
         tested: Trades of the backtest, oldest first.
-        causes: Names them.
+        causes: Function that names the causes.
         start_balance: Quote currency; differences below a part of it are not named.
     """
     pairs, only_traded, only_tested = match_trades(traded, tested)

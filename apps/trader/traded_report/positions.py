@@ -77,7 +77,7 @@ def traded_positions(
     """Return the round trips of one symbol with the candles and the orders that made them.
 
     Args:
-        trips: Oldest first.
+        trips: Round trips, oldest first.
         trades: Trades of the same symbol, oldest first.
         orders: Orders by client order id.
         candles: Candles of the range; positions entered before it are left out.

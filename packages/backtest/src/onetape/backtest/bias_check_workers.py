@@ -43,7 +43,7 @@ def _joined(answers: list[bytes], counts: list[int]) -> tuple[SignalArray, str]:
 
     Args:
         answers: For each part, a byte for each signal and then the text of its first failure.
-        counts: How many signals each part has.
+        counts: Number of signals of each part.
     """
     signals = [answer[:count] for answer, count in zip(answers, counts, strict=True)]
     failures = (answer[count:] for answer, count in zip(answers, counts, strict=True))

@@ -100,7 +100,7 @@ def _warm_up(
         store: The open database.
         key: The series.
         timeframe: Timeframe of the series.
-        count: How many candles at most.
+        count: Maximum number of candles.
         start: Start of the range, epoch seconds.
     """
     before = last_closed(store, key, count, up_to=start - 1)

@@ -66,7 +66,7 @@ class _LinePrinter:
         """Let the thread write a text that ends with a newline; never waits.
 
         Args:
-            text: What to write.
+            text: Text to write.
             is_error: Whether it goes to stderr.
         """
         out = sys.stderr if is_error else stdout()

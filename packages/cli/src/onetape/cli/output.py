@@ -54,7 +54,7 @@ def print_line(
     """Print lines on stdout at once, also into a pipe; no character controls the terminal.
 
     Args:
-        text: What to print.
+        text: Text to print.
         event: Kind of the event that the lines are for handlers of events.
         level: Level of that event.
         **fields: Of that event.

@@ -41,7 +41,7 @@ def given_settings(
     """Return the settings that a source gives, with the values as they were given.
 
     Args:
-        declared: The settings of the program.
+        declared: Declared settings of the program.
         tree: Values by key, dotted or nested; None: not given.
         source: Where they come from.
         prefix: The section that they are in, with a dot at its end.

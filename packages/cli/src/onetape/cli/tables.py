@@ -23,7 +23,7 @@ def fitted(columns: Sequence[Column], *, width: int | None = None) -> str:
     """Return a table that fits the terminal, if its short form does.
 
     Args:
-        columns: All with one number of cells.
+        columns: Columns with equal numbers of cells.
         width: Characters a line may have; None: the terminal's width; no limit without a terminal.
     """
     whole = _laid_out(columns)

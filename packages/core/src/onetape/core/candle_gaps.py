@@ -19,8 +19,8 @@ def find_gaps(
     Args:
         timestamps: Opens of the candles that are there, all in the range, increasing, shape (n,).
         timeframe: Length of a candle.
-        start: Epoch seconds.
-        end: Epoch seconds, exclusive.
+        start: Start of the range, epoch seconds, inclusive.
+        end: End of the range, epoch seconds, exclusive.
     """
     first, last = timeframe.ceil(start), timeframe.ceil(end)
     if not len(timestamps):

@@ -68,7 +68,7 @@ class SteppedClock:
         """Start at `now_ms`.
 
         Args:
-            now_ms: Epoch milliseconds.
+            now_ms: Current time, epoch milliseconds.
             pace: How many times as fast as the wall clock the driver moves the clock on the whole;
                 0: at no known pace.
         """

@@ -16,9 +16,9 @@ def volatility_before(closes: FloatArray, bar: int, bars: int, candle_seconds: i
     candles in a year of 365 days.
 
     Args:
-        closes: Oldest first, shape (n,).
+        closes: Close prices, oldest first, shape (n,).
         bar: The first close that is not known yet.
-        bars: Changes to look at, 2 or more.
+        bars: Number of price changes, 2 or more.
         candle_seconds: Length of a candle, as `Timeframe.average_seconds`.
     """
     if bar < bars + 1:

@@ -66,7 +66,7 @@ def drawdown_curve(equity: FloatArray, start: float = 0.0) -> FloatArray:
     """Return equity / highest equity so far - 1, shape (n,).
 
     Args:
-        equity: At each close, not negative, shape (n,).
+        equity: Equity at each close, not negative, shape (n,).
         start: Cash before the first value, which counts as a high.
     """
     return _curve(equity, running_high(equity, start))
@@ -87,7 +87,7 @@ def max_drawdown(equity: FloatArray, start: float = 0.0, highs: Highs | None = N
     11,000 to 10,000.
 
     Args:
-        equity: At each close, not negative, shape (n,).
+        equity: Equity at each close, not negative, shape (n,).
         start: Cash before the first value, which counts as a high.
         highs: `highs_of` both, where they are known already; `high` is overwritten.
     """

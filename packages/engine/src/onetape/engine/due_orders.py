@@ -223,7 +223,7 @@ class DueOrders(Struct, frozen=True):
         """Return how many candles the BUY waited that was filled in a bar.
 
         Args:
-            bar: The bar that filled it.
+            bar: Bar that filled the entry.
             free: First bar at which a BUY could be due.
         """
         first = self._first_of_wait(bar)

@@ -53,7 +53,7 @@ class EntryPlan:
         Args:
             candles: Traded candles.
             reached: Traded candles with the highs and lows that are compared with levels.
-            orders: Which of them fill what.
+            orders: Due orders, and the bars that fill them.
             rules: Stops, targets, cooldown, re-entry and price step.
         """
         self._candles = candles
@@ -186,7 +186,7 @@ class EntryPlan:
 
         Args:
             candidate: The candidate that led to no entry.
-            bar: First bar that may fill it.
+            bar: First bar that may fill the order.
         """
         following = self._buy_numbers[candidate] + 1
         return self._candidate(max(bisect_left(self._buys, bar), following) if bar else following)

@@ -52,7 +52,7 @@ class EntrySearch:
         Args:
             candles: Traded candles.
             reached: Traded candles with the highs and lows that are compared with levels.
-            orders: Which of them fill what.
+            orders: Due orders, and the bars that fill them.
             rules: Stops, targets, cooldown, re-entry and price step.
         """
         self._candles = candles

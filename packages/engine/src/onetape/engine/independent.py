@@ -138,8 +138,8 @@ def _is_taken(
     Args:
         account: The account.
         merged: The fills.
-        before: Cash before each of them.
-        after: Cash after each of them.
+        before: Cash before each fill.
+        after: Cash after each fill.
     """
     price, amount, notional, fee, change = (merged.values[:, column] for column in range(5))
     model = account.symbols[0].model

@@ -123,7 +123,7 @@ def simulate_portfolio(
     The account's equity, which sizings need, counts positions at their last close.
 
     Args:
-        series: At least one; their order decides between entries at one moment.
+        series: Series, at least one; their order decides between entries at one moment.
         rules: Money, fees, stops and targets; each symbol brings its own steps.
         max_open_trades: Positions at a time; None: as many as symbols.
     """

@@ -67,7 +67,7 @@ def period_returns(
 
     Args:
         start: Cash before the first candle, the base of the first return.
-        equity: At each close, shape (n,).
+        equity: Equity at each close, shape (n,).
         calendar: Calendar of the candles.
     """
     if not len(equity):
@@ -144,7 +144,7 @@ def turnover(traded: float, equity: FloatArray, seconds: float) -> float | None:
 
     Args:
         traded: Sum of the fills' prices times amounts, quote currency.
-        equity: At each close, shape (n,).
+        equity: Equity at each close, shape (n,).
         seconds: Seconds from the first open to the last close.
     """
     mean = float(equity.mean()) if len(equity) else 0.0
@@ -157,7 +157,7 @@ def longest_fall_seconds(
     """Return the longest time from a high to the candle that regained it, or to the last one.
 
     Args:
-        equity: At each close, shape (n,).
+        equity: Equity at each close, shape (n,).
         timestamp: Open of each candle, epoch seconds UTC, shape (n,).
         start: Cash before the first candle, which counts as a high at its open.
         highs: `highs_of` both, where they are known already.

@@ -74,7 +74,7 @@ def trade_of(
     """Return the trade of a buy and its sell.
 
     Args:
-        candles: What the bars count.
+        candles: Candles that the bars are indices of.
         entry: The buy.
         leave: The sell; None: still open, valued at the last close without a fee.
         symbol: What is traded, in a run over several.

@@ -46,9 +46,9 @@ class SymbolState:
             plan: Entries and exits of these candles.
             fill_log: Takes the fills.
             rules: Money, fees and market.
-            all_candles: These, and those before them.
+            all_candles: Traded candles and those before them.
             intrabar: Intrabar candles, which decide exits inside a bar; None: none are used.
-            due: What was due on each candle.
+            due: Orders due on each candle.
         """
         self.due = due
         self.candles = candles

@@ -181,7 +181,7 @@ def market_clock(endpoint: Endpoint, wall: Wall) -> Clock:
     """Return the clock of the market: the simulator's own, or that of a real exchange.
 
     Args:
-        endpoint: Which exchange.
+        endpoint: Endpoint of the exchange.
         wall: The computer's time.
 
     Raises:

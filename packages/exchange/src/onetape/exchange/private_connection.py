@@ -47,7 +47,7 @@ class PrivateConnection:
         """Prepare; nothing is requested yet.
 
         Args:
-            endpoint: Which exchange.
+            endpoint: Endpoint of the exchange.
             credentials: Credentials of the account.
             now_ms: Returns the exchange's time, epoch milliseconds.
             timeout_ms: How long one request may take.

@@ -91,7 +91,7 @@ class RestExchange:
         """Prepare; nothing but the simulator's clock is requested before the first call.
 
         Args:
-            endpoint: Which exchange.
+            endpoint: Endpoint of the exchange.
             first_pause_seconds: Before the second attempt of a read; doubles from then on, to a
                 minute. Before the first response a read gives up after eight of them.
             retry_seconds: How long a read may keep failing after the first response.
@@ -360,7 +360,7 @@ class RestExchange:
         """Return the exchange's time; a jump since the last one must be confirmed once more.
 
         Args:
-            clock: Has the last one.
+            clock: Clock with the last sample.
             fetch: Requests the exchange's time.
 
         Raises:

@@ -134,7 +134,7 @@ def stop_fault(amount: Decimal, price: Decimal, steps: TradingRules) -> str:
     """Return why the market takes no stop of an amount and price; empty where it does.
 
     Args:
-        amount: Base currency, in whole steps.
+        amount: Amount, base currency, in whole steps.
         price: Lowest price that it sells at.
         steps: Trading rules of the market.
     """

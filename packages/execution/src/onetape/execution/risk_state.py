@@ -61,7 +61,7 @@ def advance_risk(
         limits: Limits of the account.
         state: Before.
         equity: Quote currency, open positions at today's price.
-        now_ms: Epoch milliseconds.
+        now_ms: Current time, epoch milliseconds.
         orders: Sent by the account in the last minute.
     """
     day = day_of(limits, now_ms)

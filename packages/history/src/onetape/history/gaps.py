@@ -107,8 +107,8 @@ async def confirm_gaps(
         exchange: Where the candles come from.
         store: The open database.
         key: The series.
-        start: Epoch seconds.
-        end: Epoch seconds, exclusive.
+        start: Start of the range, epoch seconds, inclusive.
+        end: End of the range, epoch seconds, exclusive.
         requested_before_ms: Market time; explained gaps are requested too if their last request was
             before it. None: only unexplained gaps.
 

@@ -36,7 +36,7 @@ def yearly_returns(
 
     Args:
         timestamp: Open of each candle, epoch seconds UTC, shape (n,).
-        equity: At each close, shape (n,).
+        equity: Equity at each close, shape (n,).
         held: Equity of buying and holding.
         start: Cash before the first candle.
     """

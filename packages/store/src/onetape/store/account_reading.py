@@ -141,7 +141,7 @@ def read_last_session(
 
     Args:
         store: The open database.
-        account: Whose.
+        account: Name of the account.
         symbol: The symbol that it traded; None: any.
 
     Raises:
@@ -219,7 +219,7 @@ def read_last_problem(store: Store, account: str, symbol: str | None = None) -> 
 
     Args:
         store: The open database.
-        account: Whose.
+        account: Name of the account.
         symbol: The symbol whose sessions count; None: any.
 
     Raises:

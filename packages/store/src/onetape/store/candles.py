@@ -93,7 +93,7 @@ def insert_closed(
         store: The open database.
         key: The series.
         rows: Closed candles in any order; of one that occurs twice the last counts.
-        source: Where they came from.
+        source: Origin of the events.
         seen_ms: Market time of arrival, epoch milliseconds: for the quarantine, and for the rank
             of what REST gave.
         raw: What the exchange sent for a row, for the quarantine; by default the row in words.
@@ -123,7 +123,7 @@ def insert_columns(
         store: The open database.
         key: The series.
         candles: Closed candles in any order; of one that occurs twice the last counts.
-        source: Where they came from.
+        source: Origin of the events.
         seen_ms: Market time of arrival, epoch milliseconds: for the quarantine, and for the rank
             of what REST gave.
 
@@ -200,7 +200,7 @@ def last_closed(store: Store, key: SeriesKey, count: int, *, up_to: int | None =
     Args:
         store: The open database.
         key: The series.
-        count: How many at most.
+        count: Maximum number.
         up_to: Candles that open later than this are left out; None takes the newest.
     """
     with store.read() as connection:

@@ -50,7 +50,7 @@ def read_chunk(path: Path, key: bytes, into: Candles) -> bool:
     """Fill candles from a chunk file; return False where it is missing or not what was written.
 
     Args:
-        path: The file.
+        path: Path of the file.
         key: The key that it must have.
         into: As many candles as it must have, in contiguous columns; rubbish after a False.
     """

@@ -53,7 +53,7 @@ def store_closed(
         connection: Connection of an open write transaction.
         key: The series.
         rows: The candles.
-        source: Where they came from.
+        source: Origin of the events.
         seen_ms: When, market time in epoch milliseconds: REST's values are final some time after
             the close.
 

@@ -195,7 +195,7 @@ def open_store(path: Path, *, create: bool, whole: bool = False) -> Store:
     """Open a database file, bring its schema up to date, and return it.
 
     Args:
-        path: The file.
+        path: Path of the file.
         create: Whether a missing file is made, with its folder. Files are made 0600, folders 0700.
         whole: Whether every page is read first (about a second for each million rows): a damaged
             one in the middle shows in no other way until it is needed.

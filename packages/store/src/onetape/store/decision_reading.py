@@ -80,9 +80,9 @@ def read_decisions(store: Store, account: Account, start: int, end: int) -> list
 
     Args:
         store: The open database.
-        account: Whose.
+        account: Name of the account.
         start: Open of the first candle.
-        end: Exclusive.
+        end: End of the range, exclusive.
 
     Raises:
         StoreError: the file cannot be read.
@@ -119,9 +119,9 @@ def read_orders(store: Store, account: Account, start: int, end: int) -> list[Or
 
     Args:
         store: The open database.
-        account: Whose, in its symbol.
+        account: Account, with its symbol.
         start: Open of the first candle.
-        end: Exclusive.
+        end: End of the range, exclusive.
 
     Raises:
         StoreError: the file cannot be read.

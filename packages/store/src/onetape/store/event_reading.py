@@ -88,7 +88,7 @@ def read_controls_since(
 
     Args:
         store: The open database.
-        account: Whose.
+        account: Name of the account.
         since_ms: First moment.
         is_simulated: Whether the account trades a simulated market.
 
@@ -123,7 +123,7 @@ def read_events(store: Store, account: Account, since_ms: int) -> list[Event]:
 
     Args:
         store: The open database.
-        account: Whose.
+        account: Name of the account.
         since_ms: First moment.
 
     Raises:

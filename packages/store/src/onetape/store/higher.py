@@ -62,7 +62,7 @@ def larger_between(
         store: The open database; nothing is written.
         key: The series of the lower timeframe.
         larger: The higher timeframe.
-        start: Epoch seconds.
+        start: Start of the range, epoch seconds, inclusive.
         end: Close of the last lower-timeframe candle that may be used, epoch seconds.
         answers: So many responses that leave a candle out explain it; None: only a proof does.
 

@@ -70,9 +70,9 @@ def read_latecomers(
 
     Args:
         store: The open database.
-        account: Whose.
+        account: Name of the account.
         start: First open, epoch SECONDS.
-        end: Exclusive.
+        end: End of the range, exclusive.
         symbol: Symbol that was late; None: any.
 
     Raises:

@@ -39,7 +39,7 @@ def insert_decision(
 
     Args:
         store: The open database.
-        decision: What was decided.
+        decision: Decision to store.
         order: The order that it leads to; None for none.
         fence: The lease of the account.
         obligation: The exit that it obliges the position to; None for none.
@@ -92,7 +92,7 @@ def decided_signals(store: Store, session: Session, start: int, end: int) -> dic
         store: The open database.
         session: See `last_decided`.
         start: First candle, epoch SECONDS.
-        end: Exclusive.
+        end: End of the range, exclusive.
 
     Returns:
         1 BUY, -1 SELL, 0 HOLD, by the candle's open in epoch SECONDS.
@@ -170,7 +170,7 @@ def trades_of(
 
     Args:
         store: The open database.
-        account: Whose.
+        account: Name of the account.
         symbol: Symbol of the market.
         exchange: On which exchange; None: on any.
         mode: `paper` or `live`; None: both.

@@ -124,7 +124,7 @@ def add_difference(
         account: Name of the account.
         kind: Such as `missing coins`.
         subject: What differs; one difference of a kind is open for each.
-        document: Text and symbol.
+        document: JSON document with text and symbol.
         seen_ms: Market time.
 
     Raises:

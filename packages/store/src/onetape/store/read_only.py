@@ -15,7 +15,7 @@ def open_read_only(path: Path) -> Store:
     """Open a database file that exists, and refuse every write to it.
 
     Args:
-        path: The file.
+        path: Path of the file.
 
     Raises:
         StoreError: the file is missing or empty, is no database of ours, has another schema than

@@ -28,8 +28,8 @@ def closed_between(
     Args:
         store: The open database.
         key: The series.
-        start: Epoch seconds.
-        end: Epoch seconds, exclusive.
+        start: Start of the range, epoch seconds, inclusive.
+        end: End of the range, epoch seconds, exclusive.
         cached: Whether the columnar cache may be read and filled. The response is the same.
 
     Raises:

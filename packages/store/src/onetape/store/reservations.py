@@ -41,7 +41,7 @@ class AccountCash:
 
         Args:
             store: The open database.
-            account: Whose money.
+            account: Account whose money is reserved.
             mode: Mode of the trades: paper or live.
         """
         self._store = store
@@ -157,7 +157,7 @@ def reserved_symbols(store: Store, account: str, mode: Mode) -> set[tuple[str, s
 
     Args:
         store: The open database.
-        account: Whose orders.
+        account: Account of the orders.
         mode: Mode of the orders.
 
     Raises:
@@ -180,7 +180,7 @@ def release_unsent(store: Store, account: str, is_traded: Callable[[str], bool])
 
     Args:
         store: The open database.
-        account: Whose orders.
+        account: Account of the orders.
         is_traded: Called inside the transaction with a symbol; whether a living process trades it
             for the account.
 

@@ -34,7 +34,7 @@ class StopState(Struct, frozen=True):
         """Return how long an open position had no stop at the exchange, milliseconds.
 
         Args:
-            now_ms: Market time.
+            now_ms: Market time, epoch milliseconds.
         """
         added = 0 if self.place == "exchange" else max(0, now_ms - self.updated_ms)
         return self.unprotected_ms + added

@@ -29,7 +29,7 @@ def translated(path: Path, connection: Connection | None = None) -> Generator[No
     """Turn every error of SQLite inside into one of ours that names the file and the remedy.
 
     Args:
-        path: The file.
+        path: Path of the file.
         connection: Connection that raised the error; without it the cause of an I/O error is not
             known.
     """

@@ -19,7 +19,7 @@ def quarantine_unsound_rows(
         store: The open database.
         key: The series.
         start: Epoch seconds; what plain SQL wrote may be before 1970.
-        end: Epoch seconds, exclusive.
+        end: End of the range, epoch seconds, exclusive.
         seen_ms: Market time, epoch milliseconds.
 
     Raises:

@@ -76,7 +76,7 @@ class Segment(Struct, frozen=True):
             candles: All traded candles.
             higher: All higher candles.
             start: First traded candle of the window.
-            end: After the last one.
+            end: Index after the last candle.
             count: Higher candles before the first traded one, of each timeframe.
         """
         return {

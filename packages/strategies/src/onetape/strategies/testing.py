@@ -37,7 +37,7 @@ def random_candles(count: int, *, seed: int, timeframe: str = "1h") -> Candles:
     """Return candles of a market that moves at random, about 1 % a candle.
 
     Args:
-        count: How many.
+        count: Number of candles.
         seed: The same seed gives the same candles.
         timeframe: Timeframe of the candles, such as `1h`.
     """
@@ -72,7 +72,7 @@ def window_difference(
 
     Args:
         name: Name of the strategy, as `load_strategy` takes it.
-        candles: What to check it on.
+        candles: Candles to check the strategy on.
         parameters: Parameters of the strategy.
         timeframe: Timeframe of the candles.
         user_folder: Where a strategy of that name may be.

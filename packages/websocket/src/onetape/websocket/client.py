@@ -54,7 +54,7 @@ def guarded_client(
     by open in epoch milliseconds.
 
     Args:
-        endpoint: Which exchange.
+        endpoint: Endpoint of the exchange.
         on_connected: Called after each connection was made.
         dial_file: Shared by programs that dial the exchange from this computer; None: for a real
             exchange one in the folder for temporary files.

@@ -81,7 +81,7 @@ class UserStream:
         """Prepare; nothing is sent yet.
 
         Args:
-            endpoint: Which exchange.
+            endpoint: Endpoint of the exchange.
             credentials: Credentials of the account.
             markets: Markets as CCXT loaded them.
             now_ms: Returns the exchange's time, epoch milliseconds.

@@ -28,7 +28,7 @@ def read_trades(path: Path, closed: int, *, open_at_end: bool) -> list[TradeReco
     """Return the trades of a saved run.
 
     Args:
-        path: The file.
+        path: Path of the file.
         closed: How many trades with an exit the manifest counts.
         open_at_end: Whether it contains open trades.
 

@@ -123,7 +123,7 @@ def minimum_track_record(
     Args:
         moments: Moments of the returns; their count is not used.
         threshold: Sharpe ratio to exceed, per period.
-        confidence: 0 to 1.
+        confidence: Confidence level, 0 to 1.
     """
     if moments.sharpe <= threshold:
         return math.inf

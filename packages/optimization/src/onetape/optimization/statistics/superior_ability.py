@@ -42,7 +42,7 @@ def superior_ability(
     Args:
         returns: Returns, one row per period and one column per trial.
         benchmark: Returns of the benchmark by period.
-        benchmark_name: Such as `buy and hold`.
+        benchmark_name: Name of the benchmark, such as `buy and hold`.
         seed: Random seed of the resamples.
         resamples: Number of resamples.
 

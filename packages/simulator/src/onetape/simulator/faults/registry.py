@@ -258,7 +258,7 @@ class Faults:
         """Count a call for every fault that fits it, and return those that fire.
 
         Args:
-            call: What happens.
+            call: Call or event to match.
             only_one: Kinds of which a call can bear one; after it the others do not even count.
         """
         if not self._entries:

@@ -100,7 +100,7 @@ class SimulatedMarket:
             name: `BTC/USDT` or `BTCUSDT`.
             timeframe: One of `bars.INTERVALS`.
             start: First open, epoch seconds UTC.
-            end: Exclusive.
+            end: End of the range, exclusive.
 
         Raises:
             UnknownSymbol: there is no such market.

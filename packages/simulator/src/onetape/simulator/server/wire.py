@@ -133,7 +133,7 @@ def kline_events(
     Args:
         symbol: The market.
         timeframe: Length of the bars.
-        bars: Oldest first.
+        bars: Bars, oldest first.
         now_ms: Event time, epoch milliseconds.
         closed: Whether these bars are final (`x`).
     """

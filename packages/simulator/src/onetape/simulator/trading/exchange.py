@@ -66,7 +66,7 @@ class Exchange:
         Args:
             feed: The market's trades.
             symbols: The markets.
-            balance: What it holds at the start.
+            balance: Start balance of the account.
             now_ms: The time, epoch milliseconds.
             fees: Fee rates; None is 0.1 % in the received coin.
             stopped: Which markets a fault has halted or delisted now.

@@ -137,7 +137,7 @@ def freqtrade_class(path: Path, text: bytes, class_name: str | None) -> Freqtrad
     """Return one freqtrade strategy of a file, or None where the file holds none.
 
     Args:
-        path: The file.
+        path: Path of the file.
         text: Content of the file.
         class_name: Name of the class; None: the only one, or the one called like the file.
 

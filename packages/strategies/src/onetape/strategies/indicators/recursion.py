@@ -29,7 +29,7 @@ def run_windows(
     Near the first bar, where there are fewer, of a recursion over all bars.
 
     Args:
-        count: How many bars.
+        count: Number of bars.
         memory: Bars of a window, at least 2.
         start: Returns the states after their first bars.
         advance: Returns the states after their next bars, which come with them.

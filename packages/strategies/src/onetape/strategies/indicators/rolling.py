@@ -151,7 +151,7 @@ def rolled_parts(
     """Return `end` of the windows that `join` makes out of single bars, chunk by chunk.
 
     Args:
-        count: How many bars.
+        count: Number of bars.
         window: Bars of a window, at least 1; those that begin before the first bar see that bar
             several times.
         begin: Returns the columns of the single bars in some rows.

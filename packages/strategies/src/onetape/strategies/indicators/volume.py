@@ -167,7 +167,7 @@ def _added_up(values: FloatArray, counts: IntArray) -> FloatArray:
 
     Args:
         values: Values of all sessions, one session after the other.
-        counts: How many values each session has.
+        counts: Number of values of each session.
     """
     is_taken = np.arange(int(counts.max())) < counts[:, np.newaxis]
     table = np.zeros(is_taken.shape)
