@@ -23,7 +23,8 @@ ADOPT = Annotated[
     typer.Option(
         "--adopt",
         metavar="NUMBER",
-        help="For missing coins: the position becomes what is left at the exchange.",
+        help="For missing coins: the position becomes what is left at the exchange. For another "
+        "copy that was stopped: its orders are taken over.",
     ),
 ]
 FORGET = Annotated[
@@ -53,11 +54,21 @@ KEEP = Annotated[
 ]
 _MEANINGS: Final = {
     "missing coins": "nothing is traded in this symbol; answer --adopt or --forget",
+    "other copy": "no entries and no exits in this symbol; stop the other copy, then answer "
+    "--adopt: its orders are taken over",
     "delisted": "its money and its slot stay taken; once its coins are sold, converted or "
     "withdrawn, answer --forget",
     "foreign order": "no entries in this symbol while it is open; answer --save to let them go on",
     "foreign fills": "no entries in this symbol; answer --save to let them go on",
 }
+
+#: Answers that fit a kind of difference; `keep` fits the others.
+_FITTING: Final[dict[str, "tuple[Answer, ...]"]] = {
+    "missing coins": ("adopt", "forget"),
+    "delisted": ("forget",),
+    "other copy": ("adopt",),
+}
+_FLAGS: Final[dict["Answer", str]] = {"adopt": "--adopt", "forget": "--forget", "keep": "--save"}
 
 
 def reconcile_account(
@@ -155,10 +166,11 @@ def _answer(path: Path, number: int, answer: "Answer", price: Decimal | None) ->
         found = next((one for one in open_differences(store) if one.number == number), None)
         if found is None:
             raise UsageError(f"there is no open difference {number}; uv run trader reconcile")
-        is_delisted = found.kind == DELISTED
-        if is_delisted and answer != "forget":
-            raise UsageError(f"difference {number} ({found.kind}) is answered by --forget")
-        if is_delisted:
+        fitting = _FITTING.get(found.kind, ("keep",))
+        if answer not in fitting:
+            flags = " or ".join(_FLAGS[one] for one in fitting)
+            raise UsageError(f"difference {number} ({found.kind}) is answered by {flags}")
+        if found.kind == DELISTED:
             print_line(forget_delisted(store, found, price))
             return
         if price is not None:
@@ -167,10 +179,6 @@ def _answer(path: Path, number: int, answer: "Answer", price: Decimal | None) ->
                 "price it was bought for",
                 setting="price",
             )
-        is_of_coins = found.kind == "missing coins"
-        if is_of_coins == (answer == "keep"):
-            fitting = "--adopt or --forget" if is_of_coins else "--save"
-            raise UsageError(f"difference {number} ({found.kind}) is answered by {fitting}")
         answer_difference(store, number, answer, answered_ms=time.time_ns() // 1_000_000)
 
 

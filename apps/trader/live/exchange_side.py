@@ -34,4 +34,4 @@ def exchange_order(order: OrderSnapshot, *, is_open: bool) -> ExchangeOrder:
         order: Order as it was read.
         is_open: Whether it is among the open orders.
     """
-    return ExchangeOrder(order.exchange_order_id, order.client_order_id, is_open)
+    return ExchangeOrder(order.exchange_order_id, order.client_order_id, is_open, order.created_ms)

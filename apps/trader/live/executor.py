@@ -30,7 +30,7 @@ from onetape.execution.events import (
 from onetape.execution.orders import OrderState
 from onetape.execution.protection import round_down
 from onetape.store.leases import Fence
-from onetape.store.live_accounts import read_live_account
+from onetape.store.live_accounts import is_live_order, read_live_account
 from onetape.store.orders import insert_order, stored_order
 from trader.account_funds import AccountFunds
 from trader.brokers.live import LiveBroker
@@ -215,7 +215,12 @@ class LiveExecutor(LiveBook):
             one = self.orders.get(identity)
             if one is not None:
                 self.record(one, events, now_ms, source=self.broker.name)
-            elif self._is_news(identity, events):
+            elif not self._is_news(identity, events):
+                continue
+            elif identity.startswith(self.tag) and not is_live_order(self.context.store, identity):
+                # Another copy of the database may have sent it: no entry before it is looked at.
+                self._account.note_change()
+            else:
                 self._account.note_event()
 
     def _is_news(self, identity: str, events: Sequence[OrderEvent]) -> bool:

@@ -82,6 +82,12 @@ class ExitSender:
                 "no order can be sent",
                 "put the key right at the exchange, or sell by hand",
             )
+        if self._account.copies.is_seen:
+            return Obstacle(
+                "another copy of this database trades the symbol",
+                "nothing is sold before a person has answered, but by a stop",
+                "stop the other copy, then run: uv run trader reconcile",
+            )
         if self._account.is_sale_of_others_possible and not self._account.is_missing:
             return Obstacle(
                 _UNREAD, "nothing is sold before they are, but by a stop", _SELL_BY_HAND

@@ -167,7 +167,8 @@ class Protector:
         )
         price = None if level is None else level[1]
         is_paused = time.monotonic() < self._no_move_before
-        is_fixed = book.halt is not None or is_paused
+        # Another copy of the database may move the stop of the same position.
+        is_fixed = book.halt is not None or is_paused or self._account.copies.is_seen
         if price is not None and known is not None and known.price <= price:
             # The exchange would refuse a stop at its price; the rules sell there.
             is_fixed = True

@@ -30,6 +30,7 @@ from trader.live.exchange_side import exchange_order, exchange_side
 from trader.live.fills_of_others import FillsOfOthers, fees_elsewhere
 from trader.live.held_balances import HeldBalances
 from trader.live.judging import Judge
+from trader.live.other_copies import OtherCopies
 from trader.live.own_orders import check_stream, take_fills, take_orders
 from trader.live.position_coins import PositionCoins
 from trader.live.reading_schedule import ReadingSchedule
@@ -52,6 +53,8 @@ class AccountCheck:
         self._schedule = ReadingSchedule(book)
         self.held = HeldBalances(book)
         """What the account holds."""
+        self.copies = OtherCopies(book)
+        """Other copies of the database that trade the symbol on the account."""
         self._faults = book.broker.comparison_faults
         self._snapshot: AccountSnapshot | None = None
         """The last reading that was compared; None: none was since the start."""
@@ -202,6 +205,9 @@ class AccountCheck:
         """Take what is ours out of a reading, and judge the rest."""
         book = self._book
         self._snapshot = snapshot
+        if self.copies.judge(snapshot.asked_ms, now_ms):
+            # What the other copy did until now is taken over as that of a restored backup is.
+            self._history = HistoryReading(book)
         orders = (*snapshot.open_orders, *snapshot.found)
         take_orders(book, orders, snapshot.fills, now_ms)
         missed = take_fills(book, snapshot.fills, now_ms)
@@ -263,14 +269,18 @@ class AccountCheck:
         """Take over orders that are ours, the oldest first; store those of others, return them."""
         by_number = {one.exchange_order_id: one for one in orders}
         strange: list[Difference] = []
+        copied: list[OrderSnapshot] = []
         for one in found:
             # What is older has to be taken over first.
-            if one.kind in ("own order", "own fills") and self.is_history_read:
+            if one.kind == "other copy":
+                copied.append(by_number[one.subject])
+            elif one.kind in ("own order", "own fills") and self.is_history_read:
                 adopt(self._book, by_number[one.subject], fills, now_ms)
             elif one.kind in ("foreign order", "foreign fills"):
                 name = by_number[one.subject].client_order_id
                 self._judge.store(one, now_ms, client_order_id=name)
                 strange.append(one)
+        self.copies.take(copied, now_ms)
         return strange
 
     @property
@@ -280,9 +290,9 @@ class AccountCheck:
 
     @property
     def bars_exits(self) -> bool:
-        """Return whether an exit might sell coins of the account's own in place of missing ones."""
+        """Return whether an exit might sell coins of the account's own, or what a copy sells."""
         is_short = self.is_missing or self._coins.is_short
-        return is_short or self.is_sale_of_others_possible
+        return is_short or self.is_sale_of_others_possible or self.copies.is_seen
 
     @property
     def is_sale_of_others_possible(self) -> bool:
@@ -299,7 +309,9 @@ class AccountCheck:
 
     def sellable_base(self) -> Decimal:
         """Return the base currency that an order may sell, without coins of the account's own."""
-        return self._coins.sellable(self.held.total_base, is_missing=self.is_missing)
+        total = self.held.total_base
+        amount = self._coins.sellable(total, is_missing=self.is_missing)
+        return self.copies.unlocked(amount, total - (self._coins.before or _ZERO))
 
     def _ledger(self, fills: Iterable[OwnTrade], orders: Iterable[OrderSnapshot]) -> LedgerSnapshot:
         """Return our record, with what others have executed in a reading added."""
@@ -314,6 +326,7 @@ class AccountCheck:
             base=self._base,
             baseline=self._coins.before or _ZERO,
             sold_by_others=self._others.sold(),
+            began_ms=self.copies.began_ms,
         )
 
     def _look_for(self, text: str) -> None:

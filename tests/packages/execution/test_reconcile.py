@@ -5,6 +5,7 @@ from typing import Any
 
 from hypothesis import given
 from hypothesis import strategies as st
+from msgspec import structs
 
 from onetape.execution.reconcile import (
     ExchangeOrder,
@@ -101,3 +102,19 @@ def test_a_position_that_is_covered_never_halts_and_one_that_is_not_always_does(
     found = differences(ledger(position=position), exchange(base_total=total, orders=orders))
     halts = [one for one in found if one.consequence == "halt"]
     assert bool(halts) == (total < position)
+
+
+def test_row_138_an_order_of_ours_that_is_newer_than_the_start_is_of_another_copy() -> None:
+    own = ExchangeOrder("2", f"{TAG}0002", True, created_ms=1_001)
+    older, undated = (structs.replace(own, created_ms=moment) for moment in (1_000, 0))
+    ours = ledger(began_ms=1_000)
+    assert kinds(ours, exchange(orders=(own,))) == [("other copy", "halt")]
+    filled = structs.replace(own, is_open=False)
+    assert kinds(ours, exchange(orders=(filled,), fills={"t1": "1", "t2": "2"})) == [
+        ("other copy", "halt")
+    ]
+    for one in (older, undated):
+        assert kinds(ours, exchange(orders=(one,))) == [("own order", "note")]
+    assert kinds(ledger(), exchange(orders=(own,))) == [("own order", "note")]
+    known = ledger(began_ms=1_000, known={"1": f"{TAG}0001", "2": f"{TAG}0002"})
+    assert kinds(known, exchange(orders=(own,))) == []

@@ -13,11 +13,18 @@ from msgspec import Struct
 #: Differences of each kind lead to: entries stop, everything stops, or nothing.
 Consequence = Literal["note", "no entries", "halt"]
 DifferenceKind = Literal[
-    "own order", "own fills", "foreign order", "foreign fills", "missing coins", "missing order"
+    "own order",
+    "own fills",
+    "other copy",
+    "foreign order",
+    "foreign fills",
+    "missing coins",
+    "missing order",
 ]
 CONSEQUENCES: Final[dict[DifferenceKind, Consequence]] = {
     "own order": "note",
     "own fills": "note",
+    "other copy": "halt",
     "foreign order": "no entries",
     "foreign fills": "no entries",
     "missing coins": "halt",
@@ -31,6 +38,8 @@ class ExchangeOrder(Struct, frozen=True):
     exchange_order_id: str
     client_order_id: str
     is_open: bool
+    created_ms: int = 0
+    """When the exchange took it, by its own time, epoch milliseconds; 0: it does not state it."""
 
 
 class LedgerSnapshot(Struct, frozen=True):
@@ -50,6 +59,9 @@ class LedgerSnapshot(Struct, frozen=True):
     """What the account had before its first session, base currency; none of it is ever sold."""
     sold_by_others: Decimal = Decimal(0)
     """What others have sold in this market, net, while the position was open, base currency."""
+    began_ms: int | None = None
+    """Since when this process alone sends the orders of this installation, by the exchange's time,
+    epoch milliseconds; None: it is not known."""
 
 
 class ExchangeSnapshot(Struct, frozen=True):
@@ -110,6 +122,10 @@ def unknown_orders(
 ) -> list[Difference]:
     """Return the orders of the exchange that are not in our record, open or executed.
 
+    An order with an id of ours was sent before a backup was restored. One that the exchange took
+    since this process alone sends them is of another copy of the database: each order is stored
+    before it is sent.
+
     Args:
         ledger: Ours.
         orders: Orders of the exchange, oldest first.
@@ -124,12 +140,15 @@ def unknown_orders(
         trades = filled.get(order.exchange_order_id, 0)
         if not (order.is_open or trades):
             continue
-        whose = "own" if is_own else "foreign"
-        what = "fills" if trades else "order"
         text = (
             f"order {order.client_order_id or order.exchange_order_id} is not in the database"
             f"{', its id is one of ours' if is_own else ''}"
         )
+        if is_own and ledger.began_ms is not None and order.created_ms > ledger.began_ms:
+            found.append(Difference("other copy", order.exchange_order_id, text))
+            continue
+        whose = "own" if is_own else "foreign"
+        what = "fills" if trades else "order"
         found.append(Difference(f"{whose} {what}", order.exchange_order_id, text))  # pyright: ignore[reportArgumentType] - one of the kinds
     return found
 

@@ -1,0 +1,160 @@
+"""Orders of another copy of this database that trades the same account.
+
+Each order is stored before it is sent. One with an id of this installation that the exchange took
+after this session had begun, and that the file lacks, was sent by a process with a copy of the
+file, on another computer, where neither lease nor lock is seen. It is not taken over: each entry
+and each exit would be made twice. No entry and no exit of the symbol is sent until a person has
+answered, or the trader is started again; orders from before a start are those of a restored backup.
+"""
+
+import time
+from collections.abc import Iterable
+from decimal import Decimal
+from typing import Final
+
+from onetape.exchange.trading_records import OrderSnapshot
+from onetape.store.live_accounts import (
+    add_difference,
+    end_difference,
+    is_live_order,
+    open_differences,
+)
+from trader.live.book import LiveBook
+from trader.states import Problem
+
+#: Kind of the difference, and source of the problem in the symbol of the orders.
+OTHER_COPY: Final = "other copy"
+#: Source of the problem in the other symbols of the account.
+ELSEWHERE: Final = "other copy elsewhere"
+_ZERO: Final = Decimal(0)
+_ADVICE: Final = (
+    "stop the other copy, then run: uv run trader reconcile (or start this trader again)"
+)
+
+
+class OtherCopies:
+    """What one symbol's session has seen of other copies of the database."""
+
+    def __init__(self, book: LiveBook) -> None:
+        """Begin; nothing is read yet."""
+        self._book = book
+        self._is_read = False
+        self.began_ms = book.context.session.started_ms
+        """Since when no process but this one may send orders of this installation, exchange time,
+        epoch milliseconds."""
+        self.locked = _ZERO
+        """What open orders of other copies sell, base currency; less of it counts only once later
+        readings confirm that."""
+        self._less_since: float | None = None
+        """Since when readings have less than `locked`, monotonic; None: they do not."""
+
+    @property
+    def is_seen(self) -> bool:
+        """Return whether another copy has sent orders, and no person has answered yet."""
+        return self._book.states.has_problem(OTHER_COPY)
+
+    def judge(self, asked_ms: int, now_ms: int) -> bool:
+        """Act on what is stored of other copies, before a reading is compared.
+
+        Args:
+            asked_ms: The exchange's own time right before the reading.
+            now_ms: Market time.
+
+        Returns:
+            Whether the orders of the other copy are to be taken over, which was stopped.
+        """
+        book = self._book
+        context, session = book.context, book.context.session
+        if not self._is_read:
+            # The trader's reckoning of the exchange's time may be ahead.
+            self.began_ms, self._is_read = min(self.began_ms, asked_ms), True
+        is_stopped, texts, elsewhere = False, list[str](), ""
+        for stored in open_differences(context.store, session.account):
+            if stored.kind != OTHER_COPY:
+                continue
+            if stored.subject != context.key.symbol:
+                elsewhere = stored.subject if stored.seen_ms >= session.started_ms else elsewhere
+                continue
+            is_answered = stored.answer == "adopt"
+            if is_answered or stored.document.get("session") != session.session:
+                end_difference(context.store, stored.number, ended_ms=now_ms)
+                is_stopped = is_stopped or is_answered
+            else:
+                texts.append(str(stored.document.get("text")))
+        if is_stopped:
+            self.began_ms, self.locked = asked_ms, _ZERO
+        self._report(texts[-1] if texts else None)
+        self._report_elsewhere(elsewhere)
+        return is_stopped
+
+    def take(self, orders: Iterable[OrderSnapshot], now_ms: int) -> None:
+        """Take the orders of a reading that this process cannot have sent.
+
+        Args:
+            orders: All of the reading. One that another account of the file has is none of them.
+            now_ms: Market time.
+        """
+        book = self._book
+        store, session = book.context.store, book.context.session
+        found = [one for one in orders if not is_live_order(store, one.client_order_id)]
+        self._note_locked(found)
+        if not found or self.is_seen:
+            return
+        symbol, order = book.context.key.symbol, found[-1]
+        text = (
+            f"another copy of this database trades {symbol} on this account: it has sent order "
+            f"{order.client_order_id} ({order.side}), which is not in this file"
+        )
+        document = {"text": text, "symbol": symbol, "session": session.session}
+        add_difference(
+            store, book.fence, session.account, OTHER_COPY, symbol, document, seen_ms=now_ms
+        )
+        self._report(text)
+
+    def unlocked(self, amount: Decimal, beyond: Decimal) -> Decimal:
+        """Return what of a position a stop may sell, base currency.
+
+        The position may be in both files, and the other copy's stop may rest for it.
+
+        Args:
+            amount: The position.
+            beyond: What the account has beyond its own coins.
+        """
+        return min(amount, max(beyond - self.locked, _ZERO)) if self.is_seen else amount
+
+    def _note_locked(self, orders: Iterable[OrderSnapshot]) -> None:
+        """Note what open orders of other copies sell: between two of them there is none."""
+        amounts = (
+            (one.amount or _ZERO) - (one.filled or _ZERO)
+            for one in orders
+            if one.side == "sell" and one.status == "open"
+        )
+        locked, now = sum(amounts, _ZERO), time.monotonic()
+        if locked < self.locked:
+            self._less_since = self._less_since or now
+            if now - self._less_since < self._book.times.missing:
+                return
+        self.locked, self._less_since = locked, None
+
+    def _report(self, text: str | None) -> None:
+        """Report another copy in the symbol; None: there is none."""
+        if text is None:
+            self._book.states.solve(OTHER_COPY)
+            return
+        measure = "no entries and no exits in this symbol; its position keeps its stop or gets one"
+        problem = Problem(text, measure, _ADVICE, is_final=True)
+        self._book.states.report(OTHER_COPY, problem)
+
+    def _report_elsewhere(self, symbol: str) -> None:
+        """Report another copy in another symbol of the account; empty: there is none."""
+        if not symbol:
+            self._book.states.solve(ELSEWHERE)
+            return
+        self._book.states.report(
+            ELSEWHERE,
+            Problem(
+                f"another copy of this database trades {symbol} on this account",
+                "no entries; exits and stops go on",
+                _ADVICE,
+            ),
+        )

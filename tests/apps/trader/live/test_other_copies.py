@@ -1,0 +1,245 @@
+"""Another copy of the database trades the same account: nothing of it is taken over or doubled."""
+
+import asyncio
+import shutil
+from collections.abc import AsyncGenerator, Callable
+from contextlib import asynccontextmanager
+from decimal import Decimal
+from pathlib import Path
+from typing import Any
+
+import pytest
+from msgspec import structs
+
+from live_desk import BALANCE, QUICK, START_MS, LiveDesk, live_desk
+from onetape.simulator.market.clock import make_clock
+from onetape.simulator.server.simulator import Simulator
+from onetape.store.live_accounts import answer_difference, open_differences
+
+COPY = "other copy"
+
+
+@asynccontextmanager
+async def two_copies(
+    tmp_path: Path, *, is_holding: bool = False, **options: Any
+) -> AsyncGenerator[tuple[LiveDesk, LiveDesk]]:
+    """Trade a file and a copy of it on one simulator, both started within the same second.
+
+    Args:
+        tmp_path: Of both files.
+        is_holding: Whether both files have the same open position.
+        options: Of the second desk.
+    """
+    clock = make_clock(start_ms=START_MS, stepped=True)
+    first, second = tmp_path / "first.db", tmp_path / "second.db"
+    async with Simulator(clock=clock, balance=BALANCE) as simulator:
+        async with live_desk(first, simulator=simulator, baseline=BALANCE) as desk:
+            if is_holding:
+                await desk.hold()
+                await desk.until(lambda: desk.executor.stops[0].state.stage == "open")
+        shutil.copy(first, second)
+        async with (
+            live_desk(first, simulator=simulator, number=2) as one,
+            live_desk(second, simulator=simulator, number=3, **options) as other,
+        ):
+            await one.pass_time(1)
+            await one.until(lambda: one.executor.balance_is_known)
+            await other.until(lambda: other.executor.balance_is_known)
+            yield one, other
+
+
+def is_seen(desk: LiveDesk) -> bool:
+    return desk.states.has_problem(COPY)
+
+
+def run(work: Callable[[], Any]) -> None:
+    asyncio.run(work())
+
+
+def test_row_138_orders_of_another_copy_are_not_taken_over_and_stop_entries_and_exits(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    async def scenario() -> None:
+        async with two_copies(tmp_path) as (one, other):
+            await one.hold()
+            sent = one.taken
+            await other.until(lambda: is_seen(other))
+            assert other.states.state == "halted"
+            assert other.executor.position.is_flat
+            other.enter()
+            await other.drive(0.3)
+            assert one.taken == sent
+            assert other.trades == []
+            # The first one goes on alone.
+            await one.drive(0.2)
+            assert one.problems == []
+            assert len(one.resting) == 1
+            one.leave()
+            await one.until(lambda: one.executor.position.is_flat)
+            one.assert_ledgers_equal()
+            assert other.trades == []
+
+    run(scenario)
+    lines = capsys.readouterr().out.splitlines()
+    text = "halted: another copy of this database trades BTC/USDT on this account: it has sent"
+    assert len([line for line in lines if line.startswith(text)]) == 1
+    assert len([line for line in lines if line.startswith(f"no buy: {text}")]) == 1
+
+
+def test_row_138_two_copies_that_enter_at_once_each_protect_what_they_bought(
+    tmp_path: Path,
+) -> None:
+    async def scenario() -> None:
+        async with two_copies(tmp_path) as (one, other):
+            one.enter()
+            other.enter()
+            await one.until(lambda: is_seen(one) and one.executor.stops)
+            await other.until(lambda: is_seen(other) and other.executor.stops)
+            await one.until(lambda: one.executor.stops[0].state.stage == "open")
+            await other.until(lambda: other.executor.stops[0].state.stage == "open")
+            assert len(one.resting) == 2
+            for desk in (one, other):
+                assert len(desk.trades) == 1
+                desk.leave()
+            await one.drive(0.3)
+            await other.drive(0.3)
+            assert one.sold == 0
+            assert len(one.resting) == 2
+
+    run(scenario)
+
+
+def test_row_138_no_stop_is_placed_next_to_the_one_of_a_copy_with_the_same_position(
+    tmp_path: Path,
+) -> None:
+    async def scenario() -> None:
+        async with two_copies(tmp_path, is_holding=True, stop_loss=0.04) as (one, other):
+            # The rules of the second one move the stop.
+            await other.until(lambda: other.executor.stops[0].state.stage == "open")
+            await one.until(lambda: is_seen(one))
+            await one.drive(0.3)
+            await other.drive(0.3)
+            assert len(one.resting) == 1
+            assert not is_seen(other)
+            other.leave()
+            await other.until(lambda: other.executor.position.is_flat)
+            await one.drive(0.5)
+            assert one.resting == []
+            # None of the account's own coins was sold.
+            assert one.coins >= 0
+
+    run(scenario)
+
+
+def test_row_138_an_event_of_a_copy_keeps_an_entry_waiting_until_the_account_is_read(
+    tmp_path: Path,
+) -> None:
+    times = structs.replace(QUICK, poll=600.0, poll_with_stream=600.0)
+
+    async def scenario() -> None:
+        async with two_copies(tmp_path, has_stream=True, times=times) as (one, other):
+            await other.until(lambda: other.executor.broker.stream_opened_ms is not None)
+            await other.drive(0.3)
+            one.enter()
+            await one.until(lambda: one.trades)
+            broker = other.executor.broker
+            async with asyncio.timeout(20):
+                while not broker._reports:  # pyright: ignore[reportPrivateUsage]
+                    broker.reported.clear()
+                    await broker.reported.wait()
+            other.executor.drive(other.exchange.now_ms())
+            other.enter()
+            await other.until(lambda: is_seen(other))
+            assert [name for name in one.taken if name not in _known(one)] == []
+
+    run(scenario)
+
+
+def _known(desk: LiveDesk) -> list[str]:
+    return [row[0] for row in desk.query("SELECT client_order_id FROM orders")]
+
+
+def test_row_138_the_answer_that_the_copy_was_stopped_takes_its_orders_over(
+    tmp_path: Path,
+) -> None:
+    async def scenario() -> None:
+        async with two_copies(tmp_path) as (one, other):
+            await one.hold()
+            await other.until(lambda: is_seen(other))
+            await one.until(lambda: one.executor.stops[0].state.stage == "open")
+            (found,) = [each for each in open_differences(other.store) if each.kind == COPY]
+            await one.pass_time(1)
+            assert answer_difference(other.store, found.number, "adopt", answered_ms=0)
+            await other.until(lambda: not other.executor.position.is_flat)
+            await other.until(lambda: other.executor.stops[0].state.stage == "open")
+            assert not is_seen(other)
+            assert other.executor.position == one.executor.position
+            assert len(one.resting) == 1
+            assert open_differences(other.store) == []
+            other.leave()
+            await other.until(lambda: other.executor.position.is_flat)
+            other.assert_ledgers_equal()
+            # The first one was not stopped after all.
+            await one.until(lambda: is_seen(one))
+            assert len(one.trades) == 1
+
+    run(scenario)
+
+
+def test_row_138_a_start_after_the_copy_was_stopped_takes_its_orders_over(tmp_path: Path) -> None:
+    async def scenario() -> None:
+        async with two_copies(tmp_path) as (one, other):
+            await one.hold()
+            await other.until(lambda: is_seen(other))
+            await one.until(lambda: one.executor.stops[0].state.stage == "open")
+            await one.pass_time(1)
+            other.lease.release()
+            path = tmp_path / "second.db"
+            async with live_desk(path, simulator=one.simulator, number=4) as again:
+                await again.until(lambda: not again.executor.position.is_flat)
+                await again.until(lambda: again.executor.stops[0].state.stage == "open")
+                assert not is_seen(again)
+                assert open_differences(again.store) == []
+                assert len(again.resting) == 1
+                again.leave()
+                await again.until(lambda: again.executor.position.is_flat)
+                again.assert_ledgers_equal()
+
+    run(scenario)
+
+
+def test_row_138_another_copy_is_still_known_after_an_error_of_the_file(tmp_path: Path) -> None:
+    async def scenario() -> None:
+        async with two_copies(tmp_path) as (one, other):
+            await one.hold()
+            await other.until(lambda: is_seen(other))
+            await one.pass_time(3_600)
+            other.start()
+            await other.until(lambda: other.executor.balance_is_known)
+            assert is_seen(other)
+            assert other.trades == []
+
+    run(scenario)
+
+
+def test_row_138_own_orders_that_have_no_answer_yet_are_none_of_a_copy(tmp_path: Path) -> None:
+    async def scenario() -> None:
+        async with live_desk(tmp_path / "x.db") as desk:
+            await desk.until(lambda: desk.executor.balance_is_known)
+            await desk.pass_time(1)
+            order = desk.enter()
+            await desk.until_sent(order)
+            desk.start()
+            await desk.until(lambda: desk.executor.stops)
+            await desk.drive(0.3)
+            assert not is_seen(desk)
+            assert Decimal(0) < desk.coins
+            desk.lease.release()
+            # Another process takes the file over while the stop has no answer.
+            async with live_desk(tmp_path / "x.db", simulator=desk.simulator, number=2) as other:
+                await other.until(lambda: other.executor.balance_is_known)
+                await other.drive(0.3)
+                assert not is_seen(other)
+                assert len(other.resting) == 1
+
+    run(scenario)
