@@ -108,7 +108,7 @@ class AccountRequests:
         client, begun = self._client, time.monotonic()
         if self._past and client.dialect.trades_paging in _OLDEST_FIRST:
             since_ms = max(since_ms, max(one.executed_ms for one in self._past.values()))
-        async for page in client.fill_pages(self._symbol, since_ms=since_ms - OVERLAP_MS):
+        async for page in client.fill_pages(self._symbol, since_ms=max(since_ms - OVERLAP_MS, 0)):
             self._past.update((one.trade_id, one) for one in page)
         fills = sorted(self._past.values(), key=lambda one: one.executed_ms)
         found: dict[str, OrderSnapshot] = {}

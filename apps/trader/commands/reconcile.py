@@ -24,7 +24,7 @@ ADOPT = Annotated[
         "--adopt",
         metavar="NUMBER",
         help="For missing coins: the position becomes what is left at the exchange. For another "
-        "copy that was stopped: its orders are taken over.",
+        "copy that was stopped, or older orders: they are taken over.",
     ),
 ]
 FORGET = Annotated[
@@ -49,13 +49,16 @@ KEEP = Annotated[
     typer.Option(
         "--save",
         metavar="NUMBER",
-        help="For orders or fills of others: leave them alone, and allow entries again.",
+        help="For orders or fills of others, or older orders: leave them alone, and allow entries "
+        "again.",
     ),
 ]
 _MEANINGS: Final = {
     "missing coins": "nothing is traded in this symbol; answer --adopt or --forget",
     "other copy": "no entries and no exits in this symbol; stop the other copy, then answer "
     "--adopt: its orders are taken over",
+    "older order": "no entries in this symbol; answer --adopt where this account's orders of that "
+    "time are to be taken over with their coins, or --save where they are to be left alone",
     "delisted": "its money and its slot stay taken; once its coins are sold, converted or "
     "withdrawn, answer --forget",
     "foreign order": "no entries in this symbol while it is open; answer --save to let them go on",
@@ -67,6 +70,7 @@ _FITTING: Final[dict[str, "tuple[Answer, ...]"]] = {
     "missing coins": ("adopt", "forget"),
     "delisted": ("forget",),
     "other copy": ("adopt",),
+    "older order": ("adopt", "keep"),
 }
 _FLAGS: Final[dict["Answer", str]] = {"adopt": "--adopt", "forget": "--forget", "keep": "--save"}
 

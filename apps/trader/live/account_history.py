@@ -9,10 +9,10 @@ import time
 from collections.abc import Set
 
 from onetape.core.clock import utc_text
-from onetape.store.live_accounts import read_live_account
 from trader.brokers.live_records import AccountHistory
 from trader.live.book import LiveBook
 from trader.live.fills_of_others import first_bought_ms
+from trader.live.older_orders import OlderOrders
 from trader.live.reading_pause import ReadingPause
 from trader.states import Problem
 
@@ -25,9 +25,15 @@ STOPS_ALONE = "stops go on, and no exit is sent: it might sell coins of the acco
 class HistoryReading:
     """The executions of one symbol from before the session."""
 
-    def __init__(self, book: LiveBook) -> None:
-        """Begin; nothing is read yet."""
+    def __init__(self, book: LiveBook, older: OlderOrders) -> None:
+        """Begin; nothing is read yet.
+
+        Args:
+            book: The orders and trades of the symbol.
+            older: Orders that are older than the account.
+        """
         self._book = book
+        self._older = older
         self._pause = ReadingPause(book.times.read_again)
         self._began = time.monotonic()
         self._since_ms: int | None = None
@@ -63,7 +69,9 @@ class HistoryReading:
 
     def _first_ms(self, now_ms: int) -> int:
         """Return from when on executions may be of interest, epoch milliseconds."""
-        book = self._book
+        book, first_ms = self._book, self._older.first_ms
+        if first_ms is not None and self._older.is_to_take_over:
+            return min(first_ms, now_ms)
         times = [one.state.deadline_ms for one in book.orders.values()]
         if book.position.is_flat:
             times.append(max((trade.executed_ms for trade in book.trades), default=None))
@@ -71,10 +79,8 @@ class HistoryReading:
             # What others have sold since then may be coins of the position.
             times.append(first_bought_ms(book))
         found = [moment for moment in times if moment is not None]
-        account = read_live_account(book.context.store, book.context.session.account)
-        opened_ms = now_ms if account is None else account.opened_ms
         # An execution dated ahead must not hide those that come until then.
-        return min(opened_ms if not found else min(found), now_ms)
+        return min(*(found or [now_ms if first_ms is None else first_ms]), now_ms)
 
     def _report(self, *, bars_exits: bool) -> None:
         """Report that the history is not read after a while."""

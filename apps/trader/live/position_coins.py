@@ -80,8 +80,8 @@ class PositionCoins:
         return account.baseline.get(context.market.base, _ZERO) + self._booked
 
     def note_correction(self) -> None:
-        """Note that missing coins were taken out of the position."""
-        self._missing, self.is_short = _ZERO, False
+        """Note that missing coins were taken out of the position, or out of those of before."""
+        self._missing, self.is_short, self._before = _ZERO, False, None
 
     def sellable(self, total: Decimal, *, is_missing: bool) -> Decimal:
         """Return the base currency that an order may sell, without coins of the account's own.

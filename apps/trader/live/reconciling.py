@@ -24,12 +24,14 @@ from trader.brokers.live_records import AccountHistory, AccountSnapshot
 from trader.live.account_faults import report_faults
 from trader.live.account_history import HistoryReading
 from trader.live.account_notes import AccountNotes
-from trader.live.adopting import adopt, pay_fees
+from trader.live.adopting import pay_fees
 from trader.live.book import LiveBook
 from trader.live.exchange_side import exchange_order, exchange_side
 from trader.live.fills_of_others import FillsOfOthers, fees_elsewhere
+from trader.live.found_orders import FoundOrders
 from trader.live.held_balances import HeldBalances
 from trader.live.judging import Judge
+from trader.live.older_orders import OlderOrders
 from trader.live.other_copies import OtherCopies
 from trader.live.own_orders import check_stream, take_fills, take_orders
 from trader.live.position_coins import PositionCoins
@@ -49,12 +51,14 @@ class AccountCheck:
         self._others = FillsOfOthers(book)
         self._coins = PositionCoins(book)
         self._judge = Judge(book)
-        self._history = HistoryReading(book)
+        self._older = OlderOrders(book)
+        self._history = HistoryReading(book, self._older)
         self._schedule = ReadingSchedule(book)
         self.held = HeldBalances(book)
         """What the account holds."""
         self.copies = OtherCopies(book)
         """Other copies of the database that trade the symbol on the account."""
+        self._found = FoundOrders(book, self._judge, self._older, self.copies)
         self._faults = book.broker.comparison_faults
         self._snapshot: AccountSnapshot | None = None
         """The last reading that was compared; None: none was since the start."""
@@ -205,9 +209,10 @@ class AccountCheck:
         """Take what is ours out of a reading, and judge the rest."""
         book = self._book
         self._snapshot = snapshot
-        if self.copies.judge(snapshot.asked_ms, now_ms):
-            # What the other copy did until now is taken over as that of a restored backup is.
-            self._history = HistoryReading(book)
+        is_stopped, is_adopted = self.copies.judge(snapshot.asked_ms, now_ms), self._older.judge()
+        if is_stopped or is_adopted:
+            # What others with this file did until now is taken over.
+            self._history = HistoryReading(book, self._older)
         orders = (*snapshot.open_orders, *snapshot.found)
         take_orders(book, orders, snapshot.fills, now_ms)
         missed = take_fills(book, snapshot.fills, now_ms)
@@ -227,7 +232,9 @@ class AccountCheck:
                     pass
         if not is_missing:
             self._judge.forget_missing()
-        strange = self._sort_out(found, orders, snapshot.fills, now_ms)
+        strange = self._found.sort_out(
+            found, orders, snapshot.fills, now_ms, is_history_read=self.is_history_read
+        )
         if self._judge.judge(strange, self._coins.covered, now_ms, is_missing=is_missing):
             self.note_correction()
         moving = any(one.state.stage in ("sent", "unknown") for one in book.orders.values())
@@ -248,6 +255,9 @@ class AccountCheck:
         orders = tuple({one.exchange_order_id: one for one in (*history.found, *listed)}.values())
         late = () if snapshot is None else snapshot.fills
         fills = tuple({one.trade_id: one for one in (*history.fills, *late)}.values())
+        if self._older.is_to_take_over:
+            self._older.take_over(orders, fills, now_ms)
+            self.note_correction()
         take_orders(self._book, orders, fills, now_ms)
         take_fills(self._book, fills, now_ms)
         found = unknown_orders(
@@ -255,33 +265,9 @@ class AccountCheck:
             [exchange_order(one, is_open=one.status == "open") for one in orders],
             {fill.trade_id: fill.exchange_order_id for fill in fills},
         )
-        self._sort_out(found, orders, fills, now_ms)
+        self._found.sort_out(found, orders, fills, now_ms, is_history_read=True)
         # An entry waits for the reading that judges what was found.
         self.note_change()
-
-    def _sort_out(
-        self,
-        found: Iterable[Difference],
-        orders: Iterable[OrderSnapshot],
-        fills: tuple[OwnTrade, ...],
-        now_ms: int,
-    ) -> list[Difference]:
-        """Take over orders that are ours, the oldest first; store those of others, return them."""
-        by_number = {one.exchange_order_id: one for one in orders}
-        strange: list[Difference] = []
-        copied: list[OrderSnapshot] = []
-        for one in found:
-            # What is older has to be taken over first.
-            if one.kind == "other copy":
-                copied.append(by_number[one.subject])
-            elif one.kind in ("own order", "own fills") and self.is_history_read:
-                adopt(self._book, by_number[one.subject], fills, now_ms)
-            elif one.kind in ("foreign order", "foreign fills"):
-                name = by_number[one.subject].client_order_id
-                self._judge.store(one, now_ms, client_order_id=name)
-                strange.append(one)
-        self.copies.take(copied, now_ms)
-        return strange
 
     @property
     def is_missing(self) -> bool:
@@ -327,6 +313,7 @@ class AccountCheck:
             baseline=self._coins.before or _ZERO,
             sold_by_others=self._others.sold(),
             began_ms=self.copies.began_ms,
+            opened_ms=self._older.opened_ms,
         )
 
     def _look_for(self, text: str) -> None:

@@ -118,3 +118,18 @@ def test_row_138_an_order_of_ours_that_is_newer_than_the_start_is_of_another_cop
     assert kinds(ledger(), exchange(orders=(own,))) == [("own order", "note")]
     known = ledger(began_ms=1_000, known={"1": f"{TAG}0001", "2": f"{TAG}0002"})
     assert kinds(known, exchange(orders=(own,))) == []
+
+
+def test_row_139_an_order_of_ours_that_is_older_than_the_account_is_not_taken_over() -> None:
+    own = ExchangeOrder("2", f"{TAG}0002", True, created_ms=999)
+    ours = ledger(began_ms=2_000, opened_ms=1_000)
+    assert kinds(ours, exchange(orders=(own,))) == [("older order", "no entries")]
+    filled = structs.replace(own, is_open=False)
+    assert kinds(ours, exchange(orders=(filled,), fills={"t1": "1", "t2": "2"})) == [
+        ("older order", "no entries")
+    ]
+    for moment in (1_000, 2_000, 0):
+        other = structs.replace(own, created_ms=moment)
+        assert kinds(ours, exchange(orders=(other,))) == [("own order", "note")]
+    others = structs.replace(own, client_order_id="web_1")
+    assert kinds(ours, exchange(orders=(others,))) == [("foreign order", "no entries")]

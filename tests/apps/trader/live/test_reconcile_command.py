@@ -55,3 +55,18 @@ def test_an_answer_that_does_not_fit_is_refused(db: Path, flags: tuple[str, ...]
     assert result.exit_code != 0
     document = json.loads(ask(db, "--json").output)
     assert [one["answer"] for one in document["differences"]] == [None, None]
+
+
+def test_orders_of_copies_and_of_replaced_files_are_answered_by_what_fits(db: Path) -> None:
+    with open_store(db, create=False) as store:
+        for kind in ("other copy", "older order"):
+            document = {"text": f"the {kind}", "symbol": "BTC/USDT"}
+            add_difference(store, None, ACCOUNT, kind, "BTC/USDT", document, seen_ms=1)
+    text = ask(db).output
+    assert "stop the other copy, then answer --adopt" in text
+    assert "answer --adopt where" in text
+    assert "is answered by --adopt" in str(ask(db, "--save", "3").exception)
+    assert "is answered by --adopt or --save" in str(ask(db, "--forget", "4").exception)
+    assert ask(db, "--adopt", "3").exit_code == ask(db, "--save", "4").exit_code == 0
+    document = json.loads(ask(db, "--json").output)
+    assert [one["answer"] for one in document["differences"]] == [None, None, "adopt", "keep"]

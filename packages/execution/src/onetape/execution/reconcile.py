@@ -15,6 +15,7 @@ Consequence = Literal["note", "no entries", "halt"]
 DifferenceKind = Literal[
     "own order",
     "own fills",
+    "older order",
     "other copy",
     "foreign order",
     "foreign fills",
@@ -24,6 +25,7 @@ DifferenceKind = Literal[
 CONSEQUENCES: Final[dict[DifferenceKind, Consequence]] = {
     "own order": "note",
     "own fills": "note",
+    "older order": "no entries",
     "other copy": "halt",
     "foreign order": "no entries",
     "foreign fills": "no entries",
@@ -62,6 +64,9 @@ class LedgerSnapshot(Struct, frozen=True):
     began_ms: int | None = None
     """Since when this process alone sends the orders of this installation, by the exchange's time,
     epoch milliseconds; None: it is not known."""
+    opened_ms: int | None = None
+    """When the account was opened in our record, by the exchange's time, epoch milliseconds; None:
+    its older orders, if there are any, are ours too."""
 
 
 class ExchangeSnapshot(Struct, frozen=True):
@@ -124,7 +129,7 @@ def unknown_orders(
 
     An order with an id of ours was sent before a backup was restored. One that the exchange took
     since this process alone sends them is of another copy of the database: each order is stored
-    before it is sent.
+    before it is sent. One from before the account was opened is of a record that this one replaced.
 
     Args:
         ledger: Ours.
@@ -146,6 +151,9 @@ def unknown_orders(
         )
         if is_own and ledger.began_ms is not None and order.created_ms > ledger.began_ms:
             found.append(Difference("other copy", order.exchange_order_id, text))
+            continue
+        if is_own and ledger.opened_ms is not None and 0 < order.created_ms < ledger.opened_ms:
+            found.append(Difference("older order", order.exchange_order_id, text))
             continue
         whose = "own" if is_own else "foreign"
         what = "fills" if trades else "order"

@@ -42,6 +42,8 @@ class StoredDifference(Struct, frozen=True):
     document: Mapping[str, Any]
     seen_ms: int
     answer: Answer | None
+    ended_ms: int | None = None
+    """Since when it is over, market time, epoch milliseconds; None: it is open."""
 
 
 def installation_tag(store: Store) -> str:
@@ -96,6 +98,57 @@ def open_live_account(store: Store, account: LiveAccount) -> None:
                 account.opened_ms,
                 account.confirmed_ms,
             ),
+        )
+
+
+def first_opened_ms(store: Store, exchange: str, exchange_account: str) -> int | None:
+    """Return when the first account of the file was opened on an account at an exchange.
+
+    Epoch milliseconds; None: none was.
+
+    Args:
+        store: The open database.
+        exchange: CCXT exchange id.
+        exchange_account: The exchange's own id of the account.
+    """
+    with store.read() as connection:
+        return connection.execute(
+            "SELECT min(opened_ms) FROM live_accounts WHERE exchange = ? AND exchange_account = ?",
+            (exchange, exchange_account),
+        ).get
+
+
+def correct_baseline(
+    store: Store, fence: Fence, found: StoredDifference, currency: str, amount: Decimal,
+    *, ended_ms: int,
+) -> None:  # fmt: skip
+    """Take coins out of what an account held before its first session; end the difference.
+
+    Args:
+        store: The open database.
+        fence: The lease of account and symbol.
+        found: The difference that a person has answered.
+        currency: Of the coins.
+        amount: How many.
+        ended_ms: Market time.
+
+    Raises:
+        SafetyRefusal: another process took the account over.
+        StoreError: the file cannot be written.
+    """
+    with store.write(durable=True) as connection:
+        check_lease(connection, fence)
+        text = connection.execute(
+            "SELECT baseline FROM live_accounts WHERE account = ?", (found.account,)
+        ).get
+        baseline: dict[str, str] = json.loads(text or "{}")
+        left = max(Decimal(baseline.get(currency, "0")) - amount, Decimal(0))
+        connection.execute(
+            "UPDATE live_accounts SET baseline = ? WHERE account = ?",
+            (json.dumps(baseline | {currency: decimal_text(left)}, sort_keys=True), found.account),
+        )
+        connection.execute(
+            "UPDATE account_differences SET ended_ms = ? WHERE id = ?", (ended_ms, found.number)
         )
 
 
@@ -162,17 +215,34 @@ def open_differences(store: Store, account: str | None = None) -> list[StoredDif
         store: The open database.
         account: Name of the account; None: all accounts.
     """
+    condition = "ended_ms IS NULL AND account = ifnull(?, account)"
+    return _differences(store, condition, account)
+
+
+def last_difference(store: Store, account: str, kind: str, subject: str) -> StoredDifference | None:
+    """Return the newest difference of a kind and subject, over or not; None: there was none.
+
+    Args:
+        store: The open database.
+        account: Name of the account.
+        kind: Such as `missing coins`.
+        subject: What differs.
+    """
+    condition = "account = ? AND kind = ? AND subject = ?"
+    return next(reversed(_differences(store, condition, account, kind, subject)), None)
+
+
+def _differences(store: Store, condition: str, *values: str | None) -> list[StoredDifference]:
     with store.read() as connection:
         rows = connection.execute(
-            "SELECT id, account, kind, subject, document, seen_ms, answer "
-            "FROM account_differences WHERE ended_ms IS NULL AND account = ifnull(?, account) "
-            "ORDER BY id",
-            (account,),
+            "SELECT id, account, kind, subject, document, seen_ms, answer, ended_ms "
+            f"FROM account_differences WHERE {condition} ORDER BY id",
+            values,
         ).fetchall()
     found: list[StoredDifference] = []
     for row in rows:
-        values: list[Any] = [*row[:4], json.loads(row[4]), *row[5:]]
-        found.append(StoredDifference(*values))
+        fields: list[Any] = [*row[:4], json.loads(row[4]), *row[5:]]
+        found.append(StoredDifference(*fields))
     return found
 
 

@@ -1,0 +1,159 @@
+"""Orders of this installation that are older than their account in this file.
+
+An account is opened with its first session, and what it holds then is stored as coins of its own.
+Where an order of ours is older, a backup from before that session was restored: coins of a position
+count as the account's own, and its stop belongs to no position. Such orders are neither taken over
+nor cancelled, and nothing is entered, until a person has answered.
+"""
+
+from collections.abc import Iterable
+from decimal import Decimal
+from typing import Final
+
+from onetape.cli.output import print_line
+from onetape.core.clock import utc_text
+from onetape.exchange.trading_records import OrderSnapshot, OwnTrade
+from onetape.store.live_accounts import (
+    StoredDifference,
+    add_difference,
+    correct_baseline,
+    first_opened_ms,
+    is_live_order,
+    last_difference,
+    read_live_account,
+)
+from trader.live.book import LiveBook
+from trader.live.fills_of_others import first_bought_ms
+from trader.states import Problem
+
+#: Kind of the difference, and source of the problem.
+OLDER_ORDER: Final = "older order"
+
+
+class OlderOrders:
+    """What one symbol's session has found of orders that are older than the account."""
+
+    def __init__(self, book: LiveBook) -> None:
+        """Begin with what a person has answered before."""
+        self._book = book
+        self._account = read_live_account(book.context.store, book.context.session.account)
+        self._stored = self._read()
+
+    @property
+    def opened_ms(self) -> int | None:
+        """Return when the account was opened in this file, exchange time, epoch milliseconds.
+
+        None where that is not known, or its older orders are taken over.
+        """
+        return None if self._account is None or self._is_adopted else self._account.opened_ms
+
+    @property
+    def first_ms(self) -> int | None:
+        """Return since when orders of the account may exist, epoch milliseconds; None: not known.
+
+        Orders of this installation are not older than the first account of its file.
+        """
+        account = self._account
+        if account is None or (self._stored is not None and self._stored.answer == "keep"):
+            return None if account is None else account.opened_ms
+        store = self._book.context.store
+        return first_opened_ms(store, account.exchange, account.exchange_account)
+
+    @property
+    def is_to_take_over(self) -> bool:
+        """Return whether a person wants older orders taken over, and they are not yet."""
+        stored = self._stored
+        return stored is not None and self._is_adopted and stored.ended_ms is None
+
+    @property
+    def _is_adopted(self) -> bool:
+        return self._stored is not None and self._stored.answer == "adopt"
+
+    def is_past(self, executed_ms: int) -> bool:
+        """Return whether an execution of others is older than the account and its position.
+
+        Args:
+            executed_ms: Exchange time, epoch milliseconds.
+        """
+        account = self._account
+        if account is None:
+            return False
+        bought_ms = first_bought_ms(self._book)
+        return executed_ms < min(account.opened_ms, bought_ms or account.opened_ms)
+
+    def judge(self) -> bool:
+        """Report what waits for an answer; return whether a person has just answered adopt."""
+        was_adopted, self._stored = self._is_adopted, self._read()
+        stored = self._stored
+        if stored is None or stored.answer is not None:
+            self._book.states.solve(OLDER_ORDER)
+        else:
+            problem = Problem(
+                str(stored.document.get("text")),
+                "no entries; orders of that time are neither taken over nor cancelled",
+                "uv run trader reconcile shows it, and takes your answer",
+            )
+            self._book.states.report(OLDER_ORDER, problem)
+        return self._is_adopted and not was_adopted
+
+    def take(self, orders: Iterable[OrderSnapshot], now_ms: int) -> None:
+        """Store and report that a reading has older orders.
+
+        Args:
+            orders: All of the reading. One that another account of the file has is none of them.
+            now_ms: Market time.
+        """
+        book, account = self._book, self._account
+        context = book.context
+        found = [one for one in orders if not is_live_order(context.store, one.client_order_id)]
+        if not found or account is None or self._stored is not None:
+            return
+        order, symbol = found[-1], context.key.symbol
+        text = (
+            f"order {order.client_order_id} ({order.side}) has an id of this database and is not "
+            f"in it; the exchange took it on {utc_text(order.created_ms // 1_000)} UTC, before "
+            f"account {account.account} was opened in this file: an older backup was restored"
+        )
+        add_difference(
+            context.store, book.fence, account.account, OLDER_ORDER, symbol,
+            {"text": text, "symbol": symbol}, seen_ms=now_ms,
+        )  # fmt: skip
+        self.judge()
+
+    def take_over(
+        self, orders: Iterable[OrderSnapshot], fills: Iterable[OwnTrade], now_ms: int
+    ) -> None:
+        """Take the coins of older orders out of what counts as the account's own, once.
+
+        Args:
+            orders: Of the whole past.
+            fills: Of the whole past.
+            now_ms: Market time.
+        """
+        stored, account, context = self._stored, self._account, self._book.context
+        if stored is None or account is None:
+            return
+        base, tag = context.market.base, self._book.tag
+        own = {
+            one.exchange_order_id
+            for one in orders
+            if one.client_order_id.startswith(tag)
+            and not is_live_order(context.store, one.client_order_id)
+        }
+        bought = Decimal(0)
+        for fill in fills:
+            if fill.exchange_order_id in own and fill.executed_ms <= account.opened_ms:
+                bought += fill.amount if fill.side == "buy" else -fill.amount
+                bought -= fill.fee if fill.fee_currency == base else Decimal(0)
+        correct_baseline(
+            context.store, self._book.fence, stored, base, max(bought, Decimal(0)), ended_ms=now_ms
+        )
+        self._stored = self._read()
+        print_line(
+            f"older orders are taken over; {bought.normalize():f} {base} were bought by them"
+        )
+
+    def _read(self) -> StoredDifference | None:
+        context = self._book.context
+        account, symbol = context.session.account, context.key.symbol
+        return last_difference(context.store, account, OLDER_ORDER, symbol)
