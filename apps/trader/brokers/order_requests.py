@@ -132,11 +132,7 @@ class OrderRequests:
                 symbol, client_order_id, since_ms=since_ms, is_stop=is_stop
             )
             if found is not None:
-                fills = ()
-                if found.filled is None or found.filled > 0:
-                    fills = await client.fills_since(
-                        symbol, since_ms=since_ms, exchange_order_id=found.exchange_order_id
-                    )
+                fills = await self._fills_of(found, since_ms)
                 self._report_order(client_order_id, found, fills)
                 return
             since = await client.fills_since(symbol, since_ms=since_ms)
@@ -145,6 +141,27 @@ class OrderRequests:
             # A failed look-up proves nothing; the order stays as it is, and is looked up again.
             return
         self._add_absence(AbsenceAnswer(client_order_id, asked_ms, since, balances))
+
+    async def _fills_of(self, found: OrderSnapshot, since_ms: int) -> tuple[OwnTrade, ...]:
+        """Return the executions of an order that was found.
+
+        Where they cannot be read, none are known: the status and the filled amount are reported all
+        the same, and the order is looked up again until its executions add up to that amount.
+
+        Raises:
+            ExchangeError: they cannot be read, and the order does not state what it has filled.
+            OrderUnknown: the same.
+        """
+        if found.filled == 0:
+            return ()
+        try:
+            return await self._client.fills_since(
+                self._symbol, since_ms=since_ms, exchange_order_id=found.exchange_order_id
+            )
+        except (ExchangeError, OrderUnknown):
+            if found.filled is None:
+                raise
+            return ()
 
     def _look_at(self, refused: OrderRefused) -> None:
         if refused.is_of_key:

@@ -74,6 +74,8 @@ class LiveBook(Executor):
         self._unfinished = []
         for one in self.orders.values():
             one.ask_soon()
+        self.unread_entry: LiveOrder | None = None
+        """An entry that is filled and whose executions have not been known for seconds; or None."""
         self.level_source: Callable[[], Level | None] = lambda: None
         self.level_exit: LevelExit = _leave_nothing
 
@@ -98,6 +100,15 @@ class LiveBook(Executor):
     def stops(self) -> list[LiveOrder]:
         """Return the stops that are not over."""
         return [one for one in self.orders.values() if one.order.is_protection]
+
+    @property
+    def protected_entry(self) -> str | None:
+        """Return the client order id of the entry whose coins a stop protects, or None.
+
+        It is the entry of the position, or one that is filled and whose executions are not known.
+        """
+        unread = self.unread_entry
+        return self.entry_order_id or (None if unread is None else unread.identity)
 
     @property
     def is_entry_in_flight(self) -> bool:
@@ -153,7 +164,7 @@ class LiveBook(Executor):
             reason,
             signal_timestamp=self.context.timeframe.floor(now_ms // 1_000),
             decided_ms=now_ms,
-            entry_order_id=None if side == "buy" else self.entry_order_id,
+            entry_order_id=None if side == "buy" else self.protected_entry,
             amount=amount,
             stop_price=stop_price,
         )

@@ -98,6 +98,12 @@ class ExitSender:
                 "nothing is sold before a person has answered",
                 "look at the account, then run: uv run trader reconcile",
             )
+        if book.unread_entry is not None:
+            return Obstacle(
+                "executions of the entry are not known",
+                "nothing is sold before they are, but by a stop",
+                _SELL_BY_HAND,
+            )
         if not self.may_begin:
             measure = "nothing is sold before it is tried again"
             return Obstacle("the exit could not be made", measure, _SELL_BY_HAND)

@@ -12,7 +12,6 @@ from decimal import Decimal
 from typing import Final
 
 from onetape.cli.output import print_line
-from onetape.engine.exits import EXIT_KINDS, levels_of
 from onetape.execution.protection import (
     Place,
     Replace,
@@ -31,6 +30,7 @@ from trader.live.reconciling import AccountCheck
 from trader.live.stop_amount import StopAmount
 from trader.live.stop_watch import Obstacle, StopWatch, is_doubtful, protects
 from trader.live.tracking import LiveOrder
+from trader.live.unread_entry import UnreadEntry, level_at
 
 _LONGEST_PAUSE_SECONDS: Final = 3_600.0
 #: A stop that others cancel is set again so many times.
@@ -62,6 +62,7 @@ class Protector:
         self._not_before = 0.0
         self._changed = -1e9
         self._amounts = StopAmount(book, account)
+        self._unread = UnreadEntry(book)
         self._replaced: dict[str, RestingStop] = {}
         """The stop that each stop on its way is to replace, by client order id."""
         self._known_good: Decimal | None = None
@@ -74,6 +75,8 @@ class Protector:
     @property
     def is_wanting(self) -> bool:
         """Return whether the position needs a stop that can be placed and does not rest yet."""
+        if self._unread.is_waited_for:
+            return True
         if not self._has_looked and self._level() is not None:
             return not any(protects(one, self._book) for one in self._book.stops)
         return self._watch.naked_since is not None and time.monotonic() >= self._not_before
@@ -108,11 +111,13 @@ class Protector:
 
     def note_unread(self, now_ms: int) -> None:
         """Note where the stop is while the account was not read since the start."""
+        self._unread.work()
         self._watch.note_unread(self._level(), now_ms)
 
     def work(self, now_ms: int) -> None:
         """Place, move or cancel the stop, where that is due, and watch the level without one."""
         self._has_looked = True
+        self._unread.work()
         level = self._level()
         if level is None:
             # What was refused was a stop of an earlier position.
@@ -133,7 +138,7 @@ class Protector:
         # What cancelled stops have sold, and no execution is known of yet.
         stops = self._book.stops
         sold = sum((one.state.filled - one.state.booked for one in stops), Decimal(0))
-        return self._account.sellable_base() - sold
+        return self._account.sellable_base() + self._unread.amount - sold
 
     @property
     def _may_try(self) -> bool:
@@ -227,21 +232,16 @@ class Protector:
         """Return kind and price of the stop by the rules; None where they have none."""
         book = self._book
         if book.position.is_flat:
-            return None
-        steps = book.context.market.steps
-        found = book.level_source()
+            found = self._unread.level
+        else:
+            found = book.level_source() or level_at(book, book.entry_price(0.0))
         if found is None:
-            price = book.entry_price(0.0)
-            step = float(steps.price_step or 0)
-            levels = levels_of(book.context.rules.exits, price, price, 0, step)
-            if not 0 < levels.stop < price:
-                return None
-            found = EXIT_KINDS[levels.stop_kind], Decimal(repr(levels.stop))
-        return found[0], round_down(found[1], steps.price_step)
+            return None
+        return found[0], round_down(found[1], book.context.market.steps.price_step)
 
     def _place(self, kind: str, amount: Decimal, price: Decimal, now_ms: int) -> None:
         book = self._book
-        entry = book.entry_order_id
+        entry = book.protected_entry
         is_early = time.monotonic() < self._not_before
         if entry is None or (is_early and not self._amounts.is_smaller(amount)):
             return

@@ -237,7 +237,10 @@ class AccountCheck:
         )
         if self._judge.judge(strange, self._coins.covered, now_ms, is_missing=is_missing):
             self.note_correction()
-        moving = any(one.state.stage in ("sent", "unknown") for one in book.orders.values())
+        moving = any(
+            one.state.stage in ("sent", "unknown") or one.state.filled > one.state.booked
+            for one in book.orders.values()
+        )
         if not self.is_history_read:
             return
         self._faults.note_compared()

@@ -28,7 +28,7 @@ def chase(book: LiveBook, one: LiveOrder) -> None:
         broker.is_asking(what, one.identity) for what in ("submit", "cancel", "replace", "look_up")
     ):
         return
-    rests = one.order.is_protection and state.stage == "open"
+    rests = one.order.is_protection and state.stage == "open" and state.booked >= state.filled
     if (rests and not one.is_look_needed) or not one.is_look_due(book.times):
         return
     one.note_look()

@@ -42,12 +42,14 @@ class StopLog:
             SafetyRefusal: another process trades the account.
             StoreError: the file cannot be written.
         """
-        entry = self._book.entry_order_id
+        entry = self._book.protected_entry
         if entry is None:
             return
         if self._state is not None and self._state.entry_order_id != entry:
             self.note_closed()
         before = self._state
+        if before is None:
+            before = read_stop_state(self._book.context.store, entry)
         if before is None:
             opened_ms = min(self._opened_ms(entry, now_ms), now_ms)
             before = StopState(entry, "none", None, "", opened_ms, 0, opened_ms)

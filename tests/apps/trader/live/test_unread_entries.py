@@ -1,0 +1,131 @@
+"""An entry that is filled and whose executions cannot be read gets a stop without them."""
+
+import asyncio
+from collections.abc import Callable
+from decimal import Decimal
+from pathlib import Path
+
+import pytest
+
+from live_desk import BALANCE, START_MS, LiveDesk, live_desk
+from onetape.execution.broker import OrderReport
+from onetape.execution.events import FillReport
+from onetape.simulator.faults.model import Fault
+from onetape.simulator.market.clock import make_clock
+from onetape.simulator.server.simulator import Simulator
+
+Run = Callable[..., None]
+#: The answer to an order is lost; the exchange has taken the order.
+LOST = Fault("reset", method="POST", path="/api/v3/order", count=1, when="after")
+UNREAD = Fault("status", status=500, path="/api/v3/myTrades")
+#: What no fee is larger than is left out of the stop, in whole steps.
+LEAST = Decimal("0.05942")
+
+
+def stop_amounts(desk: LiveDesk) -> list[Decimal]:
+    return [Decimal(one.quantity).scaleb(-5) for one in desk.resting]
+
+
+async def enter_unread(desk: LiveDesk) -> int:
+    """Buy 0.06003 BTC so that no execution is known; return the number of the fault."""
+    await desk.until(lambda: desk.executor.balance_is_known)
+    desk.simulator.faults.add(LOST)
+    number = desk.simulator.faults.add(UNREAD)
+    desk.enter()
+    return number
+
+
+def test_an_entry_without_known_executions_gets_a_stop_and_an_alarm(run: Run) -> None:
+    async def scenario(desk: LiveDesk) -> None:
+        number = await enter_unread(desk)
+        await desk.until(lambda: desk.states.has_problem("executions"))
+        assert "NONE" not in str(desk.states.entry_obstacle)
+        await desk.until(lambda: stop_amounts(desk) == [LEAST])
+        await desk.until(lambda: desk.executor.stops[0].state.stage == "open")
+        assert desk.executor.position.is_flat
+        (entry,) = (one for one in desk.executor.orders.values() if one.order.side == "buy")
+        (stop,) = desk.executor.stops
+        assert stop.order.entry_order_id == entry.identity
+        assert stop.order.stop_price == Decimal(repr(round(desk.price * 0.95 - 0.005, 2)))
+        await desk.drive(0.3)
+        assert stop_amounts(desk) == [LEAST]
+        # Once its executions are known, the stop covers the position.
+        desk.simulator.faults.remove(number)
+        await desk.until(lambda: stop_amounts(desk) == [Decimal("0.05996")])
+        await desk.until(lambda: desk.executor.stops[-1].state.stage == "open")
+        await desk.drive(0.3)
+        assert not desk.states.has_problem("executions")
+        assert desk.problems == []
+        desk.assert_ledgers_equal()
+
+    run(scenario, baseline=BALANCE)
+
+
+def test_the_stop_of_an_entry_without_known_executions_sells_once(run: Run) -> None:
+    async def scenario(desk: LiveDesk) -> None:
+        number = await enter_unread(desk)
+        await desk.until(lambda: desk.resting)
+        await desk.until(lambda: desk.executor.stops[0].state.stage == "open")
+        (stop,) = desk.executor.stops
+        await desk.let_stop_fire()
+        # Another stop would be taken now.
+        await desk.move_price(1.1)
+        # An event has the execution of the stop; those of the entry are not known yet.
+        fill = desk.simulator.account.exchange.fills[-1]
+        price, amount = Decimal(fill.price).scaleb(-2), Decimal(fill.quantity).scaleb(-5)
+        event = FillReport(str(fill.id), price, amount, Decimal(0), "USDT", fill.time_ms)
+        desk.report(OrderReport(stop.identity, event))
+        await desk.until(lambda: desk.trades)
+        await desk.drive(0.5)
+        assert len(desk.taken) == 2
+        assert desk.resting == []
+        desk.simulator.faults.remove(number)
+        await desk.until(lambda: not desk.executor.position.is_flat)
+        # What the stop has left out is the position now.
+        assert desk.executor.position.own == Decimal("0.06003") * Decimal("0.999") - LEAST
+        assert desk.sold == LEAST
+        desk.leave()
+        await desk.until(lambda: desk.executor.position.is_flat and not desk.executor.orders)
+        desk.assert_ledgers_equal()
+
+    run(scenario, baseline=BALANCE, stop_loss=0.005)
+
+
+@pytest.mark.parametrize("is_stored", [True, False], ids=["status stored", "no answer stored"])
+def test_an_entry_without_known_executions_gets_its_stop_after_a_restart(
+    tmp_path: Path, is_stored: bool
+) -> None:
+    async def scenario() -> None:
+        clock = make_clock(start_ms=START_MS, stepped=True)
+        async with Simulator(clock=clock, balance=BALANCE) as simulator:
+            path = tmp_path / "x.db"
+            async with live_desk(path, simulator=simulator, baseline=BALANCE) as desk:
+                number = await enter_unread(desk)
+                (entry,) = desk.executor.orders.values()
+                await desk.until_sent(entry.order)
+                if is_stored:
+                    await desk.until(lambda: entry.state.filled)
+                    assert not desk.executor.is_at_rest
+            async with live_desk(path, simulator=simulator, number=2) as desk:
+                await desk.until(lambda: desk.states.has_problem("executions"))
+                await desk.until(lambda: stop_amounts(desk) == [LEAST])
+                await desk.drive(0.3)
+                assert len(desk.resting) == 1
+                simulator.faults.remove(number)
+                await desk.until(lambda: stop_amounts(desk) == [Decimal("0.05996")])
+                await desk.until(lambda: desk.problems == [])
+
+    asyncio.run(scenario())
+
+
+def test_without_a_stop_in_the_rules_the_alarm_names_that_nothing_sells(run: Run) -> None:
+    async def scenario(desk: LiveDesk) -> None:
+        number = await enter_unread(desk)
+        await desk.until(lambda: desk.states.has_problem("executions"))
+        await desk.drive(0.3)
+        assert desk.resting == []
+        desk.simulator.faults.remove(number)
+        await desk.until(lambda: not desk.states.has_problem("executions"))
+        assert not desk.executor.position.is_flat
+
+    run(scenario, baseline=BALANCE, stop_loss=None)
