@@ -71,6 +71,7 @@ QUICK = LiveTimes(
     cancel_again=0.1,
     exit_again=0.2,
     stop_moves=0.1,
+    sale_doubt=0.4,
     executions_unread=0.2,
     stop_grows=0.02,
     stop_again=0.2,

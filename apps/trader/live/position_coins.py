@@ -64,6 +64,17 @@ class PositionCoins:
         needed = self._needed()
         return needed is None or total < needed
 
+    def lacking(self, total: Decimal) -> Decimal:
+        """Return what the account lacks of its own coins and all positions, base currency.
+
+        All of the position where that is not known.
+
+        Args:
+            total: What the account has, base currency.
+        """
+        needed = self._needed()
+        return self._book.position.own if needed is None else max(needed - total, _ZERO)
+
     def _needed(self) -> Decimal | None:
         """Return what the account has where all coins of before and of positions are there.
 

@@ -180,7 +180,10 @@ class Protector:
         if self._known_good is not None and price is not None:
             price = min(price, self._known_good)
         lowest = None if price is None else price * (1 - self._policy.limit_offset)
-        amount = self._amounts.amount(self._held, lowest)
+        on_exchange = sum((one.amount for one in resting), Decimal(0))
+        withheld = self._amounts.withheld(on_exchange)
+        amount = self._amounts.amount(max(self._held - withheld, Decimal(0)), lowest)
+        self._watch.withheld = withheld
         if not (self._account.is_checked or resting) and self._amounts.locked:
             self._watch.obstacle = Obstacle(
                 "the account is not compared, and orders that are not known may hold the coins",
@@ -201,6 +204,9 @@ class Protector:
             case Replace(identity, amount, price, reason) if level is not None:
                 self._replace(book.orders[identity], level[0], amount, price, reason, now_ms)
             case Withdraw(identity, reason):
+                if withheld > 0 and not book.position.is_flat:
+                    reason = "others may have sold the position, and their executions are not read"
+                    print_line(f"the stop is cancelled: {reason}")
                 self._changed = time.monotonic()
                 book.request_cancel(book.orders[identity], reason, now_ms)
             case Unprotectable(reason):

@@ -289,8 +289,14 @@ class AccountCheck:
 
         Where the account has all coins of before and of its positions, they have not.
         """
-        is_read = self.is_history_read and self.has_named_all
-        return not is_read and self._coins.may_hide_sales(self.held.total_base)
+        total = self.held.total_now
+        is_read = total is None or (self.is_history_read and self.has_named_all)
+        return not is_read and self._coins.may_hide_sales(total or _ZERO)
+
+    @property
+    def lacking(self) -> Decimal:
+        """Return what the account lacks of its own coins and all positions, base currency."""
+        return self._coins.lacking(self.held.total_now or _ZERO)
 
     @property
     def _base(self) -> str:

@@ -1,8 +1,11 @@
-"""For how much of a position its stop is placed: coins that others have locked are left out.
+"""For how much of a position its stop is placed: what others have locked or sold is left out.
 
-A stop is first tried for the whole position: a balance may be shown late. Where the exchange has
-refused that, and a reading of the account since then has fewer free coins, it is placed for those,
-until a reading has enough.
+While others may have sold coins of the position, and it is not read whether, all that the account
+lacks counts as sold.
+
+A stop is first tried for all coins, also for locked ones: a balance may be shown late. Where the
+exchange has refused that, and a reading of the account since then has fewer free coins, it is
+placed for those, until a reading has enough.
 """
 
 import time
@@ -32,6 +35,8 @@ class StopAmount:
         """Amount of the stop that the exchange has refused last."""
         self._free: Decimal | None = None
         """What a stop can sell, base currency; None: all."""
+        self._doubted: float | None = None
+        """Since when others may have sold coins of the position, monotonic; None: they have not."""
         self.locked = _ZERO
         """What the stop leaves out because others have locked it, base currency."""
 
@@ -50,6 +55,24 @@ class StopAmount:
         """Note that the position is closed."""
         self._refused_at = self._refused = self._free = None
         self.locked = _ZERO
+
+    def withheld(self, resting: Decimal) -> Decimal:
+        """Return what of the position no stop may sell, because others may have sold it already.
+
+        A stop that rests keeps its amount for seconds, in which executions are read as a rule.
+
+        Args:
+            resting: What stops at the exchange may still sell, base currency.
+        """
+        account, now = self._account, time.monotonic()
+        if not account.is_sale_of_others_possible:
+            self._doubted = None
+            return _ZERO
+        self._doubted = self._doubted or now
+        held = account.sellable_base()
+        sure = min(held, self._book.position.own - account.lacking)
+        is_early = now - self._doubted < self._book.times.sale_doubt
+        return held - max(sure, min(resting, held) if is_early else _ZERO, _ZERO)
 
     def is_smaller(self, amount: Decimal) -> bool:
         """Return whether a stop of an amount is smaller than the one that was refused last."""

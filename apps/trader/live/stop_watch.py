@@ -46,6 +46,8 @@ class StopWatch:
         """Since when the position has no stop at the exchange, monotonic; None: it has one."""
         self.locked = Decimal(0)
         """What of the position others have locked, so that no stop covers it, base currency."""
+        self.withheld = Decimal(0)
+        """What others may have sold of the position, so that no stop covers it, base currency."""
         self._uncovered_since: float | None = None
         """Monotonic time since which a stop covers only a part of the position; None: all of it."""
 
@@ -125,12 +127,19 @@ class StopWatch:
         reason = f"for {covered.normalize():f} of {held.normalize():f} {base}"
         self._log.note("exchange", price, reason, now_ms)
         problem, remedy = f"the stop at the exchange is {reason}", _KEEP_RUNNING
+        measure = "the level of the rest is watched here; no entries meanwhile"
+        if self.withheld > 0:
+            problem += (
+                f": others may have sold {self.withheld.normalize():f} {base}, and their "
+                "executions are not read"
+            )
+            measure = "nothing else is sold before they are; no entries meanwhile"
         if self.locked > 0:
             problem += f": {self.locked.normalize():f} {base} are locked, and not by this program"
             remedy = f"{_KEEP_RUNNING}; cancel the order that locks them, and the stop covers all"
         book.states.report(
             PROTECTION,
-            Problem(problem, "the level of the rest is watched here; no entries meanwhile", remedy),
+            Problem(problem, measure, remedy),
         )
 
     def _jumped(self, stop: LiveOrder, known: KnownPrice | None) -> Obstacle | None:

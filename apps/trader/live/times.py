@@ -64,6 +64,9 @@ class LiveTimes(Struct, frozen=True):
     """Time between two price requests while a position is open and the stream sends no price."""
     price_is_old: float = 30.0
     """A level that is watched here, with a price older than this, is watched by nothing."""
+    sale_doubt: float = 5.0
+    """A stop that rests keeps its amount so long where others may have sold coins of the position.
+    """
     executions_unread: float = 2.0
     """An entry whose executions are not known so long after it was filled gets a stop without them.
     """

@@ -75,7 +75,9 @@ def test_a_stop_is_placed_before_the_history_is_read(tmp_path: Path) -> None:
         clock = make_clock(start_ms=START_MS, stepped=True)
         async with Simulator(clock=clock, balance=CASH) as simulator:
             await hold_then_end(tmp_path / "x.db", simulator)
-            async with live_desk(tmp_path / "x.db", simulator=simulator, number=2) as desk:
+            async with live_desk(
+                tmp_path / "x.db", simulator=simulator, number=2, baseline=CASH
+            ) as desk:
                 trade_by_hand(desk, 40)
                 await desk.pass_time(3_600)
                 # The first page is of the reading.
@@ -170,7 +172,9 @@ def test_an_exit_waits_for_the_history_where_the_account_has_coins_of_its_own(
     asyncio.run(scenario())
 
 
-def test_an_exit_waits_for_the_history_however_long_and_its_stop_is_kept(tmp_path: Path) -> None:
+def test_an_exit_waits_for_the_history_however_long_and_no_stop_sells_own_coins(
+    tmp_path: Path,
+) -> None:
     """Others have sold the position: the account's own coins would be sold in its place."""
 
     async def scenario() -> None:
@@ -188,13 +192,13 @@ def test_an_exit_waits_for_the_history_however_long_and_its_stop_is_kept(tmp_pat
                 await desk.pass_time(3_600)
                 sold = desk.sold
                 simulator.faults.add(LATE)
-                await desk.until(lambda: desk.resting)
+                await desk.until(lambda: desk.executor._account.is_checked)  # pyright: ignore[reportPrivateUsage]
                 desk.leave()
                 await desk.until(lambda: "exit" in desk.problems)
                 await desk.drive(0.5)
                 assert "others may have sold it" in (desk.states.entry_obstacle or "")
                 assert desk.sold == sold
-                assert len(desk.resting) == 1
+                assert desk.resting == []
                 assert desk.has_pending_exit
 
     asyncio.run(scenario())

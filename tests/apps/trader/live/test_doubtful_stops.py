@@ -1,0 +1,128 @@
+"""Stops at a start where others may have sold the position, and the account has its own coins."""
+
+import asyncio
+from collections.abc import AsyncGenerator
+from contextlib import asynccontextmanager
+from decimal import Decimal
+from pathlib import Path
+
+import pytest
+from msgspec import structs
+
+from live_desk import BALANCE, QUICK, START_MS, LiveDesk, live_desk
+from onetape.simulator.faults.model import Fault
+from onetape.simulator.market.clock import make_clock
+from onetape.simulator.server.simulator import Simulator
+from trader.live.times import LiveTimes
+
+#: The history is not read: the first page of executions is of the reading.
+LATE = Fault("latency", seconds=600.0, path="/api/v3/myTrades", nth=2)
+
+
+@asynccontextmanager
+async def started_again(
+    path: Path, *, sold: str = "0", withdrawn: str = "0", is_cancelled: bool = False,
+    times: LiveTimes = QUICK,
+) -> AsyncGenerator[LiveDesk]:  # fmt: skip
+    """Open a position, end the program, change the account by hand, and start again.
+
+    Args:
+        path: Of the database.
+        sold: What a person sells of the coins that are free, BTC.
+        withdrawn: What a person withdraws, BTC.
+        is_cancelled: Whether the person cancels the stop before that.
+        times: Time limits after the start.
+    """
+    clock = make_clock(start_ms=START_MS, stepped=True)
+    async with Simulator(clock=clock, balance=BALANCE) as simulator:
+        async with live_desk(path, simulator=simulator) as desk:
+            await desk.hold()
+            await desk.until(lambda: desk.executor.stops[0].state.stage == "open")
+            await desk.pass_time(3_600)
+        if is_cancelled:
+            simulator.account.cancel_by_hand("BTC/USDT")
+        if Decimal(sold):
+            simulator.account.trade_by_hand("SELL", "BTC/USDT", quantity=Decimal(sold))
+        if Decimal(withdrawn):
+            simulator.account.withdraw("BTC", Decimal(withdrawn))
+        async with live_desk(
+            path, simulator=simulator, number=2, baseline=BALANCE, timeout_ms=300_000, times=times
+        ) as desk:
+            await desk.pass_time(3_600)
+            yield desk
+
+
+def stop_amounts(desk: LiveDesk) -> list[Decimal]:
+    return [Decimal(one.quantity).scaleb(-5) for one in desk.resting]
+
+
+def is_checked(desk: LiveDesk) -> bool:
+    return desk.executor._account.is_checked  # pyright: ignore[reportPrivateUsage]
+
+
+@pytest.mark.parametrize("is_cancelled", [False, True], ids=["stop rests", "stop cancelled"])
+def test_a_stop_that_rests_at_a_start_sells_no_coins_of_a_position_that_others_may_have_sold(
+    tmp_path: Path, is_cancelled: bool
+) -> None:
+    async def scenario() -> None:
+        async with started_again(
+            tmp_path / "x.db", sold="0.06003", is_cancelled=is_cancelled
+        ) as desk:
+            desk.simulator.faults.add(LATE)
+            await desk.until(lambda: is_checked(desk))
+            await desk.until(lambda: not desk.resting)
+            await desk.until(lambda: "protection" in desk.problems)
+            await desk.drive(0.3)
+            assert desk.resting == []
+            assert desk.stop_state is not None
+            assert desk.stop_state.place == "none"
+            assert "others may have sold it" in desk.stop_state.reason
+
+    asyncio.run(scenario())
+
+
+def test_a_stop_for_what_others_have_certainly_not_sold_rests_while_the_history_is_read(
+    tmp_path: Path,
+) -> None:
+    async def scenario() -> None:
+        async with started_again(tmp_path / "x.db", sold="0.02") as desk:
+            desk.simulator.faults.add(LATE)
+            await desk.until(lambda: stop_amounts(desk) == [Decimal("0.03996")])
+            await desk.until(lambda: "protection" in desk.problems)
+            assert "others may have sold 0.02 BTC" in (desk.states.entry_obstacle or "")
+            assert desk.stop_state is not None
+            assert desk.stop_state.reason.startswith("for 0.03996 of 0.05996")
+
+    asyncio.run(scenario())
+
+
+def test_a_stop_that_rests_is_kept_where_the_history_is_read_in_time(tmp_path: Path) -> None:
+    """Coins of the account's own were withdrawn, which looks like a sale of others at first."""
+
+    async def scenario() -> None:
+        times = structs.replace(QUICK, sale_doubt=20.0)
+        async with started_again(tmp_path / "x.db", withdrawn="1", times=times) as desk:
+            # The first page is of the reading.
+            desk.simulator.faults.add(structs.replace(LATE, seconds=0.5))
+            await desk.until(lambda: desk.executor.balance_is_known)
+            await desk.drive(0.3)
+            assert len(desk.resting) == 1
+            assert len(desk.taken) == 2
+            assert desk.problems == []
+
+    asyncio.run(scenario())
+
+
+def test_a_stop_is_placed_once_the_history_shows_that_own_coins_were_withdrawn(
+    tmp_path: Path,
+) -> None:
+    async def scenario() -> None:
+        async with started_again(tmp_path / "x.db", withdrawn="1", is_cancelled=True) as desk:
+            desk.simulator.faults.add(structs.replace(LATE, seconds=1.0))
+            await desk.until(lambda: is_checked(desk))
+            await desk.drive(0.2)
+            assert desk.resting == []
+            await desk.until(lambda: stop_amounts(desk) == [Decimal("0.05996")])
+            await desk.until(lambda: desk.problems == [])
+
+    asyncio.run(scenario())
