@@ -59,6 +59,7 @@ QUICK = LiveTimes(
     absent_spacing=0.02,
     nowhere=0.05,
     stop_fires=0.2,
+    stop_taken=0.1,
     read_again=0.05,
     acknowledge=0.4,
     entry_waits=2.0,

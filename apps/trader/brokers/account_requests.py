@@ -44,6 +44,8 @@ class AccountRequests:
         self._symbol = symbol
         self._past: dict[str, OwnTrade] = {}
         """Executions of the past that were read, by the exchange's id."""
+        self._past_since_ms = 0
+        """From this exchange time on, and a minute before it."""
         self.balances: BalanceReading | None = None
         """What the last reading has of balances, also where it has failed later."""
         self._nameless: dict[str, dict[str, OwnTrade]] = {}
@@ -106,6 +108,10 @@ class AccountRequests:
             ExchangeError: no usable response; the next attempt goes on.
         """
         client, begun = self._client, time.monotonic()
+        if since_ms < self._past_since_ms:
+            # What an attempt has read that began later lacks the beginning.
+            self._past = {}
+        self._past_since_ms = since_ms
         if self._past and client.dialect.trades_paging in _OLDEST_FIRST:
             since_ms = max(since_ms, max(one.executed_ms for one in self._past.values()))
         async for page in client.fill_pages(self._symbol, since_ms=max(since_ms - OVERLAP_MS, 0)):

@@ -212,16 +212,21 @@ class LiveExecutor(LiveBook):
         for report in self.broker.events():
             by_order.setdefault(report.client_order_id, []).append(report.event)
         for identity, events in by_order.items():
+            if any(isinstance(event, CancelRefused) for event in events):
+                self._exits.note_stop_taken()
             one = self.orders.get(identity)
             if one is not None:
                 self.record(one, events, now_ms, source=self.broker.name)
-            elif not self._is_news(identity, events):
-                continue
-            elif identity.startswith(self.tag) and not is_live_order(self.context.store, identity):
-                # Another copy of the database may have sent it: no entry before it is looked at.
+            elif self._may_be_of_copy(identity):
+                # No entry before the account is read.
                 self._account.note_change()
-            else:
+            elif self._is_news(identity, events):
                 self._account.note_event()
+
+    def _may_be_of_copy(self, identity: str) -> bool:
+        """Return whether another copy of the database may have sent an order, the first known."""
+        is_own = identity.startswith(self.tag) and not self._account.copies.is_seen
+        return is_own and not is_live_order(self.context.store, identity)
 
     def _is_news(self, identity: str, events: Sequence[OrderEvent]) -> bool:
         """Return whether events of an order that is not open report what is not known yet."""
@@ -262,6 +267,7 @@ class LiveExecutor(LiveBook):
         """Note that an order was ended before it was filled, by the exchange or by others."""
         if one.order.is_protection:
             self._protector.note_cancelled_by_others(one)
+            self._exits.note_stop_taken()
         elif one.order.side == "sell" and not one.state.filled:
             self._exits.note_unfilled(one)
 

@@ -49,6 +49,8 @@ class ExitSender:
         self._not_before = 0.0
         self._read = -1e9
         """When the account was read again because coins are not free yet, monotonic."""
+        self._taken: float | None = None
+        """Since when others may be selling the position, monotonic; None: nothing shows that."""
         self._dust: str | None = None
         """Why no order can sell the position, whose value is small; None: an order can."""
 
@@ -142,6 +144,24 @@ class ExitSender:
     def note_unfilled(self, one: LiveOrder) -> None:
         """Note that the exchange has ended an exit without a fill: it is sent again later."""
         self._pause(f"the exchange sold nothing: the exit is {one.state.outcome}")
+
+    def note_stop_taken(self) -> None:
+        """Note that the stop is gone, and that this program has not cancelled it, or not alone."""
+        self._taken = time.monotonic()
+
+    def _is_sale_of_copy_possible(self) -> bool:
+        """Return whether another copy of the database may be selling the position right now."""
+        if self._taken is None:
+            return False
+        end, reading = self._taken + self._book.times.stop_taken, self._account.held.reading
+        if time.monotonic() < end:
+            return True
+        self._taken = None
+        if reading is not None and reading.begun > end:
+            return False
+        # A reading from now on shows what the copy has sold.
+        self._account.note_change()
+        return True
 
     def _pause(self, text: str) -> None:
         """Let a pending exit wait, longer each time, and report it."""
@@ -295,6 +315,8 @@ class ExitSender:
     def _sell(self, one: LiveOrder, now_ms: int) -> None:
         """Send the exit for what is held, once it is free; for what is free where that lasts."""
         book, base = self._book, self._book.context.market.base
+        if self._is_sale_of_copy_possible():
+            return
         balance = self._account.held.base
         if balance is None:
             self._account.read_soon()

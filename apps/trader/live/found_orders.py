@@ -1,16 +1,23 @@
 """Sorts the orders of a reading that the file does not have: whose they are, and what follows."""
 
 from collections.abc import Iterable
+from typing import Final
 
 from msgspec import structs
 
 from onetape.exchange.trading_records import OrderSnapshot, OwnTrade
-from onetape.execution.reconcile import Difference
+from onetape.execution.reconcile import Difference, DifferenceKind
+from onetape.store.live_accounts import last_difference
 from trader.live.adopting import adopt
 from trader.live.book import LiveBook
 from trader.live.judging import Judge
 from trader.live.older_orders import OlderOrders
 from trader.live.other_copies import OtherCopies
+
+_FOREIGN: Final[dict[DifferenceKind, DifferenceKind]] = {
+    "own order": "foreign order",
+    "own fills": "foreign fills",
+}
 
 
 class FoundOrders:
@@ -58,11 +65,13 @@ class FoundOrders:
         strange: list[Difference] = []
         for one, order in pairs:
             if one.kind in ("own order", "own fills") and is_history_read:
-                if self._has_no_position(order):
+                if self._is_left_alone(order):
+                    strange.append(structs.replace(one, kind=_FOREIGN[one.kind]))
+                elif self._has_no_position(order):
                     text = f"{one.text}, and no position is known that it could sell"
                     strange.append(structs.replace(one, kind="foreign order", text=text))
-                    continue
-                adopt(self._book, order, fills, now_ms)
+                else:
+                    adopt(self._book, order, fills, now_ms)
         for one, order in pairs:
             if one.kind in ("foreign order", "foreign fills") and not self._is_past(order, fills):
                 strange.append(one)
@@ -80,6 +89,14 @@ class FoundOrders:
         found yet.
         """
         return order.side == "sell" and order.status == "open" and self._book.position.is_flat
+
+    def _is_left_alone(self, order: OrderSnapshot) -> bool:
+        """Return whether a person wants an order with an id of ours left alone."""
+        context, number = self._book.context, order.exchange_order_id
+        kinds = ("foreign order", "foreign fills")
+        account = context.session.account
+        found = (last_difference(context.store, account, kind, number) for kind in kinds)
+        return any(one is not None and one.answer == "keep" for one in found)
 
     def _is_past(self, order: OrderSnapshot, fills: Iterable[OwnTrade]) -> bool:
         """Return whether others have executed an order before anything of the account existed."""

@@ -21,6 +21,9 @@ class LiveTimes(Struct, frozen=True):
     placed or the coins are sold; the order itself stays unknown until it is proven absent."""
     stop_fires: float = 5.0
     """A resting stop whose level was passed has so long to fire before the position is sold."""
+    stop_taken: float = 2.0
+    """An exit whose stop others have cancelled waits so long before the account is read again and
+    the position sold: another copy of the database may be selling it."""
     acknowledge: float = 5.0
     """A sell that is not acknowledged after this is replaced by the stop, as far as coins are
     there."""

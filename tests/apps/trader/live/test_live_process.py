@@ -3,6 +3,7 @@
 import json
 import os
 import re
+import shutil
 import signal
 import subprocess
 import sys
@@ -300,3 +301,57 @@ def test_row_68_sigterm_leaves_a_stop_for_the_part_that_an_entry_has_filled(
     # All of it but the fee, which is taken in coins.
     assert stop["quantity"] == "0.01998000"
     assert "on the exchange" in status(folder)
+
+
+def test_row_138_programs_with_copies_of_one_database_stop_instead_of_trading_twice(
+    tmp_path: Path, simulator: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    one, other = tmp_path / "one", tmp_path / "other"
+
+    def started(folder: Path) -> Program:
+        # The locks of one computer are in its folder of temporary files.
+        (folder / "tmp").mkdir(parents=True, exist_ok=True)
+        monkeypatch.setenv("TMPDIR", str(folder / "tmp"))
+        return trader(folder, simulator)
+
+    def run(folder: Path, *arguments: str) -> subprocess.CompletedProcess[str]:
+        script = Path(sys.executable).parent / "trader"
+        command = [str(script), *arguments, "--exchange", "simulator"]
+        return subprocess.run(command, cwd=folder, capture_output=True, text=True, check=False)
+
+    def halted(*programs: Program) -> list[Program]:
+        text = "halted: another copy of this database trades BTC/USDT"
+        return [one for one in programs if any(line.startswith(text) for line in one.lines)]
+
+    with started(one) as program:
+        program.until("exit: sold ")
+        program.send(signal.SIGTERM)
+        program.ends()
+    shutil.copytree(one / "data", other / "data")
+    with started(one) as first, started(other) as second:
+        deadline = time.monotonic() + 60
+        while not halted(first, second):
+            assert time.monotonic() < deadline, (first.lines, second.lines)
+            time.sleep(0.1)
+        is_first = first in halted(first)
+        folder, stopped = (one, second) if is_first else (other, first)
+        assert run(folder, "status").returncode == 11
+        assert "another copy of this database" in run(folder, "status").stdout
+        assert "stop the other copy, then answer --adopt" in run(folder, "reconcile").stdout
+        stopped.send(signal.SIGTERM)
+        stopped.ends()
+        number = json.loads(run(folder, "reconcile", "--json").stdout)["differences"][0]["number"]
+        assert run(folder, "reconcile", "--adopt", str(number)).returncode == 0
+        left = first if is_first else second
+        left.until("trading again after ")
+        left.until("exit: sold ")
+        left.until("entry: bought ")
+        left.until("exit: sold ")
+        left.send(signal.SIGTERM)
+        left.ends()
+    # The file that went on has every execution, once.
+    path = folder / "data" / "simulator.db"
+    with open_store(path, create=False) as store, store.read() as connection:
+        booked = connection.execute("SELECT exchange_trade_id FROM trades").fetchall()
+    made = [int(fill["trade_id"]) for fill in ledger(simulator, "fills")]
+    assert sorted(int(row[0]) for row in booked) == sorted(made)

@@ -176,8 +176,9 @@ def test_row_139_older_orders_that_a_person_leaves_alone_stay_beside_new_ones(
     run(scenario)
 
 
+@pytest.mark.parametrize("is_kept", [False, True])
 def test_row_139_a_stop_is_kept_while_the_entry_of_its_position_cannot_be_looked_up(
-    tmp_path: Path,
+    tmp_path: Path, is_kept: bool
 ) -> None:
     async def scenario() -> None:
         clock = make_clock(start_ms=START_MS, stepped=True)
@@ -199,7 +200,16 @@ def test_row_139_a_stop_is_kept_while_the_entry_of_its_position_cannot_be_looked
                 await desk.drive(0.3)
                 assert desk.resting == [stop]
                 assert not desk.executor.stops
+                if is_kept:
+                    (found,) = open_differences(desk.store)
+                    assert answer_difference(desk.store, found.number, "keep", answered_ms=0)
                 simulator.faults.remove(fault)
+                if is_kept:
+                    await desk.until(lambda: desk.executor.entry_order_id)
+                    await desk.drive(0.5)
+                    assert stop in desk.resting
+                    assert stop.client_id not in [one.identity for one in desk.executor.stops]
+                    return
                 await desk.until(lambda: desk.executor.stops)
                 await desk.drive(0.3)
                 assert desk.executor.position == held

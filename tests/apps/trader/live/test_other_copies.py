@@ -11,23 +11,31 @@ from typing import Any
 import pytest
 from msgspec import structs
 
-from live_desk import BALANCE, QUICK, START_MS, LiveDesk, live_desk
+from live_desk import ACCOUNT, BALANCE, QUICK, START_MS, LiveDesk, live_desk
+from onetape.simulator.faults.model import Fault
 from onetape.simulator.market.clock import make_clock
 from onetape.simulator.server.simulator import Simulator
-from onetape.store.live_accounts import answer_difference, open_differences
+from onetape.store.live_accounts import (
+    add_difference,
+    answer_difference,
+    end_difference,
+    open_differences,
+)
+from trader.live.times import LiveTimes
 
 COPY = "other copy"
 
 
 @asynccontextmanager
 async def two_copies(
-    tmp_path: Path, *, is_holding: bool = False, **options: Any
+    tmp_path: Path, *, is_holding: bool = False, times: LiveTimes = QUICK, **options: Any
 ) -> AsyncGenerator[tuple[LiveDesk, LiveDesk]]:
     """Trade a file and a copy of it on one simulator, both started within the same second.
 
     Args:
         tmp_path: Of both files.
         is_holding: Whether both files have the same open position.
+        times: Time limits of both.
         options: Of the second desk.
     """
     clock = make_clock(start_ms=START_MS, stepped=True)
@@ -39,8 +47,8 @@ async def two_copies(
                 await desk.until(lambda: desk.executor.stops[0].state.stage == "open")
         shutil.copy(first, second)
         async with (
-            live_desk(first, simulator=simulator, number=2) as one,
-            live_desk(second, simulator=simulator, number=3, **options) as other,
+            live_desk(first, simulator=simulator, number=2, times=times) as one,
+            live_desk(second, simulator=simulator, number=3, times=times, **options) as other,
         ):
             await one.pass_time(1)
             await one.until(lambda: one.executor.balance_is_known)
@@ -167,9 +175,8 @@ def test_row_138_the_answer_that_the_copy_was_stopped_takes_its_orders_over(
             await one.hold()
             await other.until(lambda: is_seen(other))
             await one.until(lambda: one.executor.stops[0].state.stage == "open")
-            (found,) = [each for each in open_differences(other.store) if each.kind == COPY]
             await one.pass_time(1)
-            assert answer_difference(other.store, found.number, "adopt", answered_ms=0)
+            answer(other)
             await other.until(lambda: not other.executor.position.is_flat)
             await other.until(lambda: other.executor.stops[0].state.stage == "open")
             assert not is_seen(other)
@@ -241,5 +248,95 @@ def test_row_138_own_orders_that_have_no_answer_yet_are_none_of_a_copy(tmp_path:
                 await other.drive(0.3)
                 assert not is_seen(other)
                 assert len(other.resting) == 1
+
+    run(scenario)
+
+
+def answer(desk: LiveDesk) -> None:
+    """Answer that the other copy was stopped."""
+    (found,) = [one for one in open_differences(desk.store) if one.kind == COPY]
+    assert answer_difference(desk.store, found.number, "adopt", answered_ms=0)
+
+
+def test_row_138_what_both_copies_bought_has_one_stop_and_is_sold_once_one_was_stopped(
+    tmp_path: Path,
+) -> None:
+    async def scenario() -> None:
+        async with two_copies(tmp_path) as (one, other):
+            one.enter()
+            other.enter()
+            await one.until(lambda: is_seen(one) and one.executor.stops)
+            await other.until(lambda: is_seen(other) and len(other.resting) == 2)
+            await one.until(lambda: one.executor.stops[0].state.stage == "open")
+            await one.pass_time(1)
+            answer(one)
+            await one.until(lambda: len(one.trades) == 2)
+            await one.until(lambda: len(one.resting) == 1)
+            await one.until(lambda: one.resting[0].quantity == int(one.coins.scaleb(5)))
+            assert one.executor.position.base == one.coins
+            one.leave()
+            await one.until(lambda: one.executor.position.is_flat)
+            one.assert_ledgers_equal()
+
+    run(scenario)
+
+
+def test_row_138_a_position_that_the_copy_has_sold_is_closed_once_the_copy_was_stopped(
+    tmp_path: Path,
+) -> None:
+    async def scenario() -> None:
+        async with two_copies(tmp_path, is_holding=True) as (one, other):
+            other.leave()
+            await other.until(lambda: other.executor.position.is_flat)
+            sold = other.sold
+            await one.until(lambda: is_seen(one))
+            # The position is not there any more; the account has coins of its own.
+            one.leave()
+            await one.drive(0.5)
+            assert (one.sold, one.resting) == (sold, [])
+            await one.pass_time(1)
+            answer(one)
+            await one.until(lambda: one.executor.position.is_flat)
+            await one.drive(0.3)
+            assert (one.sold, one.resting, one.problems) == (sold, [], [])
+            one.assert_ledgers_equal()
+
+    run(scenario)
+
+
+def test_row_138_of_two_copies_that_sell_one_position_at_once_only_one_sells(
+    tmp_path: Path,
+) -> None:
+    times = structs.replace(QUICK, acknowledge=5.0, stop_taken=1.0)
+    late = Fault("latency", seconds=0.3, method="POST", path="/api/v3/order")
+
+    async def scenario() -> None:
+        async with two_copies(tmp_path, is_holding=True, times=times) as (one, other):
+            held = one.coins
+            one.simulator.faults.add(late)
+            one.leave()
+            other.leave()
+            await asyncio.gather(one.drive(3.0), other.drive(3.0))
+            # The account has coins of its own that a second order could have sold.
+            assert 0 < one.sold <= held
+            assert [is_seen(one), is_seen(other)].count(True) == 1
+
+    run(scenario)
+
+
+def test_row_138_another_copy_in_one_symbol_stops_entries_in_the_others(tmp_path: Path) -> None:
+    async def scenario() -> None:
+        async with live_desk(tmp_path / "x.db") as desk:
+            await desk.hold()
+            document = {"text": "another copy", "symbol": "ETH/USDT", "session": "other"}
+            moment = desk.exchange.now_ms()
+            add_difference(desk.store, None, ACCOUNT, COPY, "ETH/USDT", document, seen_ms=moment)
+            await desk.until(lambda: desk.states.has_problem("other copy elsewhere"))
+            assert "trades ETH/USDT" in (desk.states.entry_obstacle or "")
+            desk.leave()
+            await desk.until(lambda: desk.executor.position.is_flat)
+            (found,) = open_differences(desk.store)
+            end_difference(desk.store, found.number, ended_ms=moment)
+            await desk.until(lambda: desk.states.entry_obstacle is None)
 
     run(scenario)
