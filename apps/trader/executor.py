@@ -14,6 +14,7 @@ from onetape.core.trading import ExitObligation, Order
 from onetape.engine import (
     BarExit,
 )
+from onetape.exchange.rest import Market
 from trader.order_booking import OrderBooking
 
 
@@ -37,6 +38,14 @@ class Executor(OrderBooking, ABC):
     def is_position_known(self) -> bool:
         """Return whether no earlier order can turn out to have opened another position."""
         ...
+
+    @property
+    def is_market_due(self) -> bool:
+        """Return whether the market should be read again; on paper it never changes."""
+        return False
+
+    def note_market(self, market: Market | None) -> None:
+        """Take the market as the exchange states it now; None: it is not listed."""
 
     @property
     @abstractmethod

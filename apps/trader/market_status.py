@@ -1,4 +1,7 @@
-"""Whether the traded market is halted or delisted: looked at while the stream carries nothing."""
+"""The traded market, fetched again: whether it is halted or delisted, and its largest orders.
+
+The first is looked at while the stream carries nothing.
+"""
 
 import asyncio
 import time
@@ -9,6 +12,7 @@ from onetape.core.steps import decimal_text
 from onetape.exchange.rest import RestExchange
 from onetape.execution.positions import position_of
 from onetape.store.ledger import trades_of
+from trader.executor import Executor
 from trader.session_context import SessionContext
 from trader.states import Problem, TraderStates
 from trader.stream_recorder import StreamRecorder
@@ -31,6 +35,7 @@ class MarketStatus:
         context: SessionContext,
         exchange: RestExchange,
         recorder: StreamRecorder,
+        broker: Executor,
         states: TraderStates,
     ) -> None:
         """Begin with a market that is traded.
@@ -39,11 +44,13 @@ class MarketStatus:
             context: Context of the traded symbol.
             exchange: Lists its markets.
             recorder: Shows whether frames come.
+            broker: Takes the market where the limits of its orders should be read again.
             states: States of the trader, which get the problem.
         """
         self._context = context
         self._exchange = exchange
         self._recorder = recorder
+        self._broker = broker
         self._states = states
         self._is_traded = True
         self._fetched = -FETCH_SECONDS
@@ -51,13 +58,16 @@ class MarketStatus:
     async def check(self) -> None:
         """Wait a moment; fetch if no frame comes and the last request is long enough ago.
 
+        The market is also fetched where the limits of its orders should be read again.
+
         Raises:
             ExchangeRefused: the exchange refused the request; call again.
         """
         await asyncio.sleep(LOOK_SECONDS)
         has_frames = self._recorder.live and not self._recorder.is_quiet
         pause = min(FETCH_AGAIN_SECONDS, FETCH_SECONDS) if has_frames else FETCH_SECONDS
-        if (has_frames and self._is_traded) or time.monotonic() - self._fetched < pause:
+        is_known = has_frames and self._is_traded and not self._broker.is_market_due
+        if is_known or time.monotonic() - self._fetched < pause:
             return
         try:
             market = await self._exchange.current_market(
@@ -69,6 +79,7 @@ class MarketStatus:
             return
         # After a refusal the next call sends another request: only a response ends the problem.
         self._fetched = time.monotonic()
+        self._broker.note_market(market)
         self._is_traded = market is not None and market.active
         if self._is_traded:
             self._states.solve(MARKET)

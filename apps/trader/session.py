@@ -169,7 +169,8 @@ class TradingSession:
                     longest_pause=self._longest_rest_pause,
                 ),
                 "market": self._supervisor.repeat(
-                    "market status", MarketStatus(context, exchange, recorder, self._states).check
+                    "market status",
+                    MarketStatus(context, exchange, recorder, broker, self._states).check,
                 ),
                 "controls": self._supervisor.repeat(
                     "controls",

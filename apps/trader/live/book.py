@@ -7,7 +7,7 @@ from typing import Final
 
 from onetape.cli.output import print_line
 from onetape.core.trading import Order, Side
-from onetape.exchange.rest import RestExchange
+from onetape.exchange.rest import Market, RestExchange
 from onetape.execution.events import CancelRequested, OrderEvent, Submitted
 from onetape.execution.orders import OrderState
 from onetape.execution.positions import Position
@@ -19,6 +19,7 @@ from trader.account_funds import AccountFunds
 from trader.brokers.live import LiveBroker
 from trader.executor import Executor
 from trader.live.order_ids import new_order_id
+from trader.live.order_sizes import OrderSizes
 from trader.live.times import LiveTimes
 from trader.live.tracking import LiveOrder
 from trader.new_orders import new_order
@@ -68,6 +69,8 @@ class LiveBook(Executor):
         self.states = states
         self.tag = context.tag
         self.times = times
+        self.sizes = OrderSizes(context)
+        """How large an order may be."""
         self.orders: dict[str, LiveOrder] = {
             one.order.client_order_id: LiveOrder(one) for one in self._unfinished
         }
@@ -280,7 +283,7 @@ class LiveBook(Executor):
         event = Submitted(timestamp_ms + self.broker.window_ms, one.total_before)
         self.record(one, [event], now_ms, sent_ms=timestamp_ms)
         one.sent = time.monotonic()
-        limit = self.limit_of(one.order.stop_price)
+        limit = self.limit_of(one.order.stop_price, amount)
         if replaces is None:
             self.broker.submit(one.order, timestamp_ms, limit_price=limit)
         else:
@@ -288,14 +291,32 @@ class LiveBook(Executor):
 
     @property
     def stop_limit(self) -> Decimal:
-        """Return the distance of a stop's limit below its level, as a ratio; 0: no limit."""
-        return Decimal(repr(self.context.settings.stop_limit or 0.0))
+        """Return the distance of a stop's limit below its level, as a ratio; 0: no limit.
 
-    def limit_of(self, stop_price: Decimal | None) -> Decimal | None:
-        """Return the lowest price of a stop; None: it becomes a market order, or is no stop."""
-        if stop_price is None or not self.stop_limit:
+        A stop that is too large for a market order has a limit all the same (`limit_of`).
+        """
+        return self.sizes.stop_offset(None)
+
+    def limit_of(self, stop_price: Decimal | None, amount: Decimal | None) -> Decimal | None:
+        """Return the lowest price of a stop; None: it becomes a market order, or is no stop.
+
+        Args:
+            stop_price: Level of the stop, quote currency; None: the order is no stop.
+            amount: Of the stop, base currency.
+        """
+        offset = self.sizes.stop_offset(amount)
+        if stop_price is None or not offset:
             return None
-        return round_down(stop_price * (1 - self.stop_limit), self.context.market.steps.price_step)
+        return round_down(stop_price * (1 - offset), self.context.market.steps.price_step)
+
+    @property
+    def is_market_due(self) -> bool:
+        """Return whether the market should be read again: the limits of its orders may change."""
+        return self.sizes.is_reading_due
+
+    def note_market(self, market: Market | None) -> None:
+        """Take the market as the exchange states it now; None: it is not listed."""
+        self.sizes.note_market(market)
 
     def request_cancel(self, one: LiveOrder, reason: str, now_ms: int) -> None:
         """Request the cancellation of an open order; again where that had no effect for a while."""

@@ -272,6 +272,7 @@ class LiveExecutor(LiveBook):
             self._exits.note_unfilled(one)
 
     def _note_refused(self, one: LiveOrder, reason: str) -> None:
+        self.sizes.note_refused(reason)
         if one.order.is_protection:
             self._protector.note_refused(one, reason)
         elif one.order.side == "sell":

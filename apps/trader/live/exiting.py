@@ -13,6 +13,7 @@ from typing import Final
 
 from onetape.cli.output import print_line
 from onetape.execution.events import ProvenAbsent
+from onetape.execution.order_sizes import next_part
 from onetape.execution.positions import least_amount
 from onetape.execution.protection import sellable
 from trader.live.adopting import leave_as_dust
@@ -332,6 +333,13 @@ class ExitSender:
             self._read_again()
             return
         if amount > 0 and amount >= least:
+            part = next_part(amount, book.sizes.at_market, steps)
+            if part < amount:
+                print_line(
+                    f"exit: {part:f} {base} of {amount:f} are sold now, because a market order may "
+                    f"have {book.sizes.at_market:f} at most; the rest follows"
+                )
+            amount = part
             one.total_before = self._account.held.total_now
             book.send(one, amount, now_ms)
             return

@@ -98,6 +98,13 @@ class EntryLimits:
         if self._unpriced:
             return f"the equity is not known: {self._unpriced} has no price of now"
         book, steps = self._book, self._book.context.market.steps
+        most = book.sizes.at_market
+        if most is not None and amount > most:
+            print_line(
+                f"entry made smaller: {most:f} in place of {amount:f}, the largest market order of "
+                f"{book.context.key.symbol}"
+            )
+            amount = most
         paid = Decimal(repr(price))
         held = Decimal(0) if book.position.is_flat else book.position.base
         terms = EntryTerms(

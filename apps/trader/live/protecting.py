@@ -189,6 +189,9 @@ class Protector:
                 "the account is not compared, and orders that are not known may hold the coins",
                 "a stop is placed once it is compared",
             )
+        if price is not None:
+            amount, is_kept = self._capped(amount, price, resting)
+            is_fixed = is_fixed or is_kept
         found = protection_step(
             amount,
             price,
@@ -213,6 +216,24 @@ class Protector:
                 self._watch.obstacle = Obstacle(reason, "the market takes no such stop")
             case _:
                 pass
+
+    def _capped(
+        self, amount: Decimal, price: Decimal, resting: tuple[RestingStop, ...]
+    ) -> tuple[Decimal, bool]:
+        """Return how much of an amount one stop may sell, and whether the resting stop is kept.
+
+        A market may take no stop for all of the position: the level of the rest is watched here.
+        """
+        largest = self._book.sizes.largest_stop(price)
+        rests = resting[0].amount if resting else Decimal(0)
+        self._watch.largest = None
+        if largest is None or amount <= largest:
+            return amount, False
+        self._watch.largest = max(largest, rests)
+        if largest < rests <= amount:
+            # It was placed while the market took larger ones; a new one would be refused.
+            return rests, True
+        return largest, False
 
     def _is_leaving(self) -> bool:
         """Return whether an exit is on its way, so that no stop may sell the same coins.

@@ -48,6 +48,8 @@ class StopWatch:
         """What of the position others have locked, so that no stop covers it, base currency."""
         self.withheld = Decimal(0)
         """What others may have sold of the position, so that no stop covers it, base currency."""
+        self.largest: Decimal | None = None
+        """Largest stop that the market takes if that is less than the position; None: it is not."""
         self._uncovered_since: float | None = None
         """Monotonic time since which a stop covers only a part of the position; None: all of it."""
 
@@ -137,6 +139,10 @@ class StopWatch:
         if self.locked > 0:
             problem += f": {self.locked.normalize():f} {base} are locked, and not by this program"
             remedy = f"{_KEEP_RUNNING}; cancel the order that locks them, and the stop covers all"
+        elif self.largest is not None:
+            problem += (
+                f": the market takes no stop of more than {self.largest.normalize():f} {base}"
+            )
         book.states.report(
             PROTECTION,
             Problem(problem, measure, remedy),
@@ -145,7 +151,7 @@ class StopWatch:
     def _jumped(self, stop: LiveOrder, known: KnownPrice | None) -> Obstacle | None:
         """Return why a stop that has a lowest price does not sell: the price is under it."""
         book = self._book
-        lowest = book.limit_of(stop.order.stop_price)
+        lowest = book.limit_of(stop.order.stop_price, stop.order.ordered_amount)
         if lowest is None or known is None or known.price >= lowest:
             return None
         return Obstacle(

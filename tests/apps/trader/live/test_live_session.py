@@ -3,6 +3,7 @@
 import shutil
 from collections.abc import Callable
 from contextlib import AsyncExitStack
+from decimal import Decimal
 from functools import partial
 from pathlib import Path
 
@@ -11,7 +12,7 @@ import pytest
 from desk import ACCOUNT, KEY, MARCH, Desk, Market, desk, market
 from held_lock import locked
 from live_desk import QUICK
-from live_steps import BALANCE, LIMITS
+from live_steps import BALANCE, LIMITS, MOVING
 from onetape.core.trading import ExitObligation
 from onetape.engine import ExitConfig
 from onetape.store.controls import NewControl, insert_controls
@@ -149,6 +150,39 @@ def test_stops_and_exits_go_on_after_an_error_of_the_file_while_no_candles_can_b
             command = NewControl(ACCOUNT, "exit", 0, "anna on host", KEY.symbol)
             insert_controls(trading.store, [command])
             await trading.until(lambda: sides(opened) == ["BUY", "SELL"], 10)
+
+    run_watched(scene(), 60.0)
+
+
+def test_row_136_a_running_session_reads_the_limits_of_orders_again_and_exits_in_parts(
+    db: Path, strategy_file: StrategyFile, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("trader.market_status.FETCH_AGAIN_SECONDS", 0.1)
+    monkeypatch.setattr("trader.market_status.LOOK_SECONDS", 0.05)
+    strategy = strategy_file(BUYS, "buys")
+
+    async def scene() -> None:
+        async with (
+            market(0.25, balance=BALANCE) as opened,
+            desk(
+                opened, db, strategy=strategy, exits=EXITS, cash="10000", live=QUICK, risk=LIMITS
+            ) as trading,
+        ):
+            await enter(opened, trading)
+            await trading.until(lambda: resting(opened) == ["STOP_LOSS"])
+            most = Decimal("0.1")
+            opened.simulator.account.change_rules("BTC/USDT", max_market_quantity=most)
+            command = NewControl(ACCOUNT, "exit", 0, "anna on host", KEY.symbol)
+            insert_controls(trading.store, [command])
+            account = opened.simulator.account
+            await trading.until(lambda: "SELL" in sides(opened))
+            await trading.until(lambda: not trading.query(MOVING) and not resting(opened))
+            sold = [fill for fill in account.exchange.fills if fill.side == "SELL"]
+            bought = [fill for fill in account.exchange.fills if fill.side == "BUY"]
+            parts = {fill.order_id for fill in sold}
+            assert len(parts) == -(-sum(one.quantity for one in bought) // 10_000) > 1
+            ended = trading.query("SELECT end_reason FROM exit_obligations")
+            assert ended == [("filled",)]
 
     run_watched(scene(), 60.0)
 

@@ -25,6 +25,12 @@ class Market(Struct, frozen=True):
     """Fee of an order that fills at once, as a part of its value; None where it is not stated."""
     listed: int | None = None
     """Time of the listing, epoch seconds; None where the exchange does not state it."""
+    max_amount: Decimal | None = None
+    """Largest amount of an order, base currency; None: the exchange states none."""
+    max_market_amount: Decimal | None = None
+    """Largest amount of a market order, base currency; None: the exchange states none."""
+    max_cost: Decimal | None = None
+    """Largest value of a limit order, quote currency; None: the exchange states none."""
 
 
 class Ticker(Struct, frozen=True):
@@ -68,6 +74,9 @@ def market_of(symbol: str, info: dict[str, Any], precision_mode: int) -> Market:
         maker=_decimal(info.get("maker")),
         taker=_decimal(info.get("taker")),
         listed=int(created_ms) // 1_000 if created_ms else None,
+        max_amount=_maximum(limits, "amount"),
+        max_market_amount=_maximum(limits, "market"),
+        max_cost=_maximum(limits, "cost"),
     )
 
 
@@ -89,6 +98,12 @@ def _number(value: float | str | None) -> float | None:
 def _minimum(limits: dict[str, Any], what: str) -> Decimal:
     bounds: dict[str, Any] = limits.get(what) or {}
     return _decimal(bounds.get("min")) or Decimal(0)
+
+
+def _maximum(limits: dict[str, Any], what: str) -> Decimal | None:
+    bounds: dict[str, Any] = limits.get(what) or {}
+    # Binance states 0 where a filter does not apply.
+    return _decimal(bounds.get("max")) or None
 
 
 def _step(precision: float | str | None, precision_mode: int) -> Decimal | None:

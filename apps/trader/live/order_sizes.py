@@ -1,0 +1,87 @@
+"""How large an order of one symbol may be: entries are capped, exits are sold in parts.
+
+Binance computes the largest market order anew each day, so the market is read again each hour, and
+once an order is refused because of its size.
+"""
+
+import time
+from decimal import Decimal
+from typing import Final
+
+from onetape.exchange.dialects import dialect_of
+from onetape.exchange.rest import Market
+from onetape.execution.order_sizes import LARGE_STOP_LIMIT, LargestOrder
+from trader.session_context import SessionContext
+
+#: Between two readings of the market, wall seconds.
+READ_SECONDS: Final = 3_600.0
+#: What exchanges write about the size of an order.
+_OF_SIZE: Final = ("LOT_SIZE", "NOTIONAL", "maximum", "too large")
+
+
+class OrderSizes:
+    """The largest orders of one symbol."""
+
+    def __init__(self, context: SessionContext) -> None:
+        """Begin with the market as the start has read it."""
+        self._context = context
+        self._market = context.market
+        self._read = time.monotonic()
+        self._is_refused = False
+
+    @property
+    def is_reading_due(self) -> bool:
+        """Return whether the market should be read again."""
+        return self._is_refused or time.monotonic() - self._read >= READ_SECONDS
+
+    def note_market(self, market: Market | None) -> None:
+        """Take the market as it is now; None: it is not listed, and nothing changes."""
+        self._read, self._is_refused = time.monotonic(), False
+        self._market = market or self._market
+
+    def note_refused(self, reason: str) -> None:
+        """Note that the exchange has refused an order; its size may be why."""
+        self._is_refused = self._is_refused or any(word in reason for word in _OF_SIZE)
+
+    @property
+    def at_market(self) -> Decimal | None:
+        """Return the largest amount of a market order, base currency; None: not limited."""
+        return self._largest.at_market(self._context.market.steps)
+
+    def stop_offset(self, amount: Decimal | None) -> Decimal:
+        """Return the distance of a stop's limit below its level, as a ratio; 0: no limit.
+
+        A stop that is too large for a market order becomes a limit order, whose size is limited
+        by far less.
+
+        Args:
+            amount: Of the stop, base currency; None: not known.
+        """
+        offset, most = Decimal(repr(self._context.settings.stop_limit or 0.0)), self.at_market
+        is_large = amount is not None and most is not None and amount > most
+        return LARGE_STOP_LIMIT if is_large and not offset and self._takes_limits else offset
+
+    def largest_stop(self, level: Decimal) -> Decimal | None:
+        """Return the largest amount of a stop, base currency; None: not limited.
+
+        Args:
+            level: Price of the stop, quote currency.
+        """
+        steps, offset = self._context.market.steps, self.stop_offset(None)
+        most = self.at_market
+        if offset:
+            return self._largest.at_limit(level * (1 - offset), steps)
+        if most is None or not self._takes_limits:
+            return most
+        # The limit's own price is lower, so that its value is too.
+        limited = self._largest.at_limit(level, steps)
+        return None if limited is None else max(most, limited)
+
+    @property
+    def _takes_limits(self) -> bool:
+        return "limit" in dialect_of(self._context.key.exchange).stop_kinds
+
+    @property
+    def _largest(self) -> LargestOrder:
+        market = self._market
+        return LargestOrder(market.max_amount, market.max_market_amount, market.max_cost)

@@ -1,0 +1,54 @@
+"""How much one order may sell or buy, where the market limits the size of an order."""
+
+from decimal import ROUND_CEILING, Decimal
+from typing import Final
+
+from msgspec import Struct
+
+from onetape.core.steps import TradingRules
+from onetape.execution.protection import round_down
+
+#: A stop that is too large for a market order sells at most this part under its level.
+LARGE_STOP_LIMIT: Final = Decimal("0.05")
+
+
+class LargestOrder(Struct, frozen=True):
+    """The largest orders that a market takes. None: no limit is known."""
+
+    amount: Decimal | None = None
+    """Of any order, base currency."""
+    market_amount: Decimal | None = None
+    """Of an order that fills at the market, a stop without a limit price included, base currency.
+    """
+    cost: Decimal | None = None
+    """Of an order with a limit price, quote currency."""
+
+    def at_market(self, rules: TradingRules) -> Decimal | None:
+        """Return the largest amount of a market order, in whole steps."""
+        return _least((self.amount, self.market_amount), rules)
+
+    def at_limit(self, price: Decimal, rules: TradingRules) -> Decimal | None:
+        """Return the largest amount of an order with a limit price, in whole steps."""
+        by_cost = None if self.cost is None or price <= 0 else self.cost / price
+        return _least((self.amount, by_cost), rules)
+
+
+def next_part(amount: Decimal, largest: Decimal | None, rules: TradingRules) -> Decimal:
+    """Return how much the next order sells of an amount that takes several orders.
+
+    The parts have about one size, so that the last one is not too small to be sold.
+
+    Args:
+        amount: All that is to be sold, base currency, in whole steps.
+        largest: Of one order; None: no limit is known.
+        rules: Of the market.
+    """
+    if largest is None or largest <= 0 or amount <= largest:
+        return amount
+    parts = (amount / largest).to_integral_value(rounding=ROUND_CEILING)
+    return round_down(amount / parts, rules.amount_step)
+
+
+def _least(amounts: tuple[Decimal | None, ...], rules: TradingRules) -> Decimal | None:
+    known = [one for one in amounts if one is not None]
+    return round_down(min(known), rules.amount_step) if known else None
