@@ -57,6 +57,7 @@ async def run_decisions(
     """
     await _within(WARM_UP_PATIENCE_SECONDS, warm_up.tried)
     while not warm_up.done.is_set():
+        recorder.note_running()
         _print_fill(broker, orders, exits, runner.decided, is_live=recorder.live)
         exits.watch_forming(runner.decided)
         exits.watch_held()

@@ -66,6 +66,11 @@ class ExitJournal:
         self._kept[slot] = kept.obligation
         self._next = (slot + 1) % SLOTS
 
+    @property
+    def has_entries(self) -> bool:
+        """Return whether an exit is kept; the file is not read."""
+        return any(self._kept)
+
     def entries(self) -> list[ExitObligation]:
         """Return the exits that are kept, in no order; empty and torn slots are left out.
 

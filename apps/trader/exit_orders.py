@@ -354,9 +354,13 @@ class ExitOrders:
             return self._broker.fill_late(newest, now_ms, "")
         is_at_open = passed is not None and order.type == "market"
         expected = passed.open if passed and is_at_open else float(order.intended_price)
-        timestamp = (
-            context.timeframe.next(order.signal_timestamp) if not passed else passed.timestamp
-        )
+        if passed is not None:
+            timestamp = passed.timestamp
+        elif order.type == "market":
+            timestamp = context.timeframe.next(order.signal_timestamp)
+        else:
+            # A level is passed in the candle that led to the order.
+            timestamp = order.signal_timestamp
         note = late_note(
             newest.close, expected, timestamp, now_ms, context.digits, context.market.quote
         )

@@ -139,10 +139,13 @@ class ExitWatch:
             return None
 
     async def _record(self, recorder: StreamRecorder) -> None:
-        async with contextlib.aclosing(self._events()) as events:
-            async for event in events:
-                if isinstance(event, CandleUpdate | StreamLost):
-                    await recorder.handle(event)
+        try:
+            async with contextlib.aclosing(self._events()) as events:
+                async for event in events:
+                    if isinstance(event, CandleUpdate | StreamLost):
+                        await recorder.handle(event)
+        finally:
+            await recorder.close()
 
     async def _decide(
         self, context: SessionContext, gap_backfiller: GapBackfiller, evaluations: Evaluations

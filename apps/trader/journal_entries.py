@@ -18,7 +18,7 @@ class JournalEntries:
     def __init__(
         self, context: SessionContext, journal: ExitJournal, executor: Executor, fence: Fence
     ) -> None:
-        """Read the journal; nothing is stored yet.
+        """Begin; nothing is read or stored yet.
 
         Args:
             context: Context of the traded symbol.
@@ -30,25 +30,26 @@ class JournalEntries:
         self._journal = journal
         self._executor = executor
         self._fence = fence
-        self._left = journal.entries()
 
     def restore(self) -> None:
         """Store the exits of the open position; drop those whose position is closed.
+
+        Call it again and again: while the database could not be written, and everything was built
+        again after it could, the watch of exits has added to the journal.
 
         Raises:
             SafetyRefusal: another process trades the account.
             StoreError: the file cannot be read or written.
         """
-        if not self._left:
+        if not self._journal.has_entries:
             return
         store, entry = self._context.store, self._executor.entry_order_id
         is_known = self._executor.is_position_known
-        for one in list(self._left):
+        for one in self._journal.entries():
             if one.entry_order_id == entry:
                 if restore_obligation(store, one, self._fence):
                     print_line(f"exit from the journal, pending now: {one.reason}")
             elif not is_known and not is_obligation_stored(store, one.obligation):
                 # An order that is not booked yet may turn out to have opened its position.
                 continue
-            self._left.remove(one)
             self._journal.remove(one.obligation)

@@ -88,6 +88,8 @@ class RuleRunner:
         """Whether candles that the rules have taken were corrected since."""
         self._looked_for: tuple[str, int] | None = None
         """Entry that the rules were rebuilt for, and the candle that was closed then; or None."""
+        self._exit_ahead: int | None = None
+        """Open of a candle with an exit that was filled before the rules took it in, or None."""
         self._failure: Exception | None = None
         """Error of an entry whose turn came with an event of another symbol."""
         rules.attach(context.key.symbol, self)
@@ -325,6 +327,9 @@ class RuleRunner:
         """Feed the first trade of a candle, and what passed in it before the watch began."""
         unwatched = self._unwatched.exit_in(candle, self._stepper)
         exits = self._stepper.open(candle)
+        if self._exit_ahead is not None and candle.timestamp >= self._exit_ahead:
+            self._stepper.begin_cooldown(self._exit_ahead)
+            self._exit_ahead = None
         if unwatched is not None and not exits:
             exits = self._stepper.form(self._unwatched.first_seen(candle), is_unwatched=True)
         self._carry_out(exits, candle, is_late=unwatched is not None)
@@ -441,7 +446,11 @@ class RuleRunner:
             if state.order is None:
                 # A pending exit has been filled before the rules made it due.
                 self._stepper.on(ExitSent(symbol))
-            self._stepper.on(ExitFilled(symbol, self._broker.last_exit))
+            left = self._broker.last_exit
+            newest = state.closed if state.opened is None else state.opened.timestamp
+            if left is not None and newest is not None and left > newest:
+                self._exit_ahead = left
+            self._stepper.on(ExitFilled(symbol, left))
             self._due = None
         elif state.order is not None and not self._orders.is_exit_pending:
             self._stepper.on(ExitRefused(symbol))

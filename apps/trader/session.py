@@ -272,6 +272,8 @@ class TradingSession:
             # Until this task runs again, no price of the stream is known: none may be sold at.
             await recorder.handle(StreamLost(error_line(error).partition("; ")[0]))
             raise
+        finally:
+            await recorder.close()
 
     def _events(self) -> AsyncGenerator[StreamEvent]:
         return self._streams.events(self._context.key)

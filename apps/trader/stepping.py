@@ -140,6 +140,18 @@ class RuleStepper:
         symbol = self._context.key.symbol
         return self.on(StrategySignal(symbol, timestamp, signal, can_enter))
 
+    def begin_cooldown(self, exit_timestamp: int) -> None:
+        """Count the cooldown from the candle that is open now: the last position was left in it.
+
+        It was left before the rules had taken in that candle, and maybe some before it.
+
+        Args:
+            exit_timestamp: Open of the candle that the exit was filled in, epoch seconds.
+        """
+        state = self.state
+        free_from = state.number_of(exit_timestamp) + 1 + self.rules.cooldown_bars
+        self._account.replace(self._context.key.symbol, replace(state, free_from=free_from))
+
     def add_signals(self, candles: Candles, signals: Signals) -> None:
         """Take in the present signals of candles that no session decided on.
 

@@ -41,7 +41,7 @@ class EventQueue:
 
     def put(self, event: StreamEvent) -> None:
         """Add an event, merged with those that wait; may be called in any thread."""
-        if isinstance(event, CandleUpdate):
+        if isinstance(event, CandleUpdate) and not event.is_cached:
             event = structs.replace(event, received_seconds=computer_seconds())
         with self._lock:
             self._waiting = merged(self._waiting, event)

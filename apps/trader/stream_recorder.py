@@ -12,7 +12,9 @@ import math
 from msgspec import structs
 
 from onetape.cli.output import print_line
+from onetape.cli.stop import ended
 from onetape.core.candles import PRICE_LIMIT, Candle, candle_fault
+from onetape.core.clock import Clock
 from onetape.core.errors import ExchangeRefused, ExchangeUnreachable
 from onetape.core.words import counted, duration_text
 from onetape.exchange.rest import RestExchange
@@ -39,6 +41,10 @@ from trader.stream_lines import QuietLines, source_line
 
 #: The price of a frame that waits for REST may be sold at for so long, seconds.
 FRESH_SECONDS = 5.0
+#: Frames wait so long for REST before their prices are used without the candles before, seconds.
+PROMPT_SECONDS = 1.0
+#: The watch of a stream ends once its newest candle has not been sound for so long, seconds.
+UNSOUND_SECONDS = 5.0
 #: Old tickers are deleted this often, milliseconds of market time.
 CLEAN_EVERY_MS = 3_600_000
 #: A ticker's own time counts if it is at most this far before the market's, milliseconds.
@@ -63,6 +69,12 @@ class StreamRecorder:
         """Candles held back until REST has filled the gap before them."""
         self._held_price_seconds: float | None = None
         """Steady clock when the newest of them came; None: it may have waited in the socket."""
+        self._is_rest_away = False
+        """Whether REST has failed, or takes long, to fill the gap before the candles held back."""
+        self._connecting: asyncio.Task[None] | None = None
+        """Fills the gap before the candles held back; frames are read meanwhile."""
+        self._unsound_since: float | None = None
+        """Steady clock when the newest candle of a frame ceased to be sound; None: it is sound."""
         self._refused: int | None = None
         """The connection whose gap the exchange has refused to fill: the REST task tries again."""
         self._newest = 0
@@ -83,7 +95,6 @@ class StreamRecorder:
         self._suspended: Watch | None = None
         """The watch before frames ceased to come while REST does not respond; None: they come."""
         self._stalls = StallWatch(exchange.clock)
-        self._lock = asyncio.Lock()
         self._went_live = asyncio.Event()
         self.ended = asyncio.Event()
         """Set when a candle ended that REST must close; the task that waits for it clears it."""
@@ -103,35 +114,49 @@ class StreamRecorder:
 
     @property
     def held_rows(self) -> tuple[Candle, ...]:
-        """Return the candles that wait until REST has filled the gap before them, oldest first."""
-        return () if self._pending is None else self._pending.rows
+        """Return the candles that are not stored because REST is away, oldest first."""
+        return () if self._pending is None or not self._is_rest_away else self._pending.rows
 
     @property
     def held_price_row(self) -> Candle | None:
-        """Return the candle whose close is the price of the moment; None: none is held back."""
+        """Return the held back candle whose close is the price of now, or None."""
         rows, seconds = self.held_rows, self._held_price_seconds
-        is_fresh = seconds is not None and computer_seconds() - seconds <= FRESH_SECONDS
-        return rows[-1] if rows and is_fresh else None
+        if not rows or seconds is None or computer_seconds() - seconds > FRESH_SECONDS:
+            return None
+        ended_ms = self._context.timeframe.next(rows[-1].timestamp) * 1_000
+        is_over = self._exchange.clock.wall_seconds(self._exchange.now_ms() - ended_ms)
+        return rows[-1] if is_over <= FRESH_SECONDS else None
 
     async def handle(self, event: StreamEvent) -> None:
-        """Store what a frame holds, and what the stream has become."""
-        async with self._lock:
-            self._end_watch_after_stall()
-            match event:
-                case CandleUpdate():
-                    await self._candles(event)
-                    self._note_frame()
-                case TickerUpdate():
-                    self._ticker(event)
-                    self._note_frame()
-                case StreamLost(reason):
-                    self._lost(reason)
-                case StreamQuiet(seconds, is_confirmed):
-                    self._quiet(seconds, is_confirmed=is_confirmed)
-                case StreamOpened():
-                    self._print_source(event)
-                case TradeUpdate():
-                    """The trader watches no trades."""
+        """Store what a frame holds, and what the stream has become.
+
+        Where REST takes long to fill a gap, it goes on in the background, and this returns.
+
+        Raises:
+            Exception: an error of the work in the background, once it has ended.
+        """
+        self._take_connection_error()
+        self._end_watch_after_stall()
+        match event:
+            case CandleUpdate():
+                await self._candles(event)
+            case TickerUpdate():
+                self._ticker(event)
+                self._note_frame()
+            case StreamLost(reason):
+                self._lost(reason)
+            case StreamQuiet(seconds, is_confirmed):
+                self._quiet(seconds, is_confirmed=is_confirmed)
+            case StreamOpened():
+                self._print_source(event)
+            case TradeUpdate():
+                """The trader watches no trades."""
+
+    async def close(self) -> None:
+        """End what runs in the background; `handle` may be called again."""
+        connecting, self._connecting = self._connecting, None
+        if connecting is not None:
+            await ended(connecting)
 
     def _quiet(self, seconds: float, *, is_confirmed: bool) -> None:
         """Note that no frame comes; without a response of REST prices may have passed unseen."""
@@ -141,17 +166,28 @@ class StreamRecorder:
                 self._watch_again(self._suspended)
             self._quiet_lines.print_quiet(seconds)
             return
+        reason = f"no frame for {duration_text(seconds)}, and REST does not respond"
+        self._suspend(
+            reason,
+            "whether anything is traded is not known; the connection stays, no entries until a "
+            "frame comes",
+        )
+
+    def _suspend(self, reason: str, effect: str) -> None:
+        """End the watch of a connection that stays, where the price of now is not known.
+
+        Args:
+            reason: Why it is not known.
+            effect: What follows from that.
+        """
         if not self.live:
             return
         self._suspended, self.watch = self.watch, None
         self._went_live.clear()
-        self.lost_reason = f"no frame for {duration_text(seconds)}, and REST does not respond"
+        self.lost_reason = reason
         self._has_outage = True
-        print_line(
-            f"{self.lost_reason}: whether anything is traded is not known; the connection stays, "
-            "no entries until a frame comes"
-        )
-        self._open_outage(self.lost_reason)
+        print_line(f"{reason}: {effect}")
+        self._open_outage(reason)
 
     def _watch_again(self, watch: Watch) -> None:
         """Go on after frames have not come for a while, on the same connection."""
@@ -206,9 +242,9 @@ class StreamRecorder:
         Raises:
             ExchangeRefused: the exchange refused the request.
         """
-        async with self._lock:
-            if self._pending is not None:
-                await self._sound_rows(self._pending)
+        self._take_connection_error(is_raised=True)
+        if self._connecting is None and self._pending is not None:
+            await self._connect(is_prompt=False)
 
     async def wait_until_live(self, seconds: float) -> None:
         """Wait until the stream is up, at most this long on the wall clock."""
@@ -218,31 +254,40 @@ class StreamRecorder:
 
     async def _candles(self, update: CandleUpdate) -> None:
         rows = tuple(row for row in update.rows if self._is_sound(row))
+        is_newest_sound = bool(rows) and rows[-1] is update.rows[-1]
+        self._note_soundness(is_sound=is_newest_sound)
         if not rows:
             return
-        sound = structs.replace(update, rows=rows)
-        if self._refused == update.connection:
-            self._hold(sound)
+        if is_newest_sound:
+            self._note_frame()
+        seconds = update.received_seconds if is_newest_sound else None
+        sound = structs.replace(update, rows=rows, received_seconds=seconds)
+        is_connected = sound.connection == self._connection and self._connecting is None
+        if is_connected and not self._skips(rows) and not self._stalls.has_backlog:
+            self._store_rows(sound)
             return
-        try:
-            await self._sound_rows(sound)
-        except ExchangeRefused:
-            # The socket works, so it stays; the REST task tries again and reports the refusal.
-            self._refused = update.connection
-            self._gap_backfiller.is_refused = True
+        # Rows that are written while something before them is missing would hide the gap.
+        self._hold(sound)
+        if self._connecting is None and self._refused != sound.connection:
+            await self._connect(is_prompt=True)
 
-    async def _sound_rows(self, update: CandleUpdate) -> None:
-        if self._stalls.has_backlog:
-            self._hold(update)
+    def _note_soundness(self, *, is_sound: bool) -> None:
+        """End the watch where the newest candle of each frame is not sound: prices pass unseen."""
+        if is_sound:
+            self._unsound_since = None
             return
-        is_new = update.connection != self._connection
-        if is_new or self._skips(update.rows):
-            # Rows that are written while something before them is missing would hide the gap.
-            self._hold(update)
-            await self._connected(update, is_new=is_new)
-        if self._connection != update.connection:
-            return
-        self._pending = None
+        now = computer_seconds()
+        if self._unsound_since is None:
+            self._unsound_since = now
+        elif now - self._unsound_since >= UNSOUND_SECONDS and self.live:
+            self._suspend(
+                "the candles of the stream are not sound",
+                "the price is not known, see `backfiller quarantine`; the connection stays, no "
+                "entries until a sound one comes",
+            )
+
+    def _store_rows(self, update: CandleUpdate) -> None:
+        """Store candles of the present connection; nothing is missing before them."""
         if self._suspended is not None:
             self._watch_again(watch_from(self._context, update.rows[-1]))
             print_line("the stream brings frames again")
@@ -251,11 +296,67 @@ class StreamRecorder:
 
     def _hold(self, update: CandleUpdate) -> None:
         """Keep candles until REST has filled the gap before them."""
-        # After a stall the frames of the stall come first: their prices are old.
-        is_old = self._stalls.has_backlog
-        self._held_price_seconds = None if is_old else update.received_seconds
         pending = self._pending
+        is_newest = pending is None or update.rows[-1].timestamp >= pending.rows[-1].timestamp
+        # After a stall the frames of the stall come first: their prices are old.
+        if self._stalls.has_backlog or update.received_seconds is None:
+            self._held_price_seconds = None
+        elif is_newest:
+            self._held_price_seconds = update.received_seconds
         self._pending = update if pending is None else pending.followed_by(update)
+
+    async def _connect(self, *, is_prompt: bool) -> None:
+        """Fill the gap before the candles held back, and store them.
+
+        Args:
+            is_prompt: Wait for `PROMPT_SECONDS` at most, and go on in the background: the frames
+                that come meanwhile are held back, too.
+
+        Raises:
+            ExchangeRefused: the exchange refused the request; not where it is prompt.
+        """
+        self._connecting = connecting = asyncio.create_task(self._fill_before_pending())
+        done, _ = await asyncio.wait({connecting}, timeout=PROMPT_SECONDS)
+        self._is_rest_away = self._pending is not None and self._connection is None
+        if not done and not is_prompt:
+            await asyncio.wait({connecting})
+        self._take_connection_error(is_raised=not is_prompt)
+
+    def _take_connection_error(self, *, is_raised: bool = False) -> None:
+        """Take the result of the work in the background where it has ended.
+
+        Args:
+            is_raised: Whether a refusal is raised, too: the REST task reports it.
+
+        Raises:
+            Exception: its error.
+        """
+        connecting = self._connecting
+        if connecting is None or not connecting.done():
+            return
+        self._connecting = None
+        try:
+            connecting.result()
+        except ExchangeRefused:
+            # The socket works, so it stays; the REST task tries again and reports the refusal.
+            self._refused = None if self._pending is None else self._pending.connection
+            self._gap_backfiller.is_refused = True
+            if is_raised:
+                raise
+
+    async def _fill_before_pending(self) -> None:
+        """Fill the gap before the candles held back; store them where nothing is missing then."""
+        pending = self._pending
+        if pending is None or self._stalls.has_backlog:
+            return
+        is_new = pending.connection != self._connection
+        if is_new or self._skips(pending.rows):
+            await self._connected(pending.connection, is_new=is_new)
+        pending = self._pending
+        if pending is None or self._connection != pending.connection:
+            return
+        self._pending, self._is_rest_away = None, False
+        self._store_rows(pending)
 
     def _is_sound(self, row: Candle) -> bool:
         """Return whether a row may be written and reasoned from; others go to quarantine."""
@@ -290,8 +391,13 @@ class StreamRecorder:
             last = max(last, row.timestamp)
         return False
 
-    async def _connected(self, update: CandleUpdate, *, is_new: bool) -> None:
-        """Fill what was missed before anything that comes after it is written."""
+    async def _connected(self, connection: int, *, is_new: bool) -> None:
+        """Fill what was missed before anything that comes after it is written.
+
+        Args:
+            connection: Number of the connection whose candles are held back.
+            is_new: Whether it is another one than before.
+        """
         self._connection = self.watch = self._suspended = None
         self._went_live.clear()
         before = self._gap_backfiller.inserted
@@ -302,6 +408,10 @@ class StreamRecorder:
             return  # to be tried again, as below
         if not await self._gap_backfiller.fill():
             # To be tried again; until then the stored candles end where they did.
+            self.lost_reason = "REST does not respond for the candles before the stream's"
+            return
+        if self._pending is None or self._pending.connection != connection:
+            # The stream was lost during the requests.
             return
         self._end_watch_after_stall()
         if self._stalls.has_backlog:
@@ -309,8 +419,8 @@ class StreamRecorder:
             self._held_price_seconds = None
             return
         self._refused = None
-        self._connection = update.connection
-        self.watch = watch_from(self._context, update.rows[-1])
+        self._connection = connection
+        self.watch = watch_from(self._context, self._pending.rows[-1])
         self._newest = 0
         self._gap_backfiller.expects_marks = self._has_marks
         self._went_live.set()
@@ -350,8 +460,8 @@ class StreamRecorder:
 
     def _has_ended(self, opened: int, now_ms: int) -> bool:
         """Return whether a candle that the exchange calls final has ended by the market's clock."""
-        left_ms = self._context.timeframe.next(opened) * 1_000 - now_ms
-        return self._exchange.clock.wall_seconds(left_ms) <= CLOCK_TOLERANCE_SECONDS
+        length_ms = (self._context.timeframe.next(opened) - opened) * 1_000
+        return has_ended(length_ms, now_ms - opened * 1_000, self._exchange.clock)
 
     def _ticker(self, update: TickerUpdate) -> None:
         now_ms = self._exchange.now_ms()
@@ -377,6 +487,7 @@ class StreamRecorder:
     def _lost(self, reason: str) -> None:
         # Also where the socket stays the same: something may have been missed.
         self._connection = self._pending = self.watch = self._suspended = None
+        self._is_rest_away, self._unsound_since = False, None
         self._gap_backfiller.expects_marks = self.is_quiet = False
         self._went_live.clear()
         # Of an outage the newest reason counts: what was cut first may be refused now.
@@ -397,6 +508,19 @@ class StreamRecorder:
             from_ms=now_ms if self._last_frame_ms is None else self._last_frame_ms,
             reason=reason,
         )
+
+
+def has_ended(length_ms: int, age_ms: int, clock: Clock) -> bool:
+    """Return whether a candle may be over, where the computer's clock is a little slow.
+
+    Args:
+        length_ms: From the open to the end of the candle, milliseconds.
+        age_ms: From the open to now, milliseconds.
+        clock: Market time; the clock that may be slow counts wall time.
+    """
+    # A candle of a minute is not over in its middle.
+    tolerance = min(CLOCK_TOLERANCE_SECONDS, clock.wall_seconds(length_ms) / 10)
+    return clock.wall_seconds(length_ms - age_ms) <= tolerance
 
 
 def _price(value: float | None) -> float | None:

@@ -26,6 +26,8 @@ class Gate:
         """Reset every REST connection."""
         self.rest_delay_seconds = 0.0
         """How long each REST response is held back."""
+        self.delayed_path = ""
+        """How the path ends of the REST requests whose response is held back; empty: of all."""
         self.hidden_candles: set[int] = set()
         """Opens, in milliseconds, of candles that REST responses leave out."""
         self.refuses_sockets = False
@@ -103,7 +105,8 @@ class Gate:
             session.request(request.method, url, data=body, headers=headers) as answer,
         ):
             content = await answer.read()
-            await asyncio.sleep(self.rest_delay_seconds)
+            if request.path.endswith(self.delayed_path):
+                await asyncio.sleep(self.rest_delay_seconds)
             if request.path.endswith("/klines") and self.hidden_candles:
                 rows = [row for row in json.loads(content) if row[0] not in self.hidden_candles]
                 content = json.dumps(rows).encode()

@@ -211,7 +211,7 @@ class LiveDesk:
         """Report an event once more, as a stream does that repeats itself."""
         self.executor.broker.add(one)
 
-    async def until(self, holds: Callable[[], Any], seconds: float = 20.0) -> None:
+    async def until(self, holds: Callable[[], Any], seconds: float = 60.0) -> None:
         """Drive the orders until a condition holds."""
         deadline = asyncio.get_running_loop().time() + seconds
         while not holds():

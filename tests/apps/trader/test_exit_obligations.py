@@ -11,7 +11,7 @@ import pytest
 
 from desk import ACCOUNT, HOUR, KEY, MARCH, Desk, Market, desk, market
 from gate import kline
-from onetape.core.clock import SteppedClock, SystemClock
+from onetape.core.clock import SteppedClock, SystemClock, utc_text
 from onetape.core.trading import Order
 from onetape.engine import AccountConfig, ExitConfig
 from onetape.execution.events import Acknowledged, OrderEvent, Submitted
@@ -525,16 +525,16 @@ def test_the_id_of_an_exit_order_is_plain_and_its_entry_is_a_column(
     run(scene())
 
 
-def low_frame(opened: Market, stop: float) -> dict[str, Any]:
-    """Return a frame of the candle under way, in which the price is below a stop."""
-    now_s = opened.simulator.clock.now_ms() // 1_000
-    return kline(now_s // HOUR * HOUR * 1_000, stop * 0.99)
+def low_frame(opened: Market, stop: float, candles_ago: int = 0) -> dict[str, Any]:
+    """Return a frame in which the price is below a stop, of the candle under way or one before."""
+    opened_hour = opened.simulator.clock.now_ms() // 1_000 // HOUR - candles_ago
+    return kline(opened_hour * HOUR * 1_000, stop * 0.99)
 
 
 @asynccontextmanager
-async def low_prices(opened: Market, stop: float) -> AsyncGenerator[float]:
+async def low_prices(opened: Market, stop: float, candles_ago: int = 0) -> AsyncGenerator[float]:
     """Send prices below a stop while the block lasts; give the price."""
-    frame = low_frame(opened, stop)
+    frame = low_frame(opened, stop, candles_ago)
 
     async def send() -> None:
         # The socket may not be there yet.
@@ -558,6 +558,22 @@ async def until_stopped_at(trading: Desk, price: float) -> None:
     assert trading.query("SELECT cause FROM exit_obligations") == [("stop_loss",)]
     assert float(trading.trades()[1].price) == pytest.approx(price, rel=0.002)
     assert min(row[0] for row in trading.query("SELECT low FROM ohlcv_data")) > price
+    filled, signalled = trading.query(
+        "SELECT filled_timestamp, signal_timestamp FROM orders WHERE side = 'sell'"
+    )[0]
+    assert filled == signalled
+    # The candle that passed the stop is named, not the next one.
+    assert f"in the candle of {utc_text(filled)}" in exit_row(trading)[2]
+
+
+async def cut_rest_and_stream(opened: Market, trading: Desk) -> float:
+    """Buy at 1:00, then take REST away and break the stream; return the stop at 80 %."""
+    await trading.until_live(opened)
+    await step_to(opened, trading, range(1, 2))
+    opened.gate.rest_is_down = True
+    opened.gate.cut()
+    await trading.until(lambda: not trading.is_live)
+    return float(trading.trades()[0].price) * 0.8
 
 
 def test_a_stop_is_sold_by_the_stream_while_rest_is_away_after_a_reconnect_row_30(
@@ -570,16 +586,98 @@ def test_a_stop_is_sold_by_the_stream_while_rest_is_away_after_a_reconnect_row_3
                 opened, db, strategy=scripted([0], []), exits=ExitConfig(stop_loss=0.2)
             ) as trading,
         ):
-            await trading.until_live(opened)
-            await step_to(opened, trading, range(1, 2))
-            stop = float(trading.trades()[0].price) * 0.8
-            opened.gate.rest_is_down = True
-            opened.gate.cut()
-            await trading.until(lambda: not trading.is_live)
+            stop = await cut_rest_and_stream(opened, trading)
             await opened.go_to(1.3)
             async with low_prices(opened, stop) as price:
                 await until_stopped_at(trading, price)
             assert not trading.is_live
+
+    run(scene())
+
+
+def test_a_stop_is_sold_by_the_stream_while_rest_accepts_requests_and_does_not_answer_row_30(
+    run: Run, db: Path, scripted: Scripted
+) -> None:
+    async def scene() -> None:
+        async with (
+            market(0.25) as opened,
+            desk(
+                opened, db, strategy=scripted([0], []), exits=ExitConfig(stop_loss=0.2)
+            ) as trading,
+        ):
+            await trading.until_live(opened)
+            await step_to(opened, trading, range(1, 2))
+            stop = float(trading.trades()[0].price) * 0.8
+            opened.gate.delayed_path, opened.gate.rest_delay_seconds = "/klines", 30.0
+            opened.gate.cut()
+            await trading.until(lambda: not trading.is_live)
+            # A frame of the simulator comes first: the request that follows it hangs.
+            await opened.go_to(1.3)
+            requested = len(opened.gate.kline_requests)
+            await trading.until(lambda: len(opened.gate.kline_requests) > requested)
+            began = asyncio.get_running_loop().time()
+            async with low_prices(opened, stop) as price:
+                await until_stopped_at(trading, price)
+            assert asyncio.get_running_loop().time() - began < 10
+            opened.gate.rest_delay_seconds = 0.0
+
+    run(scene())
+
+
+def test_the_price_of_a_candle_that_is_over_is_not_sold_at_row_30(
+    run: Run, db: Path, scripted: Scripted, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async def scene() -> None:
+        async with (
+            market(0.25) as opened,
+            desk(
+                opened, db, strategy=scripted([0], []), exits=ExitConfig(stop_loss=0.2)
+            ) as trading,
+        ):
+            stop = await cut_rest_and_stream(opened, trading)
+            # A stepped clock has no age of its own; here it stands for one that runs.
+            monkeypatch.setattr(SteppedClock, "wall_seconds", SystemClock.wall_seconds)
+            opened.gate.lets_pass = lambda frame: "k" not in frame
+            await opened.go_to(2.5)
+            async with low_prices(opened, stop, candles_ago=1):
+                open_exits = "SELECT cause, ended_ms FROM exit_obligations"
+                await trading.until(lambda: trading.query(open_exits) == [("stop_loss", None)])
+                await asyncio.sleep(1.5)
+                assert sides(trading) == ["buy"]
+            async with low_prices(opened, stop * 0.9) as price:
+                await trading.until(lambda: sides(trading) == ["buy", "sell"])
+            assert float(trading.trades()[1].price) == pytest.approx(price, rel=0.002)
+
+    run(scene())
+
+
+def test_the_cooldown_begins_with_the_candle_of_the_exit_though_rest_is_away_row_30(
+    run: Run, db: Path, scripted: Scripted
+) -> None:
+    async def scene() -> None:
+        async with (
+            market(0.25) as opened,
+            desk(
+                opened,
+                db,
+                strategy=scripted([0, *range(4, 12)], []),
+                exits=ExitConfig(stop_loss=0.2),
+                account=AccountConfig(cooldown_bars=3),
+            ) as trading,
+        ):
+            stop = await cut_rest_and_stream(opened, trading)
+            await opened.go_to(4.3)
+            async with low_prices(opened, stop) as price:
+                await until_stopped_at(trading, price)
+            opened.gate.rest_is_down = False
+            await opened.go_to(4.4)
+            await trading.until_decided(3)
+            await step_to(opened, trading, range(5, 11))
+            buys = trading.query(
+                "SELECT filled_timestamp FROM orders WHERE side = 'buy' ORDER BY 1"
+            )
+            # After the three candles that follow that of the exit the BUY may enter.
+            assert [(filled - MARCH) // HOUR for (filled,) in buys if filled] == [1, 8]
 
     run(scene())
 

@@ -19,7 +19,7 @@ from onetape.store.gaps import confirmed_gaps, gaps_of, ledger_of
 from onetape.store.revisions import revisions_of
 from onetape.websocket.built_candles import PolledTickerFeed
 from onetape.websocket.websocket import WebSocketManager
-from trader.stream_recorder import StreamRecorder
+from trader.stream_recorder import StreamRecorder, has_ended
 
 Run = Callable[[Any], Any]
 MARCH_MS = MARCH * 1_000
@@ -482,6 +482,42 @@ def test_a_mark_of_a_candle_that_has_not_ended_closes_nothing_row_23(
             assert_true(opened, trading, until_hour=2)
 
     run(scene())
+
+
+def test_a_mark_in_the_middle_of_a_candle_of_a_minute_closes_nothing_row_23() -> None:
+    minute_ms, tenth_ms = 60_000, 6_000
+    clock = SystemClock()
+    assert has_ended(minute_ms, minute_ms - tenth_ms, clock)
+    assert not has_ended(minute_ms, minute_ms - tenth_ms - 1, clock)
+    hour_ms = 60 * minute_ms
+    assert has_ended(hour_ms, hour_ms - minute_ms, clock)
+    assert not has_ended(hour_ms, hour_ms - minute_ms - 1, clock)
+
+
+def test_a_stream_whose_newest_candle_stays_unsound_is_not_live_row_22(
+    run: Run, db: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr("trader.stream_recorder.UNSOUND_SECONDS", 0.2)
+
+    async def scene() -> None:
+        async with market(0.25) as opened, desk(opened, db) as trading:
+            await go_live(opened, trading, 0)
+            await trading.until(lambda: trading.is_live)
+
+            frames = (kline(MARCH_MS, 100 + step, l="0") for step in range(10_000))
+            while trading.is_live:
+                await opened.gate.inject(next(frames))
+                await asyncio.sleep(0.02)
+            reason = "SELECT reason FROM data_outages WHERE to_ms IS NULL"
+            assert trading.query(reason) == [("the candles of the stream are not sound",)]
+            sound = (kline(MARCH_MS, 50_000 + step) for step in range(10_000))
+            while not trading.is_live:
+                await opened.gate.inject(next(sound))
+                await asyncio.sleep(0.02)
+
+    run(scene())
+    out = capsys.readouterr().out
+    assert "the candles of the stream are not sound: " in out
 
 
 def test_an_error_on_the_same_socket_leaves_the_stream_live_again(run: Run, db: Path) -> None:

@@ -77,3 +77,21 @@ def shown(timestamp: int, close: float) -> Callable[[list[StreamEvent]], bool]:
 
 def told_anything(times: int) -> Callable[[list[StreamEvent]], bool]:
     return lambda events: sum(isinstance(event, CandleUpdate) for event in events) >= times
+
+
+def test_rows_from_before_a_subscription_are_marked_as_cached(
+    run: Run, misbehaving: MisbehavingServer, watching: Watching, kline: Kline
+) -> None:
+    async def scene() -> list[tuple[float, bool]]:
+        async with misbehaving() as server, watching(server.url) as first:
+            await server.wait_for_socket()
+            await server.send(kline(1, 101.0))
+            await first.until(shown(MARCH + HOUR, 101.0))
+            second = type(first)(first.manager, "BTC/USDT", "1h")
+            await second.until(shown(MARCH + HOUR, 101.0))
+            await server.send(kline(1, 102.0))
+            await second.until(shown(MARCH + HOUR, 102.0))
+            await second.stop()
+            return [(update.rows[-1].close, update.is_cached) for update in second.candle_updates]
+
+    assert run(scene()) == [(101.0, True), (102.0, False)]

@@ -88,6 +88,25 @@ def test_an_exit_of_the_journal_waits_for_an_entry_without_an_answer(run: Run) -
     run(scenario, lost)
 
 
+def test_an_exit_that_is_added_to_the_journal_later_is_pending_too(run: Run) -> None:
+    async def scenario(desk: LiveDesk) -> None:
+        await desk.hold()
+        entry = desk.executor.entry_order_id
+        assert entry is not None
+        journal = ExitJournal(desk.store.path, "a test")
+        entries = JournalEntries(desk.context, journal, desk.executor, desk.lease.fence)
+        entries.restore()
+        assert not desk.has_pending_exit
+        # The watch of exits wrote it while everything was built again from the file.
+        journal.add(exit_of(entry))
+        entries.restore()
+        assert desk.has_pending_exit
+        assert not journal.has_entries
+        journal.close()
+
+    run(scenario)
+
+
 def test_an_exit_of_the_journal_ends_with_an_entry_that_never_arrived(run: Run) -> None:
     async def scenario(desk: LiveDesk) -> None:
         order = desk.enter()

@@ -27,8 +27,10 @@ class CandleUpdate(Struct, frozen=True):
     closed: frozenset[int] = frozenset()
     """Opens (epoch seconds) of the rows that the exchange marked as final. A later frame of such a
     candle is dropped. Empty for an exchange whose stream has no such mark."""
+    is_cached: bool = False
+    """Whether the rows came before the subscriber did, on a socket that was open already."""
     received_seconds: float | None = None
-    """Steady clock of the computer when the newest frame came; None: the time was not noted."""
+    """Steady clock of the computer when the newest row came; None: the time is not known."""
 
     def followed_by(self, later: "CandleUpdate") -> "CandleUpdate":
         """Return this update and a later one as one: the newest row of each candle."""
@@ -37,6 +39,7 @@ class CandleUpdate(Struct, frozen=True):
             tuple(rows[opened] for opened in sorted(rows)),
             later.connection,
             self.closed | later.closed,
+            later.is_cached,
             later.received_seconds,
         )
 

@@ -69,7 +69,11 @@ class CandleFeed:
         self._timeframe = timeframe
         self._frame = asyncio.Event()
         self._client.candle_frames.add(self._frame)
-        if any(one in self._client.candle_sockets for one in self._client.clients.values()):
+        self._is_cached = any(
+            one in self._client.candle_sockets for one in self._client.clients.values()
+        )
+        """Whether the next read returns what came before this feed began."""
+        if self._is_cached:
             # Where the socket is open already, its next frame may take long to come.
             self._frame.set()
         self._watching: asyncio.Task[Any] | None = None
@@ -147,7 +151,9 @@ class CandleFeed:
             return None
         self._newest = changed[-1][0]
         closed = frozenset(row.timestamp for row, is_final in changed if is_final)
-        return CandleUpdate(tuple(row for row, _ in changed), self._connection, closed)
+        is_cached, self._is_cached = self._is_cached, False
+        rows_changed = tuple(row for row, _ in changed)
+        return CandleUpdate(rows_changed, self._connection, closed, is_cached)
 
 
 class TickerFeed:
