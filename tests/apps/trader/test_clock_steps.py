@@ -205,7 +205,7 @@ def test_a_time_far_from_the_last_one_is_accepted_only_when_it_comes_twice(run: 
 
             exchange._client.fetch_time = once_wrong  # pyright: ignore[reportPrivateUsage]
             before = exchange.now_ms()
-            with pytest.raises(ExchangeUnreachable, match="differ by 3,600 s"):
+            with pytest.raises(ExchangeUnreachable, match=r"differ by 3,(599|600|601) s"):
                 await exchange.compare_clocks()
             assert 0 <= exchange.now_ms() - before < 10_000
 
