@@ -66,7 +66,7 @@ from trader.settings_reload import session_rules
 from trader.shared_rate_limit_bans import SharedRateLimitBans
 from trader.start_settings import fault_of_strategies
 from trader.start_strategies import StrategyLoader
-from trader.strategy_origin import ORIGIN, stored_origin, strategy_origin
+from trader.strategy_origin import ORIGIN, loaded_origin, stored_origin
 from trader.traded_symbols import traded_symbols
 from trader.trading_thread import run_in_thread
 
@@ -306,7 +306,7 @@ def _strategy_of(
     """
     strategy, name = evaluator.strategy, plan.stand_ins.get(symbol)
     if name is None:
-        return strategy, {ORIGIN: strategy_origin(evaluator.settings.name)}
+        return strategy, {ORIGIN: loaded_origin(evaluator)}
     session = plan.sessions.get(symbol)
     parameters = {} if session is None else dict(session.parameters)
     return structs.replace(strategy, name=name, parameters=parameters), stored_origin(session)

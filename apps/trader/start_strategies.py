@@ -16,9 +16,9 @@ from trader.live.stored_exits import with_stored_exits
 from trader.strategy_origin import (
     ORIGIN,
     is_of_other_file,
+    loaded_origin,
     origin_text,
     stored_origin,
-    strategy_origin,
 )
 from trader.traded_symbols import TradedSymbol
 
@@ -136,6 +136,6 @@ def _difference(
     name = now.strategy.name
     entered = held.strategy.name
     if isinstance(now, StrategyEvaluator) and name == entered:
-        name = f"{name} {origin_text(strategy_origin(now.settings.name))}"
+        name = f"{name} {origin_text(loaded_origin(now))}"
         entered = f"{entered} {origin_text(str(stored_origin(session).get(ORIGIN, '')))}"
     return f"the strategy is {name} now, and the position is one of {entered}"

@@ -1,6 +1,6 @@
-"""Where a strategy comes from: two files may hold strategies of one name.
+"""Where a strategy comes from: two files, or two classes of a file, may have one name.
 
-A session stores the origin together with its rules. Changed code of the same file is the same
+A session stores file and class together with its rules. Changed code of the same file is the same
 strategy; another file is another strategy, unless it holds the same code, or the old file is gone:
 it was moved.
 """
@@ -22,11 +22,12 @@ if TYPE_CHECKING:
 ORIGIN: Final = "strategy_file"
 
 
-def strategy_origin(name: str) -> str:
-    """Return the file of a strategy, with its class where that is given; empty: it is built in.
+def strategy_origin(name: str, class_name: str = "") -> str:
+    """Return the file of a strategy with its class, where that is known; empty: it is built in.
 
     Args:
         name: See `load_strategy`.
+        class_name: Name of the class that was loaded; empty: the one of the name, if it has one.
 
     Returns:
         The path from the working folder, or the whole one of a file elsewhere: `user/mine.py:Mine`.
@@ -36,8 +37,14 @@ def strategy_origin(name: str) -> str:
         return ""
     path, folder = file.resolve(), Path.cwd().resolve()
     text = path.relative_to(folder).as_posix() if path.is_relative_to(folder) else str(path)
-    class_name = "" if name.endswith(".py") else name.rpartition(":")[2]
-    return f"{text}:{class_name}" if ":" in name and class_name else text
+    if not class_name and ":" in name and not name.endswith(".py"):
+        class_name = name.rpartition(":")[2]
+    return f"{text}:{class_name}" if class_name else text
+
+
+def loaded_origin(evaluator: "StrategyEvaluator") -> str:
+    """Return the file and the class of a strategy that is loaded; empty: it is built in."""
+    return strategy_origin(evaluator.settings.name, evaluator.strategy.class_name)
 
 
 def stored_origin(session: Session | None) -> dict[str, Any]:
@@ -53,16 +60,20 @@ def origin_of(rules: Mapping[str, Any]) -> dict[str, Any]:
 def is_of_other_file(session: Session | None, evaluator: "StrategyEvaluator") -> bool:
     """Return whether a strategy comes from another file than that of a session, with other code.
 
+    A file may hold two strategies of one name: its other class is another strategy, too. A session
+    of an earlier version has not stored the class; then it may be any class of the file.
+
     Args:
         session: Session with a strategy of the same name; None: no such session.
         evaluator: Evaluator that has loaded the strategy.
     """
     if session is None or ORIGIN not in session.rules:
         return False
-    stored, now = str(session.rules[ORIGIN]), strategy_origin(evaluator.settings.name)
+    stored, now = str(session.rules[ORIGIN]), loaded_origin(evaluator)
+    if len({_class(stored), _class(now)} - {""}) > 1:
+        return True
     if _file(stored) == _file(now):
-        classes = {_class(stored), _class(now)} - {""}
-        return len(classes) > 1
+        return bool(stored) and not _class(stored) and evaluator.strategy.has_others
     if session.code_digest == evaluator.strategy.code_digest:
         return False
     return not stored or Path(_file(stored)).exists()
@@ -82,9 +93,16 @@ def check_origin(session: Session | None, evaluator: "StrategyEvaluator") -> Non
         return
     if is_of_other_file(session, evaluator):
         stored = str(session.rules[ORIGIN])
+        if stored and stored == _file(loaded_origin(evaluator)):
+            raise SafetyRefusal(
+                f"account {session.account} trades {session.symbol} by strategy "
+                f"{session.strategy} of {stored}, which holds several strategies now, and an "
+                "earlier version has not stored which of them it was; leave that one alone in the "
+                f"file, or {WAY_OUT}"
+            )
         raise SafetyRefusal(
             f"account {session.account} trades {session.symbol} by strategy {session.strategy} "
-            f"{origin_text(stored)}, not {origin_text(strategy_origin(evaluator.settings.name))}; "
+            f"{origin_text(stored)}, not {origin_text(loaded_origin(evaluator))}; "
             f"use --strategy {stored or session.strategy}, or {WAY_OUT}"
         )
 

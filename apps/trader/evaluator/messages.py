@@ -98,6 +98,10 @@ class LoadedStrategy(Struct, frozen=True, tag="loaded"):
     """SHA-256, in hex, of the source that decides the signals."""
     note: str = ""
     """Note for the user about the strategy's file, one sentence; empty: no note."""
+    class_name: str = ""
+    """Name of the class or function in the strategy's file."""
+    has_others: bool = False
+    """Whether the strategy's file holds other strategies too."""
 
 
 class CandleView(Struct, frozen=True):

@@ -24,6 +24,7 @@ from onetape.strategies import (
 )
 from onetape.strategies.annotation_validation import LONGEST_TEXT
 from onetape.strategies.output_capture import stdout_to_stderr
+from onetape.strategies.registry import has_other_strategies
 from trader.evaluator.messages import (
     HEADER,
     CandleView,
@@ -98,6 +99,8 @@ def _load(request: LoadRequest) -> tuple[Strategy, LoadedStrategy]:
         code_digest=digest(strategy),
         # Of a freqtrade file.
         note=getattr(type(strategy), "without_effect", ""),
+        class_name=type(strategy).__name__,
+        has_others=has_other_strategies(request.name, Path(request.user_folder)),
     )
     return strategy, loaded
 

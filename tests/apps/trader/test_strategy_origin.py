@@ -1,4 +1,4 @@
-"""Strategies of one name in two files: an account goes on with the one that it has traded by."""
+"""Strategies of one name, in two files or in one: an account goes on with the one of before."""
 
 import asyncio
 from collections.abc import Iterator
@@ -27,7 +27,13 @@ from trader.traded_symbols import traded_symbols
 ACCOUNT = "own"
 #: The same name, other signals.
 OTHER = OFTEN.replace("-rose", "rose")
-REFUSED = r"by strategy often of a/own\.py, not of b/own\.py; use --strategy a/own\.py, or open "
+REFUSED = (
+    r"by strategy often of a/own\.py, not of b/own\.py:Often; use --strategy a/own\.py, or open "
+)
+#: A file with two classes of one name.
+TWO = OFTEN + OTHER.split("from onetape.strategies import Signals, Strategy")[1].replace(
+    "class Often", "class Rarely"
+)
 
 
 @pytest.fixture(autouse=True)
@@ -83,6 +89,8 @@ def test_the_origin_of_a_strategy_is_its_file_with_the_class_that_was_named(
     assert strategy_origin("./a/own.py") == "a/own.py"
     assert strategy_origin(str(tmp_path / "a" / "own.py:Often")) == "a/own.py:Often"
     assert strategy_origin("/elsewhere/own.py") == "/elsewhere/own.py"
+    assert strategy_origin("own", "Often") == "user/strategies/own.py:Often"
+    assert strategy_origin("rsi", "Rsi") == ""
 
 
 def test_a_strategy_of_the_same_name_from_another_file_is_refused(account: TradedAccount) -> None:
@@ -119,12 +127,67 @@ def test_a_position_goes_on_with_the_file_that_has_entered(live: TradedAccount) 
     start = start_with(live, "b/own.py")
     assert [one.settings.name for one in start.evaluators] == ["a/own.py"]
     assert start.plan.exits_only["BTC/USDT"] == (
-        "the strategy is often of b/own.py now, and the position is one of often of a/own.py"
+        "the strategy is often of b/own.py:Often now, and the position is one of often of a/own.py"
     )
     assert not start_with(live, "a/own.py").plan.exits_only
     Path("a/own.py").write_text("broken", encoding="utf-8")
     plan = start_with(live, "b/own.py").plan
     assert plan.stand_ins == {"BTC/USDT": "often"}
+
+
+def store_origin(account: TradedAccount, origin: str) -> None:
+    change_session_rules(account.store, account.session.session, {"strategy_file": origin})
+
+
+@pytest.mark.parametrize("stored", ["a/own.py:Often", "a/own.py"])
+def test_row_137_another_class_of_one_name_in_the_same_file_is_refused(
+    account: TradedAccount, stored: str
+) -> None:
+    # The account was opened while the file held one strategy; the other one came later.
+    store_origin(account, stored)
+    start_with(account, "a/own.py")
+    Path("a/own.py").write_text(TWO, encoding="utf-8")
+    with pytest.raises(SafetyRefusal) as refused:
+        start_with(account, "a/own.py:Rarely")
+    assert "\n" not in str(refused.value)
+    if ":" in stored:
+        assert "of a/own.py:Often, not of a/own.py:Rarely; use --strategy a/own.py:Often" in str(
+            refused.value
+        )
+        start_with(account, "a/own.py:Often")
+        # The class that the account has traded by is gone.
+        Path("a/own.py").write_text(OTHER.replace("class Often", "class Rarely"), encoding="utf-8")
+        with pytest.raises(SafetyRefusal, match=r"of a/own\.py:Often, not of a/own\.py:Rarely"):
+            start_with(account, "a/own.py")
+    else:
+        assert "which holds several strategies now" in str(refused.value)
+
+
+def test_row_137_a_position_is_left_by_no_other_class_of_its_file(live: TradedAccount) -> None:
+    store_origin(live, "a/own.py:Often")
+    live.fill("buy", "2", "100", 1)
+    Path("a/own.py").write_text(TWO, encoding="utf-8")
+    start = start_with(live, "a/own.py:Rarely")
+    assert [one.settings.name for one in start.evaluators] == ["a/own.py:Often"]
+    assert list(start.plan.exits_only) == ["BTC/USDT"]
+    # A session of an earlier version has not stored the class: stop and target go on without it.
+    store_origin(live, "a/own.py")
+    plan = start_with(live, "a/own.py:Rarely").plan
+    assert plan.stand_ins == {"BTC/USDT": "often"}
+
+
+def test_row_137_a_copy_with_the_same_text_does_not_make_another_class_the_same(
+    account: TradedAccount,
+) -> None:
+    for folder in ("a", "b"):
+        Path(folder, "own.py").write_text(TWO, encoding="utf-8")
+    store_origin(account, "a/own.py:Often")
+    evaluator = start_with(account, "a/own.py:Often").evaluators[0]
+    with account.store.write() as connection:
+        connection.execute("UPDATE sessions SET code_digest = ?", (evaluator.strategy.code_digest,))
+    start_with(account, "b/own.py:Often")
+    with pytest.raises(SafetyRefusal, match=r"not of b/own\.py:Rarely"):
+        start_with(account, "b/own.py:Rarely")
 
 
 def test_the_program_stores_the_file_and_refuses_another_one(tmp_path: Path) -> None:
@@ -138,7 +201,7 @@ def test_the_program_stores_the_file_and_refuses_another_one(tmp_path: Path) -> 
             program.until("account paper simulator BTC/USDT 1h: opened with")
         with started("b/own.py") as program:
             assert program.ends() == 7
-        assert "by strategy often of a/own.py, not of b/own.py" in program.errors[0]
+        assert "by strategy often of a/own.py:Often, not of b/own.py:Often" in program.errors[0]
         with started("a/own.py") as program:
             program.until("", inside=": HOLD")
         # What is not a change is not named as one.

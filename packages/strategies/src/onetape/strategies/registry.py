@@ -171,6 +171,26 @@ def strategy_file(name: str, user_folder: Path | None = None) -> Path | None:
     return Path(name) if name.endswith(".py") else _own_files(user_folder).get(name)
 
 
+def has_other_strategies(name: str, user_folder: Path | None = None) -> bool:
+    """Return whether the file of a strategy holds others too, so that the class must be named.
+
+    Args:
+        name: As in `load_strategy`; the strategy can be loaded.
+        user_folder: As in `load_strategy`.
+
+    Raises:
+        ConfigurationError: the file cannot be run.
+    """
+    path_text, colon, _ = name.rpartition(":")
+    if not (colon and path_text.endswith(".py")):
+        return False
+    try:
+        strategy_class(path_text, user_folder)
+    except UsageError:
+        return True
+    return False
+
+
 def digest(strategy: Strategy) -> str:
     """Return the SHA-256, in hex, of the source that decides a strategy's signals.
 
