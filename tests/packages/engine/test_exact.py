@@ -144,8 +144,17 @@ def test_a_thousand_random_trades_of_each_rule_equal_a_decimal_recomputation(
             break
 
 
+#: Where the offset is the entry price itself, the stop before it and after it is one.
+AT_THE_ENTRY = AccountConfig(
+    cash=7.0,
+    fee_rate=0.0,
+    exits=ExitConfig(trailing_stop=0.05, trailing_offset=0.0, trailing_stop_before_offset=0.004),
+)
+
+
 @settings(max_examples=examples(300))
 @given(seeds, st.integers(2, 250), engine_rules())
+@example(seed=0, count=3, rules=AT_THE_ENTRY)
 def test_any_rules_equal_a_decimal_recomputation(seed: int, count: int, rules: AccountConfig):
     prices, signal = cent_walk(seed, count), signals_of(seed, count)
     result = simulate(prices.candles, signals_array(signal), rules)

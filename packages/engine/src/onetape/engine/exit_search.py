@@ -16,6 +16,7 @@ from onetape.core.candles import Candles, FloatArray, IntArray
 from onetape.core.steps import up_to_steps
 from onetape.engine.exit_config import ExitConfig
 from onetape.engine.exits import (
+    EQUAL_UP_TO,
     STOP_LOSS,
     TARGET,
     TRAILING_STOP,
@@ -299,7 +300,7 @@ class ExitSearch:
         )
         found.price[ending] = level
         found.is_ambiguous[ending] = (
-            by_stop & (open_ > stop) & ((high >= target) | (highest_stop > at_open))
+            by_stop & (open_ > stop) & ((high >= target) | (highest_stop > at_open * EQUAL_UP_TO))
         )
 
 

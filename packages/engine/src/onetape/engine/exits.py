@@ -39,6 +39,9 @@ from onetape.core.steps import ceil_count, multiple
 from onetape.engine.exit_config import NOISE, ExitConfig
 
 ExitKind = Literal["signal", "time_stop", "stop_loss", "trailing_stop", "target"]
+#: Two stops are equal up to this ratio. At its offset a trailing stop is found by way of the entry
+#: price or of the highest price: equal in exact numbers, and a few roundings apart in floats.
+EQUAL_UP_TO: Final = 1 + 8 * NOISE
 #: The kinds by their number in an array.
 EXIT_KINDS: Final[tuple[ExitKind, ...]] = get_args(ExitKind)
 SIGNAL, TIME_STOP, STOP_LOSS, TRAILING_STOP, TARGET = range(len(EXIT_KINDS))
@@ -146,7 +149,7 @@ def exit_in_bar(open_: float, high: float, low: float, levels: Levels) -> BarExi
     stop, kind, *_ = levels.raised_to(open_)
     highest_stop = max(stop, levels.trailing_stop(min(high, levels.target)))
     if low <= highest_stop:
-        is_ambiguous = highest_stop > stop or high >= levels.target
+        is_ambiguous = highest_stop > stop * EQUAL_UP_TO or high >= levels.target
         if low <= stop:
             return BarExit(stop, kind, is_ambiguous)
         return BarExit(levels.least_moved_stop(low), TRAILING_STOP, is_ambiguous)
