@@ -47,6 +47,8 @@ from onetape.store.sessions import last_session
 from trader.lease import NamedLease
 from trader.new_orders import new_order
 
+#: How long a start waits to write what it has found; its event loop waits with it.
+_PATIENCE_SECONDS: Final = 1.0
 #: Type of the order that books what no order has sold.
 _CORRECTION: Final = "correction"
 
@@ -65,6 +67,7 @@ def note_delisted(database: Path, account: str, symbol: str, reason: str) -> Non
     """
     document = {"text": f"the position cannot be sold: {reason}", "symbol": symbol}
     with open_store(database, create=False) as store:
+        store.patience_seconds = _PATIENCE_SECONDS
         seen_ms = time.time_ns() // 1_000_000
         add_difference(store, None, account, DELISTED, symbol, document, seen_ms=seen_ms)
 
@@ -78,6 +81,7 @@ def note_listed(database: Path, account: str, symbol: str) -> None:
     if not database.exists():
         return
     with open_store(database, create=False) as store:
+        store.patience_seconds = _PATIENCE_SECONDS
         found = delisted_difference(store, account, symbol)
         if found is not None:
             end_difference(store, found.number, ended_ms=time.time_ns() // 1_000_000)

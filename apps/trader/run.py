@@ -5,6 +5,7 @@ import time
 from collections.abc import Mapping, Sequence
 from contextlib import AsyncExitStack, ExitStack, closing
 from functools import partial
+from pathlib import Path
 from typing import Any
 from uuid import uuid4
 
@@ -53,12 +54,16 @@ from trader.live.first_day import first_day_lines
 from trader.live.key_watch import rights_after_start
 from trader.live.keys import keys_for
 from trader.live.opening import LiveAccess, hold_live_account, open_access
-from trader.live.opening_again import open_exchange
 from trader.live.shared_money import check_shared_money
 from trader.live.start_checks import Start, ask_markets, check_accounts, check_other_accounts
 from trader.live.start_plan import StartPlan
-from trader.live.waiting_start import WaitingStart
+from trader.locked_start import (
+    WRITE_PATIENCE_SECONDS,
+    read_once_unlocked,
+    trade_once_unlocked,
+)
 from trader.market_guard import find_simulated_market
+from trader.opening_again import open_exchange
 from trader.session_context import SessionContext
 from trader.sessions import run_sessions
 from trader.settings import TraderSettings, trader_database
@@ -69,6 +74,7 @@ from trader.start_strategies import StrategyLoader
 from trader.strategy_origin import ORIGIN, loaded_origin, stored_origin
 from trader.traded_symbols import traded_symbols
 from trader.trading_thread import run_in_thread
+from trader.waiting_start import WaitingStart
 
 
 def run_trader(
@@ -101,20 +107,20 @@ def run_trader(
         helper.start()
         runner = stack.enter_context(asyncio.Runner())
         path = trader_database(settings)
-        plan, first = plan_whole_start(plan, path, is_confirmed=is_confirmed)
+        plan, first = read_once_unlocked(
+            partial(plan_whole_start, plan, path, is_confirmed=is_confirmed)
+        )
         loader = StrategyLoader(helper, runner, stack)
         try:
             plan, evaluators = loader.load_plan(plan)
         except OnetapeError as error:
             if settings.mode != "paper" or plan.strategy_fault is not None:
                 raise
-            plan = plan_paper_start(structs.replace(plan, strategy_fault=error), path)
+            faulty = structs.replace(plan, strategy_fault=error)
+            plan = read_once_unlocked(partial(plan_paper_start, faulty, path))
             plan, evaluators = loader.load_plan(plan)
-        start = Start(plan, tuple(evaluators))
-        if path.exists():
-            # A file that cannot be used is named before anything is sent over the network.
-            with open_store(path, create=False, whole=True) as store:
-                start = check_accounts(store, start)
+        # A file that cannot be used is named before anything is sent over the network.
+        start = read_once_unlocked(partial(_checked, Start(plan, tuple(evaluators)), path))
         # Before the event loop has the signals: one of them ends the question for a key at once.
         credentials = keys_for(start.plan)
         endpoint = _endpoint(start.plan, stack)
@@ -128,9 +134,17 @@ def account_config(settings: TraderSettings, steps: TradingRules) -> AccountConf
     return structs.replace(settings.account, cash=float(asked_balance(settings)), steps=steps)
 
 
+def _checked(start: Start, path: Path) -> Start:
+    """Return what is traded, as the whole file allows it."""
+    if not path.exists():
+        return start
+    with open_store(path, create=False, whole=True) as store:
+        return check_accounts(store, start)
+
+
 def _endpoint(plan: StartPlan, stack: ExitStack) -> Endpoint:
     settings = plan.settings
-    if settings.simulator_url and plan.held and settings.exchange == SIMULATOR_ID:
+    if settings.simulator_url and plan.open_series and settings.exchange == SIMULATOR_ID:
         # It may not be reached yet: with a position open the start waits for it.
         return Endpoint(SIMULATOR_ID, settings.simulator_url.rstrip("/"))
     if settings.exchange != SIMULATOR_ID:
@@ -152,9 +166,7 @@ async def _trade(
     settings, account = start.plan.settings, start.plan.account
     path = trader_database(settings)
     bans = SharedRateLimitBans(path, settings.exchange)
-    # On paper no stop rests anywhere: a start that cannot trade ends.
-    is_waiting = settings.mode == "live" and bool(start.plan.held)
-    waiting = WaitingStart(path, start.plan) if is_waiting else None
+    waiting = WaitingStart(path, start.plan) if start.plan.open_series else None
     with closing(bans), taking_command_signals(path, account):
         async with AsyncExitStack() as stack:
             opened = await open_exchange(
@@ -178,18 +190,16 @@ async def _trade(
                     return
                 access = structs.replace(access, is_confirmed=first.is_open)
             evaluators, markets = opened.start.evaluators, opened.markets
-            await run_in_thread(
-                stop,
-                partial(
-                    trade_in_sessions,
-                    plan,
-                    opened.exchange,
-                    evaluators,
-                    markets,
-                    access,
-                    simulated=opened.simulated,
-                ),
+            trade = partial(
+                trade_in_sessions,
+                plan,
+                opened.exchange,
+                evaluators,
+                markets,
+                access,
+                simulated=opened.simulated,
             )
+            await run_in_thread(stop, partial(trade_once_unlocked, plan, path, trade))
 
 
 class _Opened(Struct, frozen=True):
@@ -246,6 +256,9 @@ async def trade_in_sessions(
     with open_store(path, create=True) as store, checkpoints_in_thread(store):
         # Its own leases run, and nothing sleeps in the thread that trades.
         store.yields_to_traders = False
+        if plan.open_series:
+            # A start that waits for a locked file shall end soon after a signal.
+            store.patience_seconds = WRITE_PATIENCE_SECONDS
         check_kind(store, settings.exchange, is_sandbox=settings.sandbox)
         if access is not None:
             quote = markets[0].quote

@@ -8,11 +8,17 @@ from pathlib import Path
 
 
 @contextmanager
-def locked(db: Path) -> Generator[None]:
-    """Let another process hold the write lock while the block lasts."""
+def locked(db: Path, *, is_readable: bool = True) -> Generator[None]:
+    """Let another process hold the write lock while the block lasts.
+
+    Args:
+        db: The file.
+        is_readable: Whether others may read the file meanwhile.
+    """
+    mode = "NORMAL" if is_readable else "EXCLUSIVE"
     holder = (
         "import apsw, sys; c = apsw.Connection(sys.argv[1]); c.setbusytimeout(20_000); "
-        "c.execute('BEGIN IMMEDIATE'); "
+        f"c.execute('PRAGMA locking_mode = {mode}'); c.execute('BEGIN IMMEDIATE'); "
         "print('held', flush=True); sys.stdin.read(); c.execute('ROLLBACK')"
     )
     with subprocess.Popen(

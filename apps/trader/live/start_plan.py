@@ -58,6 +58,12 @@ class StartPlan(Struct, frozen=True):
         """Return the name of the account."""
         return account_name(self.settings, [one.key for one in self.symbols])
 
+    @property
+    def open_series(self) -> Mapping[str, TradedSymbol]:
+        """Return the series with a position or an order open that the start trades, by symbol."""
+        names = self.open_on_paper
+        return self.held or {one.key.symbol: one for one in self.symbols if one.key.symbol in names}
+
     def entry_ban(self, symbol: str) -> Problem | None:
         """Return why a symbol enters nothing, as a problem of its trader; None: it may enter."""
         reason = self.exits_only.get(symbol)

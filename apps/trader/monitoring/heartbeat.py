@@ -1,8 +1,8 @@
 """The heartbeat: a file and an outgoing request, as long as the trader works.
 
-The session of each symbol beats once a second. A separate thread writes the file and requests the
-address; while a session has not beaten for `STALE_SECONDS`, it does neither, so a watchdog on
-another computer notices a trader that hangs as well as a dead host.
+The session of each symbol beats once a second, and so does a start that waits. A separate thread
+writes the file and requests the address; while a symbol has not beaten for `STALE_SECONDS`, it does
+neither, so a watchdog on another computer notices a trader that hangs as well as a dead host.
 """
 
 import contextlib
@@ -11,7 +11,7 @@ import os
 import threading
 import time
 import urllib.request
-from collections.abc import Callable, Generator
+from collections.abc import Callable, Generator, Iterable
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Final
@@ -44,6 +44,12 @@ _beats: dict[str, _Beat] = {}
 def beat(account: str, symbol: str, state: str) -> None:
     """Note that the session of a symbol works, in a state."""
     _beats[f"{account}, {symbol}"] = _Beat(time.monotonic(), state)
+
+
+def end_beats(account: str, symbols: Iterable[str]) -> None:
+    """Forget symbols of an account: nothing works for them until they beat again."""
+    for symbol in symbols:
+        _beats.pop(f"{account}, {symbol}", None)
 
 
 def check_heartbeat(settings: MonitoringSettings) -> None:

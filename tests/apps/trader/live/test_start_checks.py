@@ -278,7 +278,7 @@ def print_to(lines: queue.Queue[str], monkeypatch: pytest.MonkeyPatch) -> None:
         print_line(line)
         lines.put(line)
 
-    monkeypatch.setattr("trader.live.opening_again.print_line", printed)
+    monkeypatch.setattr("trader.waiting_start.print_line", printed)
 
 
 @pytest.mark.usefixtures("key", "holder")
@@ -287,7 +287,7 @@ def test_a_start_with_a_position_waits_for_an_exchange_that_cannot_be_reached(
 ) -> None:
     lines: queue.Queue[str] = queue.Queue()
     print_to(lines, monkeypatch)
-    monkeypatch.setattr("trader.live.opening_again.FIRST_PAUSE_SECONDS", 0.1)
+    monkeypatch.setattr("trader.opening_again.FIRST_PAUSE_SECONDS", 0.1)
     with socket.create_server(("127.0.0.1", 0)) as free:
         port = free.getsockname()[1]
     has_ended = threading.Event()
@@ -389,7 +389,7 @@ def test_a_start_that_waits_for_the_exchange_is_shown_by_status(
 def test_a_start_that_waits_refuses_an_account_that_another_process_trades(
     db: Path, monkeypatch: pytest.MonkeyPatch, holder: TradedAccount
 ) -> None:
-    monkeypatch.setattr("trader.live.opening_again.FIRST_PAUSE_SECONDS", 0.1)
+    monkeypatch.setattr("trader.opening_again.FIRST_PAUSE_SECONDS", 0.1)
     lock = ProcessLock(db, lease_name(HOLDER, "BTC/USDT"))
     assert lock.acquire()
     acquire_lease(

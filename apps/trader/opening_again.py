@@ -11,9 +11,9 @@ from typing import Final, TypeVar
 
 from onetape.cli.output import print_line
 from onetape.cli.stop import StopRequest
-from onetape.core.errors import ExchangeError
+from onetape.core.errors import ExchangeError, StoreLocked
 from trader.backoff import Backoff
-from trader.live.waiting_start import WaitingStart
+from trader.waiting_start import WaitingStart
 
 T = TypeVar("T")
 
@@ -40,6 +40,7 @@ async def open_exchange(
 
     Raises:
         ExchangeError: the exchange cannot be used, and nothing is open.
+        StoreLocked: another process keeps the file locked, and nothing is open.
         SafetyRefusal: another process trades a symbol of the account.
     """
     try:
@@ -61,31 +62,20 @@ async def _opened(
         return await attempt(own)
 
     pauses = Backoff(first_seconds=FIRST_PAUSE_SECONDS, longest_seconds=LONGEST_PAUSE_SECONDS)
-    printed = ""
     while True:
         async with AsyncExitStack() as own:
             try:
                 found = await stop.unless_stopped(opened(own))
-            except ExchangeError as error:
+            except (ExchangeError, StoreLocked) as error:
                 if waiting is None:
                     raise
-                failure = str(error)
+                waiting.report(error)
             else:
                 if found is not None:
                     stack.push_async_callback(own.pop_all().aclose)
-                    if printed:
-                        print_line("the exchange can be reached again", event="state")
+                    if waiting is not None and waiting.end:
+                        print_line(waiting.end, event="state")
                 return found
-        if failure != printed:
-            printed = failure
-            waiting.report(failure)
-            print_line(
-                f"degraded: {failure}; a position or order is open: no entries and no exits until "
-                "the exchange can be reached; a stop at the exchange stays; it is tried again",
-                level="ERROR",
-                event="state",
-                state="degraded",
-            )
         if await stop.unless_stopped(_waited(pauses.lengthen())) is None:
             return None
 

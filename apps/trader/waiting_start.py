@@ -1,4 +1,4 @@
-"""Shows a start that waits for the exchange: `trader status` reads a live process and its state.
+"""Shows a start that waits: a line, a heartbeat, and what `trader status` reads.
 
 No session has begun yet, so the state is stored with the last session of each symbol that has a
 position or an order open; a lease of the symbol proves that the process lives.
@@ -12,28 +12,32 @@ from typing import Final
 
 from onetape.cli.output import print_line
 from onetape.core.clock import utc_text
-from onetape.core.errors import ConfigurationError, StoreError
+from onetape.core.errors import ConfigurationError, ExchangeError, StoreError, StoreLocked
 from onetape.core.symbols import SIMULATOR_ID
+from onetape.core.words import duration_text
 from onetape.store.account_reading import StoredSession, read_last_session, read_newest_time
 from onetape.store.database import Store, open_store
 from onetape.store.leases import lease_name, renew_leases
 from onetape.store.trader_states import StateChange, insert_state_changes
 from trader.lease import LEASE_SECONDS, NamedLease
 from trader.live.start_plan import StartPlan
-from trader.states import WAITING
+from trader.monitoring.heartbeat import beat, end_beats
+from trader.states import REMIND_SECONDS, WAITING
 
-#: Between two renewals of the leases, wall seconds.
+#: Between two renewals of the leases, and between two heartbeats, wall seconds.
 RENEW_SECONDS: Final = 1.0
 #: How long a write waits for another process; the event loop of the start waits with it.
 WRITE_PATIENCE_SECONDS: Final = 0.2
+#: Errors that take turns are printed at most this often, wall seconds.
+NEWS_SECONDS: Final = 60.0
 _REMEDY: Final = "check the network and the status page of the exchange, if this lasts"
 
 
 class WaitingStart:
-    """A start with a position or an order open, while the exchange cannot be reached."""
+    """A start with a position or an order open, while exchange or file cannot be used."""
 
     def __init__(self, path: Path, plan: StartPlan) -> None:
-        """Prepare; nothing is written before the first report.
+        """Prepare; nothing is printed or written before the first report.
 
         Args:
             path: Database of the trader, which has the open position or order.
@@ -41,36 +45,79 @@ class WaitingStart:
         """
         self._path = path
         self._account = plan.account
-        self._held = plan.held
+        self._held = plan.open_series
+        stops = "a stop at the exchange stays"
+        self._stops = stops if plan.settings.mode == "live" else "no stop is watched meanwhile"
+        self.end = ""
+        """What is printed when the last wait is over; empty: the start has not waited."""
         self._store: Store | None = None
         self._leases: list[NamedLease] = []
-        self._renewing: asyncio.Task[None] | None = None
-        self._since = 0.0
-        """When the wait began, epoch seconds."""
+        self._beating: asyncio.Task[None] | None = None
+        self._since: float | None = None
+        """When the wait began, epoch seconds; None: it has not begun."""
+        self._began = 0.0
+        """When the wait began, monotonic seconds."""
+        self._failures: dict[str, float] = {}
+        """When each failure was printed last, monotonic seconds."""
+        self._has_printed = False
         self._printed = ""
         """The fault of the database that was printed last."""
 
-    def report(self, failure: str) -> None:
-        """Store what the start waits for.
+    def report(self, error: ExchangeError | StoreLocked) -> None:
+        """Print and store what the start waits for; while that lasts, print it once an hour.
+
+        A locked file takes no row, so `trader status` does not show that the start waits for it.
 
         Args:
-            failure: Why the exchange cannot be used, in words.
+            error: Why exchange or file cannot be used.
 
         Raises:
             SafetyRefusal: another process trades a symbol of the account.
         """
-        try:
-            self._report(failure)
-        except (StoreError, ConfigurationError) as error:
-            self._print_fault(error)
-        if self._leases and self._renewing is None:
-            self._renewing = asyncio.create_task(self._keep_leases())
+        if self._since is None:
+            self._since, self._began = time.time(), time.monotonic()
+            self._beating = asyncio.create_task(self._beat())
+        failure, remedy = str(error), "it is tried again"
+        measure = "no entries and no exits until the exchange can be reached"
+        self.end = "the exchange can be reached again"
+        is_news = self._is_news(failure)
+        if isinstance(error, StoreLocked):
+            failure, remedy = failure.partition("; ")[0], "end that process, if this lasts"
+            measure = "no entries and no exits until the database file can be written"
+            self.end = "the database file can be written again"
+        elif is_news or not self._leases:
+            try:
+                self._store_state(failure)
+            except (StoreError, ConfigurationError) as fault:
+                self._print_fault(fault)
+        if is_news:
+            self._print(failure, measure, remedy)
 
-    def _report(self, failure: str) -> None:
+    def _print(self, failure: str, measure: str, remedy: str) -> None:
+        is_first, self._has_printed = not self._has_printed, True
+        lasted = duration_text(time.monotonic() - self._began)
+        state = "degraded" if is_first else f"still degraded after {lasted}"
+        print_line(
+            f"{state}: {failure}; a position or order is open: {measure}; {self._stops}; {remedy}",
+            level="ERROR",
+            event="state",
+            state="degraded",
+        )
+
+    def _is_news(self, failure: str) -> bool:
+        """Return whether a failure is to be printed now, and note that it is."""
+        now = time.monotonic()
+        recent = {text: at for text, at in self._failures.items() if now - at < REMIND_SECONDS}
+        self._failures = recent
+        if failure in recent or now - max(recent.values(), default=-NEWS_SECONDS) < NEWS_SECONDS:
+            return False
+        recent[failure] = now
+        return True
+
+    def _store_state(self, failure: str) -> None:
         if self._store is None:
             self._store = open_store(self._path, create=False)
             self._store.patience_seconds = WRITE_PATIENCE_SECONDS
-            self._since = time.time()
         store = self._store
         if not self._leases:
             with ExitStack() as stack:
@@ -81,7 +128,7 @@ class WaitingStart:
                     taken.append(one)
                 stack.pop_all()
             self._leases = taken
-        since = utc_text(int(self._since))
+        since = utc_text(int(self._since or time.time()))
         reason = f"{WAITING} since {since} UTC: {failure}; no entries and no exits until then"
         for symbol in self._held:
             session = read_last_session(store, self._account, symbol)
@@ -99,12 +146,14 @@ class WaitingStart:
         newest_ms = read_newest_time(store, key) or 0
         return max(newest_ms, session.ended_ms or session.started_ms)
 
-    async def _keep_leases(self) -> None:
-        """Renew the leases until the wait is over."""
+    async def _beat(self) -> None:
+        """Renew the leases and the heartbeats until the wait is over."""
         while True:
+            for symbol in self._held:
+                beat(self._account, symbol, "degraded")
             await asyncio.sleep(RENEW_SECONDS)
             try:
-                if self._store is not None:
+                if self._store is not None and self._leases:
                     fences = [one.fence for one in self._leases]
                     now_ms = int(time.time() * 1_000)
                     renew_leases(self._store, fences, now_ms=now_ms, seconds=LEASE_SECONDS)
@@ -118,11 +167,14 @@ class WaitingStart:
 
     async def close(self) -> None:
         """Give the leases back: a session takes them, or the program ends."""
-        if self._renewing is not None:
-            self._renewing.cancel()
+        self._since = None
+        if self._beating is not None:
+            self._beating.cancel()
             with suppress(asyncio.CancelledError):
-                await self._renewing
-            self._renewing = None
+                await self._beating
+            self._beating = None
+            # A symbol that is left out now would count as one that hangs.
+            end_beats(self._account, self._held)
         leases, self._leases = self._leases, []
         try:
             with ExitStack() as stack:

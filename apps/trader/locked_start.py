@@ -1,0 +1,118 @@
+"""A start on a locked database file: with a position or an order open it waits for the file.
+
+Without one, or where it cannot trade for another reason, it ends with the error. What the running
+trader does while its file is locked is decided by the supervisor.
+"""
+
+import asyncio
+import time
+from collections.abc import Awaitable, Callable
+from pathlib import Path
+from typing import Final, TypeVar
+
+from onetape.cli.output import print_line
+from onetape.cli.stop import StopRequest
+from onetape.core.errors import StoreLocked
+from onetape.store.database import open_store
+from trader.live.start_plan import StartPlan
+from trader.waiting_start import WaitingStart
+
+T = TypeVar("T")
+
+#: Between two attempts, wall seconds.
+PAUSE_SECONDS: Final = 1.0
+#: How long a write waits for another process; a stop of the program waits with it.
+WRITE_PATIENCE_SECONDS: Final = 1.0
+
+
+def read_once_unlocked(read: Callable[[], T]) -> T:
+    """Return what is read from the file; wait where another process does not even let it be read.
+
+    Whether a position is open is not known before. A signal ends the program meanwhile.
+
+    Args:
+        read: Reads the file; called again after each lock.
+
+    Raises:
+        OnetapeError: what `read` raises, except for a lock.
+    """
+    has_waited = False
+    while True:
+        try:
+            found = read()
+        except StoreLocked as error:
+            if not has_waited:
+                has_waited = True
+                failure = str(error).partition("; ")[0]
+                print_line(
+                    f"degraded: {failure}; whether a position is open cannot be read: no entries "
+                    "and no exits until the file can be read; end that process, if this lasts",
+                    level="ERROR",
+                    event="state",
+                    state="degraded",
+                )
+        else:
+            if has_waited:
+                print_line("the database file can be read again", event="state")
+            return found
+        time.sleep(PAUSE_SECONDS)
+
+
+async def trade_once_unlocked(
+    plan: StartPlan,
+    path: Path,
+    trade: Callable[[StopRequest], Awaitable[None]],
+    stop: StopRequest,
+) -> None:
+    """Trade; with a position or an order open, once the file can be written.
+
+    Args:
+        plan: What is traded.
+        path: Database of the trader.
+        trade: Begins the sessions, and trades until the stop.
+        stop: Of the thread that trades.
+
+    Raises:
+        StoreLocked: another process keeps the file locked, and nothing is open.
+        OnetapeError: as `trade`.
+    """
+    if not plan.open_series:
+        await trade(stop)
+        return
+    waiting = WaitingStart(path, plan)
+    try:
+        while True:
+            try:
+                _check_writable(path)
+                await waiting.close()
+                if waiting.end:
+                    print_line(waiting.end, event="state")
+                await trade(stop)
+            except StoreLocked as error:
+                if stop.name:
+                    raise
+                waiting.report(error)
+            else:
+                return
+            if await stop.unless_stopped(_waited()) is None:
+                print_line(f"{stop.name}: stopped before trading began")
+                return
+    finally:
+        await waiting.close()
+
+
+def _check_writable(path: Path) -> None:
+    """Write nothing to the file.
+
+    Raises:
+        StoreLocked: another process keeps it locked.
+    """
+    with open_store(path, create=False) as store:
+        store.patience_seconds = WRITE_PATIENCE_SECONDS
+        with store.write():
+            pass
+
+
+async def _waited() -> bool:
+    await asyncio.sleep(PAUSE_SECONDS)
+    return True

@@ -1,0 +1,254 @@
+"""A start on paper with a position open: it waits for the exchange and for the file."""
+
+import asyncio
+import json
+import signal
+import socket
+import threading
+import time
+from collections.abc import Callable, Generator, Sequence
+from contextlib import AbstractContextManager, ExitStack, contextmanager
+from pathlib import Path
+
+import pytest
+
+from held_lock import locked
+from onetape.core.errors import ExchangeRefused, ExchangeUnreachable
+from onetape.simulator.embedded import EmbeddedSimulator, embedded_simulator
+from onetape.simulator.faults.model import Fault
+from onetape.simulator.market.clock import make_clock
+from onetape.store.account_reading import read_traded
+from onetape.store.read_only import open_read_only
+from programs import Program
+from traded_accounts import TradedAccount, at_ms
+from trader.commands.status_record import EXIT_DEGRADED, TraderStatus, exit_code_of, read_status
+from trader.live.start_plan import StartPlan
+from trader.settings import TraderSettings
+from trader.traded_symbols import traded_symbols
+from trader.waiting_start import WaitingStart
+
+NAME, SYMBOL = "own", "BTC/USDT"
+#: From SIGTERM to the end of a start that waits, seconds.
+STOP_SECONDS = 8
+WAITS = "; a position or order is open: no entries and no exits until "
+
+
+@pytest.fixture
+def db(tmp_path: Path) -> Path:
+    """Return the database of an account on paper whose stop is passed soon after the entry."""
+    path = tmp_path / "data" / "simulator.db"
+    path.parent.mkdir(parents=True)
+    with TradedAccount(path, NAME, exchange="simulator", cash="100000") as account:
+        account.fill("buy", "0.01", "30000", 1)
+        account.decide(1, 0, {})
+        account.end(hours=2)
+    return path
+
+
+def flatten(db: Path) -> None:
+    """Replace the file by one of an account without a position."""
+    other = db.with_name("flat.db")
+    with TradedAccount(other, NAME, exchange="simulator") as account:
+        account.end()
+    other.replace(db)
+
+
+def started(db: Path, url: str) -> Program:
+    folder = db.parent.parent
+    (folder / "trader.yaml").write_text(
+        "monitoring: {heartbeat_file: beat.json, heartbeat_seconds: 1}\n", encoding="utf-8"
+    )
+    return Program(
+        "trader", "--config", "trader.yaml", "--exchange", "simulator", "--simulator-url", url,
+        "--symbol", SYMBOL, "--account", NAME, "--timeframe", "1h", "--strategy", "rsi",
+        "--stop-loss", "0.0001", folder=folder,
+    )  # fmt: skip
+
+
+def status_of(db: Path) -> TraderStatus:
+    with open_read_only(db) as store:
+        (account,) = read_traded(store)
+        return read_status(store, account)
+
+
+def heartbeat_of(db: Path) -> dict[str, str]:
+    """Return the states of the next heartbeat."""
+    file = db.parent.parent / "beat.json"
+    file.unlink(missing_ok=True)
+    deadline = time.monotonic() + 60
+    while not file.exists():
+        assert time.monotonic() < deadline
+        time.sleep(0.05)
+    return json.loads(file.read_text(encoding="utf-8"))["states"]
+
+
+def stop(program: Program) -> None:
+    """End a start that waits."""
+    began = time.monotonic()
+    program.send(signal.SIGTERM)
+    assert program.ends() == 0
+    assert time.monotonic() - began < STOP_SECONDS
+    assert program.lines[-1] == "SIGTERM: stopped before trading began"
+    assert program.errors == []
+
+
+def simulating(
+    *, port: int = 0, faults: Sequence[Fault] = ()
+) -> AbstractContextManager[EmbeddedSimulator]:
+    """Return a simulator that runs while a block lasts, two hours after the entry."""
+    clock = make_clock(start_ms=at_ms(3))
+    return embedded_simulator(clock=clock, port=port, faults=faults)
+
+
+@contextmanager
+def simulator_at(port: int) -> Generator[Callable[[], None]]:
+    """Yield a function that starts a simulator at a port; it runs until the block ends."""
+    wanted, ended = threading.Event(), threading.Event()
+
+    def simulate() -> None:
+        wanted.wait(60)
+        with simulating(port=port):
+            ended.wait(60)
+
+    thread = threading.Thread(target=simulate)
+    thread.start()
+    try:
+        yield wanted.set
+    finally:
+        wanted.set()
+        ended.set()
+        thread.join()
+
+
+def test_row_103_a_start_on_paper_with_a_position_waits_for_the_exchange_and_then_sells(
+    db: Path,
+) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as free:
+        port = free.getsockname()[1]
+    url = f"http://127.0.0.1:{port}"
+    with simulator_at(port) as start_simulator, started(db, url) as program:
+        line = program.until("degraded: ")
+        assert f"{WAITS}the exchange can be reached; no stop is watched meanwhile" in line
+        status = status_of(db)
+        assert status.condition == "degraded"
+        assert exit_code_of([status]) == EXIT_DEGRADED
+        assert status.reason.startswith("waiting for the exchange since 20")
+        assert heartbeat_of(db) == {f"{NAME}, {SYMBOL}": "degraded"}
+        start_simulator()
+        program.until("the exchange can be reached again")
+        program.until("exit (stop loss at ", inside="sold 0.01000 BTC")
+        program.send(signal.SIGTERM)
+        assert program.ends() == 0
+    assert len([one for one in program.lines if WAITS in one]) == 1, "no line for each attempt"
+    assert program.errors == []
+
+
+def test_row_103_a_start_that_waits_prints_a_failure_once_and_again_after_an_hour(
+    db: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    settings = TraderSettings(
+        exchange="simulator", symbol=SYMBOL, timeframe="1h", account_name=NAME
+    )
+    held = frozenset({SYMBOL})
+    plan = StartPlan(settings, tuple(traded_symbols(settings)), open_on_paper=held)
+    first, second = ExchangeUnreachable("no answer"), ExchangeRefused("answered 403")
+
+    async def wait() -> None:
+        waiting = WaitingStart(db, plan)
+        for error in (first, first, second, first):
+            waiting.report(error)
+        assert lines() == ["degraded: no answer"], "errors that take turns are no news each time"
+        monkeypatch.setattr("trader.waiting_start.NEWS_SECONDS", 0.0)
+        for error in (second, second, first):
+            waiting.report(error)
+        assert lines() == ["still degraded after 0 s: answered 403"]
+        monkeypatch.setattr("trader.waiting_start.REMIND_SECONDS", 0.0)
+        waiting.report(first)
+        assert lines() == ["still degraded after 0 s: no answer"]
+        await waiting.close()
+
+    def lines() -> list[str]:
+        return [line.partition(";")[0] for line in capsys.readouterr().out.splitlines()]
+
+    asyncio.run(wait())
+
+
+@pytest.mark.parametrize("status", [403, 418, 503])
+def test_row_103_a_start_on_paper_with_a_position_that_is_refused_ends_by_sigterm(
+    db: Path, status: int
+) -> None:
+    refused = Fault("status", status=status, path="/api/v3/exchangeInfo")
+    with (
+        simulating(faults=[refused]) as simulator,
+        started(db, simulator.url) as program,
+    ):
+        program.until("degraded: ", inside=WAITS)
+        stop(program)
+    assert status_of(db).condition == "stopped"
+
+
+def test_a_start_on_paper_that_holds_nothing_ends_where_it_is_refused(db: Path) -> None:
+    flatten(db)
+    refused = Fault("status", status=403, path="/api/v3/exchangeInfo")
+    with (
+        simulating(faults=[refused]) as simulator,
+        started(db, simulator.url) as program,
+    ):
+        assert program.ends() == 5
+    assert len(program.errors) == 1
+    assert program.lines == []
+
+
+def test_row_103_a_start_on_paper_with_a_position_waits_for_a_locked_file_and_then_sells(
+    db: Path,
+) -> None:
+    with simulating() as simulator, ExitStack() as lock:
+        lock.enter_context(locked(db))
+        with started(db, simulator.url) as program:
+            line = program.until("degraded: ")
+            assert f"simulator.db stayed locked by another process{WAITS}the database file" in line
+            assert heartbeat_of(db) == {f"{NAME}, {SYMBOL}": "degraded"}
+            lock.close()
+            program.until("the database file can be written again")
+            program.until("exit (stop loss at ", inside="sold 0.01000 BTC")
+            program.send(signal.SIGTERM)
+            assert program.ends() == 0
+    assert len([one for one in program.lines if WAITS in one]) == 1
+    assert program.errors == []
+
+
+def test_row_103_a_start_on_paper_that_waits_for_a_locked_file_ends_by_sigterm(db: Path) -> None:
+    with (
+        simulating() as simulator,
+        locked(db),
+        started(db, simulator.url) as program,
+    ):
+        program.until("degraded: ", inside=WAITS)
+        stop(program)
+
+
+def test_row_103_a_start_waits_for_a_file_that_cannot_even_be_read(db: Path) -> None:
+    with simulating() as simulator, ExitStack() as lock:
+        lock.enter_context(locked(db, is_readable=False))
+        with started(db, simulator.url) as program:
+            program.until("degraded: ", inside="; whether a position is open cannot be read: ")
+            stop(program)
+        with started(db, simulator.url) as program:
+            program.until("degraded: ")
+            lock.close()
+            program.until("the database file can be read again")
+            program.until("exit (stop loss at ", inside="sold 0.01000 BTC")
+            program.send(signal.SIGTERM)
+            assert program.ends() == 0
+
+
+def test_a_start_on_paper_that_holds_nothing_ends_on_a_locked_file(db: Path) -> None:
+    flatten(db)
+    with (
+        simulating() as simulator,
+        locked(db),
+        started(db, simulator.url) as program,
+    ):
+        assert program.ends() == 4
+    assert len(program.errors) == 1
+    assert "stayed locked by another process" in program.errors[0]
