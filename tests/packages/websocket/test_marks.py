@@ -47,6 +47,9 @@ EXCHANGES: dict[str, tuple[Callable[..., dict[str, Any]], str, str]] = {
     "okx": (okx, "BTC-USDT", "wss://ws.okx.com:8443/ws/v5/business"),
 }
 
+#: Series that are read in the tests of what a frame wakes.
+WATCHED = [("BTC/USDT", "1h"), ("ETH/USDT", "1h"), ("BTC/USDT", "5m")]
+
 
 def final_candles_after(exchange: str, *frames: dict[str, Any]) -> dict[Any, Any]:
     """Return what CCXT's class of an exchange holds as final after these frames."""
@@ -81,6 +84,36 @@ def test_a_frame_of_okx_without_the_last_column_keeps_nothing() -> None:
     frame = okx(is_final=True)
     frame["data"] = [frame["data"][0][:7]]
     assert final_candles_after("okx", frame) == {}
+
+
+def woken_by(exchange: str, frame: dict[str, Any]) -> list[tuple[str, str]]:
+    """Return the series whose events are set by a frame."""
+    _, market_id, url = EXCHANGES[exchange]
+
+    async def scene() -> list[tuple[str, str]]:
+        client = guarded_client(Endpoint(exchange), on_connected=lambda: None)
+        market = {"id": market_id, "symbol": "BTC/USDT", "base": "BTC", "quote": "USDT",
+                  "baseId": "BTC", "quoteId": "USDT", "type": "spot", "spot": True}  # fmt: skip
+        client.set_markets([client.safe_market_structure(market)])
+        client.candle_frames |= {asyncio.Event(): series for series in WATCHED}
+        client.handle_ohlcv(client.client(url), frame)
+        found = [series for event, series in client.candle_frames.items() if event.is_set()]
+        await close_client(client)
+        return found
+
+    return asyncio.run(scene())
+
+
+@pytest.mark.parametrize("is_final", [True, False])
+@pytest.mark.parametrize("exchange", EXCHANGES)
+def test_a_frame_wakes_the_readers_of_its_series_only(exchange: str, *, is_final: bool) -> None:
+    assert woken_by(exchange, EXCHANGES[exchange][0](is_final=is_final)) == [("BTC/USDT", "1h")]
+
+
+def test_a_frame_of_a_series_that_nothing_reads_wakes_all_readers() -> None:
+    frame = okx(is_final=False)
+    frame["arg"]["channel"] = "candle1D"
+    assert woken_by("okx", frame) == WATCHED
 
 
 def close_of(timestamp: int, close: float) -> Callable[[list[StreamEvent]], bool]:

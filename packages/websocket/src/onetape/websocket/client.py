@@ -21,7 +21,7 @@ from ccxt import NetworkError
 from onetape.core.errors import UsageError
 from onetape.exchange.clients import Endpoint, client_settings, point_client
 from onetape.websocket.dial_pace import LOOK_SECONDS, DialPace, default_dial_file
-from onetape.websocket.marks import CandleMark, MarkReader, final_opens, mark_reader_of
+from onetape.websocket.marks import CandleMark, MarkReader, mark_reader_of, read_marks
 from onetape.websocket.sending import PacedSender
 
 #: How long the other side may take to confirm the close of a connection.
@@ -45,13 +45,12 @@ def guarded_client(
     """Return CCXT Pro's client of the exchange, guarded against frames that end its loop.
 
     It has more attributes than CCXT's: `connections` counts them, `has_marks` is whether the
-    exchange marks final candles, `candle_frames` are events that each candle frame sets, `frames`
-    are events that every frame sets, `dial_waits` are events that end the pauses before dials,
-    `refused_until` are addresses with the monotonic time before which the exchange refuses dials,
-    `pace` is the queue of dials,
-    `candle_sockets` are the sockets that brought candles, `senders` send on the sockets, and
-    `final_candles` has CCXT's rows that the exchange marked as final, by symbol and timeframe, then
-    by open in epoch milliseconds.
+    exchange marks final candles, `candle_frames` has events that candle frames set, each with the
+    symbol and timeframe that it is for, `frames` are events that every frame sets, `dial_waits` are
+    events that end the pauses before dials, `refused_until` are addresses with the monotonic time
+    before which the exchange refuses dials, `pace` is the queue of dials, `candle_sockets` are the
+    sockets that brought candles, `senders` send on the sockets, and `final_candles` has CCXT's rows
+    that the exchange marked as final, by symbol and timeframe, then by open in epoch milliseconds.
 
     Args:
         endpoint: Endpoint of the exchange.
@@ -115,7 +114,7 @@ def guarded_client(
     client.refused_until = dict[str, float]()
     client.pace = _pace_of(endpoint, dial_file)
     client.has_marks = reader is not None
-    client.candle_frames = set[asyncio.Event]()
+    client.candle_frames = dict[asyncio.Event, tuple[str, str]]()
     client.frames = set[asyncio.Event]()
     client.candle_sockets = WeakSet[Any]()
     client.senders = WeakSet[PacedSender]()
@@ -219,18 +218,26 @@ def _dial_pause(seconds: float, attempts: int, *, is_shared: bool) -> float:
 
 
 def _note_frame(client: Any, reader: MarkReader | None, message: Any) -> None:
-    """Keep the rows that a candle frame marks as final, and wake who waits for frames."""
-    for mark in final_opens(reader, message) if reader is not None else ():
-        _keep_final(client, mark)
-    for frame in client.candle_frames:
+    """Keep the rows that a candle frame marks as final, and set the events of its series.
+
+    A frame of a series without an event, or of an unknown shape, sets the events of all series.
+    """
+    changed = set[tuple[str, str]]()
+    for mark in read_marks(reader, message) if reader is not None else ():
+        symbol = client.safe_symbol(mark.market_id, None, None, "spot")
+        series = (symbol, client.find_timeframe(mark.interval))
+        changed.add(series)
+        if mark.is_final:
+            _keep_final(client, series, mark)
+    frames = [frame for frame, series in client.candle_frames.items() if series in changed]
+    for frame in frames or client.candle_frames:
         frame.set()
 
 
-def _keep_final(client: Any, mark: CandleMark) -> None:
+def _keep_final(client: Any, series: tuple[str, str], mark: CandleMark) -> None:
     """Copy a row of CCXT's cache that was marked as final; the first mark of a candle counts."""
-    symbol = client.safe_symbol(mark.market_id, None, None, "spot")
-    timeframe = client.find_timeframe(mark.interval)
-    finals = client.final_candles.setdefault((symbol, timeframe), {})
+    symbol, timeframe = series
+    finals = client.final_candles.setdefault(series, {})
     rows = [row for row in client.ohlcvs[symbol][timeframe] if row[0] == mark.timestamp_ms]
     if rows and mark.timestamp_ms not in finals:
         finals[mark.timestamp_ms] = list(rows[-1])

@@ -68,7 +68,7 @@ class CandleFeed:
         self._symbol = symbol
         self._timeframe = timeframe
         self._frame = asyncio.Event()
-        self._client.candle_frames.add(self._frame)
+        self._client.candle_frames[self._frame] = (symbol, timeframe)
         self._is_cached = any(
             one in self._client.candle_sockets for one in self._client.clients.values()
         )
@@ -115,7 +115,7 @@ class CandleFeed:
 
     def close(self) -> None:
         """Stop waiting for CCXT."""
-        self._client.candle_frames.discard(self._frame)
+        self._client.candle_frames.pop(self._frame, None)
         if self._watching is None:
             return
         if not self._watching.done():

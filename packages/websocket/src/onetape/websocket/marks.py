@@ -51,8 +51,8 @@ def mark_reader_of(ccxt_class: type) -> MarkReader | None:
     return next((MARK_READERS[name] for name in names if name in MARK_READERS), None)
 
 
-def final_opens(reader: MarkReader, message: Any) -> list[CandleMark]:
-    """Return the rows of a raw candle frame that are marked as final.
+def read_marks(reader: MarkReader, message: Any) -> list[CandleMark]:
+    """Return the candles of a raw candle frame, each with whether it is marked as final.
 
     A frame of an unknown shape has none. Of a candle that occurs twice the last row counts.
     """
@@ -61,5 +61,6 @@ def final_opens(reader: MarkReader, message: Any) -> list[CandleMark]:
     except (LookupError, TypeError, ValueError, AttributeError):
         # CCXT has parsed the frame; what has no mark in the known place is closed over REST.
         return []
-    last = {(mark.market_id, mark.interval, mark.timestamp_ms): mark for mark in marks}
-    return [mark for mark in last.values() if mark.is_final]
+    return list(
+        {(mark.market_id, mark.interval, mark.timestamp_ms): mark for mark in marks}.values()
+    )
