@@ -1,4 +1,4 @@
-"""What the sessions of one account share in one process: rules, money, changes of settings."""
+"""What the sessions of an account share in a process: rules, money, settings, decisions."""
 
 from collections.abc import Callable, Mapping, Sequence
 
@@ -11,16 +11,18 @@ from onetape.store.latecomers import insert_latecomers
 from onetape.store.ledger import trades_of
 from trader.account_funds import AccountFunds
 from trader.account_rules import AccountRules
+from trader.pending_decisions import PendingDecisions
 from trader.session_context import SessionContext
 from trader.settings_reload import SettingsReload
 
 
 class AccountContext(Struct, frozen=True):
-    """Rules and money of one account, and changes of its settings."""
+    """Rules and money of one account, changes of its settings, and decisions under way."""
 
     rules: AccountRules
     funds: AccountFunds
     reload: SettingsReload
+    pending: PendingDecisions
 
 
 def build_account_context(
@@ -58,6 +60,7 @@ def build_account_context(
         rules,
         AccountFunds(context.store, context.session.account, context.session.mode, rules),
         SettingsReload(contexts, rules, lambda: not any(_has_position(one) for one in contexts)),
+        PendingDecisions(),
     )
 
 

@@ -44,7 +44,10 @@ def command_file(database: Path) -> Path:
 def taken_files(database: Path) -> list[Path]:
     """Return the command files next to a database that have another name, the oldest first."""
     start = f"{command_file(database).name}-taken"
-    return sorted(one for one in database.parent.iterdir() if one.name.startswith(start))
+    # Names only: each trader lists the folder several times a second.
+    with os.scandir(database.parent) as entries:
+        names = sorted(entry.name for entry in entries if entry.name.startswith(start))
+    return [database.with_name(name) for name in names]
 
 
 class CommandFiles:

@@ -10,6 +10,7 @@ from trader.exit_orders import ExitOrders
 from trader.gap_backfiller import GapBackfiller
 from trader.lease import Lease
 from trader.outage import OutageNotice
+from trader.pending_decisions import PendingDecisions
 from trader.rate_limit_notice import RATE_LIMIT, RateLimitNotice
 from trader.rule_runner import RuleRunner
 from trader.strategy_runner import DecisionReport, StrategyRunner
@@ -47,6 +48,7 @@ async def run_decisions(
     lease: Lease,
     exits: RuleRunner,
     orders: ExitOrders,
+    pending: PendingDecisions,
     supervisor: Supervisor,
     rate_limit: RateLimitNotice,
 ) -> None:
@@ -66,20 +68,31 @@ async def run_decisions(
     await recorder.wait_until_live(FIRST_DECISION_PATIENCE_SECONDS)
     lease.renew()
     log, waiting = DecisionLog(runner.context), WaitNotice(runner.context, gap_backfiller)
+    symbol = runner.context.key.symbol
     stale_after_seconds = runner.context.settings.stale_after_seconds
     outage = OutageNotice(recorder, supervisor, stale_after_seconds=stale_after_seconds)
     try:
         while True:
             gap_backfiller.closed.clear()
             recorder.note_running()
+            if not runner.is_first and runner.start_next():
+                # Its request leaves now: what follows runs while the strategy does.
+                await asyncio.sleep(0)
             lease.keep()
             for line in runner.evaluate_again():
                 print_line(line)
             _print_fill(broker, orders, exits, runner.decided, is_live=recorder.live)
+            has_decided = runner.is_first
             for report in runner.decide_new():
+                has_decided = True
                 _say(log, report)
                 _print_fill(broker, orders, exits, runner.decided, is_live=recorder.live)
-            # What comes after the decision waits for it: other traders decide at the same moment.
+            pending.note(symbol, is_pending=runner.is_deciding)
+            # What comes after a decision waits for it: symbols and traders decide at one moment.
+            if not runner.is_deciding:
+                await pending.wait_for_others()
+            if has_decided and runner.start_next():
+                pending.note(symbol, is_pending=runner.is_deciding)
             if not runner.is_deciding:
                 recorder.note_running()
                 exits.watch_forming(runner.exits_watched_after)
@@ -91,6 +104,7 @@ async def run_decisions(
                 outage.look()
             await _within(LOOP_SECONDS, gap_backfiller.closed)
     finally:
+        pending.note(symbol, is_pending=False)
         await runner.stop()
 
 

@@ -206,6 +206,7 @@ class TradingSession:
                     lease,
                     exits,
                     orders,
+                    self._account_context.pending,
                     self._supervisor,
                     RateLimitNotice(exchange, gap_backfiller),
                 ),

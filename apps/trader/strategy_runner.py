@@ -157,8 +157,30 @@ class StrategyRunner:
         running = self._evaluations
         return running.newest is not None and running.seconds <= EXITS_WAIT_SECONDS
 
+    @property
+    def is_first(self) -> bool:
+        """Return whether no evaluation has started yet."""
+        return self._is_first
+
+    def start_next(self) -> bool:
+        """Start to evaluate the closed candles to decide on next; return whether there are any.
+
+        None is started while one is running, or while a decision waits.
+
+        Raises:
+            StoreError: the file cannot be read or written.
+        """
+        if self._evaluated or self._evaluations.is_running:
+            return False
+        timestamps, is_repeated = self._first() if self._is_first else (self._fresh(), False)
+        if not timestamps:
+            return False
+        self._is_first = False
+        self._evaluations.start(timestamps, is_repeated=is_repeated)
+        return True
+
     def decide_new(self) -> Iterator[DecisionReport]:
-        """Yield the decisions on candles whose evaluation is done; start the next evaluation.
+        """Yield the decisions on candles whose evaluation is done.
 
         The first candle is the newest closed one. Where an earlier session of the account decided
         on it, its line is repeated and nothing more: a restart never sends the order of a candle
@@ -181,12 +203,6 @@ class StrategyRunner:
             if not found.is_repeated:
                 self._decided = found.timestamp
             yield self._report(found)
-        if self._evaluations.is_running:
-            return
-        timestamps, is_repeated = self._first() if self._is_first else (self._fresh(), False)
-        if timestamps:
-            self._is_first = False
-            self._evaluations.start(timestamps, is_repeated=is_repeated)
 
     def _waits_for_exit(self, found: EvaluatedCandle) -> bool:
         """Return whether a BUY waits for the fill of an exit that is on its way to an exchange.

@@ -70,6 +70,8 @@ def fresh_candles(context: SessionContext, decided: int | None) -> list[int]:
     fresh = closed_timestamps(context.store, context.key, after=decided or 0)
     if decided is not None and fresh:
         start = context.timeframe.next(decided)
+        if fresh[-1] == start:
+            return fresh
         gaps = missing_between(context.store, context.key, start, fresh[-1])
         missing = unexplained(context.store, context.key, gaps, answers=DECIDING_ANSWERS)
         fresh = [timestamp for timestamp in fresh if not missing or timestamp < missing[0][0]]

@@ -23,6 +23,8 @@ SECOND_LOOK_SECONDS: Final = 0.25
 #: How long the helper may take to report why a worker ended, seconds.
 REASON_SECONDS: Final = 2.0
 MEGABYTE: Final = 1_000_000
+#: A reply of at most so many bytes, with its length before it, is read at once where it is whole.
+SHORT_BYTES: Final = 65_536
 #: Instead of a reply with a length that no reply has; it cannot be decoded.
 _NO_REPLY: Final = b""
 
@@ -148,6 +150,9 @@ class WorkerConnection(Struct, eq=False):
             WorkerLate: there was no reply in time.
             WorkerEnded: the worker ended.
         """
+        present = None if message else self._present_reply()
+        if present is not None:
+            return present
         exchange = asyncio.create_task(self._exchange(message))
         status = asyncio.create_task(self._ended())
         try:
@@ -181,6 +186,21 @@ class WorkerConnection(Struct, eq=False):
             return message[self.connection.send(message) :]
         except OSError:
             return message
+
+    def _present_reply(self) -> bytes | None:
+        """Return a short reply that has arrived whole, without waiting; None where there is none.
+
+        The worker went on by itself with a request that was sent ahead.
+        """
+        with contextlib.suppress(OSError):
+            header = self.connection.recv(HEADER.size, socket.MSG_PEEK)
+            if len(header) == HEADER.size:
+                count = HEADER.size + HEADER.unpack(header)[0]
+                if count <= SHORT_BYTES:
+                    found = self.connection.recv(count, socket.MSG_PEEK)
+                    if len(found) == count:
+                        return self.connection.recv(count)[HEADER.size :]
+        return None
 
     async def is_clean(self) -> bool:
         """Return whether nothing is running that the strategy has left behind.

@@ -2,6 +2,7 @@
 
 import asyncio
 import random
+import socket
 import sys
 import time
 from collections.abc import Callable
@@ -19,6 +20,8 @@ from onetape.core.candles import Candles
 from onetape.strategies import checked_signals, load_strategy
 from onetape.strategies.testing import random_candles
 from trader.evaluator.evaluator import Evaluation, EvaluationFailure, StrategyEvaluator
+from trader.evaluator.messages import HEADER
+from trader.evaluator.processes import WorkerConnection
 
 Run = Callable[[Any], Any]
 PATIENT_SECONDS = 60.0
@@ -125,3 +128,34 @@ def test_what_a_strategy_leaves_running_is_found_after_the_last_of_them(
             await asyncio.sleep(0.01)
 
     run(with_evaluator(name, scene))
+
+
+def test_a_reply_that_has_arrived_whole_is_returned_without_a_wait() -> None:
+    connection, theirs = socket.socketpair()
+    status, their_status = socket.socketpair()
+    with theirs, their_status:
+        worker = WorkerConnection(connection, status)
+        theirs.sendall(HEADER.pack(5) + b"first" + HEADER.pack(6) + b"second")
+        for reply in (b"first", b"second"):
+            with pytest.raises(StopIteration) as returned:
+                worker.call(b"", PATIENT_SECONDS).send(None)
+            assert returned.value.value == reply
+        worker.close()
+
+
+def test_a_reply_that_arrives_in_parts_is_returned_whole(run: Run) -> None:
+    async def scene() -> None:
+        connection, theirs = socket.socketpair()
+        status, their_status = socket.socketpair()
+        with theirs, their_status:
+            worker = WorkerConnection(connection, status)
+            message = HEADER.pack(5) + b"reply"
+            for cut in range(len(message)):
+                theirs.sendall(message[:cut])
+                waiting = asyncio.create_task(worker.call(b"", PATIENT_SECONDS))
+                await asyncio.sleep(0)
+                theirs.sendall(message[cut:])
+                assert await waiting == b"reply"
+            worker.close()
+
+    run(scene())
