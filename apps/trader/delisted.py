@@ -28,7 +28,7 @@ from onetape.execution.events import (
 )
 from onetape.execution.orders import OrderState, advance, fold
 from onetape.execution.positions import Position, least_amount, position_of
-from onetape.store.account_reading import read_newest_time
+from onetape.store.account_reading import is_alive, read_lease, read_newest_time
 from onetape.store.candles import last_closed
 from onetape.store.database import Store, open_store
 from onetape.store.leases import Fence, lease_name
@@ -37,6 +37,7 @@ from onetape.store.live_accounts import (
     DELISTED,
     StoredDifference,
     add_difference,
+    answer_difference,
     delisted_difference,
     end_difference,
 )
@@ -72,6 +73,26 @@ def note_delisted(database: Path, account: str, symbol: str, reason: str) -> Non
         add_difference(store, None, account, DELISTED, symbol, document, seen_ms=seen_ms)
 
 
+def note_delisted_while_trading(store: Store, session: Session, fence: Fence, reason: str) -> int:
+    """Store that a position cannot be sold, for the trader that has it; return the number.
+
+    Args:
+        store: The open database.
+        session: Session that trades the symbol.
+        fence: The lease of account and symbol.
+        reason: Why the market takes no order, in words.
+
+    Raises:
+        SafetyRefusal: another process took the account over.
+        StoreError: the file cannot be written.
+    """
+    account, symbol = session.account, session.symbol
+    document = {"text": f"the position cannot be sold: {reason}", "symbol": symbol}
+    add_difference(store, fence, account, DELISTED, symbol, document, seen_ms=_wall_ms())
+    found = delisted_difference(store, account, symbol)
+    return 0 if found is None else found.number
+
+
 def note_listed(database: Path, account: str, symbol: str) -> None:
     """Store that a market is listed, if it was noted as one that is not.
 
@@ -82,15 +103,70 @@ def note_listed(database: Path, account: str, symbol: str) -> None:
         return
     with open_store(database, create=False) as store:
         store.patience_seconds = _PATIENCE_SECONDS
+        end_delisted(store, account, symbol)
+
+
+def end_delisted(store: Store, account: str, symbol: str) -> None:
+    """Store that a market is listed, if it was noted as one that is not.
+
+    Raises:
+        StoreError: the file cannot be used.
+    """
+    found = delisted_difference(store, account, symbol)
+    if found is not None:
+        end_difference(store, found.number, ended_ms=_wall_ms())
+
+
+def forget_answered(database: Path, account: str, symbol: str) -> str | None:
+    """Carry out a stored answer that no trader has; return what was booked, None: there is none.
+
+    Raises:
+        SafetyRefusal: a trader still trades the symbol.
+        StoreError: the file cannot be written.
+    """
+    with open_store(database, create=False) as store:
+        store.patience_seconds = _PATIENCE_SECONDS
         found = delisted_difference(store, account, symbol)
-        if found is not None:
-            end_difference(store, found.number, ended_ms=time.time_ns() // 1_000_000)
+        if found is None or found.answer != "forget":
+            return None
+        return forget_delisted(store, found, _price_of(found))
+
+
+def forget_while_trading(store: Store, session: Session, fence: Fence) -> str | None:
+    """Carry out the answer to a delisted position; return what was booked, None: no answer yet.
+
+    Args:
+        store: The open database.
+        session: Session that trades the symbol.
+        fence: The lease of account and symbol.
+
+    Raises:
+        SafetyRefusal: another process took the account over.
+        StoreError: the file cannot be written.
+    """
+    found = delisted_difference(store, session.account, session.symbol)
+    if found is None or found.answer != "forget":
+        return None
+    line = _book(store, session, fence, _price_of(found))
+    end_difference(store, found.number, ended_ms=_wall_ms())
+    return line
+
+
+def _price_of(found: StoredDifference) -> Decimal | None:
+    """Return the price of an answer, quote currency; None: the last price that is stored."""
+    price = found.document.get("price")
+    return None if price is None else Decimal(str(price))
+
+
+def _wall_ms() -> int:
+    return time.time_ns() // 1_000_000
 
 
 def forget_delisted(store: Store, found: StoredDifference, price: Decimal | None) -> str:
-    """Take a position that cannot be sold out of the ledger; return what was booked, in words.
+    """Take a position that cannot be sold out of the ledger; return what was done, in words.
 
-    Its orders that are not over end as expired, and so does a pending exit.
+    Its orders that are not over end as expired, and so does a pending exit. A trader that runs does
+    this itself: the answer is stored for it.
 
     Args:
         store: The open database.
@@ -99,7 +175,7 @@ def forget_delisted(store: Store, found: StoredDifference, price: Decimal | None
             that is stored.
 
     Raises:
-        SafetyRefusal: a trader still trades the symbol.
+        SafetyRefusal: a trader has begun to trade the symbol meanwhile.
         DataError: no session has traded the symbol.
         StoreError: the file cannot be written.
     """
@@ -107,10 +183,18 @@ def forget_delisted(store: Store, found: StoredDifference, price: Decimal | None
     session = last_session(store, account, symbol)
     if session is None:
         raise DataError(f"no session of account {account} has traded {symbol}")
-    lease = NamedLease(store, lease_name(account, symbol))
+    name = lease_name(account, symbol)
+    held = read_lease(store, name)
+    if held is not None and is_alive(store, name, held, _wall_ms()):
+        answer_difference(store, found.number, "forget", answered_ms=_wall_ms(), price=price)
+        return (
+            f"{account}: the answer is stored; the trader that runs takes the position in {symbol} "
+            "out of the ledger within seconds"
+        )
+    lease = NamedLease(store, name)
     try:
         line = _book(store, session, lease.fence, price)
-        end_difference(store, found.number, ended_ms=time.time_ns() // 1_000_000)
+        end_difference(store, found.number, ended_ms=_wall_ms())
     finally:
         lease.release()
     return line

@@ -1,18 +1,22 @@
 """The traded market, fetched again: whether it is halted or delisted, and its largest orders.
 
-The first is looked at while the stream carries nothing.
+The first is looked at while the stream carries nothing. A position in a delisted market is taken
+out of the ledger once a person has answered that it is over.
 """
 
 import asyncio
 import time
 from typing import Final
 
-from onetape.core.errors import ExchangeUnreachable
+from onetape.cli.output import print_line
+from onetape.core.errors import ExchangeUnreachable, LedgerCorrected
 from onetape.core.steps import decimal_text
 from onetape.exchange.rest import RestExchange
 from onetape.execution.positions import position_of
 from onetape.store.ledger import trades_of
+from trader.delisted import end_delisted, forget_while_trading, note_delisted_while_trading
 from trader.executor import Executor
+from trader.lease import Lease
 from trader.session_context import SessionContext
 from trader.states import Problem, TraderStates
 from trader.stream_recorder import StreamRecorder
@@ -36,6 +40,7 @@ class MarketStatus:
         exchange: RestExchange,
         recorder: StreamRecorder,
         broker: Executor,
+        lease: Lease,
         states: TraderStates,
     ) -> None:
         """Begin with a market that is traded.
@@ -45,14 +50,17 @@ class MarketStatus:
             exchange: Lists its markets.
             recorder: Shows whether frames come.
             broker: Takes the market where the limits of its orders should be read again.
+            lease: Lease of account and symbol, without which nothing is stored.
             states: States of the trader, which get the problem.
         """
         self._context = context
         self._exchange = exchange
         self._recorder = recorder
         self._broker = broker
+        self._lease = lease
         self._states = states
         self._is_traded = True
+        self._is_listed = True
         self._fetched = -FETCH_SECONDS
 
     async def check(self) -> None:
@@ -62,8 +70,11 @@ class MarketStatus:
 
         Raises:
             ExchangeRefused: the exchange refused the request; call again.
+            LedgerCorrected: a person has taken the position in a delisted market out of the ledger.
         """
         await asyncio.sleep(LOOK_SECONDS)
+        if not self._is_listed:
+            self._take_answer()
         has_frames = self._recorder.live and not self._recorder.is_quiet
         pause = min(FETCH_AGAIN_SECONDS, FETCH_SECONDS) if has_frames else FETCH_SECONDS
         is_known = has_frames and self._is_traded and not self._broker.is_market_due
@@ -80,11 +91,24 @@ class MarketStatus:
         # After a refusal the next call sends another request: only a response ends the problem.
         self._fetched = time.monotonic()
         self._broker.note_market(market)
+        self._is_listed = market is not None
         self._is_traded = market is not None and market.active
+        if self._is_listed:
+            session = self._context.session
+            end_delisted(self._context.store, session.account, session.symbol)
         if self._is_traded:
             self._states.solve(MARKET)
         else:
             self._states.report(MARKET, self._problem(is_listed=market is not None))
+
+    def _take_answer(self) -> None:
+        """Take the position out of the ledger, if a person has answered that it is over."""
+        context = self._context
+        self._lease.keep()
+        booked = forget_while_trading(context.store, context.session, self._lease.fence)
+        if booked is not None:
+            print_line(booked)
+            raise LedgerCorrected(f"the ledger of {context.key.symbol} was corrected by a person")
 
     def _problem(self, *, is_listed: bool) -> Problem:
         context, key = self._context, self._context.key
@@ -95,15 +119,17 @@ class MarketStatus:
         position = position_of(
             trades, context.market.base, context.market.quote, context.market.steps
         )
-        measure = "no entries"
+        reason = f"{key.symbol} is {what} on {key.exchange}"
+        measure, remedy = "no entries", "read the exchange's announcements"
+        if not is_listed:
+            remedy = "leave the symbol out of the settings, and start the trader again"
         if not position.is_flat:
             amount = f"{decimal_text(position.base)} {context.market.base}"
             measure = f"no entries; the position of {amount} cannot be sold while that lasts"
-        return Problem(
-            f"{key.symbol} is {what} on {key.exchange}",
-            measure,
-            "read the exchange's announcements"
-            if is_listed
-            else "sell or withdraw the coins by the exchange's announcement; start the trader "
-            "again: it leaves the symbol out, and uv run trader reconcile frees its slot",
-        )
+        if not (is_listed or position.is_flat):
+            fence = self._lease.fence
+            number = note_delisted_while_trading(context.store, context.session, fence, reason)
+            remedy = f"free its money and its slot: uv run trader reconcile --forget {number}"
+            if context.session.mode == "live":
+                remedy = f"sell, convert or withdraw the coins at the exchange, then {remedy}"
+        return Problem(reason, measure, remedy)

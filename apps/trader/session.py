@@ -170,7 +170,7 @@ class TradingSession:
                 ),
                 "market": self._supervisor.repeat(
                     "market status",
-                    MarketStatus(context, exchange, recorder, broker, self._states).check,
+                    MarketStatus(context, exchange, recorder, broker, lease, self._states).check,
                 ),
                 "controls": self._supervisor.repeat(
                     "controls",

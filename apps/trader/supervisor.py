@@ -26,6 +26,7 @@ from onetape.core.errors import (
     DataError,
     ExchangeError,
     ExchangeRefused,
+    LedgerCorrected,
     OrderChanged,
     SafetyRefusal,
     StoreDamaged,
@@ -84,6 +85,12 @@ RATE_LIMIT_RULE: Final = Rule(
 )
 #: The first rule that fits an error counts.
 RULES: Final = (
+    Rule(
+        LedgerCorrected,
+        Reaction.REBUILD,
+        "everything is built again from the database",
+        "nothing needs to be done",
+    ),
     Rule(
         OrderChanged,
         Reaction.REBUILD,

@@ -21,7 +21,7 @@ from onetape.store.database import Store, open_store
 from onetape.store.live_accounts import read_live_account
 from onetape.store.sessions import last_session
 from trader.account import check_account
-from trader.delisted import note_delisted, note_listed
+from trader.delisted import forget_answered, note_delisted, note_listed
 from trader.evaluator.evaluator import StrategyEvaluator
 from trader.live.start_plan import StartPlan, is_open, unattended_lines
 from trader.settings import trader_database
@@ -66,6 +66,9 @@ class Start(Struct, frozen=True):
         """
         settings, account = self.plan.settings, self.plan.account
         note_delisted(trader_database(settings), account, symbol, reason)
+        answered = forget_answered(trader_database(settings), account, symbol)
+        if answered is not None:
+            print_line(answered)
         advice = "free its money and its slot: uv run trader reconcile"
         if settings.mode == "live":
             advice = f"sell, convert or withdraw its coins at the exchange, then {advice}"

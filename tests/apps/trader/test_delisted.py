@@ -1,7 +1,7 @@
 """A position in a market that is not listed any more: a person frees its money and its slot."""
 
 import signal
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from decimal import Decimal
 from pathlib import Path
 from typing import Any
@@ -9,8 +9,12 @@ from typing import Any
 import pytest
 from typer.testing import CliRunner
 
-from onetape.cli.program import HELP_NAMES, exit_code_of
+from desk import ACCOUNT, Desk, desk, market
+from live_desk import QUICK
+from live_steps import BALANCE, LIMITS, RESTING
+from onetape.cli.program import HELP_NAMES
 from onetape.core.trading import Mode
+from onetape.engine import ExitConfig
 from onetape.simulator.embedded import embedded_simulator
 from onetape.simulator.faults.model import Fault
 from onetape.store.account_reading import read_open_obligations, read_traded
@@ -19,11 +23,34 @@ from onetape.store.reservations import AccountCash
 from programs import Program
 from traded_accounts import TradedAccount
 from trader.commands.status_record import TraderStatus, read_status
-from trader.delisted import note_delisted, note_listed
+from trader.delisted import forget_answered, note_delisted, note_listed
 from trader.live.start_plan import is_open
+from trader.live.times import LiveTimes
 from trader.main import app
+from watched import run_watched
 
 NAME, SYMBOL = "own", "BTC/USDT"
+#: BUY after every candle.
+BUYS = """
+from dataclasses import dataclass
+from typing import ClassVar
+
+import numpy as np
+
+from onetape.strategies import Signals, Strategy
+
+
+@dataclass(frozen=True)
+class Buys(Strategy):
+    name: ClassVar[str] = "buys"
+
+    @property
+    def lookback(self):
+        return 1
+
+    def evaluate(self, candles, higher):
+        return Signals(np.ones(len(candles.timestamp), np.int8), {})
+"""
 
 
 @pytest.fixture
@@ -98,14 +125,71 @@ def test_status_names_the_way_out_of_a_position_that_cannot_be_sold(
     assert status_of(account).reason == "ended by SIGTERM"
 
 
-def test_a_position_that_a_trader_has_is_not_taken_out_of_the_ledger(
-    db: Path, account: TradedAccount, capsys: pytest.CaptureFixture[str]
+def test_a_position_that_a_trader_has_is_taken_out_of_the_ledger_by_that_trader(
+    db: Path, account: TradedAccount
 ) -> None:
     note_delisted(db, NAME, SYMBOL, "not listed")
-    arguments = ["reconcile", "--db", str(db), "--forget", "1"]
-    assert exit_code_of(app, "trader", arguments) == 7
-    assert "is traded by process 12 on host already" in capsys.readouterr().err
+    result = reconcile(db, "--forget", "1", "--price", "95.5")
+    assert result.exit_code == 0
+    assert "the trader that runs takes the position in BTC/USDT out of the ledger" in result.output
     assert is_open(account.store, read_traded(account.store)[0])
+    (stored,) = open_differences(account.store)
+    assert (stored.answer, stored.document["price"]) == ("forget", "95.5")
+    # It ended before it has read the answer: the next start carries it out.
+    leave(account)
+    line = forget_answered(db, NAME, SYMBOL)
+    assert line is not None
+    assert "at 95.5 USDT each" in line
+    assert not is_open(account.store, read_traded(account.store)[0])
+    assert open_differences(account.store) == []
+    assert forget_answered(db, NAME, SYMBOL) is None
+
+
+@pytest.mark.parametrize("times", [None, QUICK])
+def test_row_103_a_running_trader_frees_a_position_whose_market_is_delisted_meanwhile(
+    db: Path,
+    strategy_file: Callable[..., str],
+    monkeypatch: pytest.MonkeyPatch,
+    times: LiveTimes | None,
+) -> None:
+    monkeypatch.setattr("trader.market_status.FETCH_SECONDS", 0.05)
+    monkeypatch.setattr("trader.market_status.LOOK_SECONDS", 0.05)
+    monkeypatch.setattr("trader.supervisor.FIRST_PAUSE_SECONDS", 0.05)
+    strategy = strategy_file(BUYS, "buys")
+
+    def newest(trading: Desk) -> tuple[str, str, str]:
+        sql = "SELECT state, reason, remedy FROM trader_states ORDER BY id DESC LIMIT 1"
+        (row,) = trading.query(sql)
+        return row[0], row[1], row[2]
+
+    async def scene() -> None:
+        async with (
+            market(0.25, balance=BALANCE) as opened,
+            desk(
+                opened, db, strategy=strategy, exits=ExitConfig(stop_loss=0.2), cash="10000",
+                live=times, risk=LIMITS, stale_after_seconds=1.0,
+            ) as trading,
+        ):  # fmt: skip
+            await trading.until_live(opened)
+            await opened.go_to(1.02)
+            await trading.until(trading.trades)
+            if times is not None:
+                await trading.until(lambda: trading.query(RESTING))
+            opened.simulator.faults.add(Fault("delisted", symbol=SYMBOL))
+            await trading.until(lambda: open_differences(trading.store))
+            await trading.until(lambda: "reconcile --forget 1" in newest(trading)[2])
+            mode: Mode = "paper" if times is None else "live"
+            cash = AccountCash(trading.store, ACCOUNT, mode).read()
+            assert reconcile(db, "--forget", "1", "--price", "0").exit_code == 0
+            (traded,) = read_traded(trading.store)
+            await trading.until(lambda: not is_open(trading.store, traded))
+            assert AccountCash(trading.store, ACCOUNT, mode).read() == cash
+            await trading.until(lambda: open_differences(trading.store) == [])
+            # It goes on without the position, in a market that takes no order.
+            await trading.until(lambda: newest(trading)[2].startswith("leave the symbol out"))
+            assert not is_open(trading.store, traded)
+
+    run_watched(scene(), 60.0)
 
 
 @pytest.mark.parametrize(

@@ -133,6 +133,10 @@ class SafetyRefusal(OnetapeError):
     exit_code = 7
 
 
+class LedgerCorrected(OnetapeError):
+    """The stored ledger was corrected on a command of a person; what is in memory is outdated."""
+
+
 class OrderChanged(SafetyRefusal):
     """The stored order is not what it was: another program, or a person, changed its rows.
 

@@ -252,17 +252,26 @@ def delisted_difference(store: Store, account: str, symbol: str) -> StoredDiffer
     return next((one for one in found if (one.kind, one.subject) == (DELISTED, symbol)), None)
 
 
-def answer_difference(store: Store, number: int, answer: Answer, *, answered_ms: int) -> bool:
+def answer_difference(
+    store: Store, number: int, answer: Answer, *, answered_ms: int, price: Decimal | None = None
+) -> bool:
     """Store what a person has decided; return whether there is such an open difference.
+
+    Args:
+        store: The open database.
+        number: Of the difference.
+        answer: What a person has decided.
+        answered_ms: Time of the answer by the computer's clock, epoch milliseconds.
+        price: What each coin of a forgotten position brought, quote currency; None: not stated.
 
     Raises:
         StoreError: the file cannot be written.
     """
     with store.write(durable=True) as connection:
         connection.execute(
-            "UPDATE account_differences SET answer = ?, answered_ms = ? "
-            "WHERE id = ? AND ended_ms IS NULL",
-            (answer, answered_ms, number),
+            "UPDATE account_differences SET answer = ?, answered_ms = ?, "
+            "document = json_set(document, '$.price', ?) WHERE id = ? AND ended_ms IS NULL",
+            (answer, answered_ms, None if price is None else decimal_text(price), number),
         )
         return connection.changes() == 1
 
