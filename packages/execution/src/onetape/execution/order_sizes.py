@@ -16,12 +16,12 @@ class LargestOrder(Struct, frozen=True):
     """The largest orders that a market takes. None: no limit is known."""
 
     amount: Decimal | None = None
-    """Of any order, base currency."""
+    """Largest amount of any order, base currency."""
     market_amount: Decimal | None = None
-    """Of an order that fills at the market, a stop without a limit price included, base currency.
-    """
+    """Largest amount of an order that fills at the market, base currency; a stop without a limit
+    price is one."""
     cost: Decimal | None = None
-    """Of an order with a limit price, quote currency."""
+    """Largest value of an order with a limit price, quote currency."""
 
     def at_market(self, rules: TradingRules) -> Decimal | None:
         """Return the largest amount of a market order, in whole steps."""
