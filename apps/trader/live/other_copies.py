@@ -120,7 +120,14 @@ class OtherCopies:
             amount: The position.
             beyond: What the account has beyond its own coins.
         """
-        return min(amount, max(beyond - self.locked, _ZERO)) if self.is_seen else amount
+        if not self.is_seen:
+            return amount
+        # A stop that rests is not cancelled while it is not sure that the copy's stop is gone.
+        resting = (one for one in self._book.stops if one.state.stage == "open")
+        kept = sum(
+            ((one.order.ordered_amount or _ZERO) - one.state.filled for one in resting), _ZERO
+        )
+        return min(amount, max(beyond - self.locked, min(kept, beyond), _ZERO))
 
     def _note_locked(self, orders: Iterable[OrderSnapshot]) -> None:
         """Note what open orders of other copies sell: between two of them there is none."""

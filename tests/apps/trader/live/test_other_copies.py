@@ -324,6 +324,48 @@ def test_row_138_of_two_copies_that_sell_one_position_at_once_only_one_sells(
     run(scenario)
 
 
+def test_row_138_the_stop_of_a_copy_that_fires_leaves_the_stop_of_the_other_one(
+    tmp_path: Path,
+) -> None:
+    async def scenario() -> None:
+        # Readings that confirm each other are an hour apart.
+        times = structs.replace(QUICK, missing=3_600.0)
+        async with two_copies(tmp_path, times=times, stop_loss=0.02) as (one, other):
+            one.enter()
+            other.enter()
+            await one.until(lambda: is_seen(one) and one.executor.stops)
+            await other.until(lambda: is_seen(other) and len(other.resting) == 2)
+            await one.until(lambda: one.executor.stops[0].state.stage == "open")
+            await one.drive(0.3)
+            (stop,) = one.executor.stops
+            await one.move_price(0.97)
+            await one.until(lambda: len(one.resting) == 1)
+            await one.drive(0.5)
+            assert [each.client_id for each in one.resting] == [stop.identity]
+            assert one.executor.stops == [stop]
+            assert len(one.trades) == 1
+
+    run(scenario)
+
+
+def test_row_138_a_copy_is_seen_where_the_time_of_the_start_was_reckoned_ahead(
+    tmp_path: Path,
+) -> None:
+    async def scenario() -> None:
+        async with two_copies(tmp_path) as (one, other):
+            session = other.context.session
+            ahead = structs.replace(session, started_ms=session.started_ms + 3_600_000)
+            other.context = structs.replace(other.context, session=ahead)
+            other.start()
+            await other.until(lambda: other.executor.balance_is_known)
+            await one.pass_time(1)
+            await one.hold()
+            await other.until(lambda: is_seen(other))
+            assert other.trades == []
+
+    run(scenario)
+
+
 def test_row_138_another_copy_in_one_symbol_stops_entries_in_the_others(tmp_path: Path) -> None:
     async def scenario() -> None:
         async with live_desk(tmp_path / "x.db") as desk:
