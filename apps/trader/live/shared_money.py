@@ -5,7 +5,7 @@ opened before counts the same money. Dividing it here would need to know which d
 withdrawals were meant for which account, so a person states the amount.
 """
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from decimal import Decimal
 from pathlib import Path
 
@@ -22,49 +22,72 @@ from trader.live.opening import LiveAccess
 from trader.live.start_plan import StartPlan
 
 
-def check_shared_money(plan: StartPlan, path: Path, access: LiveAccess) -> None:
+def check_shared_money(path: Path, plan: StartPlan, access: LiveAccess) -> None:
     """Refuse a new account without `cash` whose money another account counts already.
 
-    With `cash` the account is opened, and a warning names the other accounts where all of them
-    together count on more than there is.
-
     Args:
-        plan: Plan of the start.
-        path: Database of the trader.
+        path: Database of the trader, which may not exist yet.
+        plan: What is to be traded.
         access: The account of the key.
 
     Raises:
         SafetyRefusal: the text names the other account and the remedy.
         StoreError: the file cannot be used.
     """
-    if not path.exists():
+    if path.exists():
+        with open_store(path, create=False) as store:
+            _check(plan, _others(store, plan, access))
+
+
+def hold_shared_money(store: Store, plan: StartPlan, access: LiveAccess) -> None:
+    """Check again right before an account is opened; warn where the money is not enough for all.
+
+    Args:
+        store: The database of the trader.
+        plan: What is to be traded.
+        access: The account of the key.
+
+    Raises:
+        SafetyRefusal: as `check_shared_money`.
+        StoreError: the file cannot be used.
+    """
+    others, cash = _others(store, plan, access), plan.settings.cash
+    _check(plan, others)
+    if not others or cash is None:
         return
-    with open_store(path, create=False) as store:
-        if read_account(store, plan.account) is not None:
-            return
-        quote = base_and_quote(plan.symbols[0].key.symbol)[1]
-        others = list(_accounts_in(store, plan, access.exchange_account, quote))
-        if not others:
-            return
-        first, cash = others[0], plan.settings.cash
-        if cash is None:
-            raise SafetyRefusal(
-                f"account {first.name} trades with {quote} on the same account of "
-                f"{first.exchange}, and account {plan.account} would count the same money: state "
-                f"the amount of the new account with --cash, or go on with the other one: "
-                f'--account "{first.name}"'
-            )
-        counted = sum((AccountCash(store, one.name, "live").read() for one in others), cash)
-    balance = access.balances.get(quote)
+    first = others[0]
+    counted = sum((AccountCash(store, one.name, "live").read() for one in others), cash)
+    balance = access.balances.get(first.currency)
     money = max((Decimal(0) if balance is None else balance.total) - access.booked, Decimal(0))
     if counted > money:
         names = ", ".join(one.name for one in others)
         print_line(
             f"account {plan.account} and {names} together count on {decimal_text(counted)} "
-            f"{quote}, and the account at {first.exchange} has {decimal_text(money)}: an entry "
-            "may be smaller than the rules say, or refused",
+            f"{first.currency}, and the account at {first.exchange} has {decimal_text(money)}: an "
+            "entry may be smaller than the rules say, or refused",
             level="WARNING",
         )
+
+
+def _check(plan: StartPlan, others: Sequence[Account]) -> None:
+    if not others:
+        return
+    first, cash = others[0], plan.settings.cash
+    if cash is None:
+        raise SafetyRefusal(
+            f"account {first.name} trades with {first.currency} on the same account of "
+            f"{first.exchange}, and account {plan.account} would count the same money: state "
+            "the amount of the new account with --cash, or go on with the other one: "
+            f'--account "{first.name}"'
+        )
+
+
+def _others(store: Store, plan: StartPlan, access: LiveAccess) -> list[Account]:
+    """Return the accounts that count the money of a new one; none where it is opened already."""
+    if read_account(store, plan.account) is not None:
+        return []
+    quote = base_and_quote(plan.symbols[0].key.symbol)[1]
+    return list(_accounts_in(store, plan, access.exchange_account, quote))
 
 
 def _accounts_in(
