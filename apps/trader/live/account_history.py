@@ -39,6 +39,8 @@ class HistoryReading:
         self._since_ms: int | None = None
         self.is_read = False
         """Whether the whole history was read."""
+        self.is_compared = False
+        """Whether a reading of the account was compared after that."""
 
     def work(self, known: Set[str], now_ms: int, *, bars_exits: bool) -> AccountHistory | None:
         """Return the history once it was read; read it, or go on where that has failed.

@@ -22,6 +22,8 @@ class PositionCoins:
         self.is_short = False
         """Whether coins of the position are missing: gone, or sold by others and hidden by the
         account's own coins."""
+        self.sold = _ZERO
+        """What others have sold of the position by executions that were read, base currency."""
         self._missing = _ZERO
         """What no order may sell of the position, base currency."""
         self._booked: Decimal | None = None
@@ -43,6 +45,8 @@ class PositionCoins:
         self.covered = covered(ledger, total)
         self.is_short = self.covered < ledger.position
         self._booked = None
+        # A balance may be shown late; executions of others are facts.
+        self.sold = ledger.position - self.covered if total >= ledger.position else _ZERO
         safe = self.covered
         if total < ledger.position:
             # What is there may be coins of the account's own.
@@ -93,6 +97,7 @@ class PositionCoins:
     def note_correction(self) -> None:
         """Note that missing coins were taken out of the position, or out of those of before."""
         self._missing, self.is_short, self._before = _ZERO, False, None
+        self.sold = _ZERO
 
     def sellable(self, total: Decimal, *, is_missing: bool) -> Decimal:
         """Return the base currency that an order may sell, without coins of the account's own.

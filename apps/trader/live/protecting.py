@@ -208,7 +208,7 @@ class Protector:
                 self._replace(book.orders[identity], level[0], amount, price, reason, now_ms)
             case Withdraw(identity, reason):
                 if withheld > 0 and not book.position.is_flat:
-                    reason = "others may have sold the position, and their executions are not read"
+                    reason = "others may have sold the position"
                     print_line(f"the stop is cancelled: {reason}")
                 self._changed = time.monotonic()
                 book.request_cancel(book.orders[identity], reason, now_ms)

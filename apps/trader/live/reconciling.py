@@ -243,6 +243,7 @@ class AccountCheck:
         )
         if not self.is_history_read:
             return
+        self._history.is_compared = True
         self._faults.note_compared()
         self._judge.report_nameless(snapshot.nameless, bars_exits=self.is_sale_of_others_possible)
         if self.held.is_fresh and not (is_missing or moving):
@@ -290,13 +291,15 @@ class AccountCheck:
         Where the account has all coins of before and of its positions, they have not.
         """
         total = self.held.total_now
-        is_read = total is None or (self.is_history_read and self.has_named_all)
+        is_read = total is None or (self._history.is_compared and self.has_named_all)
         return not is_read and self._coins.may_hide_sales(total or _ZERO)
 
     @property
-    def lacking(self) -> Decimal:
-        """Return what the account lacks of its own coins and all positions, base currency."""
-        return self._coins.lacking(self.held.total_now or _ZERO)
+    def maybe_sold(self) -> Decimal:
+        """Return what others may have sold of the position, and is not known to be missing yet."""
+        if self.is_sale_of_others_possible:
+            return self._coins.lacking(self.held.total_now or _ZERO)
+        return _ZERO if self.is_missing else self._coins.sold
 
     @property
     def _base(self) -> str:

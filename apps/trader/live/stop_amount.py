@@ -59,19 +59,22 @@ class StopAmount:
     def withheld(self, resting: Decimal) -> Decimal:
         """Return what of the position no stop may sell, because others may have sold it already.
 
-        A stop that rests keeps its amount for seconds, in which executions are read as a rule.
+        A stop that rests keeps its amount for seconds, in which executions are read as a rule, and
+        for as long as none can be read.
 
         Args:
             resting: What stops at the exchange may still sell, base currency.
         """
         account, now = self._account, time.monotonic()
-        if not account.is_sale_of_others_possible:
+        maybe_sold = account.maybe_sold
+        if not maybe_sold:
             self._doubted = None
             return _ZERO
         self._doubted = self._doubted or now
         held = account.sellable_base()
-        sure = min(held, self._book.position.own - account.lacking)
-        is_early = now - self._doubted < self._book.times.sale_doubt
+        sure = min(held, self._book.position.own - maybe_sold)
+        # Where no executions can be read at all, nothing shows that others have traded.
+        is_early = now - self._doubted < self._book.times.sale_doubt or not account.is_checked
         return held - max(sure, min(resting, held) if is_early else _ZERO, _ZERO)
 
     def is_smaller(self, amount: Decimal) -> bool:

@@ -131,11 +131,8 @@ class StopWatch:
         problem, remedy = f"the stop at the exchange is {reason}", _KEEP_RUNNING
         measure = "the level of the rest is watched here; no entries meanwhile"
         if self.withheld > 0:
-            problem += (
-                f": others may have sold {self.withheld.normalize():f} {base}, and their "
-                "executions are not read"
-            )
-            measure = "nothing else is sold before they are; no entries meanwhile"
+            problem += f": others may have sold {self.withheld.normalize():f} {base}"
+            measure = "nothing else is sold before that is known; no entries meanwhile"
         if self.locked > 0:
             problem += f": {self.locked.normalize():f} {base} are locked, and not by this program"
             remedy = f"{_KEEP_RUNNING}; cancel the order that locks them, and the stop covers all"

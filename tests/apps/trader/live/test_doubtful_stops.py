@@ -126,3 +126,37 @@ def test_a_stop_is_placed_once_the_history_shows_that_own_coins_were_withdrawn(
             await desk.until(lambda: desk.problems == [])
 
     asyncio.run(scenario())
+
+
+def test_a_stop_that_rests_is_kept_while_no_executions_can_be_read(tmp_path: Path) -> None:
+    """Coins of the account's own were withdrawn; the outage takes no stop from the position."""
+
+    async def scenario() -> None:
+        async with started_again(tmp_path / "x.db", withdrawn="1") as desk:
+            unread = desk.simulator.faults.add(Fault("status", status=500, path="/api/v3/myTrades"))
+            await desk.until(lambda: "account reading" in desk.problems)
+            await desk.drive(0.8)
+            assert stop_amounts(desk) == [Decimal("0.05996")]
+            desk.simulator.faults.remove(unread)
+            await desk.until(lambda: desk.problems == [])
+            assert len(desk.taken) == 2
+
+    asyncio.run(scenario())
+
+
+def test_no_stop_is_placed_before_it_is_known_what_others_have_sold(tmp_path: Path) -> None:
+    async def scenario() -> None:
+        times = structs.replace(QUICK, missing=1.0)
+        async with started_again(
+            tmp_path / "x.db", sold="0.06003", is_cancelled=True, times=times
+        ) as desk:
+            account = desk.executor._account  # pyright: ignore[reportPrivateUsage]
+            # The first page is of the reading, the second one of the history.
+            desk.simulator.faults.add(structs.replace(LATE, seconds=1.0, nth=3))
+            await desk.until(lambda: account.is_history_read)
+            await desk.until(lambda: "coins" in desk.problems)
+            assert desk.resting == []
+            # The entry, its stop, and the sale by hand.
+            assert len(desk.taken) == 3
+
+    asyncio.run(scenario())
