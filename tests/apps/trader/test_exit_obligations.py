@@ -56,22 +56,25 @@ def exit_row(trading: Desk) -> tuple[Any, ...]:
     )[0]
 
 
-def last_price(trading: Desk) -> float:
-    """Return the newest price that the stream has sent."""
-    return trading.query("SELECT close FROM ohlcv_data ORDER BY timestamp DESC LIMIT 1")[0][0]
-
-
 def obligations(trading: Desk) -> list[tuple[Any, ...]]:
     return trading.query("SELECT cause, end_reason FROM exit_obligations ORDER BY created_ms")
 
 
 def is_only_sold_late(trading: Desk, cause: str) -> bool:
-    """Check the one sale of an account: at the newest price, with a note, its obligation ended."""
+    """Check the one sale of an account: in the newest candle, with a note, its obligation ended."""
     (_, sold) = trading.trades()
     kind, status, reason = exit_row(trading)
+    newest, low, high = trading.query(
+        "SELECT timestamp, low, high FROM ohlcv_data ORDER BY timestamp DESC LIMIT 1"
+    )[0]
+    filled = trading.query(
+        "SELECT filled_timestamp FROM orders WHERE side = 'sell' AND status = 'closed'"
+    )
     return (
         (kind, status) == (cause, "closed")
-        and float(sold.price) == last_price(trading)
+        and filled == [(newest,)]
+        # A newer frame of that candle may have come since.
+        and low <= float(sold.price) <= high
         and "late by up to" in reason
         and obligations(trading) == [(cause, "filled")]
     )
