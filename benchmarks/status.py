@@ -19,7 +19,7 @@ from onetape.core.trading import Session
 from onetape.store.accounts import Account, open_account
 from onetape.store.candles import insert_closed
 from onetape.store.database import Store, open_store
-from onetape.store.leases import Fence, acquire_lease, lease_name
+from onetape.store.leases import Fence, acquire_lease, make_lease_name
 from onetape.store.process_lock import ProcessLock
 from onetape.store.sessions import end_session, start_session
 
@@ -41,14 +41,19 @@ def fill(path: Path, accounts: int) -> None:
 
 def _fill_account(store: Store, name: str, symbol: str, sessions: int) -> None:
     key = SeriesKey("binance", symbol, "1h")
-    lock = ProcessLock(store.path, lease_name(name, symbol))
+    lock = ProcessLock(store.path, make_lease_name(name, symbol))
     if not lock.acquire():
         raise SystemExit(f"{store.path} is locked")
     now_ms = time.time_ns() // 1_000_000
     token = acquire_lease(
-        store, lease_name(name, symbol), "process 1 on host", now_ms=now_ms, seconds=20, lock=lock
+        store,
+        make_lease_name(name, symbol),
+        "process 1 on host",
+        now_ms=now_ms,
+        seconds=20,
+        lock=lock,
     )
-    fence = Fence(lease_name(name, symbol), token)
+    fence = Fence(make_lease_name(name, symbol), token)
     each = DECISIONS // SESSIONS
     for number in range(sessions):
         session = Session(

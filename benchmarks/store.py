@@ -24,10 +24,10 @@ import numpy as np
 from recording import ROOT, SEED, machine, measure, print_document, refuse_slow_imports
 
 from onetape.core.candles import Candles, SeriesKey
-from onetape.store.cache import cache_folder
+from onetape.store.cache import get_cache_folder
 from onetape.store.candles import insert_columns
 from onetape.store.database import open_store
-from onetape.store.reading import closed_between
+from onetape.store.reading import read_closed_between
 from onetape.store.verify import verify
 
 KEY: Final = SeriesKey("binance", "BTC/USDT", "1m")
@@ -79,7 +79,7 @@ def fetchall(path: Path) -> float:
 def read(path: Path, *, cached: bool) -> float:
     """Read every candle into arrays."""
     with open_store(path, create=False) as store:
-        return timed(lambda: closed_between(store, KEY, 0, FOREVER, cached=cached))
+        return timed(lambda: read_closed_between(store, KEY, 0, FOREVER, cached=cached))
 
 
 def check(path: Path) -> float:
@@ -140,7 +140,7 @@ def reading(folder: Path, rows: int, rounds: int) -> Generator[dict[str, Any]]:
     make(path, rows)
     seconds: dict[str, list[float]] = {"fetchall": [], "rows": [], "first": [], "cache": []}
     for _ in range(rounds):
-        shutil.rmtree(cache_folder(path), ignore_errors=True)
+        shutil.rmtree(get_cache_folder(path), ignore_errors=True)
         for name in seconds:
             seconds[name].append(fresh("cache" if name == "first" else name, path, rows))
     names = (

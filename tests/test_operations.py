@@ -11,7 +11,7 @@ import yaml
 from typer.main import get_command
 
 from onetape.cli.loading import load_settings
-from onetape.cli.program import exit_code_of
+from onetape.cli.program import run_typer_app
 from programs import Program
 from trader.main import app
 from trader.settings import TraderSettings
@@ -96,7 +96,7 @@ def test_a_new_user_runs_reads_and_controls_with_the_page_alone(
 
     def run(*words: str) -> str:
         capsys.readouterr()
-        assert exit_code_of(app, "trader", [*words, *market]) == 0, words
+        assert run_typer_app(app, "trader", [*words, *market]) == 0, words
         return capsys.readouterr().out
 
     with Program("simulator", *SIMULATOR, folder=tmp_path) as simulator:

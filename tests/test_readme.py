@@ -12,7 +12,7 @@ import pytest
 import yaml
 
 from onetape.core import errors
-from onetape.core.setting import declared_settings
+from onetape.core.setting import collect_settings
 from onetape.store.database import open_store
 
 APPS = ("backfiller", "backtester", "trader", "simulator", "demo")
@@ -85,7 +85,7 @@ def test_every_setting_stands_in_the_config_file(app: str, repository: Path) -> 
     written = yaml.safe_load(text)
     module = importlib.import_module(f"{app}.settings")
     model = getattr(module, f"{app.capitalize()}Settings")
-    assert set(written) == {key.partition(".")[0] for key in declared_settings(model)}
+    assert set(written) == {key.partition(".")[0] for key in collect_settings(model)}
 
 
 def test_every_linked_page_and_heading_exists(repository: Path) -> None:

@@ -102,7 +102,7 @@ def followed(folder: Path) -> list[str]:
     flags = ["--exchange", "simulator", "--db", "candles.db", "--strategy", "sma_cross"]
     flags += ["--json", "--no-report", "--no-check", "--stop-loss", str(VALUE)]
     from backtester.main import app
-    from onetape.cli.program import exit_code_of
+    from onetape.cli.program import run_typer_app
 
     follower = Follower()
     output = folder / "output.json"
@@ -113,7 +113,7 @@ def followed(folder: Path) -> list[str]:
     ):
         sys.setprofile(follower)
         try:
-            code = exit_code_of(app, "backtester", flags)
+            code = run_typer_app(app, "backtester", flags)
         finally:
             sys.setprofile(None)
     if code or '"stop_loss"' not in output.read_text(encoding="utf-8"):

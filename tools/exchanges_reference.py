@@ -14,7 +14,7 @@ from typing import Any, Final, Literal, NamedTuple
 
 import ccxt.pro
 
-from onetape.core.quirks import QUIRKS, quirks_of
+from onetape.core.quirks import QUIRKS, get_quirks
 from onetape.core.symbols import SIMULATOR_ID
 from onetape.exchange.dialects import DIALECTS, Dialect, Evidence
 from onetape.websocket.marks import mark_reader_of
@@ -115,7 +115,7 @@ def _row(name: str) -> str:
     # Paper needs both, and is as far tried as the part that was tried less.
     paper = "untested" if "untested" in (candles, stream) else _less(candles, stream)
     live = _shown(name, "live") if name in LIVE_EXCHANGES else _not_live(name)
-    newest = quirks_of(name).newest_only
+    newest = get_quirks(name).newest_only
     limit = f"newest {newest} only, " if newest is not None else ""
     cells = (f"`{name}`", f"{limit}{candles}", f"{_stream(name)}, {stream}", paper, live)
     return f"| {' | '.join(cells)} |\n"

@@ -18,9 +18,9 @@ import msgspec
 from backfiller.settings import BackfillerSettings
 from backtester.settings import BacktesterSettings
 from onetape.backtest.metric_definitions import DEFINITIONS, UNIT_WORDS
-from onetape.cli.flag_values import is_repeated, numbers_of
-from onetape.cli.flags import default_text
-from onetape.core.setting import Declared, declared_settings
+from onetape.cli.flag_values import is_repeated, list_number_settings
+from onetape.cli.flags import format_default
+from onetape.core.setting import Declared, collect_settings
 from onetape.engine.account_config import AccountConfig
 from onetape.execution.risk_limits import RiskLimits
 from trader.settings import TraderSettings
@@ -104,7 +104,7 @@ def yaml_of(program: Program) -> str:
 
 def _yaml_lines(model: type[msgspec.Struct]) -> Iterator[str]:
     sections: dict[str, list[Declared]] = {}
-    for key, one in declared_settings(model).items():
+    for key, one in collect_settings(model).items():
         section, dot, _ = key.rpartition(".")
         sections.setdefault(section if dot else key, []).append(one)
     was_section = False
@@ -146,7 +146,7 @@ def _scalar(value: object) -> str:
 
 def _note(model: type[msgspec.Struct], one: Declared) -> str:
     """Return the help of a setting as a comment: no capital, no full stop."""
-    numbers = numbers_of(model, one)
+    numbers = list_number_settings(model, one)
     names = f"one of the next {len(numbers)} by name"
     example = one.setting.file_example
     text = one.setting.help.replace("{numbers}", names).removesuffix(".")
@@ -184,7 +184,7 @@ def metric_rows() -> Iterator[str]:
 
 def table_lines(section: str) -> Iterator[str]:
     """Give the lines of the table of `account`, `exits` or `risk`."""
-    declared = declared_settings(RiskLimits if section == "risk" else AccountConfig)
+    declared = collect_settings(RiskLimits if section == "risk" else AccountConfig)
     yield "| key | what it does | unit | default | flag |\n|---|---|---|---|---|\n"
     for one in _members(declared.values(), section):
         flag = _flag(one)
@@ -192,7 +192,7 @@ def table_lines(section: str) -> Iterator[str]:
             f"`{one.name}`",
             one.setting.rule or _lower(one.setting.help.removesuffix(".")),
             one.setting.unit,
-            default_text(one) or "none",
+            format_default(one) or "none",
             f"`{flag}`" if flag else "",
         )
         yield f"| {' | '.join(cells)} |\n"

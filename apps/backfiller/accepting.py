@@ -5,11 +5,11 @@ from typing import Final
 
 from onetape.cli.dates import parse_timerange
 from onetape.core.candles import LATEST_TIMESTAMP, SeriesKey
-from onetape.core.clock import day_text
+from onetape.core.clock import format_day
 from onetape.core.dates import parse_moment
 from onetape.core.errors import DataError, UsageError
 from onetape.store.database import Store
-from onetape.store.gaps import ACCEPTED, Gap, clear_gaps, gaps_of, set_gaps
+from onetape.store.gaps import ACCEPTED, Gap, clear_gaps, read_gaps, set_gaps
 
 Range = tuple[int, int]
 #: The longest reason.
@@ -86,8 +86,8 @@ def accept_gaps(
              for key in keys}  # fmt: skip
     if not any(found.values()):
         raise DataError(
-            f"{store.path} has no unexplained gap between {day_text(wanted[0])} and "
-            f"{day_text(wanted[1])} UTC; list them: uv run backfiller gaps"
+            f"{store.path} has no unexplained gap between {format_day(wanted[0])} and "
+            f"{format_day(wanted[1])} UTC; list them: uv run backfiller gaps"
         )
     for key, gaps in found.items():
         ranges = [(gap.start, gap.end) for gap in gaps]
@@ -106,8 +106,8 @@ def undo_accepted(store: Store, keys: Sequence[SeriesKey], wanted: Range) -> int
              for key in keys}  # fmt: skip
     if not any(found.values()):
         raise DataError(
-            f"{store.path} has no accepted gap between {day_text(wanted[0])} and "
-            f"{day_text(wanted[1])} UTC; list them: uv run backfiller gaps"
+            f"{store.path} has no accepted gap between {format_day(wanted[0])} and "
+            f"{format_day(wanted[1])} UTC; list them: uv run backfiller gaps"
         )
     for key, gaps in found.items():
         clear_gaps(store, key, [(gap.start, gap.end) for gap in gaps])
@@ -115,7 +115,7 @@ def undo_accepted(store: Store, keys: Sequence[SeriesKey], wanted: Range) -> int
 
 
 def _inside(store: Store, key: SeriesKey, wanted: Range) -> list[Gap]:
-    return gaps_of(store, key, start=wanted[0], end=wanted[1])
+    return read_gaps(store, key, start=wanted[0], end=wanted[1])
 
 
 def _ordered(start: int, end: int, text: str, flag: str) -> Range:

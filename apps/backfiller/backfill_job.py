@@ -8,10 +8,10 @@ from msgspec import Struct
 from backfiller.commands.common import database_of
 from backfiller.settings import BackfillerSettings
 from onetape.core.candles import SeriesKey
-from onetape.core.clock import check_range, day_text
+from onetape.core.clock import check_range, format_day
 from onetape.core.dates import parse_moment
 from onetape.core.errors import UsageError, naming_settings
-from onetape.core.symbols import spot_symbol
+from onetape.core.symbols import parse_spot_symbol
 from onetape.core.timeframes import Timeframe
 from onetape.exchange.rest import RestExchange, check_exchange
 
@@ -57,7 +57,7 @@ class BackfillJob(Struct, frozen=True):
             return start, None
         if self.start >= now:
             raise UsageError(
-                f"from {day_text(self.start)} is in the future: it is {day_text(now)} UTC",
+                f"from {format_day(self.start)} is in the future: it is {format_day(now)} UTC",
                 setting="from",
             )
         return self.start, self.end
@@ -73,7 +73,7 @@ def make_job(settings: BackfillerSettings, *, days: int | None) -> BackfillJob:
         for exchange in settings.exchange:
             check_exchange(exchange)
     with naming_settings("symbol"):
-        symbols = dict.fromkeys(spot_symbol(symbol) for symbol in settings.symbol)
+        symbols = dict.fromkeys(parse_spot_symbol(symbol) for symbol in settings.symbol)
     with naming_settings("timeframe"):
         timeframes = dict.fromkeys(Timeframe.parse(name).name for name in settings.timeframe)
     keys = [

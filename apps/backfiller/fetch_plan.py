@@ -6,16 +6,16 @@ from msgspec import Struct
 from msgspec.structs import asdict
 
 from onetape.core.candles import SeriesKey
-from onetape.core.clock import utc_text
+from onetape.core.clock import format_utc
 from onetape.core.quirks import Quirks
 from onetape.core.timeframes import Timeframe
-from onetape.core.words import counted
+from onetape.core.words import format_count
 from onetape.exchange.pages import last_closed_open
 from onetape.exchange.rest import RestExchange
 from onetape.history.fetch import reread_from
-from onetape.store.candles import last_closed_before, missing_between
+from onetape.store.candles import find_missing, read_last_closed_before
 from onetape.store.database import Store
-from onetape.store.gaps import unexplained
+from onetape.store.gaps import find_unexplained
 
 Range = tuple[int, int]
 
@@ -43,12 +43,12 @@ class FetchPlan(Struct, frozen=True):
 
     def line(self) -> str:
         """Return the plan in one line."""
-        first = [f"{utc_text(low)} to {utc_text(high)}" for low, high in self.ranges[:3]]
+        first = [f"{format_utc(low)} to {format_utc(high)}" for low, high in self.ranges[:3]]
         more = len(self.ranges) - len(first)
         ranges = ", ".join(first) + (f" and {more:,} more ranges" if more else "")
         if not ranges:
             return f"{self.key}: nothing"
-        return f"{self.key}: {counted(self.candles, 'candle')}: {ranges} UTC"
+        return f"{self.key}: {format_count(self.candles, 'candle')}: {ranges} UTC"
 
 
 def plan_series(
@@ -71,7 +71,7 @@ def plan_series(
     if store is None:
         wanted = [(first, stop)] if first < stop else []
     else:
-        gaps = unexplained(store, key, missing_between(store, key, start, stop))
+        gaps = find_unexplained(store, key, find_missing(store, key, start, stop))
         wanted = sorted([*gaps, *_newest_again(store, key, first, stop)])
     ranges = joined(wanted, timeframe, exchange.quirks.page_limit)
     candles = sum(timeframe.count_between(*part) for part in ranges)
@@ -104,7 +104,7 @@ def pages_of(candles: int, page_limit: int) -> int:
 def _newest_again(store: Store, key: SeriesKey, first: int, stop: int) -> list[Range]:
     """Return the part of the range that holds the newest closed candles, which may be revised."""
     again = reread_from(store, key)
-    newest = last_closed_before(store, key, stop)
+    newest = read_last_closed_before(store, key, stop)
     if again is None or newest is None:
         return []
     low, high = max(again, first), Timeframe.parse(key.timeframe).next(newest)

@@ -13,7 +13,7 @@ from backfiller.backfill_job import BackfillJob
 from backfiller.progress import Display
 from backfiller.run_database import RunDatabase
 from backfiller.series_fetch import Failure, Summary, fetch_series
-from onetape.cli.stop import ended
+from onetape.cli.stop import cancel_and_wait
 from onetape.core.candles import SeriesKey
 from onetape.core.errors import ExchangeError, RowsRefused, UsageError
 from onetape.exchange.clients import Endpoint
@@ -21,7 +21,7 @@ from onetape.exchange.market_clock import ask_simulator
 from onetape.exchange.rest import Market, RestExchange
 from onetape.store.database import Store
 from onetape.store.market_data import save_market
-from onetape.store.simulated_source import hold_to_source
+from onetape.store.simulated_source import require_source
 
 #: Series of one exchange that are fetched at once; its requests queue for CCXT's limits.
 SERIES_AT_ONCE: Final = 4
@@ -101,7 +101,7 @@ async def side_by_side(work: Iterable[Coroutine[Any, Any, T]]) -> list[T]:
             task.result()
         return [task.result() for task in tasks]
     finally:
-        await ended(*tasks)
+        await cancel_and_wait(*tasks)
 
 
 def failed(
@@ -165,4 +165,4 @@ async def check_source(endpoint: Endpoint, store: Store) -> None:
     """
     simulated = await asyncio.to_thread(ask_simulator, endpoint)
     if simulated is not None:
-        hold_to_source(store, simulated.source)
+        require_source(store, simulated.source)

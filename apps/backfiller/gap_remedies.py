@@ -7,10 +7,10 @@ from pathlib import Path
 from msgspec import Struct
 
 from onetape.core.candles import SeriesKey
-from onetape.core.clock import utc_text
-from onetape.core.quirks import is_out_of_reach, quirks_of
+from onetape.core.clock import format_utc
+from onetape.core.quirks import get_quirks, is_out_of_reach
 from onetape.core.timeframes import Timeframe
-from onetape.core.words import counted
+from onetape.core.words import format_count
 
 
 class OpenGap(Struct, frozen=True):
@@ -43,8 +43,9 @@ def open_gaps_text(gaps: Sequence[OpenGap], path: Path, *, minutes: int) -> str:
     first = gaps[0]
     verb = "is" if candles == 1 else "are"
     return (
-        f"{counted(candles, 'candle')} in {counted(len(gaps), 'gap')} {verb} missing, unproven: "
-        f"first {first.key} {utc_text(first.start)} UTC; {remedy(gaps, path, minutes=minutes)}"
+        f"{format_count(candles, 'candle')} in {format_count(len(gaps), 'gap')} {verb} missing, "
+        "unproven: "
+        f"first {first.key} {format_utc(first.start)} UTC; {remedy(gaps, path, minutes=minutes)}"
     )
 
 
@@ -60,8 +61,8 @@ def remedy(gaps: Sequence[OpenGap], path: Path, *, minutes: int) -> str:
     if gone:
         key, file = gone[0].key, shlex.quote(str(path))
         parts.append(
-            f"{key.exchange} serves its newest {quirks_of(key.exchange).newest_only:,} candles "
-            f"only, not the candles of {counted(len(gone), 'older gap')}: import a file that "
+            f"{key.exchange} serves its newest {get_quirks(key.exchange).newest_only:,} candles "
+            f"only, not the candles of {format_count(len(gone), 'older gap')}: import a file that "
             f"has the candles (uv run backfiller import FILE --db {file}), or accept the gap "
             f"(uv run backfiller gaps --accept FROM..TO --because REASON --db {file})"
         )

@@ -10,15 +10,15 @@ from msgspec import Struct
 from msgspec.structs import asdict
 
 from backfiller.table_check import Table, few
-from onetape.core.candles import Candles, IntArray, SeriesKey, candle_faults
-from onetape.core.clock import utc_text
+from onetape.core.candles import Candles, IntArray, SeriesKey, find_candle_faults
+from onetape.core.clock import format_utc
 from onetape.core.errors import DataError
 from onetape.core.timeframes import Timeframe
-from onetape.core.words import counted
+from onetape.core.words import format_count
 from onetape.store.candles import InsertReport, insert_columns
 from onetape.store.database import Store
-from onetape.store.gaps import NO_TRADES, UNKNOWN_IMPORT, Gap, gaps_of, set_gaps
-from onetape.store.reading import closed_between
+from onetape.store.gaps import NO_TRADES, UNKNOWN_IMPORT, Gap, read_gaps, set_gaps
+from onetape.store.reading import read_closed_between
 
 
 class Imported(Struct, frozen=True):
@@ -74,7 +74,7 @@ class Imported(Struct, frozen=True):
             (self.unfinished, "not over yet"),
             (self.dropped, "dropped"),
         )
-        gap_text = f"{counted(self.gaps, 'gap')} ({counted(self.missing, 'candle')})"
+        gap_text = f"{format_count(self.gaps, 'gap')} ({format_count(self.missing, 'candle')})"
         if self.is_untraded:
             gap_text = f"{gap_text} without trades"
         parts = [
@@ -85,7 +85,8 @@ class Imported(Struct, frozen=True):
         ]
         return (
             f"{Path(self.source).name}: {self.exchange} {self.symbol} {self.timeframe}: "
-            f"{counted(self.rows, 'row')} from {utc_text(self.start)} to {utc_text(self.end)} UTC, "
+            f"{format_count(self.rows, 'row')} from {format_utc(self.start)} to "
+            f"{format_utc(self.end)} UTC, "
             f"{', '.join(parts)}"
         )
 
@@ -98,7 +99,8 @@ class Imported(Struct, frozen=True):
         if self.different <= few(self.present):
             return None
         return DataError(
-            f"{self.source}: {self.different:,} of {counted(self.present, 'candle')} that were "
+            f"{self.source}: {self.different:,} of {format_count(self.present, 'candle')} that "
+            "were "
             f"stored already have other values in this file: one of both is of another market, "
             "exchange or kind; the stored values stay, those of the file are in: backfiller "
             "revisions"
@@ -124,11 +126,11 @@ def store_table(store: Store, table: Table, *, now_ms: int) -> Imported:
         report = report.plus(done)
         if done.present:
             different += _different(store, table.key, candles)
-        faulty = list(candle_faults(candles, Timeframe.parse(table.key.timeframe)))
+        faulty = list(find_candle_faults(candles, Timeframe.parse(table.key.timeframe)))
         sound = np.delete(candles.timestamp, faulty)
         if not len(sound) or sound[-1] <= since:
             continue
-        gaps = gaps_of(store, table.key, start=since, end=int(sound[-1]))
+        gaps = read_gaps(store, table.key, start=since, end=int(sound[-1]))
         untraded += _note_gaps(store, table, gaps, candles.timestamp[faulty], now_ms=now_ms)
         gap_count += len(gaps)
         missing += sum(gap.candles for gap in gaps)
@@ -182,7 +184,7 @@ def _summary(
 def _different(store: Store, key: SeriesKey, candles: Candles) -> int:
     """Return how many stored candles have other values than those of a table."""
     start, end = int(candles.timestamp[0]), int(candles.timestamp[-1]) + 1
-    stored = closed_between(store, key, start, end, cached=False)
+    stored = read_closed_between(store, key, start, end, cached=False)
     _, ours, theirs = np.intersect1d(candles.timestamp, stored.timestamp, return_indices=True)
     equal = np.ones(len(ours), dtype=np.bool_)
     for name in ("open", "high", "low", "close", "volume"):

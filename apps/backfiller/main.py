@@ -19,7 +19,7 @@ from backfiller.commands.revisions import list_revisions
 from backfiller.commands.verify import verify_store
 from backfiller.settings import BackfillerSettings
 from onetape.cli import options
-from onetape.cli.flag_values import flag_values
+from onetape.cli.flag_values import collect_flag_values
 from onetape.cli.flags import takes_settings
 from onetape.cli.program import refuse_flags_before, run_app
 from onetape.core.errors import UsageError
@@ -57,17 +57,17 @@ def backfill(
         return
     from backfiller.backfiller_runs import backfill_all
     from backfiller.planning import print_plan
-    from onetape.cli.dates import range_flags
-    from onetape.cli.loading import load_settings, settings_file
+    from onetape.cli.dates import parse_range_flags
+    from onetape.cli.loading import find_settings_file, load_settings
 
-    flags["from_"], flags["to"] = range_flags(flags["from_"], flags["to"], timerange)
+    flags["from_"], flags["to"] = parse_range_flags(flags["from_"], flags["to"], timerange)
     if days is not None and (flags["from_"] is not None or flags["to"] is not None):
         raise UsageError("--days counts back from now; leave out --from, --to and --timerange")
     loaded = load_settings(
         BackfillerSettings,
         "backfiller",
-        settings_file("backfiller", config),
-        flag_values(BackfillerSettings, flags),
+        find_settings_file("backfiller", config),
+        collect_flag_values(BackfillerSettings, flags),
     )
     with loaded.places.naming_places():
         if plan:

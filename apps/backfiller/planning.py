@@ -17,7 +17,7 @@ from backfiller.run_database import RunDatabase
 from backfiller.series_fetch import Failure
 from backfiller.settings import BackfillerSettings
 from onetape.cli.output import print_json, print_line
-from onetape.core.words import counted
+from onetape.core.words import format_count
 from onetape.exchange.catalogue import exchange_facts
 from onetape.exchange.clients import Endpoint
 
@@ -35,7 +35,7 @@ class Timed(Struct, frozen=True):
 
     def line(self) -> str:
         """Return both in one line."""
-        pages = counted(self.plan.pages, "page")
+        pages = format_count(self.plan.pages, "page")
         return f"{self.plan.line()}; {pages}, about {lasting(self.seconds)}"
 
 
@@ -72,7 +72,7 @@ def print_plan(settings: BackfillerSettings, *, days: int | None, as_json: bool)
         candles = sum(one.plan.candles for one in timed)
         pages = sum(one.plan.pages for one in timed)
         print_line(
-            f"in all {counted(candles, 'candle')} in {counted(pages, 'page')}, about "
+            f"in all {format_count(candles, 'candle')} in {format_count(pages, 'page')}, about "
             f"{lasting(seconds)}; nothing was fetched"
         )
     raise_failures(plans)

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 
 from backfiller.series_fetch import Progress
 from onetape.cli.output import note
-from onetape.core.printable import printable
+from onetape.core.printable import escape_unprintable
 
 if TYPE_CHECKING:
     from rich.progress import Progress as Bars
@@ -34,7 +34,9 @@ class Display:
         if self._bars is None:
             note(text)
         else:
-            self._bars.console.print(printable(text), markup=False, highlight=False, soft_wrap=True)
+            self._bars.console.print(
+                escape_unprintable(text), markup=False, highlight=False, soft_wrap=True
+            )
 
     def note_once(self, text: str) -> None:
         """Print a line, the first time only."""
@@ -59,7 +61,7 @@ class Display:
             yield _lines(title)
             return
         bars, began = self._bars, time.monotonic()
-        task = bars.add_task(printable(title), total=None, rate="")
+        task = bars.add_task(escape_unprintable(title), total=None, rate="")
 
         def report(done: int, total: int) -> None:
             rate = done / max(time.monotonic() - began, 1e-9)

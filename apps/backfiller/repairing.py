@@ -17,14 +17,14 @@ from backfiller.series_fetch import Failure
 from onetape.core.candles import SeriesKey
 from onetape.core.errors import ExchangeError, StoreError, UsageError
 from onetape.core.timeframes import Timeframe
-from onetape.core.words import counted
+from onetape.core.words import format_count
 from onetape.exchange.clients import Endpoint
 from onetape.exchange.rest import RestExchange
 from onetape.history.fetch import fetch_closed
 from onetape.history.gaps import confirm_gaps
-from onetape.store.candles import closed_range
+from onetape.store.candles import read_closed_range
 from onetape.store.database import Store
-from onetape.store.gaps import unexplained
+from onetape.store.gaps import find_unexplained
 from onetape.store.unsound_rows import quarantine_forming_rows, quarantine_unsound_rows
 from onetape.store.verify import Finding, verify
 
@@ -54,11 +54,13 @@ class Repaired(Struct, frozen=True):
         """Return the outcome in one line."""
         if not self.findings and not self.inserted:
             return f"{self.key}: nothing to fix"
-        withdrawn = f", {counted(self.withdrawn, 'row')} to quarantine" if self.withdrawn else ""
-        left = counted(len(self.left), "finding") + " left" if self.left else "all fixed"
+        withdrawn = (
+            f", {format_count(self.withdrawn, 'row')} to quarantine" if self.withdrawn else ""
+        )
+        left = format_count(len(self.left), "finding") + " left" if self.left else "all fixed"
         return (
-            f"{self.key}: {counted(self.findings, 'finding')}, "
-            f"{counted(self.inserted, 'candle')} fetched{withdrawn}, {left}"
+            f"{self.key}: {format_count(self.findings, 'finding')}, "
+            f"{format_count(self.inserted, 'candle')} fetched{withdrawn}, {left}"
         )
 
     def document(self) -> dict[str, Any]:
@@ -101,7 +103,7 @@ async def repair_series(
     for start, end in _ranges(findings, key, exchange.quirks.page_limit):
         report = await fetch_closed(exchange, store, key, start=start, end=end)
         inserted += report.inserted
-    stored = closed_range(store, key)
+    stored = read_closed_range(store, key)
     if stored is not None:
         before_ms = NEVER_MS if all_gaps else seen_ms - _OLD_PROOF_MS
         confirmed = await confirm_gaps(
@@ -109,7 +111,7 @@ async def repair_series(
         )
         inserted += confirmed.inserted
     for one in findings:
-        if one.kind == "forming row left behind" and not unexplained(
+        if one.kind == "forming row left behind" and not find_unexplained(
             store, key, [(one.start, one.end)]
         ):
             # The exchange is proven to have no such candle: nothing will ever close it.

@@ -10,10 +10,10 @@ from msgspec.structs import asdict, replace
 from numpy.typing import NDArray
 
 from onetape.core.candles import LATEST_TIMESTAMP, Candles, IntArray, SeriesKey
-from onetape.core.clock import utc_text
-from onetape.core.resample import check_multiple, incomplete_windows, resample
+from onetape.core.clock import format_utc
+from onetape.core.resample import check_multiple, find_incomplete_windows, resample
 from onetape.core.timeframes import Timeframe
-from onetape.core.words import counted
+from onetape.core.words import format_count
 from onetape.store.candles import insert_columns
 from onetape.store.database import Store
 from onetape.store.gaps import (
@@ -23,11 +23,11 @@ from onetape.store.gaps import (
     UNKNOWN_IMPORT,
     Gap,
     GapState,
-    gaps_of,
+    find_unexplained,
+    read_gaps,
     set_gaps,
-    unexplained,
 )
-from onetape.store.reading import closed_between
+from onetape.store.reading import read_closed_between
 
 
 class Resampled(Struct, frozen=True):
@@ -59,7 +59,7 @@ class Resampled(Struct, frozen=True):
         """Return the summary in one line."""
         name = f"{self.exchange} {self.symbol} {self.timeframe} into {self.into}"
         if not self.built:
-            return f"{name}: nothing to build, {counted(self.left_out, 'window')} left out"
+            return f"{name}: nothing to build, {format_count(self.left_out, 'window')} left out"
         notable = (
             (self.present, "already there"),
             (self.different, "of those different from what the lower timeframe makes"),
@@ -69,12 +69,12 @@ class Resampled(Struct, frozen=True):
         parts = [
             f"{self.inserted:,} new",
             *(f"{count:,} {what}" for count, what in notable if count),
-            counted(self.gaps, "gap") if self.gaps else "no gaps",
+            format_count(self.gaps, "gap") if self.gaps else "no gaps",
             f"{self.seconds:.1f} s",
         ]
         return (
-            f"{name}: {counted(self.built, 'candle')} from {utc_text(self.start)} to "
-            f"{utc_text(self.end)} UTC, {', '.join(parts)}"
+            f"{name}: {format_count(self.built, 'candle')} from {format_utc(self.start)} to "
+            f"{format_utc(self.end)} UTC, {', '.join(parts)}"
         )
 
     def document(self) -> dict[str, Any]:
@@ -105,9 +105,9 @@ def resample_series(
     small = Timeframe.parse(key.timeframe)
     check_multiple(small, into)
     large_key = replace(key, timeframe=into.name)
-    candles = closed_between(store, key, 0, LATEST_TIMESTAMP)
+    candles = read_closed_between(store, key, 0, LATEST_TIMESTAMP)
     built = resample(candles, small, into)
-    gaps = gaps_of(store, key)
+    gaps = read_gaps(store, key)
     certain = np.ones(len(built), dtype=np.bool_)
     if not allow_gaps:
         certain = _certain(built.timestamp, _doubtful(store, key, candles, into, gaps), into)
@@ -120,14 +120,14 @@ def resample_series(
     if not len(kept):
         return summary
     start, end = int(kept.timestamp[0]), into.next(int(kept.timestamp[-1]))
-    stored = closed_between(store, large_key, start, end)
+    stored = read_closed_between(store, large_key, start, end)
     new = np.isin(kept.timestamp, stored.timestamp, invert=True)
     report = insert_columns(
         store, large_key, kept.taken(np.flatnonzero(new)), source="resample", seen_ms=now_ms
     )
-    large_gaps = gaps_of(store, large_key, start=start, end=end)
+    large_gaps = read_gaps(store, large_key, start=start, end=end)
     _carry_over(store, large_key, large_gaps, gaps)
-    incomplete = incomplete_windows(candles, small, into)
+    incomplete = find_incomplete_windows(candles, small, into)
     return replace(
         summary,
         start=start,
@@ -150,7 +150,7 @@ def _doubtful(
         first = int(candles.timestamp[0])
         before = (into.floor(first), first)
         # Of a market that was listed inside the window, the ledger has that nothing was before.
-        if before[0] < first and unexplained(store, key, [before]):
+        if before[0] < first and find_unexplained(store, key, [before]):
             ranges.append(before)
     return ranges
 

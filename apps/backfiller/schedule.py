@@ -4,7 +4,7 @@ from collections.abc import Awaitable, Callable
 from random import Random
 from typing import Final, NoReturn
 
-from onetape.core.clock import Clock, utc_text
+from onetape.core.clock import Clock, format_utc
 from onetape.core.errors import ExchangeError, OnetapeError
 from onetape.core.timeframes import Timeframe
 
@@ -66,6 +66,6 @@ async def run_every(
             note(f"backfiller: this run failed: {error}")
         is_first = False
         due_ms = next_run_ms(clock.now_ms(), every, random)
-        note(f"next run: {utc_text(due_ms // 1_000)} UTC")
+        note(f"next run: {format_utc(due_ms // 1_000)} UTC")
         while (left := clock.wall_seconds(due_ms - clock.now_ms())) > 0:
             await pause(min(left, NAP_SECONDS))

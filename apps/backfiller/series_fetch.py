@@ -9,19 +9,19 @@ from msgspec.structs import asdict
 
 from backfiller.fetch_plan import FetchPlan, plan_series
 from backfiller.gap_remedies import OpenGap
-from onetape.core.candles import Candle, SeriesKey, candle_fault
-from onetape.core.clock import utc_text
+from onetape.core.candles import Candle, SeriesKey, find_candle_fault
+from onetape.core.clock import format_utc
 from onetape.core.errors import OnetapeError, RowsRefused
-from onetape.core.refused import refused_text
+from onetape.core.refused import describe_refused_rows
 from onetape.core.timeframes import Timeframe
-from onetape.core.words import counted
+from onetape.core.words import format_count
 from onetape.exchange.pages import Page
 from onetape.exchange.rest import RestExchange
 from onetape.history.fetch import FetchReport, fetch_closed
 from onetape.history.gaps import confirm_gaps
-from onetape.store.candles import closed_range, row_at
+from onetape.store.candles import read_closed_range, read_row_at
 from onetape.store.database import Store
-from onetape.store.gaps import gaps_of
+from onetape.store.gaps import read_gaps
 
 #: Called after each page with how many candles of the plan have been requested, and the total.
 Progress = Callable[[int, int], None]
@@ -60,19 +60,21 @@ class Summary(Struct, frozen=True):
 
     def line(self) -> str:
         """Return the summary in one line."""
-        missing = counted(self.missing, "candle")
+        missing = format_count(self.missing, "candle")
         unproven = f", {self.unproven:,} of them unproven" if self.unproven else ""
-        gaps = f"{counted(self.gaps, 'gap')} ({missing}{unproven})" if self.gaps else "no gaps"
+        gaps = f"{format_count(self.gaps, 'gap')} ({missing}{unproven})" if self.gaps else "no gaps"
         where = "before" if self.stored else "there"
-        before = f", nothing for {counted(self.before, 'candle')} {where}" if self.before else ""
-        after = f", nothing for {counted(self.after, 'candle')} after" if self.after else ""
+        before = (
+            f", nothing for {format_count(self.before, 'candle')} {where}" if self.before else ""
+        )
+        after = f", nothing for {format_count(self.after, 'candle')} after" if self.after else ""
         revised = f", {self.revised:,} revised (see revisions)" if self.revised else ""
         refused = f", {self.quarantined:,} refused (see quarantine)" if self.quarantined else ""
-        stored = counted(self.stored, "candle")
+        stored = format_count(self.stored, "candle")
         return (
             f"{self.exchange} {self.symbol} {self.timeframe}: {stored} from "
-            f"{utc_text(self.start)} to {utc_text(self.end)} UTC, {self.inserted:,} new in "
-            f"{counted(self.pages, 'page')}, {gaps}{before}{after}{revised}{refused}, "
+            f"{format_utc(self.start)} to {format_utc(self.end)} UTC, {self.inserted:,} new in "
+            f"{format_count(self.pages, 'page')}, {gaps}{before}{after}{revised}{refused}, "
             f"{self.seconds:.1f} s"
         )
 
@@ -127,7 +129,7 @@ async def fetch_series(
             refused.update(page.refused)
 
         # One candle of overlap with what is stored: a late revision of it is seen.
-        overlaps = part_start > plan.start and row_at(store, key, part_start) is None
+        overlaps = part_start > plan.start and read_row_at(store, key, part_start) is None
         first = timeframe.shift(part_start, -1) if overlaps else part_start
         fetched = fetched.plus(
             await fetch_closed(exchange, store, key, start=first, end=part_end, on_page=report)
@@ -141,8 +143,8 @@ async def fetch_series(
 
 
 def _refused_text(refused: dict[Candle, str], timeframe: Timeframe) -> str:
-    faults = [candle_fault(row, timeframe) or "" for row in refused]
-    return refused_text(faults, next(iter(refused.values())), timeframe.name)
+    faults = [find_candle_fault(row, timeframe) or "" for row in refused]
+    return describe_refused_rows(faults, next(iter(refused.values())), timeframe.name)
 
 
 def _summary(
@@ -156,7 +158,7 @@ def _summary(
 ) -> Summary:
     timeframe = Timeframe.parse(key.timeframe)
     wanted = timeframe.count_between(plan.start, plan.end)
-    stored = closed_range(store, key)
+    stored = read_closed_range(store, key)
     before = after = 0
     if stored is None:
         before = wanted
@@ -164,7 +166,7 @@ def _summary(
         before = timeframe.count_between(plan.start, min(max(stored[0], plan.start), plan.end))
         last = min(max(timeframe.next(stored[1]), plan.start), plan.end)
         after = timeframe.count_between(last, plan.end)
-    gaps = gaps_of(store, key, start=plan.start, end=plan.end)
+    gaps = read_gaps(store, key, start=plan.start, end=plan.end)
     missing = sum(gap.candles for gap in gaps)
     unknown = [gap for gap in gaps if not gap.is_explained]
     return Summary(

@@ -11,11 +11,11 @@ from backfiller.formats.spool import Spool
 from backfiller.formats.table_kinds import are_exchanged, better_order
 from backfiller.formats.table_reader import ReadTable, read_table
 from backfiller.formats.table_series import Planned, Wanted, timeframe_of
-from onetape.core.candles import Candle, Candles, SeriesKey, candle_faults
-from onetape.core.clock import utc_text
+from onetape.core.candles import Candle, Candles, SeriesKey, find_candle_faults
+from onetape.core.clock import format_utc
 from onetape.core.errors import DataError
 from onetape.core.timeframes import Timeframe
-from onetape.core.words import counted
+from onetape.core.words import format_count
 
 #: Of a table that is read rightly, no more rows are refused: so many, or one of a hundred.
 _FEW_ROWS: Final = 5
@@ -81,7 +81,8 @@ def _checked(
     if not times.rows:
         row = f"; the first row: {read.unreadable_row}" if read.unreadable_row else ""
         raise DataError(
-            f"{source}: none of {counted(read.rows, 'row')} has the time of a candle, its open in "
+            f"{source}: none of {format_count(read.rows, 'row')} has the time of a candle, its "
+            "open in "
             f"whole seconds{row}"
         )
     timeframe = timeframe_of(planned, times.distances)
@@ -148,11 +149,11 @@ def _check_rows(
     order: tuple[str, ...] | None = None
     rows, first, last = read.spool.unreadable_rows, -1, -1
     if rows:
-        faults[next(iter(candle_faults(read.spool.unreadable[:1], timeframe).values()))] = rows
+        faults[next(iter(find_candle_faults(read.spool.unreadable[:1], timeframe).values()))] = rows
         first_fault = (next(iter(faults)), _candle(read.spool.unreadable, 0))
     for window in read.spool.windows():
         candles = window[: int(np.searchsorted(window.timestamp, end))]
-        found = candle_faults(candles, timeframe)
+        found = find_candle_faults(candles, timeframe)
         rows += len(candles)
         faults.update(found.values())
         if found and first_fault is None:
@@ -173,7 +174,9 @@ def _check_rows(
         if wrong:
             raise _wrong_reading(read, source, rows, refused, commonest, fault, order, timeframe)
     if first < 0:
-        raise DataError(f"{source}: none of {counted(read.rows, 'row')} is a candle that is over")
+        raise DataError(
+            f"{source}: none of {format_count(read.rows, 'row')} is a candle that is over"
+        )
     return first, last
 
 
@@ -201,9 +204,11 @@ def _wrong_reading(
     unreadable = candle.timestamp < 0 or any(np.isnan(value) for value in candle[1:])
     row = (read.unreadable_row if unreadable else None) or _row_text(candle)
     if refused == rows:
-        what = f"none of {counted(rows, 'row')} is a valid {timeframe.name} candle that is over"
+        what = (
+            f"none of {format_count(rows, 'row')} is a valid {timeframe.name} candle that is over"
+        )
     else:
-        what = f"{refused:,} of {counted(rows, 'row')} are not valid {timeframe.name} candles"
+        what = f"{refused:,} of {format_count(rows, 'row')} are not valid {timeframe.name} candles"
     hint = ""
     if order is not None:
         columns = ",".join(order)
@@ -227,7 +232,7 @@ def _candle(candles: Candles, number: int) -> Candle:
 def _row_text(candle: Candle) -> str:
     named = zip(Candle._fields[1:], candle[1:], strict=True)
     values = " ".join(f"{name} {value!r}" for name, value in named)
-    return f"{utc_text(candle.timestamp)} UTC {values}"
+    return f"{format_utc(candle.timestamp)} UTC {values}"
 
 
 def few(rows: int) -> int:

@@ -67,7 +67,7 @@ def _run(
     from onetape.backtest.backtest_runner import run_backtest
     from onetape.backtest.summary import summarize
     from onetape.backtest.trade_records import trade_records
-    from onetape.cli.output import print_line, terminal_width
+    from onetape.cli.output import get_terminal_width, print_line
 
     is_saved = not as_json if save is None else save
     has_page = report is not None or (is_saved and with_report)
@@ -85,7 +85,7 @@ def _run(
     if as_json:
         print_document(summary, trades)
     else:
-        print_line(result_text(summary, trades, width=terminal_width()))
+        print_line(result_text(summary, trades, width=get_terminal_width()))
 
 
 def _write_report(backtest: "Backtest", path: Path) -> None:

@@ -6,14 +6,14 @@ from typing import Any, NamedTuple
 
 from backtester.settings import BacktesterSettings
 from onetape.backtest.config import BacktestConfig, StrategyChoice
-from onetape.cli.dates import range_flags
-from onetape.cli.flag_values import flag_values
-from onetape.cli.loading import Loaded, Places, load_settings, settings_file
+from onetape.cli.dates import parse_range_flags
+from onetape.cli.flag_values import collect_flag_values
+from onetape.cli.loading import Loaded, Places, find_settings_file, load_settings
 from onetape.cli.stdout import claim_stdout
 from onetape.core.dates import parse_moment
 from onetape.core.errors import naming_settings
-from onetape.core.folders import USER_FOLDER, database_path
-from onetape.core.symbols import spot_symbol
+from onetape.core.folders import USER_FOLDER, choose_database_path
+from onetape.core.symbols import parse_spot_symbol
 from onetape.core.timeframes import Timeframe
 from onetape.strategies.registry import check_choice
 
@@ -52,11 +52,11 @@ def loaded_settings(given: Mapping[str, Any]) -> Loaded[BacktesterSettings]:
     """Return the settings of a backtest as they were given; arguments as in `chosen_backtest`."""
     # Every command that runs a strategy's code comes here first; help was printed by then.
     claim_stdout()
-    from_, to = range_flags(given["from_"], given["to"], given["timerange"])
-    flags = flag_values(BacktesterSettings, {**given, "from_": from_, "to": to})
+    from_, to = parse_range_flags(given["from_"], given["to"], given["timerange"])
+    flags = collect_flag_values(BacktesterSettings, {**given, "from_": from_, "to": to})
     # Typer makes paths of texts only where it calls the function.
     config = None if given["config"] is None else Path(given["config"])
-    file = settings_file("backtester", config)
+    file = find_settings_file("backtester", config)
     return load_settings(BacktesterSettings, "backtester", file, flags)
 
 
@@ -68,7 +68,7 @@ def config_of(settings: BacktesterSettings) -> BacktestConfig:
     """
     with naming_settings("symbol"):
         symbols = (symbol.strip() for symbol in settings.symbol.split(","))
-        symbols = tuple(spot_symbol(symbol) for symbol in symbols if symbol)
+        symbols = tuple(parse_spot_symbol(symbol) for symbol in symbols if symbol)
     with naming_settings("timeframe"):
         timeframe = Timeframe.parse(settings.timeframe).name
     return BacktestConfig(
@@ -84,6 +84,6 @@ def config_of(settings: BacktesterSettings) -> BacktestConfig:
         trading_rules=settings.trading_rules,
         allow_gaps=settings.allow_gaps,
         check=settings.check,
-        database=database_path(settings.db, settings.exchange),
+        database=choose_database_path(settings.db, settings.exchange),
         db_flag=settings.db,
     )

@@ -6,7 +6,7 @@ from typing import Final, NoReturn
 
 from backtester.backtest_command import run_command
 from backtester.settings import BacktesterSettings
-from onetape.cli.plain_flags import PlainFlag, plain_flags, read_plain
+from onetape.cli.plain_flags import PlainFlag, collect_plain_flags, read_plain
 from onetape.cli.program import run_function
 
 #: Flags that are no settings, as `backtester.flags` declares them; `--watch` is for Typer.
@@ -23,7 +23,7 @@ OWN_FLAGS: Final = {
 
 def run() -> NoReturn:
     """Run the program."""
-    given = read_plain(sys.argv[1:], plain_flags(BacktesterSettings, OWN_FLAGS))
+    given = read_plain(sys.argv[1:], collect_plain_flags(BacktesterSettings, OWN_FLAGS))
     if given is not None:
         run_function(partial(run_command, given), "backtester")
     from backtester.main import run as run_with_typer

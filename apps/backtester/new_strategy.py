@@ -8,7 +8,7 @@ from typing import Final
 from msgspec import Struct
 
 from onetape.core.errors import ConfigurationError, UsageError
-from onetape.core.words import error_text
+from onetape.core.words import format_os_error
 from onetape.strategies.registry import BUILT_IN, LONGEST_NAME
 
 _NAME: Final = re.compile(r"[a-z][a-z0-9_]*")
@@ -66,7 +66,8 @@ def write_new_strategy(name: str, user_folder: Path) -> Written:
                 file.write(_filled(template, name))
     except OSError as error:
         raise ConfigurationError(
-            f"{folder} cannot be written: {error_text(error)}; run this in a folder of your own"
+            f"{folder} cannot be written: {format_os_error(error)}; run this in a folder of your "
+            "own"
         ) from error
     return written
 

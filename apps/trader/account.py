@@ -10,18 +10,18 @@ from typing import Final
 from msgspec import structs
 
 from onetape.core.candles import SeriesKey
-from onetape.core.clock import utc_text
+from onetape.core.clock import format_utc
 from onetape.core.errors import SafetyRefusal, UsageError
-from onetape.core.steps import decimal_text
-from onetape.core.symbols import base_and_quote
-from onetape.execution.positions import position_of
+from onetape.core.steps import format_decimal
+from onetape.core.symbols import split_symbol
+from onetape.execution.positions import sum_position
 from onetape.store.account_reading import is_alive, read_lease
 from onetape.store.accounts import Account, open_account, read_account_series
 from onetape.store.database import Store
-from onetape.store.leases import Fence, lease_name
+from onetape.store.leases import Fence, make_lease_name
 from onetape.store.ledger import trades_of
 from onetape.store.reservations import release_unsent
-from onetape.store.sessions import last_session
+from onetape.store.sessions import read_newest_session
 from trader.session_context import SessionContext
 from trader.settings import TraderSettings
 
@@ -101,7 +101,7 @@ def check_account(
             f"{_mode_text(settings.mode)}; {WAY_OUT}"
         )
     found = SeriesKey(account.exchange, account.symbol, account.timeframe)
-    quote = base_and_quote(key.symbol)[1]
+    quote = split_symbol(key.symbol)[1]
     if account.exchange != key.exchange or account.currency != quote:
         raise SafetyRefusal(
             f"account {account.name} trades {found} with {account.currency}, not {key}; {WAY_OUT}"
@@ -141,7 +141,7 @@ def release_unsent_entries(store: Store, account: str, wall_ms: int) -> list[str
     """
 
     def is_traded(symbol: str) -> bool:
-        name = lease_name(account, symbol)
+        name = make_lease_name(account, symbol)
         lease = read_lease(store, name)
         return lease is not None and is_alive(store, name, lease, wall_ms)
 
@@ -203,7 +203,7 @@ def hold_account(context: SessionContext, fence: Fence) -> tuple[SessionContext,
 def changes_since_last_session(context: SessionContext) -> str | None:
     """Return the changes since the account's last session as a text; None without a change."""
     before, now = (
-        last_session(context.store, context.session.account, context.key.symbol),
+        read_newest_session(context.store, context.session.account, context.key.symbol),
         context.session,
     )
     if before is None:
@@ -221,7 +221,7 @@ def changes_since_last_session(context: SessionContext) -> str | None:
     if not found:
         return None
     return (
-        f"changed since the session of {utc_text(before.started_ms // 1_000)}: {', '.join(found)}"
+        f"changed since the session of {format_utc(before.started_ms // 1_000)}: {', '.join(found)}"
     )
 
 
@@ -248,7 +248,7 @@ def _check_covers_trades(context: SessionContext, balance: Decimal) -> None:
         exchange=key.exchange,
         mode=context.session.mode,
     )
-    flows = (position_of([trade], market.base, market.quote).quote for trade in trades)
+    flows = (sum_position([trade], market.base, market.quote).quote for trade in trades)
     needed = -min(accumulate(flows), default=Decimal())
     if needed > balance:
         raise SafetyRefusal(
@@ -260,7 +260,7 @@ def _check_covers_trades(context: SessionContext, balance: Decimal) -> None:
 
 def _money(amount: Decimal) -> str:
     """Return an amount with all its digits: `10,000`, `0.12345678`."""
-    whole, _, decimals = decimal_text(amount).partition(".")
+    whole, _, decimals = format_decimal(amount).partition(".")
     return f"{int(whole):,}" + (f".{decimals}" if decimals else "")
 
 

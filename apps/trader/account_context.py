@@ -6,7 +6,7 @@ from msgspec import Struct
 
 from onetape.core.clock import SystemClock
 from onetape.engine import StepRules
-from onetape.execution.positions import position_of
+from onetape.execution.positions import sum_position
 from onetape.store.latecomers import insert_latecomers
 from onetape.store.ledger import trades_of
 from trader.account_funds import AccountFunds
@@ -73,4 +73,4 @@ def _has_position(context: SessionContext) -> bool:
         exchange=context.key.exchange,
         mode=session.mode,
     )
-    return not position_of(trades, market.base, market.quote, market.steps).is_flat
+    return not sum_position(trades, market.base, market.quote, market.steps).is_flat

@@ -9,16 +9,16 @@ from decimal import Decimal
 from typing import Protocol
 
 from onetape.core.candles import SeriesKey
-from onetape.core.symbols import base_and_quote
+from onetape.core.symbols import split_symbol
 from onetape.core.trading import Mode, Trade
 from onetape.engine import Fill, RefusedOrder
-from onetape.execution.positions import Position, position_of
+from onetape.execution.positions import Position, sum_position
 from onetape.store.accounts import read_account_series
-from onetape.store.candles import last_closed
+from onetape.store.candles import read_last_closed
 from onetape.store.database import Store
 from onetape.store.leases import Fence
 from onetape.store.ledger import trades_of
-from onetape.store.reservations import AccountCash, FeeSum, reserved_symbols
+from onetape.store.reservations import AccountCash, FeeSum, read_reserved_symbols
 from trader.account_rules import AccountRules
 
 
@@ -124,7 +124,7 @@ class AccountFunds:
         elsewhere = {(key.exchange, key.symbol) for key, _ in self._elsewhere()}
         elsewhere |= {
             one
-            for one in reserved_symbols(self._store, self._account, self._mode)
+            for one in read_reserved_symbols(self._store, self._account, self._mode)
             if one[1] not in self._symbols
         }
         taken = self._rules.places_taken(symbol, moment) + len(elsewhere)
@@ -162,7 +162,7 @@ class AccountFunds:
             StoreError: the file cannot be read.
         """
         taken = {(key.exchange, key.symbol) for key, _ in self._open_positions()}
-        taken |= reserved_symbols(self._store, self._account, self._mode)
+        taken |= read_reserved_symbols(self._store, self._account, self._mode)
         return sum(other != symbol for _, other in taken)
 
     def _open_positions(self) -> list[tuple[SeriesKey, Decimal]]:
@@ -217,12 +217,12 @@ class AccountFunds:
             trades = trades_of(
                 self._store, self._account, one.symbol, exchange=one.exchange, mode=self._mode
             )
-            position = position_of(trades, *base_and_quote(one.symbol))
+            position = sum_position(trades, *split_symbol(one.symbol))
             if not position.is_flat:
                 found.append((SeriesKey(one.exchange, one.symbol, one.timeframe), position.base))
         return found
 
     def _close_before(self, key: SeriesKey, moment: int) -> float:
         """Return the newest close of a series that is known at an open, quote currency."""
-        known = last_closed(self._store, key, 1, up_to=moment - 1)
+        known = read_last_closed(self._store, key, 1, up_to=moment - 1)
         return float(known.close[-1]) if len(known) else 0.0

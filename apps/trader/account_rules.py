@@ -13,7 +13,7 @@ from typing import Protocol
 from msgspec.structs import replace
 
 from onetape.cli.output import print_line
-from onetape.core.clock import utc_text
+from onetape.core.clock import format_utc
 from onetape.core.timeframes import Timeframe
 from onetape.engine import (
     CandlesOpened,
@@ -242,14 +242,14 @@ class AccountRules(LookAhead):
         has_opened = state.opened is not None and state.opened.timestamp >= moment
         has_closed = state.closed is not None and state.closed >= before
         if not (has_opened or has_closed) or (state.undecided and state.undecided[-1] >= before):
-            return f"the candle of {utc_text(before)} is not decided on"
+            return f"the candle of {format_utc(before)} is not decided on"
         if state.order is not None and state.order.side == "sell" and state.order.inside is None:
             return "its exit is not filled"
         can_trade = state.position is not None or state.buy_due
         is_untraded = self._untraded.get(symbol, 0) >= moment
         is_past = state.closed is not None and state.closed >= moment
         if can_trade and not (has_opened or is_untraded or is_past):
-            return f"the candle of {utc_text(moment)} has not opened"
+            return f"the candle of {format_utc(moment)} has not opened"
         return ""
 
     def _is_waiting(self) -> bool:
@@ -269,6 +269,7 @@ class AccountRules(LookAhead):
         self._printed = moment
         words = ", ".join(f"{symbol} ({text})" for symbol, text in late.items())
         print_line(
-            f"entries at {utc_text(moment)} waited {self._wait_seconds:g} s for {words} and go on "
+            f"entries at {format_utc(moment)} waited {self._wait_seconds:g} s for {words} and go "
+            "on "
             "without; the backtest waits for every symbol, so its entries may differ"
         )

@@ -7,8 +7,8 @@ from typing import Final, get_args
 from msgspec import Struct
 
 from onetape.core.errors import UsageError
-from onetape.core.symbols import spot_symbol
-from onetape.core.words import did_you_mean
+from onetape.core.symbols import parse_spot_symbol
+from onetape.core.words import suggest_name
 from onetape.execution.controls import ControlVerb
 from onetape.store.accounts import Account
 from onetape.store.controls import NewControl
@@ -53,7 +53,7 @@ def parse_command(line: str) -> Command:
         (one for one in VERBS if words and one == words[0].lower()), None
     )
     if verb is None:
-        hint = did_you_mean(words[0], VERBS) if words else ""
+        hint = suggest_name(words[0], VERBS) if words else ""
         raise UsageError(f"{line!r} is not a command{hint}; known are {', '.join(VERBS)}")
     if applies_to_open and verb != "reload":
         raise UsageError(f"{line!r}: --apply-to-open belongs to reload")
@@ -71,7 +71,7 @@ def parse_exit_symbol(text: str | None) -> str | None:
     Raises:
         UsageError: the text is no spot symbol.
     """
-    return None if text is None or text.lower() == "all" else spot_symbol(text)
+    return None if text is None or text.lower() == "all" else parse_spot_symbol(text)
 
 
 def rows_of(
@@ -114,7 +114,7 @@ def rows_of(
 def _no_account(traded: Sequence[Account], command: Command) -> str:
     names = list(dict.fromkeys(one.name for one in traded))
     if command.account is not None and command.account not in names:
-        return f"no account {command.account!r}{did_you_mean(command.account, names)}"
+        return f"no account {command.account!r}{suggest_name(command.account, names)}"
     symbols = ", ".join(dict.fromkeys(one.symbol for one in traded))
     return f"no account trades {command.symbol}; traded are {symbols}"
 

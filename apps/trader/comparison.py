@@ -7,13 +7,13 @@ With a position open it is compared as soon as that.
 
 import time
 
-from onetape.core.clock import utc_text
+from onetape.core.clock import format_utc
 from onetape.exchange.rest import RestExchange
 from onetape.history.gaps import fetch_noting
 from onetape.store.corrections import Correction
-from onetape.store.ledger import last_side
+from onetape.store.ledger import read_last_side
 from onetape.store.ranks import SETTLED_MS
-from onetape.store.stream_closes import uncompared
+from onetape.store.stream_closes import read_uncompared
 from trader.session_context import SessionContext
 
 #: A candle without a position is compared this many candles after its close.
@@ -64,7 +64,7 @@ class RestComparison:
         context, timeframe = self._context, self._context.timeframe
         now_ms = self._exchange.now_ms()
         settled = timeframe.floor(max(now_ms - SETTLED_MS, 0) // 1_000)
-        found = uncompared(context.store, context.key, end=settled)
+        found = read_uncompared(context.store, context.key, end=settled)
         if not found:
             return []
         limit = self._exchange.quirks.page_limit
@@ -75,7 +75,7 @@ class RestComparison:
 
     def _has_position(self) -> bool:
         key, account = self._context.key, self._context.session.account
-        return last_side(self._context.store, account, key.exchange, key.symbol) == "buy"
+        return read_last_side(self._context.store, account, key.exchange, key.symbol) == "buy"
 
 
 def correction_line(context: SessionContext, correction: Correction) -> str:
@@ -87,8 +87,8 @@ def correction_line(context: SessionContext, correction: Correction) -> str:
         for name, old, new in zip(names, before[1:], after[1:], strict=True)
         if old != new
     )
-    return f"the candle of {utc_text(after.timestamp)} was corrected: {changes}"
+    return f"the candle of {format_utc(after.timestamp)} was corrected: {changes}"
 
 
 def _text(context: SessionContext, name: str, value: float) -> str:
-    return f"{value:,}" if name == "volume" else context.digits.price_text(value)
+    return f"{value:,}" if name == "volume" else context.digits.format_price(value)

@@ -1,6 +1,6 @@
 """The commands of a person that hold for an account, read from the database."""
 
-from onetape.core.clock import utc_text
+from onetape.core.clock import format_utc
 from onetape.execution.controls import Control, ControlState, fold_controls
 from onetape.store.controls import read_controls
 from onetape.store.database import Store
@@ -31,4 +31,4 @@ def read_control_state(store: Store, account: str, symbol: str | None = None) ->
 def pause_text(pause: Control) -> str:
     """Return who forbade entries or orders of any kind, and since when."""
     done = "halted" if pause.verb == "halt" else "paused"
-    return f"{done} by {pause.given_by} since {utc_text(pause.at_ms // 1_000)}"
+    return f"{done} by {pause.given_by} since {format_utc(pause.at_ms // 1_000)}"

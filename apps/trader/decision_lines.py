@@ -1,12 +1,12 @@
 """What the trader prints: one line per closed candle, in words a person can check."""
 
-from onetape.core.clock import utc_text
+from onetape.core.clock import format_utc
 from onetape.core.simulated import ORIGIN_WORDS
-from onetape.core.steps import decimal_text
+from onetape.core.steps import format_decimal
 from onetape.core.timeframes import Timeframe
-from onetape.core.words import counted
+from onetape.core.words import format_count
 from onetape.exchange.rest import RestExchange
-from onetape.store.candles import last_closed
+from onetape.store.candles import read_last_closed
 from onetape.store.simulated_source import read_origin
 from trader.executor import Executor
 from trader.session_context import SessionContext
@@ -41,15 +41,15 @@ def opening_lines(
     return [
         f"{session.mode} trading {context.key} with {session.strategy} ({parameters}){source}",
         f"account {session.account}: {_money(context, broker)}, {_held(context, broker)}, "
-        f"{counted(len(broker.trades), 'fill')} so far",
+        f"{format_count(len(broker.trades), 'fill')} so far",
         *_stored_candles_lines(context, new_candles, refused),
-        f"it is {utc_text(exchange.now_ms() // 1_000)}; all times are UTC",
+        f"it is {format_utc(exchange.now_ms() // 1_000)}; all times are UTC",
     ]
 
 
 def _stored_candles_lines(context: SessionContext, new_candles: int, refused: str) -> list[str]:
     """Return how many of the candles that a decision needs are stored, and what is wrong."""
-    stored = len(last_closed(context.store, context.key, context.history))
+    stored = len(read_last_closed(context.store, context.key, context.history))
     if not stored:
         return [f"candle store: no closed candle, in {context.store.path}"]
     new = f"{min(new_candles, stored)} of them new, in {context.store.path}"
@@ -70,7 +70,7 @@ class DecisionLog:
         """Begin without a day."""
         self._context = context
         self._wait = ""
-        self._day = utc_text(context.session.started_ms // 1_000)[:10]
+        self._day = format_utc(context.session.started_ms // 1_000)[:10]
 
     def lines(self, report: DecisionReport) -> list[str]:
         """Return the line of a decision; before it, each once, a new day and a wait for orders."""
@@ -84,7 +84,7 @@ class DecisionLog:
 
     def _new_day(self, report: DecisionReport) -> list[str]:
         closed = self._context.timeframe.next(report.decision.timestamp)
-        day = utc_text(closed)[:10]
+        day = format_utc(closed)[:10]
         line = decision_line(self._context, report)
         if day == self._day or self._context.timeframe.seconds >= DAY_SECONDS:
             return [line]
@@ -101,7 +101,7 @@ def decision_line(context: SessionContext, report: DecisionReport) -> str:
     seen = f" {report.seen}" if report.seen else ""
     return (
         f"{_time(context.timeframe, closed)} close "
-        f"{context.digits.price_text(report.close)}{seen}: "
+        f"{context.digits.format_price(report.close)}{seen}: "
         f"{decision.action}{blocked}, next {_time(context.timeframe, following)}"
     )
 
@@ -110,18 +110,18 @@ def closing_line(context: SessionContext, broker: Executor, reason: str) -> str:
     """Return the last line of a session: money, coins and number of fills."""
     return (
         f"{reason}: stopped with {_money(context, broker)} and {_held(context, broker)}, "
-        f"{counted(len(broker.trades), 'fill')}"
+        f"{format_count(len(broker.trades), 'fill')}"
     )
 
 
 def _money(context: SessionContext, broker: Executor) -> str:
-    return f"{context.digits.money_text(broker.cash)} {context.market.quote}"
+    return f"{context.digits.format_money(broker.cash)} {context.market.quote}"
 
 
 def _held(context: SessionContext, broker: Executor) -> str:
-    return f"{decimal_text(broker.position.base)} {context.market.base}"
+    return f"{format_decimal(broker.position.base)} {context.market.base}"
 
 
 def _time(timeframe: Timeframe, timestamp: int) -> str:
-    text = utc_text(timestamp)
+    text = format_utc(timestamp)
     return text if timeframe.seconds >= DAY_SECONDS else text[11:]

@@ -14,8 +14,8 @@ from msgspec import structs
 
 from onetape.core.candles import SeriesKey
 from onetape.core.errors import DataError
-from onetape.core.steps import decimal_text
-from onetape.core.symbols import SIMULATOR_ID, base_and_quote
+from onetape.core.steps import format_decimal
+from onetape.core.symbols import SIMULATOR_ID, split_symbol
 from onetape.core.timeframes import Timeframe
 from onetape.core.trading import Session, Trade
 from onetape.execution.events import (
@@ -23,28 +23,28 @@ from onetape.execution.events import (
     OrderEvent,
     StatusReport,
     from_json,
-    kind_of,
+    get_event_kind,
     to_json,
 )
 from onetape.execution.orders import OrderState, advance, fold
-from onetape.execution.positions import Position, least_amount, position_of
+from onetape.execution.positions import Position, get_least_amount, sum_position
 from onetape.store.account_reading import is_alive, read_lease, read_newest_time
-from onetape.store.candles import last_closed
+from onetape.store.candles import read_last_closed
 from onetape.store.database import Store, open_store
-from onetape.store.leases import Fence, lease_name
+from onetape.store.leases import Fence, make_lease_name
 from onetape.store.ledger import trades_of
 from onetape.store.live_accounts import (
     DELISTED,
     StoredDifference,
     add_difference,
-    answer_difference,
-    delisted_difference,
     end_difference,
+    read_delisted_difference,
+    store_difference_answer,
 )
-from onetape.store.market_data import market_steps
+from onetape.store.market_data import read_trading_rules
 from onetape.store.obligations import end_obligations_of_closed_positions
-from onetape.store.orders import OrderChange, insert_order, store_change, unfinished_orders
-from onetape.store.sessions import last_session
+from onetape.store.orders import OrderChange, insert_order, read_unfinished_orders, store_change
+from onetape.store.sessions import read_newest_session
 from trader.lease import NamedLease
 from trader.new_orders import new_order
 
@@ -89,7 +89,7 @@ def note_delisted_while_trading(store: Store, session: Session, fence: Fence, re
     account, symbol = session.account, session.symbol
     document = {"text": f"the position cannot be sold: {reason}", "symbol": symbol}
     add_difference(store, fence, account, DELISTED, symbol, document, seen_ms=_wall_ms())
-    found = delisted_difference(store, account, symbol)
+    found = read_delisted_difference(store, account, symbol)
     return 0 if found is None else found.number
 
 
@@ -112,7 +112,7 @@ def end_delisted(store: Store, account: str, symbol: str) -> None:
     Raises:
         StoreError: the file cannot be used.
     """
-    found = delisted_difference(store, account, symbol)
+    found = read_delisted_difference(store, account, symbol)
     if found is not None:
         end_difference(store, found.number, ended_ms=_wall_ms())
 
@@ -126,7 +126,7 @@ def forget_answered(database: Path, account: str, symbol: str) -> str | None:
     """
     with open_store(database, create=False) as store:
         store.patience_seconds = _PATIENCE_SECONDS
-        found = delisted_difference(store, account, symbol)
+        found = read_delisted_difference(store, account, symbol)
         if found is None or found.answer != "forget":
             return None
         return forget_delisted(store, found, _price_of(found))
@@ -144,7 +144,7 @@ def forget_while_trading(store: Store, session: Session, fence: Fence) -> str | 
         SafetyRefusal: another process took the account over.
         StoreError: the file cannot be written.
     """
-    found = delisted_difference(store, session.account, session.symbol)
+    found = read_delisted_difference(store, session.account, session.symbol)
     if found is None or found.answer != "forget":
         return None
     line = _book(store, session, fence, _price_of(found))
@@ -180,13 +180,13 @@ def forget_delisted(store: Store, found: StoredDifference, price: Decimal | None
         StoreError: the file cannot be written.
     """
     account, symbol = found.account, found.subject
-    session = last_session(store, account, symbol)
+    session = read_newest_session(store, account, symbol)
     if session is None:
         raise DataError(f"no session of account {account} has traded {symbol}")
-    name = lease_name(account, symbol)
+    name = make_lease_name(account, symbol)
     held = read_lease(store, name)
     if held is not None and is_alive(store, name, held, _wall_ms()):
-        answer_difference(store, found.number, "forget", answered_ms=_wall_ms(), price=price)
+        store_difference_answer(store, found.number, "forget", answered_ms=_wall_ms(), price=price)
         return (
             f"{account}: the answer is stored; the trader that runs takes the position in {symbol} "
             "out of the ledger within seconds"
@@ -201,12 +201,12 @@ def forget_delisted(store: Store, found: StoredDifference, price: Decimal | None
 
 
 def _book(store: Store, session: Session, fence: Fence, price: Decimal | None) -> str:
-    base, quote = base_and_quote(session.symbol)
-    steps = market_steps(store, session.exchange, session.symbol)
+    base, quote = split_symbol(session.symbol)
+    steps = read_trading_rules(store, session.exchange, session.symbol)
     trades = trades_of(
         store, session.account, session.symbol, exchange=session.exchange, mode=session.mode
     )
-    position = position_of(trades, base, quote, steps)
+    position = sum_position(trades, base, quote, steps)
     now_ms = max(_now_ms(store, session), max((one.executed_ms for one in trades), default=0))
     _expire_orders(store, session, fence, now_ms)
     if position.is_flat:
@@ -243,7 +243,7 @@ def _book(store: Store, session: Session, fence: Fence, price: Decimal | None) -
         fee=fee,
         fee_currency=quote,
         executed_ms=now_ms,
-        least_amount=None if steps is None else least_amount(steps),
+        least_amount=None if steps is None else get_least_amount(steps),
     )
     insert_order(store, order, fence)
     closed = StatusReport("closed", position.base)
@@ -252,16 +252,17 @@ def _book(store: Store, session: Session, fence: Fence, price: Decimal | None) -
     change = structs.replace(change, trades=(trade,), filled_timestamp=opened)
     store_change(store, change, fence)
     end_obligations_of_closed_positions(store, session, fence, entry_order_id=None, ended_ms=now_ms)
-    brought = f"at {decimal_text(last)} {quote} each" if is_paid else f"for 0 {quote}"
+    brought = f"at {format_decimal(last)} {quote} each" if is_paid else f"for 0 {quote}"
     return (
-        f"{session.account}: the position of {decimal_text(position.base)} {base} is taken out of "
+        f"{session.account}: the position of {format_decimal(position.base)} {base} is taken out "
+        "of "
         f"the ledger {brought}; its slot and its money are free"
     )
 
 
 def _expire_orders(store: Store, session: Session, fence: Fence, now_ms: int) -> None:
     """End the orders that are not over: those of a market that is not listed have expired."""
-    for stored in unfinished_orders(store, session):
+    for stored in read_unfinished_orders(store, session):
         state = fold([from_json(event) for event in stored.events])
         if state.is_settled:
             continue
@@ -284,7 +285,7 @@ def _change(
         state, _ = advance(state, event)
     return OrderChange(
         client_order_id=identity,
-        events=tuple((kind_of(event), to_json(event)) for event in events),
+        events=tuple((get_event_kind(event), to_json(event)) for event in events),
         number=number,
         before=before.status,
         status=state.status,
@@ -300,7 +301,7 @@ def _change(
 
 def _last_price(store: Store, session: Session, position: Position) -> Decimal:
     """Return the last stored price, or the average one of the entry where none is stored."""
-    known = last_closed(store, _key(session), 1)
+    known = read_last_closed(store, _key(session), 1)
     if len(known):
         return Decimal(repr(float(known.close[-1])))
     return position.cost / position.own

@@ -13,7 +13,7 @@ from typing import Final
 import numpy as np
 from msgspec import Struct
 
-from onetape.cli.stop import ended
+from onetape.cli.stop import cancel_and_wait
 from onetape.core.candles import Candle, Candles
 from onetape.exchange.rest import RestExchange
 from onetape.execution.risk import OK
@@ -201,7 +201,7 @@ class Evaluations:
     async def stop(self) -> None:
         """End the evaluation that is running."""
         if self._running is not None:
-            await ended(self._running.task)
+            await cancel_and_wait(self._running.task)
 
     def _deadline_seconds(self) -> float:
         """Return how long the strategy may take, wall clock."""

@@ -20,7 +20,7 @@ from onetape.store.obligations import (
     restore_obligation,
 )
 from onetape.store.orders import insert_order
-from onetape.store.reading import first_traded_after, has_volume, newest_row
+from onetape.store.reading import has_volume, read_first_traded_after, read_newest_row
 from trader.control_state import pause_text, read_control_state
 from trader.executor import Executor
 from trader.exit_journal import ExitJournal
@@ -236,7 +236,7 @@ class ExitOrders:
             return None
         price = pending.level
         if price is None:
-            row = newest_row(self._context.store, self._context.key)
+            row = read_newest_row(self._context.store, self._context.key)
             price = Decimal(repr(row.close)) if row is not None else Decimal(0)
         again = self._order(pending, price, None)
         self._lease.renew()
@@ -318,7 +318,7 @@ class ExitOrders:
         now_ms = self._exchange.now_ms()
         if self._broker.is_live:
             # A market order needs no price of ours, and waits for none.
-            newest = newest_row(self._context.store, self._context.key)
+            newest = read_newest_row(self._context.store, self._context.key)
             return None if newest is None else self._broker.fill_late(newest, now_ms, "")
         passed = self._passed(order)
         if rest_price is not None:
@@ -331,7 +331,7 @@ class ExitOrders:
             return self._fill_late(order, passed, held_back, now_ms)
         if passed is None and order.type != "command":
             return None
-        newest = newest_row(self._context.store, self._context.key)
+        newest = read_newest_row(self._context.store, self._context.key)
         if newest is None:
             return None
         if passed is not None and not self._is_late(order, passed, newest):
@@ -374,7 +374,7 @@ class ExitOrders:
     def _passed(self, order: Order) -> Candle | None:
         """Return the candle whose price the order was decided for; None before that candle."""
         store, key, timestamp = self._context.store, self._context.key, order.signal_timestamp
-        return first_traded_after(
+        return read_first_traded_after(
             store, key, timestamp if order.type == "market" else timestamp - 1
         )
 

@@ -18,8 +18,8 @@ from onetape.cli.output import print_line
 from onetape.core.candles import Candle
 from onetape.core.errors import StoreError
 from onetape.exchange.rest import RestExchange
-from onetape.store.candles import last_closed_before
-from onetape.store.ledger import last_decided
+from onetape.store.candles import read_last_closed_before
+from onetape.store.ledger import read_last_decided
 from onetape.store.memory import MemoryStore, copy_to_memory
 from onetape.strategies import SELL
 from onetape.websocket.events import CandleUpdate, StreamEvent, StreamLost
@@ -121,10 +121,10 @@ class ExitWatch:
         if runner is None or not runner.journal_exits.has_position:
             return None
         try:
-            newest = last_closed_before(context.store, context.key, NEVER)
+            newest = read_last_closed_before(context.store, context.key, NEVER)
             if newest is None:
                 return None
-            decided = last_decided(context.store, context.session) or newest
+            decided = read_last_decided(context.store, context.session) or newest
             start = min(
                 context.timeframe.shift(decided, -context.history),
                 first_traded(context, newest),
@@ -150,7 +150,7 @@ class ExitWatch:
     async def _decide(
         self, context: SessionContext, gap_backfiller: GapBackfiller, evaluations: Evaluations
     ) -> None:
-        decided = last_decided(self._context.store, context.session)
+        decided = read_last_decided(self._context.store, context.session)
         try:
             while True:
                 gap_backfiller.closed.clear()

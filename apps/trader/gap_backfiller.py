@@ -7,17 +7,17 @@ import asyncio
 import time
 
 from onetape.cli.output import print_line
-from onetape.core.candles import Candle, candle_fault
+from onetape.core.candles import Candle, find_candle_fault
 from onetape.core.errors import ExchangeRefused, ExchangeUnreachable
-from onetape.core.refused import refused_text
+from onetape.core.refused import describe_refused_rows
 from onetape.exchange.pages import last_closed_open
 from onetape.exchange.rest import RestExchange
 from onetape.exchange.translate import RateLimited
 from onetape.history.fetch import FetchReport
-from onetape.history.gaps import DECIDING_ANSWERS, due_gaps, fetch_noting
-from onetape.store.candles import closed_range, missing_between, row_at
+from onetape.history.gaps import DECIDING_ANSWERS, fetch_noting, find_due_gaps
+from onetape.store.candles import find_missing, read_closed_range, read_row_at
 from onetape.store.corrections import accept_corrections
-from onetape.store.gaps import unexplained
+from onetape.store.gaps import find_unexplained
 from trader.backoff import Backoff
 from trader.comparison import RestComparison, correction_line
 from trader.higher import first_traded, has_due_larger, warm_up_larger
@@ -140,7 +140,7 @@ class GapBackfiller:
             return
         if due != self._due:
             self._due = due
-            if row_at(self._context.store, self._context.key, due) is not None:
+            if read_row_at(self._context.store, self._context.key, due) is not None:
                 # The stream brought it, so REST has it: a quiet time before it is over.
                 self._absent.reset()
         if not self._absent.is_over or (missing == due and self._is_mark_awaited(due)):
@@ -228,13 +228,15 @@ class GapBackfiller:
         if self._complete_until is not None:
             start = min(start, self._complete_until)
         end = context.timeframe.next(due)
-        stored = closed_range(context.store, context.key)
+        stored = read_closed_range(context.store, context.key)
         if stored is not None:
             start = max(start, stored[0])
-        gaps = missing_between(context.store, context.key, start, end)
-        missing = unexplained(context.store, context.key, gaps, answers=DECIDING_ANSWERS)
+        gaps = find_missing(context.store, context.key, start, end)
+        missing = find_unexplained(context.store, context.key, gaps, answers=DECIDING_ANSWERS)
         self._complete_until = missing[0][0] if missing else end
-        again = due_gaps(context.store, context.key, start, end, now_ms=self._exchange.now_ms())
+        again = find_due_gaps(
+            context.store, context.key, start, end, now_ms=self._exchange.now_ms()
+        )
         return min((low for low, _ in [*missing, *again]), default=None)
 
     async def _fetch(self, start: int) -> int:
@@ -259,9 +261,11 @@ class GapBackfiller:
 def _refused_words(
     context: SessionContext, refused: dict[Candle, str], fetched: FetchReport
 ) -> str:
-    faults = [candle_fault(row, context.timeframe) or "" for row in refused]
+    faults = [find_candle_fault(row, context.timeframe) or "" for row in refused]
     sound = fetched.inserted + fetched.present
-    return refused_text(faults, next(iter(refused.values())), context.key.timeframe, sound=sound)
+    return describe_refused_rows(
+        faults, next(iter(refused.values())), context.key.timeframe, sound=sound
+    )
 
 
 def _what(error: ExchangeUnreachable) -> str:

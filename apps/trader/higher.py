@@ -10,11 +10,11 @@ from msgspec import Struct
 from msgspec.structs import replace
 
 from onetape.core.candles import Candles, SeriesKey
-from onetape.core.clock import utc_text
+from onetape.core.clock import format_utc
 from onetape.core.timeframes import Timeframe
-from onetape.core.words import counted
+from onetape.core.words import format_count
 from onetape.exchange.rest import RestExchange
-from onetape.history.gaps import DECIDING_ANSWERS, due_gaps, fetch_noting
+from onetape.history.gaps import DECIDING_ANSWERS, fetch_noting, find_due_gaps
 from onetape.store.higher import LargerCandles, keep_built, larger_between
 from onetape.strategies import Higher, HigherCandles, align_higher_candles
 from onetape.strategies.lookback_window import window_size
@@ -99,7 +99,7 @@ def has_due_larger(context: SessionContext, end: int, now_ms: int) -> bool:
     for larger in context.higher_timeframes:
         key = replace(context.key, timeframe=larger.name)
         start = _first_needed(context, larger, context.timeframe.shift(end, 1 - context.window))
-        if due_gaps(context.store, key, start, larger.floor(end), now_ms=now_ms):
+        if find_due_gaps(context.store, key, start, larger.floor(end), now_ms=now_ms):
             return True
     return False
 
@@ -141,8 +141,8 @@ def _absent(context: SessionContext, known: LargerCandles, larger: Timeframe) ->
         return Absent()
     count = window_size(context.strategy.higher_lookback)
     full = context.timeframe.shift(larger.shift(known.gaps[-1][1], count), context.window)
-    warm_up = f"{count} {larger.name} candles and {counted(context.window, 'traded candle')}"
+    warm_up = f"{count} {larger.name} candles and {format_count(context.window, 'traded candle')}"
     return Absent(
-        f"{larger.name} candles missing from {utc_text(known.gaps[0][0])}",
+        f"{larger.name} candles missing from {format_utc(known.gaps[0][0])}",
         wait_text(larger, known.gaps[-1], full, warm_up),
     )

@@ -3,8 +3,8 @@
 from collections.abc import Callable
 from decimal import Decimal
 
-from onetape.core.candles import Candle, candle_fault
-from onetape.core.clock import utc_text
+from onetape.core.candles import Candle, find_candle_fault
+from onetape.core.clock import format_utc
 from onetape.core.trading import ExitCause
 from onetape.engine import Exit
 from onetape.exchange.rest import RestExchange
@@ -59,7 +59,7 @@ class JournalExits:
         """
         entry, now_s = self._broker.entry_order_id, self._exchange.now_ms() // 1_000
         is_usable = (
-            candle_fault(candle, self._context.timeframe) is None and candle.timestamp <= now_s
+            find_candle_fault(candle, self._context.timeframe) is None and candle.timestamp <= now_s
         )
         if entry is None or entry == self._kept or not is_usable:
             return None
@@ -90,7 +90,7 @@ class JournalExits:
         held, exits = rules.state.position, rules.rules.exits
         if held is not None and not exits.sell_counts(held.entry_price, candle.close):
             return None
-        reason = f"SELL on the candle of {utc_text(candle.timestamp)}"
+        reason = f"SELL on the candle of {format_utc(candle.timestamp)}"
         reason = f"{reason}: {seen}" if seen else reason
         return self._keep(entry, "market", candle.timestamp, candle.close, reason)
 
@@ -116,6 +116,6 @@ def exit_reason(context: SessionContext, exit_: Exit, candle: Candle) -> str:
         exit_: The exit.
         candle: The candle that reached its price.
     """
-    price = context.digits.price_text(exit_.price)
+    price = context.digits.format_price(exit_.price)
     name = exit_.kind.replace("_", " ")
-    return f"{name} at {price} in the candle of {utc_text(candle.timestamp)}"
+    return f"{name} at {price} in the candle of {format_utc(candle.timestamp)}"

@@ -8,8 +8,8 @@ from decimal import Decimal
 
 from onetape.cli.output import print_line
 from onetape.core.candles import Candle
-from onetape.store.candles import row_at
-from onetape.store.ledger import missed_sell
+from onetape.store.candles import read_row_at
+from onetape.store.ledger import read_missed_sell
 from trader.executor import Executor
 from trader.exit_orders import ExitOrders
 from trader.session_context import SessionContext
@@ -44,8 +44,8 @@ class LateSells:
         self._looked_at = entry
         if entry is None or self._orders.is_exit_pending:
             return
-        timestamp = missed_sell(context.store, context.session, entry)
-        row = None if timestamp is None else row_at(context.store, context.key, timestamp)
+        timestamp = read_missed_sell(context.store, context.session, entry)
+        row = None if timestamp is None else read_row_at(context.store, context.key, timestamp)
         if timestamp is None or row is None:
             return
         if context.rules.exits.sell_counts(self._broker.entry_price(row.open), row.close):

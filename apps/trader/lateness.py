@@ -8,9 +8,9 @@ sold there any more: such an exit is sold at the first price after it.
 from msgspec import Struct
 
 from onetape.core.candles import Candle
-from onetape.core.clock import utc_text
+from onetape.core.clock import format_utc
 from onetape.core.digits import Digits
-from onetape.store.candles import row_at
+from onetape.store.candles import read_row_at
 from trader.session_context import SessionContext
 
 
@@ -30,7 +30,7 @@ def watch_from(context: SessionContext, first: Candle) -> Watch:
         context: Context of the traded symbol.
         first: The newest candle of the stream.
     """
-    return Watch(first, row_at(context.store, context.key, first.timestamp))
+    return Watch(first, read_row_at(context.store, context.key, first.timestamp))
 
 
 def late_note(
@@ -46,12 +46,12 @@ def late_note(
         digits: Decimals of prices.
         currency: Code of the quote currency.
     """
-    text, difference = digits.price_text, price - expected
+    text, difference = digits.format_price, price - expected
     side = "above" if difference > 0 else "below"
     gap = "no difference" if difference == 0 else f"{text(abs(difference))} {currency} {side}"
     return (
         f"late by up to {_span(now_ms / 1_000 - passed)}: {text(expected)} was passed in the "
-        f"candle of {utc_text(passed)}, the first price known after that is {text(price)} ({gap})"
+        f"candle of {format_utc(passed)}, the first price known after that is {text(price)} ({gap})"
     )
 
 

@@ -6,7 +6,7 @@ import time
 from contextlib import ExitStack
 
 from onetape.store.database import Store
-from onetape.store.leases import Fence, acquire_lease, lease_name, release_lease, renew_leases
+from onetape.store.leases import Fence, acquire_lease, make_lease_name, release_lease, renew_leases
 from onetape.store.process_lock import ProcessLock
 from trader.session_context import SessionContext
 
@@ -31,9 +31,9 @@ class Lease:
         """
         self._store = context.store
         self._renewed_ms = 0
-        names = [lease_name(context.session.account, context.key.symbol)]
+        names = [make_lease_name(context.session.account, context.key.symbol)]
         if context.exchange_account:
-            names.append(lease_name(context.exchange_account, context.key.symbol))
+            names.append(make_lease_name(context.exchange_account, context.key.symbol))
         self._parts: list[NamedLease] = []
         try:
             for name in names:

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Annotated, Any, NoReturn
 
 import typer
 
-from onetape.cli.flag_values import flag_values
+from onetape.cli.flag_values import collect_flag_values
 from onetape.cli.flags import takes_settings
 from onetape.cli.program import refuse_flags_before, run_app
 from onetape.core.errors import ConfigurationError, OnetapeError, UsageError
@@ -71,7 +71,7 @@ def trade(
         _end_on_signals()
         refuse_flags_before(context, "trader")
         return
-    from onetape.cli.loading import load_settings, settings_file
+    from onetape.cli.loading import find_settings_file, load_settings
     from trader.monitoring.run import monitored
     from trader.run import run_trader
     from trader.settings_reload import reloading_with
@@ -80,8 +80,8 @@ def trade(
     if live and dry_run:
         raise UsageError("--live and --dry-run exclude each other")
     mode = "live" if live else "paper" if dry_run else None
-    given = {"mode": mode, **flag_values(TraderSettings, flags)}
-    file = settings_file("trader", config)
+    given = {"mode": mode, **collect_flag_values(TraderSettings, flags)}
+    file = find_settings_file("trader", config)
     loaded, fault = _loaded_with_fault(file, given)
     if given.get("symbol") and loaded.settings.symbols:
         raise UsageError(

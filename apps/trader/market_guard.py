@@ -5,13 +5,13 @@ A simulator may be started again behind a running trader, with another seed or a
 
 import asyncio
 
-from onetape.core.clock import utc_text
+from onetape.core.clock import format_utc
 from onetape.core.errors import DataError, ExchangeUnreachable
 from onetape.core.symbols import SIMULATOR_ID
 from onetape.exchange.market_clock import SimulatedMarket, ask_simulator
 from onetape.exchange.rest import RestExchange
-from onetape.store.candles import last_closed_before
-from onetape.store.simulated_source import hold_to_source
+from onetape.store.candles import read_last_closed_before
+from onetape.store.simulated_source import require_source
 from trader.gap_backfiller import NEVER
 from trader.session_context import SessionContext
 
@@ -34,7 +34,7 @@ async def check_same_market(context: SessionContext, exchange: RestExchange) -> 
         if fault is not None:
             raise ExchangeUnreachable(f"{context.key.exchange} sent a wrong time: {fault}")
     else:
-        hold_to_source(context.store, simulated.source)
+        require_source(context.store, simulated.source)
         _check_time(context, simulated.now_ms)
 
 
@@ -62,7 +62,7 @@ def check_market(
         DataError: a closed candle lies later than now: nothing in the file would be decided on.
     """
     if simulated is not None:
-        hold_to_source(context.store, simulated.source)
+        require_source(context.store, simulated.source)
     # A simulator may have stopped responding since: then its clock stands still.
     known_ms = 0 if simulated is None else simulated.now_ms
     _check_time(context, max(known_ms, exchange.now_ms()))
@@ -78,7 +78,7 @@ def _check_time(context: SessionContext, now_ms: int) -> None:
 
 def _time_fault(context: SessionContext, now_ms: int) -> str | None:
     """Return how a market time contradicts the closed candles of the file, or None."""
-    newest = last_closed_before(context.store, context.key, NEVER)
+    newest = read_last_closed_before(context.store, context.key, NEVER)
     if newest is None:
         return None
     is_simulated = context.key.exchange == SIMULATOR_ID
@@ -88,6 +88,6 @@ def _time_fault(context: SessionContext, now_ms: int) -> str | None:
     if known <= now:
         return None
     return (
-        f"{context.store.path} holds {context.key} candles up to {utc_text(newest)}, but the "
-        f"market's time is {utc_text(now)}"
+        f"{context.store.path} holds {context.key} candles up to {format_utc(newest)}, but the "
+        f"market's time is {format_utc(now)}"
     )

@@ -10,9 +10,9 @@ from typing import Final
 
 from onetape.cli.output import print_line
 from onetape.core.errors import ExchangeUnreachable, LedgerCorrected
-from onetape.core.steps import decimal_text
+from onetape.core.steps import format_decimal
 from onetape.exchange.rest import RestExchange
-from onetape.execution.positions import position_of
+from onetape.execution.positions import sum_position
 from onetape.store.ledger import trades_of
 from trader.delisted import end_delisted, forget_while_trading, note_delisted_while_trading
 from trader.executor import Executor
@@ -116,7 +116,7 @@ class MarketStatus:
         trades = trades_of(
             context.store, context.session.account, key.symbol, exchange=key.exchange
         )
-        position = position_of(
+        position = sum_position(
             trades, context.market.base, context.market.quote, context.market.steps
         )
         reason = f"{key.symbol} is {what} on {key.exchange}"
@@ -124,7 +124,7 @@ class MarketStatus:
         if not is_listed:
             remedy = "leave the symbol out of the settings, and start the trader again"
         if not position.is_flat:
-            amount = f"{decimal_text(position.base)} {context.market.base}"
+            amount = f"{format_decimal(position.base)} {context.market.base}"
             measure = f"no entries; the position of {amount} cannot be sold while that lasts"
         if not (is_listed or position.is_flat):
             fence = self._lease.fence

@@ -9,7 +9,7 @@ from collections.abc import Sequence
 
 from onetape.cli.events import log_event
 from onetape.core.candles import Candle
-from onetape.core.digits import number_text
+from onetape.core.digits import format_number
 from onetape.core.trading import Order, Side, Trade
 from onetape.engine import (
     OrderContext,
@@ -20,19 +20,19 @@ from onetape.execution.events import (
     OrderEvent,
     StatusReport,
     from_json,
-    kind_of,
+    get_event_kind,
     to_json,
 )
 from onetape.execution.orders import Book, OrderState, Settled, advance, fold
-from onetape.execution.positions import Position, least_amount, position_of
-from onetape.store.candles import last_closed
+from onetape.execution.positions import Position, get_least_amount, sum_position
+from onetape.store.candles import read_last_closed
 from onetape.store.leases import Fence
 from onetape.store.ledger import trades_of
 from onetape.store.orders import (
     OrderChange,
-    filled_candle,
+    read_filled_candle,
+    read_unfinished_orders,
     store_change,
-    unfinished_orders,
 )
 from trader.account_funds import AccountFunds
 from trader.session_context import SessionContext
@@ -83,7 +83,7 @@ class OrderBooking:
             mode=context.session.mode,
         )
         self._position = self._position_of(self._trades)
-        stored = unfinished_orders(context.store, context.session)
+        stored = read_unfinished_orders(context.store, context.session)
         tracked = [
             TrackedOrder(
                 one.order, fold([from_json(event) for event in one.events]), len(one.events)
@@ -128,7 +128,11 @@ class OrderBooking:
     def _filled_last(self, side: Side) -> int | None:
         """Return the candle that filled the last order of a side, epoch seconds, or None."""
         trade = next((trade for trade in self._trades[::-1] if trade.side == side), None)
-        return None if trade is None else filled_candle(self._context.store, trade.client_order_id)
+        return (
+            None
+            if trade is None
+            else read_filled_candle(self._context.store, trade.client_order_id)
+        )
 
     def _market(self, row: Candle) -> OrderContext:
         """Return what an order in a candle meets, known from the candles before it."""
@@ -136,7 +140,7 @@ class OrderBooking:
         by_volatility = rules.sizing == "volatility_target"
         if not (rules.volume_impact or by_volatility):
             return OrderContext()
-        known = last_closed(
+        known = read_last_closed(
             context.store, context.key, rules.volatility_bars + 1, up_to=row.timestamp - 1
         )
         volatility = None
@@ -191,7 +195,7 @@ class OrderBooking:
         position = self._position_of(after) if trades else self._position
         change = OrderChange(
             client_order_id=order.client_order_id,
-            events=tuple((kind_of(event), to_json(event)) for event in events),
+            events=tuple((get_event_kind(event), to_json(event)) for event in events),
             number=current.events,
             before=current.state.status,
             status=state.status,
@@ -248,7 +252,7 @@ class OrderBooking:
 
     def _position_of(self, trades: Sequence[Trade]) -> Position:
         market = self._context.market
-        return position_of(trades, market.base, market.quote, market.steps)
+        return sum_position(trades, market.base, market.quote, market.steps)
 
     def _trade(self, order: Order, fill: FillReport, now_ms: int, row: Candle | None) -> Trade:
         opened_ms = 0 if row is None else row.timestamp * 1_000
@@ -269,16 +273,18 @@ class OrderBooking:
             fee=fill.fee,
             fee_currency=fill.fee_currency,
             executed_ms=executed_ms,
-            least_amount=least_amount(self._context.market.steps) if order.side == "sell" else None,
+            least_amount=get_least_amount(self._context.market.steps)
+            if order.side == "sell"
+            else None,
         )
 
     def _trade_words(self, trade: Trade) -> str:
         context = self._context
         verb = "bought" if trade.side == "buy" else "sold"
         return (
-            f"{verb} {context.digits.amount_text(trade.amount)} {context.market.base} at "
-            f"{context.digits.price_text(trade.price)} {context.market.quote} {self._where}, fee "
-            f"{number_text(float(trade.fee), commas=True)} {trade.fee_currency}"
+            f"{verb} {context.digits.format_amount(trade.amount)} {context.market.base} at "
+            f"{context.digits.format_price(trade.price)} {context.market.quote} {self._where}, fee "
+            f"{format_number(float(trade.fee), commas=True)} {trade.fee_currency}"
         )
 
 

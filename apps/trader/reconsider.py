@@ -8,16 +8,16 @@ position that the decision was made in is open, that position has to be left.
 from collections.abc import Callable
 from typing import Final
 
-from onetape.core.clock import utc_text
+from onetape.core.clock import format_utc
 from onetape.execution.risk import OK
 from onetape.history.gaps import DECIDING_ANSWERS
-from onetape.store.candles import closed_timestamps, missing_between
+from onetape.store.candles import find_missing, read_closed_timestamps
 from onetape.store.corrections import (
     CorrectedDecision,
-    decisions_to_evaluate_again,
+    read_decisions_to_evaluate_again,
     store_correction,
 )
-from onetape.store.gaps import unexplained
+from onetape.store.gaps import find_unexplained
 from onetape.strategies import BUY, SELL
 from trader.evaluations import Evaluations
 from trader.session_context import SessionContext
@@ -97,7 +97,7 @@ class CorrectionReview:
 
     def _start(self, decided: int | None) -> None:
         context = self._context
-        marked = decisions_to_evaluate_again(
+        marked = read_decisions_to_evaluate_again(
             context.store, context.key, account=context.session.account
         )
         if not marked:
@@ -105,9 +105,11 @@ class CorrectionReview:
         # Up to the newest: a strategy that fails while this candle is its last one returns the
         # signal of it later.
         first, last = marked[0].timestamp, max(marked[-1].timestamp, decided or 0)
-        candles = closed_timestamps(context.store, context.key, after=first - 1, limit=MOST_ROWS)
-        gaps = missing_between(context.store, context.key, first, last)
-        missing = unexplained(context.store, context.key, gaps, answers=DECIDING_ANSWERS)
+        candles = read_closed_timestamps(
+            context.store, context.key, after=first - 1, limit=MOST_ROWS
+        )
+        gaps = find_missing(context.store, context.key, first, last)
+        missing = find_unexplained(context.store, context.key, gaps, answers=DECIDING_ANSWERS)
         end = min(last, missing[0][0] - 1) if missing else last
         together = [opened for opened in candles if opened <= end]
         self._under_review = [each for each in marked if each.timestamp in together]
@@ -122,7 +124,7 @@ class CorrectionReview:
         if signal == marked.signal:
             store_correction(context.store, marked, f"signal {_name(signal)} as before")
             return []
-        closed = utc_text(context.timeframe.next(marked.timestamp))
+        closed = format_utc(context.timeframe.next(marked.timestamp))
         text = f"signal {_name(marked.signal)} -> {_name(signal)}"
         cause, how = "corrected candle", "on the corrected candles"
         if marked.failure is not None:

@@ -2,14 +2,14 @@
 
 from collections.abc import Sequence
 
-from onetape.core.clock import utc_text
+from onetape.core.clock import format_utc
 from onetape.core.timeframes import Timeframe
 from onetape.core.trading import Session, Trade
 from onetape.engine import StepRules, SymbolStepState
 from onetape.engine.step_state import EntryObstacle
 from onetape.store.database import Store
-from onetape.store.ledger import decided_signals
-from onetape.store.orders import filled_candle, order_type
+from onetape.store.ledger import read_decided_signals
+from onetape.store.orders import read_filled_candle, read_order_type
 from onetape.strategies import BUY
 
 
@@ -25,7 +25,7 @@ def obstacle_text(
         entered: Candle that filled the last entry, epoch seconds.
     """
     if obstacle == "run_used":
-        candle = "" if entered is None else f" of {utc_text(entered)}"
+        candle = "" if entered is None else f" of {format_utc(entered)}"
         return f"its run of BUYs has led to the entry{candle} already"
     passed = rules.cooldown_bars - state.cooldown_left(rules)
     if passed < 0:
@@ -50,13 +50,17 @@ def command_obstacle(
         StoreError: the file cannot be read.
     """
     last = trades[-1] if trades else None
-    if last is None or last.side != "sell" or order_type(store, last.client_order_id) != "command":
+    if (
+        last is None
+        or last.side != "sell"
+        or read_order_type(store, last.client_order_id) != "command"
+    ):
         return None
-    filled = filled_candle(store, last.client_order_id)
+    filled = read_filled_candle(store, last.client_order_id)
     if filled is None:
         return None
     before = Timeframe.parse(session.timeframe).floor(filled - 1)
-    signals = decided_signals(store, session, before, timestamp)
+    signals = read_decided_signals(store, session, before, timestamp)
     if before not in signals or any(signal != BUY for signal in signals.values()):
         return None
-    return f"its run of BUYs was under way at the exit by command in {utc_text(filled)}"
+    return f"its run of BUYs was under way at the exit by command in {format_utc(filled)}"

@@ -10,11 +10,11 @@ from onetape.execution.limit_checks import (
     EntryTerms,
     ExitTerms,
     MarketView,
-    allowed_cost,
-    entry_limit_verdicts,
-    exit_limit_verdicts,
+    check_entry_limits,
+    check_exit_limits,
+    limit_entry_cost,
 )
-from onetape.execution.risk import obstacle
+from onetape.execution.risk import find_obstacle
 from onetape.execution.risk_limits import RiskLimits
 from onetape.execution.risk_state import RiskState, advance_risk, clear_breaches, start_risk
 from onetape.store.database import Store
@@ -69,15 +69,15 @@ class RiskGuard:
 
     def allowed_cost(self, terms: EntryTerms) -> Decimal:
         """Return the allowed cost of an entry: as requested, or less because of limits."""
-        return allowed_cost(self.limits, terms)
+        return limit_entry_cost(self.limits, terms)
 
     def entry_obstacle(self, terms: EntryTerms, market: MarketView) -> str | None:
         """Return why a buy may not be sent, or None where it may."""
-        return obstacle(entry_limit_verdicts(self.limits, self.state, terms, market))
+        return find_obstacle(check_entry_limits(self.limits, self.state, terms, market))
 
     def exit_obstacle(self, terms: ExitTerms) -> str | None:
         """Return the reason against a sell, or None."""
-        return obstacle(exit_limit_verdicts(terms))
+        return find_obstacle(check_exit_limits(terms))
 
 
 def clear_risk(store: Store, account: str, *, cleared_by: str) -> RiskState:

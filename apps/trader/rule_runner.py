@@ -30,8 +30,8 @@ from onetape.engine import (
 )
 from onetape.engine.exits import levels_of
 from onetape.exchange.rest import RestExchange
-from onetape.store.candles import first_row_after, row_at
-from onetape.store.reading import closed_between, newest_row
+from onetape.store.candles import read_first_row_after, read_row_at
+from onetape.store.reading import read_closed_between, read_newest_row
 from onetape.strategies import Signals
 from trader.account_rules import AccountRules
 from trader.executor import Executor
@@ -118,7 +118,7 @@ class RuleRunner:
         end = context.timeframe.next(timestamp)
         if start >= end:
             return
-        for candle in rows_of(closed_between(context.store, context.key, start, end)):
+        for candle in rows_of(read_closed_between(context.store, context.key, start, end)):
             self._feed_first(candle)
             self._carry_out(self._stepper.close(candle), candle)
 
@@ -150,7 +150,7 @@ class RuleRunner:
             return
         context = self._context
         self.watch_closed(decided)
-        candle = first_row_after(context.store, context.key, decided)
+        candle = read_first_row_after(context.store, context.key, decided)
         if candle is None:
             return
         if self._unwatched.is_gap_before(candle, decided):
@@ -172,10 +172,10 @@ class RuleRunner:
             ended: Time at which it ended, epoch seconds.
         """
         context = self._context
-        newest = newest_row(context.store, context.key)
+        newest = read_newest_row(context.store, context.key)
         if newest is None or newest.timestamp < ended:
             return
-        later = rows_of(closed_between(context.store, context.key, ended, newest.timestamp))
+        later = rows_of(read_closed_between(context.store, context.key, ended, newest.timestamp))
         ahead = self._stepper.copy()
         for before, row in pairwise((candle, *later, newest)):
             ahead.open(before)
@@ -246,7 +246,7 @@ class RuleRunner:
             StoreError: the order could not be stored.
             SafetyRefusal: another process trades the account.
         """
-        row = newest_row(self._context.store, self._context.key)
+        row = read_newest_row(self._context.store, self._context.key)
         price = Decimal(0) if row is None else Decimal(repr(row.close))
         timestamp = 0 if row is None else row.timestamp
         self._orders.send_late(*self._orders.make("command", timestamp, price, reason))
@@ -262,7 +262,7 @@ class RuleRunner:
         order = self._broker.open_order
         if self._orders.is_exit_pending or (order is not None and order.side == "sell"):
             return
-        row = newest_row(self._context.store, self._context.key)
+        row = read_newest_row(self._context.store, self._context.key)
         timestamp = 0 if row is None else row.timestamp
         cause: ExitCause = "trailing_stop" if kind == "trailing_stop" else "stop_loss"
         print_line(f"{kind.replace('_', ' ')}: {reason}")
@@ -297,7 +297,7 @@ class RuleRunner:
         bound = held.entry_price * (exits.least_exit or 0.0)
         digits = self._context.digits
         return (
-            f"the close {digits.price_text(close)} is not above {digits.price_text(bound)} "
+            f"the close {digits.format_price(close)} is not above {digits.format_price(bound)} "
             f"(exit_profit_offset {exits.exit_profit_offset:g}, both fees paid)"
         )
 
@@ -319,7 +319,7 @@ class RuleRunner:
             line = self._orders.cancel_entry("a SELL came while it waited for a trade")
             if line is not None:
                 print_line(line)
-        candle = first_row_after(self._context.store, self._context.key, timestamp)
+        candle = read_first_row_after(self._context.store, self._context.key, timestamp)
         if candle is not None:
             self._carry_out(exits, candle)
 
@@ -373,7 +373,7 @@ class RuleRunner:
 
     def enter(self, entry: Enter) -> None:
         """Fill the order to buy; called with the event, of any symbol, that brought its turn."""
-        candle = row_at(self._context.store, self._context.key, entry.timestamp)
+        candle = read_row_at(self._context.store, self._context.key, entry.timestamp)
         session = self._context.session
         with (
             prefixed(self._context.prefix),

@@ -33,7 +33,7 @@ from onetape.exchange.trading_records import Credentials
 from onetape.store.candles import check_kind
 from onetape.store.checkpoints import checkpoints_in_thread
 from onetape.store.database import open_store
-from onetape.store.live_accounts import confirm_live_account, installation_tag
+from onetape.store.live_accounts import confirm_live_account, read_installation_tag
 from onetape.store.market_data import save_market
 from trader.account import (
     asked_balance,
@@ -300,7 +300,7 @@ async def trade_in_sessions(
                         else LiveBroker(access.client, key.symbol, access.stream, key_rights)
                     ),
                     exchange_account="" if access is None else access.account_name,
-                    tag="" if access is None else installation_tag(store),
+                    tag="" if access is None else read_installation_tag(store),
                     entry_bans=tuple(ban for ban in bans if ban is not None),
                     prefix=f"{key.symbol}: " if len(plan.symbols) > 1 else "",
                 )

@@ -14,10 +14,10 @@ from onetape.cli.events import Level, event_context, log_event
 from onetape.cli.output import prefixed, print_line
 from onetape.cli.stop import StopRequest
 from onetape.core.errors import ConfigurationError, OnetapeError, SafetyRefusal, StoreError
-from onetape.core.words import counted, error_line
+from onetape.core.words import format_count, format_error
 from onetape.exchange.rest import RestExchange
-from onetape.store.leases import lease_name
-from onetape.store.ledger import last_decided
+from onetape.store.leases import make_lease_name
+from onetape.store.ledger import read_last_decided
 from onetape.store.sessions import close_data_outages, end_session
 from onetape.websocket.events import CandleUpdate, StreamEvent, StreamLost
 from trader import decision_loop
@@ -80,7 +80,7 @@ class TradingSession:
         self._broker: Executor | None = None
         self._exits: RuleRunner | None = None
         self._journal = ExitJournal(
-            context.store.path, lease_name(context.session.account, context.key.symbol)
+            context.store.path, make_lease_name(context.session.account, context.key.symbol)
         )
         if self._journal.fault:
             notes.append(f"exits cannot be kept on a full disk: {self._journal.fault}")
@@ -140,7 +140,7 @@ class TradingSession:
         gap_backfiller = GapBackfiller(context, exchange)
         recorder = StreamRecorder(context, exchange, gap_backfiller)
         # With a position open, the candles since the last decision are looked at for an exit.
-        since = last_decided(context.store, context.session) if broker.entry_order_id else None
+        since = read_last_decided(context.store, context.session) if broker.entry_order_id else None
         warm_up = WarmUp(gap_backfiller, since)
         orders = ExitOrders(context, exchange, broker, lease, recorder, self._journal)
         exits = self._exits = RuleRunner(
@@ -218,7 +218,7 @@ class TradingSession:
         cancelled = broker.resume(self._exchange.now_ms(), "the session that placed it ended")
         if not cancelled:
             return
-        orders = f"{counted(cancelled, 'order')} to buy"
+        orders = f"{format_count(cancelled, 'order')} to buy"
         if self._is_open:
             print_line(f"cancelled without a fill: {orders} from before the error")
         else:
@@ -271,7 +271,7 @@ class TradingSession:
             raise
         except Exception as error:
             # Until this task runs again, no price of the stream is known: none may be sold at.
-            await recorder.handle(StreamLost(error_line(error).partition("; ")[0]))
+            await recorder.handle(StreamLost(format_error(error).partition("; ")[0]))
             raise
         finally:
             await recorder.close()

@@ -6,12 +6,12 @@ from msgspec import Struct
 
 from onetape.core.candles import SeriesKey
 from onetape.core.digits import Digits
-from onetape.core.market_digits import market_digits
+from onetape.core.market_digits import choose_market_digits
 from onetape.core.timeframes import Timeframe
 from onetape.core.trading import Session
 from onetape.engine import AccountConfig
 from onetape.exchange.rest import Market
-from onetape.store.candles import last_closed
+from onetape.store.candles import read_last_closed
 from onetape.store.database import Store
 from onetape.strategies.lookback_window import LEAST_CANDLES, window_size
 from trader.brokers.live import LiveBroker
@@ -53,8 +53,8 @@ class SessionContext(Struct, frozen=True):
     @property
     def digits(self) -> Digits:
         """Return the decimals that prices, amounts and money are printed with."""
-        candles = last_closed(self.store, self.key, LEAST_CANDLES)
-        return market_digits(self.market.steps, candles, self.market.quote, self.rules.cash)
+        candles = read_last_closed(self.store, self.key, LEAST_CANDLES)
+        return choose_market_digits(self.market.steps, candles, self.market.quote, self.rules.cash)
 
     @property
     def higher_timeframes(self) -> tuple[Timeframe, ...]:

@@ -6,7 +6,7 @@ from contextlib import AsyncExitStack
 from functools import partial
 from typing import Any
 
-from onetape.cli.stop import StopRequest, ended
+from onetape.cli.stop import StopRequest, cancel_and_wait
 from onetape.exchange.market_clock import SimulatedMarket
 from onetape.exchange.rest import RestExchange
 from onetape.store.sessions import start_session
@@ -121,4 +121,4 @@ async def _run_all(sessions: Sequence[Coroutine[Any, Any, None]]) -> None:
         for task in done:
             task.result()
     finally:
-        await ended(*running)
+        await cancel_and_wait(*running)

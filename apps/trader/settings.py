@@ -15,7 +15,7 @@ from onetape.cli.common_settings import (
     StrategySettings,
 )
 from onetape.core.defaults import DEFAULT_EXCHANGE, DEFAULT_SYMBOL, DEFAULT_TIMEFRAME
-from onetape.core.folders import database_path
+from onetape.core.folders import choose_database_path
 from onetape.core.setting import DeclaredStruct, Setting
 from onetape.engine.account_config import MAX_OPEN_TRADES, MOST_MONEY, AccountConfig
 from onetape.execution.risk_limits import RiskLimits
@@ -156,4 +156,4 @@ class TraderSettings(DeclaredStruct, frozen=True, kw_only=True):
 
 def trader_database(settings: TraderSettings) -> Path:
     """Return the database file of a trader: the one named, or the default one of its exchange."""
-    return database_path(settings.db, settings.exchange, is_sandbox=settings.sandbox)
+    return choose_database_path(settings.db, settings.exchange, is_sandbox=settings.sandbox)

@@ -14,8 +14,8 @@ import msgspec
 from msgspec.structs import force_setattr, replace
 
 from onetape.core.errors import OnetapeError
-from onetape.core.setting import declared_settings, settings_tree
-from onetape.core.symbols import spot_symbol
+from onetape.core.setting import build_settings_tree, collect_settings
+from onetape.core.symbols import parse_spot_symbol
 from onetape.engine import StepRules
 from onetape.store.sessions import change_session_rules
 from trader.account_rules import AccountRules
@@ -138,13 +138,13 @@ def session_rules(settings: TraderSettings) -> dict[str, Any]:
 
     Of several symbols their order is one: it decides between entries at one moment.
     """
-    tree = settings_tree(settings)
+    tree = build_settings_tree(settings)
     rules = {**tree["account"], **tree["exits"]}
     if settings.max_open_trades is not None:
         rules["max_open_trades"] = settings.max_open_trades
     symbols = [one.symbol for one in settings.symbols] or settings.symbol.split(",")
     if len(symbols) > 1:
-        rules["symbols"] = [spot_symbol(one.strip()) for one in symbols]
+        rules["symbols"] = [parse_spot_symbol(one.strip()) for one in symbols]
     del rules["cash"]
     return msgspec.to_builtins(rules, str_keys=True)
 
@@ -175,8 +175,8 @@ def _symbols_text(old: TraderSettings, new: TraderSettings) -> str:
 
 
 def _values(settings: TraderSettings) -> dict[str, Any]:
-    tree = settings_tree(settings)
-    return {key: _at(tree, key) for key in declared_settings(TraderSettings)}
+    tree = build_settings_tree(settings)
+    return {key: _at(tree, key) for key in collect_settings(TraderSettings)}
 
 
 def _at(tree: Mapping[str, Any], key: str) -> Any:

@@ -8,7 +8,7 @@ from pathlib import Path
 from onetape.core.errors import ConfigurationError, StoreError
 from onetape.core.rate_limit_ban import RateLimitBan
 from onetape.store.database import Store, open_if_exists
-from onetape.store.rate_limit_bans import latest_rate_limit_ban, save_rate_limit_ban
+from onetape.store.rate_limit_bans import read_latest_rate_limit_ban, save_rate_limit_ban
 
 
 class SharedRateLimitBans:
@@ -35,7 +35,9 @@ class SharedRateLimitBans:
         """Return the ban that ends last, past or not, or None."""
         try:
             store = self._opened()
-            stored = latest_rate_limit_ban(store, self._exchange) if store is not None else None
+            stored = (
+                read_latest_rate_limit_ban(store, self._exchange) if store is not None else None
+            )
             if store is not None and self._unwritten is not None:
                 self._write(store, self._unwritten)
         except (StoreError, ConfigurationError):

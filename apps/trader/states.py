@@ -14,7 +14,7 @@ from msgspec import Struct
 from onetape.cli.events import Level
 from onetape.cli.output import print_line
 from onetape.core.errors import ConfigurationError, StoreError
-from onetape.core.words import duration_text
+from onetape.core.words import format_duration
 from onetape.store.trader_states import StateChange, TraderState
 
 #: Source of the problems of the database file; rows wait while there is one.
@@ -126,7 +126,7 @@ class TraderStates:
             self._print(f"still {self.state}: {left.line} (over: {solved.reason})", left)
             self._add(f"{left.reason}; {left.measure} (over: {solved.reason})", left.remedy)
             return
-        lasted = duration_text(time.monotonic() - self._since)
+        lasted = format_duration(time.monotonic() - self._since)
         self._print(f"trading again after {lasted}; over: {solved.reason}")
         self._add(f"over after {lasted}: {solved.reason}", "")
 
@@ -136,7 +136,7 @@ class TraderStates:
         if self._problems and now - self._reminded >= REMIND_SECONDS:
             self._reminded = now
             newest = next(reversed(self._problems.values()))
-            lasted = duration_text(now - self._since)
+            lasted = format_duration(now - self._since)
             self._print(f"still {self.state} after {lasted}: {newest.line}", newest)
 
     def _print(self, line: str, problem: Problem | None = None) -> None:

@@ -28,10 +28,10 @@ from onetape.engine import (
     restore_state,
     rules_of_candle,
 )
-from onetape.store.candles import last_closed_before, row_at
-from onetape.store.ledger import decided_signals, last_decided
+from onetape.store.candles import read_last_closed_before, read_row_at
+from onetape.store.ledger import read_decided_signals, read_last_decided
 from onetape.store.orders import is_exit_rejected
-from onetape.store.reading import closed_between, has_volume
+from onetape.store.reading import has_volume, read_closed_between
 from onetape.strategies import BUY, Signals
 from trader.account_rules import AccountRules, LookAhead
 from trader.executor import Executor
@@ -62,7 +62,7 @@ class RuleStepper:
         self._account: LookAhead = account
         self._has_signals = False
         """Whether the strategy's signals on candles without a decision have been taken in."""
-        self._restore(last_decided(context.store, context.session), {})
+        self._restore(read_last_decided(context.store, context.session), {})
         if is_exit_pending and self.state.position is not None:
             self.on(ExitSent(context.key.symbol))
 
@@ -209,13 +209,13 @@ class RuleStepper:
         if entered is None:
             self._account.replace(symbol, SymbolStepState())
             return
-        before = last_closed_before(context.store, context.key, entered)
+        before = read_last_closed_before(context.store, context.key, entered)
         start = entered if before is None else before
         facts: list[CandleFacts] = []
         if until is not None and until >= start:
             end = context.timeframe.next(until)
-            rows = rows_of(closed_between(context.store, context.key, start, end))
-            known = {**signals, **decided_signals(context.store, context.session, start, end)}
+            rows = rows_of(read_closed_between(context.store, context.key, start, end))
+            known = {**signals, **read_decided_signals(context.store, context.session, start, end)}
             signal = 0
             for row in rows:
                 # A candle without a known signal continues the signal before it.
@@ -224,7 +224,7 @@ class RuleStepper:
                 facts.append(self._facts_of(row, signal if is_decided else None, entered, left))
         newest = max(entered, left or 0)
         if until is None or newest > until:
-            row = row_at(context.store, context.key, newest)
+            row = read_row_at(context.store, context.key, newest)
             if row is not None:
                 opened = self._facts_of(row, None, entered, left)
                 facts.append(replace(opened, is_open=True))

@@ -15,19 +15,19 @@ from msgspec import Struct
 
 from onetape.cli.output import print_line
 from onetape.core.candles import Candles
-from onetape.core.clock import utc_text
+from onetape.core.clock import format_utc
 from onetape.core.trading import Action, Decision, ExitObligation, Order
-from onetape.core.words import counted
+from onetape.core.words import format_count
 from onetape.exchange.rest import RestExchange
-from onetape.execution.risk import OK, OrderContext, entry_verdicts, exit_verdicts, obstacle
+from onetape.execution.risk import OK, OrderContext, check_entry, check_exit, find_obstacle
 from onetape.store.account_reading import read_last_decision
 from onetape.store.candles import (
-    last_closed,
-    last_closed_before,
+    read_last_closed,
+    read_last_closed_before,
 )
 from onetape.store.event_reading import UNDECIDED
-from onetape.store.ledger import insert_decision, last_decided
-from onetape.store.orders import signal_candle
+from onetape.store.ledger import insert_decision, read_last_decided
+from onetape.store.orders import read_signal_candle
 from onetape.store.sessions import open_data_outage
 from onetape.strategies import BUY, HOLD, SELL
 from trader.evaluations import EvaluatedCandle, Evaluations
@@ -103,7 +103,7 @@ class StrategyRunner:
         self._exits = exits
         self._exit_orders = exit_orders
         self._states = states
-        self._decided = last_decided(context.store, context.session)
+        self._decided = read_last_decided(context.store, context.session)
         self._missed_until = 0
         """Candles before this one, epoch seconds, closed while no session could decide on them."""
         self._missed_because = "no session ran"
@@ -230,7 +230,7 @@ class StrategyRunner:
 
     def _first(self) -> tuple[list[int], bool]:
         """Return the first candles to decide on, and whether an earlier session decided on them."""
-        newest = last_closed_before(self._context.store, self._context.key, NEVER)
+        newest = read_last_closed_before(self._context.store, self._context.key, NEVER)
         if newest is None:
             return [], False
         if self._decided is not None and self._decided >= newest:
@@ -259,10 +259,12 @@ class StrategyRunner:
                 print_line(cancelled)
         entry = self._broker.entry_order_id
         # The fill may have come later: an order waits for a candle with a trade in it.
-        bought = None if entry is None else signal_candle(self._context.store, entry)
+        bought = None if entry is None else read_signal_candle(self._context.store, entry)
         if bought is None or timestamp < bought:
             return False
-        close = last_closed(self._context.store, self._context.key, 1, up_to=timestamp).close[-1]
+        close = read_last_closed(self._context.store, self._context.key, 1, up_to=timestamp).close[
+            -1
+        ]
         if self._exits.sell_obstacle(float(close)) is not None:
             return False
         if not self._exit_orders.is_exit_pending:
@@ -279,8 +281,8 @@ class StrategyRunner:
         if self._decided is None or timeframe.next(self._decided) >= timestamp:
             return False
         start = timeframe.next(self._decided)
-        passed = counted(timeframe.count_between(start, timestamp), "candle")
-        span = f"{utc_text(start)} to {utc_text(timestamp)}"
+        passed = format_count(timeframe.count_between(start, timestamp), "candle")
+        span = f"{format_utc(start)} to {format_utc(timestamp)}"
         what = "not decided on"
         if self._broker.entry_order_id is not None:
             what = "checked for an exit of the open position only, no entries"
@@ -306,7 +308,7 @@ class StrategyRunner:
         signal = int(found.signals.signal[-1])
         order_context = self._order_context(found)
         gates = {"strategy": found.verdict}
-        gates |= exit_verdicts(order_context) if signal == SELL else entry_verdicts(order_context)
+        gates |= check_exit(order_context) if signal == SELL else check_entry(order_context)
         if signal == SELL and holding:
             gates["profit"] = self._exits.sell_obstacle(float(found.candles.close[-1])) or OK
         if signal == BUY:
@@ -316,7 +318,7 @@ class StrategyRunner:
                 timestamp, found.candles, found.signals
             ) or command_obstacle(context.store, context.session, self._broker.trades, timestamp)
             gates["re-entry"] = reentry or OK
-        blocked = obstacle(gates)
+        blocked = find_obstacle(gates)
         wanted = _action(signal, holding=holding)
         action = wanted if blocked is None else "HOLD"
         seen = found.view.holding if holding else found.view.flat
@@ -358,7 +360,7 @@ class StrategyRunner:
         context, timestamp = self._context, found.timestamp
         close_ms = context.timeframe.next(timestamp) * 1_000
         age_ms = max(0, self._exchange.now_ms() - close_ms)
-        is_newest = timestamp == last_closed_before(context.store, context.key, NEVER)
+        is_newest = timestamp == read_last_closed_before(context.store, context.key, NEVER)
         late = "learned too late, after a break"
         if timestamp < self._missed_until:
             late = f"{self._missed_because} when it closed"

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any, Self, TypeVar
 
 from msgspec import structs
 
-from onetape.cli.stop import ended
+from onetape.cli.stop import cancel_and_wait
 from onetape.core.candles import SeriesKey
 from onetape.exchange.rest import RestExchange
 from onetape.websocket.events import CandleUpdate, StreamEvent
@@ -138,7 +138,7 @@ class MarketStreams:
             while True:
                 yield await queue.get()
         finally:
-            await _finished(run_in_loop(self._exchange.loop, ended(pumping)))
+            await _finished(run_in_loop(self._exchange.loop, cancel_and_wait(pumping)))
 
     def _managed(self) -> "WebSocketManager":
         """Return the manager of the sockets; called in the loop that they belong to."""

@@ -3,7 +3,7 @@
 import time
 
 from onetape.cli.output import print_line
-from onetape.core.words import duration_text
+from onetape.core.words import format_duration
 from onetape.websocket.events import StreamOpened
 
 #: A market that is quiet again and again is printed this often, wall seconds.
@@ -37,6 +37,6 @@ class QuietLines:
             return
         self._printed = now
         print_line(
-            f"quiet: no frame for {duration_text(seconds)}, and REST has nothing newer; "
+            f"quiet: no frame for {format_duration(seconds)}, and REST has nothing newer; "
             "no trade is made at the exchange, and the trader goes on"
         )

@@ -12,11 +12,11 @@ import math
 from msgspec import structs
 
 from onetape.cli.output import print_line
-from onetape.cli.stop import ended
-from onetape.core.candles import PRICE_LIMIT, Candle, candle_fault
+from onetape.cli.stop import cancel_and_wait
+from onetape.core.candles import PRICE_LIMIT, Candle, find_candle_fault
 from onetape.core.clock import Clock
 from onetape.core.errors import ExchangeRefused, ExchangeUnreachable
-from onetape.core.words import counted, duration_text
+from onetape.core.words import format_count, format_duration
 from onetape.exchange.rest import RestExchange
 from onetape.store.candles import is_closed, replace_forming
 from onetape.store.market_data import Ticker, delete_tickers_before, insert_ticker
@@ -156,7 +156,7 @@ class StreamRecorder:
         """End what runs in the background; `handle` may be called again."""
         connecting, self._connecting = self._connecting, None
         if connecting is not None:
-            await ended(connecting)
+            await cancel_and_wait(connecting)
 
     def _quiet(self, seconds: float, *, is_confirmed: bool) -> None:
         """Note that no frame comes; without a response of REST prices may have passed unseen."""
@@ -166,7 +166,7 @@ class StreamRecorder:
                 self._watch_again(self._suspended)
             self._quiet_lines.print_quiet(seconds)
             return
-        reason = f"no frame for {duration_text(seconds)}, and REST does not respond"
+        reason = f"no frame for {format_duration(seconds)}, and REST does not respond"
         self._suspend(
             reason,
             "whether anything is traded is not known; the connection stays, no entries until a "
@@ -226,7 +226,7 @@ class StreamRecorder:
             return
         self._connection = self.watch = self._suspended = None
         self._went_live.clear()
-        self.lost_reason = f"the trader did not run for {duration_text(seconds)}"
+        self.lost_reason = f"the trader did not run for {format_duration(seconds)}"
         self._has_outage = True
         self._inserted_at_loss = self._gap_backfiller.inserted
         print_line(
@@ -361,7 +361,7 @@ class StreamRecorder:
     def _is_sound(self, row: Candle) -> bool:
         """Return whether a row may be written and reasoned from; others go to quarantine."""
         context = self._context
-        fault = candle_fault(row, context.timeframe) or self._misplaced(row)
+        fault = find_candle_fault(row, context.timeframe) or self._misplaced(row)
         if fault is not None:
             now_ms = self._exchange.now_ms()
             quarantine(context.store, context.key, row, source="ws", fault=fault, seen_ms=now_ms)
@@ -434,7 +434,7 @@ class StreamRecorder:
         if self._was_live:
             what = "stream is back" if is_new else "the stream left candles out"
             filled = self._gap_backfiller.inserted - min(before, self._inserted_at_loss)
-            print_line(f"{what}, {counted(filled, 'missed candle')} filled over REST")
+            print_line(f"{what}, {format_count(filled, 'missed candle')} filled over REST")
         self._was_live = True
         self._inserted_at_loss = NEVER
 

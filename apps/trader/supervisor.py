@@ -20,7 +20,7 @@ from msgspec import Struct
 
 from onetape.cli.output import note
 from onetape.cli.program import TRACEBACK_VARIABLE
-from onetape.cli.stop import ended
+from onetape.cli.stop import cancel_and_wait
 from onetape.core.errors import (
     ConfigurationError,
     DataError,
@@ -38,7 +38,7 @@ from onetape.core.errors import (
     StoreUnwritable,
     UsageError,
 )
-from onetape.core.words import error_line
+from onetape.core.words import format_error
 from onetape.exchange.translate import RateLimited
 from trader.states import DATABASE, Problem, TraderStates
 
@@ -173,7 +173,7 @@ class Supervisor:
             await self._run(work, meanwhile)
         finally:
             left = [self._meanwhile] if self._meanwhile is not None else []
-            await ended(*left, *self._ending)
+            await cancel_and_wait(*left, *self._ending)
 
     async def _run(
         self, work: Callable[[], Awaitable[None]], meanwhile: Callable[[], Awaitable[object]]
@@ -222,7 +222,7 @@ class Supervisor:
                 task.result()
                 raise TaskEnded(f"the task {running[task]!r} ended by itself")
         finally:
-            await ended(*running)
+            await cancel_and_wait(*running)
 
     async def repeat(
         self,
@@ -325,5 +325,5 @@ def _source(error: Exception, task: str) -> str:
 def _reason(error: Exception, rule: Rule) -> str:
     """Return what happened: errors of ours end with a remedy for a program that has ended."""
     if rule.error is Exception:
-        return f"unexpected {type(error).__name__}: {error_line(error)}"
-    return error_line(error).partition("; ")[0]
+        return f"unexpected {type(error).__name__}: {format_error(error)}"
+    return format_error(error).partition("; ")[0]

@@ -6,7 +6,7 @@ from onetape.cli.common_settings import StrategySettings
 from onetape.core.candles import SeriesKey
 from onetape.core.errors import UsageError, naming_settings
 from onetape.core.folders import USER_FOLDER
-from onetape.core.symbols import base_and_quote, spot_symbol
+from onetape.core.symbols import parse_spot_symbol, split_symbol
 from onetape.core.timeframes import Timeframe
 from onetape.strategies.registry import stated_settings
 from trader.settings import TraderSettings
@@ -37,7 +37,7 @@ def traded_symbols(settings: TraderSettings) -> list[TradedSymbol]:
     found: dict[str, TradedSymbol] = {}
     for name, strategy in given:
         with naming_settings(setting):
-            symbol = spot_symbol(name.strip())
+            symbol = parse_spot_symbol(name.strip())
         if symbol in found:
             raise UsageError(
                 f"{symbol} is given twice; a trader trades each symbol once: leave one out",
@@ -66,7 +66,7 @@ def check_own_strategies(settings: TraderSettings) -> None:
 
 
 def _check_one_quote(symbols: list[str], setting: str) -> None:
-    quotes = {symbol: base_and_quote(symbol)[1] for symbol in symbols}
+    quotes = {symbol: split_symbol(symbol)[1] for symbol in symbols}
     other = next((one for one in symbols if quotes[one] != quotes[symbols[0]]), None)
     if other is not None:
         raise UsageError(

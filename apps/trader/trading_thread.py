@@ -15,7 +15,7 @@ from typing import Any, Final, NoReturn
 from onetape.cli.output import print_line
 from onetape.cli.program import EXIT_INTERRUPTED
 from onetape.cli.stop import StopRequest
-from onetape.core.words import duration_text
+from onetape.core.words import format_duration
 
 #: A thread that has not run for so long is reported, wall seconds.
 STUCK_SECONDS = 10.0
@@ -80,7 +80,7 @@ async def _watch(ready: "Future[_Ready]") -> None:
                 "meanwhile; look at the disk, if this lasts"
             )
             await answered.wait()
-            lasted = duration_text(time.monotonic() - began)
+            lasted = format_duration(time.monotonic() - began)
             print_line(f"trading again after {lasted}; over: the trader's own thread did not run")
         await asyncio.sleep(LOOK_SECONDS)
 

@@ -8,8 +8,8 @@ from onetape.core.candles import Candle
 from onetape.engine import Exit
 from onetape.exchange.rest import RestExchange
 from onetape.history.gaps import DECIDING_ANSWERS
-from onetape.store.candles import missing_between
-from onetape.store.gaps import unexplained
+from onetape.store.candles import find_missing
+from onetape.store.gaps import find_unexplained
 from trader.session_context import SessionContext
 from trader.stepping import RuleStepper
 from trader.stream_recorder import StreamRecorder
@@ -82,8 +82,8 @@ class UnwatchedPrices:
         context, start = self._context, self._context.timeframe.next(decided)
         if candle.timestamp <= start:
             return False
-        gaps = missing_between(context.store, context.key, start, candle.timestamp)
-        return bool(unexplained(context.store, context.key, gaps, answers=DECIDING_ANSWERS))
+        gaps = find_missing(context.store, context.key, start, candle.timestamp)
+        return bool(find_unexplained(context.store, context.key, gaps, answers=DECIDING_ANSWERS))
 
     def has_waited(self, timestamp: int) -> bool:
         """Return whether REST had time to close or to bring the candles before a time."""

@@ -3,8 +3,8 @@
 import time
 from typing import Final
 
-from onetape.core.clock import utc_text
-from onetape.store.candles import last_closed_before
+from onetape.core.clock import format_utc
+from onetape.store.candles import read_last_closed_before
 from trader.gap_backfiller import NEVER, GapBackfiller
 from trader.session_context import SessionContext
 from trader.states import Problem
@@ -63,7 +63,7 @@ class WaitNotice:
 
     def _kind(self, decided: int | None) -> str | None:
         context = self._context
-        newest = last_closed_before(context.store, context.key, NEVER)
+        newest = read_last_closed_before(context.store, context.key, NEVER)
         if newest is None:
             return NOTHING
         if decided is None or decided >= self._gap_backfiller.newest_due():
@@ -75,7 +75,7 @@ class WaitNotice:
         if kind == NOTHING or decided is None:
             why = refused or "the exchange has returned none yet"
             return f"no closed candle of {context.key} is stored: {why}"
-        absent = utc_text(context.timeframe.next(decided))
+        absent = format_utc(context.timeframe.next(decided))
         why = f": {refused}" if refused else ""
         if kind == GAP:
             return f"the candle of {absent} is missing and not proven absent{why}"

@@ -11,13 +11,13 @@ from pathlib import Path
 from typing import Final
 
 from onetape.cli.output import print_line
-from onetape.core.clock import utc_text
+from onetape.core.clock import format_utc
 from onetape.core.errors import ConfigurationError, ExchangeError, StoreError, StoreLocked
 from onetape.core.symbols import SIMULATOR_ID
-from onetape.core.words import duration_text
+from onetape.core.words import format_duration
 from onetape.store.account_reading import StoredSession, read_last_session, read_newest_time
 from onetape.store.database import Store, open_store
-from onetape.store.leases import lease_name, renew_leases
+from onetape.store.leases import make_lease_name, renew_leases
 from onetape.store.trader_states import StateChange, insert_state_changes
 from trader.lease import LEASE_SECONDS, NamedLease
 from trader.live.start_plan import StartPlan
@@ -95,7 +95,7 @@ class WaitingStart:
 
     def _print(self, failure: str, measure: str, remedy: str) -> None:
         is_first, self._has_printed = not self._has_printed, True
-        lasted = duration_text(time.monotonic() - self._began)
+        lasted = format_duration(time.monotonic() - self._began)
         state = "degraded" if is_first else f"still degraded after {lasted}"
         print_line(
             f"{state}: {failure}; a position or order is open: {measure}; {self._stops}; {remedy}",
@@ -123,12 +123,12 @@ class WaitingStart:
             with ExitStack() as stack:
                 taken: list[NamedLease] = []
                 for symbol in self._held:
-                    one = NamedLease(store, lease_name(self._account, symbol))
+                    one = NamedLease(store, make_lease_name(self._account, symbol))
                     stack.callback(one.release)
                     taken.append(one)
                 stack.pop_all()
             self._leases = taken
-        since = utc_text(int(self._since or time.time()))
+        since = format_utc(int(self._since or time.time()))
         reason = f"{WAITING} since {since} UTC: {failure}; no entries and no exits until then"
         for symbol in self._held:
             session = read_last_session(store, self._account, symbol)

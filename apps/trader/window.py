@@ -7,12 +7,12 @@ from msgspec import Struct
 
 from onetape.core.candle_gaps import find_gaps
 from onetape.core.candles import Candles
-from onetape.core.clock import utc_text
+from onetape.core.clock import format_utc
 from onetape.core.timeframes import Timeframe
-from onetape.core.words import counted
+from onetape.core.words import format_count
 from onetape.history.gaps import DECIDING_ANSWERS
-from onetape.store.candles import closed_timestamps, last_closed, missing_between
-from onetape.store.gaps import unexplained
+from onetape.store.candles import find_missing, read_closed_timestamps, read_last_closed
+from onetape.store.gaps import find_unexplained
 from trader.session_context import SessionContext
 
 #: At most so many closed candles are evaluated and decided on in one go.
@@ -46,9 +46,11 @@ def decision_window(context: SessionContext, timestamp: int, rows: int = 1) -> D
         rows: How many closed candles up to it are decided on, without an unexplained gap between
             them.
     """
-    known = last_closed(context.store, context.key, context.history + rows - 1, up_to=timestamp)
+    known = read_last_closed(
+        context.store, context.key, context.history + rows - 1, up_to=timestamp
+    )
     gaps = find_gaps(known.timestamp, context.timeframe, int(known.timestamp[0]), timestamp)
-    missing = unexplained(context.store, context.key, gaps, answers=DECIDING_ANSWERS)
+    missing = find_unexplained(context.store, context.key, gaps, answers=DECIDING_ANSWERS)
     after = known[int(np.searchsorted(known.timestamp, missing[-1][0])) :] if missing else known
     first = len(known) - rows + 1 - context.history
     starts = (int(known.timestamp[max(0, first + row)]) for row in range(rows))
@@ -67,13 +69,13 @@ def fresh_candles(context: SessionContext, decided: int | None) -> list[int]:
         context: Context of the traded symbol.
         decided: Open of the candle that was decided on last, epoch seconds, or None.
     """
-    fresh = closed_timestamps(context.store, context.key, after=decided or 0)
+    fresh = read_closed_timestamps(context.store, context.key, after=decided or 0)
     if decided is not None and fresh:
         start = context.timeframe.next(decided)
         if fresh[-1] == start:
             return fresh
-        gaps = missing_between(context.store, context.key, start, fresh[-1])
-        missing = unexplained(context.store, context.key, gaps, answers=DECIDING_ANSWERS)
+        gaps = find_missing(context.store, context.key, start, fresh[-1])
+        missing = find_unexplained(context.store, context.key, gaps, answers=DECIDING_ANSWERS)
         fresh = [timestamp for timestamp in fresh if not missing or timestamp < missing[0][0]]
     return fresh[:MOST_ROWS]
 
@@ -82,7 +84,7 @@ def _warmup(context: SessionContext, missing: list[tuple[int, int]], after: Cand
     if not missing:
         return Warmup([], "")
     full = context.timeframe.shift(int(after.timestamp[0]), context.history)
-    warm_up = counted(context.history, "candle")
+    warm_up = format_count(context.history, "candle")
     return Warmup(missing, wait_text(context.timeframe, missing[-1], full, warm_up))
 
 
@@ -95,8 +97,8 @@ def wait_text(timeframe: Timeframe, gap: tuple[int, int], full: int, warm_up: st
         full: When the warm-up is full at the earliest, epoch seconds.
         warm_up: What it consists of, such as `200 candles`.
     """
-    start, end = (utc_text(moment) for moment in gap)
+    start, end = (format_utc(moment) for moment in gap)
     return (
         f"{timeframe.name} candles missing, cause unknown, {start} to {end}: no orders before "
-        f"{utc_text(full)}, when a warm-up of {warm_up} is full again"
+        f"{format_utc(full)}, when a warm-up of {warm_up} is full again"
     )

@@ -5,7 +5,7 @@ from random import Random
 
 from onetape.core.candles import Candle, SeriesKey
 from onetape.store.database import open_store
-from onetape.store.reading import closed_between
+from onetape.store.reading import read_closed_between
 
 #: 2024-03-01 00:00 UTC.
 MARCH = 1_709_251_200
@@ -32,6 +32,6 @@ def walk(
 def stored(path: Path, key: SeriesKey) -> list[Candle]:
     """Return the closed candles of a series."""
     with open_store(path, create=False) as store:
-        c = closed_between(store, key, 0, 2**40)
+        c = read_closed_between(store, key, 0, 2**40)
     columns = (c.timestamp, c.open, c.high, c.low, c.close, c.volume)
     return [Candle(*row) for row in zip(*(column.tolist() for column in columns), strict=True)]

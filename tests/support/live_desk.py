@@ -28,7 +28,7 @@ from onetape.simulator.server.simulator import Simulator
 from onetape.simulator.trading.orders import OrderRequest
 from onetape.store.accounts import Account, open_account
 from onetape.store.database import Store, open_store
-from onetape.store.live_accounts import LiveAccount, installation_tag, open_live_account
+from onetape.store.live_accounts import LiveAccount, open_live_account, read_installation_tag
 from onetape.store.market_data import Ticker, insert_ticker
 from onetape.store.obligations import open_obligation
 from onetape.store.orders import insert_order
@@ -448,7 +448,7 @@ async def live_desk(
             store=store,
             session=session,
             broker=LiveBroker(client, KEY.symbol, stream, KeyRights(client)),
-            tag=installation_tag(store),
+            tag=read_installation_tag(store),
             times=times,
             exchange_account="simulator 1",
         )

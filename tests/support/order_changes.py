@@ -11,7 +11,7 @@ from onetape.execution.events import (
     ReportedStatus,
     StatusReport,
     Submitted,
-    kind_of,
+    get_event_kind,
     to_json,
 )
 from onetape.execution.orders import fold
@@ -25,7 +25,7 @@ def change_of(
     state = fold(events)
     return OrderChange(
         client_order_id=client_order_id,
-        events=tuple((kind_of(event), to_json(event)) for event in events),
+        events=tuple((get_event_kind(event), to_json(event)) for event in events),
         number=1,
         before="intent",
         status=state.status,

@@ -11,7 +11,7 @@ from msgspec.structs import replace
 
 from onetape.core.candles import Candles, FloatArray
 from onetape.core.steps import NO_TRADING_RULES, TradingRules
-from onetape.core.untraded import untraded_rows
+from onetape.core.untraded import find_untraded_rows
 from onetape.engine import (
     AccountConfig,
     ExitConfig,
@@ -53,7 +53,7 @@ class PlainLoop:
         self.entry_price = self.highest = 0.0
         self.gave_up = self.buy_waits = self.sell_waits = self.is_used = False
         self.free_from = 0
-        self.untraded = untraded_rows(candles).tolist()
+        self.untraded = find_untraded_rows(candles).tolist()
 
     def run(self) -> Plain:
         for bar, (open_, high, low, close) in enumerate(

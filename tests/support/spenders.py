@@ -19,15 +19,15 @@ from random import Random
 from typing import Any
 
 from onetape.core.candles import SeriesKey
-from onetape.core.symbols import base_and_quote
+from onetape.core.symbols import split_symbol
 from onetape.core.timeframes import Timeframe
 from onetape.core.trading import Order, Session, Side, Trade
 from onetape.engine import AccountConfig, OrderContext, RefusedOrder, StepRules, buy_fill
 from onetape.execution.events import Acknowledged, FillReport, OrderEvent, StatusReport, Submitted
-from onetape.execution.positions import Position, position_of
+from onetape.execution.positions import Position, sum_position
 from onetape.store.accounts import Account, open_account
 from onetape.store.database import Store, open_store
-from onetape.store.leases import Fence, acquire_lease, lease_name
+from onetape.store.leases import Fence, acquire_lease, make_lease_name
 from onetape.store.ledger import trades_of
 from onetape.store.orders import insert_order, store_change
 from onetape.store.reservations import AccountCash
@@ -87,7 +87,7 @@ class Spender:
         self.store = store
         self.symbol = f"S{number}/USDT"
         self.random = random
-        name = lease_name(ACCOUNT, self.symbol)
+        name = make_lease_name(ACCOUNT, self.symbol)
         now_ms = time.time_ns() // 1_000_000
         token = acquire_lease(store, name, f"process {number}", now_ms=now_ms, seconds=3_600)
         self.fence = Fence(name, token)
@@ -144,7 +144,7 @@ class Spender:
     @property
     def position(self) -> Position:
         """Return what they add up to."""
-        return position_of(self.trades, *base_and_quote(self.symbol))
+        return sum_position(self.trades, *split_symbol(self.symbol))
 
     def _reserve(self, order_id: str, share: Decimal) -> Decimal:
         return self.cash.reserve(
@@ -233,7 +233,7 @@ def _main(
     open_store(path, create=True).close()
     if not is_guarded:
         # Without the guard: what other orders have reserved counts as free.
-        setattr(AccountCash, "_reserved", _nothing)  # noqa: B010
+        setattr(AccountCash, "_sum_reserved", _nothing)  # noqa: B010
         setattr(AccountFunds, "_place_refusal", _no_refusal)  # noqa: B010
     context = multiprocessing.get_context("fork")
     refused = context.Array("l", processes)

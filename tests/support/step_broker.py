@@ -12,8 +12,8 @@ import numpy as np
 from msgspec.structs import replace
 
 from onetape.core.candles import Candle, Candles
-from onetape.core.price_steps import price_step_at, with_month_steps
-from onetape.core.untraded import untraded_rows
+from onetape.core.price_steps import find_price_step, with_month_steps
+from onetape.core.untraded import find_untraded_rows
 from onetape.engine import (
     AccountConfig,
     CandleClosed,
@@ -57,7 +57,7 @@ class SymbolMarket:
         self.candles: Candles = series.candles[series.start_index :]
         self.rules = replace(rules, steps=with_month_steps(series.trading_rules, series.candles))
         self.signals = series.signal[series.start_index :].tolist()
-        rows = untraded_rows(series.candles, has_volume=series.has_volume)
+        rows = find_untraded_rows(series.candles, has_volume=series.has_volume)
         self.untraded = rows[series.start_index :].tolist()
         columns = (
             self.candles.timestamp, self.candles.open, self.candles.high, self.candles.low,
@@ -75,7 +75,7 @@ class SymbolMarket:
 
     @property
     def price_step(self) -> float:
-        return price_step_at(self.rules.steps, self.rows[self.bar].timestamp)
+        return find_price_step(self.rules.steps, self.rows[self.bar].timestamp)
 
     @property
     def model(self) -> FillModel:

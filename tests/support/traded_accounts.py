@@ -9,13 +9,13 @@ from typing import Any, Self
 
 from onetape.core.candles import Candle, SeriesKey
 from onetape.core.steps import TradingRules
-from onetape.core.symbols import base_and_quote
+from onetape.core.symbols import split_symbol
 from onetape.core.trading import Decision, ExitObligation, Mode, Order, Session, Side, Trade
 from onetape.execution.events import Acknowledged, Submitted
 from onetape.store.accounts import Account, open_account
 from onetape.store.candles import insert_closed
 from onetape.store.database import open_store
-from onetape.store.leases import Fence, acquire_lease, lease_name, release_lease
+from onetape.store.leases import Fence, acquire_lease, make_lease_name, release_lease
 from onetape.store.ledger import insert_decision
 from onetape.store.market_data import save_market
 from onetape.store.obligations import add_obligation
@@ -69,8 +69,8 @@ class TradedAccount:
         self.name = name
         self.mode: Mode = mode
         self._suffix = "" if symbol == "BTC/USDT" else f" {symbol}"
-        self.base, self.quote = base_and_quote(symbol)
-        lease = lease_name(name, symbol)
+        self.base, self.quote = split_symbol(symbol)
+        lease = make_lease_name(name, symbol)
         self.lock = ProcessLock(db, lease)
         assert self.lock.acquire()
         token = acquire_lease(

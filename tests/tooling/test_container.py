@@ -11,7 +11,7 @@ import yaml
 from check_services import LIVE, read_services
 from install import extra_lists, member_folders
 from onetape.cli.credentials import read_credentials
-from onetape.cli.setting_sources import environment_tree
+from onetape.cli.setting_sources import build_environment_tree
 from onetape.core.errors import ConfigurationError
 
 
@@ -101,7 +101,7 @@ def test_a_trader_goes_live_by_a_mode_and_two_secrets(repository: Path, tmp_path
     )
     assert trader.name == "trader-btc-binance-1h"
     # Empty is not given: a mode or a test network of the settings file holds.
-    assert set(environment_tree("trader", trader.variables({}, tmp_path))) == set()
+    assert set(build_environment_tree("trader", trader.variables({}, tmp_path))) == set()
     live = trader.variables(LIVE, tmp_path)
     assert live == {
         "TRADER__MODE": "live",

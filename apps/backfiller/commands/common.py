@@ -33,9 +33,9 @@ def settings_of(
         ConfigurationError: the settings cannot be read.
     """
     from backfiller.settings import BackfillerSettings
-    from onetape.cli.loading import load_settings, settings_file
+    from onetape.cli.loading import find_settings_file, load_settings
 
-    file = settings_file("backfiller", config)
+    file = find_settings_file("backfiller", config)
     flags = {"db": db, "exchange": exchange}
     return load_settings(BackfillerSettings, "backfiller", file, flags).settings
 
@@ -90,19 +90,19 @@ def chosen_summaries(
         UsageError: a symbol or timeframe that cannot be read.
         DataError: nothing is left.
     """
-    from onetape.core.symbols import spot_symbol
+    from onetape.core.symbols import parse_spot_symbol
     from onetape.core.timeframes import Timeframe
-    from onetape.core.words import did_you_mean
-    from onetape.store.candles import stored_series
+    from onetape.core.words import suggest_name
+    from onetape.store.candles import read_stored_series
 
     is_chosen = series_filter(exchange, symbol, timeframe)
-    stored = stored_series(store)
+    stored = read_stored_series(store)
     chosen = [one for one in stored if is_chosen(one.key)]
     if stored and not chosen:
-        symbols = {spot_symbol(name) for name in symbol or ()}
+        symbols = {parse_spot_symbol(name) for name in symbol or ()}
         timeframes = {Timeframe.parse(name).name for name in timeframe or ()}
         wanted = " ".join([*(exchange or ()), *sorted(symbols), *sorted(timeframes)])
-        hint = did_you_mean(wanted, [str(one.key) for one in stored])
+        hint = suggest_name(wanted, [str(one.key) for one in stored])
         raise DataError(f"{store.path} holds no candles of {wanted}{hint}")
     return chosen
 
@@ -115,10 +115,10 @@ def series_filter(
     Raises:
         UsageError: a symbol or timeframe that cannot be read.
     """
-    from onetape.core.symbols import spot_symbol
+    from onetape.core.symbols import parse_spot_symbol
     from onetape.core.timeframes import Timeframe
 
-    symbols = {spot_symbol(name) for name in symbol or ()}
+    symbols = {parse_spot_symbol(name) for name in symbol or ()}
     timeframes = {Timeframe.parse(name).name for name in timeframe or ()}
 
     def is_chosen(key: "SeriesKey") -> bool:
@@ -138,10 +138,10 @@ def known_gaps(store: "Store", key: "SeriesKey") -> "list[Gap] | None":
     """
     from onetape.cli.output import note
     from onetape.core.errors import UsageError
-    from onetape.store.gaps import gaps_of
+    from onetape.store.gaps import read_gaps
 
     try:
-        return gaps_of(store, key)
+        return read_gaps(store, key)
     except UsageError as error:
         note(f"{key}: {error}")
         return None
@@ -153,9 +153,9 @@ def database_of(db: Path | None, exchanges: list[str]) -> Path:
     Raises:
         UsageError: the simulator is one of several: its candles share a file with no others.
     """
-    from onetape.core.folders import database_path
+    from onetape.core.folders import choose_database_path
     from onetape.core.symbols import SIMULATOR_ID
 
     if SIMULATOR_ID in exchanges and len(exchanges) > 1:
         raise UsageError("--exchange simulator goes alone: its candles have a file of their own")
-    return database_path(db, exchanges[0])
+    return choose_database_path(db, exchanges[0])

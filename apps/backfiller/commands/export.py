@@ -42,24 +42,24 @@ def export_series(
 ) -> None:
     """Export the closed candles of one series; importing the file gives equal candles."""
     from backfiller.formats.candle_writer import check_target, write_candles
-    from onetape.cli.dates import range_flags
+    from onetape.cli.dates import parse_range_flags
     from onetape.cli.output import print_json, print_line
-    from onetape.core.clock import utc_text
+    from onetape.core.clock import format_utc
     from onetape.core.errors import DataError
-    from onetape.core.printable import printable
-    from onetape.core.words import counted
-    from onetape.store.gaps import gaps_of
-    from onetape.store.reading import closed_between
+    from onetape.core.printable import escape_unprintable
+    from onetape.core.words import format_count
+    from onetape.store.gaps import read_gaps
+    from onetape.store.reading import read_closed_between
 
-    start, end = _range(*range_flags(from_, to, timerange))
+    start, end = _range(*parse_range_flags(from_, to, timerange))
     check_target(out, force=force)
     with open_database(db, config, _named(exchange)) as store:
         key = _one_series(store, exchange, symbol, timeframe)
-        candles = closed_between(store, key, start, end)
+        candles = read_closed_between(store, key, start, end)
         if not len(candles):
             raise DataError(f"{store.path} holds no closed candles of {key} in that range")
         first, last = int(candles.timestamp[0]), int(candles.timestamp[-1])
-        gaps = gaps_of(store, key, start=first, end=last)
+        gaps = read_gaps(store, key, start=first, end=last)
     write_candles(out, candles)
     missing = sum(gap.candles for gap in gaps)
     if json_:
@@ -77,10 +77,14 @@ def export_series(
             }
         )
         return
-    gap_text = f"{counted(len(gaps), 'gap')} ({counted(missing, 'candle')})" if gaps else "no gaps"
+    gap_text = (
+        f"{format_count(len(gaps), 'gap')} ({format_count(missing, 'candle')})"
+        if gaps
+        else "no gaps"
+    )
     print_line(
-        f"{printable(str(out))}: {key}: {counted(len(candles), 'candle')} from "
-        f"{utc_text(first)} to {utc_text(last)} UTC, {gap_text}"
+        f"{escape_unprintable(str(out))}: {key}: {format_count(len(candles), 'candle')} from "
+        f"{format_utc(first)} to {format_utc(last)} UTC, {gap_text}"
     )
 
 

@@ -44,7 +44,7 @@ def list_gaps(
     from backfiller.accepting import accept_gaps, range_of, reason_of, undo_accepted
     from onetape.cli.output import print_json, print_line
     from onetape.core.clock import SystemClock
-    from onetape.core.words import counted
+    from onetape.core.words import format_count
 
     reason = reason_of(accept, because, undo)
     wanted = range_of(accept or undo, "--accept" if accept else "--undo")
@@ -68,44 +68,44 @@ def list_gaps(
     for key, gaps in found.items():
         _print_series(key, gaps)
     verb = "accepted" if accept is not None else "no longer accepted"
-    done = "" if changed is None else f", {counted(changed, 'candle')} {verb}"
+    done = "" if changed is None else f", {format_count(changed, 'candle')} {verb}"
     print_line(f"database: {path}{done}")
 
 
 def _print_series(key: "SeriesKey", gaps: "list[Gap]") -> None:
     from onetape.cli.output import print_line
-    from onetape.cli.tables import Column, fitted
-    from onetape.core.clock import utc_text
-    from onetape.core.words import counted
+    from onetape.cli.tables import Column, fit_table
+    from onetape.core.clock import format_utc
+    from onetape.core.words import format_count
 
-    missing = counted(sum(gap.candles for gap in gaps), "candle")
-    print_line(f"{key}: {counted(len(gaps), 'gap')}, {missing}" if gaps else f"{key}: no gaps")
+    missing = format_count(sum(gap.candles for gap in gaps), "candle")
+    print_line(f"{key}: {format_count(len(gaps), 'gap')}, {missing}" if gaps else f"{key}: no gaps")
     if not gaps:
         return
     columns = [
-        Column("from", [utc_text(gap.start) for gap in gaps]),
-        Column("to", [utc_text(gap.end) for gap in gaps]),
+        Column("from", [format_utc(gap.start) for gap in gaps]),
+        Column("to", [format_utc(gap.end) for gap in gaps]),
         Column("candles", [f"{gap.candles:,}" for gap in gaps], right=True),
         Column("state", [_state(gap) for gap in gaps], [gap.state for gap in gaps]),
         Column("since", [_day(gap.since_ms) for gap in gaps]),
         Column("last requested", [_day(gap.last_requested_ms) for gap in gaps], ()),
     ]
-    print_line(fitted(columns))
+    print_line(fit_table(columns))
 
 
 def _state(gap: "Gap") -> str:
     """Return what is known of a gap, such as `unproven, left out of 1 response`."""
-    from onetape.core.words import counted
+    from onetape.core.words import format_count
     from onetape.store.gaps import UNPROVEN
 
     if gap.reason is not None:
         return f"{gap.state}: {gap.reason}"
     if gap.state == UNPROVEN:
-        return f"{gap.state}, left out of {counted(gap.answers, 'response')}"
+        return f"{gap.state}, left out of {format_count(gap.answers, 'response')}"
     return gap.state
 
 
 def _day(moment_ms: int | None) -> str:
-    from onetape.core.clock import utc_text
+    from onetape.core.clock import format_utc
 
-    return "never" if moment_ms is None else utc_text(moment_ms // 1_000)[:10]
+    return "never" if moment_ms is None else format_utc(moment_ms // 1_000)[:10]

@@ -132,14 +132,14 @@ def _wanted(
     from backfiller.formats.table_series import Wanted
     from backfiller.formats.time_formats import ISO, UNITS, time_zone
     from onetape.core.errors import UsageError
-    from onetape.core.symbols import spot_symbol
+    from onetape.core.symbols import parse_spot_symbol
     from onetape.core.timeframes import Timeframe
 
     if time_unit is not None and time_unit not in (*UNITS, ISO):
         raise UsageError(f"--time-unit {time_unit!r} is not one of s, ms, us, ns and iso")
     return Wanted(
         exchange,
-        None if symbol is None else spot_symbol(symbol),
+        None if symbol is None else parse_spot_symbol(symbol),
         None if timeframe is None else Timeframe.parse(timeframe).name,
         ReadOptions(
             time_unit,
@@ -213,12 +213,12 @@ def _note_guesses(done: "list[Imported]") -> None:
     from collections import Counter
 
     from onetape.cli.output import note
-    from onetape.core.words import counted
+    from onetape.core.words import format_count
 
     guessed = Counter(one.exchange for one in done if one.is_exchange_guessed)
     for exchange, count in guessed.items():
         first = next(one for one in done if one.is_exchange_guessed and one.exchange == exchange)
-        more = f" and {counted(count - 1, 'other table')}" if count > 1 else ""
+        more = f" and {format_count(count - 1, 'other table')}" if count > 1 else ""
         note(
             f"{Path(first.source).name}{more}: exchange {exchange} is a guess by the kind of name; "
             "if it is another, name it with --exchange, and another --db"
@@ -237,7 +237,7 @@ def _raise_worst(failed: "list[Failed]", total: int) -> None:
     Raises:
         OnetapeError: a table could not be imported.
     """
-    from onetape.core.words import counted
+    from onetape.core.words import format_count
 
     if not failed:
         return
@@ -246,5 +246,5 @@ def _raise_worst(failed: "list[Failed]", total: int) -> None:
         raise worst
     names = ", ".join(Path(failure.source).name for failure in failed[:_MOST_NAMED])
     more = f" and {len(failed) - _MOST_NAMED:,} more" if len(failed) > _MOST_NAMED else ""
-    what = f"{len(failed):,} of {counted(total, 'table')} could not be imported or need a look"
+    what = f"{len(failed):,} of {format_count(total, 'table')} could not be imported or need a look"
     raise type(worst)(f"{what}: {names}{more}")

@@ -24,7 +24,7 @@ def list_series(
 ) -> None:
     """List every stored series: first and last candle, rows, gaps, sources."""
     from onetape.cli.output import print_json, print_line
-    from onetape.cli.tables import Column, fitted
+    from onetape.cli.tables import Column, fit_table
 
     with open_database(db, config, exchange) as store:
         found = chosen_summaries(store, exchange, symbol, timeframe)
@@ -44,7 +44,7 @@ def list_series(
         Column("open", ["?" if count is None else f"{count:,}" for count in unproven], right=True),
         Column("source", ["+".join(one.sources) for one in found]),
     ]
-    print_line(fitted(columns))
+    print_line(fit_table(columns))
     if any(gaps):
         print_line("gaps: ranges (candles); open: cause not known (see: backfiller gaps)")
     print_line(f"database: {path}")
@@ -77,7 +77,7 @@ def _counted(gaps: "list[Gap] | None") -> str:
 def _moments(title: str, moments: "list[int]") -> "Column":
     """Return a column of times, which may be cut to days."""
     from onetape.cli.tables import Column
-    from onetape.core.clock import day_text, utc_text
+    from onetape.core.clock import format_day, format_utc
 
-    days = [day_text(moment)[:10] for moment in moments]
-    return Column(title, [utc_text(moment) for moment in moments], days)
+    days = [format_day(moment)[:10] for moment in moments]
+    return Column(title, [format_utc(moment) for moment in moments], days)

@@ -121,8 +121,8 @@ async def _lines(endpoint: "Endpoint", quote: str | None, sort: str, limit: int)
 
 
 def _table(lines: Sequence[Line]) -> str:
-    from onetape.cli.tables import Column, fitted
-    from onetape.core.clock import day_text
+    from onetape.cli.tables import Column, fit_table
+    from onetape.core.clock import format_day
 
     markets = [line.market for line in lines]
     volumes = [line.ticker.quote_volume if line.ticker else None for line in lines]
@@ -154,11 +154,11 @@ def _table(lines: Sequence[Line]) -> str:
         Column("taker", [_percent(market.taker) for market in markets], right=True),
         Column(
             "listed",
-            ["" if line.listed is None else day_text(line.listed)[:10] for line in lines],
-            ["" if line.listed is None else day_text(line.listed)[:7] for line in lines],
+            ["" if line.listed is None else format_day(line.listed)[:10] for line in lines],
+            ["" if line.listed is None else format_day(line.listed)[:7] for line in lines],
         ),
     ]
-    return fitted(columns)
+    return fit_table(columns)
 
 
 def _least(market: "Market") -> str:

@@ -30,13 +30,13 @@ def list_quarantine(
 ) -> None:
     """List refused rows: the fault, how often and when they came, and their text."""
     from onetape.cli.output import print_json, print_line
-    from onetape.core.words import counted
-    from onetape.store.quarantine import quarantined_rows, refused_rows
+    from onetape.core.words import format_count
+    from onetape.store.quarantine import read_quarantined_rows, read_refused_rows
 
     is_chosen = series_filter(exchange, symbol, timeframe)
     with open_database(db, config, exchange) as store:
-        found = [one for one in refused_rows(store) if is_chosen(one.key)]
-        rows = [quarantined_rows(store, one.key, one.fault, limit) for one in found]
+        found = [one for one in read_refused_rows(store) if is_chosen(one.key)]
+        rows = [read_quarantined_rows(store, one.key, one.fault, limit) for one in found]
         path = store.path
     if json_:
         faults = [
@@ -46,12 +46,12 @@ def list_quarantine(
         print_json({"database": path, "faults": faults})
         return
     for one, kept in zip(found, rows, strict=True):
-        print_line(f"{one.key}: {one.fault}: {counted(one.refused, 'row')}")
+        print_line(f"{one.key}: {one.fault}: {format_count(one.refused, 'row')}")
         print_line(_table(kept))
         if one.refused > len(kept):
             print_line(f"{one.refused - len(kept):,} more (--limit)")
     total = sum(one.refused for one in found)
-    print_line(f"{path}: {counted(total, 'refused row')}")
+    print_line(f"{path}: {format_count(total, 'refused row')}")
 
 
 def _document(one: "RefusedRows | QuarantinedRow") -> dict[str, object]:
@@ -61,14 +61,14 @@ def _document(one: "RefusedRows | QuarantinedRow") -> dict[str, object]:
 
 
 def _table(rows: "list[QuarantinedRow]") -> str:
-    from onetape.cli.tables import Column, fitted
-    from onetape.core.clock import utc_text
+    from onetape.cli.tables import Column, fit_table
+    from onetape.core.clock import format_utc
 
     def seen(moment_ms: int) -> str:
-        return utc_text(moment_ms // 1_000)
+        return format_utc(moment_ms // 1_000)
 
     columns = [
-        Column("candle", ["?" if one.timestamp is None else utc_text(one.timestamp)
+        Column("candle", ["?" if one.timestamp is None else format_utc(one.timestamp)
                           for one in rows]),
         Column("times", [f"{one.times:,}" for one in rows], right=True),
         Column("first seen", [seen(one.first_seen_ms) for one in rows], ()),
@@ -77,7 +77,7 @@ def _table(rows: "list[QuarantinedRow]") -> str:
         Column("row", [_short(one.payload, _SHOWN) for one in rows],
                [_short(one.payload, _SHOWN // 2) for one in rows]),
     ]  # fmt: skip
-    return fitted(columns)
+    return fit_table(columns)
 
 
 def _short(text: str, length: int) -> str:

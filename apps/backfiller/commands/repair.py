@@ -48,8 +48,8 @@ def repair_store(
     from backfiller.repairing import check_undamaged, open_findings, repair_all
     from backfiller.series_fetch import Failure
     from onetape.cli.output import print_json, print_line
-    from onetape.core.words import counted
-    from onetape.store.revisions import accept_outranking, revisions_of
+    from onetape.core.words import format_count
+    from onetape.store.revisions import accept_outranking, read_revisions
 
     settings = settings_of(db, config, exchange)
     url = simulator_url or settings.simulator_url
@@ -70,7 +70,7 @@ def repair_store(
             outcomes = asyncio.run(repair_all(job, endpoints, store, all_gaps=gaps))
         accepted = 0
         if accept:
-            numbers = [one.id for key in keys for one in revisions_of(store, key)]
+            numbers = [one.id for key in keys for one in read_revisions(store, key)]
             accepted = accept_outranking(store, numbers)
         path = store.path
     done = [one for one in outcomes if not isinstance(one, Failure)]
@@ -83,7 +83,7 @@ def repair_store(
         for one in done:
             if one.findings or one.inserted:
                 print_line(one.line())
-        revised = f", {counted(accepted, 'revision')} accepted" if accept else ""
+        revised = f", {format_count(accepted, 'revision')} accepted" if accept else ""
         found = sum(one.findings > 0 for one in done)
         print_line(f"{path}: {found} of {len(keys)} series had findings{revised}")
     raise_failures(outcomes)
@@ -92,9 +92,9 @@ def repair_store(
 
 def _has_proofs(store: "Store", key: "SeriesKey") -> bool:
     """Return whether gaps of a series are explained: a proof is put to the test now and then."""
-    from onetape.store.gaps import explained_gaps
+    from onetape.store.gaps import read_explained_gaps
 
-    return bool(explained_gaps(store, key))
+    return bool(read_explained_gaps(store, key))
 
 
 def _raise_left(done: "list[Repaired]", path: "Path") -> None:
@@ -105,7 +105,7 @@ def _raise_left(done: "list[Repaired]", path: "Path") -> None:
     """
     from backfiller.gap_remedies import open_gaps_text
     from onetape.core.errors import CandleGapError, DataError
-    from onetape.core.words import counted
+    from onetape.core.words import format_count
     from onetape.history.gaps import APART_MS
 
     left = [finding for one in done for finding in one.left]
@@ -114,6 +114,7 @@ def _raise_left(done: "list[Repaired]", path: "Path") -> None:
         raise CandleGapError(open_gaps_text(gaps, path, minutes=APART_MS // 60_000))
     if left:
         raise DataError(
-            f"{counted(len(left), 'finding')} left that the exchange could not supply now, such as "
+            f"{format_count(len(left), 'finding')} left that the exchange could not supply now, "
+            "such as "
             f"{left[0].text}; try again later, or see: uv run backfiller verify"
         )

@@ -37,9 +37,9 @@ def list_revisions(
     """List later values of closed candles that differ from the stored ones; accept them."""
     from onetape.cli.output import print_json, print_line
     from onetape.core.errors import UsageError
-    from onetape.core.words import counted
+    from onetape.core.words import format_count
     from onetape.store.revisions import accept as accept_revisions
-    from onetape.store.revisions import accept_outranking, revisions_of
+    from onetape.store.revisions import accept_outranking, read_revisions
 
     numbers = _numbers(accept or [])
     if force and (not accept or "all" in accept):
@@ -50,9 +50,9 @@ def list_revisions(
         if accept:
             accepted = accept_revisions(store, numbers, force=force)
             if "all" in accept:
-                is_open = [one.id for key in keys for one in revisions_of(store, key)]
+                is_open = [one.id for key in keys for one in read_revisions(store, key)]
                 accepted += accept_outranking(store, is_open)
-        found = [one for key in keys for one in revisions_of(store, key, open_only=not all_)]
+        found = [one for key in keys for one in read_revisions(store, key, open_only=not all_)]
         path = store.path
     if json_:
         revisions = [{**asdict(one), "outranks": one.outranks} for one in found]
@@ -60,11 +60,11 @@ def list_revisions(
         return
     for one in found:
         print_line(_line(one))
-    done = "" if accepted is None else f", {counted(accepted, 'candle')} changed"
+    done = "" if accepted is None else f", {format_count(accepted, 'candle')} changed"
     is_open = [one for one in found if not one.accepted]
     better = sum(one.outranks for one in is_open)
     ranks = f" ({better:,} may be accepted)" if is_open else ""
-    print_line(f"{path}: {counted(len(is_open), 'open revision')}{ranks}{done}")
+    print_line(f"{path}: {format_count(len(is_open), 'open revision')}{ranks}{done}")
 
 
 def _numbers(texts: list[str]) -> list[int]:
@@ -86,13 +86,15 @@ def _numbers(texts: list[str]) -> list[int]:
 
 def _line(revision: "Revision") -> str:
     """Return both values and their ranks, such as `... close 1.0 -> 2.0 (REST ... -> ...)`."""
-    from onetape.core.clock import utc_text
-    from onetape.core.digits import exact_text
+    from onetape.core.clock import format_utc
+    from onetape.core.digits import format_exact
     from onetape.store.ranks import RANK_NAMES
 
     pairs = zip(revision.old._fields, revision.old, revision.new, strict=True)
     changes = [
-        f"{name} {exact_text(old)} -> {exact_text(new)}" for name, old, new in pairs if old != new
+        f"{name} {format_exact(old)} -> {format_exact(new)}"
+        for name, old, new in pairs
+        if old != new
     ]
     stored = revision.stored_rank
     before = "not stored any more" if stored is None else RANK_NAMES[stored]
@@ -100,8 +102,8 @@ def _line(revision: "Revision") -> str:
         verdict = "settled"
     else:
         verdict = "may be accepted" if revision.outranks else "ranks no higher"
-    seen = utc_text(revision.seen_ms // 1_000)
+    seen = format_utc(revision.seen_ms // 1_000)
     return (
-        f"{revision.id}: {revision.key} {utc_text(revision.old.timestamp)}: {', '.join(changes)} "
+        f"{revision.id}: {revision.key} {format_utc(revision.old.timestamp)}: {', '.join(changes)} "
         f"(stored: {before}; came: {RANK_NAMES[revision.rank]}, {seen}; {verdict})"
     )

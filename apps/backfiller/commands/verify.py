@@ -29,9 +29,9 @@ def verify_store(
     """
     from onetape.cli.output import print_json, print_line
     from onetape.core.errors import DataError
-    from onetape.core.words import counted
-    from onetape.store.candles import stored_series
-    from onetape.store.quarantine import refused_rows
+    from onetape.core.words import format_count
+    from onetape.store.candles import read_stored_series
+    from onetape.store.quarantine import read_refused_rows
     from onetape.store.verify import verify
 
     with open_database(db, config, exchange) as store:
@@ -40,8 +40,8 @@ def verify_store(
         if exchange or symbol or timeframe:
             is_chosen = series_filter(exchange, symbol, timeframe)
             # A series whose every row was refused has no candle that a flag could name.
-            keys = [one.key for one in refused_rows(store) if is_chosen(one.key)]
-            keys += [one.key for one in stored_series(store) if is_chosen(one.key)]
+            keys = [one.key for one in read_refused_rows(store) if is_chosen(one.key)]
+            keys += [one.key for one in read_stored_series(store) if is_chosen(one.key)]
             keys = sorted(set(keys or chosen_series(store, exchange, symbol, timeframe)), key=str)
         findings = verify(store, keys)
         path = store.path
@@ -58,11 +58,11 @@ def verify_store(
     else:
         for finding in unexplained:
             print_line(finding.text)
-        known = f", {counted(explained, 'gap')} with a known cause" if explained else ""
-        print_line(f"{path}: {counted(len(unexplained), 'unexplained finding')}{known}")
+        known = f", {format_count(explained, 'gap')} with a known cause" if explained else ""
+        print_line(f"{path}: {format_count(len(unexplained), 'unexplained finding')}{known}")
     if unexplained:
         way_out = _way_out(path, unexplained)
-        raise DataError(f"{counted(len(unexplained), 'unexplained finding')}; {way_out}")
+        raise DataError(f"{format_count(len(unexplained), 'unexplained finding')}; {way_out}")
 
 
 def _way_out(path: "Path", findings: "list[Finding]") -> str:

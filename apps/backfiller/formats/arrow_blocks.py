@@ -14,8 +14,8 @@ from backfiller.formats.parts import Part
 from backfiller.formats.row_blocks import NO_VOLUME, Block, TableNotes
 from backfiller.formats.table_kinds import futures_header
 from onetape.core.errors import ConfigurationError, DataError
-from onetape.core.printable import printable
-from onetape.core.words import error_line
+from onetape.core.printable import escape_unprintable
+from onetape.core.words import format_error
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -52,7 +52,7 @@ def arrow_blocks(
                     yield _block(batch, fields, part.source)
     except (pa.ArrowException, ValueError, KeyError, TypeError) as error:
         raise DataError(
-            f"{part.source} cannot be read as {part.suffix[1:]}: {error_line(error)}"
+            f"{part.source} cannot be read as {part.suffix[1:]}: {format_error(error)}"
         ) from error
 
 
@@ -181,7 +181,8 @@ def _column(column: Any, name: str, source: str) -> "pd.Series":
     )
     if not known:
         raise DataError(
-            f"{source}: column {printable(name)[:40]!r} holds {kind}, which is not a number, text "
+            f"{source}: column {escape_unprintable(name)[:40]!r} holds {kind}, which is not a "
+            "number, text "
             "or time"
         )
     if types.is_integer(kind) and not column.null_count:

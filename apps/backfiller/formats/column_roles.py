@@ -7,7 +7,7 @@ from typing import Final
 from msgspec import Struct
 
 from onetape.core.errors import DataError, UsageError
-from onetape.core.printable import printable
+from onetape.core.printable import escape_unprintable
 
 #: In the order of a candle.
 FIELDS: Final = ("timestamp", "open", "high", "low", "close", "volume")
@@ -109,7 +109,7 @@ def columns_named(header: Sequence[str], bases: Sequence[str], source: str) -> P
             what = "no column" if not found[field] else f"{len(found[field])} columns"
             raise DataError(
                 f"{source} has {what} for {field} in its header "
-                f"{printable(','.join(header))[:120]}; "
+                f"{escape_unprintable(','.join(header))[:120]}; "
                 "rename them to timestamp,open,high,low,close,volume"
             )
         places.append(found[field][0])

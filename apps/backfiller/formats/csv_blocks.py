@@ -17,7 +17,7 @@ from backfiller.formats.row_blocks import NO_VOLUME, Block, TableNotes
 from backfiller.formats.table_kinds import UNLIKE_SPOT, futures_header, is_unlike_spot
 from onetape.core.candles import FloatArray
 from onetape.core.errors import DataError
-from onetape.core.words import counted, error_line
+from onetape.core.words import format_count, format_error
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -59,7 +59,7 @@ def _describe(
     notes.has_header = bool(layout.header) or columns is not None
     if layout.skipped:
         notes.add(
-            f"{counted(len(layout.skipped), 'line')} above the rows skipped: "
+            f"{format_count(len(layout.skipped), 'line')} above the rows skipped: "
             f"{layout.skipped[0][:60]!r}"
         )
     if (
@@ -151,7 +151,7 @@ def _parsed_twice(text: bytes, layout: Layout, source: str) -> "pd.DataFrame":
             "first line; dates and numbers that hold the separator need quotes"
         ) from error
     except pd.errors.ParserError as error:
-        raise DataError(f"{source} cannot be read as CSV: {error_line(error)}") from error
+        raise DataError(f"{source} cannot be read as CSV: {format_error(error)}") from error
     except pd.errors.EmptyDataError:
         return pd.DataFrame(columns=names)
 

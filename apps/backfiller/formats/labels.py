@@ -11,8 +11,8 @@ from backfiller.formats.file_names import ends_in_quote, is_contract_name
 from backfiller.formats.row_blocks import Block, TableNotes
 from backfiller.formats.table_kinds import futures_answer
 from onetape.core.errors import DataError
-from onetape.core.printable import printable
-from onetape.core.words import counted
+from onetape.core.printable import escape_unprintable
+from onetape.core.words import format_count
 
 #: What a column states of its row, by its plain name.
 _LABELS: Final = {
@@ -101,10 +101,10 @@ class LabelCheck(Struct):
             if _LABELS.get(plain_name(name), "market") != "market":
                 continue
             for value in values:
-                self._compare(printable(name)[:40], value, notes)
+                self._compare(escape_unprintable(name)[:40], value, notes)
 
     def _compare(self, name: str, value: str, notes: TableNotes) -> None:
-        shown = printable(value)[:40]
+        shown = escape_unprintable(value)[:40]
         if not self.is_spot and (_CONTRACT.fullmatch(value) or is_contract_name(value)):
             raise futures_answer(self.source, f"{name} {shown}")
         pair = _joined(value.rpartition(":")[2].removeprefix("t"))
@@ -119,9 +119,10 @@ class LabelCheck(Struct):
 
     def _several(self, name: str, values: frozenset[str]) -> DataError:
         kind = _LABELS[plain_name(name)]
-        shown = ", ".join(printable(value)[:40] for value in sorted(values)[:_PRINTED])
+        shown = ", ".join(escape_unprintable(value)[:40] for value in sorted(values)[:_PRINTED])
         return DataError(
-            f"{self.source}: its column {printable(name)[:40]!r} has rows of "
-            f"{counted(len(values), kind)} ({shown}), and a table is of one; write each to a file "
+            f"{self.source}: its column {escape_unprintable(name)[:40]!r} has rows of "
+            f"{format_count(len(values), kind)} ({shown}), and a table is of one; write each to a "
+            "file "
             "of its own"
         )

@@ -19,7 +19,7 @@ from backfiller.formats.column_roles import (
 from backfiller.formats.date_formats import is_date, is_time_of_day
 from backfiller.formats.number_formats import NumberStyle, is_number, number_style
 from onetape.core.errors import DataError
-from onetape.core.printable import printable
+from onetape.core.printable import escape_unprintable
 
 #: The lines above the rows, and some rows, are in so many bytes; a line is no longer.
 HEAD_BYTES: Final = 65_536
@@ -136,7 +136,9 @@ def _laid_out(
     if header:
         places = columns_named(header, bases, source) if columns is None else None
     elif not sample:
-        raise DataError(f"{source} has no candles: {printable(delimiter.join(rows[first]))[:80]!r}")
+        raise DataError(
+            f"{source} has no candles: {escape_unprintable(delimiter.join(rows[first]))[:80]!r}"
+        )
     else:
         has_time_of_day = is_date(sample[0][0]) and is_time_of_day(sample[0][1])
         places = (
@@ -150,7 +152,7 @@ def _laid_out(
     cells = [row[at] for row in sample for at in places.fields[1:] if at < len(row)]
     return Layout(
         encoding, delimiter, start, width, places, tuple(header), number_style(cells, source),
-        tuple(printable(delimiter.join(row).rstrip(delimiter)) for row in skipped),
+        tuple(escape_unprintable(delimiter.join(row).rstrip(delimiter)) for row in skipped),
         tuple(sample[0]) if sample else (),
     )  # fmt: skip
 

@@ -12,8 +12,8 @@ from msgspec import Struct
 from backfiller.formats.file_names import Named, named
 from onetape.cli.output import note
 from onetape.core.errors import DataError, UsageError
-from onetape.core.printable import printable
-from onetape.core.words import counted, error_line, error_text
+from onetape.core.printable import escape_unprintable
+from onetape.core.words import format_count, format_error, format_os_error
 
 _GZIP: Final = b"\x1f\x8b"
 #: What can be read, by the last suffix before a `.gz`.
@@ -54,7 +54,7 @@ def parts_of(path: Path, room: ExitStack) -> list[Part]:
         UsageError: file not found, or it is of no kind that can be read.
         DataError: the archive is damaged or encrypted, or holds no tables.
     """
-    source = printable(str(path))
+    source = escape_unprintable(str(path))
     if not path.is_file():
         raise UsageError(f"{source}: file not found")
     if path.suffix.lower() == ".zip":
@@ -70,7 +70,7 @@ def parts_of(path: Path, room: ExitStack) -> list[Part]:
         with path.open("rb") as file:
             is_packed = file.read(2) == _GZIP
     except OSError as error:
-        raise DataError(f"{source} cannot be read: {error_text(error)}") from error
+        raise DataError(f"{source} cannot be read: {format_os_error(error)}") from error
 
     def opened() -> IO[bytes]:
         return cast("IO[bytes]", gzip.open(path, "rb")) if is_packed else path.open("rb")
@@ -84,7 +84,7 @@ def _members(path: Path, source: str, room: ExitStack) -> list[Part]:
         archive = room.enter_context(zipfile.ZipFile(path))
     except (zipfile.BadZipFile, OSError, ValueError, NotImplementedError) as error:
         raise DataError(
-            f"{source} cannot be read as ZIP: {error_line(error)}; download it again"
+            f"{source} cannot be read as ZIP: {format_error(error)}; download it again"
         ) from error
     infos = [info for info in archive.infolist() if not info.is_dir()]
     named_infos = [(PurePosixPath(info.filename), info) for info in infos]
@@ -96,12 +96,12 @@ def _members(path: Path, source: str, room: ExitStack) -> list[Part]:
         raise DataError(f"{source} holds no .csv file{hint}")
     if len(tables) < len(visible):
         others = [
-            printable(name.name)
+            escape_unprintable(name.name)
             for name, _ in visible
             if name.suffix.lower() not in _MEMBER_SUFFIXES
         ]
         example = f" (such as {others[0]})" if len(others) > 1 else f" ({others[0]})"
-        note(f"{source}: left out, no tables: {counted(len(others), 'member')}{example}")
+        note(f"{source}: left out, no tables: {format_count(len(others), 'member')}{example}")
     tables.sort(key=lambda each: each[0])
     several = len(tables) > 1
     return [_member(path, source, archive, *each, several=several) for each in tables]
@@ -116,7 +116,7 @@ def _member(
     *,
     several: bool,
 ) -> Part:
-    member = f"{source}:{printable(name.name)}"
+    member = f"{source}:{escape_unprintable(name.name)}"
 
     def opened() -> IO[bytes]:
         if info.flag_bits & _ENCRYPTED:

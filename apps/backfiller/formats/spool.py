@@ -8,7 +8,7 @@ import numpy as np
 from msgspec import Struct
 
 from onetape.core.candles import Candles, FloatArray, IntArray
-from onetape.core.clock import utc_text
+from onetape.core.clock import format_utc
 from onetape.core.errors import ConfigurationError, DataError
 
 #: Rows up to so many bytes stay in memory; more go to a temporary file without a name.
@@ -67,7 +67,7 @@ class Spool:
             bad = candles.taken(np.flatnonzero(~readable))
             self.unreadable_rows += len(bad)
             room = _MOST_UNREADABLE - len(self.unreadable)
-            self.unreadable = self.unreadable.joined(bad[:room]) if room else self.unreadable
+            self.unreadable = self.unreadable.concat(bad[:room]) if room else self.unreadable
             candles = candles.taken(np.flatnonzero(readable))
         if not len(candles):
             return
@@ -166,7 +166,7 @@ def each_once(candles: Candles, source: str) -> Candles:
     if not np.array_equal(same, equal):
         at = int(candles.timestamp[1:][same & ~equal][0])
         raise DataError(
-            f"{source}: two different rows are both of {utc_text(at)} UTC, and which is right "
+            f"{source}: two different rows are both of {format_utc(at)} UTC, and which is right "
             "cannot be known; delete one of them"
         )
     return candles.taken(np.flatnonzero(np.append(True, ~same)))

@@ -21,8 +21,8 @@ from backfiller.formats.table_kinds import KindCheck
 from backfiller.formats.time_formats import UNREADABLE, TimeReader
 from onetape.core.candles import Candles
 from onetape.core.errors import DataError
-from onetape.core.printable import printable
-from onetape.core.words import counted, error_line
+from onetape.core.printable import escape_unprintable
+from onetape.core.words import format_count, format_error
 
 
 class ReadOptions(Struct, frozen=True):
@@ -97,7 +97,7 @@ def read_table(
         )  # fmt: skip
         if isinstance(error, damaged):
             raise DataError(
-                f"{part.source} cannot be read: {error_line(error)}; get it again"
+                f"{part.source} cannot be read: {format_error(error)}; get it again"
             ) from error
         raise
 
@@ -131,11 +131,12 @@ def _read(
     if times.outside:
         table.outside = times.outside
         table.notes.add(
-            f"{counted(times.outside, 'time')} before 2009 or after 2100 in every unit; if they "
+            f"{format_count(times.outside, 'time')} before 2009 or after 2100 in every unit; if "
+            "they "
             "are right, name their unit with --time-unit s, ms, us or ns"
         )
     if table.empty:
-        table.notes.add(f"{counted(table.empty, 'row')} without prices left out")
+        table.notes.add(f"{format_count(table.empty, 'row')} without prices left out")
     table.time_unit = times.unit
     return table
 
@@ -169,4 +170,4 @@ def _first_unreadable(
         return None
     at = int(bad[0])
     prices = ["no number" if np.isnan(one[at]) else repr(float(one[at])) for one in block.prices]
-    return printable(", ".join([str(block.times.iloc[at])[:40], *prices]))
+    return escape_unprintable(", ".join([str(block.times.iloc[at])[:40], *prices]))

@@ -13,9 +13,9 @@ from backfiller.formats.parts import Part, parts_of
 from backfiller.formats.table_reader import ReadOptions
 from onetape.cli.output import note
 from onetape.core.errors import DataError, OnetapeError, UsageError
-from onetape.core.symbols import spot_symbol
+from onetape.core.symbols import parse_spot_symbol
 from onetape.core.timeframes import SECONDS_PER_UNIT, Timeframe
-from onetape.core.words import counted
+from onetape.core.words import format_count
 
 #: Lengths that the distance between rows may stand for.
 _TIMEFRAMES: Final = {
@@ -83,7 +83,7 @@ class Failed(Struct, frozen=True):
 def plan_import(
     files: Iterable[Path], wanted: Wanted, room: ExitStack
 ) -> tuple[list[Planned], list[Failed]]:
-    """Return the tables to import, and those that cannot be imported; no table is read.
+    """Return the tables to import, and those that cannot be imported; no format_table is read.
 
     Of an archive with several tables the flags choose some; for any other file a flag that
     contradicts its name wins, after a note on stderr.
@@ -125,7 +125,7 @@ def plan_import(
 
 def _note_nameless(parts: list[Part]) -> None:
     if parts:
-        more = f" and {counted(len(parts) - 1, 'other table')}" if len(parts) > 1 else ""
+        more = f" and {format_count(len(parts) - 1, 'other table')}" if len(parts) > 1 else ""
         verb = "their names have" if len(parts) > 1 else "its name has"
         note(f"{parts[0].source}{more}: left out, {verb} no market")
 
@@ -261,7 +261,7 @@ def _plan(part: Part, wanted: Wanted) -> Planned:
     return Planned(
         part,
         exchange,
-        spot_symbol(symbol),
+        parse_spot_symbol(symbol),
         wanted.timeframe or named.timeframe,
         is_timeframe_named=wanted.timeframe is None,
         is_guessed=wanted.exchange is None and named.is_guess,

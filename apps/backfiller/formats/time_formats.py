@@ -9,7 +9,7 @@ import numpy as np
 from backfiller.formats.date_formats import OFFSET, UTC_SUFFIX, DateReader
 from onetape.core.candles import FloatArray, IntArray
 from onetape.core.errors import DataError, UsageError
-from onetape.core.printable import printable
+from onetape.core.printable import escape_unprintable
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -35,13 +35,13 @@ def time_zone(name: str) -> ZoneInfo:
     """
     from zoneinfo import available_timezones
 
-    from onetape.core.words import did_you_mean
+    from onetape.core.words import suggest_name
 
     try:
         return ZoneInfo(name)
     except (KeyError, ValueError, OSError) as error:
         # Not Etc/GMT+2, which is two hours behind, nor EST for CEST.
-        hint = did_you_mean(
+        hint = suggest_name(
             name, {zone for zone in available_timezones() if "/" in zone and zone[:4] != "Etc/"}
         )
         raise UsageError(
@@ -137,12 +137,14 @@ class TimeReader:
         zone = _ZONE_NAME.search(text)
         if zone is not None:
             return DataError(
-                f"{self._source}: {printable(text)[:40]!r} ends in {zone[1]}, a short name of a "
+                f"{self._source}: {escape_unprintable(text)[:40]!r} ends in {zone[1]}, a short "
+                "name of a "
                 "time zone, and several zones share such names; remove it from the times, and add "
                 "--timezone with the whole name, such as --timezone Europe/Berlin"
             )
         return DataError(
-            f"{self._source}: {printable(text)[:40]!r} is not a time; write epoch seconds, or "
+            f"{self._source}: {escape_unprintable(text)[:40]!r} is not a time; write epoch "
+            "seconds, or "
             "dates such as 2024-01-31T14:00:00Z"
         )
 
@@ -239,7 +241,7 @@ class TimeReader:
 def _number_text(values: "pd.Series") -> str:
     """Return the first value as the file has it, a whole number without a point."""
     value = values[values.notna()].iloc[0]
-    return printable(str(value).removesuffix(".0"))[:40]
+    return escape_unprintable(str(value).removesuffix(".0"))[:40]
 
 
 def _scaled(whole: IntArray, factor: int) -> IntArray:

@@ -7,8 +7,8 @@ def list_runs(*, json_: options.Json = False) -> None:
     """List the saved runs in data/runs, the newest last."""
     from backtester.rendering.result import plain
     from onetape.backtest.storage.runs import RUNS_FOLDER, stored_runs
-    from onetape.cli.output import note, print_json, print_line, terminal_width
-    from onetape.core.words import counted
+    from onetape.cli.output import get_terminal_width, note, print_json, print_line
+    from onetape.core.words import format_count
 
     runs, damaged = stored_runs()
     if json_:
@@ -31,7 +31,9 @@ def list_runs(*, json_: options.Json = False) -> None:
     if runs:
         from backtester.rendering.runs import list_text
 
-        print_line(list_text(runs, width=terminal_width()))
-    print_line(f"{counted(len(runs), 'run')} in {RUNS_FOLDER}; to forget one, delete its folder")
+        print_line(list_text(runs, width=get_terminal_width()))
+    print_line(
+        f"{format_count(len(runs), 'run')} in {RUNS_FOLDER}; to forget one, delete its folder"
+    )
     for text in damaged:
         note(text)

@@ -19,10 +19,10 @@ def show_run(run: RunName = "last", *, json_: options.Json = False) -> None:
     from backtester.rendering.result import run_document
     from backtester.rendering.runs import shown_text
     from onetape.backtest.storage.runs import load_run
-    from onetape.cli.output import print_json, print_line, terminal_width
+    from onetape.cli.output import get_terminal_width, print_json, print_line
 
     found = load_run(run)
     if json_:
         print_json({**asdict(found.manifest), "result": run_document(found)})
     else:
-        print_line(shown_text(found, width=terminal_width()))
+        print_line(shown_text(found, width=get_terminal_width()))

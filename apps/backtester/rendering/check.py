@@ -11,18 +11,18 @@ if TYPE_CHECKING:
 
 def checked_lines(checked: "CheckedSeries") -> list[str]:
     """Return a bias check as lines for the terminal."""
-    from onetape.core.clock import utc_text
+    from onetape.core.clock import format_utc
     from onetape.strategies.check_text import check_line, lookback_text
 
     result, lines = checked.result, [check_line(checked.result)]
     if checked.part is not None:
-        first, last = (utc_text(moment) for moment in checked.part)
+        first, last = (format_utc(moment) for moment in checked.part)
         lines.insert(0, f"range: {first} to {last} UTC, chosen by the candles; all: --all")
     if result.difference is not None and result.difference.kind == "warm-up":
         lines.append(lookback_text(result, checked.smallest))
     ahead = result.look_ahead
     if ahead is not None and ahead != result.difference:
-        lines.append(f"look-ahead as well, first seen at {utc_text(ahead.timestamp)} UTC")
+        lines.append(f"look-ahead as well, first seen at {format_utc(ahead.timestamp)} UTC")
     return [*lines, *(f"note: {note}" for note in checked.notes)]
 
 
@@ -36,16 +36,16 @@ def checked_document(checked: "CheckedSeries") -> dict[str, Any]:
 
 def check_failure(checked: "CheckedSeries") -> "CheckFailed | None":
     """Return the error that a check ends with, or None where it is clean."""
-    from onetape.core.clock import utc_text
+    from onetape.core.clock import format_utc
     from onetape.core.errors import CheckFailed
-    from onetape.core.words import counted
+    from onetape.core.words import format_count
     from onetape.strategies.check_text import remedy
 
     result, found = checked.result, checked.result.first
     if found is None:
         return None
     parts = [
-        f"{each.kind} on {counted(len(bars), 'bar')}, first {utc_text(each.timestamp)} UTC"
+        f"{each.kind} on {format_count(len(bars), 'bar')}, first {format_utc(each.timestamp)} UTC"
         for bars, each in (
             (result.failing, result.failure),
             (result.differing, result.difference or (None if result.failing else found)),
@@ -53,7 +53,7 @@ def check_failure(checked: "CheckedSeries") -> "CheckFailed | None":
         if each is not None
     ]
     if result.look_ahead not in (None, result.difference):
-        parts.append(f"look-ahead first seen {utc_text(result.look_ahead.timestamp)} UTC")
+        parts.append(f"look-ahead first seen {format_utc(result.look_ahead.timestamp)} UTC")
     remedies = dict.fromkeys(remedy(each) for each in (result.worst, result.failure) if each)
     return CheckFailed(
         f"strategy {checked.strategy} on {checked.series}: {', and '.join(parts)}; "

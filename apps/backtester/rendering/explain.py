@@ -4,7 +4,7 @@ from collections.abc import Mapping
 
 from onetape.backtest.candle_text import candle_text, indicators_text
 from onetape.backtest.explain import CandleExplanation
-from onetape.core.clock import utc_text
+from onetape.core.clock import format_utc
 
 
 def render_explanation(found: CandleExplanation) -> str:
@@ -12,13 +12,13 @@ def render_explanation(found: CandleExplanation) -> str:
     digits = found.digits
     reason = f" ({found.reason})" if found.reason else ""
     lines = [
-        f"{found.strategy} on {found.series}, candle {utc_text(found.opened)} to "
-        f"{utc_text(found.closed)} UTC",
+        f"{found.strategy} on {found.series}, candle {format_utc(found.opened)} to "
+        f"{format_utc(found.closed)} UTC",
         f"candle:     {candle_text(found.candle, digits)}",
         *(f"inside it:  {text}" for text in found.inside),
         f"indicators: {indicators_text(found.indicators)}",
         *_conditions(found.conditions),
-        f"position:   {found.position}; equity {digits.money_text(found.equity)}",
+        f"position:   {found.position}; equity {digits.format_money(found.equity)}",
         f"signal:     {found.signal}{reason}",
         f"order:      {found.followed}",
     ]

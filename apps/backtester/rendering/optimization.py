@@ -13,11 +13,11 @@ from onetape.backtest.intrabar_candles import intrabar_note
 from onetape.backtest.metric_definitions import DEFINITIONS, LABELS
 from onetape.backtest.metric_definitions import value_text as metric_value_text
 from onetape.backtest.warning_banner import warning, warning_lines
-from onetape.cli.output import table
-from onetape.core.clock import day_text
-from onetape.core.digits import money_decimals
-from onetape.core.symbols import base_and_quote
-from onetape.core.words import counted
+from onetape.cli.output import format_table
+from onetape.core.clock import format_day
+from onetape.core.digits import choose_money_decimals
+from onetape.core.symbols import split_symbol
+from onetape.core.words import format_count
 from onetape.optimization.neighbourhood import neighbour_medians
 from onetape.optimization.optimization_runner import Optimization, best_of
 from onetape.optimization.ranking import LOWER_IS_BETTER, RankStability, TrialResult, rank_stability
@@ -130,7 +130,7 @@ def heading(optimization: Optimization) -> str:
     """Return the heading of an optimization in one line."""
     options = optimization.options
     kind = "grid" if options.sampler == "grid" else f"{options.sampler}, seed {options.seed}"
-    done = counted(len(optimization.order) + len(optimization.failed), "combination")
+    done = format_count(len(optimization.order) + len(optimization.failed), "combination")
     left = [f"{optimization.plan.invalid:,} invalid left out"] if optimization.plan.invalid else []
     left += [f"{len(optimization.failed):,} failed"] if optimization.failed else []
     what = f"{strategy_name(optimization)} on {optimization.context.window.key}"
@@ -143,19 +143,19 @@ def parts_lines(optimization: Optimization) -> list[str]:
     window, split = context.window, context.split
     out_of_sample = len(window.candles) - window.warm_up - context.in_sample
     return [
-        f"in-sample: {day_text(window.start)} to {day_text(split)} UTC, "
-        f"{counted(context.in_sample, 'candle')}, ranked by {LABELS[metric]}, "
+        f"in-sample: {format_day(window.start)} to {format_day(split)} UTC, "
+        f"{format_count(context.in_sample, 'candle')}, ranked by {LABELS[metric]}, "
         f"{'lowest' if metric in LOWER_IS_BETTER else 'highest'} first"
         f"{least_words(optimization)}",
-        f"out-of-sample: {day_text(split)} to {day_text(window.end)} UTC, "
-        f"{counted(out_of_sample, 'candle')}, which the ranking does not see",
+        f"out-of-sample: {format_day(split)} to {format_day(window.end)} UTC, "
+        f"{format_count(out_of_sample, 'candle')}, which the ranking does not see",
     ]
 
 
 def least_words(optimization: Optimization) -> str:
     """Return the minimum of trades of a ranked combination; empty without a minimum."""
     least = optimization.least.in_sample
-    return f", with at least {counted(least, 'trade')} (--min-trades)" if least else ""
+    return f", with at least {format_count(least, 'trade')} (--min-trades)" if least else ""
 
 
 def trust_lines(optimization: Optimization) -> list[str]:
@@ -174,23 +174,24 @@ def trust_lines(optimization: Optimization) -> list[str]:
 
 
 def _unranked_words(optimization: Optimization, unranked: int) -> str:
-    least = counted(optimization.least.in_sample, "trade")
+    least = format_count(optimization.least.in_sample, "trade")
     if unranked == len(optimization.order):
         return (
             f"best: none, because no combination has {least} in the in-sample part; choose a "
             "longer range, or lower --min-trades"
         )
     return (
-        f"{counted(unranked, 'combination')} with fewer than {least} in the in-sample part: marked "
+        f"{format_count(unranked, 'combination')} with fewer than {least} in the in-sample part: "
+        "marked "
         "few and listed after all others"
     )
 
 
 def _correlation_words(optimization: Optimization, luck: RankStability) -> str:
     """Return the rank correlation and what it is over, or why it is left out."""
-    least, over = optimization.least, f"over {counted(luck.compared, 'combination')}"
+    least, over = optimization.least, f"over {format_count(luck.compared, 'combination')}"
     if least.in_sample:
-        over += f" with at least {counted(least.in_sample, 'trade')} in-sample and "
+        over += f" with at least {format_count(least.in_sample, 'trade')} in-sample and "
         over += f"{least.out_of_sample} out-of-sample"
     if luck.rank_correlation is None:
         why = "too few" if luck.compared < 3 else "all of them equal in one part"
@@ -205,7 +206,7 @@ def trials_line(optimization: Optimization) -> str:
     """Return the number of trials and of looks at the out-of-sample part, with a warning."""
     counts, plan = optimization.counts, optimization.plan
     key = optimization.context.window.key
-    here = counted(len(plan.points) + len(plan.failed), "trial")
+    here = format_count(len(plan.points) + len(plan.failed), "trial")
     earlier = f" ({optimization.earlier:,} by an earlier start)" if optimization.earlier else ""
     return (
         f"trials: {here} here{earlier}, {counts.market:,} on {key.exchange} {key.symbol} in all, "
@@ -248,20 +249,22 @@ def evidence_lines(optimization: Optimization) -> list[str]:
         f"{sharpe.smallest_detectable:.2f}"
     )
     lines.append(
-        f"range for {counted(sharpe.trials, 'trial')}: {sharpe.minimum_backtest_years:.1f} years, "
+        f"range for {format_count(sharpe.trials, 'trial')}: {sharpe.minimum_backtest_years:.1f} "
+        "years, "
         "or the best without skill has a Sharpe of 1"
     )
     found = judgement.overfitting
     if found is not None:
         lines.append(
-            f"overfitting (CSCV, {counted(found.trials, 'trial')}, {found.splits:,} splits): the "
+            f"overfitting (CSCV, {format_count(found.trials, 'trial')}, {found.splits:,} splits): "
+            "the "
             f"best of one half is below the median of the other in {found.probability:.0%}, and "
             f"loses there in {found.probability_of_loss:.0%}"
         )
     spa = judgement.superior_ability
     if spa is not None:
         lines.append(
-            f"SPA: p {spa.consistent:.3f} that none of {counted(spa.trials, 'trial')} beats "
+            f"SPA: p {spa.consistent:.3f} that none of {format_count(spa.trials, 'trial')} beats "
             f"{spa.benchmark}"
         )
     ranges = judgement.intervals
@@ -335,8 +338,8 @@ def metric_text(optimization: Optimization, metric: str, value: float | None) ->
 
 def money_places(optimization: Optimization) -> int:
     """Return the decimals of amounts of money."""
-    quote = base_and_quote(optimization.context.window.key.symbol)[1]
-    return money_decimals(quote, optimization.context.rules.cash)
+    quote = split_symbol(optimization.context.window.key.symbol)[1]
+    return choose_money_decimals(quote, optimization.context.rules.cash)
 
 
 def _table(optimization: Optimization) -> str:
@@ -368,9 +371,11 @@ def _table(optimization: Optimization) -> str:
     rows.append([*hold, ""] if has_neighbours else hold)
     more = len(optimization.order) - SHOWN
     rest = (
-        f"\n({counted(more, 'more combination')} in the page and with --json)" if more > 0 else ""
+        f"\n({format_count(more, 'more combination')} in the page and with --json)"
+        if more > 0
+        else ""
     )
-    return table(rows, right=range(len(head))) + rest
+    return format_table(rows, right=range(len(head))) + rest
 
 
 def place_text(optimization: Optimization, place: int, result: TrialResult) -> str:

@@ -27,7 +27,7 @@ from backtester.rendering.optimization import (
 from onetape.backtest.metric_definitions import DEFINITIONS, LABELS
 from onetape.backtest.warning_banner import warning
 from onetape.cli.output import print_line
-from onetape.core.words import counted
+from onetape.core.words import format_count
 from onetape.optimization.folder import PAGE
 from onetape.optimization.neighbourhood import neighbour_medians
 from onetape.optimization.optimization_runner import Optimization, best_of
@@ -100,7 +100,7 @@ def optimization_page(optimization: Optimization, given: Sequence[str]) -> Optim
         warning=warning(check),
         warning_text="" if check is None else f"Check of the best: {check.text}",
         origin=optimization.context.window.origin,
-        count=f"{counted(len(optimization.order), 'combination')}, best first",
+        count=f"{format_count(len(optimization.order), 'combination')}, best first",
         head=head,
         rows=[
             [
@@ -121,7 +121,7 @@ def optimization_page(optimization: Optimization, given: Sequence[str]) -> Optim
         ],
         money_decimals=money_places(optimization),
         ranked=sum(optimization.least.ranks(result) for result in optimization.order),
-        few=f"under {counted(optimization.least.in_sample, 'trade')}: not ranked",
+        few=f"under {format_count(optimization.least.in_sample, 'trade')}: not ranked",
         points=[[result["parameters"][name] for name in names] for result in optimization.order],
         in_sample=[
             [result["in_sample"][metric] for metric in metrics] for result in optimization.order

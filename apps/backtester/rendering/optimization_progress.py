@@ -7,7 +7,7 @@ from contextlib import contextmanager
 from typing import Final
 
 from onetape.cli.output import note
-from onetape.core.printable import printable
+from onetape.core.printable import escape_unprintable
 from onetape.optimization.trial_loop import Display
 
 #: Seconds between two lines where there is no terminal.
@@ -40,7 +40,7 @@ def show_progress(total: int, earlier: int = 0) -> Generator[Display]:
             bars.update(task, completed=done)
 
         def printed(text: str) -> None:
-            console.print(printable(text), markup=False, highlight=False, soft_wrap=True)
+            console.print(escape_unprintable(text), markup=False, highlight=False, soft_wrap=True)
 
         yield Display(moved, printed)
 

@@ -8,10 +8,10 @@ from msgspec import Struct
 
 from onetape.backtest.records import RunSummary, TradeRecord
 from onetape.backtest.warning_banner import warning_lines
-from onetape.cli.output import print_bytes, table
-from onetape.core.clock import day_text, utc_text
+from onetape.cli.output import format_table, print_bytes
+from onetape.core.clock import format_day, format_utc
 from onetape.core.digits import Digits
-from onetape.core.words import counted
+from onetape.core.words import format_count
 
 if TYPE_CHECKING:
     from onetape.backtest.storage.runs import Run
@@ -74,8 +74,8 @@ def heading(summary: RunSummary) -> str:
     symbols = ", ".join(summary.all_symbols)
     series = f"{summary.exchange} {symbols} {summary.timeframe}"
     return (
-        f"{summary.strategy} on {series}, {day_text(summary.from_)} to "
-        f"{day_text(summary.to)} UTC: {counted(summary.candles, 'candle')} "
+        f"{summary.strategy} on {series}, {format_day(summary.from_)} to "
+        f"{format_day(summary.to)} UTC: {format_count(summary.candles, 'candle')} "
         f"(warm-up {summary.warm_up:,}), {summary.seconds:.2f} s"
     )
 
@@ -85,7 +85,7 @@ def _metrics_table(summary: RunSummary) -> str:
 
     lines = metric_lines(summary.metrics, summary.quote, brief=True)
     rows = [("", summary.strategy, "buy and hold"), *(line[:3] for line in lines)]
-    return table(rows, right=(1, 2))
+    return format_table(rows, right=(1, 2))
 
 
 def _trades_table(summary: RunSummary, trades: Sequence[TradeRecord], width: int | None) -> str:
@@ -103,8 +103,10 @@ def _trades_table(summary: RunSummary, trades: Sequence[TradeRecord], width: int
         rows = [(name, *row) for name, row in zip(names, rows, strict=True)]
     skipped = len(rows[0]) - len(head)
     older = len(trades) - TRADES_SHOWN
-    more = f"\n({counted(older, 'earlier trade')} in the report and the run)" if older > 0 else ""
-    whole = table(rows, right=tuple(skipped + column for column in (1, 3, 4, 5, 6)))
+    more = (
+        f"\n({format_count(older, 'earlier trade')} in the report and the run)" if older > 0 else ""
+    )
+    whole = format_table(rows, right=tuple(skipped + column for column in (1, 3, 4, 5, 6)))
     if width is None or max(map(len, whole.splitlines())) <= width:
         return whole + more
     return _folded(rows, skipped) + more
@@ -116,8 +118,8 @@ def _folded(rows: Sequence[tuple[str, ...]], skipped: int) -> str:
     for row in rows:
         entry, price, left, exit_price = row[skipped : skipped + 4]
         before += [(*row[:skipped], entry, price), (*("",) * skipped, left, exit_price)]
-    starts = table(before, right=(skipped + 1,)).splitlines()
-    ends = table([row[skipped + 4 : -1] for row in rows], right=(0, 1, 2)).splitlines()
+    starts = format_table(before, right=(skipped + 1,)).splitlines()
+    ends = format_table([row[skipped + 4 : -1] for row in rows], right=(0, 1, 2)).splitlines()
     room = max(map(len, starts))
     lines = (text for end, row in zip(ends, rows, strict=True) for text in (end, row[-1]))
     return "\n".join(
@@ -128,12 +130,12 @@ def _folded(rows: Sequence[tuple[str, ...]], skipped: int) -> str:
 def _trade_row(trade: TradeRecord, digits: Digits) -> tuple[str, ...]:
     closed, price, kind = trade.exit_timestamp, trade.exit_price, trade.exit_kind
     return (
-        utc_text(trade.entry_timestamp),
-        digits.price_text(trade.entry_price),
-        "open at the end" if closed is None else utc_text(closed),
-        "" if price is None else digits.price_text(price),
-        digits.amount_text(trade.amount),
-        digits.money_text(trade.profit, signed=True),
+        format_utc(trade.entry_timestamp),
+        digits.format_price(trade.entry_price),
+        "open at the end" if closed is None else format_utc(closed),
+        "" if price is None else digits.format_price(price),
+        digits.format_amount(trade.amount),
+        digits.format_money(trade.profit, signed=True),
         f"{trade.profit_ratio:+.2%}",
         "" if kind is None else kind.replace("_", " "),
     )

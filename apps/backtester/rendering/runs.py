@@ -7,8 +7,8 @@ from backtester.rendering.result import result_text
 from onetape.backtest.metric_definitions import LABELS, metric_lines
 from onetape.backtest.storage.runs import Run
 from onetape.backtest.warning_banner import mark
-from onetape.cli.output import table
-from onetape.core.clock import day_text
+from onetape.cli.output import format_table
+from onetape.core.clock import format_day
 
 LIST_HEAD: Final = (
     "id",
@@ -37,16 +37,20 @@ def list_text(runs: Sequence[Run], *, width: int | None = None) -> str:
     marks = ["check", *(mark(run.summary.check) for run in runs)]
     if not any(marks[1:]):
         marks = [""] * len(rows)
-    whole = table([(*row, one) for row, one in zip(rows, marks, strict=True)], right=(5, 6, 7))
+    whole = format_table(
+        [(*row, one) for row, one in zip(rows, marks, strict=True)], right=(5, 6, 7)
+    )
     if width is None or max(map(len, whole.splitlines())) <= width:
         return whole
     # Series and range go under the numbers; a name that is too long even then is cut.
     first = [(*row[:3], *row[5:]) for row in rows]
-    too_much = max(map(len, table(first).splitlines())) - width
+    too_much = max(map(len, format_table(first).splitlines())) - width
     longest = max(len(row[2]) for row in rows) - max(too_much, 0)
     first = [(*row[:2], _cut(row[2], longest), *row[3:]) for row in first]
     second = [(one or " " * len(row[0]), *row[3:5]) for row, one in zip(rows, marks, strict=True)]
-    pairs = zip(*(table(one, right=(3, 4, 5)).splitlines() for one in (first, second)), strict=True)
+    pairs = zip(
+        *(format_table(one, right=(3, 4, 5)).splitlines() for one in (first, second)), strict=True
+    )
     return "\n".join(line for pair in pairs for line in pair)
 
 
@@ -64,7 +68,7 @@ def _list_row(run: Run) -> tuple[str, ...]:
         run.manifest.made[:16].replace("T", " "),
         summary.strategy,
         f"{summary.exchange} {symbols} {summary.timeframe}",
-        f"{day_text(summary.from_)} to {day_text(summary.to)}",
+        f"{format_day(summary.from_)} to {format_day(summary.to)}",
         f"{metrics.total_return:+.2%}",
         f"{metrics.max_drawdown:.2%}",
         f"{metrics.trades:,}{' + open' if metrics.open_at_end else ''}",
@@ -109,10 +113,10 @@ def compared_text(runs: Sequence[Run]) -> str:
         rows.insert(1, ("check", *marks))
     found = differences(runs)
     if not found:
-        return f"{table(rows, right=range(1, len(rows[0])))}\n\nnothing differs"
+        return f"{format_table(rows, right=range(1, len(rows[0])))}\n\nnothing differs"
     different = [("differs in", *ids)]
     different += [(name, *(_short(name, value) for value in found[name])) for name in found]
-    return f"{table(rows, right=range(1, len(rows[0])))}\n\n{table(different)}"
+    return f"{format_table(rows, right=range(1, len(rows[0])))}\n\n{format_table(different)}"
 
 
 def differences(runs: Sequence[Run]) -> dict[str, list[Any]]:
@@ -132,7 +136,7 @@ def _facts(run: Run) -> dict[str, Any]:
     parts = {
         "settings": manifest.settings,
         "parameters": summary.parameters,
-        "range": {"from": day_text(summary.from_), "to": day_text(summary.to)},
+        "range": {"from": format_day(summary.from_), "to": format_day(summary.to)},
         "trading rules": summary.assumptions.get("trading rules"),
         # The text of the check names parameters and bars, which are compared by themselves.
         "check": {name: getattr(summary.check, name) for name in _OF_CHECK},

@@ -8,11 +8,11 @@ from msgspec.structs import asdict
 from onetape.backtest.assumptions import window_notes
 from onetape.backtest.metric_definitions import DEFINITIONS, LABELS
 from onetape.backtest.metric_definitions import value_text as metric_value_text
-from onetape.cli.output import table
-from onetape.core.clock import day_text
-from onetape.core.digits import money_decimals
-from onetape.core.symbols import base_and_quote
-from onetape.core.words import counted
+from onetape.cli.output import format_table
+from onetape.core.clock import format_day
+from onetape.core.digits import choose_money_decimals
+from onetape.core.symbols import split_symbol
+from onetape.core.words import format_count
 from onetape.optimization.space import value_text
 from onetape.optimization.walk_forward_run import WalkForwardRun
 
@@ -29,7 +29,7 @@ def walk_forward_text(run: WalkForwardRun, page: Path) -> str:
         verdict_line(run),
         scheme_line(run),
         "",
-        table(window_rows(run)),
+        format_table(window_rows(run)),
         "",
         *stitched_lines(run),
         *run.walk_forward.verdict.lines,
@@ -44,10 +44,10 @@ def walk_forward_text(run: WalkForwardRun, page: Path) -> str:
 
 def heading(run: WalkForwardRun) -> str:
     """Return the heading of a walk-forward in one line."""
-    done = counted(len(run.plan.points), "combination")
+    done = format_count(len(run.plan.points), "combination")
     invalid = f", {run.plan.invalid:,} invalid left out" if run.plan.invalid else ""
     failed = f", {len(run.failed):,} failed" if run.failed else ""
-    windows = counted(len(run.walk_forward.windows), "window")
+    windows = format_count(len(run.walk_forward.windows), "window")
     return (
         f"{run.plan.strategy.name} on {run.context.window.key}: walk-forward, {windows}, {done} "
         f"({run.options.sampler}{invalid}{failed}), {run.seconds:.2f} s"
@@ -58,7 +58,7 @@ def trials_line(run: WalkForwardRun) -> str:
     """Return the number of trials and of looks."""
     counts, key = run.counts, run.context.window.key
     return (
-        f"trials: {counted(len(run.plan.points), 'trial')} here, {counts.market:,} on "
+        f"trials: {format_count(len(run.plan.points), 'trial')} here, {counts.market:,} on "
         f"{key.exchange} {key.symbol} in all; looks at these test parts: {counts.looks:,}"
     )
 
@@ -74,7 +74,8 @@ def scheme_line(run: WalkForwardRun) -> str:
     held = "sold" if scheme.boundary == "close" else "carried over"
     return (
         f"windows: {scheme.text} (training/test); choice by {LABELS[run.options.metric]} of at "
-        f"least {counted(run.options.min_trades, 'trade')} (--min-trades); at a boundary an open "
+        f"least {format_count(run.options.min_trades, 'trade')} (--min-trades); at a boundary an "
+        "open "
         f"position is {held} (--boundary)"
     )
 
@@ -95,7 +96,7 @@ def window_rows(run: WalkForwardRun) -> list[list[str]]:
         known = one.in_sample_return
         rows.append(
             [
-                *(day_text(moment) for moment in (one.train_start, one.test_start, one.test_end)),
+                *(format_day(moment) for moment in (one.train_start, one.test_start, one.test_end)),
                 *values,
                 metric_text(run, metric, one.in_sample),
                 "" if known is None else f"{known:+.1%}",
@@ -118,7 +119,8 @@ def stitched_lines(run: WalkForwardRun) -> list[str]:
     known = [one for one in found.windows if one.efficiency is not None]
     efficiency = "none" if found.efficiency is None else f"{found.efficiency:.0%}"
     lines.append(
-        f"efficiency: median {efficiency} over {counted(len(known), 'window')} with a training "
+        f"efficiency: median {efficiency} over {format_count(len(known), 'window')} with a "
+        "training "
         "part above 0 (annual return of the test part over that of the training part)"
     )
     return lines
@@ -146,8 +148,8 @@ def notes(run: WalkForwardRun) -> list[str]:
 
 def metric_text(run: WalkForwardRun, metric: str, value: float | None) -> str:
     """Return a metric's value for people."""
-    quote = base_and_quote(run.context.window.key.symbol)[1]
-    places = money_decimals(quote, run.context.rules.cash)
+    quote = split_symbol(run.context.window.key.symbol)[1]
+    places = choose_money_decimals(quote, run.context.rules.cash)
     return metric_value_text(_BY_FIELD[metric], value, places) or "none"
 
 

@@ -8,7 +8,7 @@ import time
 from typing import Final
 
 from onetape.core.errors import OnetapeError, StoreError
-from onetape.core.words import error_line
+from onetape.core.words import format_error
 
 _LONGEST_PAUSE_SECONDS: Final = 300.0
 
@@ -43,7 +43,7 @@ class ComparisonFaults:
         pause = min(first_seconds * 2 ** min(self._failures, 20), _LONGEST_PAUSE_SECONDS)
         self._failures += 1
         self._not_before = time.monotonic() + pause
-        self.text = f"{type(error).__name__}: {error_line(error)}"
+        self.text = f"{type(error).__name__}: {format_error(error)}"
 
     def note_compared(self) -> None:
         """Note that the account and its history were compared without an error."""

@@ -16,7 +16,7 @@ from typing import Any, TypeVar
 from onetape.cli.output import print_line
 from onetape.core.errors import ExchangeError
 from onetape.core.trading import Order
-from onetape.core.words import error_line
+from onetape.core.words import format_error
 from onetape.exchange.trading import PrivateClient
 from onetape.exchange.trading_records import (
     OrderRequest,
@@ -325,7 +325,7 @@ class LiveBroker:
         try:
             await work
         except Exception as error:
-            self._note_unexpected(what, f"{type(error).__name__}: {error_line(error)}")
+            self._note_unexpected(what, f"{type(error).__name__}: {format_error(error)}")
         finally:
             self._set_reported()
 

@@ -11,7 +11,7 @@ from uuid import uuid4
 from msgspec.structs import replace
 
 from onetape.core.candles import Candle
-from onetape.core.clock import utc_text
+from onetape.core.clock import format_utc
 from onetape.core.trading import ExitObligation, Order
 from onetape.engine import (
     BarExit,
@@ -128,7 +128,7 @@ class PaperExecutor(Executor):
         elif decided is not None and decided > order.signal_timestamp:
             line = (
                 f"the order to {order.side} waits for a trade: nothing was traded in the candle of "
-                f"{utc_text(decided)}"
+                f"{format_utc(decided)}"
             )
         else:
             return None

@@ -9,17 +9,17 @@ from msgspec.structs import replace
 
 from onetape.core.candles import SeriesKey
 from onetape.core.digits import Digits
-from onetape.core.market_digits import market_digits
+from onetape.core.market_digits import choose_market_digits
 from onetape.core.steps import NO_TRADING_RULES, TradingRules
-from onetape.core.symbols import base_and_quote
+from onetape.core.symbols import split_symbol
 from onetape.core.trading import Trade
-from onetape.execution.positions import position_of
+from onetape.execution.positions import sum_position
 from onetape.store.accounts import Account, read_account_series
-from onetape.store.candles import last_closed
+from onetape.store.candles import read_last_closed
 from onetape.store.database import Store
 from onetape.store.ledger import trades_of
-from onetape.store.market_data import market_steps
-from onetape.store.reading import newest_row
+from onetape.store.market_data import read_trading_rules
+from onetape.store.reading import read_newest_row
 from trader.commands.round_trips import PRECISION, RoundTrip, fees_of, round_trips
 
 #: The decimals of prices are those of so many of the last candles.
@@ -103,8 +103,8 @@ def read_result(store: Store, account: Account) -> AccountResult:
 def _read_symbol(store: Store, account: Account) -> AccountResult:
     """Return what an account has earned in one symbol, as if it traded no other."""
     trades = read_trades(store, account)
-    newest = newest_row(store, series_of(account))
-    steps = market_steps(store, account.exchange, account.symbol)
+    newest = read_newest_row(store, series_of(account))
+    steps = read_trading_rules(store, account.exchange, account.symbol)
     price = None if newest is None else Decimal(repr(newest.close))
     return account_result(account, trades, price, steps)
 
@@ -166,10 +166,10 @@ def read_digits(store: Store, account: Account) -> Digits:
     Raises:
         StoreError: the file cannot be read.
     """
-    steps = market_steps(store, account.exchange, account.symbol) or NO_TRADING_RULES
-    candles = last_closed(store, series_of(account), LEAST_CANDLES)
+    steps = read_trading_rules(store, account.exchange, account.symbol) or NO_TRADING_RULES
+    candles = read_last_closed(store, series_of(account), LEAST_CANDLES)
     start = 0.0 if account.start_balance is None else float(account.start_balance)
-    return market_digits(steps, candles, account.currency, start)
+    return choose_market_digits(steps, candles, account.currency, start)
 
 
 def account_result(
@@ -187,10 +187,10 @@ def account_result(
         steps: Trading rules of the market; less than one is a rest of rounding and no position;
             None: none.
     """
-    base, quote = base_and_quote(account.symbol)
+    base, quote = split_symbol(account.symbol)
     trips = round_trips(trades, base, quote, steps)
     with localcontext(prec=PRECISION):
-        position = position_of(trades, base, quote)
+        position = sum_position(trades, base, quote)
         realised = sum((trip.profit or Decimal(0) for trip in trips), Decimal(0))
         open_flow = position.quote - realised
         value = Decimal(0) if position.base == 0 else None

@@ -14,7 +14,7 @@ def list_accounts(
     json_: options.Json = False,
 ) -> None:
     """Rank all accounts, on paper and live, by return, with buy and hold."""
-    from onetape.cli.output import print_json, print_line, terminal_width
+    from onetape.cli.output import get_terminal_width, print_json, print_line
     from trader.commands.account_result import read_digits, read_result, whole_accounts
     from trader.commands.holding import read_mean_buy_and_hold
     from trader.rendering.accounts import RankedAccount, account_document, accounts_text
@@ -37,4 +37,4 @@ def list_accounts(
     if json_:
         print_json({"database": path, "accounts": [account_document(one) for one in found]})
         return
-    print_line(accounts_text(found, path, width=terminal_width()))
+    print_line(accounts_text(found, path, width=get_terminal_width()))

@@ -45,14 +45,14 @@ def open_accounts(db: Path | None, config: Path | None, exchange: str | None) ->
         DataError: file not found, or no account in it; the text names files that hold some.
         StoreError: the file cannot be read.
     """
-    from onetape.cli.loading import load_settings, settings_file
+    from onetape.cli.loading import find_settings_file, load_settings
     from onetape.store.account_reading import read_accounts
     from onetape.store.read_only import open_read_only
     from trader.settings import TraderSettings, trader_database
 
     given = {"db": db, "exchange": exchange}
     settings = load_settings(
-        TraderSettings, "trader", settings_file("trader", config), given, reads_strategy=False
+        TraderSettings, "trader", find_settings_file("trader", config), given, reads_strategy=False
     ).settings
     path = trader_database(settings)
     if not path.exists():
@@ -70,10 +70,10 @@ def settings_strategies(config: Path | None) -> list[str]:
     Raises:
         ConfigurationError: the settings cannot be read.
     """
-    from onetape.cli.loading import load_settings, settings_file
+    from onetape.cli.loading import find_settings_file, load_settings
     from trader.settings import TraderSettings
 
-    file = settings_file("trader", config)
+    file = find_settings_file("trader", config)
     loaded = load_settings(TraderSettings, "trader", file, {}, reads_strategy=False)
     found = loaded.settings
     own = [one.strategy for one in found.symbols if one.strategy is not None]
@@ -94,18 +94,18 @@ def select_accounts(
         UsageError: a symbol that cannot be read.
         DataError: no account is left.
     """
-    from onetape.core.symbols import spot_symbol
-    from onetape.core.words import did_you_mean
+    from onetape.core.symbols import parse_spot_symbol
+    from onetape.core.words import suggest_name
     from onetape.store.account_reading import read_traded
 
     names = {unicodedata.normalize("NFC", name) for name in accounts or ()}
-    wanted = {spot_symbol(symbol) for symbol in symbols or ()}
+    wanted = {parse_spot_symbol(symbol) for symbol in symbols or ()}
     stored = read_traded(store)
     known = list(dict.fromkeys(account.name for account in stored))
     for name in sorted(names):
         if name not in known:
             raise DataError(
-                f"{store.path} holds no account {name!r}{did_you_mean(name, known)}; "
+                f"{store.path} holds no account {name!r}{suggest_name(name, known)}; "
                 "uv run trader accounts lists them"
             )
     chosen = [
@@ -142,7 +142,7 @@ def other_databases(path: Path) -> list[str]:
 
 def _with_accounts(files: "Iterable[Path]") -> "Iterable[str]":
     """Yield each database that holds accounts, with their number."""
-    from onetape.core.words import counted
+    from onetape.core.words import format_count
     from onetape.store.account_reading import read_accounts
     from onetape.store.read_only import open_read_only
 
@@ -154,4 +154,4 @@ def _with_accounts(files: "Iterable[Path]") -> "Iterable[str]":
             # Not a database of ours, or one that cannot be read: nothing to choose.
             continue
         if count:
-            yield f"{file} ({counted(count, 'account')})"
+            yield f"{file} ({format_count(count, 'account')})"

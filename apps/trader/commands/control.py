@@ -134,7 +134,7 @@ def _give(
     from onetape.store.account_reading import is_alive, read_lease
     from onetape.store.controls import insert_controls
     from onetape.store.database import open_store
-    from onetape.store.leases import lease_name
+    from onetape.store.leases import make_lease_name
     from trader.command_rows import Command, rows_of, user_and_host
 
     names = chosen.names
@@ -157,7 +157,7 @@ def _give(
         insert_controls(store, rows)
         for row in rows:
             traded = [
-                lease_name(one.name, one.symbol)
+                make_lease_name(one.name, one.symbol)
                 for one in found
                 if one.name == row.account and row.symbol in (None, one.symbol)
             ]

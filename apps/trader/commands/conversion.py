@@ -7,7 +7,7 @@ from msgspec.structs import replace
 from onetape.core.candles import SeriesKey
 from onetape.core.errors import DataError
 from onetape.core.timeframes import Timeframe
-from onetape.store.candles import last_closed, stored_series
+from onetape.store.candles import read_last_closed, read_stored_series
 from onetape.store.database import Store
 from trader.commands.account_result import AccountResult
 from trader.commands.round_trips import PRECISION, RoundTrip
@@ -61,7 +61,7 @@ class Converter:
         key, is_inverse = self._series_of(source)
         timeframe = Timeframe.parse(key.timeframe)
         up_to = None if at_ms is None else timeframe.shift(timeframe.floor(at_ms // 1_000), -1)
-        candles = last_closed(self._store, key, 1, up_to=up_to)
+        candles = read_last_closed(self._store, key, 1, up_to=up_to)
         if not len(candles):
             raise self._missing(source, at_ms)
         close = Decimal(repr(float(candles.close[-1])))
@@ -73,7 +73,7 @@ class Converter:
             names = {f"{source}/{self._currency}": False, f"{self._currency}/{source}": True}
             found = [
                 (Timeframe.parse(one.key.timeframe).seconds, one.key)
-                for one in stored_series(self._store)
+                for one in read_stored_series(self._store)
                 if one.key.symbol in names
             ]
             if not found:

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from onetape.cli import options
-from onetape.cli.flag_values import flag_values
+from onetape.cli.flag_values import collect_flag_values
 from onetape.cli.flags import takes_settings
 from onetape.core.errors import CheckFailed, UsageError
 from trader.commands.common import CONFIG
@@ -53,15 +53,15 @@ def drill_settings(
 
     Exit codes: 0 all parts passed, 6 a part did not pass.
     """
-    from onetape.cli.loading import load_settings, settings_file
-    from onetape.cli.output import print_json, print_line, terminal_width
+    from onetape.cli.loading import find_settings_file, load_settings
+    from onetape.cli.output import get_terminal_width, print_json, print_line
     from trader.drill.runner import check_drill, make_drill, run_drill
     from trader.drill.trader_process import COMMAND
     from trader.rendering.drill import drill_document, drill_text
     from trader.start_settings import check_settings
 
-    file = settings_file("trader", config)
-    given = {**flag_values(TraderSettings, flags), "mode": "paper", "sandbox": False}
+    file = find_settings_file("trader", config)
+    given = {**collect_flag_values(TraderSettings, flags), "mode": "paper", "sandbox": False}
     loaded = load_settings(TraderSettings, "trader", file, given)
     settings = loaded.settings
     with loaded.places.naming_places():
@@ -77,7 +77,9 @@ def drill_settings(
     if json:
         print_json(drill_document(settings, found, is_recorded=only is None))
     else:
-        print_line(drill_text(settings, found, width=terminal_width(), is_recorded=only is None))
+        print_line(
+            drill_text(settings, found, width=get_terminal_width(), is_recorded=only is None)
+        )
     if failed:
         raise CheckFailed(f"{failed} of {len(found)} parts of the drill did not pass")
 
@@ -113,12 +115,12 @@ def _report(result: "PartResult") -> None:
 
 def _record(settings: TraderSettings, found: "Sequence[PartResult]") -> Path:
     """Store the drill in the database of these settings; return its path."""
-    from onetape.core.folders import database_path
+    from onetape.core.folders import choose_database_path
     from onetape.store.database import open_store
     from onetape.store.drills import StoredDrill, insert_drill
     from trader.config_digest import config_digest
 
-    path = database_path(settings.db, settings.exchange)
+    path = choose_database_path(settings.db, settings.exchange)
     drill = StoredDrill(
         config_digest(settings),
         time.time_ns() // 1_000_000,

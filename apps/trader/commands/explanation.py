@@ -7,25 +7,25 @@ from typing import Final
 
 from msgspec import Struct
 
-from onetape.core.clock import day_text, utc_text
+from onetape.core.clock import format_day, format_utc
 from onetape.core.digits import Digits
 from onetape.core.errors import DataError, OnetapeError
-from onetape.core.symbols import base_and_quote
+from onetape.core.symbols import split_symbol
 from onetape.core.timeframes import Timeframe
 from onetape.core.trading import Trade
-from onetape.execution.positions import position_of
+from onetape.execution.positions import sum_position
 from onetape.store.account_reading import StoredSession
 from onetape.store.accounts import Account
-from onetape.store.candles import last_closed
+from onetape.store.candles import read_last_closed
 from onetape.store.database import Store
 from onetape.store.decision_reading import (
     CandleRow,
     DecisionRecord,
     OrderRecord,
-    decided_range,
-    filled_candles,
     read_candle,
+    read_decided_range,
     read_decisions,
+    read_filled_candles,
     read_orders,
     read_outages,
     read_sessions,
@@ -117,7 +117,7 @@ def explain_candle(
         row = read_candle(store, key, opened)
         of_decision = _session_of(sessions, decisions) or session or sessions[-1]
         rows, now, note = _evaluate(store, account, of_decision, opened, strategies)
-        filled = filled_candles(store, account)
+        filled = read_filled_candles(store, account)
         # An order is executed some moments after the candle whose price it takes.
         before_close = [one for one in trades if filled.get(one.client_order_id, closed) <= opened]
         order = (
@@ -151,7 +151,7 @@ def _check_moment(store: Store, account: Account, opened: int) -> None:
     Raises:
         DataError: with the range.
     """
-    known = decided_range(store, account)
+    known = read_decided_range(store, account)
     if known is None:
         raise DataError(
             f"account {account.name!r} has decided on no candle of {account.symbol} yet; "
@@ -161,8 +161,9 @@ def _check_moment(store: Store, account: Account, opened: int) -> None:
     if first <= opened <= last:
         return
     raise DataError(
-        f"--at {day_text(opened)}: account {account.name!r} decided on the candles from "
-        f"{utc_text(first)} to {utc_text(last)} UTC of {account.symbol}; choose a moment in them"
+        f"--at {format_day(opened)}: account {account.name!r} decided on the candles from "
+        f"{format_utc(first)} to {format_utc(last)} UTC of {account.symbol}; choose a moment in "
+        "them"
     )
 
 
@@ -200,7 +201,7 @@ def _evaluate(
     try:
         choice = find_choice(session, strategies)
         window = window_size(lookback_of(choice.load()))
-        seen = last_closed(store, series_of(account), window, up_to=opened)
+        seen = read_last_closed(store, series_of(account), window, up_to=opened)
         rows = SeenRows(len(seen), int(seen.timestamp[0])) if len(seen) else None
         config = backtest_config(Path(store.path), [account], session, [choice], opened, closed)
         (part,) = explain(run_backtest(config), opened)
@@ -234,7 +235,9 @@ def _what_followed(
 
 def _order_text(order: OrderRecord, trades: Sequence[Trade], digits: Digits) -> str:
     """Return an order and its outcome."""
-    price = "" if order.intended_price is None else f" at {digits.price_text(order.intended_price)}"
+    price = (
+        "" if order.intended_price is None else f" at {digits.format_price(order.intended_price)}"
+    )
     head = f"{order.type.replace('_', ' ')} {order.side}, decided {_time(order.decided_ms)}{price}"
     fills = [one for one in trades if one.client_order_id == order.client_order_id]
     if fills:
@@ -251,20 +254,20 @@ def _fill_text(order: OrderRecord, trades: Sequence[Trade], digits: Digits) -> s
 
 
 def _trade_text(trade: Trade, digits: Digits) -> str:
-    base, quote = base_and_quote(trade.symbol)
+    base, quote = split_symbol(trade.symbol)
     verb = "bought" if trade.side == "buy" else "sold"
     return (
-        f"{verb} {digits.amount_text(trade.amount)} {base} at {digits.price_text(trade.price)} "
+        f"{verb} {digits.format_amount(trade.amount)} {base} at {digits.format_price(trade.price)} "
         f"{quote} on {_time(trade.executed_ms)}"
     )
 
 
 def _position_text(trades: Sequence[Trade], account: Account, digits: Digits) -> str:
-    base, quote = base_and_quote(account.symbol)
-    held = position_of(trades, base, quote)
+    base, quote = split_symbol(account.symbol)
+    held = sum_position(trades, base, quote)
     if held.entry_order_id is None or held.base <= Decimal(0):
         return "none at the close"
-    return f"{digits.amount_text(held.base)} {base} at the close"
+    return f"{digits.format_amount(held.base)} {base} at the close"
 
 
 def why_undecided(
@@ -297,4 +300,4 @@ def why_undecided(
 
 
 def _time(moment_ms: int) -> str:
-    return utc_text(moment_ms // 1_000)
+    return format_utc(moment_ms // 1_000)

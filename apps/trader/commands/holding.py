@@ -9,11 +9,11 @@ from onetape.engine import AccountConfig
 from onetape.engine.buy_and_hold import buy_and_hold
 from onetape.store.account_reading import read_last_session
 from onetape.store.accounts import Account
-from onetape.store.batches import columns_of
-from onetape.store.candles import row_at
+from onetape.store.batches import convert_rows_to_columns
+from onetape.store.candles import read_row_at
 from onetape.store.database import Store
-from onetape.store.market_data import market_steps
-from onetape.store.reading import first_traded_after, newest_row
+from onetape.store.market_data import read_trading_rules
+from onetape.store.reading import read_first_traded_after, read_newest_row
 from trader.commands.account_result import series_of
 
 #: Costs of an order that buying and holding pays too.
@@ -52,17 +52,17 @@ def read_buy_and_hold(store: Store, account: Account) -> float | None:
     """
     key, start = series_of(account), account.start_balance
     opened = Timeframe.parse(key.timeframe).floor(account.opened_ms // 1_000)
-    bought, newest = first_traded_after(store, key, opened), newest_row(store, key)
+    bought, newest = read_first_traded_after(store, key, opened), read_newest_row(store, key)
     if bought is None or newest is None or start is None:
         return None
     # The engine buys in the second of the candles that it is given.
-    before = row_at(store, key, opened) or bought._replace(timestamp=opened)
+    before = read_row_at(store, key, opened) or bought._replace(timestamp=opened)
     rows = [before, bought, *([newest] if newest.timestamp > bought.timestamp else [])]
     session = read_last_session(store, account.name, account.symbol)
     costs: dict[str, Any] = {}
     if session is not None:
         costs = {name: session.rules[name] for name in _COSTS if name in session.rules}
-    steps = market_steps(store, key.exchange, key.symbol) or NO_TRADING_RULES
+    steps = read_trading_rules(store, key.exchange, key.symbol) or NO_TRADING_RULES
     config = AccountConfig(cash=float(start), steps=steps, **costs)
-    held = buy_and_hold(columns_of(rows), config)
+    held = buy_and_hold(convert_rows_to_columns(rows), config)
     return None if held is None else held.total_return

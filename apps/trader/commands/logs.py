@@ -43,7 +43,7 @@ def show_logs(
     Sessions, states, outages, signals, decided exits, trades, orders that were not filled,
     corrections of candles, and commands of a person.
     """
-    from onetape.cli.output import print_json, print_line, terminal_width
+    from onetape.cli.output import get_terminal_width, print_json, print_line
     from onetape.core.symbols import SIMULATOR_ID
     from onetape.store.event_reading import read_controls_since, read_events
     from trader.rendering.logs import event_document, logs_text
@@ -82,7 +82,7 @@ def show_logs(
             is_one_symbol=len({(one.name, one.symbol) for one in chosen})
             == len({one.name for one in chosen}),
             is_problems=problems,
-            width=terminal_width(),
+            width=get_terminal_width(),
         )
     )
 
@@ -99,7 +99,7 @@ def parse_since(text: str, now_ms: int) -> int:
     """
     from datetime import UTC, datetime, time, timedelta
 
-    from onetape.core.clock import utc_text
+    from onetape.core.clock import format_utc
     from onetape.core.dates import parse_moment
     from onetape.core.errors import UsageError
 
@@ -115,7 +115,7 @@ def parse_since(text: str, now_ms: int) -> int:
     since = parse_moment(text, "--since") * 1_000
     if since > now_ms:
         raise UsageError(
-            f"--since {text!r} is in the future; it is {utc_text(now_ms // 1_000)} UTC there"
+            f"--since {text!r} is in the future; it is {format_utc(now_ms // 1_000)} UTC there"
         )
     return since
 

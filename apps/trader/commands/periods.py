@@ -8,7 +8,7 @@ from typing import Final, Literal, get_args
 from msgspec import Struct
 
 from onetape.core.errors import UsageError
-from onetape.core.words import did_you_mean
+from onetape.core.words import suggest_name
 from trader.commands.round_trips import PRECISION, RoundTrip
 
 Period = Literal["day", "week", "month"]
@@ -54,7 +54,7 @@ def parse_timezone(name: str) -> tzinfo:
     try:
         return ZoneInfo(name)
     except (ValueError, OSError, KeyError) as error:  # ZoneInfoNotFoundError is a KeyError
-        hint = did_you_mean(name, available_timezones())
+        hint = suggest_name(name, available_timezones())
         raise UsageError(
             f"--timezone {name!r} is not known; write a name such as Europe/Berlin{hint}"
         ) from error

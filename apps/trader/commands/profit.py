@@ -35,7 +35,7 @@ def show_profit(
     Profit of closed round trips, after fees, at the time of their last sell. Each quote currency
     has a separate table, unless --currency is given.
     """
-    from onetape.cli.output import print_json, print_line, terminal_width
+    from onetape.cli.output import get_terminal_width, print_json, print_line
     from trader.commands.account_result import read_digits, read_result
     from trader.commands.conversion import Converter
     from trader.commands.periods import parse_period, parse_timezone, profit_by_period
@@ -77,5 +77,5 @@ def show_profit(
         head = {"database": path, "by": period, "timezone": timezone, "converted_by": sources}
         print_json({**head, "currencies": parts})
         return
-    width = terminal_width()
+    width = get_terminal_width()
     print_line(profit_text(currencies, period, timezone, path, sources=sources, width=width))

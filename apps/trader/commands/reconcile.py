@@ -93,7 +93,7 @@ def reconcile_account(
     account, usually within 20 s. A position in a market that is not listed any more, on paper too,
     is taken out of the ledger at once.
     """
-    from onetape.cli.loading import load_settings, settings_file
+    from onetape.cli.loading import find_settings_file, load_settings
     from onetape.cli.output import print_json, print_line
     from onetape.store.live_accounts import open_differences
     from onetape.store.read_only import open_read_only
@@ -105,7 +105,7 @@ def reconcile_account(
     if price is not None and forget is None:
         raise UsageError("--price goes with --forget NUMBER", setting="price")
     given = {"db": db, "exchange": exchange}
-    file = settings_file("trader", config)
+    file = find_settings_file("trader", config)
     loaded = load_settings(TraderSettings, "trader", file, given, reads_strategy=False)
     settings = loaded.settings
     path: Path = trader_database(settings)
@@ -163,7 +163,7 @@ def _answer(path: Path, number: int, answer: "Answer", price: Decimal | None) ->
     """
     from onetape.cli.output import print_line
     from onetape.store.database import open_store
-    from onetape.store.live_accounts import DELISTED, answer_difference, open_differences
+    from onetape.store.live_accounts import DELISTED, open_differences, store_difference_answer
     from trader.delisted import forget_delisted
 
     with open_store(path, create=False) as store:
@@ -183,7 +183,7 @@ def _answer(path: Path, number: int, answer: "Answer", price: Decimal | None) ->
                 "price it was bought for",
                 setting="price",
             )
-        answer_difference(store, number, answer, answered_ms=time.time_ns() // 1_000_000)
+        store_difference_answer(store, number, answer, answered_ms=time.time_ns() // 1_000_000)
 
 
 def _document(found: "StoredDifference") -> dict[str, Any]:

@@ -32,7 +32,7 @@ def write_account_report(
     The backtest runs over the same candles with the settings of the last session. Each difference
     has its cause and its amount of money.
     """
-    from onetape.cli.output import print_json, print_line, terminal_width
+    from onetape.cli.output import get_terminal_width, print_json, print_line
     from onetape.cli.stdout import claim_stdout
     from onetape.report import write_report
     from trader.commands.common import settings_strategies
@@ -51,7 +51,7 @@ def write_account_report(
     if json_:
         print_json({"database": path, **report_document(found, file)})
         return
-    print_line(report_text(found, file, width=terminal_width()))
+    print_line(report_text(found, file, width=get_terminal_width()))
 
 
 def _one_account(chosen: "list[Account]") -> "list[Account]":

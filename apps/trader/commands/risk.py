@@ -34,7 +34,7 @@ def show_risk(
     config: CONFIG = None,
 ) -> None:
     """Show losses of live accounts and their limits; --clear allows entries again."""
-    from onetape.cli.loading import load_settings, settings_file
+    from onetape.cli.loading import find_settings_file, load_settings
     from onetape.cli.output import print_json, print_line
     from onetape.store.database import open_store
     from onetape.store.read_only import open_read_only
@@ -50,7 +50,7 @@ def show_risk(
     settings = load_settings(
         TraderSettings,
         "trader",
-        settings_file("trader", config),
+        find_settings_file("trader", config),
         {"db": db, "exchange": exchange},
         reads_strategy=False,
     ).settings

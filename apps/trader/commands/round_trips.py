@@ -8,7 +8,7 @@ from msgspec import Struct
 
 from onetape.core.steps import TradingRules
 from onetape.core.trading import Trade
-from onetape.execution.positions import dust_left, least_amount, position_of
+from onetape.execution.positions import compute_dust_left, get_least_amount, sum_position
 
 #: Digits of sums and products: amounts and prices have at most 30 digits each.
 PRECISION: Final = 80
@@ -48,7 +48,7 @@ def round_trips(
 ) -> list[RoundTrip]:
     """Return the positions of an account in one symbol, oldest first.
 
-    A position begins and ends as `onetape.execution.positions.position_of` has it: with the first
+    A position begins and ends as `onetape.execution.positions.sum_position` has it: with the first
     buy after flat, and when less is left of what was bought for it than the market lets one sell.
 
     Args:
@@ -60,7 +60,7 @@ def round_trips(
     found: list[RoundTrip] = []
     fills: list[Trade] = []
     held = bought = carried = Decimal(0)
-    today = least_amount(steps)
+    today = get_least_amount(steps)
     with localcontext(prec=PRECISION):
         for trade in trades:
             is_sell = trade.side == "sell"
@@ -71,7 +71,7 @@ def round_trips(
             held -= trade.fee if trade.fee_currency == base else 0
             bought += 0 if is_sell else trade.amount
             least = today if trade.least_amount is None else trade.least_amount
-            carried = dust_left(carried, held)
+            carried = compute_dust_left(carried, held)
             if is_sell and held - carried < max(least, bought * NOISE):
                 found += _round_trip(fills, base, quote, is_closed=True)
                 fills, bought, carried = [], Decimal(0), Decimal(0)
@@ -103,7 +103,7 @@ def _round_trip(
         sold=sum((fill.amount for fill in sells), Decimal(0)),
         entry_price=_mean_price(buys),
         exit_price=_mean_price(sells) if sells else None,
-        quote_flow=position_of(fills, base, quote).quote,
+        quote_flow=sum_position(fills, base, quote).quote,
         fees=fees_of(fills),
     )
     return [trip]

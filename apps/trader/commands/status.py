@@ -78,10 +78,10 @@ def _watch(read: "Callable[[], tuple[Path, list[tuple[TraderStatus, Digits]]]]")
 
 
 def _print(path: Path, found: "list[tuple[TraderStatus, Digits]]") -> None:
-    from onetape.cli.output import print_line, terminal_width
+    from onetape.cli.output import get_terminal_width, print_line
     from trader.rendering.status import status_text
 
-    print_line(status_text(found, path, width=terminal_width()))
+    print_line(status_text(found, path, width=get_terminal_width()))
 
 
 def _print_other_files(path: Path, code: int) -> None:

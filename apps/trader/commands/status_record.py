@@ -12,14 +12,14 @@ from msgspec import Struct
 from onetape.core.symbols import SIMULATOR_ID
 from onetape.core.timeframes import Timeframe
 from onetape.core.trading import ExitObligation
-from onetape.core.words import duration_text
+from onetape.core.words import format_duration
 from onetape.store.account_reading import (
     OpenOrder,
     StoredDecision,
     StoredSession,
-    highest_since,
     is_alive,
     read_entry,
+    read_highest_since,
     read_last_decision,
     read_last_problem,
     read_last_session,
@@ -30,13 +30,13 @@ from onetape.store.account_reading import (
     read_state,
 )
 from onetape.store.accounts import Account
-from onetape.store.candles import last_closed, row_at
+from onetape.store.candles import read_last_closed, read_row_at
 from onetape.store.database import Store
 from onetape.store.event_reading import CLEAN_ENDS
 from onetape.store.latecomers import Latecomer, read_last_latecomer
-from onetape.store.leases import lease_name
-from onetape.store.live_accounts import delisted_difference
-from onetape.store.market_data import market_steps
+from onetape.store.leases import make_lease_name
+from onetape.store.live_accounts import read_delisted_difference
+from onetape.store.market_data import read_trading_rules
 from onetape.store.stop_states import read_stop_state
 from onetape.store.trader_states import StateChange
 from trader.commands.account_result import AccountResult, read_result, series_of
@@ -146,14 +146,14 @@ def read_status(store: Store, account: Account) -> TraderStatus:
     with store.read():
         result = read_result(store, account)
         session = read_last_session(store, account.name, account.symbol)
-        name = lease_name(account.name, account.symbol)
+        name = make_lease_name(account.name, account.symbol)
         lease = read_lease(store, name)
         state = None if session is None else read_state(store, session.session)
         is_running = lease is not None and is_alive(store, name, lease, wall_ms)
         condition, since_ms, reason, remedy = _condition(session, state, is_running=is_running)
         renewed_ms = None if lease is None else lease.renewed_ms
         renewed_seconds = None if renewed_ms is None else max(0, wall_ms - renewed_ms) / 1_000
-        gone = None if is_running else delisted_difference(store, account.name, account.symbol)
+        gone = None if is_running else read_delisted_difference(store, account.name, account.symbol)
         if gone is not None:
             # A start has left the symbol out: nothing can be traded there.
             condition, reason = "stopped", str(gone.document.get("text"))
@@ -163,12 +163,12 @@ def read_status(store: Store, account: Account) -> TraderStatus:
             condition, since_ms, remedy = "degraded", None, _LATE_REMEDY
             reason = (
                 "its process lives and has written nothing to the database for "
-                f"{duration_text(renewed_seconds or 0.0)}"
+                f"{format_duration(renewed_seconds or 0.0)}"
             )
         now_ms = wall_ms
         if account.exchange == SIMULATOR_ID:
             now_ms = read_newest_time(store, key) or account.opened_ms
-        newest = last_closed(store, key, 1)
+        newest = read_last_closed(store, key, 1)
         opened = int(newest.timestamp[0]) if len(newest) else None
         age = None
         if opened is not None:
@@ -299,11 +299,13 @@ def _protection(store: Store, result: AccountResult, session: StoredSession) -> 
     exits = account_config_of(session.rules, 10_000.0).exits
     entry = read_entry(store, trip.entry_order_id)
     key = series_of(result.account)
-    row = None if entry.filled_timestamp is None else row_at(store, key, entry.filled_timestamp)
+    row = (
+        None if entry.filled_timestamp is None else read_row_at(store, key, entry.filled_timestamp)
+    )
     if not exits.is_any or row is None:
         return None
-    highest, age = highest_since(store, key, row.timestamp)
-    steps = market_steps(store, key.exchange, key.symbol)
+    highest, age = read_highest_since(store, key, row.timestamp)
+    steps = read_trading_rules(store, key.exchange, key.symbol)
     price_step = 0.0 if steps is None else float(steps.price_step or 0)
     # On paper levels are measured from the open, live from what was paid.
     entered = float(trip.entry_price) if result.account.mode == "live" else row.open

@@ -26,7 +26,7 @@ def list_trades(
     json_: options.Json = False,
 ) -> None:
     """List every fill with its fee and ids."""
-    from onetape.cli.output import print_json, print_line, terminal_width
+    from onetape.cli.output import get_terminal_width, print_json, print_line
     from onetape.core.errors import UsageError
     from trader.commands.account_result import read_digits, read_trades
     from trader.rendering.trades import trade_documents, trades_csv, trades_text
@@ -48,7 +48,7 @@ def list_trades(
     elif csv:
         print_line(trades_csv(found))
     else:
-        print_line(trades_text(found, digits, path, width=terminal_width()))
+        print_line(trades_text(found, digits, path, width=get_terminal_width()))
 
 
 def _range_ms(from_: str | None, to: str | None) -> tuple[int, int]:
@@ -69,10 +69,10 @@ def _range_ms(from_: str | None, to: str | None) -> tuple[int, int]:
 
 def _nothing_between(trades: "list[Trade]") -> Exception:
     """Return the error of a range without a trade, where there are others."""
-    from onetape.core.clock import utc_text
+    from onetape.core.clock import format_utc
     from onetape.core.errors import DataError
 
-    first, last = (utc_text(trades[place].executed_ms // 1_000) for place in (0, -1))
+    first, last = (format_utc(trades[place].executed_ms // 1_000) for place in (0, -1))
     return DataError(
         f"no trade between --from and --to; the stored ones go from {first} to {last} UTC"
     )

@@ -19,8 +19,8 @@ from onetape.cli.common_settings import StrategySettings
 from onetape.core.clock import SteppedClock
 from onetape.core.errors import OnetapeError, UsageError
 from onetape.core.folders import USER_FOLDER
-from onetape.core.setting import settings_tree
-from onetape.core.symbols import SIMULATOR_ID, base_and_quote
+from onetape.core.setting import build_settings_tree
+from onetape.core.symbols import SIMULATOR_ID, split_symbol
 from onetape.core.timeframes import Timeframe
 from onetape.simulator.embedded import embedded_simulator
 from onetape.simulator.market.symbols import SYMBOLS
@@ -185,7 +185,7 @@ def _play(scene: Scene, scenario: Scenario) -> str:
 
 def _balance(settings: TraderSettings, symbol: str) -> dict[str, Decimal]:
     """Return what the account holds: money and coins that no order of the drill needs."""
-    money, (base, quote) = asked_balance(settings), base_and_quote(symbol)
+    money, (base, quote) = asked_balance(settings), split_symbol(symbol)
     market = next(one for one in SYMBOLS if one.name == symbol)
     coins = money / Decimal(repr(market.anchor))
     return {quote: money * _ENTRIES, base: round(coins * _ENTRIES, market.amount_digits)}
@@ -200,7 +200,7 @@ def _write_files(folder: Path, drill: Drill, traded: TradedSymbol, symbol: str, 
     )
     (strategies / "drilled.py").write_text(text, encoding="utf-8")
     settings = drilled_settings(drill.settings, symbol, url)
-    tree = _plain(settings_tree(settings))
+    tree = _plain(build_settings_tree(settings))
     (folder / "trader.yaml").write_text(yaml.safe_dump(tree), encoding="utf-8")
 
 

@@ -11,7 +11,7 @@ from pathlib import Path
 from threading import Event
 from typing import Any, Final, TypeVar
 
-from onetape.core.symbols import base_and_quote
+from onetape.core.symbols import split_symbol
 from onetape.simulator.embedded import EmbeddedSimulator
 from onetape.simulator.trading.account_service import AccountService
 from trader.drill.findings import (
@@ -79,7 +79,7 @@ class Scene:
         self.is_sold_by_hand = False
         """Whether a person has sold coins that the trader did not buy."""
         self.symbol = symbol
-        self.base = base_and_quote(symbol)[0]
+        self.base = split_symbol(symbol)[0]
         self._program = program
         self._stop = stop
         self._baseline = self._balance()

@@ -10,7 +10,7 @@ import numpy as np
 from msgspec import Struct
 
 from onetape.cli.common_settings import StrategySettings
-from onetape.cli.stop import ended
+from onetape.cli.stop import cancel_and_wait
 from onetape.core import errors
 from onetape.core.candles import Candles
 from onetape.core.errors import ConfigurationError, OnetapeError
@@ -282,7 +282,7 @@ class StrategyEvaluator:
     async def _discard(self) -> None:
         """End the worker; the next evaluation starts a new one."""
         if self._check is not None:
-            await ended(self._check)
+            await cancel_and_wait(self._check)
             self._check = None
         if self._worker is not None:
             self._worker.close()

@@ -12,7 +12,7 @@ from typing import Final
 
 from msgspec import Struct
 
-from onetape.cli.stop import ended
+from onetape.cli.stop import cancel_and_wait
 from trader.evaluator.helper import CHECK, CLEAN, MOST_REASON, START
 from trader.evaluator.messages import HEADER, MOST_BYTES
 
@@ -175,7 +175,7 @@ class WorkerConnection(Struct, eq=False):
                 raise WorkerEnded("it closed its connection to the trader")
             raise WorkerLate
         finally:
-            await ended(exchange, status)
+            await cancel_and_wait(exchange, status)
 
     def send_now(self, message: bytes) -> bytes:
         """Send what the connection takes of a request now; return the rest.

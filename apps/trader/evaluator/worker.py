@@ -7,10 +7,10 @@ import math
 import socket
 from pathlib import Path
 
-from onetape.core.clock import utc_text
+from onetape.core.clock import format_utc
 from onetape.core.errors import ConfigurationError, OnetapeError
 from onetape.core.timeframes import Timeframe
-from onetape.core.words import error_line
+from onetape.core.words import format_error
 from onetape.strategies import (
     Signals,
     Strategy,
@@ -81,7 +81,7 @@ def _reply(request: Request, strategies: dict[int, Strategy]) -> Reply:
         return Failure(type(error).__name__, str(error), error.settings)
     except BaseException as error:
         # Such as KeyboardInterrupt, raised by the strategy's code.
-        text = f"the strategy's code raised {type(error).__name__}: {error_line(error)}"
+        text = f"the strategy's code raised {type(error).__name__}: {format_error(error)}"
         return Failure(ConfigurationError.__name__, text)
 
 
@@ -137,7 +137,7 @@ def _description(
             text = str(strategy.describe(signals, index, holding=holding))[:LONGEST_TEXT]
     except (Exception, SystemExit) as error:
         raise ConfigurationError(
-            f"strategy {strategy.name} could not describe the candle {utc_text(timestamp)} "
+            f"strategy {strategy.name} could not describe the candle {format_utc(timestamp)} "
             f"({type(error).__name__}: {error}); fix its describe() or its indicators"
         ) from error
     return " ".join(text.split())

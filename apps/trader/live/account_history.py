@@ -8,7 +8,7 @@ account has coins of its own, which it might sell in place of the position's.
 import time
 from collections.abc import Set
 
-from onetape.core.clock import utc_text
+from onetape.core.clock import format_utc
 from trader.brokers.live_records import AccountHistory
 from trader.live.book import LiveBook
 from trader.live.fills_of_others import first_bought_ms
@@ -93,7 +93,7 @@ class HistoryReading:
         book.states.report(
             HISTORY,
             Problem(
-                f"executions since {utc_text(self._since_ms // 1_000)} are not read yet"
+                f"executions since {format_utc(self._since_ms // 1_000)} are not read yet"
                 f"{f': {fault}' if fault else ''}",
                 f"no entries meanwhile; {STOPS_ALONE if bars_exits else 'stops and exits go on'}",
                 "check the network and the API key, if this lasts",

@@ -6,7 +6,7 @@ from onetape.cli.output import print_line
 from onetape.exchange.trading_records import OrderSnapshot, OwnTrade
 from onetape.execution.events import FillReport, StatusReport, from_json
 from onetape.execution.orders import fold
-from onetape.store.orders import stored_order
+from onetape.store.orders import read_stored_order
 from trader.brokers.live_records import events_of
 from trader.live.book import CORRECTION, LiveBook
 from trader.live.tracking import LiveOrder
@@ -21,7 +21,7 @@ def tracked_again(book: LiveBook, identity: str) -> LiveOrder | None:
     """
     if identity in book.orders:
         return book.orders[identity]
-    stored = stored_order(book.context.store, identity)
+    stored = read_stored_order(book.context.store, identity)
     if stored is None or stored.order.account != book.context.session.account:
         return None
     state = fold([from_json(event) for event in stored.events])
@@ -35,7 +35,7 @@ def adopt(book: LiveBook, found: OrderSnapshot, fills: tuple[OwnTrade, ...], now
 
     One that the file has belongs to another account, and has no response yet: it is left alone.
     """
-    if stored_order(book.context.store, found.client_order_id) is not None:
+    if read_stored_order(book.context.store, found.client_order_id) is not None:
         return
     is_stop = found.stop_price is not None
     one = book.add_order_without_decision(

@@ -2,14 +2,14 @@
 
 from decimal import Decimal
 
-from onetape.core.symbols import base_and_quote
+from onetape.core.symbols import split_symbol
 from onetape.exchange.trading_records import Balance
-from onetape.execution.positions import position_of
+from onetape.execution.positions import sum_position
 from onetape.store.account_reading import read_traded
 from onetape.store.database import Store
 from onetape.store.ledger import trades_of
 from onetape.store.live_accounts import read_live_account
-from onetape.store.orders import unbooked_buys
+from onetape.store.orders import sum_unbooked_buys
 
 _ZERO = Decimal(0)
 
@@ -28,15 +28,15 @@ def booked_coins(store: Store, exchange: str, exchange_account: str, currency: s
     """
     total = _ZERO
     for one in read_traded(store, "live"):
-        base, quote = base_and_quote(one.symbol)
+        base, quote = split_symbol(one.symbol)
         if one.exchange != exchange or base != currency:
             continue
         account = read_live_account(store, one.name)
         if account is None or account.exchange_account != exchange_account:
             continue
         trades = trades_of(store, one.name, one.symbol, exchange=exchange, mode="live")
-        total += max(position_of(trades, base, quote).base, _ZERO)
-        total += unbooked_buys(store, one.name, one.symbol)
+        total += max(sum_position(trades, base, quote).base, _ZERO)
+        total += sum_unbooked_buys(store, one.name, one.symbol)
     return total
 
 

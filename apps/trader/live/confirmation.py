@@ -15,16 +15,16 @@ from msgspec import Struct, structs
 
 from onetape.cli.output import print_line
 from onetape.cli.stop import StopRequest
-from onetape.core.clock import utc_text
+from onetape.core.clock import format_utc
 from onetape.core.errors import SafetyRefusal, UsageError
-from onetape.core.folders import database_path
-from onetape.core.steps import decimal_text
-from onetape.core.symbols import SIMULATOR_ID, base_and_quote
+from onetape.core.folders import choose_database_path
+from onetape.core.steps import format_decimal
+from onetape.core.symbols import SIMULATOR_ID, split_symbol
 from onetape.engine import ExitConfig
 from onetape.execution.risk_limits import RiskLimits
 from onetape.store.accounts import read_account_series
 from onetape.store.database import Store, open_store
-from onetape.store.drills import last_drill
+from onetape.store.drills import read_last_drill
 from onetape.store.live_accounts import read_live_account
 from trader.config_digest import config_digest
 from trader.live.first_day import FIRST_DAY_MAX_ORDER, is_dollar
@@ -63,7 +63,7 @@ def plan_whole_start(
         return plan_paper_start(plan, path), FirstEntry(is_open=False)
     with ExitStack() as stack:
         # Drills of a configuration are stored where its candles of the real market are.
-        files = dict.fromkeys((path, database_path(settings.db, settings.exchange)))
+        files = dict.fromkeys((path, choose_database_path(settings.db, settings.exchange)))
         stores = tuple(
             stack.enter_context(open_store(file, create=False)) for file in files if file.exists()
         )
@@ -196,7 +196,7 @@ async def confirm_first_entry(
 def confirmation_lines(plan: StartPlan, access: LiveAccess, first: FirstEntry) -> list[str]:
     """Return the screen that a person confirms."""
     settings, endpoint = plan.settings, access.client.endpoint
-    quote = base_and_quote(plan.symbols[0].key.symbol)[1]
+    quote = split_symbol(plan.symbols[0].key.symbol)[1]
     free = access.free_money(quote)
     network = "the test network of " if endpoint.is_sandbox else ""
     traded = ", ".join(f"{one.key.symbol} by {one.strategy.name}" for one in plan.symbols)
@@ -209,7 +209,7 @@ def confirmation_lines(plan: StartPlan, access: LiveAccess, first: FirstEntry) -
         ("open positions", f"at most {settings.risk.max_positions}"),
         ("stop", _stop(settings.account.exits)),
         ("daily loss", _loss(settings.risk, spent, quote)),
-        ("drill", f"passed {utc_text(first.drill_ms // 1_000)} UTC"),
+        ("drill", f"passed {format_utc(first.drill_ms // 1_000)} UTC"),
     )
     width = max(len(name) for name, _ in rows)
     title = "the first orders of this account with real money; all of it can be lost"
@@ -225,7 +225,7 @@ def _passed_drill(stores: Sequence[Store], settings: TraderSettings) -> int:
         SafetyRefusal: none did.
     """
     digest = config_digest(settings)
-    found = [drill for store in stores if (drill := last_drill(store, digest)) is not None]
+    found = [drill for store in stores if (drill := read_last_drill(store, digest)) is not None]
     newest = max(found, key=lambda drill: drill.finished_ms, default=None)
     if newest is None:
         raise SafetyRefusal(
@@ -234,7 +234,7 @@ def _passed_drill(stores: Sequence[Store], settings: TraderSettings) -> int:
         )
     if not newest.is_passed:
         raise SafetyRefusal(
-            f"the last drill of these settings, {utc_text(newest.finished_ms // 1_000)} UTC, did "
+            f"the last drill of these settings, {format_utc(newest.finished_ms // 1_000)} UTC, did "
             "not pass: run `uv run trader drill` again, and start once it passes"
         )
     return newest.finished_ms
@@ -248,7 +248,7 @@ def _check_somebody(settings: TraderSettings, *, is_confirmed: bool) -> None:
         UsageError: the largest order of the first day must be stated.
     """
     symbol = settings.symbols[0].symbol if settings.symbols else settings.symbol.split(",")[0]
-    quote = base_and_quote(symbol)[1]
+    quote = split_symbol(symbol)[1]
     if settings.risk.max_order is None and not is_dollar(quote):
         raise UsageError(
             f"the first day needs --max-order: the default of {FIRST_DAY_MAX_ORDER} is meant for "
@@ -304,7 +304,7 @@ def _loss(limits: RiskLimits, money: Decimal, quote: str) -> str:
 
 
 def _money(amount: Decimal) -> str:
-    whole, _, decimals = decimal_text(amount).partition(".")
+    whole, _, decimals = format_decimal(amount).partition(".")
     return f"{int(whole):,}" + (f".{decimals}" if decimals else "")
 
 

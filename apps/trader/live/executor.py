@@ -31,7 +31,7 @@ from onetape.execution.orders import OrderState
 from onetape.execution.protection import round_down
 from onetape.store.leases import Fence
 from onetape.store.live_accounts import is_live_order, read_live_account
-from onetape.store.orders import insert_order, stored_order
+from onetape.store.orders import insert_order, read_stored_order
 from trader.account_funds import AccountFunds
 from trader.brokers.live import LiveBroker
 from trader.live.book import LiveBook, what_of
@@ -233,7 +233,7 @@ class LiveExecutor(LiveBook):
         booked = {trade.exchange_trade_id for trade in self._trades}
         if any(isinstance(one, FillReport) and one.trade_id not in booked for one in events):
             return True
-        return stored_order(self.context.store, identity) is None
+        return read_stored_order(self.context.store, identity) is None
 
     def react(self, one: LiveOrder, events: Sequence[OrderEvent], before: OrderState) -> None:
         """Note what events mean for what comes next, and print what no trade shows."""

@@ -14,8 +14,8 @@ from typing import Final
 from onetape.cli.output import print_line
 from onetape.execution.events import ProvenAbsent
 from onetape.execution.order_sizes import next_part
-from onetape.execution.positions import least_amount
-from onetape.execution.protection import sellable
+from onetape.execution.positions import get_least_amount
+from onetape.execution.protection import limit_sellable
 from trader.live.adopting import leave_as_dust
 from trader.live.book import LiveBook
 from trader.live.key_watch import KEY
@@ -63,7 +63,7 @@ class ExitSender:
         """
         steps = self._book.context.market.steps
         bought = Decimal(repr(self._book.entry_price(0.0)))
-        least = max(steps.min_notional, least_amount(steps) * bought)
+        least = max(steps.min_notional, get_least_amount(steps) * bought)
         return self._book.position.cost < 2 * least
 
     @property
@@ -324,11 +324,11 @@ class ExitSender:
             return
         free = balance.free
         steps = book.context.market.steps
-        held, wanted, least = self._account.sellable_base(), self._wanted, least_amount(steps)
+        held, wanted, least = self._account.sellable_base(), self._wanted, get_least_amount(steps)
         if wanted <= 0 or wanted < least:
             self._refuse_little(one, held, now_ms)
             return
-        amount = sellable(held, free, steps)
+        amount = limit_sellable(held, free, steps)
         if amount < wanted and not self._is_overdue(one):
             self._read_again()
             return
@@ -350,7 +350,7 @@ class ExitSender:
     def _wanted(self) -> Decimal:
         """Return what an order sells of the position where all of it is free, base currency."""
         held = self._account.sellable_base()
-        return sellable(held, held, self._book.context.market.steps)
+        return limit_sellable(held, held, self._book.context.market.steps)
 
     def _read_again(self) -> None:
         """Let the account be read again, at the pace of readings that fail."""

@@ -3,7 +3,7 @@
 from decimal import Decimal
 from typing import Final
 
-from onetape.core.clock import utc_text
+from onetape.core.clock import format_utc
 from onetape.execution.risk_limits import RiskLimits
 from onetape.store.database import Store
 from onetape.store.live_accounts import LiveAccount, read_live_account
@@ -60,7 +60,7 @@ def first_day_lines(
     limit = first_day_limit(settings.risk, opened, quote, now_ms)
     if limit is None or opened is None or opened.confirmed_ms is None:
         return []
-    until = utc_text((opened.confirmed_ms + _DAY_MS) // 1_000)
+    until = format_utc((opened.confirmed_ms + _DAY_MS) // 1_000)
     if not limit:
         return [f"no entries until {until} UTC: {FIRST_DAY_TEXT}"]
     return [

@@ -4,7 +4,7 @@ import time
 from decimal import Decimal
 
 from onetape.exchange.trading_records import Balance
-from onetape.execution.positions import position_of
+from onetape.execution.positions import sum_position
 from trader.brokers.live_records import AccountSnapshot, BalanceReading
 from trader.live.book import LiveBook
 from trader.live.fills_of_others import CORRECTED
@@ -67,7 +67,7 @@ class HeldBalances:
             if trade.executed_ms > reading.asked_ms
             and not trade.exchange_trade_id.startswith(CORRECTED)
         ]
-        return self.total_base + position_of(since, market.base, market.quote).base
+        return self.total_base + sum_position(since, market.base, market.quote).base
 
     def is_after(self, deadline_ms: int | None) -> bool:
         """Return whether the last reading began after a time of the exchange, epoch milliseconds.

@@ -15,9 +15,9 @@ from onetape.engine.exits import levels_of
 from onetape.exchange.dialects import dialect_of, entry_rate_obstacle
 from onetape.execution.limit_checks import EntryTerms, MarketView
 from onetape.execution.protection import round_down
-from onetape.store.candles import last_closed
+from onetape.store.candles import read_last_closed
 from onetape.store.live_accounts import read_live_account
-from onetape.store.market_data import Ticker, last_ticker
+from onetape.store.market_data import Ticker, read_last_ticker
 from onetape.store.orders import count_sent_orders
 from trader.live.book import LiveBook
 from trader.live.fee_values import FeeValues
@@ -181,7 +181,7 @@ class EntryLimits:
         """
         book, now_ms = self._book, self._book.exchange.now_ms()
         timeframe = Timeframe.parse(key.timeframe)
-        ticker, closed = self._ticker(key), last_closed(book.context.store, key, 1)
+        ticker, closed = self._ticker(key), read_last_closed(book.context.store, key, 1)
         end_ms = timeframe.next(int(closed.timestamp[-1])) * 1_000 if len(closed) else 0
         price, time_ms = float(closed.close[-1]) if len(closed) else 0.0, end_ms
         if ticker is not None and ticker.bid and ticker.timestamp_ms >= end_ms:
@@ -195,4 +195,4 @@ class EntryLimits:
 
     def _ticker(self, key: SeriesKey) -> Ticker | None:
         now_ms = self._book.exchange.now_ms()
-        return last_ticker(self._book.context.store, key.exchange, key.symbol, now_ms=now_ms)
+        return read_last_ticker(self._book.context.store, key.exchange, key.symbol, now_ms=now_ms)

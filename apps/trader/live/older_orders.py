@@ -11,7 +11,7 @@ from decimal import Decimal
 from typing import Final
 
 from onetape.cli.output import print_line
-from onetape.core.clock import utc_text
+from onetape.core.clock import format_utc
 from onetape.exchange.trading_records import OrderSnapshot, OwnTrade
 from onetape.store.live_accounts import (
     StoredDifference,
@@ -111,7 +111,7 @@ class OlderOrders:
         order, symbol = found[-1], context.key.symbol
         text = (
             f"order {order.client_order_id} ({order.side}) has an id of this database and is not "
-            f"in it; the exchange took it on {utc_text(order.created_ms // 1_000)} UTC, before "
+            f"in it; the exchange took it on {format_utc(order.created_ms // 1_000)} UTC, before "
             f"account {account.account} was opened in this file: an older backup was restored"
         )
         add_difference(

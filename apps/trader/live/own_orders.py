@@ -4,7 +4,7 @@ from collections.abc import Iterable
 
 from onetape.cli.output import print_line
 from onetape.exchange.trading_records import OrderSnapshot, OwnTrade
-from onetape.store.live_accounts import known_order_numbers
+from onetape.store.live_accounts import read_known_order_numbers
 from trader.brokers.live_records import events_of, fill_report
 from trader.live.adopting import tracked_again
 from trader.live.book import LiveBook
@@ -22,7 +22,7 @@ def take_orders(
         now_ms: Market time, epoch milliseconds.
     """
     key = book.context.key
-    known = known_order_numbers(book.context.store, key.exchange, key.symbol)
+    known = read_known_order_numbers(book.context.store, key.exchange, key.symbol)
     for found in orders:
         if found.exchange_order_id in known or not found.client_order_id.startswith(book.tag):
             continue
@@ -42,7 +42,7 @@ def take_fills(book: LiveBook, fills: Iterable[OwnTrade], now_ms: int) -> list[O
     """
     key = book.context.key
     account = book.context.session.account
-    known = known_order_numbers(book.context.store, key.exchange, key.symbol, account=account)
+    known = read_known_order_numbers(book.context.store, key.exchange, key.symbol, account=account)
     booked = {trade.exchange_trade_id for trade in book.trades}
     missed = [
         fill for fill in fills if fill.trade_id not in booked and fill.exchange_order_id in known

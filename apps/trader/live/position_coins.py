@@ -2,7 +2,7 @@
 
 from decimal import Decimal
 
-from onetape.execution.reconcile import LedgerSnapshot, covered
+from onetape.execution.reconcile import LedgerSnapshot, compute_covered
 from onetape.store.live_accounts import read_live_account
 from trader.live.book import LiveBook
 from trader.live.booked_coins import booked_coins
@@ -42,7 +42,7 @@ class PositionCoins:
 
     def measure(self, ledger: LedgerSnapshot, total: Decimal) -> None:
         """Compare the position with what the account has of its base currency."""
-        self.covered = covered(ledger, total)
+        self.covered = compute_covered(ledger, total)
         self.is_short = self.covered < ledger.position
         self._booked = None
         # A balance may be shown late; executions of others are facts.

@@ -9,7 +9,7 @@ from decimal import Decimal
 
 from msgspec import Struct
 
-from onetape.store.market_data import last_ticker
+from onetape.store.market_data import read_last_ticker
 from trader.live.book import LiveBook
 
 
@@ -46,7 +46,7 @@ class PriceWatch:
         book = self._book
         found: list[KnownPrice] = []
         key = book.context.key
-        ticker = last_ticker(book.context.store, key.exchange, key.symbol, now_ms=now_ms)
+        ticker = read_last_ticker(book.context.store, key.exchange, key.symbol, now_ms=now_ms)
         if ticker is not None and ticker.last:
             age = book.exchange.clock.wall_seconds(now_ms - ticker.timestamp_ms)
             found.append(KnownPrice(Decimal(repr(ticker.last)), age, is_by_rest=False))

@@ -19,7 +19,7 @@ from onetape.execution.protection import (
     StopPolicy,
     Unprotectable,
     Withdraw,
-    protection_step,
+    choose_protection_step,
     round_down,
 )
 from onetape.store.orders import count_stops_cancelled_by_others
@@ -192,7 +192,7 @@ class Protector:
         if price is not None:
             amount, is_kept = self._capped(amount, price, resting)
             is_fixed = is_fixed or is_kept
-        found = protection_step(
+        found = choose_protection_step(
             amount,
             price,
             resting,

@@ -16,10 +16,10 @@ from onetape.exchange.trading_records import OrderSnapshot, OwnTrade
 from onetape.execution.reconcile import (
     Difference,
     LedgerSnapshot,
-    differences,
-    unknown_orders,
+    find_differences,
+    find_unknown_orders,
 )
-from onetape.store.live_accounts import known_order_numbers
+from onetape.store.live_accounts import read_known_order_numbers
 from trader.brokers.live_records import AccountHistory, AccountSnapshot
 from trader.live.account_faults import report_faults
 from trader.live.account_history import HistoryReading
@@ -199,7 +199,7 @@ class AccountCheck:
     def _known(self) -> dict[str, str]:
         """Return the exchange's ids of all our orders, each with its client order id."""
         context = self._book.context
-        return known_order_numbers(context.store, context.key.exchange, context.key.symbol)
+        return read_known_order_numbers(context.store, context.key.exchange, context.key.symbol)
 
     def _named(self) -> frozenset[str]:
         """Return the exchange's ids of orders of which it is known whose they are."""
@@ -218,7 +218,7 @@ class AccountCheck:
         missed = take_fills(book, snapshot.fills, now_ms)
         check_stream(book, missed, snapshot.asked_ms)
         ledger = self._ledger(snapshot.fills, orders)
-        found = differences(ledger, exchange_side(snapshot, self._base))
+        found = find_differences(ledger, exchange_side(snapshot, self._base))
         self._coins.measure(ledger, self.held.total_base)
         is_missing = False
         for one in found:
@@ -264,7 +264,7 @@ class AccountCheck:
             self.note_correction()
         take_orders(self._book, orders, fills, now_ms)
         take_fills(self._book, fills, now_ms)
-        found = unknown_orders(
+        found = find_unknown_orders(
             self._ledger(fills, orders),
             [exchange_order(one, is_open=one.status == "open") for one in orders],
             {fill.trade_id: fill.exchange_order_id for fill in fills},

@@ -15,7 +15,7 @@ from decimal import Decimal
 from onetape.cli.output import print_line
 from onetape.exchange.trading_records import Balance
 from onetape.execution.events import ProvenAbsent
-from onetape.store.live_accounts import known_order_numbers, read_live_account
+from onetape.store.live_accounts import read_known_order_numbers, read_live_account
 from trader.brokers.live_records import AbsenceAnswer
 from trader.live.book import LiveBook
 from trader.live.tracking import LiveOrder
@@ -109,7 +109,7 @@ def _has_nameless_fill(book: LiveBook, answer: AbsenceAnswer, orders_of_others: 
     whose an execution is.
     """
     key = book.context.key
-    known = known_order_numbers(book.context.store, key.exchange, key.symbol)
+    known = read_known_order_numbers(book.context.store, key.exchange, key.symbol)
     numbers = {fill.exchange_order_id for fill in answer.fills}
     return not numbers <= (known.keys() | orders_of_others)
 

@@ -11,8 +11,8 @@ from pathlib import Path
 
 from onetape.cli.output import print_line
 from onetape.core.errors import SafetyRefusal
-from onetape.core.steps import decimal_text
-from onetape.core.symbols import base_and_quote
+from onetape.core.steps import format_decimal
+from onetape.core.symbols import split_symbol
 from onetape.store.account_reading import read_accounts
 from onetape.store.accounts import Account, read_account
 from onetape.store.database import Store, open_store
@@ -62,8 +62,9 @@ def hold_shared_money(store: Store, plan: StartPlan, access: LiveAccess) -> None
     if counted > money:
         names = ", ".join(one.name for one in others)
         print_line(
-            f"account {plan.account} and {names} together count on {decimal_text(counted)} "
-            f"{first.currency}, and the account at {first.exchange} has {decimal_text(money)}: an "
+            f"account {plan.account} and {names} together count on {format_decimal(counted)} "
+            f"{first.currency}, and the account at {first.exchange} has {format_decimal(money)}: "
+            "an "
             "entry may be smaller than the rules say, or refused",
             level="WARNING",
         )
@@ -86,7 +87,7 @@ def _others(store: Store, plan: StartPlan, access: LiveAccess) -> list[Account]:
     """Return the accounts that count the money of a new one; none where it is opened already."""
     if read_account(store, plan.account) is not None:
         return []
-    quote = base_and_quote(plan.symbols[0].key.symbol)[1]
+    quote = split_symbol(plan.symbols[0].key.symbol)[1]
     return list(_accounts_in(store, plan, access.exchange_account, quote))
 
 

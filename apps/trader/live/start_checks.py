@@ -13,13 +13,13 @@ from msgspec import Struct, structs
 
 from onetape.cli.output import print_line
 from onetape.core.errors import SafetyRefusal, UsageError
-from onetape.core.symbols import base_and_quote
+from onetape.core.symbols import split_symbol
 from onetape.exchange.rest import Market, RestExchange
 from onetape.store.account_reading import read_traded
 from onetape.store.accounts import read_account_series
 from onetape.store.database import Store, open_store
 from onetape.store.live_accounts import read_live_account
-from onetape.store.sessions import last_session
+from onetape.store.sessions import read_newest_session
 from trader.account import check_account
 from trader.delisted import forget_answered, note_delisted, note_listed
 from trader.evaluator.evaluator import StrategyEvaluator
@@ -125,7 +125,7 @@ def check_accounts(store: Store, start: Start) -> Start:
         name = plan.stand_ins.get(symbol, evaluator.strategy.name)
         try:
             check_account(stored, plan.settings, one.key, name)
-            check_origin(last_session(store, plan.account, symbol), evaluator)
+            check_origin(read_newest_session(store, plan.account, symbol), evaluator)
         except SafetyRefusal as error:
             if not start.may_leave_out(symbol):
                 raise
@@ -199,9 +199,9 @@ def _held_by_others(store: Store, plan: StartPlan, exchange_account: str) -> dic
     wanted = [one.key.symbol for one in plan.symbols]
     reasons: dict[str, str] = {}
     for one in read_traded(store, "live"):
-        base = base_and_quote(one.symbol)[0]
+        base = split_symbol(one.symbol)[0]
         # BTC/USDC too: the exchange has one balance of BTC.
-        same = [symbol for symbol in wanted if base_and_quote(symbol)[0] == base]
+        same = [symbol for symbol in wanted if split_symbol(symbol)[0] == base]
         is_other = one.name != plan.account and one.exchange == plan.settings.exchange
         if not same or not is_other or not is_open(store, one):
             continue

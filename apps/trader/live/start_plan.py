@@ -12,17 +12,17 @@ from msgspec import Struct, field, structs
 from onetape.cli.common_settings import StrategySettings
 from onetape.core.candles import SeriesKey
 from onetape.core.errors import OnetapeError
-from onetape.core.symbols import base_and_quote
+from onetape.core.symbols import split_symbol
 from onetape.core.trading import Mode, Session
-from onetape.execution.positions import position_of
+from onetape.execution.positions import sum_position
 from onetape.store.account_reading import is_alive, read_lease, read_traded
 from onetape.store.accounts import Account, read_account_series
 from onetape.store.database import Store
-from onetape.store.leases import lease_name
+from onetape.store.leases import make_lease_name
 from onetape.store.ledger import trades_of
 from onetape.store.live_accounts import read_live_account
 from onetape.store.orders import has_unfinished_orders
-from onetape.store.sessions import last_session
+from onetape.store.sessions import read_newest_session
 from trader.account import account_name
 from trader.settings import TraderSettings
 from trader.states import Problem
@@ -101,7 +101,7 @@ def plan_start(
         return StartPlan(settings, tuple(symbols))
     held = {one.symbol: _as_stored(store, one) for one in stored}
     exits_only: dict[str, str] = {}
-    found = {one.symbol: last_session(store, name, one.symbol) for one in stored}
+    found = {one.symbol: read_newest_session(store, name, one.symbol) for one in stored}
     sessions = {symbol: session for symbol, session in found.items() if session is not None}
     session = sessions.get(stored[0].symbol)
     settings = structs.replace(
@@ -131,11 +131,11 @@ def plan_start(
 
 def is_open(store: Store, account: Account) -> bool:
     """Return whether a series of an account has an open position, or an order that is not over."""
-    base, quote = base_and_quote(account.symbol)
+    base, quote = split_symbol(account.symbol)
     trades = trades_of(
         store, account.name, account.symbol, exchange=account.exchange, mode=account.mode
     )
-    if not position_of(trades, base, quote).is_flat:
+    if not sum_position(trades, base, quote).is_flat:
         return True
     return has_unfinished_orders(store, account.name, account.symbol)
 
@@ -160,7 +160,7 @@ def unattended_lines(store: Store, account: str, wall_ms: int) -> list[str]:
     for one in read_traded(store, "live"):
         if one.name == account or not is_open(store, one):
             continue
-        name = lease_name(one.name, one.symbol)
+        name = make_lease_name(one.name, one.symbol)
         lease = read_lease(store, name)
         if lease is None or not is_alive(store, name, lease, wall_ms):
             lines.append(
@@ -216,7 +216,7 @@ def _with_stored_values(
 
 def _as_stored(store: Store, account: Account) -> TradedSymbol:
     """Return a series with the strategy and parameters of its last session."""
-    session = last_session(store, account.name, account.symbol)
+    session = read_newest_session(store, account.name, account.symbol)
     stored = {} if session is None else dict(session.parameters)
     parameters = {name: str(value) for name, value in stored.items()}
     strategy = StrategySettings(name=account.strategy, parameters=parameters)

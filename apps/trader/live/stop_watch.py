@@ -7,7 +7,7 @@ from typing import Final
 from msgspec import Struct
 from msgspec.structs import replace
 
-from onetape.execution.positions import least_amount
+from onetape.execution.positions import get_least_amount
 from onetape.execution.protection import round_down
 from trader.live.book import Level, LiveBook
 from trader.live.price_watch import KnownPrice
@@ -116,7 +116,7 @@ class StopWatch:
         steps, base = book.context.market.steps, book.context.market.base
         covered = (stop.order.ordered_amount or Decimal(0)) - stop.state.booked
         left = round_down(held - covered, steps.amount_step)
-        if left <= 0 or left < least_amount(steps):
+        if left <= 0 or left < get_least_amount(steps):
             self._uncovered_since = None
         else:
             self._uncovered_since = self._uncovered_since or now

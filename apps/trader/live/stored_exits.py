@@ -11,7 +11,7 @@ from msgspec import structs
 
 from onetape.core.errors import OnetapeError, UsageError
 from onetape.core.folders import USER_FOLDER
-from onetape.core.setting import declared_settings
+from onetape.core.setting import collect_settings
 from onetape.engine.exit_config import ExitConfig
 from onetape.strategies.registry import stated_settings
 from trader.live.start_plan import StartPlan
@@ -31,7 +31,7 @@ def with_stored_exits(plan: StartPlan) -> StartPlan:
     stated = _stated(settings.strategy.name)
     own = {
         one.name: getattr(given, one.name)
-        for one in declared_settings(ExitConfig).values()
+        for one in collect_settings(ExitConfig).values()
         if getattr(given, one.name) not in (one.default, stated.get(f"exits.{one.name}"))
     }
     try:
@@ -47,7 +47,7 @@ def _stored(plan: StartPlan) -> dict[str, Any]:
     """Return the exits of the last session, by name; those that it did not store are left out."""
     return {
         one.name: msgspec.convert(plan.stored_rules[one.name], one.kind, strict=False)
-        for one in declared_settings(ExitConfig).values()
+        for one in collect_settings(ExitConfig).values()
         if plan.stored_rules.get(one.name) is not None
     }
 

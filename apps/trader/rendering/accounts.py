@@ -6,10 +6,10 @@ from typing import Any
 
 from msgspec import Struct
 
-from onetape.cli.tables import Column, fitted
-from onetape.core.clock import utc_text
+from onetape.cli.tables import Column, fit_table
+from onetape.core.clock import format_utc
 from onetape.core.digits import Digits
-from onetape.core.words import counted
+from onetape.core.words import format_count
 from trader.commands.account_result import AccountResult
 from trader.rendering.blocks import fee_text, plain_fees, plain_text, wrapped
 
@@ -42,7 +42,7 @@ def accounts_text(
     results = [one.result for one in accounts]
     equities = [_equity(one) for one in accounts]
     trips = [f"{len(one.closed_trips):,}{' + open' if one.open_trip else ''}" for one in results]
-    opened = [utc_text(one.account.opened_ms // 1_000) for one in results]
+    opened = [format_utc(one.account.opened_ms // 1_000) for one in results]
     series = [f"{one.account.exchange} {one.account.symbol}" for one in results]
     columns = [
         Column("account", [one.account.name for one in results]),
@@ -57,9 +57,10 @@ def accounts_text(
         Column("round trips", trips, ()),
         Column("fees", [fee_text(one.fees) for one in results], (), right=True),
     ]
-    table = fitted(columns, width=width)
+    table = fit_table(columns, width=width)
     last = (
-        f"database: {database}; {counted(len(accounts), 'account')} by return; buy and hold: from "
+        f"database: {database}; {format_count(len(accounts), 'account')} by return; buy and hold: "
+        "from "
         "the first candle after the account was opened"
     )
     return "\n".join([table, *wrapped(last, "", "  ", width)])
@@ -92,7 +93,7 @@ def account_document(one: RankedAccount) -> dict[str, Any]:
 def _equity(one: RankedAccount) -> str:
     equity = one.result.equity
     currency = one.result.account.currency
-    return "?" if equity is None else f"{one.digits.money_text(equity)} {currency}"
+    return "?" if equity is None else f"{one.digits.format_money(equity)} {currency}"
 
 
 def _part(value: Any) -> str:

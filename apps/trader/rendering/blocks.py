@@ -5,8 +5,8 @@ from collections.abc import Mapping, Sequence
 from decimal import Decimal
 from typing import Final
 
-from onetape.core.digits import number_text
-from onetape.core.steps import decimal_text
+from onetape.core.digits import format_number
+from onetape.core.steps import format_decimal
 
 _INDENT: Final = "  "
 
@@ -45,14 +45,14 @@ def fee_text(fees: Mapping[str, Decimal]) -> str:
 
 def fee_number(fee: Decimal) -> str:
     """Return a fee with eight significant digits at most."""
-    return number_text(float(fee), commas=True)
+    return format_number(float(fee), commas=True)
 
 
 def plain_text(value: Decimal | None) -> str | None:
     """Return an amount with all its digits for --json and --csv, such as `0.1735`; None stays."""
-    return None if value is None else decimal_text(value)
+    return None if value is None else format_decimal(value)
 
 
 def plain_fees(fees: Mapping[str, Decimal]) -> dict[str, str]:
     """Return fees by currency with all their digits, for --json."""
-    return {currency: decimal_text(fee) for currency, fee in sorted(fees.items())}
+    return {currency: format_decimal(fee) for currency, fee in sorted(fees.items())}

@@ -5,7 +5,7 @@ from typing import Any
 
 from msgspec import structs
 
-from onetape.core.folders import database_path
+from onetape.core.folders import choose_database_path
 from trader.config_digest import config_digest
 from trader.drill.runner import PartResult, simulated_symbol
 from trader.rendering.blocks import block, wrapped
@@ -47,7 +47,7 @@ def drill_document(
     return {
         "passed": all(one.is_passed for one in found),
         "config_digest": config_digest(settings),
-        "database": database_path(settings.db, settings.exchange) if is_recorded else None,
+        "database": choose_database_path(settings.db, settings.exchange) if is_recorded else None,
         "market": "invented",
         "parts": [structs.asdict(one) for one in found],
     }
@@ -64,4 +64,4 @@ def _title(settings: TraderSettings, found: Sequence[PartResult]) -> str:
 def _place(settings: TraderSettings, is_recorded: bool) -> str:
     if not is_recorded:
         return "not recorded, because --only leaves parts out"
-    return f"recorded in {database_path(settings.db, settings.exchange)}"
+    return f"recorded in {choose_database_path(settings.db, settings.exchange)}"

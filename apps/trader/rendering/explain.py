@@ -6,8 +6,8 @@ from typing import Any, Final
 from msgspec.structs import asdict
 
 from onetape.backtest.candle_text import candle_text, indicators_text
-from onetape.core.clock import utc_text
-from onetape.core.words import counted
+from onetape.core.clock import format_utc
+from onetape.core.words import format_count
 from onetape.store.decision_reading import CandleRow, DecisionRecord
 from trader.commands.explanation import TradedCandle
 
@@ -26,8 +26,8 @@ def explanation_text(found: TradedCandle) -> str:
     account = found.account
     series = f"{account.exchange} {account.symbol} {account.timeframe}"
     lines = [
-        f"{found.strategy} on {series}, candle {utc_text(found.opened)} to "
-        f"{utc_text(found.closed)} UTC, account {account.name}",
+        f"{found.strategy} on {series}, candle {format_utc(found.opened)} to "
+        f"{format_utc(found.closed)} UTC, account {account.name}",
         f"candle:     {_candle(found)}",
         f"rows seen:  {_rows(found)}",
         *(f"inside it:  {text}" for text in found.inside),
@@ -92,7 +92,7 @@ def _rows(found: TradedCandle) -> str:
     rows = found.rows
     if rows is None:
         return "unknown"
-    return f"{counted(rows.count, 'closed candle')}, the first of {utc_text(rows.first)}"
+    return f"{format_count(rows.count, 'closed candle')}, the first of {format_utc(rows.first)}"
 
 
 def _gates(decision: DecisionRecord) -> str:

@@ -7,8 +7,8 @@ from typing import Any
 
 from msgspec.structs import asdict
 
-from onetape.core.clock import utc_text
-from onetape.core.words import counted
+from onetape.core.clock import format_utc
+from onetape.core.words import format_count
 from onetape.store.event_reading import Event
 from trader.rendering.blocks import wrapped
 
@@ -45,8 +45,8 @@ def logs_text(
         name = f"{' '.join(parts)}: " if parts else ""
         lines += wrapped(f"{name}{event.text}", head, " " * len(head), width)
     noun = "problem" if is_problems else "event"
-    since = utc_text(since_ms // 1_000)
-    last = f"database: {database}; {counted(len(events), noun)} since {since}; times are UTC"
+    since = format_utc(since_ms // 1_000)
+    last = f"database: {database}; {format_count(len(events), noun)} since {since}; times are UTC"
     return "\n".join([*lines, *wrapped(last, "", "  ", width)])
 
 

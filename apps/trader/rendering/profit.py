@@ -7,9 +7,9 @@ from typing import Any
 
 from msgspec import Struct
 
-from onetape.cli.tables import Column, fitted
-from onetape.core.digits import fixed_text
-from onetape.core.words import counted
+from onetape.cli.tables import Column, fit_table
+from onetape.core.digits import format_fixed
+from onetape.core.words import format_count
 from trader.commands.account_result import AccountResult
 from trader.commands.periods import Period, PeriodProfit, total_of
 from trader.commands.round_trips import PRECISION
@@ -57,7 +57,7 @@ def profit_text(
     parts = [_currency_text(one, period, width) for one in currencies]
     count = len({each.account.name for one in currencies for each in one.results})
     converted = f"; converted by the closes of {', '.join(sources)}" if sources else ""
-    last = f"database: {database}; {counted(count, 'account')}; days of {timezone}{converted}"
+    last = f"database: {database}; {format_count(count, 'account')}; days of {timezone}{converted}"
     return "\n\n".join([*parts, "\n".join(wrapped(last, "", "  ", width))])
 
 
@@ -104,8 +104,8 @@ def _currency_text(one: CurrencyProfit, period: Period, width: int | None) -> st
         Column(f"profit, {one.currency}", [_money(each.profit, one) for each in rows], right=True),
         Column("fees paid", [fee_text(each.fees) for each in rows], (), right=True),
     ]
-    return "\n".join([fitted(columns, width=width), *wrapped(rest, "", "  ", width)])
+    return "\n".join([fit_table(columns, width=width), *wrapped(rest, "", "  ", width)])
 
 
 def _money(amount: Decimal, one: CurrencyProfit) -> str:
-    return fixed_text(float(amount), one.money_decimals, signed=True)
+    return format_fixed(float(amount), one.money_decimals, signed=True)

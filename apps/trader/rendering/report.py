@@ -3,11 +3,11 @@
 from pathlib import Path
 from typing import Any
 
-from onetape.cli.tables import Column, fitted
-from onetape.core.clock import utc_text
-from onetape.core.digits import fixed_text, money_decimals
-from onetape.core.symbols import base_and_quote
-from onetape.core.words import counted
+from onetape.cli.tables import Column, fit_table
+from onetape.core.clock import format_utc
+from onetape.core.digits import choose_money_decimals, format_fixed
+from onetape.core.symbols import split_symbol
+from onetape.core.words import format_count
 from trader.rendering.blocks import wrapped
 from trader.traded_report.account import TradedAccount
 from trader.traded_report.page import comparison_rows, unprotected_lines
@@ -21,10 +21,10 @@ def report_text(found: TradedAccount, file: Path, *, width: int | None = None) -
         file: The page that was written.
         width: Characters that a line may have; None: any.
     """
-    quote = base_and_quote(found.account.symbol)[1]
-    decimals = money_decimals(quote, found.metrics.start_cash)
+    quote = split_symbol(found.account.symbol)[1]
+    decimals = choose_money_decimals(quote, found.metrics.start_cash)
     rows = comparison_rows(found)
-    table = fitted(
+    table = fit_table(
         [
             Column("figure", [row[0] for row in rows]),
             Column("traded", [row[1] for row in rows], right=True),
@@ -34,19 +34,20 @@ def report_text(found: TradedAccount, file: Path, *, width: int | None = None) -
     )
     times = found.backtest.timestamp
     head = (
-        f"{found.account.name}: {found.backtest.strategy_name}, from {utc_text(int(times[0]))} to "
-        f"{utc_text(int(times[-1]))} UTC"
+        f"{found.account.name}: {found.backtest.strategy_name}, from {format_utc(int(times[0]))} "
+        "to "
+        f"{format_utc(int(times[-1]))} UTC"
     )
-    total = fixed_text(found.total, decimals, signed=True)
+    total = format_fixed(found.total, decimals, signed=True)
     several = len(found.backtest.runs) > 1
-    count = counted(len(found.differences), "cause")
+    count = format_count(len(found.differences), "cause")
     lines = [*wrapped(head, "", "  ", width), table]
     if found.differences:
         lines.append(f"trading against backtest: {total} {quote}, by {count}")
     else:
         lines.append("trading against backtest: all trades are equal")
     for one in found.differences:
-        money = fixed_text(one.money, decimals, signed=True)
+        money = format_fixed(one.money, decimals, signed=True)
         symbol = f"{one.symbol} " if several and one.symbol else ""
         lines += wrapped(f"{money} {quote}  {symbol}{one.what}: {one.cause}", "  ", "    ", width)
     return "\n".join([*lines, *unprotected_lines(found), f"report: {file}"])

@@ -5,11 +5,11 @@ from decimal import Decimal
 from pathlib import Path
 from typing import Any
 
-from onetape.core.clock import utc_text
+from onetape.core.clock import format_utc
 from onetape.core.digits import Digits
-from onetape.core.symbols import base_and_quote
+from onetape.core.symbols import split_symbol
 from onetape.core.timeframes import Timeframe
-from onetape.core.words import counted, duration_text
+from onetape.core.words import format_count, format_duration
 from onetape.store.account_reading import OpenOrder
 from trader.commands.status_record import Protection, StopPlace, TraderStatus
 from trader.rendering.blocks import block, fee_text, plain_fees, plain_text, wrapped
@@ -30,7 +30,9 @@ def status_text(
     for status, _ in statuses:
         counts[status.condition] = counts.get(status.condition, 0) + 1
     summary = ", ".join(f"{count} {condition}" for condition, count in counts.items())
-    last = f"database: {database}; {counted(len(statuses), 'trader')}: {summary}; times are UTC"
+    last = (
+        f"database: {database}; {format_count(len(statuses), 'trader')}: {summary}; times are UTC"
+    )
     return "\n\n".join([*blocks, "\n".join(wrapped(last, "", "  ", width))])
 
 
@@ -124,7 +126,7 @@ def _title(status: TraderStatus) -> str:
     title = f"{status.result.account.name}: {status.condition}"
     if status.since_ms is None:
         return title
-    lasted = duration_text(max(0, status.now_ms - status.since_ms) / 1_000)
+    lasted = format_duration(max(0, status.now_ms - status.since_ms) / 1_000)
     return f"{title} since {_time(status.since_ms)} ({lasted})"
 
 
@@ -150,7 +152,7 @@ def _candle(status: TraderStatus) -> str:
     if status.last_closed is None or status.candle_age_seconds is None:
         return "no closed candle is stored"
     closed = Timeframe.parse(status.result.account.timeframe).next(status.last_closed)
-    return f"closed {utc_text(closed)}, {duration_text(status.candle_age_seconds)} ago"
+    return f"closed {format_utc(closed)}, {format_duration(status.candle_age_seconds)} ago"
 
 
 def _decision(status: TraderStatus) -> str:
@@ -161,32 +163,34 @@ def _decision(status: TraderStatus) -> str:
     closed = Timeframe.parse(status.result.account.timeframe).next(decision.timestamp)
     is_blocked = decision.signal != 0 and decision.blocked is not None
     blocked = f", no order: {decision.blocked}" if is_blocked else ""
-    return f"signal {signal} at the close of {utc_text(closed)}{blocked}"
+    return f"signal {signal} at the close of {format_utc(closed)}{blocked}"
 
 
 def _position(status: TraderStatus, digits: Digits) -> str:
     result = status.result
-    base, quote = base_and_quote(result.account.symbol)
+    base, quote = split_symbol(result.account.symbol)
     trip = result.open_trip
     if trip is None:
-        left = f", {digits.amount_text(result.held)} {base} left by rounding" if result.held else ""
+        left = (
+            f", {digits.format_amount(result.held)} {base} left by rounding" if result.held else ""
+        )
         return f"none{left}"
     text = (
-        f"{digits.amount_text(result.held)} {base}, bought at "
-        f"{digits.price_text(trip.entry_price)} {quote} on {_time(trip.opened_ms)}"
+        f"{digits.format_amount(result.held)} {base}, bought at "
+        f"{digits.format_price(trip.entry_price)} {quote} on {_time(trip.opened_ms)}"
     )
     price = result.last_price
     if price is None:
         return text
     change = float(price / trip.entry_price - 1)
-    return f"{text}; price now {digits.price_text(price)} ({change:+.2%})"
+    return f"{text}; price now {digits.format_price(price)} ({change:+.2%})"
 
 
 def stop_text(found: StopPlace | None, digits: Digits) -> str:
     """Return where the stop of a live position is; empty on paper and while flat."""
     if found is None:
         return ""
-    price = "" if found.price is None else digits.price_text(float(found.price))
+    price = "" if found.price is None else digits.format_price(float(found.price))
     text = "NONE"
     if found.place == "exchange":
         text = f"stop {price} on the exchange"
@@ -204,18 +208,18 @@ def _protection(protection: Protection | None, digits: Digits) -> str:
     parts: list[str] = []
     if protection.stop is not None:
         kind = protection.stop_kind.replace("_", " ")
-        parts.append(f"{kind} {digits.price_text(protection.stop)}")
+        parts.append(f"{kind} {digits.format_price(protection.stop)}")
     if protection.target is not None:
-        parts.append(f"target {digits.price_text(protection.target)}")
+        parts.append(f"target {digits.format_price(protection.target)}")
     if protection.time_stop_candles is not None:
-        parts.append(f"time stop in {counted(protection.time_stop_candles, 'candle')}")
+        parts.append(f"time stop in {format_count(protection.time_stop_candles, 'candle')}")
     if protection.is_rejected:
         parts.append("the market refused an exit: only a SELL of the strategy sells now")
     return ", ".join(parts)
 
 
 def _order(order: OpenOrder, digits: Digits) -> str:
-    amount = "" if order.amount is None else f" {digits.amount_text(order.amount)}"
+    amount = "" if order.amount is None else f" {digits.format_amount(order.amount)}"
     reason = f": {order.reason}" if order.reason else ""
     since = f"{order.status} since {_time(order.decided_ms)}"
     return f"{order.side}{amount} ({order.type}), {since}{reason}"
@@ -227,20 +231,20 @@ def _profit(status: TraderStatus, digits: Digits) -> str:
     unrealised = "unknown" if result.unrealised is None else _money(result.unrealised, digits)
     parts = [
         f"realised {_money(result.realised, digits)} {currency} in "
-        f"{counted(len(result.closed_trips), 'round trip')}",
+        f"{format_count(len(result.closed_trips), 'round trip')}",
         f"unrealised {unrealised} {currency}",
         f"fees {fee_text(result.fees)}",
     ]
     if result.equity is not None and result.total_return is not None:
         parts.append(
-            f"equity {digits.money_text(result.equity)} {currency} "
+            f"equity {digits.format_money(result.equity)} {currency} "
             f"({float(result.total_return):+.2%})"
         )
     return "; ".join(parts)
 
 
 def _money(amount: Decimal, digits: Digits) -> str:
-    return digits.money_text(amount, signed=True)
+    return digits.format_money(amount, signed=True)
 
 
 def _last_problem(status: TraderStatus) -> str:
@@ -252,4 +256,4 @@ def _last_problem(status: TraderStatus) -> str:
 
 
 def _time(moment_ms: int) -> str:
-    return utc_text(moment_ms // 1_000)
+    return format_utc(moment_ms // 1_000)

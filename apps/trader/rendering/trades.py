@@ -7,13 +7,13 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, Final
 
-from onetape.cli.tables import Column, fitted
-from onetape.core.clock import utc_text
+from onetape.cli.tables import Column, fit_table
+from onetape.core.clock import format_utc
 from onetape.core.digits import Digits
-from onetape.core.steps import decimal_text
-from onetape.core.symbols import base_and_quote
+from onetape.core.steps import format_decimal
+from onetape.core.symbols import split_symbol
 from onetape.core.trading import Trade
-from onetape.core.words import counted
+from onetape.core.words import format_count
 from trader.rendering.blocks import fee_number, wrapped
 
 #: Characters of an order's id in a table.
@@ -36,15 +36,15 @@ def trades_text(
         width: Characters that a line may have; None: any.
     """
     is_one = len({trade.account for trade in trades}) < 2
-    last = f"database: {database}; {counted(len(trades), 'fill')}; times are UTC"
+    last = f"database: {database}; {format_count(len(trades), 'fill')}; times are UTC"
     lines = wrapped(last, "", "  ", width)
     if not trades:
         return "\n".join(lines)
-    times = [utc_text(trade.executed_ms // 1_000) for trade in trades]
+    times = [format_utc(trade.executed_ms // 1_000) for trade in trades]
     shown = [digits[trade.account] for trade in trades]
     pairs = list(zip(trades, shown, strict=True))
-    amounts = [one.amount_text(trade.amount) for trade, one in pairs]
-    bases = [base_and_quote(trade.symbol)[0] for trade in trades]
+    amounts = [one.format_amount(trade.amount) for trade, one in pairs]
+    bases = [split_symbol(trade.symbol)[0] for trade in trades]
     fees = [f"{fee_number(trade.fee)} {trade.fee_currency}" for trade in trades]
     columns = [
         Column("date", times, [text[5:] for text in times]),
@@ -52,11 +52,11 @@ def trades_text(
         Column("symbol", [trade.symbol for trade in trades], () if is_one else bases, brief="base"),
         Column("side", [trade.side for trade in trades]),
         Column("amount", amounts, [text.rstrip("0").rstrip(".") for text in amounts], right=True),
-        Column("price", [one.price_text(trade.price) for trade, one in pairs], right=True),
+        Column("price", [one.format_price(trade.price) for trade, one in pairs], right=True),
         Column("fee", fees, right=True),
         Column("order", [trade.client_order_id[:_SHOWN_ID] for trade in trades], ()),
     ]
-    return "\n".join([fitted(columns, width=width), *lines])
+    return "\n".join([fit_table(columns, width=width), *lines])
 
 
 def trades_csv(trades: Sequence[Trade]) -> str:
@@ -89,9 +89,9 @@ def _values(trade: Trade) -> dict[str, str]:
         "exchange": trade.exchange,
         "symbol": trade.symbol,
         "side": trade.side,
-        "amount": decimal_text(trade.amount),
-        "price": decimal_text(trade.price),
-        "fee": decimal_text(trade.fee),
+        "amount": format_decimal(trade.amount),
+        "price": format_decimal(trade.price),
+        "fee": format_decimal(trade.fee),
         "fee_currency": trade.fee_currency,
         "order_id": trade.client_order_id,
         "trade_id": trade.exchange_trade_id,

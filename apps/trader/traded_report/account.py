@@ -10,7 +10,7 @@ from onetape.backtest.backtest_runner import run_backtest
 from onetape.backtest.models import Backtest, SymbolRun
 from onetape.core.candles import FloatArray
 from onetape.core.errors import DataError
-from onetape.core.symbols import base_and_quote
+from onetape.core.symbols import split_symbol
 from onetape.core.timeframes import Timeframe
 from onetape.engine import Metrics
 from onetape.engine.metrics import equity_metrics, trade_metrics
@@ -18,10 +18,10 @@ from onetape.engine.time_axis import on_axis
 from onetape.report import Difference
 from onetape.store.account_reading import StoredSession
 from onetape.store.accounts import Account
-from onetape.store.candles import last_closed_before
+from onetape.store.candles import read_last_closed_before
 from onetape.store.database import Store
-from onetape.store.decision_reading import decided_range, read_orders, read_sessions
-from onetape.store.market_data import market_steps
+from onetape.store.decision_reading import read_decided_range, read_orders, read_sessions
+from onetape.store.market_data import read_trading_rules
 from onetape.store.stop_states import UnprotectedTime, read_unprotected_time
 from trader.commands.account_backtest import backtest_config, find_choice
 from trader.commands.account_result import read_trades, series_of
@@ -155,8 +155,8 @@ def _range(store: Store, traded: Sequence[Account]) -> tuple[int, int]:
     starts: list[int] = []
     ends: list[int] = []
     for one in traded:
-        known = decided_range(store, one)
-        last = last_closed_before(store, series_of(one), _END)
+        known = read_decided_range(store, one)
+        last = read_last_closed_before(store, series_of(one), _END)
         if known is not None and last is not None:
             timeframe = Timeframe.parse(one.timeframe)
             starts.append(known[0])
@@ -186,8 +186,8 @@ def _compare_symbol(
         for one in read_trades(store, account)
         if (filled_candle(one, orders, candles) or 0) <= last
     ]
-    base, quote = base_and_quote(account.symbol)
-    steps = market_steps(store, account.exchange, account.symbol)
+    base, quote = split_symbol(account.symbol)
+    steps = read_trading_rules(store, account.exchange, account.symbol)
     trips = round_trips(trades, base, quote, steps)
     positions = traded_positions(trips, trades, orders, candles)
     tested = tested_trades(run)

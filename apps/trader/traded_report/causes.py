@@ -3,9 +3,9 @@
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any, Final
 
-from onetape.core.clock import utc_text
-from onetape.core.digits import number_text
-from onetape.core.symbols import base_and_quote
+from onetape.core.clock import format_utc
+from onetape.core.digits import format_number
+from onetape.core.symbols import split_symbol
 from onetape.core.timeframes import Timeframe
 from onetape.report import ExitKind
 from onetape.store.account_reading import StoredSession
@@ -89,7 +89,7 @@ class Causes:
             return settings or "the trader's own re-entry rule or slots"
         reason = f": {order.reason}" if order.reason else ""
         if order.filled_timestamp is not None:
-            return f"the order was filled {utc_text(order.filled_timestamp)}{reason}"
+            return f"the order was filled {format_utc(order.filled_timestamp)}{reason}"
         return f"order {order.status}{reason}"
 
     def of_extra_entry(
@@ -172,7 +172,7 @@ class Causes:
         more = f"; {settings}" if settings and position.exit_type != "command" else ""
         if position.is_open:
             return f"still open; backtest: {other}{more}"
-        sold = f"sold {utc_text(position.exit_timestamp or 0)}"
+        sold = f"sold {format_utc(position.exit_timestamp or 0)}"
         if self._is_live and not more:
             if position.exit_type == kind == "target":
                 return f"target: {sold}, at the market after its candle; backtest: {other}"
@@ -220,15 +220,17 @@ class Causes:
 
     def of_fee_in_coin(self, position: TradedPosition) -> str:
         """Return the effect of fees in base currency on the result."""
-        base = base_and_quote(self._account.symbol)[0]
+        base = split_symbol(self._account.symbol)[0]
         if not position.fee_base:
             return f"fee in coin: the settings take it in {base}, the exchange did not"
-        return f"fee in coin: {number_text(position.fee_base)} {base}, at another price at the exit"
+        return (
+            f"fee in coin: {format_number(position.fee_base)} {base}, at another price at the exit"
+        )
 
     def of_left_over(self, position: TradedPosition) -> str:
         """Return which coins a sell left over, or took from earlier positions."""
-        base = base_and_quote(self._account.symbol)[0]
-        amount = f"{number_text(abs(position.left_over))} {base}"
+        base = split_symbol(self._account.symbol)[0]
+        amount = f"{format_number(abs(position.left_over))} {base}"
         if position.left_over < 0:
             return f"left over: {amount} of earlier positions were sold with it"
         return f"left over: {amount} are less than the market lets one sell"
@@ -248,7 +250,7 @@ def _changes(own: Mapping[str, Any], last: Mapping[str, Any]) -> list[str]:
 
 def _texts(*prices: float) -> list[str]:
     """Return prices with as many digits as the mean of several fills deserves."""
-    return [number_text(price, commas=True) for price in prices]
+    return [format_number(price, commas=True) for price in prices]
 
 
 def _shown(value: object) -> str:

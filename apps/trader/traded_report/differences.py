@@ -10,7 +10,7 @@ from typing import Final
 from msgspec import Struct
 
 from onetape.backtest.trade_records import EXIT_WORDS
-from onetape.core.clock import utc_text
+from onetape.core.clock import format_utc
 from onetape.engine import Trade
 from onetape.report import Difference
 from trader.traded_report.causes import Causes
@@ -40,7 +40,7 @@ class BacktestTrade(Struct, frozen=True):
         trade = self.trade
         if trade.exit_timestamp is None or trade.exit_kind is None:
             return "still open"
-        return f"{EXIT_WORDS[trade.exit_kind]} {utc_text(trade.exit_timestamp)}"
+        return f"{EXIT_WORDS[trade.exit_kind]} {format_utc(trade.exit_timestamp)}"
 
 
 def symbol_differences(
@@ -156,8 +156,8 @@ def _entry_cause(position: TradedPosition, other: BacktestTrade, causes: Causes)
     if position.entry_timestamp == trade.entry_timestamp:
         return causes.of_entry_price(position, trade.entry_price)
     return (
-        f"entered {utc_text(position.entry_timestamp)}, the backtest "
-        f"{utc_text(trade.entry_timestamp)}: "
+        f"entered {format_utc(position.entry_timestamp)}, the backtest "
+        f"{format_utc(trade.entry_timestamp)}: "
         f"{causes.of_missing_entry(other.signal_timestamp, lambda _: False)}"
     )
 
@@ -203,9 +203,9 @@ def _tested_text(one: BacktestTrade) -> str:
 
 def _span_text(entry: int, left: int | None) -> str:
     """Return entry and exit; the day once where both are on one."""
-    start = utc_text(entry)
+    start = format_utc(entry)
     if left is None:
         return f"{start}, still open"
-    end = utc_text(left)
+    end = format_utc(left)
     day = len("2024-01-01 ")
     return f"{start} to {end[day:] if end[:day] == start[:day] else end}"

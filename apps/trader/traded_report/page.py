@@ -9,9 +9,9 @@ from msgspec.structs import replace
 from onetape.backtest.assumptions import assumptions, notes
 from onetape.backtest.metric_definitions import DEFINITIONS, label_of, value_text
 from onetape.backtest.report_data import report_data
-from onetape.core.digits import money_decimals
-from onetape.core.symbols import base_and_quote
-from onetape.core.words import counted
+from onetape.core.digits import choose_money_decimals
+from onetape.core.symbols import split_symbol
+from onetape.core.words import format_count
 from onetape.engine import Metrics
 from onetape.report import Comparison, Headline, MetricRow, ReportData, ReportTrade
 from trader.traded_report.account import TradedAccount
@@ -33,7 +33,7 @@ _COMPARED: Final = (
 
 def comparison_rows(found: TradedAccount) -> list[tuple[str, str, str]]:
     """Return label, value of what was traded and value of the backtest, as texts."""
-    quote = base_and_quote(found.account.symbol)[1]
+    quote = split_symbol(found.account.symbol)[1]
     return [
         (label, text, other)
         for (name, label, text, _), (_, _, other, _) in zip(
@@ -48,7 +48,7 @@ def comparison_rows(found: TradedAccount) -> list[tuple[str, str, str]]:
 def page_data(found: TradedAccount) -> ReportData:
     """Return the contents of the page."""
     base = report_data(found.backtest)
-    quote = base_and_quote(found.account.symbol)[1]
+    quote = split_symbol(found.account.symbol)[1]
     hold = found.metrics.buy_and_hold
     equity = found.equity
     return replace(
@@ -101,13 +101,14 @@ def unprotected_lines(found: TradedAccount) -> list[str]:
         return []
     return [
         f"Without a stop at the exchange: {time.total_ms / 1_000:,.1f} s in "
-        f"{counted(time.positions, 'position')}, {time.longest_ms / 1_000:,.1f} s at most in one."
+        f"{format_count(time.positions, 'position')}, {time.longest_ms / 1_000:,.1f} s at most in "
+        "one."
     ]
 
 
 def _lines(metrics: Metrics, quote: str, names: Sequence[str]) -> list[tuple[str, str, str, str]]:
     """Return name, label, text and formula of some metrics."""
-    decimals = money_decimals(quote, metrics.start_cash)
+    decimals = choose_money_decimals(quote, metrics.start_cash)
     return [
         (
             one.field,
@@ -122,7 +123,7 @@ def _lines(metrics: Metrics, quote: str, names: Sequence[str]) -> list[tuple[str
 
 def _held(metrics: Metrics, quote: str) -> list[str]:
     """Return the values of buying and holding of the metrics that are shown."""
-    decimals = money_decimals(quote, metrics.start_cash)
+    decimals = choose_money_decimals(quote, metrics.start_cash)
     hold: Any = metrics.buy_and_hold
     return [
         value_text(one, getattr(hold, one.field, None), decimals)

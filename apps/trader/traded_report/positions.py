@@ -8,9 +8,9 @@ import numpy as np
 from msgspec import Struct
 
 from onetape.core.candles import Candles, FloatArray
-from onetape.core.symbols import base_and_quote
+from onetape.core.symbols import split_symbol
 from onetape.core.trading import Trade
-from onetape.execution.positions import position_of
+from onetape.execution.positions import sum_position
 from onetape.report import ExitKind
 from onetape.store.decision_reading import OrderRecord
 from trader.commands.round_trips import PRECISION, RoundTrip
@@ -104,10 +104,10 @@ def _position(
     left = orders.get(sells[-1].client_order_id) if sells else None
     is_open = trip.closed_ms is None
     last = float(candles.close[-1])
-    base, quote = base_and_quote(trades[0].symbol)
+    base, quote = split_symbol(trades[0].symbol)
     with localcontext(prec=PRECISION):
         flow = float(trip.quote_flow)
-        held = float(position_of(trades, base, quote).base) if is_open else 0.0
+        held = float(sum_position(trades, base, quote).base) if is_open else 0.0
         fees = sum((_fee(one, base, quote) for one in trades), Decimal(0))
         fee_base = sum((one.fee for one in trades if one.fee_currency == base), Decimal(0))
         left_over = Decimal(0) if is_open else trip.bought - trip.sold - fee_base
@@ -154,7 +154,7 @@ def symbol_profit(
         candle = filled_candle(trade, orders, candles)
         place = 0 if candle is None else int(np.searchsorted(candles.timestamp, candle))
         if place < len(candles):
-            flow = position_of([trade], *base_and_quote(trade.symbol))
+            flow = sum_position([trade], *split_symbol(trade.symbol))
             quote[place] += float(flow.quote)
             base[place] += float(flow.base)
     return np.cumsum(quote) + np.cumsum(base) * candles.close

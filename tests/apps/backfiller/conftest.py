@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 
 from backfiller.main import app
-from onetape.cli.program import exit_code_of
+from onetape.cli.program import run_typer_app
 from onetape.simulator.embedded import embedded_simulator
 from onetape.simulator.market.clock import make_clock
 
@@ -54,7 +54,7 @@ def backfiller(folder: Path, capsys: pytest.CaptureFixture[str]) -> Callable[...
 
     def run(*arguments: str) -> Ended:
         capsys.readouterr()
-        code = exit_code_of(app, "backfiller", arguments)
+        code = run_typer_app(app, "backfiller", arguments)
         printed = capsys.readouterr()
         return Ended(code, printed.out, printed.err)
 

@@ -15,10 +15,10 @@ from onetape.core.candles import Candles, SeriesKey
 from onetape.history.fetch import REREAD_CANDLES
 from onetape.simulator.defaults import DEFAULT_SEED
 from onetape.simulator.market.simulated_market import SimulatedMarket
-from onetape.store.candles import replace_forming, row_at, stored_series
+from onetape.store.candles import read_row_at, read_stored_series, replace_forming
 from onetape.store.database import Store, open_store
-from onetape.store.market_data import market_steps
-from onetape.store.reading import closed_between
+from onetape.store.market_data import read_trading_rules
+from onetape.store.reading import read_closed_between
 
 Run = Callable[..., Any]
 DATABASE = Path("data/simulator.db")
@@ -30,7 +30,7 @@ KEY = SeriesKey("simulator", "BTC/USDT", "1h")
 
 def stored_candles(key: SeriesKey = KEY) -> Candles:
     with open_store(DATABASE, create=False) as store:
-        return closed_between(store, key, 0, 2**40)
+        return read_closed_between(store, key, 0, 2**40)
 
 
 def same(left: Candles, right: Candles) -> bool:
@@ -58,7 +58,7 @@ def test_a_first_run_stores_the_closed_candles_and_a_second_only_for_the_newest(
     assert (second["inserted"], second["pages"], second["stored"]) == (0, 1, 46 * 24)
     assert second["present"] == REREAD_CANDLES
     with open_store(DATABASE, create=False) as store:
-        assert market_steps(store, "simulator", "BTC/USDT") is not None
+        assert read_trading_rules(store, "simulator", "BTC/USDT") is not None
 
 
 def test_an_earlier_start_extends_backwards_and_a_later_end_forwards(simulated: Run) -> None:
@@ -85,7 +85,7 @@ def test_gaps_in_the_middle_are_filled_and_a_forming_row_left_behind_is_replaced
     with open_store(DATABASE, create=False) as store:
         delete(store, FORMING - 200 * HOUR, FORMING - 190 * HOUR)
         delete(store, FORMING - 100 * HOUR, FORMING - 97 * HOUR)
-        left = row_at(store, KEY, FORMING - 50 * HOUR)
+        left = read_row_at(store, KEY, FORMING - 50 * HOUR)
         assert left is not None
         delete(store, left.timestamp, left.timestamp + 1)
         replace_forming(store, KEY, left._replace(close=left.low), seen_ms=1)
@@ -108,7 +108,7 @@ def test_several_series_go_into_one_file(simulated: Run) -> None:
     names = [f"{one['symbol']} {one['timeframe']}" for one in ended.series]
     assert names == ["BTC/USDT 1h", "BTC/USDT 1d", "ETH/USDT 1h", "ETH/USDT 1d"]
     with open_store(DATABASE, create=False) as store:
-        assert [one.rows for one in stored_series(store)] == [3, 72, 3, 72]
+        assert [one.rows for one in read_stored_series(store)] == [3, 72, 3, 72]
 
 
 def test_the_settings_file_and_the_environment_are_read(

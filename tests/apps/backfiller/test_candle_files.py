@@ -10,11 +10,11 @@ from typing import Any
 import pytest
 
 from backfiller.main import app
-from onetape.cli.program import exit_code_of
+from onetape.cli.program import run_typer_app
 from onetape.core.candles import SeriesKey
 from onetape.core.timeframes import Timeframe
 from onetape.store.database import Store, open_store
-from onetape.store.gaps import UNKNOWN_IMPORT, gaps_of
+from onetape.store.gaps import UNKNOWN_IMPORT, read_gaps
 from onetape.store.verify import Finding, verify
 from recorded_candles import each_file, inventory, taken
 
@@ -37,7 +37,7 @@ def imported(shared: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator
     with pytest.MonkeyPatch.context() as patch:
         printed: list[str] = []
         patch.setattr("onetape.cli.output.print_line", printed.append)
-        code = exit_code_of(
+        code = run_typer_app(
             app, "backfiller", ["import", *map(str, files), "--db", str(path), "--json"]
         )
     assert code == 0
@@ -100,7 +100,7 @@ def test_verify_finds_nothing_else_but_the_gaps_between_files(imported: Imported
 def test_the_ledger_calls_gaps_inside_files_unknown(imported: Imported) -> None:
     for one in imported.summaries.values():
         key = SeriesKey(one["exchange"], one["symbol"], one["timeframe"])
-        gaps = gaps_of(imported.store, key, start=one["start"], end=one["end"])
+        gaps = read_gaps(imported.store, key, start=one["start"], end=one["end"])
         assert {gap.state for gap in gaps} <= {UNKNOWN_IMPORT}
 
 
@@ -109,7 +109,7 @@ def test_a_file_comes_back_to_the_letter(
     imported: Imported, shared: Path, tmp_path: Path, known: dict[str, Any]
 ) -> None:
     out = tmp_path / "out.csv"
-    code = exit_code_of(
+    code = run_typer_app(
         app,
         "backfiller",
         [

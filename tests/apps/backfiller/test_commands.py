@@ -13,13 +13,13 @@ from typing import Any
 
 import pytest
 
-from onetape.cli.tables import Column, fitted
+from onetape.cli.tables import Column, fit_table
 from onetape.core.candles import SeriesKey
 from onetape.simulator.defaults import DEFAULT_SEED
 from onetape.simulator.market.simulated_market import SimulatedMarket
-from onetape.store.candles import stored_series
+from onetape.store.candles import read_stored_series
 from onetape.store.database import open_store
-from onetape.store.reading import closed_between
+from onetape.store.reading import read_closed_between
 
 Run = Callable[..., Any]
 DATABASE = Path("data/simulator.db")
@@ -41,7 +41,7 @@ def spoil(statement: str, *values: object) -> None:
 
 def is_whole() -> bool:
     with open_store(DATABASE, create=False) as store:
-        stored = closed_between(store, KEY, 0, 2**40)
+        stored = read_closed_between(store, KEY, 0, 2**40)
     own = SimulatedMarket(DEFAULT_SEED).candles(KEY.symbol, "1h", START, FORMING)
     names = ("timestamp", "open", "high", "low", "close", "volume")
     return all(getattr(stored, name).tolist() == getattr(own, name).tolist() for name in names)
@@ -150,7 +150,7 @@ def test_a_backup_comes_back_and_what_it_replaced_is_kept(backfiller: Run, fille
     put = document(backfiller("restore", made["backup"], "--json", *DB))
     assert is_whole()
     with open_store(Path(put["kept"]), create=False) as store:
-        assert [one.rows for one in stored_series(store)] == [1]
+        assert [one.rows for one in read_stored_series(store)] == [1]
     taken = backfiller("backup", made["backup"], *DB)
     assert (taken.code, taken.err.count("\n")) == (4, 1)
 
@@ -207,11 +207,11 @@ def test_a_column_takes_its_short_form_or_goes_where_the_terminal_is_narrow() ->
         Column("fee", ["0.1 %"], ()),
         Column("rows", ["12"], right=True),
     ]
-    assert fitted(columns, width=80).splitlines() == [
+    assert fit_table(columns, width=80).splitlines() == [
         "name      first             fee    rows",
         "BTC/USDT  2024-01-01 00:00  0.1 %    12",
     ]
-    assert fitted(columns, width=30).splitlines() == [
+    assert fit_table(columns, width=30).splitlines() == [
         "name      first       rows",
         "BTC/USDT  2024-01-01    12",
     ]

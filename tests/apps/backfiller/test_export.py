@@ -16,7 +16,7 @@ from onetape.core.candles import PRICE_LIMIT, Candle, Candles, SeriesKey
 from onetape.core.errors import ConfigurationError
 from onetape.store.candles import insert_closed, replace_forming
 from onetape.store.database import open_store
-from onetape.store.reading import closed_between
+from onetape.store.reading import read_closed_between
 
 Run = Callable[..., Any]
 #: 2024-03-01 00:00 UTC.
@@ -44,7 +44,7 @@ def filled(folder: Path) -> Path:
 
 def rows_in(path: str, key: SeriesKey = KEY) -> list[Candle]:
     with open_store(Path(path), create=False) as store:
-        c = closed_between(store, key, 0, 2**40)
+        c = read_closed_between(store, key, 0, 2**40)
     columns = (c.timestamp, c.open, c.high, c.low, c.close, c.volume)
     return [Candle(*row) for row in zip(*(column.tolist() for column in columns), strict=True)]
 

@@ -8,9 +8,9 @@ import time
 from pathlib import Path
 
 from onetape.core.candles import SeriesKey
-from onetape.store.candles import closed_range, stored_series
+from onetape.store.candles import read_closed_range, read_stored_series
 from onetape.store.database import open_if_exists, open_store
-from onetape.store.gaps import gaps_of
+from onetape.store.gaps import read_gaps
 from onetape.store.verify import verify
 from programs import Program
 
@@ -58,7 +58,7 @@ def test_a_killed_import_is_completed_by_the_next(tmp_path: Path) -> None:
             time.sleep(0.005)  # leaves the machine to the import
             if store is not None:
                 with store:
-                    newest = closed_range(store, MINUTES)
+                    newest = read_closed_range(store, MINUTES)
         program.send(signal.SIGKILL)
     assert newest is not None
     assert newest[1] < MARCH - 60  # the last candle had not arrived
@@ -66,6 +66,6 @@ def test_a_killed_import_is_completed_by_the_next(tmp_path: Path) -> None:
     assert again.returncode == 0, again.stderr
     with open_store(path, create=False) as store:
         assert {finding.kind for finding in verify(store)} == {"gap"}
-        assert [one.rows for one in stored_series(store)] == [120_000]
-        assert {gap.state for gap in gaps_of(store, MINUTES)} == {"unknown: import"}
-        assert len(gaps_of(store, MINUTES)) == 11
+        assert [one.rows for one in read_stored_series(store)] == [120_000]
+        assert {gap.state for gap in read_gaps(store, MINUTES)} == {"unknown: import"}
+        assert len(read_gaps(store, MINUTES)) == 11

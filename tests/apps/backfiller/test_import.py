@@ -16,8 +16,8 @@ from onetape.core.candles import Candle, SeriesKey
 from onetape.core.clock import SystemClock
 from onetape.store.candles import insert_closed
 from onetape.store.database import open_store
-from onetape.store.gaps import CONFIRMED, UNKNOWN_IMPORT, gaps_of, set_gap
-from onetape.store.reading import closed_between
+from onetape.store.gaps import CONFIRMED, UNKNOWN_IMPORT, read_gaps, set_gap
+from onetape.store.reading import read_closed_between
 
 Run = Callable[..., Any]
 #: 2024-03-01 00:00 UTC, and 2025-01-01.
@@ -42,7 +42,7 @@ def lines(rows: list[Candle], *, factor: int = 1, more: str = "", delimiter: str
 
 def stored(key: SeriesKey = KEY) -> list[Candle]:
     with open_store(Path(DB), create=False) as store:
-        c = closed_between(store, key, 0, 2**40)
+        c = read_closed_between(store, key, 0, 2**40)
     columns = (c.timestamp, c.open, c.high, c.low, c.close, c.volume)
     return [Candle(*row) for row in zip(*(column.tolist() for column in columns), strict=True)]
 
@@ -67,7 +67,7 @@ def test_binances_archive_states_everything_in_milliseconds_and_in_microseconds(
     assert stored()[4].timestamp == NEW_YEAR
     with open_store(Path(DB), create=False) as store:
         # The year between the two files is in the gaps of neither: it was not fetched.
-        assert [gap.state for gap in gaps_of(store, KEY)] == ["not fetched"]
+        assert [gap.state for gap in read_gaps(store, KEY)] == ["not fetched"]
 
 
 def test_flags_choose_from_krakens_archive(backfiller: Run, folder: Path) -> None:
@@ -222,7 +222,7 @@ def test_gaps_are_unknown_and_what_was_known_stays(backfiller: Run, folder: Path
     ended = backfiller("import", NAME, "--db", DB)
     assert "2 gaps (4 candles)" in ended.out
     with open_store(Path(DB), create=False) as store:
-        gaps = [(gap.start, gap.candles, gap.state) for gap in gaps_of(store, KEY)]
+        gaps = [(gap.start, gap.candles, gap.state) for gap in read_gaps(store, KEY)]
     assert gaps == [(MARCH + HOUR, 1, CONFIRMED), (MARCH + 3 * HOUR, 3, UNKNOWN_IMPORT)]
 
 

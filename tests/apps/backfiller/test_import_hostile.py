@@ -276,8 +276,8 @@ MEASURE = """
 import sys
 from pathlib import Path
 from backfiller.main import app
-from onetape.cli.program import exit_code_of
-code = exit_code_of(app, "backfiller", sys.argv[1:])
+from onetape.cli.program import run_typer_app
+code = run_typer_app(app, "backfiller", sys.argv[1:])
 status = Path("/proc/self/status").read_text()
 print(code, status.partition("VmHWM:")[2].split()[0])
 """

@@ -11,9 +11,9 @@ import pytest
 
 from candle_rows import HOUR, MARCH, stored, walk
 from onetape.core.candles import Candle, SeriesKey
-from onetape.store.candles import stored_series
+from onetape.store.candles import read_stored_series
 from onetape.store.database import open_store
-from onetape.store.gaps import NO_TRADES, UNKNOWN_IMPORT, gaps_of, set_gap
+from onetape.store.gaps import NO_TRADES, UNKNOWN_IMPORT, read_gaps, set_gap
 
 Run = Callable[..., Any]
 DB = "onetape.db"
@@ -51,7 +51,7 @@ def zipped(path: Path, members: dict[str, str]) -> None:
 
 def series(folder: Path) -> list[str]:
     with open_store(folder / DB, create=False) as store:
-        return [str(one.key) for one in stored_series(store)]
+        return [str(one.key) for one in read_stored_series(store)]
 
 
 @pytest.mark.parametrize(
@@ -260,7 +260,7 @@ def test_gaps_of_krakens_own_archive_are_candles_without_trades(
     ended = backfiller("import", "XBTUSD_60.csv", "kraken_ETH-USD_1h.csv", "--db", DB)
     assert "2 gaps (3 candles) without trades" in ended.out
     with open_store(folder / DB, create=False) as store:
-        states = [{gap.state for gap in gaps_of(store, SeriesKey("kraken", s, "1h"))}
+        states = [{gap.state for gap in read_gaps(store, SeriesKey("kraken", s, "1h"))}
                   for s in ("BTC/USD", "ETH/USD")]  # fmt: skip
     assert states == [{NO_TRADES}, {UNKNOWN_IMPORT}]
 
@@ -272,7 +272,7 @@ def test_a_refused_row_of_krakens_archive_is_no_candle_without_trades(
     (folder / "XBTUSD_60.csv").write_text(kraken_rows([*rows[:3], *rows[4:]]))
     assert backfiller("import", "XBTUSD_60.csv", "--db", DB).code == 0
     with open_store(folder / DB, create=False) as store:
-        states = [gap.state for gap in gaps_of(store, SeriesKey("kraken", "BTC/USD", "1h"))]
+        states = [gap.state for gap in read_gaps(store, SeriesKey("kraken", "BTC/USD", "1h"))]
     assert states == [NO_TRADES, UNKNOWN_IMPORT]
 
 

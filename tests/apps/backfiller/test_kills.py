@@ -23,7 +23,7 @@ from pathlib import Path
 import pytest
 
 from backfiller.main import app
-from onetape.cli.program import exit_code_of
+from onetape.cli.program import run_typer_app
 from onetape.core.candles import Candle, SeriesKey
 from onetape.simulator.defaults import DEFAULT_SEED
 from onetape.simulator.embedded import EmbeddedSimulator, embedded_simulator
@@ -49,10 +49,10 @@ PROGRAM = "from backfiller.main import run; run()"
 #: Failure mode 16 with its guard off: go on after the newest candle, and look for no gap.
 AFTER_THE_NEWEST = """
 import backfiller.fetch_plan as plan
-from onetape.store.candles import closed_range
+from onetape.store.candles import read_closed_range
 guarded = plan.missing_between
 def naive(store, key, start, end):
-    stored = closed_range(store, key)
+    stored = read_closed_range(store, key)
     return guarded(store, key, start if stored is None else stored[1], end)
 plan.missing_between = naive
 import backfiller.series_fetch as fetch
@@ -99,7 +99,7 @@ class Rig:
 
     def finish(self, database: Path) -> int:
         """Let a run end by itself, inside this process, and return its exit code."""
-        return exit_code_of(app, "backfiller", self._arguments(database))
+        return run_typer_app(app, "backfiller", self._arguments(database))
 
     def begin(self, name: str) -> Path:
         """Return a database with the newest day, and forming rows in the days before."""

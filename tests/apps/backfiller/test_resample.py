@@ -13,9 +13,9 @@ import pytest
 from onetape.core.candles import Candle, SeriesKey
 from onetape.store.candles import insert_closed
 from onetape.store.database import Store, open_store
-from onetape.store.gaps import CONFIRMED, UNKNOWN_IMPORT, gaps_of, set_gap
+from onetape.store.gaps import CONFIRMED, UNKNOWN_IMPORT, read_gaps, set_gap
 from onetape.store.migrations import APPLICATION_ID
-from onetape.store.reading import closed_between
+from onetape.store.reading import read_closed_between
 
 Run = Callable[..., Any]
 #: 2024-03-01 00:00 UTC.
@@ -35,7 +35,7 @@ def minutes(*ranges: range) -> list[Candle]:
 
 def hours(store: Store) -> list[tuple[int, float, float]]:
     """Return number, open and volume of the stored hours."""
-    candles = closed_between(store, HOURS, 0, 2**40)
+    candles = read_closed_between(store, HOURS, 0, 2**40)
     columns = (candles.timestamp, candles.open, candles.volume)
     rows = zip(*(column.tolist() for column in columns), strict=True)
     return [((opened - MARCH) // HOUR, first, volume) for opened, first, volume in rows]
@@ -93,7 +93,7 @@ def test_what_is_known_of_gaps_is_carried_over(backfiller: Run, store: Store, st
     insert_closed(store, MINUTES, minutes(range(60), range(180, 240)), source="import", seen_ms=0)
     set_gap(store, MINUTES, MARCH + HOUR, MARCH + 3 * HOUR, state=state, requested_ms=7)
     backfiller("resample", "--into", "1h", "--db", DB)
-    gaps = [(gap.candles, gap.state, gap.last_requested_ms) for gap in gaps_of(store, HOURS)]
+    gaps = [(gap.candles, gap.state, gap.last_requested_ms) for gap in read_gaps(store, HOURS)]
     assert gaps == [(2, state, 7)]
 
 

@@ -12,7 +12,7 @@ import pytest
 
 from backtester.main import app
 from onetape.backtest.storage.runs import run_folders
-from onetape.cli.program import exit_code_of
+from onetape.cli.program import run_typer_app
 from onetape.core.candles import Candle, Candles, SeriesKey
 from onetape.core.clock import SystemClock
 from onetape.core.simulated import SimulatedSource
@@ -20,7 +20,7 @@ from onetape.simulator.defaults import DEFAULT_SEED
 from onetape.simulator.market.simulated_market import SimulatedMarket
 from onetape.store.candles import insert_closed
 from onetape.store.database import Store, open_store
-from onetape.store.simulated_source import hold_to_source
+from onetape.store.simulated_source import require_source
 from onetape.strategies import doubtful_bars, sampled_check
 
 HOUR, DAY = 3_600, 86_400
@@ -97,7 +97,7 @@ def recorded_database(tmp_path_factory: pytest.TempPathFactory, candles: Candles
     path = tmp_path_factory.mktemp("database") / "simulator.db"
     with open_store(path, create=True) as store:
         put(store, KEY, candles)
-        hold_to_source(store, SimulatedSource(DEFAULT_SEED, {}))
+        require_source(store, SimulatedSource(DEFAULT_SEED, {}))
     return path
 
 
@@ -126,7 +126,7 @@ def backtester(folder: Path, capsys: pytest.CaptureFixture[str]) -> Callable[...
 
     def run(*arguments: str) -> Ended:
         capsys.readouterr()
-        code = exit_code_of(app, "backtester", arguments)
+        code = run_typer_app(app, "backtester", arguments)
         printed = capsys.readouterr()
         return Ended(code, printed.out, printed.err)
 

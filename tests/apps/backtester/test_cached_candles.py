@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from onetape.store import reading
-from onetape.store.cache import cache_folder
+from onetape.store.cache import get_cache_folder
 from onetape.store.database import open_store
 
 Run = Callable[..., Any]
@@ -28,8 +28,8 @@ def test_a_run_from_the_cache_is_the_run_from_the_rows(
         gap = (START + 900 * HOUR, START + 905 * HOUR)
         connection.execute("DELETE FROM ohlcv_data WHERE timestamp >= ? AND timestamp < ?", gap)
     rows = result(backtest_json, *span)
-    assert not cache_folder(database).exists()
+    assert not get_cache_folder(database).exists()
     monkeypatch.setattr(reading, "ROWS_WITHOUT_CACHE", 0)
     assert [result(backtest_json, *span), result(backtest_json, *span)] == [rows, rows]
-    assert list(cache_folder(database).iterdir())
+    assert list(get_cache_folder(database).iterdir())
     assert rows["unexplained_gaps"] == 5

@@ -9,7 +9,7 @@ import pytest
 
 from cheats import CHEATS, FAILING, cheat
 from onetape.core.candles import Candles, SeriesKey
-from onetape.core.clock import utc_text
+from onetape.core.clock import format_utc
 from onetape.core.resample import resample
 from onetape.core.timeframes import Timeframe
 from onetape.store.candles import insert_columns
@@ -134,7 +134,7 @@ def test_every_backtest_states_what_its_check_found(
     cheated = backtest_json("--strategy", own(CHEAT)).document["check"]
     assert (cheated["clean"], cheated["kind"]) == (False, "look-ahead")
     assert cheated["differing"] > 0
-    assert f"DIFFER, first {utc_text(cheated['first_bad_bar'])} UTC" in cheated["text"]
+    assert f"DIFFER, first {format_utc(cheated['first_bad_bar'])} UTC" in cheated["text"]
     assert "(look-ahead): do not trust this result" in cheated["text"]
 
 

@@ -10,10 +10,10 @@ from typer.exceptions import TyperException
 from backtester.entry import OWN_FLAGS
 from backtester.main import app
 from backtester.settings import BacktesterSettings
-from onetape.cli.plain_flags import plain_flags, read_plain
+from onetape.cli.plain_flags import collect_plain_flags, read_plain
 
 COMMAND = typer.main.get_command(app)
-FLAGS = plain_flags(BacktesterSettings, OWN_FLAGS)
+FLAGS = collect_plain_flags(BacktesterSettings, OWN_FLAGS)
 TEXTS = st.one_of(
     st.sampled_from(["1", "0.5", "1e3", "5 ", "", "nan", "fast=10", "BTC/USDT", "-1", "--json"]),
     st.text(alphabet=st.characters(codec="utf-8"), max_size=3),

@@ -15,7 +15,7 @@ from onetape.backtest.storage.rerun import rerun
 from onetape.backtest.storage.runs import RUNS_FOLDER, load_run
 from onetape.backtest.trade_levels import all_levels
 from onetape.core.candles import Candle, Candles, SeriesKey
-from onetape.core.clock import utc_text
+from onetape.core.clock import format_utc
 from onetape.engine import levels_of
 from onetape.simulator.defaults import DEFAULT_SEED
 from onetape.simulator.market.simulated_market import SimulatedMarket
@@ -123,7 +123,7 @@ def test_an_order_of_the_last_candle_waits_for_an_open_that_the_range_lacks(
 ) -> None:
     whole = backtest_with("--strategy", "sma_cross")
     entry = whole.first.result.trades[2].entry_timestamp
-    cut = backtest_with("--strategy", "sma_cross", "--to", utc_text(entry))
+    cut = backtest_with("--strategy", "sma_cross", "--to", format_utc(entry))
     story = explain(cut, entry - 1)[0]
     assert story.signal == "BUY"
     assert story.followed.startswith("none (the range ends at this candle")
@@ -166,7 +166,7 @@ def test_the_text_shows_candle_indicators_signal_and_fill(backtester: Run, datab
     del database
     flags = ("--exchange", "simulator", "--strategy", "sma_cross")
     trade = backtester(*flags, "--json").document["trades"][3]
-    before = utc_text(trade["entry_timestamp"] - 1)
+    before = format_utc(trade["entry_timestamp"] - 1)
     lines = backtester("explain", "--at", before, *flags).out.splitlines()
     assert [line.partition(":")[0] for line in lines[1:]] == [
         *("candle", "indicators", "position", "signal", "order")

@@ -11,7 +11,7 @@ import pytest
 
 from onetape.backtest.storage.runs import load_run
 from onetape.core.candles import Candle, Candles, SeriesKey
-from onetape.core.clock import utc_text
+from onetape.core.clock import format_utc
 from onetape.core.resample import resample
 from onetape.core.timeframes import Timeframe
 from onetape.simulator.defaults import DEFAULT_SEED
@@ -286,7 +286,7 @@ def test_explain_states_who_decided_how_a_candle_ended_the_position(
     words: str,
 ) -> None:
     forget(gap_database, MINUTES, *lost)
-    at = ("explain", "--at", utc_text(GAP).replace(" ", "T"))
+    at = ("explain", "--at", format_utc(GAP).replace(" ", "T"))
     inside = backtester(*at, *HOLD, *flags, "--json").document["inside"]
     assert words in inside
 
@@ -295,7 +295,7 @@ def test_explain_has_no_line_of_it_where_a_candles_own_prices_decide(
     gap_database: Path, backtester: Run
 ) -> None:
     del gap_database
-    at = ("explain", "--at", utc_text(GAP).replace(" ", "T"))
+    at = ("explain", "--at", format_utc(GAP).replace(" ", "T"))
     inside = backtester(*at, *HOLD, "--stop-loss", "0.1", "--json").document["inside"]
     assert [text.partition(" ")[0] for text in inside] == ["stop", "sold"]
 
@@ -330,7 +330,7 @@ def test_an_optimization_gives_the_metrics_of_backtests_with_the_same_intrabar_c
     for result in found["results"]:
         values = [f"--param={name}={value}" for name, value in result["parameters"].items()]
         for part in ("in_sample", "out_of_sample"):
-            ends = [utc_text(found[part][end]).replace(" ", "T") for end in ("from", "to")]
+            ends = [format_utc(found[part][end]).replace(" ", "T") for end in ("from", "to")]
             alone = backtester(
                 *flags, *values, "--from", ends[0], "--to", ends[1], "--no-report", "--json"
             )

@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from backfiller.main import app as backfiller
-from onetape.cli.program import exit_code_of
+from onetape.cli.program import run_typer_app
 
 Run = Callable[..., Any]
 
@@ -23,7 +23,7 @@ def test_the_command_that_builds_it_runs_as_printed_and_then_the_backtest_does(
     assert ended.code == 4
     assert "holds no closed candle of simulator BTC/USDT 4h; run: uv run backfiller" in ended.err
     (command,) = re.findall(r"from the stored 1h candles: uv run backfiller (.*?)\)", ended.err)
-    assert exit_code_of(backfiller, "backfiller", shlex.split(command)) == 0
+    assert run_typer_app(backfiller, "backfiller", shlex.split(command)) == 0
     assert backtest_json(*four_hours).code == 0
 
 

@@ -12,7 +12,7 @@ from typing import Any
 
 import pytest
 
-from onetape.core.clock import utc_text
+from onetape.core.clock import format_utc
 from onetape.optimization.folder import RESULTS
 from programs import Program
 
@@ -75,7 +75,7 @@ def test_the_metrics_of_each_part_equal_a_backtest_of_it_to_the_bit(
     optimize: Run, backtest_json: Run, part: str
 ) -> None:
     found = optimize(*GRID, "--from", "2024-01-20")
-    ends = [utc_text(found[part][end]).replace(" ", "T") for end in ("from", "to")]
+    ends = [format_utc(found[part][end]).replace(" ", "T") for end in ("from", "to")]
     for result in found["results"]:
         values = [f"--param={name}={value}" for name, value in result["parameters"].items()]
         alone = backtest_json("-s", "sma_cross", *values, "--from", ends[0], "--to", ends[1])
@@ -117,7 +117,7 @@ def test_larger_candles_and_cheats_see_what_a_backtest_of_the_part_sees(
 ) -> None:
     (tmp_path / "larger.py").write_text(LARGER)
     found = optimize("-s", "larger.py", "--param", "period=3,9", "--from", "2024-02-01")
-    ends = [utc_text(found[part][end]).replace(" ", "T") for end in ("from", "to")]
+    ends = [format_utc(found[part][end]).replace(" ", "T") for end in ("from", "to")]
     for result in found["results"]:
         value = f"--param=period={result['parameters']['period']}"
         alone = backtest_json("-s", "larger.py", value, "--from", ends[0], "--to", ends[1])

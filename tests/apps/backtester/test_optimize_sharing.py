@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from onetape.core.clock import utc_text
+from onetape.core.clock import format_utc
 
 #: Runs the program; gives code, out, err, and the document of --json.
 Run = Callable[..., Any]
@@ -70,7 +70,7 @@ def test_what_a_strategy_writes_into_its_columns_stays_with_it(
     found = optimize(
         "-s", "spoiler.py", *values, "--from", "2024-02-01", "--jobs", "1", "--no-check"
     )
-    ends = [utc_text(found[part][end]).replace(" ", "T") for end in ("from", "to")]
+    ends = [format_utc(found[part][end]).replace(" ", "T") for end in ("from", "to")]
     assert len({str(result[part]) for result in found["results"]}) > 2
     for result in found["results"]:
         own = [f"--param={name}={value}" for name, value in result["parameters"].items()]

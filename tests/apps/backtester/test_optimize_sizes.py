@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from onetape.core.clock import utc_text
+from onetape.core.clock import format_utc
 
 Run = Callable[..., Any]
 FAR = "account: {sizing: volatility_target, volatility_target: 0.2, volatility_bars: 400}\n"
@@ -19,7 +19,7 @@ def test_a_size_that_looks_far_back_is_known_at_the_beginning_of_each_part(
     (folder / "far.yaml").write_text(FAR)
     flags = ("--config", "far.yaml", "--strategy", "sma_cross")
     found = optimize(*flags, "--param", "fast=5,10", "--from", "2024-02-01")
-    ends = [utc_text(found[part][end]).replace(" ", "T") for end in ("from", "to")]
+    ends = [format_utc(found[part][end]).replace(" ", "T") for end in ("from", "to")]
     for result in found["results"]:
         value = f"--param=fast={result['parameters']['fast']}"
         alone = backtest_json(*flags, value, "--from", ends[0], "--to", ends[1]).document

@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from backtester.main import app as backtester
-from onetape.cli.program import exit_code_of
+from onetape.cli.program import run_typer_app
 from trader.main import app as trader
 
 Run = Callable[..., Any]
@@ -73,7 +73,7 @@ def test_one_of_a_file_names_file_and_line_and_ends_with_3(
 ) -> None:
     head = "exchange: simulator\nsymbol: BTC/USDT\nstrategy:\n  name: own\n  parameters:\n"
     (own / "mine.yaml").write_text(f"{head}    {parameters}\n")
-    assert exit_code_of(PROGRAMS[program], program, ["--config", "mine.yaml"]) == 3
+    assert run_typer_app(PROGRAMS[program], program, ["--config", "mine.yaml"]) == 3
     printed = capfd.readouterr()
     assert printed.out == ""
     first, error = printed.err.splitlines()
@@ -89,7 +89,7 @@ def test_commands_name_file_and_line_too(
 ) -> None:
     head = "exchange: simulator\nstrategy:\n  name: own\n  parameters:\n    fast: 51\n"
     (own / "mine.yaml").write_text(head)
-    assert exit_code_of(backtester, "backtester", [*command, "--config", "mine.yaml"]) == 3
+    assert run_typer_app(backtester, "backtester", [*command, "--config", "mine.yaml"]) == 3
     printed = capsys.readouterr().err.splitlines()[-1]
     assert printed.startswith("backtester: mine.yaml:5: strategy own: fast must be 2 to 50, found ")
 

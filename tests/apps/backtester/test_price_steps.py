@@ -9,9 +9,9 @@ from typing import Any
 import pytest
 
 from backfiller.main import app as backfiller
-from onetape.cli.program import exit_code_of
+from onetape.cli.program import run_typer_app
 from onetape.core.candles import Candle, Candles, SeriesKey
-from onetape.core.clock import utc_text
+from onetape.core.clock import format_utc
 from onetape.core.steps import TradingRules
 from onetape.store.candles import insert_closed
 from onetape.store.database import open_store
@@ -72,7 +72,7 @@ def test_explain_shows_levels_at_the_step_that_the_candles_show(
     trades = backtest_json(*flags).document["trades"]
     won = next(trade for trade in trades if trade["exit_kind"] == "target")
     assert won["exit_price"] % 50
-    moment = utc_text(won["exit_timestamp"]).replace(" ", "T")
+    moment = format_utc(won["exit_timestamp"]).replace(" ", "T")
     explain = ("explain", "--exchange", "simulator", *flags, "--at", moment)
     story = json.loads(backtester(*explain, "--json").out)
     assert any(f"target at {won['exit_price']:,.2f}" in text for text in story["inside"])
@@ -100,7 +100,7 @@ def test_the_sol_case_gives_the_return_of_its_own_prices(
 ) -> None:
     file = shared / "data/cases/price_step/binance_SOL-USDT_1h.csv"
     series = ("--exchange", "binance", "--symbol", "SOL/USDT", "--timeframe", "1h")
-    assert exit_code_of(backfiller, "backfiller", ["import", str(file), *series]) == 0
+    assert run_typer_app(backfiller, "backfiller", ["import", str(file), *series]) == 0
     steps = TradingRules(Decimal("0.01"), *COARSE_AMOUNTS)
     with open_store(folder / "data/onetape.db", create=False) as store:
         save_market(store, "binance", "SOL/USDT", steps, seen_ms=1)

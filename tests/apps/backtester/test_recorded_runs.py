@@ -12,7 +12,7 @@ import pytest
 from onetape.core.candles import Candle, SeriesKey
 from onetape.store.candles import insert_closed
 from onetape.store.database import open_store
-from onetape.store.gaps import gaps_of, set_gap
+from onetape.store.gaps import read_gaps, set_gap
 
 Run = Callable[..., Any]
 #: The flags of each recorded run.
@@ -64,7 +64,7 @@ def test_a_recorded_run_comes_out_of_the_tables_to_the_cent(
     with open_store(Path("data/onetape.db"), create=True) as store:
         insert_closed(store, key, [Candle(*row) for row in rows], source="import", seen_ms=1)
         # The recorded runs go on over the outages of the exchange: such gaps are accepted.
-        for gap in gaps_of(store, key):
+        for gap in read_gaps(store, key):
             set_gap(
                 *(store, key, gap.start, gap.end),
                 state="accepted",

@@ -13,7 +13,7 @@ import pytest
 
 from backtester.main import app
 from browser import Page
-from onetape.cli.program import exit_code_of
+from onetape.cli.program import run_typer_app
 from onetape.core.candles import SeriesKey
 from onetape.simulator.defaults import DEFAULT_SEED
 from onetape.simulator.market.simulated_market import SimulatedMarket
@@ -74,7 +74,7 @@ def made(tmp_path_factory: pytest.TempPathFactory) -> Callable[[str], Made]:
         path, printed = folder / f"{strategy}.html", io.TextIOWrapper(io.BytesIO())
         flags = (*FLAGS, "--json", "--report", str(path), "--db", str(folder / "candles.db"))
         with redirect_stdout(printed):
-            code = exit_code_of(
+            code = run_typer_app(
                 app, "backtester", ("--exchange", "simulator", "--strategy", strategy, *flags)
             )
         assert code == 0

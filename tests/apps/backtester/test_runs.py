@@ -16,7 +16,7 @@ import pytest
 from backtester.rendering.result import run_document
 from onetape.backtest.storage.runs import RUNS_FOLDER, load_run, run_folders
 from onetape.core.candles import Candles
-from onetape.core.digest import data_digest
+from onetape.core.digest import compute_data_digest
 from onetape.core.errors import ConfigurationError
 from onetape.strategies import digest, load_strategy
 
@@ -49,7 +49,7 @@ def test_the_manifest_names_code_data_settings_and_versions(
     kept: Callable[..., Path], candles: Candles
 ) -> None:
     manifest = load_run(kept("--cash", "5000")).manifest
-    assert manifest.digests["data"] == data_digest(candles)
+    assert manifest.digests["data"] == compute_data_digest(candles)
     assert manifest.digests["strategy"] == digest(load_strategy("rsi"))
     assert len(manifest.digests["engine"]) == 64
     assert manifest.settings["account"]["cash"] == 5_000
@@ -87,7 +87,7 @@ def test_a_run_without_trades_gives_an_empty_frame(kept: Callable[..., Path]) ->
 def test_keeping_a_run_without_a_report_takes_no_pandas(database: Path) -> None:
     del database
     code = (
-        "import sys; from backtester.main import app; from onetape.cli.program import exit_code_of;"
+        "import sys; from backtester.main import app; from onetape.cli.program import run_typer_app;"
         "exit_code_of(app, 'b', ['--exchange', 'simulator', '--no-report']);"
         "sys.exit('pandas' in sys.modules)"
     )

@@ -18,7 +18,7 @@ from onetape.backtest.storage.rerun import rerun
 from onetape.backtest.storage.runs import load_run
 from onetape.backtest.trade_records import TradeRows, entry_reason, exit_reason
 from onetape.core.candles import Candles
-from onetape.core.digest import data_digest
+from onetape.core.digest import compute_data_digest
 from own_strategies import LARGER
 
 Run = Callable[..., Any]
@@ -79,7 +79,7 @@ def test_larger_candles_are_part_of_the_digest_of_the_data(
 ) -> None:
     Path("larger.py").write_text(LARGER)
     run = load_run(kept("--strategy", "larger.py"))
-    assert run.manifest.digests["data"] != data_digest(candles)
+    assert run.manifest.digests["data"] != compute_data_digest(candles)
     backtest, changes = rerun(run)
     assert changes == []
     assert list(backtest.first.higher.candles) == ["1d"]

@@ -129,11 +129,11 @@ def test_the_report_shows_the_digits_of_its_market(backtester: Run, database: Pa
 
 def test_the_eur_case_shows_four_digits(shared: Path, folder: Path, backtester: Run) -> None:
     from backfiller.main import app
-    from onetape.cli.program import exit_code_of
+    from onetape.cli.program import run_typer_app
 
     del folder
     file = shared / "data/cases/shown_prices/binance_EUR-USDT_1h.csv"
     key = ("--exchange", "binance", "--symbol", "EUR/USDT", "--timeframe", "1h")
-    assert exit_code_of(app, "backfiller", ["import", str(file), *key]) == 0
+    assert run_typer_app(app, "backfiller", ["import", str(file), *key]) == 0
     text = backtester(*key, *WAVES, "--trading-rules", "none", "--fee", "0", "--no-report").out
     assert all_prices(text) == {4}

@@ -22,7 +22,7 @@ from onetape.simulator.defaults import DEFAULT_SEED
 from onetape.simulator.market.simulated_market import SimulatedMarket
 from onetape.store.candles import insert_closed
 from onetape.store.database import Store, open_store
-from onetape.store.simulated_source import hold_to_source
+from onetape.store.simulated_source import require_source
 
 Run = Callable[..., Any]
 DAY = 86_400
@@ -48,7 +48,7 @@ def database(folder: Path) -> Path:
     with open_store(path, create=True) as store:
         put(store, "BTC/USDT", "1h", 20)
         put(store, "ETH/USDT", "1h", 20)
-        hold_to_source(store, SimulatedSource(DEFAULT_SEED, {}))
+        require_source(store, SimulatedSource(DEFAULT_SEED, {}))
     return path
 
 

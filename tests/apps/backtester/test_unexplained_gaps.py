@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from onetape.core.candles import Candles, SeriesKey
-from onetape.core.clock import utc_text
+from onetape.core.clock import format_utc
 from onetape.core.resample import resample
 from onetape.core.timeframes import Timeframe
 from onetape.store.candles import insert_columns
@@ -58,7 +58,7 @@ FLAGS = ("--strategy", "breakout", "--fee", "0", "--trading-rules", "none")
 
 def at(hours: int) -> str:
     """Return so many hours after the first candle, as a flag takes them."""
-    return utc_text(START + hours * HOUR).replace(" ", "T")
+    return format_utc(START + hours * HOUR).replace(" ", "T")
 
 
 @pytest.fixture(autouse=True)
@@ -96,7 +96,7 @@ def test_the_warm_up_of_a_range_begins_after_the_gap_before_it(
     document = backtest_json(*FLAGS, "--from", at(1_510)).document
     since = START + (1_500 + PERIOD) * HOUR
     assert the_note(document) == (
-        f"trading starts {utc_text(since)} UTC, after a warm-up of 120 candles behind the "
+        f"trading starts {format_utc(since)} UTC, after a warm-up of 120 candles behind the "
         f"gap {at(1_000).replace('T', ' ')} to {at(1_500).replace('T', ' ')} UTC"
     )
     assert document["pauses"] == [
@@ -223,7 +223,7 @@ def test_the_note_distinguishes_trading_that_starts_from_trading_that_starts_aga
     delete(database, 500, 510)
     delete(database, 1_000, 1_100)
     note = the_note(backtest_json(*FLAGS, "--from", at(first), "--allow-gaps").document)
-    since = utc_text(START + (1_100 + PERIOD) * HOUR)
+    since = format_utc(START + (1_100 + PERIOD) * HOUR)
     assert note.startswith(f"{begins}{since} UTC, after a warm-up of 120 candles")
     assert note.endswith(ends)
 
@@ -261,7 +261,7 @@ def test_an_optimization_warms_up_after_a_gap_as_backtests_of_its_combinations_d
     found = optimize(*flags, "--param", "period=110,150")
     (note,) = [note for note in found["notes"] if "trading" in note]
     assert "a warm-up of 150 candles, the longest of all combinations," in note
-    end = utc_text(found["in_sample"]["to"]).replace(" ", "T")
+    end = format_utc(found["in_sample"]["to"]).replace(" ", "T")
     for result in found["results"]:
         period = f"period={result['parameters']['period']}"
         alone = backtest_json(*flags, "--to", end, "--param", period)

@@ -12,7 +12,7 @@ import pytest
 
 import onetape.backtest as ot
 from browser import Page
-from onetape.core.clock import utc_text
+from onetape.core.clock import format_utc
 
 Run = Callable[..., Any]
 Document = dict[str, Any]
@@ -39,7 +39,7 @@ class Long(Strategy):
 
 
 def day(moment: int) -> str:
-    return utc_text(moment).replace(" ", "T")
+    return format_utc(moment).replace(" ", "T")
 
 
 def flags_of(window: Document) -> list[str]:
@@ -190,7 +190,7 @@ def test_the_page_shows_equity_and_windows(
     page.run("document.querySelectorAll('#windows th')[0].click()")
     page.run("document.querySelectorAll('#windows th')[0].click()")
     first = "document.querySelector('#windows tbody td').textContent"
-    assert page.run(first) == utc_text(found["windows"][-1]["train_start"])[:10]
+    assert page.run(first) == format_utc(found["windows"][-1]["train_start"])[:10]
     assert page.complaints() == []
 
 

@@ -9,10 +9,10 @@ from typing import Any, TypeVar
 import pytest
 
 from desk import ACCOUNT, HOUR, KEY, MARCH, OFTEN, desk, market
-from onetape.cli.program import exit_code_of
+from onetape.cli.program import run_typer_app
 from onetape.core.candles import SeriesKey
 from onetape.core.errors import SafetyRefusal, UsageError
-from onetape.core.setting import declared_settings
+from onetape.core.setting import collect_settings
 from onetape.core.trading import Order, Session, Trade
 from onetape.engine import AccountConfig, ExitConfig
 from onetape.store.accounts import Account, read_account
@@ -135,7 +135,7 @@ def test_a_refused_account_ends_the_program_with_7_before_anything_is_sent(
         )
     nowhere = ["--exchange", "simulator", "--simulator-url", "http://127.0.0.1:1"]
     given = [*nowhere, "--db", str(db), "--account", "a b", *flags]
-    assert exit_code_of(app, "trader", given) == 7
+    assert run_typer_app(app, "trader", given) == 7
     (line,) = capsys.readouterr().err.splitlines()
     assert words in line
     assert "--account NAME" in line
@@ -299,7 +299,7 @@ def test_flags_that_cannot_be_used_end_the_program_with_2_and_one_line(
     words: str,
 ) -> None:
     monkeypatch.chdir(tmp_path)
-    assert exit_code_of(app, "trader", flags) == 2
+    assert run_typer_app(app, "trader", flags) == 2
     (line,) = capsys.readouterr().err.splitlines()
     assert words in line
     assert list(tmp_path.iterdir()) == []
@@ -309,7 +309,7 @@ def test_a_variable_names_the_account_too(
     db: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("TRADER__ACCOUNT_NAME", "\x1b[2J")
-    assert exit_code_of(app, "trader", ["--db", str(db)]) == 3
+    assert run_typer_app(app, "trader", ["--db", str(db)]) == 3
     (line,) = capsys.readouterr().err.splitlines()
     assert "TRADER__ACCOUNT_NAME: account_name must be" in line
     assert "\x1b" not in line
@@ -320,7 +320,7 @@ def test_a_session_is_stored_with_all_settings_of_orders_and_exits_but_the_balan
         account=AccountConfig(exits=ExitConfig(stop_loss=0.5, target_table={24: 0.125}))
     )
     stored = make_session(settings, "a", KEY, LoadedStrategy("rsi", 1, 0, (), {}, "0"), 0, {}).rules
-    declared = declared_settings(AccountConfig).values()
+    declared = collect_settings(AccountConfig).values()
     assert {*stored} == {one.name for one in declared} - {"cash"}
     assert (stored["stop_loss"], stored["target_table"]) == (0.5, {"24": 0.125})
 

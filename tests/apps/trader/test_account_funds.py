@@ -10,7 +10,7 @@ from msgspec.structs import replace
 from onetape.core.timeframes import Timeframe
 from onetape.core.trading import Trade
 from onetape.engine import AccountConfig, RefusedOrder, StepRules
-from onetape.execution.positions import Position, position_of
+from onetape.execution.positions import Position, sum_position
 from onetape.store.ledger import trades_of
 from traded_accounts import HOUR, MARCH, TradedAccount
 from trader.account_funds import AccountFunds
@@ -29,7 +29,7 @@ class Traded:
 
     @property
     def position(self) -> Position:
-        return position_of(self.trades, self.account.base, self.account.quote)
+        return sum_position(self.trades, self.account.base, self.account.quote)
 
 
 @pytest.fixture

@@ -19,8 +19,8 @@ from gate import kline
 from onetape.core.candles import Candle
 from onetape.engine import ExitConfig
 from onetape.store.candles import replace_forming
-from onetape.store.revisions import revisions_of
-from onetape.store.stream_closes import uncompared
+from onetape.store.revisions import read_revisions
+from onetape.store.stream_closes import read_uncompared
 from trader.comparison import RestComparison
 from trader.stream_recorder import StreamRecorder
 
@@ -106,7 +106,7 @@ def test_with_a_fifth_of_the_frames_late_lost_or_reordered_no_candle_is_wrong(
             seconds = await walk(opened, trading, range(1, CANDLES + 1))
             if guarded:
                 last = MARCH + (CANDLES - 10) * HOUR
-                await trading.until(lambda: not uncompared(trading.store, KEY, end=last))
+                await trading.until(lambda: not read_uncompared(trading.store, KEY, end=last))
             return len(wrong_rows(opened, trading, CANDLES - 10)), sum(
                 one <= MARK_SECONDS for one in seconds
             )
@@ -136,8 +136,8 @@ def test_a_wrong_value_at_the_mark_is_corrected_by_rest_within_ten_candles(
             assert wrong_rows(opened, trading, 20) or guarded
             if guarded:
                 last = MARCH + 10 * HOUR
-                await trading.until(lambda: not uncompared(trading.store, KEY, end=last))
-                assert all(each.accepted for each in revisions_of(trading.store, open_only=False))
+                await trading.until(lambda: not read_uncompared(trading.store, KEY, end=last))
+                assert all(each.accepted for each in read_revisions(trading.store, open_only=False))
             return len(wrong_rows(opened, trading, 10))
 
     assert (run(scene()) == 0) is guarded
@@ -150,7 +150,7 @@ def test_candles_are_compared_many_with_one_request(run: Run, db: Path) -> None:
             requested = len(opened.gate.kline_requests)
             await walk(opened, trading, range(1, 31))
             last = MARCH + 20 * HOUR
-            await trading.until(lambda: not uncompared(trading.store, KEY, end=last))
+            await trading.until(lambda: not read_uncompared(trading.store, KEY, end=last))
             # Each six hours at most, and one of the start.
             assert len(opened.gate.kline_requests) - requested <= 7
 
@@ -184,7 +184,7 @@ def test_a_late_frame_of_a_closed_candle_is_dropped(run: Run, db: Path) -> None:
             await opened.go_to(1.02)
             await trading.until_decided(0)
             await asyncio.sleep(0.3)
-            assert revisions_of(trading.store, open_only=False) == []
+            assert read_revisions(trading.store, open_only=False) == []
             assert wrong_rows(opened, trading, 1) == {}
 
     run(scene())

@@ -15,7 +15,7 @@ from onetape.core.candles import Candles
 from onetape.core.clock import SteppedClock, SystemClock
 from onetape.core.trading import Decision, Order, Session, Trade
 from onetape.engine import AccountConfig, BookedFill, ExitConfig, booked_fill, simulate
-from onetape.execution.positions import position_of
+from onetape.execution.positions import sum_position
 from onetape.store.database import open_store
 from onetape.store.leases import Fence, acquire_lease
 from onetape.store.ledger import insert_decision
@@ -342,7 +342,7 @@ def test_position_and_cash_after_a_restart_are_the_sum_of_the_trades(
         worth = trade.price * trade.amount
         cash += (-worth if trade.side == "buy" else worth) - trade.fee
     assert f"account {ACCOUNT}: {cash:,.2f} USDT, {base} BTC, {len(trades)} fills" in capsys_text()
-    assert position_of(trades, "BTC", "USDT").quote == cash - 10_000
+    assert sum_position(trades, "BTC", "USDT").quote == cash - 10_000
 
 
 def test_an_open_order_of_a_killed_session_is_canceled_and_never_filled(

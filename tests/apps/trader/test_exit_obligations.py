@@ -11,7 +11,7 @@ import pytest
 
 from desk import ACCOUNT, HOUR, KEY, MARCH, Desk, Market, desk, market
 from gate import kline
-from onetape.core.clock import SteppedClock, SystemClock, utc_text
+from onetape.core.clock import SteppedClock, SystemClock, format_utc
 from onetape.core.trading import Order
 from onetape.engine import AccountConfig, ExitConfig
 from onetape.execution.events import Acknowledged, OrderEvent, Submitted
@@ -566,7 +566,7 @@ async def until_stopped_at(trading: Desk, price: float) -> None:
     )[0]
     assert filled == signalled
     # The candle that passed the stop is named, not the next one.
-    assert f"in the candle of {utc_text(filled)}" in exit_row(trading)[2]
+    assert f"in the candle of {format_utc(filled)}" in exit_row(trading)[2]
 
 
 async def cut_rest_and_stream(opened: Market, trading: Desk) -> float:

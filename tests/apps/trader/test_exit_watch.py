@@ -14,7 +14,7 @@ from held_lock import locked
 from onetape.core.trading import ExitObligation
 from onetape.store.controls import NewControl, insert_controls
 from onetape.store.database import open_store
-from onetape.store.leases import lease_name
+from onetape.store.leases import make_lease_name
 from own_strategies import scripted_source
 from programs import Program
 from trader.exit_journal import ExitJournal
@@ -105,7 +105,7 @@ def test_an_exit_in_the_journal_ends_with_its_position(
                     await trading.until_decided(hour - 1)
                     await trading.until_no_open_order()
                 await trading.until(lambda: sides(trading) == ["buy", "sell", "buy"])
-            journal = ExitJournal(db, lease_name(ACCOUNT, KEY.symbol))
+            journal = ExitJournal(db, make_lease_name(ACCOUNT, KEY.symbol))
             journal.add(
                 ExitObligation(
                     "kept", ACCOUNT, "paper", "simulator", KEY.symbol, entry, "market",

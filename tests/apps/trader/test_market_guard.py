@@ -10,11 +10,11 @@ from pathlib import Path
 import pytest
 
 from desk import OFTEN
-from onetape.core.clock import utc_text
+from onetape.core.clock import format_utc
 from onetape.core.errors import StoreError
 from onetape.core.simulated import SimulatedSource
 from onetape.store.database import open_store
-from onetape.store.simulated_source import hold_to_source
+from onetape.store.simulated_source import require_source
 from programs import Program
 
 #: One minute of market takes a quarter of a second.
@@ -92,7 +92,7 @@ def test_a_simulator_that_starts_again_at_an_earlier_time_ends_the_trader(
         assert "but the market's time is 2024-03-01 06:" in refusal(program)
     with open_store(folder / "data" / "simulator.db", create=False) as store, store.read() as one:
         first_stored = one.execute("SELECT min(timestamp) FROM ohlcv_data").get
-        assert utc_text(first_stored) > "2024-03-01 10:"
+        assert format_utc(first_stored) > "2024-03-01 10:"
         # On a busy machine a frame of the first simulator is read after REST has closed its candle.
         later = "SELECT count(*) FROM revisions WHERE new_volume > old_volume"
         assert one.execute(later).get == 0
@@ -130,7 +130,7 @@ def test_a_file_of_one_seed_is_refused_to_another_by_all_programs(
     folder: Path, simulator: StartSimulator
 ) -> None:
     with open_store(folder / "data" / "simulator.db", create=True) as store:
-        hold_to_source(store, SimulatedSource(2**70, {}))
+        require_source(store, SimulatedSource(2**70, {}))
     _, url = simulator("--start", NOON, "--seed", "2")
     common = ("--exchange", "simulator", "--simulator-url", url)
     for name in ("trader", "backfiller"):
@@ -142,7 +142,7 @@ def test_a_file_without_a_seed_takes_the_first_one(tmp_path: Path) -> None:
     with open_store(tmp_path / "one.db", create=True) as store:
         with store.write() as connection:
             connection.execute("INSERT INTO store_kind (only_row, simulated) VALUES (1, 1)")
-        hold_to_source(store, SimulatedSource(7, {}))
-        hold_to_source(store, SimulatedSource(7, {}))
+        require_source(store, SimulatedSource(7, {}))
+        require_source(store, SimulatedSource(7, {}))
         with pytest.raises(StoreError, match="--seed 7"):
-            hold_to_source(store, SimulatedSource(8, {}))
+            require_source(store, SimulatedSource(8, {}))

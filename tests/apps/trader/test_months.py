@@ -14,7 +14,7 @@ from onetape.core.trading import Order, Session
 from onetape.engine import AccountConfig, booked_fill, simulate
 from onetape.engine.ratios import candle_seconds
 from onetape.exchange.markets import Market
-from onetape.store.candles import insert_closed, row_at
+from onetape.store.candles import insert_closed, read_row_at
 from onetape.store.database import open_store
 from onetape.store.leases import Fence, acquire_lease
 from onetape.store.ledger import trades_of
@@ -94,7 +94,7 @@ def test_an_entry_by_volatility_is_as_large_on_paper_as_in_a_backtest(
         order = order_of(key, int(candles.timestamp[-2]))
         insert_order(store, order, fence)
         broker.place(order, 0)
-        last = row_at(store, key, int(candles.timestamp[-1]))
+        last = read_row_at(store, key, int(candles.timestamp[-1]))
         assert last is not None
         broker.fill_open_order(last, 0)
         (trade,) = trades_of(store, "a", key.symbol)

@@ -18,7 +18,7 @@ import pytest
 
 from desk import OFTEN
 from hostile_strategies import is_running, noted_processes, write_hostile
-from onetape.cli.program import exit_code_of
+from onetape.cli.program import run_typer_app
 from onetape.store.database import open_store
 from programs import Program
 from trader.main import app
@@ -319,7 +319,7 @@ def test_a_bad_setting_is_exit_3_in_one_line_and_nothing_is_written(
     monkeypatch.chdir(folder)
     (folder / "trader.yaml").write_text(CONFIGS[what], encoding="utf-8")
     arguments = ["--exchange", "simulator", "--config", "trader.yaml"]
-    assert exit_code_of(app, "trader", arguments) == 3
+    assert run_typer_app(app, "trader", arguments) == 3
     out, err = capsys.readouterr()
     assert out == ""
     assert err.startswith("trader: trader.yaml:1: ")
@@ -331,7 +331,7 @@ def test_a_flag_that_cannot_be_used_is_exit_2_and_named(
     folder: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     monkeypatch.chdir(folder)
-    assert exit_code_of(app, "trader", ["--exchange", "simulator", "--fee", "2"]) == 2
+    assert run_typer_app(app, "trader", ["--exchange", "simulator", "--fee", "2"]) == 2
     assert capsys.readouterr().err == (
         "trader: --fee: fee_rate must be 0 or more and under 1, found 2.0\n"
     )

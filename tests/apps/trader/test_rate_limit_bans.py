@@ -6,7 +6,7 @@ from pathlib import Path
 from held_lock import locked
 from onetape.core.rate_limit_ban import RateLimitBan
 from onetape.store.database import open_store
-from onetape.store.rate_limit_bans import latest_rate_limit_ban, save_rate_limit_ban
+from onetape.store.rate_limit_bans import read_latest_rate_limit_ban, save_rate_limit_ban
 from programs import Program
 from trader.shared_rate_limit_bans import SharedRateLimitBans
 
@@ -30,7 +30,7 @@ def test_a_ban_is_stored_for_other_processes(tmp_path: Path) -> None:
         bans = SharedRateLimitBans(db, "binance")
         bans.extend(RateLimitBan(5_000, "HTTP 418"))
         bans.extend(RateLimitBan(4_000, "HTTP 429"))
-        assert latest_rate_limit_ban(store, "binance") == BAN
+        assert read_latest_rate_limit_ban(store, "binance") == BAN
         bans.close()
 
 
@@ -43,9 +43,9 @@ def test_a_ban_while_the_file_is_locked_holds_at_once_and_is_stored_later(tmp_pa
             bans.extend(RateLimitBan(5_000, "HTTP 418"))
             assert bans.latest() == BAN
             assert time.monotonic() - began < 0.5
-        assert latest_rate_limit_ban(store, "binance") is None
+        assert read_latest_rate_limit_ban(store, "binance") is None
         assert bans.latest() == BAN
-        assert latest_rate_limit_ban(store, "binance") == BAN
+        assert read_latest_rate_limit_ban(store, "binance") == BAN
         bans.close()
 
 
@@ -57,7 +57,7 @@ def test_a_ban_after_the_clock_was_set_back_is_stored_for_other_processes(tmp_pa
         later = RateLimitBan(1_120_000, "HTTP 418", 1_000_000)
         bans.extend(later)
         assert bans.latest() == later
-        assert latest_rate_limit_ban(store, "binance") == later
+        assert read_latest_rate_limit_ban(store, "binance") == later
         bans.close()
 
 

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from onetape.cli.program import exit_code_of
+from onetape.cli.program import run_typer_app
 from onetape.core.candles import SeriesKey
 from onetape.store.database import open_store
 from onetape.store.simulated_source import read_origin
@@ -71,13 +71,13 @@ def test_backfiller_and_backtester_take_replayed_candles_for_recorded_ones(
 
     db = tmp_path / "replay.db"
     flags = common(replaying, db, "1h")
-    assert exit_code_of(backfiller, "backfiller", [*flags, "--from", "2024-03-01"]) == 0
+    assert run_typer_app(backfiller, "backfiller", [*flags, "--from", "2024-03-01"]) == 0
     with open_store(db, create=False) as store:
         assert read_origin(store, SeriesKey("simulator", "BTC/USDT", "1h")) == "recorded"
     capsys.readouterr()
     page = tmp_path / "page.html"
     run = ["--exchange", "simulator", "--db", str(db), "--json", "--report", str(page)]
-    assert exit_code_of(backtester, "backtester", run) == 0
+    assert run_typer_app(backtester, "backtester", run) == 0
     document = json.loads(capsys.readouterr().out)
     assert "this market is replayed from recorded candles by the simulator" in document["notes"]
     text = page.read_text()
@@ -91,11 +91,11 @@ def test_an_invented_market_and_replayed_candles_do_not_share_a_file(
     from backfiller.main import app as backfiller
 
     db = tmp_path / "both.db"
-    assert exit_code_of(backfiller, "backfiller", common(replaying, db, "1h")) == 0
+    assert run_typer_app(backfiller, "backfiller", common(replaying, db, "1h")) == 0
     with Program("simulator", "--port", "0", folder=tmp_path) as program:
         url = re.findall(r"http://[\d.:]+\d", program.until("simulator:"))[0]
         capsys.readouterr()
-        assert exit_code_of(backfiller, "backfiller", common(url, db, "1h")) == 4
+        assert run_typer_app(backfiller, "backfiller", common(url, db, "1h")) == 4
     (line,) = capsys.readouterr().err.splitlines()
     assert "holds recorded candles that the simulator replayed" in line
     assert "choose another file with --db" in line

@@ -12,7 +12,7 @@ import hostile_strategies as hostile
 from desk import HOUR, KEY, MARCH, OFTEN, desk, market
 from hostile_strategies import noted_processes, write_hostile
 from onetape.engine import ExitConfig
-from onetape.store.candles import last_closed
+from onetape.store.candles import read_last_closed
 from onetape.strategies import checked_signals
 from trader.evaluations import Evaluations
 from trader.rule_runner import RuleRunner
@@ -131,7 +131,9 @@ def test_candles_of_an_outage_are_evaluated_at_once_as_one_by_one(
             )
             assert len(rows) == 12
             for timestamp, signal, indicators in rows:
-                window = last_closed(trading.store, KEY, trading.context.window, up_to=timestamp)
+                window = read_last_closed(
+                    trading.store, KEY, trading.context.window, up_to=timestamp
+                )
                 alone = checked_signals(trading.strategy, window)
                 assert signal == alone.signal[-1]
                 assert json.loads(indicators) == {"change": alone.indicators["change"][-1]}

@@ -16,7 +16,7 @@ from msgspec import Struct
 
 from desk import HOUR, KEY, MARCH, Desk, Market, desk, market
 from onetape.core.candles import Candle
-from onetape.store.stream_closes import uncompared
+from onetape.store.stream_closes import read_uncompared
 from watched import run_watched
 
 COUNT = int(os.environ.get("ONETAPE_STREAM_FAULTS", "14"))
@@ -145,7 +145,7 @@ async def campaign(db: Path, count: int, seed: int) -> Seen:
             await opened.go_to(hour + 1.02)
             await trading.until_decided(hour)
         last = MARCH + (count + 2) * HOUR
-        await trading.until(lambda: not uncompared(trading.store, KEY, end=last))
+        await trading.until(lambda: not read_uncompared(trading.store, KEY, end=last))
         closed = trading.closed_rows()
         true = opened.truth(MARCH, last)
         seen.wrong = {at: row for at, row in true.items() if closed.get(at) != row}

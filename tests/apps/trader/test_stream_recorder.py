@@ -15,8 +15,8 @@ from onetape.core.candles import Candle
 from onetape.core.clock import SteppedClock, SystemClock
 from onetape.store.candles import replace_forming
 from onetape.store.database import open_store
-from onetape.store.gaps import confirmed_gaps, gaps_of, ledger_of
-from onetape.store.revisions import revisions_of
+from onetape.store.gaps import read_confirmed_gaps, read_gap_ledger, read_gaps
+from onetape.store.revisions import read_revisions
 from onetape.websocket.built_candles import PolledTickerFeed
 from onetape.websocket.websocket import WebSocketManager
 from trader.stream_recorder import StreamRecorder, has_ended
@@ -257,12 +257,12 @@ def test_a_market_without_a_candle_is_recorded_as_a_gap_and_decided_past(
                 await opened.go_to(hour)
             await trading.until_decided(2)
             assert MARCH + HOUR not in trading.decided()
-            (gap,) = gaps_of(trading.store, KEY)
+            (gap,) = read_gaps(trading.store, KEY)
             assert (gap.start, gap.end) == (MARCH + HOUR, MARCH + 2 * HOUR)
             # Minutes later another response proves it, and it is requested no more.
             await opened.go_to(4.5)
             await trading.until_decided(3)
-            await trading.until(lambda: confirmed_gaps(trading.store, KEY))
+            await trading.until(lambda: read_confirmed_gaps(trading.store, KEY))
             requested = len(opened.gate.kline_requests)
             await opened.go_to(5.5)
             await trading.until_decided(4)
@@ -281,12 +281,12 @@ def test_the_trader_decides_without_a_candle_that_three_answers_left_out(
             opened.gate.hidden_candles = {absent}
             opened.gate.lets_pass = lambda frame: frame.get("k", {}).get("t") != absent
             await opened.go_to(2.99)
-            await trading.until(lambda: ledger_of(trading.store, KEY))
-            await trading.until(lambda: ledger_of(trading.store, KEY)[0].answers >= 3)
+            await trading.until(lambda: read_gap_ledger(trading.store, KEY))
+            await trading.until(lambda: read_gap_ledger(trading.store, KEY)[0].answers >= 3)
             # A minute after the first response, which is too soon for a proof.
             await opened.go_to(3.01)
             await trading.until_decided(2)
-            (entry,) = ledger_of(trading.store, KEY)
+            (entry,) = read_gap_ledger(trading.store, KEY)
             assert (entry.state, entry.start) == ("unproven", MARCH + HOUR)
             (gates,) = trading.query("SELECT gates FROM decisions ORDER BY timestamp DESC LIMIT 1")
             assert json.loads(gates[0])["candles"] == "ok"
@@ -359,7 +359,7 @@ def test_rest_that_lags_behind_the_stream_makes_no_gap(run: Run, db: Path) -> No
             requested = len(opened.gate.kline_requests)
             await opened.go_to(3.5)
             await trading.until(lambda: len(opened.gate.kline_requests) > requested + 1)
-            assert confirmed_gaps(trading.store, KEY) == []
+            assert read_confirmed_gaps(trading.store, KEY) == []
             opened.gate.hidden_candles = set()
             await trading.until_decided(2)
             assert_true(opened, trading, until_hour=3)
@@ -454,7 +454,7 @@ def test_a_late_frame_of_a_candle_that_rest_has_closed_is_dropped_row_23(
             )
             assert trading.source(0) == (1, "rest")
             assert_true(opened, trading, until_hour=1)
-            assert revisions_of(trading.store, open_only=False) == []
+            assert read_revisions(trading.store, open_only=False) == []
 
     run(scene())
 

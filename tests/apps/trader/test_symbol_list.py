@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from onetape.cli.program import exit_code_of
+from onetape.cli.program import run_typer_app
 from trader.main import app
 
 EXAMPLE = "an example is symbols: [{symbol: BTC/USDT}, {symbol: ETH/USDT, strategy: {name: macd}}]"
@@ -20,7 +20,7 @@ def refused(
 
     def start(entries: str) -> str:
         Path("own.yaml").write_text(f"symbols:\n{entries}", encoding="utf-8")
-        assert exit_code_of(app, "trader", ["-c", "own.yaml", "--exchange", "simulator"]) == 3
+        assert run_typer_app(app, "trader", ["-c", "own.yaml", "--exchange", "simulator"]) == 3
         assert not Path("data").exists()
         (line,) = capsys.readouterr().err.splitlines()
         return line

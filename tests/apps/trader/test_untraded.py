@@ -9,7 +9,7 @@ import pytest
 
 from desk import HOUR, MARCH, Desk, Market, desk, market
 from onetape.core.candles import Candles
-from onetape.core.untraded import untraded_rows
+from onetape.core.untraded import find_untraded_rows
 from onetape.engine import AccountConfig, ExitConfig, SimulationResult, booked_fill, simulate
 from onetape.engine.account_config import Reentry
 from onetape.simulator.recorded.replay import Replay, read_replay
@@ -88,7 +88,7 @@ def backtested(opened: Market, trading: Desk, last_hour: int) -> SimulationResul
 
 async def step(opened: Market, trading: Desk, hours: range) -> None:
     """Go through the hours; each candle is decided on before the next one closes."""
-    untraded = untraded_rows(opened_candles := candles_of(opened, hours[-1]))
+    untraded = find_untraded_rows(opened_candles := candles_of(opened, hours[-1]))
     traded = {*opened_candles.timestamp[~untraded].tolist()}
     for hour in hours:
         await opened.go_to(hour + 0.1)

@@ -7,7 +7,7 @@ from typing import Any, TypeVar
 import pytest
 
 from desk import MARCH, desk, market
-from onetape.core.clock import utc_text
+from onetape.core.clock import format_utc
 
 T = TypeVar("T")
 Run = Callable[[Coroutine[Any, Any, T]], T]
@@ -70,7 +70,7 @@ def test_a_candle_that_does_not_come_is_named_and_decided_on_once_it_does(
     run(scene())
     (line,) = lines_of(capsys, "degraded: no decision", shown)
     assert line == (
-        f"degraded: no decision: the candle of {utc_text(MARCH)} ended and the exchange has not "
+        f"degraded: no decision: the candle of {format_utc(MARCH)} ended and the exchange has not "
         "returned it; no entries meanwhile, stops go on; it is fetched again and again; "
         "look at the status page of the exchange, if this lasts"
     )
@@ -94,7 +94,7 @@ def test_a_candle_that_is_refused_each_time_is_named_with_its_fault(
 
     run(scene())
     line = lines_of(capsys, "degraded: no decision", shown)[-1]
-    assert f"candle of {utc_text(MARCH)} " in line
+    assert f"candle of {format_utc(MARCH)} " in line
     assert "refused; the commonest fault: " in line
 
 

@@ -16,7 +16,7 @@ import pytest
 import onetape.backtest as ot
 from backtester.main import app
 from onetape.backtest.storage.runs import RUNS_FOLDER
-from onetape.cli.program import exit_code_of
+from onetape.cli.program import run_typer_app
 from onetape.core.candles import Candle, SeriesKey
 from onetape.core.errors import CandleGapError, ConfigurationError, DataError, UsageError
 from onetape.core.simulated import SimulatedSource
@@ -24,7 +24,7 @@ from onetape.simulator.defaults import DEFAULT_SEED
 from onetape.simulator.market.simulated_market import SimulatedMarket
 from onetape.store.candles import insert_closed
 from onetape.store.database import open_store
-from onetape.store.simulated_source import hold_to_source
+from onetape.store.simulated_source import require_source
 from onetape.strategies import doubtful_bars, sampled_check
 
 HOUR, DAY = 3_600, 86_400
@@ -64,7 +64,7 @@ def database(tmp_path_factory: pytest.TempPathFactory) -> Path:
     path = tmp_path_factory.mktemp("api") / "data" / "simulator.db"
     path.parent.mkdir()
     with open_store(path, create=True) as store:
-        hold_to_source(store, SimulatedSource(DEFAULT_SEED, {}))
+        require_source(store, SimulatedSource(DEFAULT_SEED, {}))
         for symbol in SYMBOLS:
             bars = SimulatedMarket(DEFAULT_SEED).candles(symbol, "1h", START, START + 60 * DAY)
             columns = (bars.timestamp, bars.open, bars.high, bars.low, bars.close, bars.volume)
@@ -106,7 +106,7 @@ def candles(folder: Path) -> ot.StoredCandles:
 def document(capfd: pytest.CaptureFixture[str], *arguments: str) -> dict[str, Any]:
     """Return what the command line prints with --json."""
     capfd.readouterr()
-    code = exit_code_of(app, "backtester", ["--exchange", "simulator", *arguments, "--json"])
+    code = run_typer_app(app, "backtester", ["--exchange", "simulator", *arguments, "--json"])
     out, err = capfd.readouterr()
     assert code == 0, err
     return json.loads(out)

@@ -4,9 +4,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from onetape.cli.dates import parse_timerange, range_flags
+from onetape.cli.dates import parse_range_flags, parse_timerange
 from onetape.core.candles import LATEST_TIMESTAMP
-from onetape.core.clock import check_range, day_text
+from onetape.core.clock import check_range, format_day
 from onetape.core.dates import parse_moment
 from onetape.core.errors import UsageError
 
@@ -57,7 +57,7 @@ def test_any_text_is_either_a_moment_or_a_usage_error(text: str) -> None:
 
 @given(st.integers(0, LATEST_TIMESTAMP // 60 - 1))
 def test_a_moment_reads_back_from_its_text(minute: int) -> None:
-    assert parse_moment(day_text(minute * 60), "--from") == minute * 60
+    assert parse_moment(format_day(minute * 60), "--from") == minute * 60
 
 
 @pytest.mark.parametrize(
@@ -70,7 +70,7 @@ def test_a_moment_reads_back_from_its_text(minute: int) -> None:
 )
 def test_a_timerange_is_freqtrades(text: str, ends: tuple[str | None, str | None]) -> None:
     assert parse_timerange(text) == ends
-    assert range_flags(None, None, text) == ends
+    assert parse_range_flags(None, None, text) == ends
 
 
 @pytest.mark.parametrize("text", ["", "-", "20240101", "2024-01-01-2024-02-01"])
@@ -80,10 +80,10 @@ def test_what_is_no_timerange_is_refused(text: str) -> None:
 
 
 def test_a_timerange_with_from_or_to_is_refused() -> None:
-    assert range_flags("a", "b", None) == ("a", "b")
+    assert parse_range_flags("a", "b", None) == ("a", "b")
     for from_, to in (("2024-01-01", None), (None, "2024-01-01")):
         with pytest.raises(UsageError, match="leave one of them out"):
-            range_flags(from_, to, "20240101-")
+            parse_range_flags(from_, to, "20240101-")
 
 
 @pytest.mark.parametrize("end", [JANUARY_31, JANUARY_31 - 3_600])

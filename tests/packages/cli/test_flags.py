@@ -12,10 +12,10 @@ from backfiller.main import app as backfiller
 from backfiller.settings import BackfillerSettings
 from backtester.main import app as backtester
 from backtester.settings import BacktesterSettings
-from onetape.cli.flag_values import flag_values
+from onetape.cli.flag_values import collect_flag_values
 from onetape.cli.loading import load_settings
 from onetape.core.errors import UsageError
-from onetape.core.setting import declared_settings, setting_value
+from onetape.core.setting import collect_settings, get_setting_value
 from onetape.engine.account_config import AccountConfig
 from trader.main import app as trader
 from trader.settings import TraderSettings
@@ -48,9 +48,9 @@ PROGRAMS = {
 
 @pytest.mark.parametrize("program", [BacktesterSettings, TraderSettings])
 def test_every_flag_arrives_in_the_settings_of_both_programs(program: Any) -> None:
-    loaded = load_settings(program, "program", None, flag_values(program, GIVEN), {})
+    loaded = load_settings(program, "program", None, collect_flag_values(program, GIVEN), {})
     found = loaded.settings
-    values = {one.key: setting_value(found, one) for one in declared_settings(program).values()}
+    values = {one.key: get_setting_value(found, one) for one in collect_settings(program).values()}
     account, exits = found.account, found.account.exits
     assert values["account.cash"] == 500
     assert found.strategy.name == "macd"
@@ -67,14 +67,14 @@ def test_every_flag_arrives_in_the_settings_of_both_programs(program: Any) -> No
 
 @pytest.mark.parametrize("program", [BacktesterSettings, TraderSettings])
 def test_no_flags_leave_the_defaults(program: Any) -> None:
-    flags = flag_values(program, dict.fromkeys(GIVEN))
+    flags = collect_flag_values(program, dict.fromkeys(GIVEN))
     assert load_settings(program, "program", None, flags, {}).settings == program()
 
 
 @pytest.mark.parametrize("name", ["foo=1", "all_in=1", "foo", "quote_amuont=5"])
 def test_a_sizing_that_is_none_is_answered_with_all_kinds_and_their_form(name: str) -> None:
     with pytest.raises(UsageError, match=r"^--sizing '.*' was not understood; write all_in, or a"):
-        flag_values(BacktesterSettings, {**GIVEN, "sizing": name})
+        collect_flag_values(BacktesterSettings, {**GIVEN, "sizing": name})
 
 
 @pytest.mark.parametrize(
@@ -87,12 +87,12 @@ def test_a_sizing_that_is_none_is_answered_with_all_kinds_and_their_form(name: s
 )
 def test_a_parameter_is_a_name_and_a_value(param: list[str], words: str) -> None:
     with pytest.raises(UsageError) as caught:
-        flag_values(BacktesterSettings, {"param": param})
+        collect_flag_values(BacktesterSettings, {"param": param})
     assert str(caught.value) == words
 
 
 def test_the_value_of_a_parameter_begins_behind_the_first_equals_sign() -> None:
-    tree = flag_values(
+    tree = collect_flag_values(
         BacktesterSettings, {"param": ["period=10", " buy = 30 ", "a=b=c", "empty="]}
     )
     values = {"period": "10", "buy": "30", "a": "b=c", "empty": ""}
@@ -103,7 +103,7 @@ def test_the_value_of_a_parameter_begins_behind_the_first_equals_sign() -> None:
 def test_every_flag_of_a_setting_is_one_of_the_program(name: str) -> None:
     app, model = PROGRAMS[name]
     known = {opt for parameter in typer.main.get_command(app).params for opt in parameter.opts}
-    declared = declared_settings(model).values()
+    declared = collect_settings(model).values()
     assert {one.flag for one in declared if one.flag} <= known
     # What only makes sense with another one, or guards the program, is set in the file.
     without = {one.key for one in declared if not one.flag and not one.setting.number_of}
@@ -135,12 +135,12 @@ def test_the_commented_file_of_a_program_has_every_setting_at_its_default(
     settings: msgspec.Struct = load_settings(model, name, file, {}, {}).settings
     assert settings == model()
     keys = re.findall(r"^ *(\w+):", file.read_text(), re.MULTILINE)
-    parts = [part for key in declared_settings(model) for part in key.split(".")]
+    parts = [part for key in collect_settings(model) for part in key.split(".")]
     assert {*keys} == {*parts}
 
 
 def test_every_setting_of_an_account_stands_in_the_table_with_its_flag(repository: Path) -> None:
     page = (repository / "docs" / "rules.md").read_text()
-    declared = declared_settings(AccountConfig)
+    declared = collect_settings(AccountConfig)
     rows = re.findall(r"^\| `(\w+)` \|.*\|$", page, re.MULTILINE)
     assert {one.name for one in declared.values()} <= {*rows}

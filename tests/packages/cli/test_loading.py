@@ -12,9 +12,9 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from onetape.cli.common_settings import DATABASE, EXCHANGE, SYMBOL, StrategySettings
-from onetape.cli.loading import load_settings, settings_file
+from onetape.cli.loading import find_settings_file, load_settings
 from onetape.core.errors import ConfigurationError, UsageError
-from onetape.core.folders import database_path
+from onetape.core.folders import choose_database_path
 from onetape.core.setting import DeclaredStruct, Setting
 from onetape.engine.account_config import AccountConfig
 from repeatable import examples
@@ -356,19 +356,19 @@ def test_the_users_own_file_comes_before_the_projects(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.chdir(tmp_path)
-    assert settings_file("app", None) is None
+    assert find_settings_file("app", None) is None
     for folder in ("config", "user/config"):
         Path(folder).mkdir(parents=True)
         Path(folder, "app.yaml").write_text("")
-        assert settings_file("app", None) == Path(folder, "app.yaml")
+        assert find_settings_file("app", None) == Path(folder, "app.yaml")
     with pytest.raises(ConfigurationError, match=r"^other.yaml does not exist"):
-        settings_file("app", Path("other.yaml"))
+        find_settings_file("app", Path("other.yaml"))
 
 
 def test_the_simulators_candles_have_a_file_of_their_own() -> None:
-    assert database_path(None, "binance") == Path("data/onetape.db")
-    assert database_path(None, "simulator") == Path("data/simulator.db")
-    assert database_path(Path("x.db"), "simulator") == Path("x.db")
+    assert choose_database_path(None, "binance") == Path("data/onetape.db")
+    assert choose_database_path(None, "simulator") == Path("data/simulator.db")
+    assert choose_database_path(Path("x.db"), "simulator") == Path("x.db")
 
 
 BOMB = "a: &a0 [x,x,x,x,x,x,x,x,x,x]\n" + "".join(
@@ -417,7 +417,7 @@ def test_the_home_folder_may_be_written_as_in_a_shell(file: Path) -> None:
 
 def test_a_name_that_no_file_can_have_is_no_settings_file(tmp_path: Path) -> None:
     with pytest.raises(ConfigurationError, match="File name too long"):
-        settings_file("app", tmp_path / ("x" * 300))
+        find_settings_file("app", tmp_path / ("x" * 300))
 
 
 def test_the_usual_folder_of_a_checkout_is_made_private(
@@ -426,7 +426,7 @@ def test_the_usual_folder_of_a_checkout_is_made_private(
     monkeypatch.chdir(tmp_path)
     Path("data").mkdir(mode=0o755)
     Path("mine").mkdir(mode=0o755)
-    assert database_path(None, "binance") == Path("data/onetape.db")
+    assert choose_database_path(None, "binance") == Path("data/onetape.db")
     assert stat.S_IMODE(Path("data").stat().st_mode) == 0o700
-    assert database_path(Path("mine/x.db"), "binance") == Path("mine/x.db")
+    assert choose_database_path(Path("mine/x.db"), "binance") == Path("mine/x.db")
     assert stat.S_IMODE(Path("mine").stat().st_mode) == 0o755

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from onetape.cli.output import note, print_bytes, print_json, print_line, table
+from onetape.cli.output import format_table, note, print_bytes, print_json, print_line
 
 
 def test_a_document_is_json_and_notes_stay_out_of_it(capsys: pytest.CaptureFixture[str]) -> None:
@@ -19,8 +19,8 @@ def test_a_document_is_json_and_notes_stay_out_of_it(capsys: pytest.CaptureFixtu
 
 def test_a_table_lines_up_and_leaves_no_blanks_at_the_end() -> None:
     rows = [("", "rsi"), ("return", "5.00%"), ("trades", "12")]
-    assert table(rows, right=(1,)) == "          rsi\nreturn  5.00%\ntrades     12"
-    assert table([]) == ""
+    assert format_table(rows, right=(1,)) == "          rsi\nreturn  5.00%\ntrades     12"
+    assert format_table([]) == ""
 
 
 def test_no_printed_text_controls_a_terminal(capsysbinary: pytest.CaptureFixture[bytes]) -> None:
@@ -29,7 +29,7 @@ def test_no_printed_text_controls_a_terminal(capsysbinary: pytest.CaptureFixture
     note(f"file {hostile}")
     print_json({"file": hostile})
     print_bytes('"\x9b2J\x7f"\n'.encode())
-    print_line(table([[hostile, "second\nline"]]))
+    print_line(format_table([[hostile, "second\nline"]]))
     printed = capsysbinary.readouterr()
     for text in (printed.out.decode(), printed.err.decode()):
         assert all(each.isprintable() or each == "\n" for each in text)
@@ -37,4 +37,4 @@ def test_no_printed_text_controls_a_terminal(capsysbinary: pytest.CaptureFixture
 
 
 def test_cells_with_chinese_characters_line_up() -> None:
-    assert table([["币/USDT", "x"], ["BTC/USDT", "x"]]) == "币/USDT   x\nBTC/USDT  x"
+    assert format_table([["币/USDT", "x"], ["BTC/USDT", "x"]]) == "币/USDT   x\nBTC/USDT  x"

@@ -7,7 +7,7 @@ from typing import Annotated
 import pytest
 import typer
 
-from onetape.cli.program import TRACEBACK_VARIABLE, exit_code_of, run_app
+from onetape.cli.program import TRACEBACK_VARIABLE, run_app, run_typer_app
 from onetape.core import errors
 
 RAISED: dict[str, BaseException] = {
@@ -73,7 +73,7 @@ def act(
 def test_each_end_has_its_exit_code_and_one_line(
     capsys: pytest.CaptureFixture[str], arguments: list[str], code: int, line: str
 ) -> None:
-    assert exit_code_of(app, "app", arguments) == code
+    assert run_typer_app(app, "app", arguments) == code
     printed = capsys.readouterr().err
     assert printed.startswith(line)
     assert printed.count("\n") == (1 if line else 0)
@@ -83,7 +83,7 @@ def test_an_unexpected_error_is_one_line_without_a_traceback(
     capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.delenv(TRACEBACK_VARIABLE, raising=False)
-    assert exit_code_of(app, "app", ["unexpected"]) == 1
+    assert run_typer_app(app, "app", ["unexpected"]) == 1
     assert capsys.readouterr().err == (
         "app: unexpected ZeroDivisionError: division by zero "
         "(set ONETAPE_TRACEBACK=1 to see where, and please report it)\n"
@@ -93,7 +93,7 @@ def test_an_unexpected_error_is_one_line_without_a_traceback(
 def test_the_traceback_is_printed_on_request(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv(TRACEBACK_VARIABLE, "1")
     with pytest.raises(ZeroDivisionError):
-        exit_code_of(app, "app", ["unexpected"])
+        run_typer_app(app, "app", ["unexpected"])
 
 
 def test_running_an_app_ends_the_process_with_its_code() -> None:

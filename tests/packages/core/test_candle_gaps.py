@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from onetape.core.candle_gaps import find_gaps, next_opens
+from onetape.core.candle_gaps import compute_next_opens, find_gaps
 from onetape.core.timeframes import Timeframe
 
 TIMEFRAMES = ["1s", "1m", "5m", "1h", "4h", "1d", "3d", "1w", "2w", "1M", "3M"]
@@ -46,7 +46,7 @@ def test_gaps_are_those_of_a_walk(
 @given(st.sampled_from(TIMEFRAMES), st.lists(SECONDS, max_size=5))
 def test_the_next_opens_are_those_of_the_timeframe(name: str, times: list[int]) -> None:
     timeframe = Timeframe.parse(name)
-    after = next_opens(np.array(times, dtype=np.int64), timeframe).tolist()
+    after = compute_next_opens(np.array(times, dtype=np.int64), timeframe).tolist()
     assert after == [timeframe.next(time) for time in times]
 
 

@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from onetape.core.candles import Candle, Candles, candle_fault, candle_faults
+from onetape.core.candles import Candle, Candles, find_candle_fault, find_candle_faults
 from onetape.core.timeframes import Timeframe
 
 HOUR = Timeframe.parse("1h")
@@ -16,22 +16,22 @@ PRICES = ("open", "high", "low", "close")
 
 
 def test_a_sound_candle_has_no_fault() -> None:
-    assert candle_fault(SOUND, HOUR) is None
+    assert find_candle_fault(SOUND, HOUR) is None
 
 
 def test_a_flat_candle_without_volume_is_sound() -> None:
-    assert candle_fault(Candle(0, 1e-8, 1e-8, 1e-8, 1e-8, 0.0), HOUR) is None
+    assert find_candle_fault(Candle(0, 1e-8, 1e-8, 1e-8, 1e-8, 0.0), HOUR) is None
 
 
 @pytest.mark.parametrize("field", [*PRICES, "volume"])
 @pytest.mark.parametrize("value", [nan, inf, -inf, -1.0, 1e300])
 def test_a_value_that_no_market_has_is_a_fault(field: str, value: float) -> None:
-    assert candle_fault(SOUND._replace(**{field: value}), HOUR) is not None
+    assert find_candle_fault(SOUND._replace(**{field: value}), HOUR) is not None
 
 
 @pytest.mark.parametrize("field", PRICES)
 def test_a_price_of_zero_is_a_fault(field: str) -> None:
-    assert candle_fault(SOUND._replace(**{field: 0.0}), HOUR) is not None
+    assert find_candle_fault(SOUND._replace(**{field: 0.0}), HOUR) is not None
 
 
 @pytest.mark.parametrize(
@@ -47,7 +47,7 @@ def test_a_price_of_zero_is_a_fault(field: str) -> None:
     ],
 )
 def test_the_fault_is_named(row: Candle, words: str) -> None:
-    assert words in (candle_fault(row, HOUR) or "")
+    assert words in (find_candle_fault(row, HOUR) or "")
 
 
 @given(
@@ -58,7 +58,7 @@ def test_the_fault_is_named(row: Candle, words: str) -> None:
 def test_any_row_is_either_sound_or_has_a_fault_in_words(
     timestamp: int, values: tuple[float, ...], name: str
 ) -> None:
-    fault = candle_fault(Candle(timestamp, *values), Timeframe.parse(name))
+    fault = find_candle_fault(Candle(timestamp, *values), Timeframe.parse(name))
     assert fault is None or fault
 
 
@@ -81,9 +81,9 @@ def test_the_rule_for_columns_is_the_rule_for_one_candle(rows: list[Candle], nam
         np.array(by_column[0], dtype=np.int64),
         *(np.array(column, dtype=np.float64) for column in by_column[1:]),
     )
-    one_by_one = {number: candle_fault(row, timeframe) for number, row in enumerate(rows)}
+    one_by_one = {number: find_candle_fault(row, timeframe) for number, row in enumerate(rows)}
     expected = {number: fault for number, fault in one_by_one.items() if fault is not None}
-    assert candle_faults(candles, timeframe) == expected
+    assert find_candle_faults(candles, timeframe) == expected
 
 
 def columns(*timestamps: int) -> Candles:
@@ -98,14 +98,14 @@ def test_columns_of_different_lengths_are_refused() -> None:
 
 
 def test_joined_candles_follow_each_other() -> None:
-    joined = columns(1, 2).joined(columns(3))
+    joined = columns(1, 2).concat(columns(3))
     assert joined.timestamp.tolist() == [1, 2, 3]
     assert joined.volume.tolist() == [1.0, 2.0, 3.0]
 
 
 def test_no_candles_joined_with_some_are_those() -> None:
-    assert Candles.empty().joined(columns(3)).timestamp.tolist() == [3]
-    assert columns(3).joined(Candles.empty()).timestamp.tolist() == [3]
+    assert Candles.empty().concat(columns(3)).timestamp.tolist() == [3]
+    assert columns(3).concat(Candles.empty()).timestamp.tolist() == [3]
     assert len(Candles.empty()) == 0
 
 

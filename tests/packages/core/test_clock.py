@@ -4,7 +4,7 @@ import time
 
 import pytest
 
-from onetape.core.clock import ScaledClock, SteppedClock, SystemClock, utc_text
+from onetape.core.clock import ScaledClock, SteppedClock, SystemClock, format_utc
 
 
 def test_the_system_clock_shows_the_computers_time() -> None:
@@ -45,4 +45,4 @@ def test_a_stepped_clock_stands_still_and_never_runs_back() -> None:
 
 
 def test_a_moment_is_written_in_utc() -> None:
-    assert utc_text(1_706_709_600) == "2024-01-31 14:00"
+    assert format_utc(1_706_709_600) == "2024-01-31 14:00"

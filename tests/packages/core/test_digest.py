@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 from onetape.core.candles import Candles
-from onetape.core.digest import data_digest
+from onetape.core.digest import compute_data_digest
 
 
 def candles(**changed: list[float]) -> Candles:
@@ -22,19 +22,21 @@ def test_the_digest_does_not_depend_on_how_the_columns_lie_in_memory() -> None:
     rows = np.zeros(4, dtype=[("timestamp", np.int64), ("price", np.float64)])
     rows["timestamp"], rows["price"] = [0, 9, 60, 9], [3.0, 9.0, 4.0, 9.0]
     strided = Candles(rows["timestamp"][::2], *[rows["price"][::2]] * 5)
-    assert data_digest(strided) == data_digest(candles())
+    assert compute_data_digest(strided) == compute_data_digest(candles())
 
 
 def test_the_digest_is_the_same_on_every_machine() -> None:
     content = b"candles 2\n" + struct.pack("<2q10d", 0, 60, *[3.0, 4.0] * 5)
-    assert data_digest(candles()) == hashlib.sha256(content).hexdigest()
+    assert compute_data_digest(candles()) == hashlib.sha256(content).hexdigest()
 
 
 @pytest.mark.parametrize("name", ["timestamp", "open", "high", "low", "close", "volume"])
 def test_one_other_value_is_another_digest(name: str) -> None:
-    assert data_digest(candles(**{name: [3.0, 5.0]})) != data_digest(candles())
+    assert compute_data_digest(candles(**{name: [3.0, 5.0]})) != compute_data_digest(candles())
 
 
 def test_values_that_changed_places_are_another_digest() -> None:
     swapped = candles(open=[3.0, 4.5], close=[4.0, 4.0])
-    assert data_digest(swapped) != data_digest(candles(open=[4.0, 4.0], close=[3.0, 4.5]))
+    assert compute_data_digest(swapped) != compute_data_digest(
+        candles(open=[4.0, 4.0], close=[3.0, 4.5])
+    )

@@ -10,13 +10,13 @@ from hypothesis import strategies as st
 from onetape.core.candles import Candles
 from onetape.core.digits import (
     Digits,
-    decimals_of,
-    exact_text,
-    money_decimals,
-    number_text,
+    choose_money_decimals,
+    count_decimals,
+    format_exact,
+    format_number,
     step_decimals,
 )
-from onetape.core.market_digits import market_digits, price_decimals
+from onetape.core.market_digits import choose_market_digits, choose_market_price_decimals
 from onetape.core.steps import NO_TRADING_RULES, TradingRules
 
 
@@ -41,20 +41,20 @@ from onetape.core.steps import NO_TRADING_RULES, TradingRules
 def test_decimals_are_those_that_the_values_were_written_with(
     values: list[float], decimals: int | None
 ):
-    assert decimals_of(np.array(values)) == decimals
+    assert count_decimals(np.array(values)) == decimals
 
 
 @given(st.lists(st.integers(1, 10**9), min_size=1, max_size=50), st.integers(0, 14))
 def test_decimal_texts_give_back_their_decimals(counts: list[int], places: int):
     values = np.array([float(f"{count}e-{places}") for count in counts])
     written = max(places - min(len(str(one)) - len(str(one).rstrip("0")) for one in counts), 0)
-    assert decimals_of(values) == written
+    assert count_decimals(values) == written
 
 
 def test_one_finer_price_late_in_a_long_column_counts():
     values = np.full(5_000, 1.25)
     values[4_999] = 1.2512
-    assert decimals_of(values) == 4
+    assert count_decimals(values) == 4
 
 
 @pytest.mark.parametrize(
@@ -74,7 +74,7 @@ def test_one_finer_price_late_in_a_long_column_counts():
 def test_money_has_the_decimals_that_matter_in_its_currency(
     currency: str, cash: float, decimals: int
 ):
-    assert money_decimals(currency, cash) == decimals
+    assert choose_money_decimals(currency, cash) == decimals
 
 
 @pytest.mark.parametrize(
@@ -109,33 +109,34 @@ def test_prices_are_shown_with_the_steps_decimals_else_those_of_the_candles(
     step: str | None, prices: tuple[float, ...], decimals: int
 ):
     steps = TradingRules(None if step is None else Decimal(step), None, Decimal(0), Decimal(0))
-    assert price_decimals(steps, flat(*prices)) == decimals
+    assert choose_market_price_decimals(steps, flat(*prices)) == decimals
 
 
 def test_amounts_have_the_decimals_of_the_amount_step_else_ten_significant_digits():
     steps = TradingRules(None, Decimal("0.001"), Decimal(0), Decimal(0))
-    assert market_digits(steps, flat(1.0801), "USDT", 10_000.0).amount == 3
+    assert choose_market_digits(steps, flat(1.0801), "USDT", 10_000.0).amount == 3
     ideal = [
-        market_digits(NO_TRADING_RULES, flat(price), "USDT", 1e4) for price in (1.08, 3e-7, 6e4)
+        choose_market_digits(NO_TRADING_RULES, flat(price), "USDT", 1e4)
+        for price in (1.08, 3e-7, 6e4)
     ]
     assert [one.amount for one in ideal] == [6, 0, 8]
 
 
 def test_texts_have_the_decimals_of_their_market():
     digits = Digits(price=4, money=8, amount=3)
-    assert digits.price_text(1_234.5) == "1,234.5000"
-    assert digits.money_text(0.00012, signed=True) == "+0.00012000"
-    assert digits.amount_text(4_488.7) == "4,488.700"
+    assert digits.format_price(1_234.5) == "1,234.5000"
+    assert digits.format_money(0.00012, signed=True) == "+0.00012000"
+    assert digits.format_amount(4_488.7) == "4,488.700"
 
 
 def test_money_that_rounds_to_nothing_has_no_sign():
-    assert Digits(price=2).money_text(-0.001) == "0.00"
-    assert Digits(price=2).money_text(-0.001, signed=True) == "0.00"
+    assert Digits(price=2).format_money(-0.001) == "0.00"
+    assert Digits(price=2).format_money(-0.001, signed=True) == "0.00"
 
 
 def test_an_amount_however_small_is_not_written_as_nothing():
-    assert Digits(price=2, amount=6).amount_text(1e-9) == "0.000000001000"
-    assert Digits(price=2, amount=6).amount_text(0.0) == "0.000000"
+    assert Digits(price=2, amount=6).format_amount(1e-9) == "0.000000001000"
+    assert Digits(price=2, amount=6).format_amount(0.0) == "0.000000"
 
 
 @pytest.mark.parametrize(
@@ -150,10 +151,10 @@ def test_an_amount_however_small_is_not_written_as_nothing():
     ],
 )
 def test_no_number_is_written_with_an_exponent(value: float, text: str):
-    assert number_text(value) == text
+    assert format_number(value) == text
 
 
 @given(st.floats(1e-12, 1e12))
 def test_an_exact_text_reads_back_as_the_same_number_and_has_no_exponent(value: float):
-    assert float(exact_text(value)) == value
-    assert "e" not in exact_text(value).lower()
+    assert float(format_exact(value)) == value
+    assert "e" not in format_exact(value).lower()

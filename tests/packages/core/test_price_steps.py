@@ -10,9 +10,9 @@ from hypothesis import strategies as st
 
 from onetape.core.candles import Candles
 from onetape.core.price_steps import (
-    finer_step,
-    price_step_at,
-    price_step_column,
+    find_finer_step,
+    find_price_step,
+    make_price_step_column,
     steps_at,
     with_month_steps,
 )
@@ -52,8 +52,8 @@ def test_a_month_of_finer_prices_has_the_step_of_their_digits():
         second(2020, 6),
         Decimal("0.0001"),
     )
-    assert price_step_at(steps, second(2020, 6) - 1) == 0.0001
-    assert price_step_at(steps, second(2020, 6)) == 0.01
+    assert find_price_step(steps, second(2020, 6) - 1) == 0.0001
+    assert find_price_step(steps, second(2020, 6)) == 0.01
     assert steps_at(steps, second(2020, 5)).price_step == Decimal("0.0001")
 
 
@@ -88,7 +88,7 @@ def test_each_month_in_utc_has_a_step_of_its_own():
     candles = daily(second(2023, 12), [1.123] * 31 + [1.1] * 31 + [1.12345] * 3)
     found = shown("0.1", candles)
     assert found == [(second(2023, 12), Decimal("0.001")), (second(2024, 2), Decimal("0.00001"))]
-    column = price_step_column(with_month_steps(stated("0.1"), candles), candles.timestamp)
+    column = make_price_step_column(with_month_steps(stated("0.1"), candles), candles.timestamp)
     assert column is not None
     assert column.tolist() == [0.001] * 31 + [0.1] * 31 + [0.00001] * 3
 
@@ -96,7 +96,7 @@ def test_each_month_in_utc_has_a_step_of_its_own():
 def test_a_market_without_a_price_step_stays_without_one():
     candles = daily(second(2024, 1), [1.123])
     assert with_month_steps(NO_TRADING_RULES, candles) is NO_TRADING_RULES
-    assert price_step_column(NO_TRADING_RULES, candles.timestamp) is None
+    assert make_price_step_column(NO_TRADING_RULES, candles.timestamp) is None
 
 
 @pytest.mark.parametrize(
@@ -106,7 +106,7 @@ def test_a_market_without_a_price_step_stays_without_one():
 def test_prices_at_hand_show_whether_the_stated_step_holds(
     step: str, prices: list[float], found: str
 ):
-    assert finer_step(Decimal(step), np.array(prices)) == Decimal(found)
+    assert find_finer_step(Decimal(step), np.array(prices)) == Decimal(found)
 
 
 @given(

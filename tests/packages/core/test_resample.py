@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 
 from onetape.core.candles import Candle, Candles
 from onetape.core.errors import UsageError
-from onetape.core.resample import incomplete_windows, opens_of, resample
+from onetape.core.resample import compute_opens, find_incomplete_windows, resample
 from onetape.core.timeframes import Timeframe
 from onetape.core.untraded import is_untraded
 
@@ -115,7 +115,7 @@ def test_incomplete_windows_are_those_with_fewer_candles_than_minutes(rows: list
         for large in rows_of(resample(candles, MINUTE, FIVE))
         if sum(FIVE.floor(row.timestamp) == large.timestamp for row in rows) < 5
     ]
-    assert incomplete_windows(candles, MINUTE, FIVE).tolist() == expected
+    assert find_incomplete_windows(candles, MINUTE, FIVE).tolist() == expected
 
 
 @given(
@@ -124,7 +124,7 @@ def test_incomplete_windows_are_those_with_fewer_candles_than_minutes(rows: list
 )
 def test_opens_are_those_of_the_timeframe(name: str, moments: list[int]) -> None:
     timeframe = Timeframe.parse(name)
-    opens = opens_of(timeframe, np.array(moments, dtype=np.int64))
+    opens = compute_opens(timeframe, np.array(moments, dtype=np.int64))
     assert opens.tolist() == [timeframe.floor(moment) for moment in moments]
 
 
@@ -198,7 +198,7 @@ def test_a_timeframe_that_is_no_multiple_is_refused(small: str, large: str) -> N
 
 def test_no_candles_make_none() -> None:
     assert len(resample(Candles.empty(), MINUTE, HOUR)) == 0
-    assert len(incomplete_windows(Candles.empty(), MINUTE, HOUR)) == 0
+    assert len(find_incomplete_windows(Candles.empty(), MINUTE, HOUR)) == 0
 
 
 @cache

@@ -11,8 +11,8 @@ from onetape.core.setting import (
     DeclaredStruct,
     Section,
     Setting,
-    declared_settings,
-    settings_tree,
+    build_settings_tree,
+    collect_settings,
 )
 
 MOST = 1_000_000_000
@@ -40,7 +40,7 @@ class Program(DeclaredStruct, frozen=True, kw_only=True):
 
 
 def test_keys_are_those_of_the_sections_and_an_outer_setting_hides_an_inner_one() -> None:
-    declared = declared_settings(Program)
+    declared = collect_settings(Program)
     assert list(declared) == [
         "from",
         "account.cash",
@@ -57,7 +57,7 @@ def test_keys_are_those_of_the_sections_and_an_outer_setting_hides_an_inner_one(
 
 def test_the_tree_of_settings_has_the_keys_of_a_file_and_nothing_that_is_no_setting() -> None:
     program = Program(from_="2024", balance=Decimal(7), account=Account(exits=Exits(stop=0.5)))
-    assert settings_tree(program) == {
+    assert build_settings_tree(program) == {
         "from": "2024",
         "account": {"cash": Decimal(7), "kind": "quote", "share": 0.5},
         "exits": {"stop": 0.5, "bars": None},

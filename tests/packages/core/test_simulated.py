@@ -4,7 +4,7 @@ from collections.abc import Mapping
 
 import pytest
 
-from onetape.core.simulated import ORIGIN_WORDS, Origin, Recording, origin_of
+from onetape.core.simulated import ORIGIN_WORDS, Origin, Recording, get_origin
 
 HOURS = {"BTC/USDT": Recording("1h", "d")}
 
@@ -27,7 +27,7 @@ HOURS = {"BTC/USDT": Recording("1h", "d")}
 def test_candles_as_long_as_recorded_ones_are_recorded_and_shorter_ones_invented(
     recordings: Mapping[str, Recording] | None, symbol: str, timeframe: str, origin: Origin
 ) -> None:
-    assert origin_of(recordings, symbol, timeframe) == origin
+    assert get_origin(recordings, symbol, timeframe) == origin
 
 
 def test_only_what_may_be_invented_is_called_invented() -> None:

@@ -3,7 +3,7 @@
 import pytest
 
 from onetape.core.errors import UsageError
-from onetape.core.symbols import spot_symbol
+from onetape.core.symbols import parse_spot_symbol
 
 
 @pytest.mark.parametrize(
@@ -20,7 +20,7 @@ from onetape.core.symbols import spot_symbol
     ],
 )
 def test_every_listed_currency_is_understood(text: str, symbol: str) -> None:
-    assert spot_symbol(text) == symbol
+    assert parse_spot_symbol(text) == symbol
 
 
 @pytest.mark.parametrize(
@@ -29,4 +29,4 @@ def test_every_listed_currency_is_understood(text: str, symbol: str) -> None:
 )
 def test_what_is_no_symbol_is_refused(text: str) -> None:
     with pytest.raises(UsageError, match="was not understood"):
-        spot_symbol(text)
+        parse_spot_symbol(text)

@@ -3,7 +3,7 @@
 import numpy as np
 
 from onetape.core.candles import Candle, Candles
-from onetape.core.untraded import is_untraded, untraded_rows
+from onetape.core.untraded import find_untraded_rows, is_untraded
 
 
 def _candles(*rows: tuple[float, float, float, float, float]) -> Candles:
@@ -13,25 +13,27 @@ def _candles(*rows: tuple[float, float, float, float, float]) -> Candles:
 
 def test_volume_zero_and_one_price_is_untraded() -> None:
     candles = _candles((100, 100, 100, 100, 0), (100, 101, 99, 100, 5))
-    assert untraded_rows(candles).tolist() == [True, False]
+    assert find_untraded_rows(candles).tolist() == [True, False]
     assert is_untraded(Candle(0, 100, 100, 100, 100, 0))
 
 
 def test_a_moving_price_without_volume_is_traded() -> None:
     candles = _candles((100, 101, 99, 100, 0), (100, 101, 99, 100, 5))
-    assert untraded_rows(candles).tolist() == [False, False]
+    assert find_untraded_rows(candles).tolist() == [False, False]
     assert not is_untraded(Candle(0, 100, 101, 99, 100, 0))
 
 
 def test_a_source_that_reports_no_volume_is_traded_throughout() -> None:
     candles = _candles((100, 100, 100, 100, 0), (101, 101, 101, 101, 0))
-    assert untraded_rows(candles).tolist() == [False, False]
+    assert find_untraded_rows(candles).tolist() == [False, False]
 
 
 def test_a_part_of_a_series_is_judged_by_what_is_known_of_the_series() -> None:
     quiet, moving = (100, 100, 100, 100, 0), (100, 101, 99, 100, 0)
-    assert untraded_rows(_candles(quiet, moving), has_volume=True).tolist() == [True, False]
-    assert untraded_rows(_candles(quiet, (100, 101, 99, 100, 5)), has_volume=False).tolist() == [
+    assert find_untraded_rows(_candles(quiet, moving), has_volume=True).tolist() == [True, False]
+    assert find_untraded_rows(
+        _candles(quiet, (100, 101, 99, 100, 5)), has_volume=False
+    ).tolist() == [
         False,
         False,
     ]
@@ -39,8 +41,8 @@ def test_a_part_of_a_series_is_judged_by_what_is_known_of_the_series() -> None:
 
 def test_one_price_with_volume_is_traded() -> None:
     candles = _candles((100, 100, 100, 100, 3), (100, 100, 100, 100, 0))
-    assert untraded_rows(candles).tolist() == [False, True]
+    assert find_untraded_rows(candles).tolist() == [False, True]
 
 
 def test_no_candles_have_no_untraded_rows() -> None:
-    assert untraded_rows(_candles()).tolist() == []
+    assert find_untraded_rows(_candles()).tolist() == []

@@ -3,18 +3,18 @@
 import pytest
 
 from onetape.core.errors import UsageError
-from onetape.core.symbols import base_and_quote, spot_symbol
-from onetape.core.words import counted, did_you_mean
+from onetape.core.symbols import parse_spot_symbol, split_symbol
+from onetape.core.words import format_count, suggest_name
 
 
 @pytest.mark.parametrize("text", ["BTC/USDT", "btc/usdt", "btc-usdt", " BTC/USDT "])
 def test_a_symbol_may_be_typed_in_several_ways(text: str) -> None:
-    assert spot_symbol(text) == "BTC/USDT"
+    assert parse_spot_symbol(text) == "BTC/USDT"
 
 
 def test_a_derivative_is_refused_with_its_spot_symbol() -> None:
     with pytest.raises(UsageError, match=r"derivative.*did you mean 'BTC/USDT'\?"):
-        spot_symbol("BTC/USDT:USDT")
+        parse_spot_symbol("BTC/USDT:USDT")
 
 
 @pytest.mark.parametrize(
@@ -22,11 +22,11 @@ def test_a_derivative_is_refused_with_its_spot_symbol() -> None:
 )
 def test_what_is_no_symbol_is_refused(text: str) -> None:
     with pytest.raises(UsageError, match="was not understood"):
-        spot_symbol(text)
+        parse_spot_symbol(text)
 
 
 def test_a_symbol_has_a_base_and_a_quote() -> None:
-    assert base_and_quote("BTC/USDT") == ("BTC", "USDT")
+    assert split_symbol("BTC/USDT") == ("BTC", "USDT")
 
 
 @pytest.mark.parametrize(
@@ -39,11 +39,11 @@ def test_a_symbol_has_a_base_and_a_quote() -> None:
     ],
 )
 def test_a_near_miss_is_answered_with_the_known_name(typed: str, hint: str) -> None:
-    assert did_you_mean(typed, ["binance", "kraken"]) == hint
-    assert did_you_mean(typed, iter(["binance", "kraken"])) == hint
+    assert suggest_name(typed, ["binance", "kraken"]) == hint
+    assert suggest_name(typed, iter(["binance", "kraken"])) == hint
 
 
 def test_one_is_singular_and_the_rest_plural() -> None:
-    assert counted(1, "candle") == "1 candle"
-    assert counted(0, "candle") == "0 candles"
-    assert counted(4_320, "candle") == "4,320 candles"
+    assert format_count(1, "candle") == "1 candle"
+    assert format_count(0, "candle") == "0 candles"
+    assert format_count(4_320, "candle") == "4,320 candles"

@@ -7,7 +7,7 @@ from hypothesis import strategies as st
 from msgspec.structs import replace
 
 from onetape.core.candles import Candles
-from onetape.core.untraded import untraded_rows
+from onetape.core.untraded import find_untraded_rows
 from onetape.engine import AccountConfig, ExitConfig, SimulationResult, compute_metrics, simulate
 from onetape.engine.buy_and_hold import buy_and_hold_equity
 from plain_engine import engine_rules, signals_of, walk
@@ -150,7 +150,7 @@ def test_no_order_is_filled_in_a_candle_without_a_trade(
 ):
     candles, signal = walk(seed, count), np.array(signals_of(seed, count), np.int8)
     result = simulate(candles, signal, rules)
-    untraded = untraded_rows(candles)
+    untraded = find_untraded_rows(candles)
     assert not untraded[list(result.indices)].any()
     assert all(
         untraded[bar - candles_ : bar].all() for bar, candles_ in result.fill_log.waited.items()

@@ -13,13 +13,13 @@ from onetape.execution.limit_checks import (
     EntryTerms,
     ExitTerms,
     MarketView,
-    allowed_cost,
-    entry_limit_verdicts,
-    exit_limit_verdicts,
-    sellable_amount,
+    check_entry_limits,
+    check_exit_limits,
+    limit_entry_cost,
+    limit_sell_amount,
 )
-from onetape.execution.reservations import PendingOrder, reserved_amounts, unreserved
-from onetape.execution.risk import OK, obstacle
+from onetape.execution.reservations import PendingOrder, subtract_reserved, sum_reserved_amounts
+from onetape.execution.risk import OK, find_obstacle
 from onetape.execution.risk_limits import DEFAULT_LIMITS, RiskLimits
 from onetape.execution.risk_state import (
     RiskState,
@@ -54,11 +54,11 @@ def entry_obstacle(
     terms: EntryTerms = TERMS,
     market: MarketView = MARKET,
 ) -> str | None:
-    return obstacle(entry_limit_verdicts(limits, state, terms, market))
+    return find_obstacle(check_entry_limits(limits, state, terms, market))
 
 
 def test_an_entry_inside_all_limits_passes() -> None:
-    assert set(entry_limit_verdicts(DEFAULT_LIMITS, CALM, TERMS, MARKET).values()) == {OK}
+    assert set(check_entry_limits(DEFAULT_LIMITS, CALM, TERMS, MARKET).values()) == {OK}
 
 
 @pytest.mark.parametrize(
@@ -107,11 +107,11 @@ def test_an_entry_without_a_known_equity_is_refused() -> None:
 
 def test_an_entry_is_made_smaller_by_each_cap() -> None:
     limits = RiskLimits(max_order=Decimal(50), max_position=Decimal(120))
-    assert allowed_cost(limits, TERMS) == 50
-    assert allowed_cost(limits, replaced(TERMS, position=Decimal(90))) == 30
-    assert allowed_cost(limits, replaced(TERMS, position=Decimal(200))) == 0
-    assert allowed_cost(DEFAULT_LIMITS, replaced(TERMS, free=Decimal(20))) == 20
-    assert allowed_cost(DEFAULT_LIMITS, TERMS) == 100
+    assert limit_entry_cost(limits, TERMS) == 50
+    assert limit_entry_cost(limits, replaced(TERMS, position=Decimal(90))) == 30
+    assert limit_entry_cost(limits, replaced(TERMS, position=Decimal(200))) == 0
+    assert limit_entry_cost(DEFAULT_LIMITS, replaced(TERMS, free=Decimal(20))) == 20
+    assert limit_entry_cost(DEFAULT_LIMITS, TERMS) == 100
 
 
 @given(
@@ -129,7 +129,7 @@ def test_what_passes_keeps_every_limit(
 ) -> None:
     limits = RiskLimits(max_order=order, max_position=largest)
     terms = replaced(TERMS, cost=cost, free=free, position=position, positions=positions)
-    allowed = allowed_cost(limits, terms)
+    allowed = limit_entry_cost(limits, terms)
     assert 0 <= allowed <= max(cost, 0)
     after = replaced(terms, cost=allowed)
     if entry_obstacle(limits, terms=after) is None:
@@ -155,18 +155,20 @@ def test_no_value_makes_a_verdict_fail(
 ) -> None:
     market = MarketView(bid, ask, quote, data, skew)
     terms = replaced(TERMS, cost=cost, stop_cost=stop)
-    assert all(entry_limit_verdicts(DEFAULT_LIMITS, CALM, terms, market).values())
+    assert all(check_entry_limits(DEFAULT_LIMITS, CALM, terms, market).values())
 
 
 def test_an_exit_is_held_back_only_by_what_would_make_it_wrong() -> None:
     sell = ExitTerms(Decimal(1), held=Decimal(1), free=Decimal(1), selling=Decimal(0))
-    assert obstacle(exit_limit_verdicts(sell)) is None
-    assert obstacle(exit_limit_verdicts(replaced(sell, free=None))) is None
+    assert find_obstacle(check_exit_limits(sell)) is None
+    assert find_obstacle(check_exit_limits(replaced(sell, free=None))) is None
     resting_stop = replaced(sell, selling=Decimal("0.4"))
-    assert obstacle(exit_limit_verdicts(resting_stop)) == "only 0.6 of the position is left"
-    assert obstacle(exit_limit_verdicts(replaced(sell, free=Decimal("0.5")))) == "only 0.5 is free"
+    assert find_obstacle(check_exit_limits(resting_stop)) == "only 0.6 of the position is left"
+    assert (
+        find_obstacle(check_exit_limits(replaced(sell, free=Decimal("0.5")))) == "only 0.5 is free"
+    )
     nothing = replaced(sell, amount=Decimal(0))
-    assert obstacle(exit_limit_verdicts(nothing)) == "there is nothing to sell"
+    assert find_obstacle(check_exit_limits(nothing)) == "there is nothing to sell"
 
 
 @given(amount=amounts, held=amounts, free=st.none() | amounts, selling=amounts)
@@ -174,11 +176,11 @@ def test_executed_and_open_sells_never_exceed_what_was_bought(
     amount: Decimal, held: Decimal, free: Decimal | None, selling: Decimal
 ) -> None:
     terms = ExitTerms(amount, held, free, selling)
-    sold = sellable_amount(terms)
+    sold = limit_sell_amount(terms)
     assert 0 <= sold <= amount
     assert sold == 0 or sold + selling <= held
     assert free is None or sold <= free
-    verdict = obstacle(exit_limit_verdicts(replaced(terms, amount=sold)))
+    verdict = find_obstacle(check_exit_limits(replaced(terms, amount=sold)))
     assert verdict is None or sold == 0
 
 
@@ -264,9 +266,9 @@ def test_an_unknown_order_keeps_its_reservation_until_it_is_done() -> None:
     order = PendingOrder("BTC", "USDT", "buy", "unknown", Decimal(2), Decimal("0.5"), Decimal(100))
     sell = replaced(order, side="sell", stage="open")
     done = replaced(order, stage="done")
-    assert reserved_amounts([order, sell, done]) == {"USDT": 150, "BTC": Decimal("1.5")}
-    assert unreserved(Decimal(200), Decimal(150)) == 50
-    assert unreserved(Decimal(100), Decimal(150)) == 0
+    assert sum_reserved_amounts([order, sell, done]) == {"USDT": 150, "BTC": Decimal("1.5")}
+    assert subtract_reserved(Decimal(200), Decimal(150)) == 50
+    assert subtract_reserved(Decimal(100), Decimal(150)) == 0
 
 
 def test_limits_outside_their_bounds_and_unknown_zones_are_refused() -> None:

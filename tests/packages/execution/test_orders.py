@@ -20,7 +20,7 @@ from onetape.execution.events import (
     Submitted,
     Unanswered,
     from_json,
-    kind_of,
+    get_event_kind,
     to_json,
 )
 from onetape.execution.orders import (
@@ -206,4 +206,4 @@ def test_an_event_comes_back_from_its_document(history: History) -> None:
         Intended(), *OWN, ProvenAbsent("looked up twice"), *history.events()
     ]  # fmt: skip
     assert [from_json(to_json(event)) for event in events] == events
-    assert kind_of(StatusReport("open")) == "status"
+    assert get_event_kind(StatusReport("open")) == "status"

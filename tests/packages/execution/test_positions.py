@@ -8,7 +8,7 @@ from msgspec import structs
 
 from onetape.core.steps import TradingRules
 from onetape.core.trading import Side, Trade
-from onetape.execution.positions import position_of
+from onetape.execution.positions import sum_position
 
 STEPS = TradingRules(Decimal("0.01"), Decimal("0.001"), Decimal("0.002"), Decimal(5))
 
@@ -28,7 +28,7 @@ def test_a_position_takes_each_fee_from_the_currency_it_was_paid_in() -> None:
         trade("sell", "0.1", "110.2", "0.01102", "USDT"),
         trade("sell", "0.1", "120", "0.0001", "BNB"),
     ]
-    position = position_of(trades, "BTC", "USDT", STEPS)
+    position = sum_position(trades, "BTC", "USDT", STEPS)
     assert position.base == Decimal("0.0997")
     assert position.quote == Decimal("-30.03") + Decimal("11.02") + 12 - Decimal("0.01102")
     assert position.fills == 3
@@ -38,22 +38,22 @@ def test_a_position_takes_each_fee_from_the_currency_it_was_paid_in() -> None:
 
 
 def test_no_fills_are_no_position() -> None:
-    position = position_of([], "BTC", "USDT", STEPS)
+    position = sum_position([], "BTC", "USDT", STEPS)
     assert (position.base, position.quote, position.is_flat) == (0, 0, True)
 
 
 def test_a_partial_exit_leaves_the_position_open_at_the_cost_of_the_rest() -> None:
     trades = [trade("buy", "0.4", "100", order="entry"), trade("sell", "0.1", "110", order="exit")]
-    position = position_of(trades, "BTC", "USDT", STEPS)
+    position = sum_position(trades, "BTC", "USDT", STEPS)
     assert (position.entry_order_id, position.cost) == ("entry", Decimal("30.0"))
     assert position.dust == 0
 
 
 def test_less_than_the_market_lets_one_sell_is_dust_and_no_position() -> None:
     trades = [trade("buy", "0.1015", "100", order="first"), trade("sell", "0.1", "100")]
-    position = position_of(trades, "BTC", "USDT", STEPS)
+    position = sum_position(trades, "BTC", "USDT", STEPS)
     assert (position.is_flat, position.dust, position.cost) == (True, Decimal("0.0015"), 0)
-    again = position_of([*trades, trade("buy", "0.2", "90", order="second")], "BTC", "USDT", STEPS)
+    again = sum_position([*trades, trade("buy", "0.2", "90", order="second")], "BTC", "USDT", STEPS)
     assert (again.entry_order_id, again.base) == ("second", Decimal("0.2015"))
     assert (again.carried, again.own) == (Decimal("0.0015"), Decimal("0.2"))
 
@@ -61,11 +61,11 @@ def test_less_than_the_market_lets_one_sell_is_dust_and_no_position() -> None:
 def test_a_position_ends_when_what_was_bought_for_it_is_sold_whatever_dust_was_there() -> None:
     trades = [trade("buy", "0.1015", "100"), trade("sell", "0.1", "100")]
     trades += [trade("buy", "0.1007", "90", order="second"), trade("sell", "0.1", "95")]
-    position = position_of(trades, "BTC", "USDT", STEPS)
+    position = sum_position(trades, "BTC", "USDT", STEPS)
     assert (position.is_flat, position.dust) == (True, Decimal("0.0022"))
     # The next sell takes it along.
     trades += [trade("buy", "0.1", "90", order="third"), trade("sell", "0.102", "95")]
-    position = position_of(trades, "BTC", "USDT", STEPS)
+    position = sum_position(trades, "BTC", "USDT", STEPS)
     assert (position.is_flat, position.dust) == (True, Decimal("0.0002"))
 
 
@@ -73,7 +73,7 @@ def test_dust_stays_dust_when_the_exchange_makes_its_amount_step_finer() -> None
     sold = structs.replace(trade("sell", "0.49", "110"), least_amount=Decimal("0.01"))
     trades = [trade("buy", "0.5", "100", "0.0005", "BTC"), sold]
     finer = TradingRules(Decimal("0.01"), Decimal("0.001"), Decimal("0.001"), Decimal(5))
-    position = position_of(trades, "BTC", "USDT", finer)
+    position = sum_position(trades, "BTC", "USDT", finer)
     assert (position.is_flat, position.dust) == (True, Decimal("0.0095"))
 
 
@@ -84,5 +84,5 @@ amounts = st.integers(1, 10**12).map(lambda units: Decimal(units).scaleb(-8))
 def test_buying_and_selling_the_same_leaves_nothing(fills: list[tuple[Decimal, Decimal]]) -> None:
     sides: tuple[Side, Side] = ("buy", "sell")
     trades = [trade(side, str(amount), str(price)) for amount, price in fills for side in sides]
-    position = position_of(trades, "BTC", "USDT")
+    position = sum_position(trades, "BTC", "USDT")
     assert (position.base, position.quote, position.cost, position.is_flat) == (0, 0, 0, True)

@@ -15,8 +15,8 @@ from onetape.execution.protection import (
     StopPolicy,
     Unprotectable,
     Withdraw,
-    protection_step,
-    sellable,
+    choose_protection_step,
+    limit_sellable,
 )
 
 STEPS = TradingRules(
@@ -43,7 +43,7 @@ stops = st.lists(
 def step(
     held: Decimal, level: Decimal | None, *resting: RestingStop, since: float = 60.0
 ) -> ProtectionStep:
-    return protection_step(held, level, resting, STEPS, POLICY, since)
+    return choose_protection_step(held, level, resting, STEPS, POLICY, since)
 
 
 def rests(amount: str, price: str, name: str = "a") -> RestingStop:
@@ -75,7 +75,9 @@ def test_a_stop_grows_with_an_entry_in_steps_of_some_time_and_shrinks_at_once() 
 def test_a_fixed_stop_grows_and_shrinks_and_does_not_rise() -> None:
     for amount, expected in (("1", None), ("0.5", Replace), ("1.5", Replace)):
         resting = (rests(amount, "95"),)
-        found = protection_step(ONE, Decimal(99), resting, STEPS, POLICY, 60.0, is_fixed=True)
+        found = choose_protection_step(
+            ONE, Decimal(99), resting, STEPS, POLICY, 60.0, is_fixed=True
+        )
         assert found is None if expected is None else isinstance(found, expected)
 
 
@@ -115,7 +117,7 @@ def test_steps_end_with_one_stop_that_sells_at_most_what_is_held(
     """Carry the steps out, with as much time as they want, until nothing is left to do."""
     now = [*{one.client_order_id: one for one in resting}.values()]
     for _ in range(8):
-        match protection_step(held, level, tuple(now), STEPS, POLICY, since):
+        match choose_protection_step(held, level, tuple(now), STEPS, POLICY, since):
             case Place(amount, price):
                 assert 0 < amount <= held
                 assert level is not None
@@ -143,6 +145,6 @@ def test_steps_end_with_one_stop_that_sells_at_most_what_is_held(
 
 @given(held=amounts, free=amounts)
 def test_what_can_be_sold_was_bought_and_is_free(held: Decimal, free: Decimal) -> None:
-    found = sellable(held, free, STEPS)
+    found = limit_sellable(held, free, STEPS)
     assert 0 <= found <= min(held, free)
     assert found % Decimal("0.00001") == 0

@@ -11,8 +11,8 @@ from onetape.execution.reconcile import (
     ExchangeOrder,
     ExchangeSnapshot,
     LedgerSnapshot,
-    covered,
-    differences,
+    compute_covered,
+    find_differences,
 )
 
 TAG = "abcd1234"
@@ -32,7 +32,7 @@ def exchange(**changes: Any) -> ExchangeSnapshot:
 
 
 def kinds(ours: LedgerSnapshot, theirs: ExchangeSnapshot) -> list[tuple[str, str]]:
-    return [(one.kind, one.consequence) for one in differences(ours, theirs)]
+    return [(one.kind, one.consequence) for one in find_differences(ours, theirs)]
 
 
 def test_equal_records_and_more_coins_than_the_position_are_no_difference() -> None:
@@ -49,18 +49,18 @@ def test_a_balance_below_the_position_halts() -> None:
 def test_coins_that_others_have_sold_are_missing_where_coins_of_before_hide_it() -> None:
     ours = ledger(baseline=Decimal(5), sold_by_others=Decimal("0.4"))
     assert kinds(ours, exchange(base_total=Decimal("5.6"))) == [("missing coins", "halt")]
-    assert covered(ours, Decimal("5.6")) == Decimal("0.6")
+    assert compute_covered(ours, Decimal("5.6")) == Decimal("0.6")
     # Of what else is not there, a withdrawal may be the cause.
-    assert covered(ours, Decimal(3)) == Decimal("0.6")
+    assert compute_covered(ours, Decimal(3)) == Decimal("0.6")
     # A deposit or a buy has made up for the sale.
     assert kinds(ours, exchange(base_total=Decimal(6))) == []
-    assert covered(ours, Decimal("0.5")) == Decimal("0.5")
+    assert compute_covered(ours, Decimal("0.5")) == Decimal("0.5")
 
 
 def test_a_withdrawal_of_coins_of_before_leaves_the_position_covered() -> None:
     ours = ledger(baseline=Decimal(5))
     assert kinds(ours, exchange(base_total=Decimal(1))) == []
-    assert covered(ours, Decimal(1)) == 1
+    assert compute_covered(ours, Decimal(1)) == 1
 
 
 def test_an_order_of_ours_that_the_file_lacks_is_taken_over() -> None:
@@ -99,7 +99,7 @@ def test_a_position_that_is_covered_never_halts_and_one_that_is_not_always_does(
     position: Decimal, total: Decimal, names: list[str], is_open: bool
 ) -> None:
     orders = tuple(ExchangeOrder(str(n), name, is_open) for n, name in enumerate(names, 2))
-    found = differences(ledger(position=position), exchange(base_total=total, orders=orders))
+    found = find_differences(ledger(position=position), exchange(base_total=total, orders=orders))
     halts = [one for one in found if one.consequence == "halt"]
     assert bool(halts) == (total < position)
 

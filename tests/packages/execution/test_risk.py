@@ -2,7 +2,7 @@
 
 from msgspec.structs import replace
 
-from onetape.execution.risk import OK, OrderContext, entry_verdicts, exit_verdicts, obstacle
+from onetape.execution.risk import OK, OrderContext, check_entry, check_exit, find_obstacle
 
 FINE = OrderContext(
     is_decided_before=False,
@@ -29,18 +29,18 @@ UNWISE = {
 
 def test_nothing_that_only_makes_an_entry_unwise_holds_an_exit_back() -> None:
     for name, context in UNWISE.items():
-        failed = {check for check, verdict in entry_verdicts(context).items() if verdict != OK}
+        failed = {check for check, verdict in check_entry(context).items() if verdict != OK}
         assert failed == {name}
-        assert obstacle(exit_verdicts(context)) is None
+        assert find_obstacle(check_exit(context)) is None
 
 
 def test_an_exit_waits_for_the_exit_that_is_open_and_for_the_lookback_after_a_gap() -> None:
-    assert obstacle(exit_verdicts(replace(FINE, open_order="sell"))) == "an exit order is open"
+    assert find_obstacle(check_exit(replace(FINE, open_order="sell"))) == "an exit order is open"
     short = replace(FINE, missing_since=1_709_251_200, candles=5)
-    assert obstacle(exit_verdicts(short)) == "5 of 15 candles of the lookback since a gap"
+    assert find_obstacle(check_exit(short)) == "5 of 15 candles of the lookback since a gap"
 
 
 def test_no_candle_leads_to_two_orders() -> None:
     again = replace(FINE, is_decided_before=True)
-    for verdicts in (entry_verdicts(again), exit_verdicts(again)):
-        assert obstacle(verdicts) == "decided by an earlier session"
+    for verdicts in (check_entry(again), check_exit(again)):
+        assert find_obstacle(verdicts) == "decided by an earlier session"

@@ -10,9 +10,9 @@ from onetape.core.candles import Candle, SeriesKey
 from onetape.exchange.rest import RestExchange
 from onetape.history.fetch import FetchReport, fetch_closed
 from onetape.history.gaps import confirm_gaps
-from onetape.store.candles import missing_between, replace_forming
+from onetape.store.candles import find_missing, replace_forming
 from onetape.store.database import Store
-from onetape.store.reading import closed_between
+from onetape.store.reading import read_closed_between
 
 Ask = Callable[..., Any]
 KEY = SeriesKey("simulator", "BTC/USDT", "1h")
@@ -48,7 +48,7 @@ def test_what_came_is_stored_and_counted(ask: Ask, store: Store, exchange: Any) 
     exchange.has(*range(6))
     assert fetch(ask, store, ago(5)) == FetchReport(5, 0, 0, 1)
     assert fetch(ask, store, ago(5)) == FetchReport(0, 5, 0, 1)
-    stored = closed_between(store, KEY, 0, 2**40).timestamp.tolist()
+    stored = read_closed_between(store, KEY, 0, 2**40).timestamp.tolist()
     assert stored == [ago(hours) for hours in (5, 4, 3, 2, 1)]
 
 
@@ -58,7 +58,7 @@ def test_the_forming_row_of_a_killed_process_gives_way_to_the_final_one(
     replace_forming(store, KEY, Candle(ago(2), 90.0, 90.0, 90.0, 90.0, 1.0), seen_ms=1)
     exchange.has(*range(4))
     fetch(ask, store, ago(3))
-    assert closed_between(store, KEY, 0, 2**40).close.tolist() == [100.0] * 3
+    assert read_closed_between(store, KEY, 0, 2**40).close.tolist() == [100.0] * 3
 
 
 def test_a_late_revision_is_noted_and_the_first_value_stays(
@@ -71,7 +71,7 @@ def test_a_late_revision_is_noted_and_the_first_value_stays(
     with store.read() as connection:
         revisions = connection.execute("SELECT timestamp, new_close FROM revisions").fetchall()
     assert revisions == [(ago(2), 101.0)]
-    assert set(closed_between(store, KEY, 0, 2**40).close.tolist()) == {100.0}
+    assert set(read_closed_between(store, KEY, 0, 2**40).close.tolist()) == {100.0}
 
 
 def test_a_range_that_a_second_request_fills_is_no_gap(
@@ -82,7 +82,7 @@ def test_a_range_that_a_second_request_fills_is_no_gap(
     exchange.has(3)
     assert confirm(ask, store, ago(5)).inserted == 1
     assert states(store) == []
-    assert missing_between(store, KEY, ago(5), FORMING) == []
+    assert find_missing(store, KEY, ago(5), FORMING) == []
 
 
 @pytest.mark.parametrize("price", [nan, -1.0, 0.0])

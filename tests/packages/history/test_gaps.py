@@ -19,11 +19,11 @@ from onetape.core.rate_limit_ban import RateLimitBan
 from onetape.core.timeframes import Timeframe
 from onetape.exchange.rest import RestExchange
 from onetape.history.fetch import fetch_closed, reread_from
-from onetape.history.gaps import APART_MS, confirm_gaps, grouped
+from onetape.history.gaps import APART_MS, confirm_gaps, group_gaps
 from onetape.history.stored_rate_limit_bans import StoredRateLimitBans
-from onetape.store.candles import insert_closed, missing_between
+from onetape.store.candles import find_missing, insert_closed
 from onetape.store.database import Store, open_store
-from onetape.store.gaps import Evidence, confirmed_gaps, gaps_of, ledger_of, set_gap
+from onetape.store.gaps import Evidence, read_confirmed_gaps, read_gap_ledger, read_gaps, set_gap
 from repeatable import examples
 from wall import START_MS
 
@@ -53,7 +53,7 @@ def fetch_and_ask(
 
 
 def states(store: Store) -> list[tuple[int, str]]:
-    return [(gap.start, gap.state) for gap in gaps_of(store, KEY)]
+    return [(gap.start, gap.state) for gap in read_gaps(store, KEY)]
 
 
 def put(store: Store, *hours_before: int) -> None:
@@ -143,7 +143,7 @@ def test_nothing_is_proven_before_the_first_candle_or_after_the_last(
     for _ in range(3):
         fetch_and_ask(ask, store, exchange, ago(1_500))
         exchange.later(5)
-    assert ledger_of(store, KEY) == []
+    assert read_gap_ledger(store, KEY) == []
 
 
 def test_a_gap_before_the_forming_candle_is_proven_once_that_is_closed(
@@ -153,7 +153,7 @@ def test_a_gap_before_the_forming_candle_is_proven_once_that_is_closed(
     for _ in range(3):
         fetch_and_ask(ask, store, exchange, ago(3))
         exchange.later(5)
-    (entry,) = ledger_of(store, KEY)
+    (entry,) = read_gap_ledger(store, KEY)
     assert (entry.start, entry.end, entry.state) == (ago(1), FORMING, "unproven")
     assert entry.answers == 3
     exchange.later(60)
@@ -168,7 +168,7 @@ def test_a_gap_that_the_range_cuts_is_requested_whole(
     fetch_and_ask(ask, store, exchange, ago(9))
     exchange.later(5)
     fetch_and_ask(ask, store, exchange, ago(6), ago(4))
-    assert [(gap.start, gap.end, gap.state) for gap in gaps_of(store, KEY)] == [
+    assert [(gap.start, gap.end, gap.state) for gap in read_gaps(store, KEY)] == [
         (ago(7), ago(2), "none at exchange")
     ]
 
@@ -237,7 +237,7 @@ def test_pages_that_never_go_on_are_an_error(
 def test_the_end_of_a_delisted_market_is_no_error(ask: Ask, store: Store, exchange: Any) -> None:
     exchange.has(*range(20, 41))
     assert fetch_and_ask(ask, store, exchange, ago(40)) == (2, 2)
-    assert len(missing_between(store, KEY, ago(40), FORMING)) == 1
+    assert len(find_missing(store, KEY, ago(40), FORMING)) == 1
 
 
 def test_one_empty_answer_in_the_middle_costs_no_candle(
@@ -251,7 +251,7 @@ def test_one_empty_answer_in_the_middle_costs_no_candle(
 
     exchange.answer = once_empty
     fetch_and_ask(ask, store, exchange, ago(1_999))
-    assert missing_between(store, KEY, ago(1_999), FORMING) == []
+    assert find_missing(store, KEY, ago(1_999), FORMING) == []
 
 
 @settings(max_examples=examples(60), suppress_health_check=[HealthCheck.function_scoped_fixture])
@@ -280,7 +280,7 @@ def test_no_answers_whatever_prove_a_gap_without_two_that_hold_its_neighbours(
             with contextlib.suppress(ExchangeUnreachable):
                 fetch_and_ask(ask, store, exchange, ago(30))
             exchange.later(random.choice((0.5, 3)))
-        for start, end in confirmed_gaps(store, KEY):
+        for start, end in read_confirmed_gaps(store, KEY):
             times = [
                 now_ms
                 for now_ms, rows in honest
@@ -340,7 +340,7 @@ def test_an_accepted_gap_stays_accepted_when_it_is_requested(
     set_gap(store, KEY, ago(5), ago(4), state="accepted", requested_ms=5, reason="outage")
     exchange.later(5)
     fetch_and_ask(ask, store, exchange, ago(7))
-    assert [(gap.start, gap.state, gap.reason) for gap in gaps_of(store, KEY)] == [
+    assert [(gap.start, gap.state, gap.reason) for gap in read_gaps(store, KEY)] == [
         (ago(5), "accepted", "outage"),
         (ago(4), "none at exchange", None),
     ]
@@ -351,20 +351,20 @@ def test_row_20_many_gaps_that_one_page_reaches_across_are_one_request(
 ) -> None:
     exchange.has(*range(0, 500, 2))
     assert fetch_and_ask(ask, store, exchange, ago(498)) == (1, 1)
-    assert len(gaps_of(store, KEY)) == 249 - 1
-    assert {gap.last_requested_ms for gap in gaps_of(store, KEY)} == {START_MS}
+    assert len(read_gaps(store, KEY)) == 249 - 1
+    assert {gap.last_requested_ms for gap in read_gaps(store, KEY)} == {START_MS}
 
 
 def test_gaps_far_apart_are_requested_one_by_one(ask: Ask, store: Store, exchange: Any) -> None:
     exchange.has(*(set(range(3_000)) - {10, 1_500, 2_990}))
     assert fetch_and_ask(ask, store, exchange, ago(2_999)) == (3, 3)
-    assert len(gaps_of(store, KEY)) == 3
+    assert len(read_gaps(store, KEY)) == 3
 
 
 def test_groups_fit_a_page_with_a_candle_on_either_side() -> None:
     hour = Timeframe.parse("1h")
     gaps = [(place * HOUR, (place + 1) * HOUR) for place in range(0, 3_000, 3)]
-    groups = grouped(gaps, hour, 300)
+    groups = group_gaps(gaps, hour, 300)
     assert [gap for group in groups for gap in group] == gaps
     spans = [hour.count_between(group[0][0], group[-1][1]) for group in groups]
     assert max(spans) <= 298
@@ -394,8 +394,8 @@ def test_krakens_3254_gaps_need_about_as_many_requests_as_pages(
     assert second <= 100
     exchange.later(5)
     fetch_and_ask(ask, store, exchange, opens[0], opens[-1] + HOUR)
-    assert len(confirmed_gaps(store, KEY)) == 3_254
-    missing = missing_between(store, KEY, opens[0], opens[-1])
+    assert len(read_confirmed_gaps(store, KEY)) == 3_254
+    missing = find_missing(store, KEY, opens[0], opens[-1])
     assert sum((end - start) // HOUR for start, end in missing) == 10_856
 
 

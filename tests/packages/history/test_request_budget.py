@@ -9,12 +9,12 @@ from onetape.exchange.clients import Endpoint
 from onetape.exchange.rest import RestExchange
 from onetape.history.request_budget import RequestBudget
 from onetape.store.database import open_store
-from onetape.store.leases import acquire_lease, lease_name, release_lease
+from onetape.store.leases import acquire_lease, make_lease_name, release_lease
 from onetape.store.live_accounts import LiveAccount, open_live_account
 
 
 def test_a_request_costs_twice_as_much_while_a_live_trader_runs(tmp_path: Path) -> None:
-    name = lease_name("real", "BTC/USDT")
+    name = make_lease_name("real", "BTC/USDT")
 
     async def work() -> None:
         with open_store(tmp_path / "file.db", create=True) as store:
@@ -45,5 +45,5 @@ def test_a_new_reader_finds_a_running_live_trader(tmp_path: Path) -> None:
         assert RequestBudget(store, "binance").share() == 1.0
         open_live_account(store, LiveAccount("real", "binance", "77", {}, 0, None))
         wall_ms = time.time_ns() // 1_000_000
-        acquire_lease(store, lease_name("real", "X/Y"), "live", now_ms=wall_ms, seconds=60)
+        acquire_lease(store, make_lease_name("real", "X/Y"), "live", now_ms=wall_ms, seconds=60)
         assert RequestBudget(store, "binance").share() == 0.5

@@ -8,7 +8,7 @@ from typing import Any, TypeVar
 import pytest
 
 from onetape.core.candles import SeriesKey
-from onetape.core.clock import utc_text
+from onetape.core.clock import format_utc
 from onetape.core.errors import UsageError
 from onetape.exchange.clients import Endpoint
 from onetape.exchange.rest import RestExchange
@@ -17,10 +17,10 @@ from onetape.history.fetch import FetchReport, fetch_closed
 from onetape.history.gaps import confirm_gaps
 from onetape.simulator.embedded import EmbeddedSimulator, embedded_simulator
 from onetape.simulator.market.clock import make_clock
-from onetape.store.candles import missing_between
+from onetape.store.candles import find_missing
 from onetape.store.database import Store, open_store
-from onetape.store.gaps import gaps_of
-from onetape.store.reading import closed_between
+from onetape.store.gaps import read_gaps
+from onetape.store.reading import read_closed_between
 from wall import QuickWall
 
 T = TypeVar("T")
@@ -68,13 +68,13 @@ def fetched(work: Callable[[Work[Any]], Any], store: Store) -> FetchReport:
 
 def spoil(simulator: EmbeddedSimulator, shape: str) -> None:
     simulator.faults.add(
-        kind="candles", path="/api/v3/klines", shape=shape, candle_from=f"{utc_text(MIDDLE)}Z"
+        kind="candles", path="/api/v3/klines", shape=shape, candle_from=f"{format_utc(MIDDLE)}Z"
         .replace(" ", "T"),
     )  # fmt: skip
 
 
 def rows_of(store: Store, key: SeriesKey = KEY) -> list[tuple[Any, ...]]:
-    stored = closed_between(store, key, 0, 2**40)
+    stored = read_closed_between(store, key, 0, 2**40)
     columns = (stored.timestamp, stored.open, stored.high, stored.low, stored.close, stored.volume)
     return list(zip(*(column.tolist() for column in columns), strict=True))
 
@@ -102,7 +102,7 @@ def test_rows_21_and_22_a_wrong_candle_is_quarantined_with_its_text_and_comes_la
     report = fetched(work, store)
     assert (report.inserted, report.quarantined) == (19, 1)
     work(lambda client: confirm_gaps(client, store, KEY, start=START, end=FORMING))
-    assert [(gap.start, gap.state) for gap in gaps_of(store, KEY)] == [(MIDDLE, "unproven")]
+    assert [(gap.start, gap.state) for gap in read_gaps(store, KEY)] == [(MIDDLE, "unproven")]
     with store.read() as connection:
         payload = connection.execute("SELECT payload FROM quarantine ORDER BY id LIMIT 1").get
     # The exchange's own row has twelve columns, the first of them in milliseconds.
@@ -130,9 +130,9 @@ def test_row_20_a_candle_that_is_missing_is_in_the_ledger_with_the_date(
 ) -> None:
     spoil(simulator, "missing")
     fetched(work, store)
-    assert missing_between(store, KEY, START, FORMING) == [(MIDDLE, MIDDLE + HOUR)]
+    assert find_missing(store, KEY, START, FORMING) == [(MIDDLE, MIDDLE + HOUR)]
     work(lambda client: confirm_gaps(client, store, KEY, start=START, end=FORMING))
-    (gap,) = gaps_of(store, KEY)
+    (gap,) = read_gaps(store, KEY)
     assert (gap.start, gap.state, gap.last_requested_ms) == (MIDDLE, "unproven", NOW_MS)
     assert gap.answers == 1
 

@@ -11,7 +11,7 @@ from hypothesis import strategies as some
 from msgspec.structs import replace
 
 from onetape.core.candles import Candles
-from onetape.core.market_digits import price_decimals
+from onetape.core.market_digits import choose_market_price_decimals
 from onetape.core.steps import NO_TRADING_RULES
 from onetape.report import ReportData
 from onetape.report.columns import decimals_for, rounded
@@ -105,13 +105,13 @@ def test_the_worst_drawdown_survives_merging(report: Callable[..., ReportData]) 
 def test_prices_get_the_decimals_they_are_quoted_in(price: float, decimals: int) -> None:
     column = np.array([price])
     candles = Candles(np.zeros(1, dtype=np.int64), column, column, column, column, column)
-    assert price_decimals(NO_TRADING_RULES, candles) == decimals
+    assert choose_market_price_decimals(NO_TRADING_RULES, candles) == decimals
 
 
 def test_prices_without_a_step_get_eight_digits() -> None:
     column = np.array([123.456_789_012_3])
     candles = Candles(np.zeros(1, dtype=np.int64), column, column, column, column, column)
-    assert price_decimals(NO_TRADING_RULES, candles) == 5
+    assert choose_market_price_decimals(NO_TRADING_RULES, candles) == 5
 
 
 def test_a_column_of_nothing_has_two_decimals() -> None:

@@ -15,7 +15,7 @@ from typing import Any
 
 import pytest
 
-from onetape.cli.program import exit_code_of
+from onetape.cli.program import run_typer_app
 from onetape.simulator.main import app
 
 COMMAND = [sys.executable, "-m", "onetape.simulator.main"]
@@ -118,7 +118,7 @@ def test_a_wrong_option_is_one_line_and_its_code(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     monkeypatch.setenv("COLUMNS", "200")
-    assert exit_code_of(app, "simulator", arguments) == code
+    assert run_typer_app(app, "simulator", arguments) == code
     printed = capsys.readouterr()
     assert printed.out == ""
     assert text in printed.err
@@ -128,7 +128,7 @@ def test_a_wrong_option_is_one_line_and_its_code(
 def test_help_loads_neither_the_server_nor_numpy() -> None:
     code = (
         "import sys\n"
-        "from onetape.cli.program import exit_code_of\n"
+        "from onetape.cli.program import run_typer_app\n"
         "from onetape.simulator.main import app\n"
         "exit_code_of(app, 'simulator', ['--help'])\n"
         "heavy = {'aiohttp', 'numpy', 'pandas', 'ccxt', 'asyncio'} & set(sys.modules)\n"
@@ -167,7 +167,7 @@ def test_recorded_candles_are_replayed_from_inside_the_file(tmp_path: Path) -> N
 def test_a_file_that_cannot_be_replayed_is_one_line_and_code_2(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    assert exit_code_of(app, "simulator", ["--data", str(tmp_path / "nope.db")]) == 2
+    assert run_typer_app(app, "simulator", ["--data", str(tmp_path / "nope.db")]) == 2
     printed = capsys.readouterr()
     assert printed.err.count("\n") == 1
     assert "file not found" in printed.err

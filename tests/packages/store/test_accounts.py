@@ -13,7 +13,7 @@ from onetape.core.trading import Session
 from onetape.store.accounts import Account, open_account, read_account
 from onetape.store.database import Store, open_store
 from onetape.store.leases import Fence, acquire_lease
-from onetape.store.sessions import last_session, start_session
+from onetape.store.sessions import read_newest_session, start_session
 
 BALANCE = Decimal("123456789012.123456789012345678")
 ACCOUNT = Account(
@@ -91,8 +91,8 @@ def test_the_last_session_of_an_account_comes_back_with_its_settings(leased: Sto
             {"period": 14}, "digest", number, rules,
         )  # fmt: skip
         start_session(leased, session, FENCE, changes="fee_rate 0.001 -> 0.1")
-        assert last_session(leased, "mine", "BTC/USDT") == session
-    assert last_session(leased, "other", "BTC/USDT") is None
+        assert read_newest_session(leased, "mine", "BTC/USDT") == session
+    assert read_newest_session(leased, "other", "BTC/USDT") is None
     with leased.read() as connection:
         assert connection.execute("SELECT DISTINCT changes FROM sessions").get == (
             "fee_rate 0.001 -> 0.1"

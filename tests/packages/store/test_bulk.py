@@ -14,31 +14,31 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from onetape.core.candles import Candle, Candles, SeriesKey, candle_fault
+from onetape.core.candles import Candle, Candles, SeriesKey, find_candle_fault
 from onetape.core.errors import StoreError
 from onetape.core.timeframes import Timeframe
 from onetape.store import candles as candles_module
 from onetape.store import closed_rows
-from onetape.store.batches import columns_of
+from onetape.store.batches import convert_rows_to_columns
 from onetape.store.candles import (
     BULK_ROWS,
     InsertReport,
-    closed_range,
     insert_closed,
     insert_columns,
-    last_closed,
+    read_closed_range,
+    read_last_closed,
+    read_row_at,
     replace_forming,
-    row_at,
 )
 from onetape.store.database import Store, open_store
 from onetape.store.quarantine import (
     KEPT_PAYLOADS,
     MOST_CHARACTERS,
     quarantine,
-    quarantined_rows,
-    refused_rows,
+    read_quarantined_rows,
+    read_refused_rows,
 )
-from onetape.store.reading import closed_between
+from onetape.store.reading import read_closed_between
 from repeatable import examples
 
 HOUR = 3_600
@@ -54,7 +54,7 @@ def by_rows(store: Store, key: SeriesKey, rows: Sequence[Candle]) -> InsertRepor
 
 
 def by_columns(store: Store, key: SeriesKey, rows: Sequence[Candle]) -> InsertReport:
-    return insert_columns(store, key, columns_of(rows), source="import", seen_ms=7)
+    return insert_columns(store, key, convert_rows_to_columns(rows), source="import", seen_ms=7)
 
 
 both = pytest.mark.parametrize("insert", [by_rows, by_columns])
@@ -128,8 +128,8 @@ def test_a_bad_row_is_refused_counted_and_kept_and_the_others_arrive(
     """Failure modes 21 and 22."""
     report = insert(store, KEY, [candle(0), bad, candle(2)])
     assert report == InsertReport(inserted=2, quarantined=1)
-    assert closed_between(store, KEY, 0, 10 * HOUR).timestamp.tolist() == [0, 2 * HOUR]
-    assert [(each.refused, each.first_seen_ms) for each in refused_rows(store)] == [(1, 7)]
+    assert read_closed_between(store, KEY, 0, 10 * HOUR).timestamp.tolist() == [0, 2 * HOUR]
+    assert [(each.refused, each.first_seen_ms) for each in read_refused_rows(store)] == [(1, 7)]
     assert len(payloads(store)) == 1
 
 
@@ -140,11 +140,13 @@ def test_without_the_look_at_each_row_a_bad_one_is_lost_or_stored(
 ) -> None:
     """Failure mode 21, once with its guard switched off."""
     if not guarded:
-        monkeypatch.setattr(candles_module, "candle_faults", all_sound)
+        monkeypatch.setattr(candles_module, "find_candle_faults", all_sound)
     # OR IGNORE drops a row that the table refuses; the batch that is not whole is then given up.
     with suppress(StoreError):
         by_rows(store, KEY, [candle(0), bad])
-    kept_well = last_closed(store, KEY, 9).timestamp.tolist() == [0] and len(payloads(store)) == 1
+    kept_well = (
+        read_last_closed(store, KEY, 9).timestamp.tolist() == [0] and len(payloads(store)) == 1
+    )
     assert kept_well is guarded
 
 
@@ -163,17 +165,17 @@ def test_whatever_comes_is_either_stored_or_refused_and_counted(
     key = next(fresh_keys)
     report = insert(shared_store, key, rows)
     # The rule itself is tested in the package core; here, that no row escapes it.
-    sound = {row.timestamp: row for row in rows if candle_fault(row, ONE_HOUR) is None}
-    refused = [(fault, repr(row)) for row in rows if (fault := candle_fault(row, ONE_HOUR))]
+    sound = {row.timestamp: row for row in rows if find_candle_fault(row, ONE_HOUR) is None}
+    refused = [(fault, repr(row)) for row in rows if (fault := find_candle_fault(row, ONE_HOUR))]
     assert report == InsertReport(len(sound), 0, len(refused), 0)
     # A row that came twice counts once; columns make -1 of a time that is none.
     faults = Counter(fault for fault, _ in set(refused))
-    found = {each.fault: each.refused for each in refused_rows(shared_store, key)}
+    found = {each.fault: each.refused for each in read_refused_rows(shared_store, key)}
     assert set(found) == set(faults)
     assert all(found[fault] <= faults[fault] for fault in found)
-    kept = [one for fault in found for one in quarantined_rows(shared_store, key, fault, 99)]
+    kept = [one for fault in found for one in read_quarantined_rows(shared_store, key, fault, 99)]
     assert sum(one.times for one in kept) == len(refused)
-    stored = closed_between(shared_store, key, 0, 2**40)
+    stored = read_closed_between(shared_store, key, 0, 2**40)
     assert stored.close.tolist() == [sound[time].close for time in sorted(sound)]
     assert stored.timestamp.tolist() == sorted(sound)
 
@@ -185,7 +187,7 @@ def test_rows_in_any_order_and_twice_are_stored_in_order_and_once(
     """Failure mode 19."""
     report = insert(store, KEY, [candle(3), candle(1), candle(3), candle(2), candle(1, 99.0)])
     assert report == InsertReport(inserted=3)
-    read = closed_between(store, KEY, 0, 10 * HOUR)
+    read = read_closed_between(store, KEY, 0, 10 * HOUR)
     assert read.timestamp.tolist() == [HOUR, 2 * HOUR, 3 * HOUR]
     assert read.close.tolist() == [99.0, 105.0, 105.0]
 
@@ -199,7 +201,7 @@ def test_a_later_value_of_a_closed_candle_is_reported_once_and_the_first_one_sta
     late = [candle(0), candle(1, 99.0), candle(2)]
     assert insert(store, KEY, late) == InsertReport(inserted=1, present=2, revised=1)
     assert insert(store, KEY, late) == InsertReport(present=3)
-    assert row_at(store, KEY, HOUR) == candle(1)
+    assert read_row_at(store, KEY, HOUR) == candle(1)
 
 
 #: Stores the newest state of a forming candle, prints it, and waits to be killed.
@@ -237,8 +239,8 @@ def test_the_final_row_displaces_the_forming_one_of_a_killed_process(
         # Without the delete OR IGNORE keeps the forming row; that nothing arrived is an error.
         with suppress(StoreError):
             by_rows(store, KEY, [candle(1), candle(2)])
-        assert (row_at(store, KEY, HOUR) == candle(1)) is guarded
-        assert (closed_range(store, KEY) == (HOUR, 2 * HOUR)) is guarded
+        assert (read_row_at(store, KEY, HOUR) == candle(1)) is guarded
+        assert (read_closed_range(store, KEY) == (HOUR, 2 * HOUR)) is guarded
 
 
 def test_columns_that_fill_several_transactions_arrive_whole_and_are_present_afterwards(
@@ -247,7 +249,7 @@ def test_columns_that_fill_several_transactions_arrive_whole_and_are_present_aft
     count = 2 * BULK_ROWS + 17
     columns = hours(count)
     assert insert_columns(store, KEY, columns, source="import", seen_ms=1).inserted == count
-    read = closed_between(store, KEY, 0, count * HOUR)
+    read = read_closed_between(store, KEY, 0, count * HOUR)
     assert np.array_equal(read.timestamp, columns.timestamp)
     assert np.array_equal(read.high, columns.high)
     assert insert_columns(store, KEY, columns, source="import", seen_ms=1).present == count
@@ -256,7 +258,7 @@ def test_columns_that_fill_several_transactions_arrive_whole_and_are_present_aft
 @pytest.mark.parametrize("count", [0, 1, 49, 50, 51, 100, 149])
 def test_any_number_of_rows_arrives(store: Store, count: int) -> None:
     assert insert_columns(store, KEY, hours(count), source="import", seen_ms=1).inserted == count
-    assert len(last_closed(store, KEY, 999)) == count
+    assert len(read_last_closed(store, KEY, 999)) == count
 
 
 @both
@@ -266,7 +268,7 @@ def test_a_row_from_long_ago_in_a_batch_is_stored_and_counted_like_the_others(
     by_rows(store, KEY, [candle(hour) for hour in range(1_000)])
     late = [candle(hour, 99.0) for hour in (3, 990, 991, 1_000, 9_000, 9_001)]
     assert insert(store, KEY, late) == InsertReport(inserted=3, present=3, revised=3)
-    assert closed_range(store, KEY) == (0, 9_001 * HOUR)
+    assert read_closed_range(store, KEY) == (0, 9_001 * HOUR)
 
 
 def test_columns_around_rows_that_are_there_count_both(store: Store) -> None:
@@ -279,10 +281,10 @@ def test_columns_around_rows_that_are_there_count_both(store: Store) -> None:
 def test_a_batch_that_fails_leaves_nothing_of_itself(
     store: Store, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(candles_module, "candle_faults", all_sound)
+    monkeypatch.setattr(candles_module, "find_candle_faults", all_sound)
     with pytest.raises(StoreError, match="none was kept; please report this"):
         by_rows(store, KEY, [candle(0), BAD_ROWS["negative"]])
-    assert closed_range(store, KEY) is None
+    assert read_closed_range(store, KEY) is None
 
 
 def test_the_quarantine_keeps_the_first_payloads_of_a_fault_and_counts_the_rest(
@@ -293,7 +295,7 @@ def test_the_quarantine_keeps_the_first_payloads_of_a_fault_and_counts_the_rest(
     by_rows(store, KEY, [bad, bad._replace(volume=-0.0), bad._replace(volume=nan)])
     by_columns(store, SeriesKey("binance", "ETH/USDT", "1h"), [bad])
     kept = Counter((symbol, fault) for symbol, _, fault, _ in payloads(store))
-    counted = {(each.key.symbol, each.fault): each.refused for each in refused_rows(store)}
+    counted = {(each.key.symbol, each.fault): each.refused for each in read_refused_rows(store)}
     outside, not_finite = (
         "high or low does not hold open and close",
         "a value is not a finite number",
@@ -310,12 +312,12 @@ def test_a_row_that_is_refused_at_every_request_is_kept_once_and_counted(store: 
     bad = BAD_ROWS["close over high"]
     for seen_ms in (5, 9, 12):
         insert_closed(store, KEY, [bad], source="rest", seen_ms=seen_ms, raw={bad: "[1, 2]"})
-    (kept,) = quarantined_rows(store, KEY, "high or low does not hold open and close", 10)
+    (kept,) = read_quarantined_rows(store, KEY, "high or low does not hold open and close", 10)
     assert (kept.times, kept.first_seen_ms, kept.last_seen_ms) == (3, 5, 12)
     assert (kept.payload, kept.timestamp, kept.source) == ("[1, 2]", bad.timestamp, "rest")
-    assert [(one.refused, one.first_seen_ms, one.last_seen_ms) for one in refused_rows(store)] == [
-        (1, 5, 12)
-    ]
+    assert [
+        (one.refused, one.first_seen_ms, one.last_seen_ms) for one in read_refused_rows(store)
+    ] == [(1, 5, 12)]
 
 
 def test_what_the_exchange_sent_is_kept_where_it_is_known(store: Store) -> None:

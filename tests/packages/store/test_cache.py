@@ -12,12 +12,12 @@ import pytest
 
 from onetape.core.candles import Candle, Candles, SeriesKey
 from onetape.store import cache, reading
-from onetape.store.cache import Chunk, cache_folder, chunks_between
+from onetape.store.cache import Chunk, find_chunks, get_cache_folder
 from onetape.store.candles import insert_closed
 from onetape.store.chunks import write_chunk
 from onetape.store.copying import copy_database
 from onetape.store.database import Store, open_store
-from onetape.store.reading import closed_between
+from onetape.store.reading import read_closed_between
 from plain_rows import listed, plain_rows
 
 KEY = SeriesKey("binance", "BTC/USDT", "1h")
@@ -47,15 +47,15 @@ def filled(store: Store) -> Store:
 
 def chunks(store: Store) -> list[Chunk]:
     with store.read() as connection:
-        return chunks_between(connection, KEY, 0, 2**40)
+        return find_chunks(connection, KEY, 0, 2**40)
 
 
 def file_of(store: Store, chunk: Chunk) -> Path:
-    return cache_folder(store.path) / chunk.file_name
+    return get_cache_folder(store.path) / chunk.file_name
 
 
 def read_all(store: Store) -> list[tuple[float, ...]]:
-    return listed(closed_between(store, KEY, 0, 2**40))
+    return listed(read_closed_between(store, KEY, 0, 2**40))
 
 
 def run(store: Store, statement: str) -> None:
@@ -93,7 +93,7 @@ DAMAGES = [
 
 def test_files_and_folder_are_the_owners_alone(filled: Store) -> None:
     read_all(filled)
-    folder = cache_folder(filled.path)
+    folder = get_cache_folder(filled.path)
     assert folder.stat().st_mode & 0o777 == 0o700
     assert {path.stat().st_mode & 0o777 for path in folder.iterdir()} == {0o600}
 
@@ -149,7 +149,7 @@ def test_a_change_shows_at_once_and_would_not_without_its_trigger(
     run(filled, statement)
     assert read_all(filled) == plain_rows(filled, KEY) != stale
 
-    shutil.copytree(cache_folder(filled.path), cache_folder(copy))
+    shutil.copytree(get_cache_folder(filled.path), get_cache_folder(copy))
     with open_store(copy, create=False) as unguarded:
         read_all(unguarded)
         run(unguarded, f"DROP TRIGGER ohlcv_data_{operation}_ends_chunk")
@@ -165,16 +165,16 @@ def test_a_forming_row_moved_onto_a_closed_one_shows_at_once(filled: Store) -> N
 
 
 def test_a_folder_that_cannot_be_made_changes_nothing(filled: Store) -> None:
-    cache_folder(filled.path).write_text("in the way")
+    get_cache_folder(filled.path).write_text("in the way")
     assert read_all(filled) == plain_rows(filled, KEY)
     assert chunks(filled) == []
 
 
 def test_a_deleted_folder_comes_back(filled: Store) -> None:
     wanted = read_all(filled)
-    shutil.rmtree(cache_folder(filled.path))
+    shutil.rmtree(get_cache_folder(filled.path))
     assert read_all(filled) == wanted
-    assert len(list(cache_folder(filled.path).iterdir())) == 3
+    assert len(list(get_cache_folder(filled.path).iterdir())) == 3
 
 
 def test_a_file_that_may_only_be_read_is_read(filled: Store) -> None:
@@ -183,7 +183,7 @@ def test_a_file_that_may_only_be_read_is_read(filled: Store) -> None:
     connection.execute("PRAGMA query_only = ON")
     assert read_all(filled) == plain_rows(filled, KEY)
     assert chunks(filled) == []
-    assert list(cache_folder(filled.path).iterdir()) == []
+    assert list(get_cache_folder(filled.path).iterdir()) == []
 
 
 def test_a_writer_at_work_keeps_no_reader_waiting(filled: Store) -> None:
@@ -212,11 +212,11 @@ def test_a_change_while_a_chunk_is_built_takes_it_back(
     for _ in range(2):
         assert read_all(filled) == plain_rows(filled, KEY)
         assert chunks(filled) == []
-        assert list(cache_folder(filled.path).iterdir()) == []
+        assert list(get_cache_folder(filled.path).iterdir()) == []
 
 
 def test_rubbish_goes_once_it_is_old(filled: Store) -> None:
-    folder = cache_folder(filled.path)
+    folder = get_cache_folder(filled.path)
     folder.mkdir()
     for name, age in (("old", 3_600), ("new", 0)):
         path = folder / f"{name}.chunk"
@@ -242,7 +242,7 @@ def cut(path, key, candles):
     os.truncate(path, 50)
     os.kill(os.getpid(), signal.SIGKILL)
 cache.write_chunk = cut
-reading.closed_between(
+reading.read_closed_between(
     open_store(Path(sys.argv[1]), create=False), SeriesKey("binance", "BTC/USDT", "1h"), 0, 2**40
 )
 """
@@ -255,7 +255,7 @@ def test_a_reader_killed_while_it_writes_a_file_leaves_rubbish_only(
         [sys.executable, "-c", KILLED, str(filled.path)], env=child_environment, timeout=60
     )
     assert child.returncode == -9
-    assert [path.stat().st_size for path in cache_folder(filled.path).iterdir()] == [50]
+    assert [path.stat().st_size for path in get_cache_folder(filled.path).iterdir()] == [50]
     assert chunks(filled) == []
     assert read_all(filled) == plain_rows(filled, KEY)
     assert len(chunks(filled)) == 3
@@ -271,7 +271,7 @@ from onetape.store.database import open_store
 reading.ROWS_WITHOUT_CACHE = 0
 store = open_store(Path(sys.argv[1]), create=False)
 resource.setrlimit(resource.RLIMIT_FSIZE, (100, 100))
-print(len(reading.closed_between(store, SeriesKey("binance", "BTC/USDT", "1h"), 0, 2**40)))
+print(len(reading.read_closed_between(store, SeriesKey("binance", "BTC/USDT", "1h"), 0, 2**40)))
 """
 
 
@@ -282,4 +282,4 @@ def test_a_full_disk_changes_nothing(filled: Store, child_environment: dict[str,
     )  # fmt: skip
     assert (child.stdout.strip(), child.stderr) == ("15", "")
     assert chunks(filled) == []
-    assert list(cache_folder(filled.path).iterdir()) == []
+    assert list(get_cache_folder(filled.path).iterdir()) == []

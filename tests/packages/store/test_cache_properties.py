@@ -15,15 +15,15 @@ from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, rule
 
 from onetape.core.candles import Candle, SeriesKey
-from onetape.core.digest import data_digest
+from onetape.core.digest import compute_data_digest
 from onetape.core.errors import StoreError
 from onetape.store import reading
-from onetape.store.cache import cache_folder
-from onetape.store.candles import insert_closed, last_closed, replace_forming
+from onetape.store.cache import get_cache_folder
+from onetape.store.candles import insert_closed, read_last_closed, replace_forming
 from onetape.store.copying import copy_database
 from onetape.store.database import open_store
-from onetape.store.reading import closed_between
-from onetape.store.revisions import accept, revisions_of
+from onetape.store.reading import read_closed_between
+from onetape.store.revisions import accept, read_revisions
 from onetape.store.stream_closes import store_marked
 from plain_rows import listed, plain_rows
 
@@ -101,7 +101,7 @@ class CacheEqualsRows(RuleBasedStateMachine):
 
     @rule()
     def revisions_are_accepted(self) -> None:
-        for revision in revisions_of(self.store):
+        for revision in read_revisions(self.store):
             # Refused where the candle was deleted meanwhile.
             with contextlib.suppress(StoreError):
                 accept(self.store, [revision.id], force=True)
@@ -166,18 +166,20 @@ class CacheEqualsRows(RuleBasedStateMachine):
 
     @rule(number=st.integers(0, 7), keep=st.integers(0, 200))
     def a_file_is_cut(self, number: int, keep: int) -> None:
-        files = sorted(cache_folder(self.path).glob("*.chunk"))
+        files = sorted(get_cache_folder(self.path).glob("*.chunk"))
         if number < len(files):
             files[number].write_bytes(files[number].read_bytes()[:keep])
 
     @rule()
     def the_cache_folder_is_deleted(self) -> None:
-        shutil.rmtree(cache_folder(self.path), ignore_errors=True)
+        shutil.rmtree(get_cache_folder(self.path), ignore_errors=True)
 
     @rule(key=keys, start=places, end=places)
     def a_part_is_read(self, key: SeriesKey, start: tuple[int, int], end: tuple[int, int]) -> None:
         span = time_of(key, start), time_of(key, end)
-        assert listed(closed_between(self.store, key, *span)) == plain_rows(self.store, key, *span)
+        assert listed(read_closed_between(self.store, key, *span)) == plain_rows(
+            self.store, key, *span
+        )
 
     @rule(key=keys, price=prices, place=places)
     def a_transaction_reads_what_it_wrote(
@@ -186,7 +188,9 @@ class CacheEqualsRows(RuleBasedStateMachine):
         with self.store.write():
             rows = [candle_of(key, place, price)]
             self.execute_inside(key, rows[0])
-            assert listed(closed_between(self.store, key, 0, 2**40)) == plain_rows(self.store, key)
+            assert listed(read_closed_between(self.store, key, 0, 2**40)) == plain_rows(
+                self.store, key
+            )
 
     def execute_inside(self, key: SeriesKey, candle: Candle) -> None:
         with self.store.read() as connection:
@@ -202,11 +206,11 @@ class CacheEqualsRows(RuleBasedStateMachine):
             return
         for key in SPANS:
             wanted = plain_rows(self.store, key)
-            candles = closed_between(self.store, key, 0, 2**40)
+            candles = read_closed_between(self.store, key, 0, 2**40)
             assert listed(candles) == wanted
-            assert listed(last_closed(self.store, key, 5)) == wanted[-5:]
-            rows = closed_between(self.store, key, 0, 2**40, cached=False)
-            assert data_digest(candles) == data_digest(rows)
+            assert listed(read_last_closed(self.store, key, 5)) == wanted[-5:]
+            rows = read_closed_between(self.store, key, 0, 2**40, cached=False)
+            assert compute_data_digest(candles) == compute_data_digest(rows)
 
 
 @pytest.fixture(autouse=True, scope="module")
@@ -228,7 +232,7 @@ from pathlib import Path
 sys.path.append(sys.argv[3])
 from onetape.core.candles import Candle, SeriesKey
 from onetape.store import reading
-from onetape.store.cache import chunks_between
+from onetape.store.cache import find_chunks
 from onetape.store.candles import insert_closed, replace_forming
 from onetape.store.database import open_store
 from onetape.store.stream_closes import store_marked
@@ -254,10 +258,10 @@ for _ in range(80):
         case 4:
             with store.write() as connection:
                 connection.execute("DELETE FROM ohlcv_data WHERE timestamp = ?", (place,))
-    reading.closed_between(store, key, 0, 2**40)
+    reading.read_closed_between(store, key, 0, 2**40)
     with store.read() as connection:
-        served += len(chunks_between(connection, key, 0, 2**40))
-        assert listed(reading.closed_between(store, key, 0, 2**40)) == plain_rows(store, key)
+        served += len(find_chunks(connection, key, 0, 2**40))
+        assert listed(reading.read_closed_between(store, key, 0, 2**40)) == plain_rows(store, key)
 print(served)
 """
 

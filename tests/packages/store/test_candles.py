@@ -8,24 +8,24 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from onetape.core.candles import Candle, SeriesKey, candle_fault
+from onetape.core.candles import Candle, SeriesKey, find_candle_fault
 from onetape.core.errors import StoreError
 from onetape.core.timeframes import Timeframe
 from onetape.store.candles import (
     check_kind,
-    closed_range,
-    closed_timestamps,
-    first_row_after,
+    find_missing,
     insert_closed,
-    last_closed,
-    last_closed_before,
-    missing_between,
+    read_closed_range,
+    read_closed_timestamps,
+    read_first_row_after,
+    read_last_closed,
+    read_last_closed_before,
+    read_row_at,
+    read_stored_series,
     replace_forming,
-    row_at,
-    stored_series,
 )
 from onetape.store.database import Store
-from onetape.store.reading import closed_between
+from onetape.store.reading import read_closed_between
 from onetape.store.stream_closes import store_marked
 from repeatable import examples
 
@@ -57,7 +57,7 @@ def rows_of(store: Store, statement: str) -> list[tuple[object, ...]]:
 def test_a_batch_is_stored_once_and_present_the_second_time(store: Store) -> None:
     assert put(store, KEY, candle(1), candle(0), candle(1)) == (2, 0, 0)
     assert put(store, KEY, candle(0), candle(1), candle(2)) == (1, 2, 0)
-    assert closed_between(store, KEY, 0, 10 * HOUR).timestamp.tolist() == [0, HOUR, 2 * HOUR]
+    assert read_closed_between(store, KEY, 0, 10 * HOUR).timestamp.tolist() == [0, HOUR, 2 * HOUR]
 
 
 def test_an_empty_batch_is_nothing(store: Store) -> None:
@@ -70,7 +70,7 @@ def test_a_closed_candle_stays_and_a_late_value_is_kept_once_as_a_revision(store
     put(store, KEY, candle(0, 101.0))
     replace_forming(store, KEY, candle(0, 102.0), seen_ms=1)
     replace_forming(store, KEY, candle(0), seen_ms=1)
-    assert row_at(store, KEY, 0) == candle(0)
+    assert read_row_at(store, KEY, 0) == candle(0)
     assert rows_of(store, REVISIONS) == [(0, 105.0, 101.0), (0, 105.0, 102.0)]
 
 
@@ -78,35 +78,35 @@ def test_an_accepted_correction_is_an_update(store: Store) -> None:
     put(store, KEY, candle(0))
     with store.write() as connection:
         connection.execute("UPDATE ohlcv_data SET close = 101.0")
-    assert row_at(store, KEY, 0) == candle(0, 101.0)
+    assert read_row_at(store, KEY, 0) == candle(0, 101.0)
 
 
 def test_a_forming_candle_is_replaced_until_it_is_closed(store: Store) -> None:
     put(store, KEY, candle(0))
     assert replace_forming(store, KEY, candle(1, 101.0), seen_ms=1)
     assert replace_forming(store, KEY, candle(1, 102.0), seen_ms=1)
-    assert last_closed(store, KEY, 5).close.tolist() == [105.0]
+    assert read_last_closed(store, KEY, 5).close.tolist() == [105.0]
     assert store_marked(store, KEY, candle(1, 102.0), closed_ms=1)
     assert replace_forming(store, KEY, candle(1, 103.0), seen_ms=1)
-    assert last_closed(store, KEY, 5).close.tolist() == [105.0, 102.0]
+    assert read_last_closed(store, KEY, 5).close.tolist() == [105.0, 102.0]
 
 
 def test_a_forming_candle_is_not_closed_by_a_later_row(store: Store) -> None:
     replace_forming(store, KEY, candle(0), seen_ms=1)
     replace_forming(store, KEY, candle(1), seen_ms=1)
-    assert len(last_closed(store, KEY, 5)) == 0
+    assert len(read_last_closed(store, KEY, 5)) == 0
 
 
 def test_rest_displaces_a_forming_row_and_counts_it_as_new(store: Store) -> None:
     replace_forming(store, KEY, candle(0, 101.0), seen_ms=1)
     assert put(store, KEY, candle(0)) == (1, 0, 0)
-    assert last_closed(store, KEY, 5).close.tolist() == [105.0]
+    assert read_last_closed(store, KEY, 5).close.tolist() == [105.0]
 
 
 def test_rest_leaves_the_forming_row_of_another_candle_alone(store: Store) -> None:
     replace_forming(store, KEY, candle(1, 101.0), seen_ms=1)
     put(store, KEY, candle(0), candle(2))
-    assert row_at(store, KEY, HOUR) == candle(1, 101.0)
+    assert read_row_at(store, KEY, HOUR) == candle(1, 101.0)
 
 
 def test_a_bad_row_goes_to_quarantine_and_the_rest_is_stored(store: Store) -> None:
@@ -179,11 +179,11 @@ def test_every_batch_adds_up(
 
     inserted, present, quarantined = put(shared_store, key, *batch)
 
-    sound = {row.timestamp for row in batch if candle_fault(row, ONE_HOUR) is None}
-    assert quarantined == sum(candle_fault(row, ONE_HOUR) is not None for row in batch)
+    sound = {row.timestamp for row in batch if find_candle_fault(row, ONE_HOUR) is None}
+    assert quarantined == sum(find_candle_fault(row, ONE_HOUR) is not None for row in batch)
     assert present == len(sound & closed_before)
     assert inserted == len(sound - closed_before)
-    stored = closed_between(shared_store, key, 0, 100 * HOUR)
+    stored = read_closed_between(shared_store, key, 0, 100 * HOUR)
     assert set(stored.timestamp.tolist()) == sound | closed_before
 
 
@@ -202,7 +202,7 @@ def test_the_gaps_and_the_candles_of_a_range_make_it_whole(
 ) -> None:
     key = next(fresh_keys)
     put(shared_store, key, *(candle(hour) for hour in hours))
-    gaps = missing_between(shared_store, key, start, start + length)
+    gaps = find_missing(shared_store, key, start, start + length)
     absent = {
         hour * HOUR
         for hour in range(-3, 80)
@@ -218,34 +218,34 @@ def test_a_month_without_candles_is_one_gap_by_the_calendar(store: Store) -> Non
     january, april, may = 1_704_067_200, 1_711_929_600, 1_714_521_600
     put(store, key, candle(january // HOUR), candle(april // HOUR))
     february = 1_706_745_600
-    assert missing_between(store, key, january, may) == [(february, april)]
+    assert find_missing(store, key, january, may) == [(february, april)]
 
 
 def test_reading_back_the_last_candles(store: Store) -> None:
     put(store, KEY, *(candle(hour) for hour in range(5)))
     replace_forming(store, KEY, candle(5), seen_ms=1)
-    assert last_closed(store, KEY, 2).timestamp.tolist() == [3 * HOUR, 4 * HOUR]
-    assert last_closed(store, KEY, 2, up_to=2 * HOUR).timestamp.tolist() == [HOUR, 2 * HOUR]
-    assert closed_timestamps(store, KEY, after=2 * HOUR) == [3 * HOUR, 4 * HOUR]
-    assert last_closed_before(store, KEY, 3 * HOUR) == 2 * HOUR
-    assert last_closed_before(store, KEY, 0) is None
-    assert first_row_after(store, KEY, 4 * HOUR) == candle(5)
-    assert first_row_after(store, KEY, 5 * HOUR) is None
-    assert row_at(store, KEY, 9 * HOUR) is None
+    assert read_last_closed(store, KEY, 2).timestamp.tolist() == [3 * HOUR, 4 * HOUR]
+    assert read_last_closed(store, KEY, 2, up_to=2 * HOUR).timestamp.tolist() == [HOUR, 2 * HOUR]
+    assert read_closed_timestamps(store, KEY, after=2 * HOUR) == [3 * HOUR, 4 * HOUR]
+    assert read_last_closed_before(store, KEY, 3 * HOUR) == 2 * HOUR
+    assert read_last_closed_before(store, KEY, 0) is None
+    assert read_first_row_after(store, KEY, 4 * HOUR) == candle(5)
+    assert read_first_row_after(store, KEY, 5 * HOUR) is None
+    assert read_row_at(store, KEY, 9 * HOUR) is None
 
 
 def test_the_stored_range_ends_with_the_last_closed_candle(store: Store) -> None:
-    assert closed_range(store, KEY) is None
+    assert read_closed_range(store, KEY) is None
     replace_forming(store, KEY, candle(9), seen_ms=1)
-    assert closed_range(store, KEY) is None
+    assert read_closed_range(store, KEY) is None
     put(store, KEY, candle(2), candle(4))
-    assert closed_range(store, KEY) == (2 * HOUR, 4 * HOUR)
+    assert read_closed_range(store, KEY) == (2 * HOUR, 4 * HOUR)
 
 
 def test_every_series_is_listed_with_its_rows(store: Store) -> None:
     put(store, KEY, candle(0), candle(1))
     put(store, SeriesKey("binance", "ETH/USDT", "1h"), candle(3))
-    listed = [(str(one.key), one.first, one.last, one.rows) for one in stored_series(store)]
+    listed = [(str(one.key), one.first, one.last, one.rows) for one in read_stored_series(store)]
     assert listed == [
         ("binance BTC/USDT 1h", 0, HOUR, 2),
         ("binance ETH/USDT 1h", 3 * HOUR, 3 * HOUR, 1),

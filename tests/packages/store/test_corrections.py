@@ -4,7 +4,7 @@ from msgspec.structs import replace
 
 from onetape.core.candles import Candle, SeriesKey
 from onetape.core.trading import Decision, Session
-from onetape.store.candles import insert_closed, row_at
+from onetape.store.candles import insert_closed, read_row_at
 from onetape.store.corrections import accept_corrections
 from onetape.store.database import Store
 from onetape.store.leases import Fence, acquire_lease
@@ -90,5 +90,7 @@ def test_a_correction_removes_the_candles_that_any_strategy_has_built_from_it(st
             "close, volume) VALUES ('binance', 'BTC/USDT', 'daily', 0, 1, 1, 1, 1, 1)"
         )
     correct(store)
-    left = {name for name, at in built.items() if row_at(store, replace(KEY, timeframe=name), at)}
+    left = {
+        name for name, at in built.items() if read_row_at(store, replace(KEY, timeframe=name), at)
+    }
     assert left == {"1m"}

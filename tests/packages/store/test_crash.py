@@ -13,11 +13,11 @@ import pytest
 
 from onetape.core.candles import Candle, SeriesKey
 from onetape.core.errors import StoreError
-from onetape.execution.positions import position_of
+from onetape.execution.positions import sum_position
 from onetape.store.candles import insert_closed
 from onetape.store.database import open_store
 from onetape.store.ledger import trades_of
-from onetape.store.reading import closed_between
+from onetape.store.reading import read_closed_between
 from store_strike import ACCOUNT, BATCH, Strike, strike_everywhere
 
 KEY = SeriesKey("binance", "BTC/USDT", "1h")
@@ -84,7 +84,7 @@ def test_the_final_candle_displaces_a_forming_row_that_a_killed_process_left(
     with open_store(abandoned, create=False) as store:
         report = insert_closed(store, KEY, [FINAL], source="rest", seen_ms=1)
         assert (report.inserted, report.present) == (1, 0)
-        assert closed_between(store, KEY, 0, 10_000).high.tolist() == [120.0]
+        assert read_closed_between(store, KEY, 0, 10_000).high.tolist() == [120.0]
 
 
 def test_without_the_delete_a_forming_row_would_block_the_final_one_for_ever(
@@ -142,7 +142,7 @@ def harm(strike: Strike) -> list[str]:
             [(trade.client_order_id,) for trade in trades] != closed_orders
         ),
         "the position is not the sum of the trades": (
-            position_of(trades, "BTC", "USDT").base != len(closed_orders)
+            sum_position(trades, "BTC", "USDT").base != len(closed_orders)
         ),
     }
     return [fault for fault, is_so in found.items() if is_so]

@@ -3,16 +3,16 @@
 from pathlib import Path
 
 from onetape.store.database import open_store
-from onetape.store.drills import StoredDrill, insert_drill, last_drill
+from onetape.store.drills import StoredDrill, insert_drill, read_last_drill
 
 
 def test_the_newest_drill_of_a_configuration_counts(tmp_path: Path) -> None:
     passed = StoredDrill("a" * 64, 2_000, True, {"kill": "passed"})
     failed = StoredDrill("a" * 64, 1_000, False, {"kill": "sold twice"})
     with open_store(tmp_path / "x.db", create=True) as store:
-        assert last_drill(store, "a" * 64) is None
+        assert read_last_drill(store, "a" * 64) is None
         insert_drill(store, passed)
-        assert last_drill(store, "a" * 64) == passed
+        assert read_last_drill(store, "a" * 64) == passed
         insert_drill(store, failed)
-        assert last_drill(store, "a" * 64) == failed
-        assert last_drill(store, "b" * 64) is None
+        assert read_last_drill(store, "a" * 64) == failed
+        assert read_last_drill(store, "b" * 64) is None

@@ -8,7 +8,7 @@ import pytest
 from onetape.core.errors import ConfigurationError
 from onetape.store import filesystem
 from onetape.store.database import open_store
-from onetape.store.filesystem import file_system_of
+from onetape.store.filesystem import read_file_system
 
 MOUNTS = """\
 22 1 254:0 / / rw,relatime shared:1 - ext4 /dev/vda rw
@@ -54,5 +54,5 @@ def test_a_shared_folder_is_warned_of(
 
 def test_a_disk_inside_a_network_drive_is_a_disk(mounted: Callable[[str], None]) -> None:
     mounted("nfs")
-    assert file_system_of(Path("/mnt/nas/disk/onetape.db")) == "ext4"
-    assert file_system_of(Path("/mnt/nasty/onetape.db")) == "ext4"
+    assert read_file_system(Path("/mnt/nas/disk/onetape.db")) == "ext4"
+    assert read_file_system(Path("/mnt/nasty/onetape.db")) == "ext4"

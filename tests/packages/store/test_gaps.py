@@ -23,12 +23,12 @@ from onetape.store.gaps import (
     Evidence,
     GapState,
     clear_gaps,
-    confirmed_gaps,
-    explained_gaps,
-    gaps_of,
+    find_unexplained,
+    read_confirmed_gaps,
+    read_explained_gaps,
+    read_gaps,
     set_gap,
     set_gaps,
-    unexplained,
 )
 from repeatable import examples
 
@@ -67,7 +67,7 @@ def test_what_is_unexplained_is_the_gaps_less_the_confirmed_gaps(
 ) -> None:
     key = next(fresh_keys)
     set_gaps(shared_store, key, known, state=CONFIRMED, requested_ms=1)
-    left = unexplained(shared_store, key, gaps)
+    left = find_unexplained(shared_store, key, gaps)
     assert moments(left) == moments(gaps) - moments(known)
     assert left == sorted(left)
     assert all(start < end for start, end in left)
@@ -76,23 +76,23 @@ def test_what_is_unexplained_is_the_gaps_less_the_confirmed_gaps(
 def test_only_a_confirmed_gap_explains(store: Store) -> None:
     set_gap(store, KEY, 0, 10, state=UNKNOWN_IMPORT, requested_ms=1)
     set_gap(store, KEY, 20, 30, state=UNPROVEN, requested_ms=1)
-    assert unexplained(store, KEY, [(0, 40)]) == [(0, 40)]
+    assert find_unexplained(store, KEY, [(0, 40)]) == [(0, 40)]
 
 
 @pytest.mark.parametrize("state", [CONFIRMED, NO_TRADES, ACCEPTED])
 def test_a_proof_an_archive_and_a_person_explain_a_gap(store: Store, state: GapState) -> None:
     reason = "outage" if state == ACCEPTED else None
     set_gap(store, KEY, 0, 10, state=state, requested_ms=1, reason=reason)
-    assert unexplained(store, KEY, [(0, 12)]) == [(10, 12)]
-    assert explained_gaps(store, KEY) == [(0, 10)]
+    assert find_unexplained(store, KEY, [(0, 12)]) == [(10, 12)]
+    assert read_explained_gaps(store, KEY) == [(0, 10)]
 
 
 def test_enough_answers_explain_an_unproven_gap_where_so_many_suffice(store: Store) -> None:
     set_gap(store, KEY, 0, 10, state=UNPROVEN, requested_ms=1, evidence=Evidence(2, 1, -1))
     set_gap(store, KEY, 20, 30, state=UNPROVEN, requested_ms=1, evidence=Evidence(3, 1, -1))
     gaps = [(0, 10), (20, 30)]
-    assert unexplained(store, KEY, gaps, answers=3) == [(0, 10)]
-    assert unexplained(store, KEY, gaps) == gaps
+    assert find_unexplained(store, KEY, gaps, answers=3) == [(0, 10)]
+    assert find_unexplained(store, KEY, gaps) == gaps
 
 
 def test_a_gap_keeps_the_date_since_when_it_has_its_state(store: Store) -> None:
@@ -102,7 +102,7 @@ def test_a_gap_keeps_the_date_since_when_it_has_its_state(store: Store) -> None:
     ]  # fmt: skip
     for requested_ms, state in writes:
         set_gap(store, KEY, HOUR, 4 * HOUR, state=state, requested_ms=requested_ms)
-        (gap,) = gaps_of(store, KEY)
+        (gap,) = read_gaps(store, KEY)
         assert gap.since_ms == (1 if requested_ms < 9 else 9)
         assert (gap.first_seen_ms, gap.last_requested_ms) == (1, requested_ms)
 
@@ -111,7 +111,7 @@ def test_a_cleared_range_is_not_fetched_and_its_neighbours_stay(store: Store) ->
     put(store, KEY, 0, 10)
     set_gap(store, KEY, HOUR, 10 * HOUR, state=ACCEPTED, requested_ms=1, reason="outage")
     clear_gaps(store, KEY, [(3 * HOUR, 5 * HOUR)])
-    assert [(gap.start // HOUR, gap.end // HOUR, gap.reason) for gap in gaps_of(store, KEY)] == [
+    assert [(gap.start // HOUR, gap.end // HOUR, gap.reason) for gap in read_gaps(store, KEY)] == [
         (1, 3, "outage"),
         (3, 5, None),
         (5, 10, "outage"),
@@ -126,12 +126,12 @@ def test_a_gap_that_is_requested_again_keeps_the_date_it_was_first_seen(store: S
             "SELECT from_timestamp, to_timestamp, state, first_seen_ms, last_requested_ms FROM gaps"
         ).fetchall()
     assert rows == [(0, 8, CONFIRMED, 1, 5), (8, 10, UNKNOWN_IMPORT, 1, 1)]
-    assert confirmed_gaps(store, KEY) == [(0, 8)]
+    assert read_confirmed_gaps(store, KEY) == [(0, 8)]
 
 
 def test_gaps_of_another_series_explain_nothing(store: Store) -> None:
     set_gap(store, SeriesKey("binance", "ETH/USDT", "1h"), 0, 10, state=CONFIRMED, requested_ms=1)
-    assert unexplained(store, KEY, [(0, 10)]) == [(0, 10)]
+    assert find_unexplained(store, KEY, [(0, 10)]) == [(0, 10)]
 
 
 def put(store: Store, key: SeriesKey, *hours: int) -> None:
@@ -144,7 +144,7 @@ def short(
 ) -> list[tuple[object, ...]]:
     return [
         (gap.start // HOUR, gap.end // HOUR, gap.candles, gap.state, gap.last_requested_ms)
-        for gap in gaps_of(store, KEY, start=start, end=end)
+        for gap in read_gaps(store, KEY, start=start, end=end)
     ]
 
 
@@ -169,7 +169,7 @@ def test_a_gap_is_cut_where_the_ledger_has_different_states(store: Store) -> Non
 def test_a_gap_that_was_filled_is_none_whatever_the_ledger_has(store: Store) -> None:
     put(store, KEY, 0, 1, 2, 3)
     set_gap(store, KEY, HOUR, 3 * HOUR, state=CONFIRMED, requested_ms=5)
-    assert gaps_of(store, KEY) == []
+    assert read_gaps(store, KEY) == []
 
 
 def test_gaps_are_looked_for_between_closed_candles_and_inside_the_range(store: Store) -> None:
@@ -182,12 +182,12 @@ def test_gaps_are_looked_for_between_closed_candles_and_inside_the_range(store: 
 
 def test_a_series_without_candles_has_no_gaps(store: Store) -> None:
     set_gap(store, KEY, 0, HOUR, state=CONFIRMED, requested_ms=5)
-    assert gaps_of(store, KEY) == []
+    assert read_gaps(store, KEY) == []
 
 
 def test_a_series_of_no_timeframe_is_named(store: Store) -> None:
     with pytest.raises(UsageError, match="timeframe '1x' was not understood"):
-        gaps_of(store, SeriesKey("binance", "BTC/USDT", "1x"))
+        read_gaps(store, SeriesKey("binance", "BTC/USDT", "1x"))
 
 
 def test_an_empty_range_is_refused(store: Store) -> None:
@@ -237,7 +237,7 @@ def test_what_version_2_called_none_at_exchange_is_unproven_and_has_no_answer_th
             )
     with open_store(path, create=False) as store:
         put(store, KEY, 0, 2, 3, 5)
-        gaps = [(gap.start, gap.state, gap.answers, gap.since_ms) for gap in gaps_of(store, KEY)]
+        gaps = [(gap.start, gap.state, gap.answers, gap.since_ms) for gap in read_gaps(store, KEY)]
     assert gaps == [(3_600, UNPROVEN, 0, 5), (14_400, UNKNOWN_IMPORT, 0, 5)]
 
 

@@ -4,7 +4,7 @@ import pytest
 
 from onetape.core.errors import SafetyRefusal
 from onetape.store.database import Store
-from onetape.store.leases import acquire_lease, lease_name, release_lease, renew_lease
+from onetape.store.leases import acquire_lease, make_lease_name, release_lease, renew_lease
 from onetape.store.live_accounts import LiveAccount, is_live_trader_running, open_live_account
 
 NAME = "paper/binance/BTC/USDT"
@@ -64,9 +64,9 @@ def test_a_live_trader_runs_while_it_holds_the_lease_of_a_live_account(store: St
 
     assert not is_running(0)
     # Another account, whose name begins in the same way.
-    acquire_lease(store, lease_name("realistic", "BTC/USDT"), "paper", now_ms=0, seconds=30)
+    acquire_lease(store, make_lease_name("realistic", "BTC/USDT"), "paper", now_ms=0, seconds=30)
     assert not is_running(0)
-    acquire_lease(store, lease_name("real", "BTC/USDT"), "live", now_ms=0, seconds=30)
+    acquire_lease(store, make_lease_name("real", "BTC/USDT"), "live", now_ms=0, seconds=30)
     assert is_running(0)
     assert not is_running(0, "kraken")
     assert not is_running(30_000)

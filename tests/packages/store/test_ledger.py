@@ -15,17 +15,17 @@ from onetape.store.accounts import Account, open_account
 from onetape.store.database import Store
 from onetape.store.leases import Fence, acquire_lease
 from onetape.store.ledger import (
-    decided_signals,
     insert_decision,
-    last_decided,
+    read_decided_signals,
+    read_last_decided,
     trades_of,
 )
 from onetape.store.market_data import (
     Ticker,
     delete_tickers_before,
     insert_ticker,
-    last_ticker,
-    market_steps,
+    read_last_ticker,
+    read_trading_rules,
     save_market,
 )
 from onetape.store.obligations import (
@@ -33,7 +33,7 @@ from onetape.store.obligations import (
     open_obligation,
     restore_obligation,
 )
-from onetape.store.orders import insert_order, store_change, unfinished_orders
+from onetape.store.orders import insert_order, read_unfinished_orders, store_change
 from onetape.store.sessions import (
     close_data_outages,
     end_session,
@@ -141,9 +141,9 @@ def test_decisions_and_trades_of_another_account_mode_or_market_do_not_count(
     ordered: Store, other: dict[str, Any]
 ) -> None:
     store_change(ordered, fill_of(TRADE, at_ms=4), FENCE)
-    assert last_decided(ordered, SESSION) == 3_600
+    assert read_last_decided(ordered, SESSION) == 3_600
     session = replace(SESSION, session="s2", **other)
-    assert last_decided(ordered, session) is None
+    assert read_last_decided(ordered, session) is None
     same, market = {"exchange": session.exchange, "mode": session.mode}, session.symbol
     assert trades_of(ordered, session.account, market, **same) == []
 
@@ -157,11 +157,11 @@ def test_the_signals_of_a_range_are_those_of_sessions_like_one(
         )
         insert_decision(ordered, decision, None, FENCE)
     hours = [hour * 3_600 for hour in range(7)]
-    signals = decided_signals(ordered, SESSION, hours[2], hours[5])
+    signals = read_decided_signals(ordered, SESSION, hours[2], hours[5])
     assert signals == {hours[2]: 1, hours[3]: 0, hours[4]: 1}
-    assert decided_signals(ordered, SESSION, hours[5], hours[6]) == {}
+    assert read_decided_signals(ordered, SESSION, hours[5], hours[6]) == {}
     other = replace(SESSION, account="another")
-    assert decided_signals(ordered, other, hours[0], hours[6]) == {}
+    assert read_decided_signals(ordered, other, hours[0], hours[6]) == {}
 
 
 def test_nothing_of_an_account_is_written_once_another_process_has_its_lease(
@@ -253,7 +253,7 @@ def test_a_change_of_an_order_that_rests_on_fewer_events_than_are_stored_is_refu
 def test_an_order_whose_fills_are_not_all_stored_is_not_finished(ordered: Store) -> None:
     filled: list[OrderEvent] = [Acknowledged("x1"), StatusReport("closed", Decimal(1))]
     store_change(ordered, change_of("o1", filled, at_ms=4), FENCE)
-    (left,) = unfinished_orders(ordered, SESSION)
+    (left,) = read_unfinished_orders(ordered, SESSION)
     assert left.order.status == "closed"
 
 
@@ -289,9 +289,9 @@ def test_a_session_has_its_data_outages_and_how_it_ended(ordered: Store) -> None
 def test_tickers_are_read_newest_first_and_old_ones_go(store: Store) -> None:
     for moment, bid in ((1, 10.0), (3, 30.0), (2, 20.0)):
         insert_ticker(store, "binance", "BTC/USDT", Ticker(moment, bid, None, None))
-    assert last_ticker(store, "binance", "BTC/USDT", now_ms=3) == Ticker(3, 30.0, None, None)
+    assert read_last_ticker(store, "binance", "BTC/USDT", now_ms=3) == Ticker(3, 30.0, None, None)
     assert delete_tickers_before(store, "binance", "BTC/USDT", 3) == 2
-    assert last_ticker(store, "binance", "ETH/USDT", now_ms=3) is None
+    assert read_last_ticker(store, "binance", "ETH/USDT", now_ms=3) is None
 
 
 def test_a_ticker_dated_ahead_hides_no_newer_one_until_its_time_has_come(store: Store) -> None:
@@ -300,7 +300,7 @@ def test_a_ticker_dated_ahead_hides_no_newer_one_until_its_time_has_come(store: 
         insert_ticker(store, "binance", "BTC/USDT", Ticker(moment, 1.0, None, None))
 
     def known(now_ms: int) -> int | None:
-        ticker = last_ticker(store, "binance", "BTC/USDT", now_ms=now_ms)
+        ticker = read_last_ticker(store, "binance", "BTC/USDT", now_ms=now_ms)
         return None if ticker is None else ticker.timestamp_ms
 
     assert known(now_ms - 1_001) is None
@@ -316,7 +316,7 @@ def test_a_ticker_with_a_price_of_zero_is_refused(store: Store) -> None:
 
 def test_market_steps_come_back_exact(store: Store) -> None:
     steps = TradingRules(Decimal("0.01"), None, Decimal("1E-5"), Decimal(5))
-    assert market_steps(store, "binance", "BTC/USDT") is None
+    assert read_trading_rules(store, "binance", "BTC/USDT") is None
     save_market(store, "binance", "BTC/USDT", steps, seen_ms=1)
     save_market(store, "binance", "BTC/USDT", steps, seen_ms=2)
-    assert market_steps(store, "binance", "BTC/USDT") == steps
+    assert read_trading_rules(store, "binance", "BTC/USDT") == steps

@@ -7,9 +7,9 @@ import pytest
 
 from onetape.core.candles import SeriesKey
 from onetape.store import migrations
-from onetape.store.candles import last_closed
+from onetape.store.candles import read_last_closed
 from onetape.store.database import Store, open_store
-from onetape.store.reading import closed_between
+from onetape.store.reading import read_closed_between
 
 KEY = SeriesKey("binance", "BTC/USDT", "1h")
 COLUMNS = "(exchange, symbol, timeframe, timestamp, open, high, low, close, volume)"
@@ -40,8 +40,8 @@ def test_the_documented_inserts_and_selects_work(store: Store, foreign: Any) -> 
 
 def test_a_row_of_plain_sql_is_closed_once_a_later_one_exists(store: Store, foreign: Any) -> None:
     foreign(store.path, *((f"INSERT OR REPLACE {INSERT}", row(hour * 3_600)) for hour in range(3)))
-    assert closed_between(store, KEY, 0, 10**9).timestamp.tolist() == [0, 3_600]
-    assert last_closed(store, KEY, 10).timestamp.tolist() == [0, 3_600]
+    assert read_closed_between(store, KEY, 0, 10**9).timestamp.tolist() == [0, 3_600]
+    assert read_last_closed(store, KEY, 10).timestamp.tolist() == [0, 3_600]
 
 
 def test_a_file_of_version_1_takes_the_same_plain_sql_after_its_migration(

@@ -6,12 +6,12 @@ import numpy as np
 import pytest
 
 from onetape.core.candles import Candle, SeriesKey
-from onetape.core.digest import data_digest
+from onetape.core.digest import compute_data_digest
 from onetape.store import reading
-from onetape.store.cache import cache_folder, chunks_between
+from onetape.store.cache import find_chunks, get_cache_folder
 from onetape.store.candles import insert_closed, replace_forming
 from onetape.store.database import Store
-from onetape.store.reading import closed_between
+from onetape.store.reading import read_closed_between
 from plain_rows import listed, plain_rows
 
 KEY = SeriesKey("binance", "BTC/USDT", "1h")
@@ -30,7 +30,7 @@ def insert(store: Store, hours: Iterator[int] | range, key: SeriesKey = KEY) -> 
 
 def cached(store: Store, key: SeriesKey = KEY) -> list[tuple[int, int]]:
     with store.read() as connection:
-        chunks = chunks_between(connection, key, 0, 2**40)
+        chunks = find_chunks(connection, key, 0, 2**40)
     return [(chunk.start, chunk.candles) for chunk in chunks]
 
 
@@ -43,7 +43,7 @@ def always(monkeypatch: pytest.MonkeyPatch) -> None:
 @pytest.mark.parametrize("whether", [False, True])
 def test_the_columns_have_the_types_and_order_of_candles(store: Store, whether: bool) -> None:
     insert(store, range(reading.ROWS_WITHOUT_CACHE + 10))
-    candles = closed_between(store, KEY, 0, 2**40, cached=whether)
+    candles = read_closed_between(store, KEY, 0, 2**40, cached=whether)
     assert candles.timestamp.dtype == np.int64
     prices = (candles.open, candles.high, candles.low, candles.close, candles.volume)
     assert {column.dtype for column in prices} == {np.dtype(np.float64)}
@@ -65,27 +65,29 @@ def test_a_range_is_cut_to_the_second_from_chunks_as_from_rows(
     hours = [*range(8_755, 8_765), *range(17_000, 17_003), *range(40_000, 40_005)]
     insert(store, iter(hours))
     for _ in range(2):
-        assert listed(closed_between(store, KEY, start, end)) == plain_rows(store, KEY, start, end)
-    closed_between(store, KEY, 0, 2**40)
+        assert listed(read_closed_between(store, KEY, start, end)) == plain_rows(
+            store, KEY, start, end
+        )
+    read_closed_between(store, KEY, 0, 2**40)
     assert [start for start, _ in cached(store)] == [0, YEAR, 4 * YEAR]
-    assert listed(closed_between(store, KEY, start, end)) == plain_rows(store, KEY, start, end)
+    assert listed(read_closed_between(store, KEY, start, end)) == plain_rows(store, KEY, start, end)
 
 
 def test_a_short_range_makes_no_files(store: Store) -> None:
     insert(store, range(reading.ROWS_WITHOUT_CACHE))
-    closed_between(store, KEY, 0, 2**40)
+    read_closed_between(store, KEY, 0, 2**40)
     assert cached(store) == []
-    assert not cache_folder(store.path).exists()
+    assert not get_cache_folder(store.path).exists()
 
 
 @pytest.mark.usefixtures("always")
 def test_a_chunk_never_serves_a_forming_row(store: Store) -> None:
     insert(store, range(5))
     replace_forming(store, KEY, candle(5, volume=0.1), seen_ms=1)
-    assert len(closed_between(store, KEY, 0, 2**40)) == 5
+    assert len(read_closed_between(store, KEY, 0, 2**40)) == 5
     replace_forming(store, KEY, candle(5, volume=0.2), seen_ms=2)
     assert cached(store) == [(0, 5)], "a forming row empties no cache"
-    assert len(closed_between(store, KEY, 0, 2**40)) == 5
+    assert len(read_closed_between(store, KEY, 0, 2**40)) == 5
 
 
 @pytest.mark.usefixtures("always")
@@ -93,17 +95,17 @@ def test_a_span_with_a_row_of_plain_sql_is_never_cached(store: Store) -> None:
     insert(store, range(5))
     with store.write() as connection:
         connection.execute("UPDATE ohlcv_data SET closed = NULL WHERE timestamp = 3600")
-    assert len(closed_between(store, KEY, 0, 2**40)) == 5
+    assert len(read_closed_between(store, KEY, 0, 2**40)) == 5
     assert cached(store) == []
 
 
 @pytest.mark.usefixtures("always")
 def test_inside_a_transaction_the_cache_shows_what_that_has_changed(store: Store) -> None:
     insert(store, range(5))
-    closed_between(store, KEY, 0, 2**40)
+    read_closed_between(store, KEY, 0, 2**40)
     with store.write() as connection:
         connection.execute("DELETE FROM ohlcv_data WHERE timestamp = 0")
-        assert closed_between(store, KEY, 0, 2**40).timestamp.tolist()[0] == HOUR
+        assert read_closed_between(store, KEY, 0, 2**40).timestamp.tolist()[0] == HOUR
         assert connection.in_transaction
     assert cached(store) == [], "nothing is built in a transaction of another program"
 
@@ -111,9 +113,10 @@ def test_inside_a_transaction_the_cache_shows_what_that_has_changed(store: Store
 @pytest.mark.usefixtures("always")
 def test_the_digest_is_the_same_from_rows_and_from_chunks(store: Store) -> None:
     insert(store, range(8_755, 8_765))
-    closed_between(store, KEY, 0, 2**40)
+    read_closed_between(store, KEY, 0, 2**40)
     assert cached(store) == [(0, 5), (YEAR, 5)]
     digests = {
-        data_digest(closed_between(store, KEY, 0, 2**40, cached=each)) for each in (False, True)
+        compute_data_digest(read_closed_between(store, KEY, 0, 2**40, cached=each))
+        for each in (False, True)
     }
     assert len(digests) == 1

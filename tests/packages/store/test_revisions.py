@@ -13,12 +13,12 @@ from onetape.store import migrations
 from onetape.store.candles import (
     InsertReport,
     insert_closed,
+    read_row_at,
     replace_forming,
-    row_at,
 )
 from onetape.store.database import Store, open_store
-from onetape.store.reading import closed_between
-from onetape.store.revisions import accept, accept_outranking, revisions_of
+from onetape.store.reading import read_closed_between
+from onetape.store.revisions import accept, accept_outranking, read_revisions
 from onetape.store.stream_closes import store_marked
 from repeatable import examples
 
@@ -40,14 +40,14 @@ def put(store: Store, *rows: Candle, key: SeriesKey = KEY) -> InsertReport:
 
 
 def closes(store: Store, *, open_only: bool = True) -> list[tuple[float, float, bool]]:
-    found = revisions_of(store, open_only=open_only)
+    found = read_revisions(store, open_only=open_only)
     return [(one.old.close, one.new.close, one.accepted) for one in found]
 
 
 def test_a_revision_names_the_candle_both_values_and_the_source(store: Store) -> None:
     put(store, candle(1))
     put(store, candle(1, 99.0))
-    (revision,) = revisions_of(store)
+    (revision,) = read_revisions(store)
     assert (revision.key, revision.old, revision.new) == (KEY, candle(1), candle(1, 99.0))
     assert (revision.source, revision.accepted) == ("rest", False)
     assert revision.seen_ms > 1_700_000_000_000
@@ -57,16 +57,16 @@ def test_revisions_are_listed_of_one_series_or_of_all(store: Store) -> None:
     for key in (KEY, OTHER):
         put(store, candle(1), key=key)
         put(store, candle(1, 99.0), key=key)
-    assert [each.key for each in revisions_of(store)] == [KEY, OTHER]
-    assert [each.key for each in revisions_of(store, OTHER)] == [OTHER]
+    assert [each.key for each in read_revisions(store)] == [KEY, OTHER]
+    assert [each.key for each in read_revisions(store, OTHER)] == [OTHER]
 
 
 def test_an_accepted_revision_is_the_candle_and_comes_no_more(store: Store) -> None:
     put(store, candle(1))
     put(store, candle(1, 99.0))
-    (revision,) = revisions_of(store)
+    (revision,) = read_revisions(store)
     assert accept(store, [revision.id]) == 1
-    assert closed_between(store, KEY, 0, 9 * HOUR).close.tolist() == [99.0]
+    assert read_closed_between(store, KEY, 0, 9 * HOUR).close.tolist() == [99.0]
     assert closes(store) == []
     assert closes(store, open_only=False) == [(105.0, 99.0, True)]
     assert accept(store, [revision.id]) == 0
@@ -77,20 +77,20 @@ def test_of_two_revisions_of_a_candle_the_later_settles_both(store: Store) -> No
     put(store, candle(1))
     put(store, candle(1, 99.0))
     put(store, candle(1, 98.0))
-    accept(store, [revisions_of(store)[-1].id])
-    assert row_at(store, KEY, HOUR) == candle(1, 98.0)
+    accept(store, [read_revisions(store)[-1].id])
+    assert read_row_at(store, KEY, HOUR) == candle(1, 98.0)
     assert closes(store) == []
 
 
 def test_a_value_that_the_exchange_takes_back_is_not_accepted_with_all_others(store: Store) -> None:
     put(store, candle(1), candle(2))
     put(store, candle(1, 99.0), candle(2, 98.0))
-    is_open = [one.id for one in revisions_of(store)]
+    is_open = [one.id for one in read_revisions(store)]
     assert put(store, candle(1)) == InsertReport(present=1)
     assert closes(store) == [(105.0, 98.0, False)]
     assert accept(store, is_open) == 1
-    assert row_at(store, KEY, HOUR) == candle(1)
-    assert row_at(store, KEY, 2 * HOUR) == candle(2, 98.0)
+    assert read_row_at(store, KEY, HOUR) == candle(1)
+    assert read_row_at(store, KEY, 2 * HOUR) == candle(2, 98.0)
 
 
 def test_a_file_that_has_the_stored_value_settles_nothing(store: Store) -> None:
@@ -104,8 +104,8 @@ def test_an_unknown_revision_changes_nothing(store: Store) -> None:
     put(store, candle(1))
     put(store, candle(1, 99.0))
     with pytest.raises(UsageError, match="has no revision 77; list them"):
-        accept(store, [revisions_of(store)[0].id, 77])
-    assert row_at(store, KEY, HOUR) == candle(1)
+        accept(store, [read_revisions(store)[0].id, 77])
+    assert read_row_at(store, KEY, HOUR) == candle(1)
     assert len(closes(store)) == 1
 
 
@@ -122,11 +122,11 @@ def test_a_value_that_no_candle_may_have_is_not_accepted(store: Store, foreign: 
     put(store, candle(1))
     # The trigger keeps what plain SQL tried to write, before any check of the table.
     foreign(store.path, (PLAIN, [HOUR, 500.0]))
-    (revision,) = revisions_of(store)
+    (revision,) = read_revisions(store)
     assert (revision.new.close, revision.source) == (500.0, None)
     with pytest.raises(StoreError, match="CHECK constraint failed"):
         accept(store, [revision.id], force=True)
-    assert row_at(store, KEY, HOUR) == candle(1)
+    assert read_row_at(store, KEY, HOUR) == candle(1)
 
 
 def test_rest_replaces_a_row_of_plain_sql_and_keeps_a_different_value_as_a_revision(
@@ -135,7 +135,7 @@ def test_rest_replaces_a_row_of_plain_sql_and_keeps_a_different_value_as_a_revis
     foreign(store.path, (PLAIN, [HOUR, 99.0]), (PLAIN, [2 * HOUR, 105.0]))
     report = put(store, candle(1), candle(2), candle(3))
     assert report == InsertReport(inserted=3, revised=1)
-    assert row_at(store, KEY, HOUR) == candle(1)
+    assert read_row_at(store, KEY, HOUR) == candle(1)
     assert closes(store, open_only=False) == [(99.0, 105.0, True)]
 
 
@@ -165,19 +165,19 @@ RANKS = {"frame": 0, "file": 1, "at the close": 2, "stream close": 3, "settled":
 def test_only_a_value_of_a_higher_rank_is_accepted(store: Store, stored: str, came: str) -> None:
     write(store, stored, 105.0)
     write(store, came, 99.0)
-    (revision,) = revisions_of(store)
+    (revision,) = read_revisions(store)
     assert (revision.stored_rank, revision.rank) == (RANKS[stored], RANKS[came])
     is_later_rest = stored == came and came in AFTER_MS
     is_better = RANKS[came] > RANKS[stored] or is_later_rest
     assert revision.outranks is is_better
     assert accept_outranking(store, [revision.id]) == is_better
-    assert row_at(store, KEY, HOUR) == candle(1, 99.0 if is_better else 105.0)
+    assert read_row_at(store, KEY, HOUR) == candle(1, 99.0 if is_better else 105.0)
     if not is_better:
         words = "of the same rank" if came == stored else "that ranks higher"
         with pytest.raises(UsageError, match=f"would replace a value {words}: "):
             accept(store, [revision.id])
         assert accept(store, [revision.id], force=True) == 1
-        assert row_at(store, KEY, HOUR) == candle(1, 99.0)
+        assert read_row_at(store, KEY, HOUR) == candle(1, 99.0)
 
 
 def test_the_best_of_several_revisions_is_accepted_and_a_stale_frame_is_settled(
@@ -186,9 +186,9 @@ def test_the_best_of_several_revisions_is_accepted_and_a_stale_frame_is_settled(
     write(store, "at the close", 105.0)
     write(store, "settled", 99.0)
     write(store, "frame", 101.0)
-    assert accept_outranking(store, [one.id for one in revisions_of(store)]) == 1
-    assert row_at(store, KEY, HOUR) == candle(1, 99.0)
-    assert revisions_of(store) == []
+    assert accept_outranking(store, [one.id for one in read_revisions(store)]) == 1
+    assert read_row_at(store, KEY, HOUR) == candle(1, 99.0)
+    assert read_revisions(store) == []
 
 
 def test_a_value_that_comes_again_from_a_better_source_is_one_revision_of_that_rank(
@@ -198,7 +198,7 @@ def test_a_value_that_comes_again_from_a_better_source_is_one_revision_of_that_r
     write(store, "frame", 99.0)
     write(store, "settled", 99.0)
     write(store, "frame", 99.0)
-    (revision,) = revisions_of(store)
+    (revision,) = read_revisions(store)
     assert (revision.rank, revision.source) == (4, "rest")
 
 
@@ -206,7 +206,7 @@ def test_a_value_that_rest_confirms_well_after_the_close_has_that_rank(store: St
     write(store, "at the close", 105.0)
     write(store, "settled", 105.0)
     write(store, "frame", 99.0)
-    (revision,) = revisions_of(store)
+    (revision,) = read_revisions(store)
     assert revision.stored_rank == RANKS["settled"]
     with store.read() as connection:
         assert connection.execute("SELECT source FROM ohlcv_data").get == "rest"
@@ -235,14 +235,14 @@ def test_accepting_all_never_replaces_a_value_by_one_of_a_lower_rank(
         write(store, "at the close", 100.0)
         for origin, close in written:
             write(store, origin, close)
-        revisions = revisions_of(store)
+        revisions = read_revisions(store)
         before = {one.stored_rank for one in revisions}
         accept_outranking(store, [one.id for one in revisions])
-        row = row_at(store, KEY, HOUR)
+        row = read_row_at(store, KEY, HOUR)
         assert row is not None
         accepted = [one for one in revisions if one.new == row]
         best = max((one.rank for one in revisions), default=0)
-        assert all(one.stored_rank == best or not one.outranks for one in revisions_of(store))
+        assert all(one.stored_rank == best or not one.outranks for one in read_revisions(store))
         if accepted:
             assert max(one.rank for one in accepted) >= max(rank or 0 for rank in before)
 
@@ -268,5 +268,5 @@ def test_revisions_of_version_2_rank_by_their_source_and_date(
                     (source, seen_ms),
                 )
     with open_store(path, create=False) as store:
-        ranks = [(one.rank, one.stored_rank, one.outranks) for one in revisions_of(store)]
+        ranks = [(one.rank, one.stored_rank, one.outranks) for one in read_revisions(store)]
     assert ranks == [(0, 4, False), (2, 4, False), (4, 4, True)]

@@ -6,7 +6,7 @@ from onetape.core.candles import Candle, SeriesKey
 from onetape.core.untraded import is_untraded
 from onetape.store.candles import insert_closed, replace_forming
 from onetape.store.database import Store
-from onetape.store.reading import first_traded_after
+from onetape.store.reading import read_first_traded_after
 
 HOUR = 3_600
 KEY = SeriesKey("binance", "BTC/USDT", "1h")
@@ -25,26 +25,26 @@ def stored(store: Store, *kinds: Candle) -> list[Candle]:
 @pytest.mark.parametrize("found", [TRADED, MOVED])
 def test_candles_without_a_trade_are_passed_over(store: Store, found: Candle) -> None:
     rows = stored(store, TRADED, FLAT, FLAT, FLAT, found, TRADED)
-    assert first_traded_after(store, KEY, 0) == rows[4]
+    assert read_first_traded_after(store, KEY, 0) == rows[4]
     assert not is_untraded(rows[4])
-    assert first_traded_after(store, KEY, 4 * HOUR) == rows[5]
+    assert read_first_traded_after(store, KEY, 4 * HOUR) == rows[5]
 
 
 def test_there_is_none_while_the_market_halts_also_in_a_forming_candle(store: Store) -> None:
     stored(store, TRADED, FLAT, FLAT)
     forming = FLAT._replace(timestamp=3 * HOUR)
     replace_forming(store, KEY, forming, seen_ms=0)
-    assert first_traded_after(store, KEY, 0) is None
+    assert read_first_traded_after(store, KEY, 0) is None
     traded = TRADED._replace(timestamp=3 * HOUR)
     replace_forming(store, KEY, traded, seen_ms=0)
-    assert first_traded_after(store, KEY, 0) == traded
+    assert read_first_traded_after(store, KEY, 0) == traded
 
 
 def test_in_a_series_without_any_volume_every_candle_counts(store: Store) -> None:
     rows = stored(store, FLAT, FLAT, MOVED)
-    assert first_traded_after(store, KEY, 0) == rows[1]
+    assert read_first_traded_after(store, KEY, 0) == rows[1]
 
 
 def test_after_the_last_candle_there_is_none(store: Store) -> None:
     stored(store, TRADED)
-    assert first_traded_after(store, KEY, 0) is None
+    assert read_first_traded_after(store, KEY, 0) is None

@@ -8,11 +8,11 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from onetape.core.candles import Candle, SeriesKey, candle_fault
+from onetape.core.candles import Candle, SeriesKey, find_candle_fault
 from onetape.core.timeframes import Timeframe
 from onetape.store.candles import insert_closed, replace_forming
 from onetape.store.database import Store, open_store
-from onetape.store.gaps import CONFIRMED, UNKNOWN_IMPORT, gaps_of, set_gap
+from onetape.store.gaps import CONFIRMED, UNKNOWN_IMPORT, read_gaps, set_gap
 from onetape.store.verify import Finding, verify
 from repeatable import examples
 
@@ -228,7 +228,7 @@ def test_verify_names_the_gaps_that_the_ledger_computes(
             ],
         )
     found = [(one.start, one.end) for one in verify(shared_store, [key]) if one.kind == "gap"]
-    assert found == [(gap.start, gap.end) for gap in gaps_of(shared_store, key)]
+    assert found == [(gap.start, gap.end) for gap in read_gaps(shared_store, key)]
 
 
 values = st.sampled_from([-1.0, 0.0, 1e-9, 90.0, 100.0, 110.0, 9.9e14, 1e15, 9.9e17, 1e18, 1e300])
@@ -259,5 +259,5 @@ def test_verify_finds_what_the_rule_of_the_insert_refuses_and_nothing_else(
             connection.execute("DELETE FROM ohlcv_data WHERE symbol = ?", (symbol,))
             connection.execute("PRAGMA ignore_check_constraints = OFF")
     timeframe = Timeframe.parse(name)
-    bad = [row for row in by_time.values() if candle_fault(row, timeframe) is not None]
+    bad = [row for row in by_time.values() if find_candle_fault(row, timeframe) is not None]
     assert sum(one.candles for one in found) == len(bad)

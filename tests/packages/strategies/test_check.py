@@ -25,7 +25,7 @@ from typing import ClassVar
 
 import numpy as np
 
-from onetape.core.resample import opens_of
+from onetape.core.resample import compute_opens
 from onetape.core.timeframes import Timeframe
 from onetape.strategies import Signals, Strategy, indicators
 

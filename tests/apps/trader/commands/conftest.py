@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from onetape.cli.program import exit_code_of
+from onetape.cli.program import run_typer_app
 from traded_accounts import DATABASE, Ended, TradedAccount
 from trader.main import app
 
@@ -27,7 +27,7 @@ def trader(folder: Path, capsys: pytest.CaptureFixture[str]) -> Callable[..., En
 
     def run(*arguments: str) -> Ended:
         capsys.readouterr()
-        code = exit_code_of(app, "trader", arguments)
+        code = run_typer_app(app, "trader", arguments)
         printed = capsys.readouterr()
         return Ended(code, printed.out, printed.err)
 

@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from onetape.cli.program import exit_code_of
+from onetape.cli.program import run_typer_app
 from trader.main import app
 
 BROKEN = """from freqtrade.strategy import IStrategy
@@ -36,7 +36,7 @@ def test_a_command_that_trades_nothing_does_not_read_the_strategy_file(
     monkeypatch.chdir(tmp_path)
     Path("Sample.py").write_text(BROKEN)
     Path("own.yaml").write_text("strategy: {name: Sample.py}\n")
-    exit_code_of(app, "trader", [*words, "--config", "own.yaml"])
+    run_typer_app(app, "trader", [*words, "--config", "own.yaml"])
     assert capsys.readouterr().err.startswith("trader: data/onetape.db ")
 
 
@@ -46,5 +46,5 @@ def test_a_trader_with_a_broken_strategy_file_does_not_start(
     monkeypatch.chdir(tmp_path)
     Path("Sample.py").write_text(BROKEN)
     Path("own.yaml").write_text("strategy: {name: Sample.py}\n")
-    assert exit_code_of(app, "trader", ["--config", "own.yaml", "--exchange", "simulator"]) == 3
+    assert run_typer_app(app, "trader", ["--config", "own.yaml", "--exchange", "simulator"]) == 3
     assert "Sample.py, line 6: stoploss must be a number under 0" in capsys.readouterr().err

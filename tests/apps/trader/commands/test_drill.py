@@ -9,7 +9,7 @@ import pytest
 from onetape.core.timeframes import Timeframe
 from onetape.engine import AccountConfig, ExitConfig
 from onetape.store.database import open_store
-from onetape.store.drills import last_drill
+from onetape.store.drills import read_last_drill
 from traded_accounts import Ended
 from trader.config_digest import config_digest
 from trader.drill.runner import PartResult, make_drill, run_drill
@@ -89,7 +89,7 @@ def test_a_drill_is_recorded_and_its_exit_code_is_that_of_its_result(
     assert trader("drill", *flags, "--json").code == 0
     assert trader("drill", *flags, "--only", "refused").out.endswith("leaves parts out\n")
     with open_store(folder / "data" / "simulator.db", create=False) as store:
-        stored = last_drill(store, config_digest(SETTINGS))
+        stored = read_last_drill(store, config_digest(SETTINGS))
         with store.read() as connection:
             drills = connection.execute("SELECT is_passed FROM drills ORDER BY id").fetchall()
     assert stored is not None

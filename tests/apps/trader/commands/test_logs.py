@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from onetape.core.errors import UsageError
-from onetape.store.corrections import decisions_to_evaluate_again, store_correction
+from onetape.store.corrections import read_decisions_to_evaluate_again, store_correction
 from onetape.store.latecomers import insert_latecomers
 from onetape.store.orders import store_change
 from onetape.store.sessions import close_data_outages, open_data_outage
@@ -42,7 +42,9 @@ def eventful(account: TradedAccount) -> TradedAccount:
         connection.execute(
             "UPDATE decisions SET corrected_ms = ? WHERE decision = 'test-3'", (at_ms(9),)
         )
-    (corrected,) = decisions_to_evaluate_again(account.store, account.key, account=account.name)
+    (corrected,) = read_decisions_to_evaluate_again(
+        account.store, account.key, account=account.name
+    )
     store_correction(account.store, corrected, "BUY is HOLD now")
     return account
 

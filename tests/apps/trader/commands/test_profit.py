@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from onetape.core.candles import SeriesKey
 from onetape.core.steps import TradingRules
 from onetape.core.trading import Side, Trade
-from onetape.execution.positions import position_of
+from onetape.execution.positions import sum_position
 from onetape.store.accounts import Account
 from traded_accounts import DATABASE, Ended, TradedAccount, at_ms
 from trader.commands.account_result import account_result
@@ -180,7 +180,7 @@ def test_a_round_trip_is_open_where_the_trader_has_a_position(
     with localcontext(prec=100):
         for count in range(1, len(trades) + 1):
             trips = round_trips(trades[:count], "BTC", "USDT", steps)
-            entry = position_of(trades[:count], "BTC", "USDT", steps).entry_order_id
+            entry = sum_position(trades[:count], "BTC", "USDT", steps).entry_order_id
             opened = [trip.entry_order_id for trip in trips if trip.closed_ms is None]
             assert opened == ([] if entry is None else [entry])
 

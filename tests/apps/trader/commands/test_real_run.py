@@ -13,7 +13,7 @@ from typing import Any
 import pytest
 
 from desk import OFTEN
-from onetape.cli.program import exit_code_of
+from onetape.cli.program import run_typer_app
 from onetape.store.database import open_store
 from programs import Program
 from traded_accounts import DATABASE, TradedAccount
@@ -33,7 +33,7 @@ def simulator(tmp_path: Path) -> Generator[str]:
 def shown(capsys: Capture, *arguments: str) -> tuple[int, str]:
     """Return the exit code of a command, and what it printed."""
     capsys.readouterr()
-    code = exit_code_of(app, "trader", [*arguments, "--exchange", "simulator"])
+    code = run_typer_app(app, "trader", [*arguments, "--exchange", "simulator"])
     return code, capsys.readouterr().out
 
 

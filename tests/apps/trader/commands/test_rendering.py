@@ -37,7 +37,7 @@ def test_no_line_is_wider_than_the_terminal(
 ) -> None:
     del busy
     for module in (output, tables):
-        monkeypatch.setattr(module, "terminal_width", lambda: width)
+        monkeypatch.setattr(module, "get_terminal_width", lambda: width)
     with TradedAccount(DATABASE.resolve(), "paper binance ETH/BTC 1h", symbol="ETH/BTC") as other:
         other.fill("buy", "1", "0.05", 0)
         lines = trader(*command.split()).out.splitlines()

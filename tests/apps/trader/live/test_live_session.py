@@ -16,7 +16,7 @@ from live_steps import BALANCE, LIMITS, MOVING
 from onetape.core.trading import ExitObligation
 from onetape.engine import ExitConfig
 from onetape.store.controls import NewControl, insert_controls
-from onetape.store.leases import lease_name
+from onetape.store.leases import make_lease_name
 from trader import command_file as files
 from trader.command_file import command_file
 from trader.exit_journal import ExitJournal
@@ -218,7 +218,7 @@ def test_an_exit_of_the_journal_sells_a_position_that_the_restored_database_lack
                 await trading.until(trading.trades)
                 entry = trading.trades()[0].client_order_id
             restore(backup, db)
-            journal = ExitJournal(db, lease_name(ACCOUNT, KEY.symbol))
+            journal = ExitJournal(db, make_lease_name(ACCOUNT, KEY.symbol))
             journal.add(
                 ExitObligation(
                     "kept", ACCOUNT, "live", *KEY.names[:2], entry, "market", MARCH, None,

@@ -19,11 +19,11 @@ from onetape.store.live_accounts import (
     Answer,
     LiveAccount,
     StoredDifference,
-    answer_difference,
-    installation_tag,
     open_differences,
     open_live_account,
+    read_installation_tag,
     read_live_account,
+    store_difference_answer,
 )
 
 OLDER = "older order"
@@ -41,7 +41,7 @@ async def hold_then_restore(tmp_path: Path, simulator: Simulator, *, has_stop: b
     """
     path, backup = tmp_path / "x.db", tmp_path / "backup.db"
     with open_store(path, create=True) as store:
-        installation_tag(store)
+        read_installation_tag(store)
         open_live_account(store, FIRST)
     shutil.copy(path, backup)
     async with live_desk(path, simulator=simulator, baseline=BALANCE) as desk:
@@ -83,7 +83,7 @@ def older(desk: LiveDesk) -> list[StoredDifference]:
 
 def give(desk: LiveDesk, answer: Answer) -> None:
     (found,) = older(desk)
-    assert answer_difference(desk.store, found.number, answer, answered_ms=0)
+    assert store_difference_answer(desk.store, found.number, answer, answered_ms=0)
 
 
 def own_coins(desk: LiveDesk) -> Decimal:
@@ -202,7 +202,7 @@ def test_row_139_a_stop_is_kept_while_the_entry_of_its_position_cannot_be_looked
                 assert not desk.executor.stops
                 if is_kept:
                     (found,) = open_differences(desk.store)
-                    assert answer_difference(desk.store, found.number, "keep", answered_ms=0)
+                    assert store_difference_answer(desk.store, found.number, "keep", answered_ms=0)
                 simulator.faults.remove(fault)
                 if is_kept:
                     await desk.until(lambda: desk.executor.entry_order_id)

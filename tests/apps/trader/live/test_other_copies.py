@@ -17,9 +17,9 @@ from onetape.simulator.market.clock import make_clock
 from onetape.simulator.server.simulator import Simulator
 from onetape.store.live_accounts import (
     add_difference,
-    answer_difference,
     end_difference,
     open_differences,
+    store_difference_answer,
 )
 from trader.live.times import LiveTimes
 
@@ -255,7 +255,7 @@ def test_row_138_own_orders_that_have_no_answer_yet_are_none_of_a_copy(tmp_path:
 def answer(desk: LiveDesk) -> None:
     """Answer that the other copy was stopped."""
     (found,) = [one for one in open_differences(desk.store) if one.kind == COPY]
-    assert answer_difference(desk.store, found.number, "adopt", answered_ms=0)
+    assert store_difference_answer(desk.store, found.number, "adopt", answered_ms=0)
 
 
 def test_row_138_what_both_copies_bought_has_one_stop_and_is_sold_once_one_was_stopped(

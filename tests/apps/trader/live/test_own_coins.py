@@ -11,7 +11,7 @@ from msgspec import structs
 from live_desk import BALANCE, QUICK, LiveDesk, live_desk
 from onetape.core.trading import Trade
 from onetape.store.connection import insert_row
-from onetape.store.live_accounts import answer_difference, open_differences
+from onetape.store.live_accounts import open_differences, store_difference_answer
 from onetape.store.sessions import start_session
 
 Run = Callable[..., None]
@@ -29,7 +29,7 @@ def sell_by_hand(desk: LiveDesk, amount: Decimal) -> None:
 
 def answer(desk: LiveDesk, kind: str, chosen: str) -> None:
     (found,) = [one for one in open_differences(desk.store) if one.kind == kind]
-    assert answer_difference(desk.store, found.number, chosen, answered_ms=0)  # pyright: ignore[reportArgumentType] - one of the responses
+    assert store_difference_answer(desk.store, found.number, chosen, answered_ms=0)  # pyright: ignore[reportArgumentType] - one of the responses
 
 
 def test_a_position_after_dust_was_converted_gets_its_stop_and_its_exit(run: Run) -> None:

@@ -24,7 +24,7 @@ from onetape.simulator.embedded import embedded_simulator
 from onetape.simulator.faults.model import Fault
 from onetape.store.account_reading import read_traded
 from onetape.store.database import open_store
-from onetape.store.leases import acquire_lease, lease_name
+from onetape.store.leases import acquire_lease, make_lease_name
 from onetape.store.live_accounts import LiveAccount, open_live_account, read_live_account
 from onetape.store.process_lock import ProcessLock
 from onetape.store.read_only import open_read_only
@@ -390,11 +390,11 @@ def test_a_start_that_waits_refuses_an_account_that_another_process_trades(
     db: Path, monkeypatch: pytest.MonkeyPatch, holder: TradedAccount
 ) -> None:
     monkeypatch.setattr("trader.opening_again.FIRST_PAUSE_SECONDS", 0.1)
-    lock = ProcessLock(db, lease_name(HOLDER, "BTC/USDT"))
+    lock = ProcessLock(db, make_lease_name(HOLDER, "BTC/USDT"))
     assert lock.acquire()
     acquire_lease(
         holder.store,
-        lease_name(HOLDER, "BTC/USDT"),
+        make_lease_name(HOLDER, "BTC/USDT"),
         "process 12 on host",
         now_ms=time.time_ns() // 1_000_000,
         seconds=600,

@@ -12,8 +12,8 @@ from msgspec import Struct
 from onetape.backtest.config import ClassChoice, StrategyChoice
 from onetape.core.errors import UsageError
 from onetape.core.folders import USER_FOLDER
-from onetape.core.setting import Declared, declared_settings
-from onetape.core.words import did_you_mean
+from onetape.core.setting import Declared, collect_settings
+from onetape.core.words import suggest_name
 from onetape.engine import AccountConfig
 from onetape.engine.exit_config import ExitConfig
 from onetape.strategies import Strategy, parameters_of, strategy_class
@@ -72,7 +72,7 @@ class Exits:
 
 def _field_names(values: Mapping[str, Any], model: type[Struct], kind: str) -> dict[str, Any]:
     """Return values by the fields of a struct, given by these or by the names of the flags."""
-    settings = [one for one in declared_settings(model).values() if len(one.path) == 1]
+    settings = [one for one in collect_settings(model).values() if len(one.path) == 1]
     fields = {
         one.setting.flag.partition("/")[0].removeprefix("--").replace("-", "_") or one.path[0]: one
         for one in settings
@@ -82,7 +82,7 @@ def _field_names(values: Mapping[str, Any], model: type[Struct], kind: str) -> d
     for name, value in values.items():
         if name not in fields:
             raise UsageError(
-                f"{kind} has no setting {name!r}{did_you_mean(name, fields)} "
+                f"{kind} has no setting {name!r}{suggest_name(name, fields)} "
                 f"(it has: {', '.join(fields)})"
             )
         named[fields[name].path[0]] = _converted(kind, name, value, fields[name])

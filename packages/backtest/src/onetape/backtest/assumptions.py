@@ -7,12 +7,12 @@ from msgspec import Struct
 from onetape.backtest.models import Backtest, CandleWindow, SymbolRun
 from onetape.backtest.records import BiasCheck, join_checks
 from onetape.backtest.refusal_notes import refusal_notes
-from onetape.core.clock import utc_text
-from onetape.core.digits import fixed_text, money_decimals, number_text
+from onetape.core.clock import format_utc
+from onetape.core.digits import choose_money_decimals, format_fixed, format_number
 from onetape.core.simulated import ORIGIN_WORDS
-from onetape.core.symbols import base_and_quote
+from onetape.core.symbols import split_symbol
 from onetape.core.timeframes import Timeframe
-from onetape.core.words import counted
+from onetape.core.words import format_count
 from onetape.engine import TIE_RULE, AccountConfig, ExitConfig, SimulationResult
 from onetape.strategies.segments import Segment, segment_ends
 
@@ -50,8 +50,8 @@ def assumptions(backtest: Backtest) -> dict[str, str]:
 
 def _account_words(run: SymbolRun) -> str:
     rules = run.result.rules
-    base, quote = base_and_quote(run.symbol)
-    cash = fixed_text(rules.cash, money_decimals(quote, rules.cash))
+    base, quote = split_symbol(run.symbol)
+    cash = format_fixed(rules.cash, choose_money_decimals(quote, rules.cash))
     return f"{cash} {quote}, {sizing_words(rules, base, quote)}"
 
 
@@ -74,8 +74,8 @@ def _intrabar_words(finer: str, runs: Sequence[SymbolRun]) -> dict[str, str]:
         "intrabar": f"{finer} candles decide whether stop or target came first, "
         f"{'move the trailing stop, ' if trails else ''}and fill at its open a "
         f"level that one of them opens beyond: they decided {known:,} of "
-        f"{counted(len(exits), 'exit')} inside a candle"
-        + (f"; {counted(went_on, 'candle')} ended no position" if went_on else "")
+        f"{format_count(len(exits), 'exit')} inside a candle"
+        + (f"; {format_count(went_on, 'candle')} ended no position" if went_on else "")
     }
 
 
@@ -101,7 +101,7 @@ def _words_together(backtest: Backtest, words: dict[str, str]) -> dict[str, str]
     return {
         **words,
         "symbols": f"{', '.join(own)} on one account, max "
-        f"{counted(backtest.config.most_open_trades, 'open trade')} "
+        f"{format_count(backtest.config.most_open_trades, 'open trade')} "
         f"(entries skipped, all slots full: {backtest.portfolio.skipped_entries:,})",
         "ties": TIE_RULE,
     }
@@ -122,8 +122,8 @@ def sizing_words(rules: AccountConfig, base: str, quote: str) -> str:
     size = 0.0 if rules.sizing == "all_in" else getattr(rules, rules.sizing)
     return {
         "all_in": "all in",
-        "quote_amount": f"{number_text(size, commas=True)} {quote} an entry",
-        "base_amount": f"{number_text(size, commas=True)} {base} an entry",
+        "quote_amount": f"{format_number(size, commas=True)} {quote} an entry",
+        "base_amount": f"{format_number(size, commas=True)} {base} an entry",
         "equity_share": f"{size:.2%} of the account's equity an entry",
         "risk_per_trade": f"as much as loses {size:.2%} of the account's equity at the first stop",
         "volatility_target": (
@@ -158,13 +158,13 @@ def exit_words(rules: AccountConfig) -> str:
         steps = ", ".join(f"{ratio:.2%} from candle {age}" for age, ratio in exits.target_rows)
         parts.append(f"target falling with time: {steps}{_net_words(exits)}")
     if exits.time_stop_bars is not None:
-        parts.append(f"time stop after {counted(exits.time_stop_bars, 'candle')}")
+        parts.append(f"time stop after {format_count(exits.time_stop_bars, 'candle')}")
     if exits.has_stop and exits.has_target:
         parts.append(
             "stop before target where one candle reaches both and no shorter candles decide"
         )
     if rules.cooldown_bars:
-        parts.append(f"no entry for {counted(rules.cooldown_bars, 'candle')} after an exit")
+        parts.append(f"no entry for {format_count(rules.cooldown_bars, 'candle')} after an exit")
     return "; ".join([_sell_words(exits), *parts])
 
 
@@ -244,13 +244,13 @@ def waiting_notes(result: SimulationResult) -> list[str]:
     """Return which orders waited for a candle with a trade, and which one still waits."""
     fill_log, found = result.fill_log, list[str]()
     if fill_log.waited:
-        candles = counted(sum(fill_log.waited.values()), "candle")
+        candles = format_count(sum(fill_log.waited.values()), "candle")
         longest = max(fill_log.waited, key=lambda bar: fill_log.waited[bar])
         found.append(
-            f"{counted(len(fill_log.waited), 'order')} waited for a trade, {candles} in all "
+            f"{format_count(len(fill_log.waited), 'order')} waited for a trade, {candles} in all "
             f"(volume 0 and one price); the longest was filled at "
-            f"{utc_text(int(result.candles.timestamp[longest]))} UTC after "
-            f"{counted(fill_log.waited[longest], 'candle')}"
+            f"{format_utc(int(result.candles.timestamp[longest]))} UTC after "
+            f"{format_count(fill_log.waited[longest], 'candle')}"
         )
     if fill_log.waiting:
         side = "buy" if fill_log.waiting > 0 else "sell"
@@ -273,27 +273,32 @@ def window_notes(window: CandleWindow, need: str) -> list[str]:
         found.append(f"this market is {ORIGIN_WORDS[window.origin]}")
     if window.startup_moved:
         found.append(
-            f"the range starts {counted(window.startup_moved, 'candle')} later, "
-            f"{utc_text(window.start)} UTC: the first candles of the series are the strategy's "
+            f"the range starts {format_count(window.startup_moved, 'candle')} later, "
+            f"{format_utc(window.start)} UTC: the first candles of the series are the strategy's "
             "startup_candle_count"
         )
     # A warm-up that begins after a gap delays trading, which has a note of its own.
     if window.warm_up < window.wanted_warm_up and not (window.gaps and window.gaps[0].at == 0):
         found.append(
-            f"only {counted(window.warm_up, 'candle')} of warm-up where {need} "
+            f"only {format_count(window.warm_up, 'candle')} of warm-up where {need} "
             f"{window.wanted_warm_up:,}: the first signals may differ from a longer run's"
         )
     proven = window.known_outages - sum(window.accepted.values())
     if proven:
-        found.append(f"{counted(proven, 'candle')} missing because the exchange has none there")
+        found.append(
+            f"{format_count(proven, 'candle')} missing because the exchange has none there"
+        )
     for reason, candles in window.accepted.items():
-        found.append(f"{counted(candles, 'candle')} missing, accepted by a person as: {reason}")
+        found.append(
+            f"{format_count(candles, 'candle')} missing, accepted by a person as: {reason}"
+        )
     if window.unexplained:
-        missing = counted(window.unexplained, "candle")
+        missing = format_count(window.unexplained, "candle")
         found.append(f"{missing} missing, cause unknown (--allow-gaps)")
     if window.left_out is not None:
         found.append(
-            f"the newest row, {utc_text(window.left_out)} UTC, is left out: nothing proves that it "
+            f"the newest row, {format_utc(window.left_out)} UTC, is left out: nothing proves that "
+            "it "
             "is closed (a later row does, or closed = 1)"
         )
     return found
@@ -316,7 +321,7 @@ def _ambiguity(result: SimulationResult, finer: str | None) -> str:
     moved = "a trailing stop moved over the low by the candle's own high, taken at the worst price"
     kinds = [text for text, has in ((both, has_target), (moved, trailing is not None)) if has]
     hint = "" if finer or trailing is None else "; intrabar candles may decide: --timeframe-detail"
-    bars = counted(fill_log.ambiguous, "ambiguous bar")
+    bars = format_count(fill_log.ambiguous, "ambiguous bar")
     return f"{bars}: {' or '.join(kinds)}{missing}{decided}{hint}"
 
 
@@ -366,20 +371,20 @@ def pause_notes(window: CandleWindow, segments: Sequence[Segment], addition: str
     if not pauses:
         return []
     last = pauses[-1]
-    gap = f"{utc_text(last.gap_from)} to {utc_text(last.gap_to)} UTC"
+    gap = f"{format_utc(last.gap_from)} to {format_utc(last.gap_to)} UTC"
     if last.timeframe != window.key.timeframe:
         gap = f"of {last.timeframe} candles {gap}"
-    warm_up = f"warm-up of {counted(window.wanted_warm_up, 'candle')}{addition}"
+    warm_up = f"warm-up of {format_count(window.wanted_warm_up, 'candle')}{addition}"
     if last.trading_since is None:
         text = f"no trading after the gap {gap}: the range ends before a {warm_up}"
     else:
         start = _paused(window, segments)[-1][0].start
         again = " again" if _is_traded_before(window, segments, start) else ""
         text = (
-            f"trading starts{again} {utc_text(last.trading_since)} UTC, after a {warm_up} behind "
+            f"trading starts{again} {format_utc(last.trading_since)} UTC, after a {warm_up} behind "
             f"the gap {gap}"
         )
     others = len(pauses) - 1
     if others:
-        text += f"; {counted(others, 'earlier gap')} paused it likewise"
+        text += f"; {format_count(others, 'earlier gap')} paused it likewise"
     return [text]

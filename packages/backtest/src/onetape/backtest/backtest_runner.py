@@ -10,8 +10,8 @@ from onetape.backtest.candle_windows import open_run_database
 from onetape.backtest.config import BacktestConfig
 from onetape.backtest.models import Backtest, SymbolInput, SymbolRun
 from onetape.backtest.symbol_inputs import read_symbols
-from onetape.core.market_digits import market_digits
-from onetape.core.symbols import base_and_quote
+from onetape.core.market_digits import choose_market_digits
+from onetape.core.symbols import split_symbol
 from onetape.engine import (
     PortfolioResult,
     SimulationResult,
@@ -164,8 +164,8 @@ def _symbol_run(source: SymbolInput, result: SimulationResult) -> SymbolRun:
         segments=source.segments,
         result=result,
         trading_rules_text=source.trading_rules_text,
-        digits=market_digits(
-            rules.steps, result.candles, base_and_quote(window.key.symbol)[1], rules.cash
+        digits=choose_market_digits(
+            rules.steps, result.candles, split_symbol(window.key.symbol)[1], rules.cash
         ),
         check=check_run(
             source.config,

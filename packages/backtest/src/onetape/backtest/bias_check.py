@@ -6,7 +6,7 @@ from collections.abc import Callable, Sequence
 from onetape.backtest.config import FRAME_EXCHANGE, BacktestConfig, ClassChoice
 from onetape.backtest.models import CandleWindow
 from onetape.backtest.records import BiasCheck
-from onetape.core.clock import day_text
+from onetape.core.clock import format_day
 from onetape.core.defaults import DEFAULT_EXCHANGE, DEFAULT_SYMBOL, DEFAULT_TIMEFRAME
 from onetape.strategies import Higher, Signals, Strategy
 from onetape.strategies.output_capture import muted
@@ -75,7 +75,7 @@ def check_command(config: BacktestConfig) -> str:
     if config.exchange == FRAME_EXCHANGE:
         return "uv run backtester check -s FILE.py:NAME, with the strategy in a file"
     start, end = (
-        None if moment is None else day_text(moment).replace(" ", "T")
+        None if moment is None else format_day(moment).replace(" ", "T")
         for moment in (config.start, config.end)
     )
     parts = ["uv run backtester check"]

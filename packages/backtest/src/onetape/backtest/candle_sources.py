@@ -11,7 +11,7 @@ from onetape.backtest.config import BacktestConfig, StrategyChoice
 from onetape.backtest.python_times import moment_of
 from onetape.backtest.trading_rules import market_rules
 from onetape.core.candles import Candles, SeriesKey
-from onetape.core.clock import day_text, utc_text
+from onetape.core.clock import format_day, format_utc
 from onetape.core.errors import (
     ConfigurationError,
     DataError,
@@ -19,8 +19,8 @@ from onetape.core.errors import (
     OnetapeError,
     UsageError,
 )
-from onetape.core.folders import database_path
-from onetape.core.symbols import spot_symbol
+from onetape.core.folders import choose_database_path
+from onetape.core.symbols import parse_spot_symbol
 from onetape.core.timeframes import Timeframe
 from onetape.engine import AccountConfig
 
@@ -58,8 +58,8 @@ class StoredCandles(Struct, frozen=True):
     def __repr__(self) -> str:
         """Return series, number of candles and range in one line."""
         return (
-            f"{self.key}: {len(self.candles):,} candles, {day_text(self.start)} to "
-            f"{day_text(self.end)} UTC"
+            f"{self.key}: {len(self.candles):,} candles, {format_day(self.start)} to "
+            f"{format_day(self.end)} UTC"
         )
 
 
@@ -96,7 +96,7 @@ def load_candles(
     db_flag = None if db is None else Path(db)
     config = BacktestConfig(
         exchange=exchange,
-        symbols=(spot_symbol(symbol),),
+        symbols=(parse_spot_symbol(symbol),),
         timeframe=Timeframe.parse(timeframe).name,
         start=None if start is None else moment_of(start, "start"),
         end=None if end is None else moment_of(end, "end"),
@@ -104,7 +104,7 @@ def load_candles(
         strategy=StrategyChoice("buy_and_hold", {}),
         account=AccountConfig(),
         allow_gaps=allow_gaps,
-        database=database_path(db_flag, exchange),
+        database=choose_database_path(db_flag, exchange),
         db_flag=db_flag,
     )
     if download:
@@ -149,7 +149,7 @@ def _download(config: BacktestConfig) -> None:
     words += ["--timeframe", config.timeframe, "--db", str(config.database)]
     for flag, moment in (("--from", config.start), ("--to", config.end)):
         if moment is not None:
-            words += [flag, utc_text(moment).replace(" ", "T")]
+            words += [flag, format_utc(moment).replace(" ", "T")]
     done = subprocess.run(  # noqa: S603 - our own program, without a shell
         [program, *words], capture_output=True, text=True, check=False
     )

@@ -2,7 +2,7 @@
 
 from collections.abc import Mapping
 
-from onetape.core.digits import Digits, number_text
+from onetape.core.digits import Digits, format_number
 
 
 def candle_text(candle: Mapping[str, float], digits: Digits) -> str:
@@ -13,15 +13,15 @@ def candle_text(candle: Mapping[str, float], digits: Digits) -> str:
         digits: Decimals of prices.
     """
     prices = ", ".join(
-        f"{name} {digits.price_text(candle[name])}" for name in ("open", "high", "low", "close")
+        f"{name} {digits.format_price(candle[name])}" for name in ("open", "high", "low", "close")
     )
-    return f"{prices}, volume {number_text(candle['volume'], commas=True)}"
+    return f"{prices}, volume {format_number(candle['volume'], commas=True)}"
 
 
 def indicators_text(indicators: Mapping[str, float | None]) -> str:
     """Return indicator values in words; one without a value is unknown."""
     seen = ", ".join(
-        f"{name} {'unknown' if value is None else number_text(value, commas=True)}"
+        f"{name} {'unknown' if value is None else format_number(value, commas=True)}"
         for name, value in indicators.items()
     )
     return seen or "none"

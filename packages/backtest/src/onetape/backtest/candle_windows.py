@@ -9,13 +9,13 @@ from onetape.backtest.models import CandleWindow
 from onetape.backtest.repair_commands import gap_text, repair_command, stored_range
 from onetape.core.candle_gaps import find_gaps
 from onetape.core.candles import Candles, SeriesKey
-from onetape.core.clock import day_text, utc_text
+from onetape.core.clock import format_day, format_utc
 from onetape.core.errors import CandleGapError, DataError
 from onetape.core.timeframes import Timeframe
-from onetape.store.candles import first_row_after, last_closed
+from onetape.store.candles import read_first_row_after, read_last_closed
 from onetape.store.database import Store, open_if_exists
-from onetape.store.gaps import accepted_in, unexplained
-from onetape.store.reading import closed_between, has_volume
+from onetape.store.gaps import find_unexplained, read_accepted
+from onetape.store.reading import has_volume, read_closed_between
 from onetape.store.simulated_source import read_origin
 from onetape.strategies.lookback_window import window_size
 from onetape.strategies.segments import IndexedGap
@@ -52,23 +52,23 @@ def load_window(
     end = after if wanted[1] is None else wanted[1]
     if end <= first or start >= after:
         requested = " ".join(
-            f"{word} {day_text(moment)}"
+            f"{word} {format_day(moment)}"
             for word, moment in zip(("from", "to"), wanted, strict=True)
             if moment is not None
         )
         raise DataError(
-            f"nothing is stored of {key} {requested} (stored: {utc_text(first)} to "
-            f"{utc_text(after)} UTC); run: {repair_command(key, config, *wanted)}"
+            f"nothing is stored of {key} {requested} (stored: {format_utc(first)} to "
+            f"{format_utc(after)} UTC); run: {repair_command(key, config, *wanted)}"
         )
-    inside = closed_between(store, key, start, end)
+    inside = read_closed_between(store, key, start, end)
     gaps = find_gaps(inside.timestamp, timeframe, start, end)
-    bad = unexplained(store, key, gaps)
+    bad = find_unexplained(store, key, gaps)
     if bad and not config.allow_gaps:
         repair = repair_command(key, config, start, end, first=bad[0][0])
         raise CandleGapError(gap_text(store, key, config, bad, (first, after), repair))
     warm_up = window_size(lookback, config.account.closes_before)
     before, gap = _warm_up(store, key, timeframe, warm_up, start)
-    candles = before.joined(inside)
+    candles = before.concat(inside)
     missing = sum(timeframe.count_between(*gap) for gap in gaps)
     unknown = sum(timeframe.count_between(*gap) for gap in bad)
     return CandleWindow(
@@ -85,7 +85,7 @@ def load_window(
         gaps=locate_gaps(candles, [one for one in (*gap, *bad) if one[0] > first]),
         accepted={
             reason: sum(timeframe.count_between(*part) for part in parts)
-            for reason, parts in accepted_in(store, key, gaps).items()
+            for reason, parts in read_accepted(store, key, gaps).items()
         },
         origin=read_origin(store, key),
     )
@@ -103,11 +103,11 @@ def _warm_up(
         count: Maximum number of candles.
         start: Start of the range, epoch seconds.
     """
-    before = last_closed(store, key, count, up_to=start - 1)
+    before = read_last_closed(store, key, count, up_to=start - 1)
     if not len(before):
         return before, []
     gaps = find_gaps(before.timestamp, timeframe, int(before.timestamp[0]), start)
-    found = unexplained(store, key, gaps)[-1:]
+    found = find_unexplained(store, key, gaps)[-1:]
     if not found:
         return before, []
     return before[int(np.searchsorted(before.timestamp, found[0][0])) :], found
@@ -125,7 +125,7 @@ def locate_gaps(candles: Candles, gaps: Sequence[tuple[int, int]]) -> tuple[Inde
 
 def _unproven(store: Store, key: SeriesKey, last: int, end: int | None) -> int | None:
     """Return the row after the last closed candle, where the range would have room for it."""
-    row = first_row_after(store, key, last)
+    row = read_first_row_after(store, key, last)
     if row is None or (end is not None and row.timestamp >= end):
         return None
     return row.timestamp

@@ -7,10 +7,10 @@ from msgspec import Struct
 from onetape.backtest.config import BacktestConfig
 from onetape.backtest.repair_commands import repair_command, stored_range
 from onetape.core.candles import SeriesKey
-from onetape.core.clock import day_text, utc_text
+from onetape.core.clock import format_day, format_utc
 from onetape.core.errors import DataError
 from onetape.core.timeframes import Timeframe
-from onetape.store.candles import first_row_after
+from onetape.store.candles import read_first_row_after
 from onetape.store.database import Store
 
 
@@ -55,7 +55,7 @@ def common_range(store: Store, config: BacktestConfig) -> CommonRange:
     if wanted[1] is None:
         notes += _end_note(ends, config)
         for key in keys:
-            row = first_row_after(store, key, stored[key][1]) if ends[key] == end else None
+            row = read_first_row_after(store, key, stored[key][1]) if ends[key] == end else None
             if row is not None:
                 left_out[key.symbol] = row.timestamp
     return CommonRange(start, end, tuple(notes), left_out)
@@ -68,7 +68,8 @@ def _begin_note(begins: dict[SeriesKey, int], config: BacktestConfig) -> list[st
     late, early = _parted(begins, last)
     short = [key for key in begins if begins[key] > first]
     return [
-        f"{late} {_verb(begins, last, 'begin')} last, at {utc_text(last)} UTC: the earlier candles "
+        f"{late} {_verb(begins, last, 'begin')} last, at {format_utc(last)} UTC: the earlier "
+        "candles "
         f"of {early} are not traded; to fetch what is missing: "
         f"{_fetch(short, config, first, last)}"
     ]
@@ -81,7 +82,7 @@ def _end_note(ends: dict[SeriesKey, int], config: BacktestConfig) -> list[str]:
     early, late = _parted(ends, first)
     short = [key for key in ends if ends[key] < last]
     return [
-        f"{early} {_verb(ends, first, 'end')} first, at {utc_text(first)} UTC: the later candles "
+        f"{early} {_verb(ends, first, 'end')} first, at {format_utc(first)} UTC: the later candles "
         f"of {late} are left out; to fetch what is missing: {_fetch(short, config, first, last)}"
     ]
 
@@ -111,13 +112,13 @@ def _apart_text(
     begins: dict[SeriesKey, int], ends: dict[SeriesKey, int], config: BacktestConfig
 ) -> str:
     late, early = max(begins, key=begins.__getitem__), min(ends, key=ends.__getitem__)
-    start = f"{late.symbol} begins at {utc_text(begins[late])} UTC"
-    end = f"{early.symbol} ends at {utc_text(ends[early])} UTC"
+    start = f"{late.symbol} begins at {format_utc(begins[late])} UTC"
+    end = f"{early.symbol} ends at {format_utc(ends[early])} UTC"
     repair = repair_command(early, config, ends[early], max(ends.values()))
     if config.start is not None:
-        start = f"--from is {day_text(config.start)}"
+        start = f"--from is {format_day(config.start)}"
         repair = repair_command(early, config, ends[early])
     if config.end is not None:
-        end = f"--to is {day_text(config.end)}"
+        end = f"--to is {format_day(config.end)}"
         repair = repair_command(late, config, None, begins[late])
     return f"the symbols have no candle in common: {end}, {start}; run: {repair}"

@@ -15,7 +15,7 @@ from onetape.core.errors import UsageError, naming_settings
 from onetape.core.folders import USER_FOLDER
 from onetape.core.resample import check_multiple
 from onetape.core.setting import DeclaredStruct
-from onetape.core.symbols import base_and_quote
+from onetape.core.symbols import split_symbol
 from onetape.core.timeframes import Timeframe
 from onetape.engine import AccountConfig
 from onetape.engine.account_config import MAX_OPEN_TRADES, TRADING_RULES, TradingRulesSource
@@ -194,7 +194,7 @@ def _check_symbols(symbols: tuple[str, ...]) -> None:
     twice = next((symbol for symbol in symbols if symbols.count(symbol) > 1), None)
     if twice is not None:
         raise UsageError(f"symbol {twice} is given twice; leave one out")
-    quotes = sorted({base_and_quote(symbol)[1] for symbol in symbols})
+    quotes = sorted({split_symbol(symbol)[1] for symbol in symbols})
     if len(quotes) > 1:
         raise UsageError(
             f"symbols that share an account need one quote currency, found {', '.join(quotes)}"

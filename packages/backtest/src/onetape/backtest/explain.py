@@ -10,11 +10,11 @@ from onetape.backtest.models import Backtest, SymbolRun
 from onetape.backtest.trade_levels import levels_at
 from onetape.backtest.trade_records import EXIT_WORDS, entry_reason, exit_reason
 from onetape.backtest.warm_up import waiting_for
-from onetape.core.clock import day_text, utc_text
-from onetape.core.digits import Digits, number_text
+from onetape.core.clock import format_day, format_utc
+from onetape.core.digits import Digits, format_number
 from onetape.core.errors import DataError
 from onetape.core.timeframes import Timeframe
-from onetape.core.words import counted
+from onetape.core.words import format_count
 from onetape.engine import Fill, SimulationResult, Trade
 
 _SIGNALS = {1: "BUY", 0: "HOLD", -1: "SELL"}
@@ -110,8 +110,8 @@ def _bar_of(run: SymbolRun, moment: int) -> int:
     window, bar = run.window, _bar_at(run, moment)
     if bar is None:
         raise DataError(
-            f"--at {day_text(moment)}: the run has no candle there (it has "
-            f"{utc_text(window.start)} to {utc_text(window.end)} UTC); choose a moment inside"
+            f"--at {format_day(moment)}: the run has no candle there (it has "
+            f"{format_utc(window.start)} to {format_utc(window.end)} UTC); choose a moment inside"
         )
     return bar
 
@@ -137,7 +137,7 @@ def _inside(run: SymbolRun, finer: str | None, bar: int) -> list[str]:
         if result.rules.exits.has_levels and not (leaves and trade.exit_kind == "signal"):
             levels = levels_at(result, trade, buy.before_slippage, bar)
             lines += [
-                f"{name} at {digits.price_text(level)}"
+                f"{name} at {digits.format_price(level)}"
                 for name, level in (("stop", levels.stop), ("target", levels.target))
                 if math.isfinite(level)
             ]
@@ -154,7 +154,7 @@ def _inside(run: SymbolRun, finer: str | None, bar: int) -> list[str]:
 def _left(run: SymbolRun, trade: Trade) -> str:
     result, reason = run.result, exit_reason(run, trade)
     sell = result.sells[_number(result, trade)]
-    profit = run.digits.money_text(trade.profit, signed=True)
+    profit = run.digits.format_money(trade.profit, signed=True)
     return f"sold {_at(run, sell.amount, sell.price)}: {reason}, profit {profit}"
 
 
@@ -162,7 +162,7 @@ def _kept(run: SymbolRun, buy: Fill) -> str:
     """Return what a fee in coins left of a buy; empty where it left all."""
     if buy.fee_in != "base" or not buy.fee:
         return ""
-    return f", {number_text(buy.base_change, commas=True)} after the fee"
+    return f", {format_number(buy.base_change, commas=True)} after the fee"
 
 
 def _number(result: SimulationResult, trade: Trade) -> int:
@@ -178,7 +178,7 @@ def _held(result: SimulationResult, trade: Trade) -> float:
 
 
 def _at(run: SymbolRun, amount: float, price: float) -> str:
-    return f"{number_text(amount, commas=True)} at {run.digits.price_text(price)}"
+    return f"{format_number(amount, commas=True)} at {run.digits.format_price(price)}"
 
 
 def _open_trade(result: SimulationResult, bar: int) -> Trade | None:
@@ -194,7 +194,7 @@ def _position(run: SymbolRun, bar: int) -> str:
     trade = _open_trade(result, bar)
     if trade is None:
         return "none at the close"
-    since = utc_text(trade.entry_timestamp)
+    since = format_utc(trade.entry_timestamp)
     held = _held(result, trade)
     return f"{_at(run, held, trade.entry_price)} at the close, since {since} UTC"
 
@@ -206,7 +206,7 @@ def _warm_up_text(run: SymbolRun, index: int) -> str:
         return ""
     traded = run.window.key.timeframe
     what = "" if segment.timeframe == traded else f" of {segment.timeframe} candles"
-    start, end = (utc_text(moment) for moment in segment.gap)
+    start, end = (format_utc(moment) for moment in segment.gap)
     return f"warm-up after the gap{what} {start} to {end} UTC"
 
 
@@ -253,8 +253,8 @@ def _when(result: SimulationResult, bar: int, filled: int) -> str:
     waited = filled - bar - 1
     if not waited:
         return "at the next open"
-    opened = utc_text(int(result.candles.timestamp[filled]))
-    return f"at the open of {opened} UTC, after {counted(waited, 'candle')} without a trade"
+    opened = format_utc(int(result.candles.timestamp[filled]))
+    return f"at the open of {opened} UTC, after {format_count(waited, 'candle')} without a trade"
 
 
 def _why_nothing(run: SymbolRun, bar: int, signal: int) -> str:
@@ -275,10 +275,10 @@ def _why_nothing(run: SymbolRun, bar: int, signal: int) -> str:
     last = max((index for index in exits if index <= bar + 1), default=None)
     cooldown = result.rules.cooldown_bars
     if last is not None and bar + 1 <= last + cooldown:
-        return f"none (within the cooldown of {counted(cooldown, 'candle')} after an exit)"
+        return f"none (within the cooldown of {format_count(cooldown, 'candle')} after an exit)"
     entered = _entry_of_run(run, bar)
     if entered is not None and result.rules.reentry == "new_signal":
-        since = utc_text(entered.entry_timestamp)
+        since = format_utc(entered.entry_timestamp)
         return (
             f"none (signal was BUY, but the same run of BUYs led to the entry of {since} UTC; "
             "reentry: new_signal)"
@@ -291,7 +291,7 @@ def _why_nothing(run: SymbolRun, bar: int, signal: int) -> str:
 def _why_sell_waits(result: SimulationResult, bar: int, held: Trade) -> str:
     if held.exit_index is None:
         return "market sell, which still waits for a trade at the end of the range"
-    opened = utc_text(int(result.candles.timestamp[held.exit_index]))
+    opened = format_utc(int(result.candles.timestamp[held.exit_index]))
     return f"none (signal was SELL, but an order to sell waits for a trade, until {opened} UTC)"
 
 

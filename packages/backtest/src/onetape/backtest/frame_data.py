@@ -11,13 +11,13 @@ from onetape.backtest.config import BacktestConfig
 from onetape.backtest.models import CandleWindow, HigherTimeframes, SymbolInput
 from onetape.backtest.warm_up import after_startup, run_segments
 from onetape.core.candle_gaps import find_gaps
-from onetape.core.candles import Candles, first_fault
-from onetape.core.clock import utc_text
+from onetape.core.candles import Candles, find_first_fault
+from onetape.core.clock import format_utc
 from onetape.core.errors import CandleGapError, DataError, UsageError
-from onetape.core.resample import incomplete_windows, resample
+from onetape.core.resample import find_incomplete_windows, resample
 from onetape.core.steps import NO_TRADING_RULES
 from onetape.core.timeframes import Timeframe
-from onetape.core.words import counted, error_line
+from onetape.core.words import format_count, format_error
 from onetape.strategies import (
     HigherCandles,
     Signals,
@@ -87,13 +87,13 @@ def candles_of_frame(frame: "pd.DataFrame") -> Candles:
         values = [table[names[name]].to_numpy(dtype=np.float64) for name in _COLUMNS]
     except (TypeError, ValueError) as error:
         raise DataError(
-            f"the DataFrame has a value that is not a number: {error_line(error)}"
+            f"the DataFrame has a value that is not a number: {format_error(error)}"
         ) from error
     candles = Candles(np.asarray(times, dtype=np.int64), *values)
-    fault = first_fault(candles)
+    fault = find_first_fault(candles)
     if fault is not None:
         at, text = fault
-        raise DataError(f"the candle {utc_text(int(times[at]))} UTC of the DataFrame: {text}")
+        raise DataError(f"the candle {format_utc(int(times[at]))} UTC of the DataFrame: {text}")
     return candles
 
 
@@ -115,7 +115,7 @@ def timeframe_of(candles: Candles) -> Timeframe:
             return timeframe
     raise UsageError(
         f"the candles of the DataFrame are {step:,} s apart, which is not a timeframe that begins "
-        f"at {utc_text(first)} UTC; use the UTC open of each candle"
+        f"at {format_utc(first)} UTC; use the UTC open of each candle"
     )
 
 
@@ -174,16 +174,16 @@ def _window(candles: Candles, config: BacktestConfig, lookback: int) -> CandleWi
     low, high = (int(at) for at in np.searchsorted(times, (start, end)))
     if low >= high:
         raise DataError(
-            f"{key} has no candle in the range (the DataFrame has {utc_text(int(times[0]))} to "
-            f"{utc_text(int(times[-1]))} UTC)"
+            f"{key} has no candle in the range (the DataFrame has {format_utc(int(times[0]))} to "
+            f"{format_utc(int(times[-1]))} UTC)"
         )
     gaps = find_gaps(times[low:high], timeframe, max(start, int(times[0])), end)
     gaps = [gap for gap in gaps if gap[0] <= int(times[-1])]
     missing = sum(timeframe.count_between(*gap) for gap in gaps)
     if gaps and not config.allow_gaps:
         raise CandleGapError(
-            f"{key} has {counted(missing, 'candle')} missing, first from "
-            f"{utc_text(gaps[0][0])} UTC; add these candles, or go on without them: "
+            f"{key} has {format_count(missing, 'candle')} missing, first from "
+            f"{format_utc(gaps[0][0])} UTC; add these candles, or go on without them: "
             "allow_gaps=True"
         )
     wanted = window_size(lookback, config.account.closes_before)
@@ -226,7 +226,7 @@ def _higher(
     words: dict[str, str] = {}
     for higher in higher_timeframes_of(strategy, timeframe):
         built = resample(candles, timeframe, higher)
-        partial = incomplete_windows(candles, timeframe, higher)
+        partial = find_incomplete_windows(candles, timeframe, higher)
         whole = built.taken(np.flatnonzero(~np.isin(built.timestamp, partial)))
         made[higher.name] = align_higher_candles(window.candles, timeframe, whole, higher)
         words[f"{higher.name} candles"] = (

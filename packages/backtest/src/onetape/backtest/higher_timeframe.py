@@ -3,10 +3,10 @@
 from onetape.backtest.config import BacktestConfig
 from onetape.backtest.models import CandleWindow, HigherTimeframes
 from onetape.backtest.repair_commands import repair_command
-from onetape.core.clock import utc_text
+from onetape.core.clock import format_utc
 from onetape.core.errors import CandleGapError
 from onetape.core.timeframes import Timeframe
-from onetape.core.words import counted
+from onetape.core.words import format_count
 from onetape.store.database import Store
 from onetape.store.higher import LargerCandles, larger_between
 from onetape.strategies import (
@@ -49,8 +49,10 @@ def load_higher(
         if found.begins_inside:
             start, end = found.missing[0]
             notes.append(
-                f"{counted(larger.count_between(start, end), f'{larger.name} candle')} missing, "
-                f"first from {utc_text(start)} UTC, where nothing is stored yet: signals that need "
+                f"{format_count(larger.count_between(start, end), f'{larger.name} candle')} "
+                "missing, "
+                f"first from {format_utc(start)} UTC, where nothing is stored yet: signals that "
+                "need "
                 "them may differ from a longer run's"
             )
     return HigherTimeframes(candles, words, tuple(notes), gaps)
@@ -76,7 +78,8 @@ def _gap_text(
     count = sum(larger.count_between(*gap) for gap in missing)
     repair = repair_command(found.key, config, missing[0][0], window.end)
     return (
-        f"{found.key} has {counted(count, 'candle')} missing from {utc_text(missing[0][0])} UTC, "
+        f"{found.key} has {format_count(count, 'candle')} missing from {format_utc(missing[0][0])} "
+        "UTC, "
         f"neither stored nor to be built from {window.key.timeframe} candles; run: {repair} (or go "
         "on without them: --allow-gaps)"
     )

@@ -20,11 +20,11 @@ from onetape.backtest.models import SymbolInput
 from onetape.backtest.python_times import moment_of
 from onetape.backtest.symbol_inputs import read_symbols
 from onetape.core.candles import Candles
-from onetape.core.clock import utc_text
+from onetape.core.clock import format_utc
 from onetape.core.errors import DataError, UsageError
-from onetape.core.symbols import spot_symbol
+from onetape.core.symbols import parse_spot_symbol
 from onetape.core.timeframes import Timeframe
-from onetape.core.words import counted
+from onetape.core.words import format_count
 from onetape.strategies import Strategy
 
 if TYPE_CHECKING:
@@ -75,13 +75,14 @@ def _common_range(
         before = int((one.timestamp < start).sum()) if config.start is None else 0
         later = int((one.timestamp >= end).sum()) if config.end is None else 0
         counts = ((before, "before"), (later, "after"))
-        texts = [f"{counted(many, 'candle')} {where} it" for many, where in counts if many]
+        texts = [f"{format_count(many, 'candle')} {where} it" for many, where in counts if many]
         parts += [f"{' and '.join(texts)} of {symbol}"] if texts else []
     found = replace(config, start=start, end=end)
     if not parts:
         return found, ()
     return found, (
-        f"all DataFrames have candles from {utc_text(start)} to {utc_text(end)} UTC, and only this "
+        f"all DataFrames have candles from {format_utc(start)} to {format_utc(end)} UTC, and only "
+        "this "
         f"range is traded; not traded: {', '.join(parts)}",
     )
 
@@ -135,7 +136,7 @@ def _config_and_frames(
     if stored:
         return _stored_config([*stored.values()], choice, moments, settings), {}
     frames = {
-        spot_symbol(name) if name else FRAME_SYMBOL: candles_of_frame(one)
+        parse_spot_symbol(name) if name else FRAME_SYMBOL: candles_of_frame(one)
         for name, one in given.items()
     }
     timeframes = {timeframe_of(one).name for one in frames.values()}

@@ -8,19 +8,19 @@ import msgspec
 from onetape.backtest.config import BacktestConfig
 from onetape.backtest.models import CandleWindow, SymbolRun
 from onetape.backtest.repair_commands import repair_command
-from onetape.core.candles import Candles, SeriesKey, first_fault
-from onetape.core.clock import utc_text
-from onetape.core.digest import data_digest
+from onetape.core.candles import Candles, SeriesKey, find_first_fault
+from onetape.core.clock import format_utc
+from onetape.core.digest import compute_data_digest
 from onetape.core.digits import Digits
 from onetape.core.errors import DataError
 from onetape.core.timeframes import Timeframe
 from onetape.engine import BarExit, IntrabarSource, Levels, exit_in_bar
 from onetape.engine.exits import TARGET, TRAILING_STOP
 from onetape.engine.intrabar import reader_of
-from onetape.store.candles import closed_range, last_closed_before, stored_series
+from onetape.store.candles import read_closed_range, read_last_closed_before, read_stored_series
 from onetape.store.database import Store
-from onetape.store.gaps import explained_gaps
-from onetape.store.reading import closed_between, has_volume
+from onetape.store.gaps import read_explained_gaps
+from onetape.store.reading import has_volume, read_closed_between
 
 _UNDECIDED: Final = {
     "missing": "a {} candle is missing",
@@ -47,7 +47,7 @@ def load_intrabar(
     if finer is None:
         return None
     key = SeriesKey(window.key.exchange, window.key.symbol, finer.name)
-    last = last_closed_before(store, key, window.end)
+    last = read_last_closed_before(store, key, window.end)
     if last is None or last < window.start:
         raise DataError(_nothing_text(store, key, window, config))
     if not config.account.exits.has_levels:
@@ -55,8 +55,8 @@ def load_intrabar(
     return IntrabarSource(
         Timeframe.parse(window.key.timeframe),
         finer,
-        lambda start, end: _sound(closed_between(store, key, start, end), key),
-        explained_gaps(store, key),
+        lambda start, end: _sound(read_closed_between(store, key, start, end), key),
+        read_explained_gaps(store, key),
         has_volume(store, key),
     )
 
@@ -67,11 +67,11 @@ def _sound(candles: Candles, key: SeriesKey) -> Candles:
     Raises:
         DataError: a row breaks the rules of the table, whose guards plain SQL can switch off.
     """
-    found = first_fault(candles)
+    found = find_first_fault(candles)
     if found is not None:
         index, fault = found
         raise DataError(
-            f"cannot read the candle {utc_text(int(candles.timestamp[index]))} UTC of {key}: "
+            f"cannot read the candle {format_utc(int(candles.timestamp[index]))} UTC of {key}: "
             f"{fault}; delete that row and backfill it again"
         )
     return candles
@@ -99,7 +99,7 @@ def intrabar_identity(
     if intrabar is None:
         return None
     absent = hashlib.sha256(repr(intrabar.absent).encode()).hexdigest()
-    candles = data_digest(intrabar.read(window.start, window.end))
+    candles = compute_data_digest(intrabar.read(window.start, window.end))
     return {"timeframe": intrabar.intrabar_timeframe.name, "candles": candles, "absent": absent}
 
 
@@ -139,7 +139,7 @@ def explained_exit(run: SymbolRun, finer: str | None, bar: int, levels: Levels) 
         if is_ambiguous:
             return [f"{cause}: {taken}, because {why}"]
         return [] if inside is None else [f"filled at its level, because {why}"]
-    who = f"the {finer} candle of {utc_text(inside.timestamp)} UTC"
+    who = f"the {finer} candle of {format_utc(inside.timestamp)} UTC"
     did = _did(inside.exit, levels, run.digits)
     return [f"{cause}: {who} decided, it {did} first" if is_ambiguous else f"{who} {did}"]
 
@@ -155,7 +155,7 @@ def explained_survival(run: SymbolRun, finer: str | None, bar: int) -> list[str]
 def _did(found: BarExit, levels: Levels, digits: Digits) -> str:
     """Return how an intrabar candle ended a position."""
     if found.kind == TRAILING_STOP and found.price != levels.stop:
-        return f"met the trailing stop at {digits.price_text(found.price)}"
+        return f"met the trailing stop at {digits.format_price(found.price)}"
     level = "target" if found.kind == TARGET else "stop"
     beyond = found.price not in (levels.stop, levels.target)
     return f"opened beyond the {level}" if beyond else f"reached the {level}"
@@ -164,13 +164,13 @@ def _did(found: BarExit, levels: Levels, digits: Digits) -> str:
 def _nothing_text(
     store: Store, key: SeriesKey, window: CandleWindow, config: BacktestConfig
 ) -> str:
-    stored = closed_range(store, key)
+    stored = read_closed_range(store, key)
     if stored is not None:
         after = Timeframe.parse(key.timeframe).next(stored[1])
-        has = f"stored: {utc_text(stored[0])} to {utc_text(after)} UTC"
+        has = f"stored: {format_utc(stored[0])} to {format_utc(after)} UTC"
     else:
         traded = Timeframe.parse(window.key.timeframe)
-        own = (one.key for one in stored_series(store) if one.key.names[:2] == key.names[:2])
+        own = (one.key for one in read_stored_series(store) if one.key.names[:2] == key.names[:2])
         others = sorted(
             (Timeframe.parse(each.timeframe) for each in own), key=lambda it: it.seconds
         )
@@ -178,6 +178,6 @@ def _nothing_text(
         has = f"stored under {traded.name}: {', '.join(names) or 'nothing'}"
     return (
         f"--timeframe-detail {key.timeframe}: no closed candle of {key} is stored from "
-        f"{utc_text(window.start)} to {utc_text(window.end)} UTC ({has}); run: "
+        f"{format_utc(window.start)} to {format_utc(window.end)} UTC ({has}); run: "
         f"{repair_command(key, config, window.start, window.end)} (or leave the flag out)"
     )

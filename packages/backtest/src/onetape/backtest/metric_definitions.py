@@ -2,7 +2,7 @@
 
 from typing import Any, Final, Literal, NamedTuple
 
-from onetape.core.digits import fixed_text, money_decimals
+from onetape.core.digits import choose_money_decimals, format_fixed
 from onetape.engine import Metrics
 
 Unit = Literal["part", "quote", "days", "ratio", "count", "candles", "yes or no"]
@@ -202,7 +202,7 @@ def metric_lines(metrics: Metrics, quote: str, *, brief: bool = False) -> list[M
         brief: Leave out what only the report shows.
     """
     hold = metrics.buy_and_hold
-    decimals = money_decimals(quote, metrics.start_cash)
+    decimals = choose_money_decimals(quote, metrics.start_cash)
     return [
         (
             label_of(one, quote),
@@ -247,6 +247,6 @@ def value_text(definition: Definition, value: Any, decimals: int) -> str:
         case "yes or no":
             return "yes" if value else "no"
         case "quote":
-            return fixed_text(value, decimals)
+            return format_fixed(value, decimals)
         case _:
             return f"{value:,.2f}"

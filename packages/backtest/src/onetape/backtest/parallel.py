@@ -15,7 +15,7 @@ from collections import deque
 from collections.abc import Callable, Collection, Generator, Sequence
 from typing import TYPE_CHECKING, Any, Final
 
-from onetape.core.words import error_line
+from onetape.core.words import format_error
 
 if TYPE_CHECKING:
     from concurrent.futures import Future, ProcessPoolExecutor
@@ -237,7 +237,7 @@ def _evaluate_one(job: Any) -> bytes | None:
         return _work(job)
     except BaseException as error:
         sys.stderr.write(
-            f"backtester: worker process: {type(error).__name__}: {error_line(error)}\n"
+            f"backtester: worker process: {type(error).__name__}: {format_error(error)}\n"
         )
         sys.stderr.flush()
         return None

@@ -9,8 +9,8 @@ from typing import Annotated, Any, Final
 import numpy as np
 from msgspec import UNSET, Meta, Struct, UnsetType
 
-from onetape.core.digits import Digits, money_decimals, shown_decimals
-from onetape.core.symbols import base_and_quote
+from onetape.core.digits import Digits, choose_money_decimals, choose_price_decimals
+from onetape.core.symbols import split_symbol
 from onetape.engine import Metrics, Trade
 from onetape.strategies.check_result import Kind
 
@@ -162,7 +162,7 @@ class RunSummary(Struct, frozen=True, kw_only=True, rename={"from_": "from"}):
     @property
     def quote(self) -> str:
         """Return the quote currency of the account."""
-        return base_and_quote(self.symbol)[1]
+        return split_symbol(self.symbol)[1]
 
     def digits_of(self, symbol: str, trades: Sequence[TradeRecord]) -> Digits:
         """Return the decimals of one symbol.
@@ -179,6 +179,6 @@ class RunSummary(Struct, frozen=True, kw_only=True, rename={"from_": "from"}):
             price for trade in own for price in (trade.entry_price, trade.exit_price) if price
         ]
         return Digits(
-            price=shown_decimals(np.array(prices, dtype=np.float64)) if prices else 0,
-            money=money_decimals(base_and_quote(symbol)[1], self.metrics.start_cash),
+            price=choose_price_decimals(np.array(prices, dtype=np.float64)) if prices else 0,
+            money=choose_money_decimals(split_symbol(symbol)[1], self.metrics.start_cash),
         )

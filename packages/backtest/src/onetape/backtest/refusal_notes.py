@@ -3,7 +3,7 @@
 from collections import Counter
 from collections.abc import Sequence
 
-from onetape.core.words import counted
+from onetape.core.words import format_count
 from onetape.engine import RefusalKind, SimulationResult
 
 
@@ -20,7 +20,7 @@ def refusal_notes(results: Sequence[SimulationResult], places: int = 1) -> list[
     kinds: Counter[RefusalKind] = Counter(one.kind for one in refused)
     kind, count = kinds.most_common(1)[0]
     example = next(one.reason for one in refused if one.kind == kind)
-    orders = counted(len(refused), "order")
+    orders = format_count(len(refused), "order")
     like = ", such as" if len(refused) > 1 else ""
     if count < len(refused):
         like = f", most often ({count:,}) such as"

@@ -5,15 +5,15 @@ from collections.abc import Sequence
 
 from onetape.backtest.config import BacktestConfig
 from onetape.core.candles import SeriesKey
-from onetape.core.clock import SystemClock, day_text, utc_text
+from onetape.core.clock import SystemClock, format_day, format_utc
 from onetape.core.errors import DataError, UsageError
-from onetape.core.quirks import is_out_of_reach, quirks_of
+from onetape.core.quirks import get_quirks, is_out_of_reach
 from onetape.core.resample import check_multiple
 from onetape.core.timeframes import Timeframe
-from onetape.core.words import counted, did_you_mean
-from onetape.store.candles import closed_range, stored_series
+from onetape.core.words import format_count, suggest_name
+from onetape.store.candles import read_closed_range, read_stored_series
 from onetape.store.database import Store
-from onetape.store.gaps import UNPROVEN, ledger_of
+from onetape.store.gaps import UNPROVEN, read_gap_ledger
 
 Range = tuple[int, int]
 
@@ -54,7 +54,7 @@ def repair_command(
     command = f"uv run backfiller --exchange {key.exchange} {symbols} --timeframe {key.timeframe}"
     for flag, moment in (("--from", start), ("--to", end)):
         if moment is not None:
-            command += f" {flag} {day_text(moment).replace(' ', 'T')}"
+            command += f" {flag} {format_day(moment).replace(' ', 'T')}"
     return command + config.db_words
 
 
@@ -64,7 +64,7 @@ def stored_range(store: Store, key: SeriesKey, config: BacktestConfig) -> tuple[
     Raises:
         DataError: no closed candle is stored; the text has the command that fetches some.
     """
-    stored = closed_range(store, key)
+    stored = read_closed_range(store, key)
     if stored is not None:
         return stored
     raise DataError(_nothing_stored_text(store, key, config))
@@ -72,7 +72,7 @@ def stored_range(store: Store, key: SeriesKey, config: BacktestConfig) -> tuple[
 
 def _nothing_stored_text(store: Store, key: SeriesKey, config: BacktestConfig) -> str:
     """Return that no closed candle of a series is stored, with the command that fetches some."""
-    hint = did_you_mean(str(key), [str(summary.key) for summary in stored_series(store)])
+    hint = suggest_name(str(key), [str(summary.key) for summary in read_stored_series(store)])
     return (
         f"{store.path} holds no closed candle of {key}; run: {repair_command(key, config)}"
         f"{_resample_text(store, key, config)}{hint}"
@@ -100,9 +100,10 @@ def gap_text(
     timeframe = Timeframe.parse(key.timeframe)
     missing = sum(timeframe.count_between(*gap) for gap in bad)
     many = f" in {len(bad)} places, first" if len(bad) > 1 else ""
-    ends = f"{utc_text(stored[0])} to {utc_text(stored[1])} UTC"
+    ends = f"{format_utc(stored[0])} to {format_utc(stored[1])} UTC"
     return (
-        f"{key} has {counted(missing, 'candle')} missing{many} from {utc_text(bad[0][0])} UTC "
+        f"{key} has {format_count(missing, 'candle')} missing{many} from {format_utc(bad[0][0])} "
+        "UTC "
         f"(stored: {ends}); run: {repair}{_again(store, key, bad)} "
         f"({_accept(key, config)}or go on without them: --allow-gaps)"
     )
@@ -110,15 +111,15 @@ def gap_text(
 
 def _again(store: Store, key: SeriesKey, bad: Sequence[Range]) -> str:
     """Return when to run the command, where the exchange has left candles out already."""
-    known = ledger_of(store, key, bad[0][0], bad[-1][1])
-    if quirks_of(key.exchange).newest_only or all(each.state != UNPROVEN for each in known):
+    known = read_gap_ledger(store, key, bad[0][0], bad[-1][1])
+    if get_quirks(key.exchange).newest_only or all(each.state != UNPROVEN for each in known):
         return ""
     return ", 2 minutes after the last run: a second response fetches or proves the gap"
 
 
 def _accept(key: SeriesKey, config: BacktestConfig) -> str:
     """Return the command that accepts a gap, where an exchange cannot prove old ones."""
-    if not quirks_of(key.exchange).newest_only:
+    if not get_quirks(key.exchange).newest_only:
         return ""
     return (
         "or accept the gap: uv run backfiller gaps --accept FROM..TO --because "
@@ -147,7 +148,7 @@ def _resample_text(store: Store, key: SeriesKey, config: BacktestConfig) -> str:
 def _largest_smaller(store: Store, key: SeriesKey) -> str | None:
     """Return the highest stored timeframe that divides the requested one."""
     wanted, found = Timeframe.parse(key.timeframe), list[Timeframe]()
-    for summary in stored_series(store):
+    for summary in read_stored_series(store):
         each = summary.key
         if (each.exchange, each.symbol) != (key.exchange, key.symbol):
             continue
@@ -156,6 +157,6 @@ def _largest_smaller(store: Store, key: SeriesKey) -> str | None:
             check_multiple(timeframe, wanted)
         except UsageError:  # a gap of another series of the file
             continue
-        if closed_range(store, each) is not None:
+        if read_closed_range(store, each) is not None:
             found.append(timeframe)
     return max(found, key=lambda one: one.average_seconds).name if found else None

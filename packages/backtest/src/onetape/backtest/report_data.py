@@ -14,7 +14,7 @@ from onetape.backtest.trade_records import entry_reason, exit_reason
 from onetape.backtest.warning_banner import warning
 from onetape.core.candles import Candles, FloatArray, IntArray
 from onetape.core.digits import Digits
-from onetape.core.symbols import base_and_quote
+from onetape.core.symbols import split_symbol
 from onetape.engine import Trade
 from onetape.report import (
     Headline,
@@ -49,7 +49,7 @@ def report_data(backtest: Backtest) -> ReportData:
         for run in backtest.runs
         for trade, levels in zip(run.result.trades, all_levels(run.result), strict=True)
     ]
-    quote = base_and_quote(backtest.first.symbol)[1]
+    quote = split_symbol(backtest.first.symbol)[1]
     return ReportData(
         title=_title(backtest),
         headline=Headline(

@@ -22,8 +22,8 @@ from onetape.backtest.summary import summarize
 from onetape.backtest.trade_frame import trade_frame
 from onetape.backtest.trade_records import trade_records
 from onetape.core.candles import IntArray
-from onetape.core.clock import day_text
-from onetape.core.words import counted
+from onetape.core.clock import format_day
+from onetape.core.words import format_count
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -52,10 +52,10 @@ class BacktestResult:
         summary, metrics = self.summary, self.summary.metrics
         series = f"{summary.exchange} {', '.join(summary.all_symbols)} {summary.timeframe}"
         lines = [
-            f"{summary.strategy} on {series}, {day_text(summary.from_)} to "
-            f"{day_text(summary.to)} UTC, {counted(summary.candles, 'candle')}",
+            f"{summary.strategy} on {series}, {format_day(summary.from_)} to "
+            f"{format_day(summary.to)} UTC, {format_count(summary.candles, 'candle')}",
             f"return {metrics.total_return:+.2%}, max drawdown {metrics.max_drawdown:.2%}, "
-            f"{counted(metrics.trades, 'trade')}",
+            f"{format_count(metrics.trades, 'trade')}",
             f"bias check: {summary.check.text}",
         ]
         return "\n".join([*lines, *([self._note] if self._note else [])])

@@ -6,7 +6,7 @@ from typing import NamedTuple
 import numpy as np
 
 from onetape.core.candles import FloatArray
-from onetape.core.price_steps import price_step_at
+from onetape.core.price_steps import find_price_step
 from onetape.engine import Levels, SimulationResult, Trade, levels_of
 
 #: Bars from which a level holds, and the level, quote currency.
@@ -60,7 +60,7 @@ def levels_at(result: SimulationResult, trade: Trade, entry: float, bar: int) ->
     highest = max(
         entry, carried.highest if carried else 0.0, float(highs.max()) if len(highs) else 0.0
     )
-    step = price_step_at(result.rules.steps, int(result.candles.timestamp[bar]))
+    step = find_price_step(result.rules.steps, int(result.candles.timestamp[bar]))
     return levels_of(result.rules.exits, entry, highest, bar - trade.entry_index, step)
 
 

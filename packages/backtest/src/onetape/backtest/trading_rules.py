@@ -6,11 +6,11 @@ from typing import Final
 
 from onetape.backtest.config import BacktestConfig
 from onetape.core.candles import Candles, SeriesKey
-from onetape.core.clock import utc_text
+from onetape.core.clock import format_utc
 from onetape.core.price_steps import with_month_steps
-from onetape.core.steps import NO_TRADING_RULES, MonthStep, TradingRules, decimal_text
+from onetape.core.steps import NO_TRADING_RULES, MonthStep, TradingRules, format_decimal
 from onetape.store.database import Store
-from onetape.store.market_data import market_steps
+from onetape.store.market_data import read_trading_rules
 
 #: Ranges of months that are named one by one; more are counted.
 _MOST_RANGES: Final = 3
@@ -29,7 +29,7 @@ def market_rules(
     """
     if config.trading_rules == "none":
         return NO_TRADING_RULES, "none: no price or amount rounding, no minimum"
-    stated = market_steps(store, key.exchange, key.symbol)
+    stated = read_trading_rules(store, key.exchange, key.symbol)
     if stated is None:
         return NO_TRADING_RULES, (
             f"no price or amount rounding: {key.exchange}'s trading rules are not stored yet; any "
@@ -39,7 +39,7 @@ def market_rules(
     words = (
         f"{key.exchange}: price step {_step_text(steps.price_step)}, "
         f"amount step {_step_text(steps.amount_step)}, "
-        f"least order {decimal_text(steps.min_notional)}"
+        f"least order {format_decimal(steps.min_notional)}"
     )
     return steps, words + month_words(steps.months or ())
 
@@ -80,12 +80,12 @@ def _range_text(run: Sequence[MonthStep]) -> str:
 
 
 def _shown_text(month: MonthStep) -> str:
-    return "any price" if month.price_step is None else decimal_text(month.price_step)
+    return "any price" if month.price_step is None else format_decimal(month.price_step)
 
 
 def _month_text(month: MonthStep) -> str:
-    return utc_text(month.start)[:7]
+    return format_utc(month.start)[:7]
 
 
 def _step_text(step: Decimal | None) -> str:
-    return "any" if step is None else decimal_text(step)
+    return "any" if step is None else format_decimal(step)

@@ -7,7 +7,7 @@ from msgspec.structs import replace
 from onetape.backtest.models import CandleWindow, HigherTimeframes
 from onetape.core.errors import DataError
 from onetape.core.timeframes import Timeframe
-from onetape.core.words import counted
+from onetape.core.words import format_count
 from onetape.strategies import Strategy, higher_lookback_of
 from onetape.strategies.lookback_window import window_size
 from onetape.strategies.segments import Segment, UnexplainedGaps, segment_at, segments_of
@@ -27,7 +27,7 @@ def after_startup(window: CandleWindow, strategy: Strategy) -> CandleWindow:
         return window
     if wanted >= len(window.candles):
         raise DataError(
-            f"{window.key} has {counted(len(window.candles), 'candle')} up to the end of the "
+            f"{window.key} has {format_count(len(window.candles), 'candle')} up to the end of the "
             f"range, and strategy {strategy.name} decides after the first {wanted:,} "
             "(startup_candle_count); choose a longer range"
         )

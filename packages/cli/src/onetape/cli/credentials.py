@@ -75,11 +75,11 @@ def _read(
     if plain and file:
         raise ConfigurationError(f"{name} and {name}_FILE are both set: unset one of them")
     if plain:
-        return _checked(plain, name)
+        return _check_value(plain, name)
     if file:
-        return _checked(_read_file(Path(file), f"{name}_FILE", notes), f"{name}_FILE")
+        return _check_value(_read_file(Path(file), f"{name}_FILE", notes), f"{name}_FILE")
     if prompt is not None:
-        return _checked(prompt(f"{name}: "), name)
+        return _check_value(prompt(f"{name}: "), name)
     raise ConfigurationError(
         f"{name} is not set: live orders need it, or {name}_FILE with the path of a file that "
         "holds it and nothing else"
@@ -102,7 +102,7 @@ def _read_file(path: Path, name: str, notes: list[str]) -> str:
     return text
 
 
-def _checked(value: str, name: str) -> str:
+def _check_value(value: str, name: str) -> str:
     text = value.strip()
     is_pem = text.startswith("-----BEGIN")
     if not text:

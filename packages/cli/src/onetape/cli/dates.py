@@ -3,7 +3,7 @@
 from onetape.core.errors import UsageError
 
 
-def range_flags(
+def parse_range_flags(
     from_: str | None, to: str | None, timerange: str | None
 ) -> tuple[str | None, str | None]:
     """Return both ends, given as `--from` and `--to` or as freqtrade's `--timerange`.

@@ -10,11 +10,11 @@ from typing import Any, get_origin
 import msgspec
 
 from onetape.core.errors import UsageError
-from onetape.core.setting import Declared, Tree, declared_settings
-from onetape.core.words import did_you_mean
+from onetape.core.setting import Declared, Tree, collect_settings
+from onetape.core.words import suggest_name
 
 
-def flag_values(model: type[msgspec.Struct], given: Mapping[str, Any]) -> Tree:
+def collect_flag_values(model: type[msgspec.Struct], given: Mapping[str, Any]) -> Tree:
     """Return the values that flags give, by dotted key, as `load_settings` takes them.
 
     Args:
@@ -25,24 +25,24 @@ def flag_values(model: type[msgspec.Struct], given: Mapping[str, Any]) -> Tree:
         UsageError: a flag is not written as it has to be, or is given too often.
     """
     values: Tree = {}
-    for one in settings_with_flags(model):
-        value = given.get(parameter_name(one))
+    for one in list_flag_settings(model):
+        value = given.get(make_parameter_name(one))
         if value is None or value == [] or value == ():
             continue
-        numbers = numbers_of(model, one)
+        numbers = list_number_settings(model, one)
         if numbers:
-            values.update(_kind_and_number(one, numbers, value))
+            values.update(_parse_kind_and_number(one, numbers, value))
         else:
-            values[one.key] = _value(one, value)
+            values[one.key] = _convert_value(one, value)
     return values
 
 
-def settings_with_flags(model: type[msgspec.Struct]) -> list[Declared]:
+def list_flag_settings(model: type[msgspec.Struct]) -> list[Declared]:
     """Return the settings of a program that a flag gives, in the order of their declarations."""
-    return [one for one in declared_settings(model).values() if one.setting.flag]
+    return [one for one in collect_settings(model).values() if one.setting.flag]
 
 
-def parameter_name(one: Declared) -> str:
+def make_parameter_name(one: Declared) -> str:
     """Return the name under which a command gets the value of a setting's flag."""
     name = one.flag.removeprefix("--").replace("-", "_")
     return f"{name}_" if keyword.iskeyword(name) else name
@@ -54,24 +54,24 @@ def is_repeated(one: Declared) -> bool:
     return get_origin(one.kind) in (list, dict) or setting.is_joined or bool(setting.once)
 
 
-def numbers_of(model: type[msgspec.Struct], one: Declared) -> list[Declared]:
+def list_number_settings(model: type[msgspec.Struct], one: Declared) -> list[Declared]:
     """Return the settings whose numbers the flag of this one gives, too."""
     section = one.key.removesuffix(one.name)
     return [
         other
-        for other in declared_settings(model).values()
+        for other in collect_settings(model).values()
         if other.setting.number_of == one.name and other.key == section + other.name
     ]
 
 
-def _value(one: Declared, value: Any) -> Any:
+def _convert_value(one: Declared, value: Any) -> Any:
     if not is_repeated(one):
         return value
     texts: Sequence[str] = value
     if one.setting.once:
-        return _only(one, texts)
+        return _get_only_value(one, texts)
     if one.kind == dict[str, str]:
-        return _named_values(one.flag, texts)
+        return _parse_named_values(one.flag, texts)
     if get_origin(one.kind) is list:
         return list(texts)
     # An empty one of several makes all of it empty, which is refused. As one text, a table
@@ -79,7 +79,7 @@ def _value(one: Declared, value: Any) -> Any:
     return ",".join(texts) if all(text.strip() for text in texts) else ""
 
 
-def _only(one: Declared, values: Sequence[str]) -> str:
+def _get_only_value(one: Declared, values: Sequence[str]) -> str:
     if len(values) > 1:
         raise UsageError(
             f"{one.flag} is given {len(values)} times ({', '.join(values)}), {one.setting.once}"
@@ -87,7 +87,7 @@ def _only(one: Declared, values: Sequence[str]) -> str:
     return values[0]
 
 
-def _named_values(flag: str, given: Sequence[str]) -> dict[str, str]:
+def _parse_named_values(flag: str, given: Sequence[str]) -> dict[str, str]:
     """Return the values of `--param name=value` by name.
 
     Raises:
@@ -107,7 +107,9 @@ def _named_values(flag: str, given: Sequence[str]) -> dict[str, str]:
     return parsed
 
 
-def _kind_and_number(one: Declared, numbers: Sequence[Declared], given: str) -> dict[str, str]:
+def _parse_kind_and_number(
+    one: Declared, numbers: Sequence[Declared], given: str
+) -> dict[str, str]:
     """Return the settings of `--sizing all_in` or `--sizing equity_share=0.5`, by key.
 
     Raises:
@@ -122,6 +124,6 @@ def _kind_and_number(one: Declared, numbers: Sequence[Declared], given: str) -> 
         forms = ", ".join(f"{other.name}={other.setting.example}" for other in numbers)
         raise UsageError(
             f"{one.flag} {given!r} was not understood; write {' or '.join(plain)}, or a kind with "
-            f"its number: {forms}{did_you_mean(name, keys)}"
+            f"its number: {forms}{suggest_name(name, keys)}"
         )
     return {one.key: name, keys[name]: value} if equals else {one.key: name}

@@ -11,9 +11,9 @@ import typer
 
 from onetape.cli.flag_values import (
     is_repeated,
-    numbers_of,
-    parameter_name,
-    settings_with_flags,
+    list_flag_settings,
+    list_number_settings,
+    make_parameter_name,
 )
 from onetape.cli.setting_sources import TABLE
 from onetape.core.setting import Declared, Setting
@@ -46,10 +46,10 @@ def takes_settings(
         }
         positional = [one for one in own.values() if one.kind is not inspect.Parameter.KEYWORD_ONLY]
         parameters = {parameter.name: parameter for parameter in positional}
-        for one in settings_with_flags(model):
-            parameter = _parameter(model, one)
+        for one in list_flag_settings(model):
+            parameter = _make_parameter(model, one)
             parameters[parameter.name] = parameter
-            parameters.update(_following(own, after, one.flag, parameters))
+            parameters.update(_find_following(own, after, one.flag, parameters))
         parameters.update(own)
         # Typer reads the first for the order and the second for the types.
         function.__signature__ = signature.replace(parameters=[*parameters.values()])
@@ -60,7 +60,7 @@ def takes_settings(
     return decorate
 
 
-def _following(
+def _find_following(
     own: Mapping[str, inspect.Parameter],
     after: Mapping[str, str],
     flag: str,
@@ -71,20 +71,20 @@ def _following(
     return {name: own[name] for name in names}
 
 
-def _parameter(model: type[msgspec.Struct], one: Declared) -> inspect.Parameter:
+def _make_parameter(model: type[msgspec.Struct], one: Declared) -> inspect.Parameter:
     base = one.kind if one.kind in _TYPER_KINDS else str
     if is_repeated(one):
         base = list[str]
     return inspect.Parameter(
-        parameter_name(one),
+        make_parameter_name(one),
         inspect.Parameter.KEYWORD_ONLY,
         # As the default, not in `Annotated`: an alias for each flag takes a millisecond in all.
-        default=option(one.setting, flag_help(model, one), is_default=True),
+        default=make_option(one.setting, format_flag_help(model, one), is_default=True),
         annotation=base | None,
     )
 
 
-def option(
+def make_option(
     setting: Setting, text: str = "", *, is_several: bool = False, is_default: bool = False
 ) -> Any:
     """Return Typer's option of a setting, for a command that takes it as a parameter of its own.
@@ -103,25 +103,27 @@ def option(
         setting.flag,
         *setting.short,
         metavar=setting.metavar or None,
-        help=several(text) if is_several else text,
+        help=describe_repeatable(text) if is_several else text,
     )
 
 
-def flag_help(model: type[msgspec.Struct], one: Declared) -> str:
+def format_flag_help(model: type[msgspec.Struct], one: Declared) -> str:
     """Return the help of a setting's flag, with its default."""
-    numbers = [f"{other.name}={other.setting.example}" for other in numbers_of(model, one)]
+    numbers = [
+        f"{other.name}={other.setting.example}" for other in list_number_settings(model, one)
+    ]
     text = one.setting.help.replace("{numbers}", ", ".join(numbers))
     text = text.replace("{example}", one.setting.example)
     is_several = is_repeated(one) and not one.setting.once and one.kind != TABLE
-    return with_default(several(text) if is_several else text, default_text(one))
+    return with_default(describe_repeatable(text) if is_several else text, format_default(one))
 
 
-def several(text: str) -> str:
+def describe_repeatable(text: str) -> str:
     """Return the help of a flag that may be repeated."""
     return f"{text.removesuffix('.')}; repeat for several."
 
 
-def default_text(one: Declared) -> str:
+def format_default(one: Declared) -> str:
     """Return the default of a setting in words; empty where it has none, or is a plain no."""
     default: object = one.default
     if default is None or default is False or default in ([], {}):

@@ -17,7 +17,7 @@ from typing import Final, TextIO
 from onetape.cli.events import log_event
 from onetape.cli.output import note, printing_by
 from onetape.cli.stdout import stdout
-from onetape.core.words import counted
+from onetape.core.words import format_count
 
 #: Lines that wait for an output that does not take them; later ones are left out.
 MOST_WAITING: Final = 10_000
@@ -72,7 +72,7 @@ class _LinePrinter:
         out = sys.stderr if is_error else stdout()
         with self._lock:
             try:
-                self._waiting.put_nowait((out, f"{_missing_text(self._left_out)}{text}"))
+                self._waiting.put_nowait((out, f"{_format_missing(self._left_out)}{text}"))
                 self._left_out = 0
             except queue.Full:
                 self._left_out += 1
@@ -87,7 +87,7 @@ class _LinePrinter:
         while (line := self._waiting.get()) is not None:
             out, text = line
             try:
-                self._write(out, f"{_missing_text(self._failed)}{text}")
+                self._write(out, f"{_format_missing(self._failed)}{text}")
                 self._failed = 0
             except (OSError, ValueError) as error:
                 # ValueError: the stream is closed.
@@ -118,6 +118,6 @@ class _LinePrinter:
             self._is_inside_line = bool(left)
 
 
-def _missing_text(count: int) -> str:
+def _format_missing(count: int) -> str:
     """Return the line that stands for lines that were left out; empty where none was."""
-    return f"{counted(count, 'line')} could not be printed before this one\n" if count else ""
+    return f"{format_count(count, 'line')} could not be printed before this one\n" if count else ""

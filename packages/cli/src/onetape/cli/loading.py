@@ -13,12 +13,12 @@ from typing import Any, Final, Generic, TypeVar, cast
 
 import msgspec
 
-from onetape.cli.setting_sources import Source, environment_tree, given_settings
-from onetape.cli.setting_values import converted_value
+from onetape.cli.setting_sources import Source, build_environment_tree, collect_given_settings
+from onetape.cli.setting_values import convert_setting_value
 from onetape.core.errors import ConfigurationError, OnetapeError, UsageError
 from onetape.core.folders import CONFIG_FOLDER, USER_FOLDER
-from onetape.core.setting import Declared, Tree, declared_settings
-from onetape.core.words import error_text
+from onetape.core.setting import Declared, Tree, collect_settings
+from onetape.core.words import format_os_error
 
 S = TypeVar("S", bound=msgspec.Struct)
 #: Errors that a wrong setting may end with.
@@ -83,7 +83,7 @@ class Loaded(Generic[S]):
         self.places = places
 
 
-def settings_file(app: str, given: Path | None) -> Path | None:
+def find_settings_file(app: str, given: Path | None) -> Path | None:
     """Return the file to read: the one given, else user/config/APP.yaml, else config/APP.yaml.
 
     Raises:
@@ -93,7 +93,7 @@ def settings_file(app: str, given: Path | None) -> Path | None:
         try:
             is_file = given.is_file()
         except (OSError, ValueError) as error:  # a name that no file can have
-            raise ConfigurationError(f"{given} cannot be read: {error_text(error)}") from error
+            raise ConfigurationError(f"{given} cannot be read: {format_os_error(error)}") from error
         if not is_file:
             raise ConfigurationError(f"{given} does not exist; --config names a YAML file")
         return given
@@ -118,7 +118,7 @@ def load_settings(
     Args:
         model: Struct of the program's settings.
         app: Name of the program; `APP__SECTION__KEY` are its environment variables.
-        file: What `settings_file` found.
+        file: What `find_settings_file` found.
         flags: Values by key, dotted or nested; None means not given.
         environment: Environment variables; by default those of the process.
         reads_strategy: Whether the strategy's file is read; a command that trades nothing does not
@@ -128,16 +128,16 @@ def load_settings(
         ConfigurationError: the file or a variable cannot be used; names path and line, and the key.
         UsageError: a flag cannot be used.
     """
-    declared = declared_settings(model)
+    declared = collect_settings(model)
     places = Places(declared)
     values: Tree = {}
     variables = os.environ if environment is None else environment
     is_fixed: set[str] = set()
     """Settings that a strategy's file does not change."""
-    for tree, source in _sources(declared, app, file, variables, flags):
+    for tree, source in _iterate_sources(declared, app, file, variables, flags):
         keys: list[str] = []
-        for one, value in given_settings(declared, tree, source):
-            found, entries, is_whole = converted_value(one, value, source)
+        for one, value in collect_given_settings(declared, tree, source):
+            found, entries, is_whole = convert_setting_value(one, value, source)
             old = values.get(one.key)
             is_added = isinstance(old, dict) and not is_whole
             values[one.key] = {**cast("Tree", old), **found} if is_added else found
@@ -146,7 +146,7 @@ def load_settings(
                 is_fixed.add(one.key)
         places.add(source, keys)
     name = values.get("strategy.name") if reads_strategy else None
-    stated = _stated_by_strategy(name, declared)
+    stated = _load_strategy_settings(name, declared)
     if stated is not None:
         tree, source = stated
         own = {key: value for key, value in tree.items() if key not in is_fixed}
@@ -158,7 +158,7 @@ def load_settings(
         return Loaded(make_settings(model, values), places)
 
 
-def _stated_by_strategy(
+def _load_strategy_settings(
     name: object, declared: Mapping[str, Declared]
 ) -> tuple[Tree, Source] | None:
     """Return the settings that the file of the chosen strategy states; None: it states none."""
@@ -166,9 +166,9 @@ def _stated_by_strategy(
     if not path.endswith(".py") and not (USER_FOLDER / "strategies" / f"{path}.py").is_file():
         return None
     # A built-in strategy costs no import.
-    from onetape.cli.strategy_settings import strategy_source
+    from onetape.cli.strategy_settings import load_strategy_source
 
-    return strategy_source(str(name), declared)
+    return load_strategy_source(str(name), declared)
 
 
 def _check_timeframe(values: Tree, tree: Tree, source: Source) -> None:
@@ -180,7 +180,7 @@ def _check_timeframe(values: Tree, tree: Tree, source: Source) -> None:
         check_timeframe(used, own, source.place("timeframe"))
 
 
-def _sources(
+def _iterate_sources(
     declared: Mapping[str, Declared],
     app: str,
     file: Path | None,
@@ -202,10 +202,10 @@ def _sources(
     def variable(key: str) -> str:
         return f"{app}__{key}".upper().replace(".", "__")
 
-    yield environment_tree(app, environment), Source(variable, ConfigurationError)
+    yield build_environment_tree(app, environment), Source(variable, ConfigurationError)
 
     def flag(key: str) -> str:
-        return flag_of(declared, key)
+        return get_flag(declared, key)
 
     yield flags, Source(flag, UsageError)
 
@@ -216,20 +216,20 @@ def make_settings(model: type[S], values: Mapping[str, Any]) -> S:
     Raises:
         UsageError: a value that its struct refuses; names the setting.
     """
-    declared = declared_settings(model)
-    return _replaced(model(), {declared[key].path: value for key, value in values.items()})
+    declared = collect_settings(model)
+    return _replace_values(model(), {declared[key].path: value for key, value in values.items()})
 
 
-def _replaced(struct: S, values: Mapping[tuple[str, ...], Any]) -> S:
+def _replace_values(struct: S, values: Mapping[tuple[str, ...], Any]) -> S:
     """Return a struct with other values, by the attributes that lead to them."""
     own = {path[0]: value for path, value in values.items() if len(path) == 1}
     for name in dict.fromkeys(path[0] for path in values if len(path) > 1):
         below = {path[1:]: value for path, value in values.items() if path[0] == name}
-        own[name] = _replaced(getattr(struct, name), below)
+        own[name] = _replace_values(getattr(struct, name), below)
     return msgspec.structs.replace(struct, **own) if own else struct
 
 
-def flag_of(declared: Mapping[str, Declared], key: str) -> str:
+def get_flag(declared: Mapping[str, Declared], key: str) -> str:
     """Return the flag of a setting, or of an entry of it, such as a strategy's parameter."""
     name = key
     while name and name not in declared:

@@ -13,17 +13,19 @@ from onetape.cli.common_settings import (
     SYMBOL,
     TIMEFRAME,
 )
-from onetape.cli.flags import option
+from onetape.cli.flags import make_option
 
-Symbol = Annotated[str | None, option(SYMBOL)]
-Symbols = Annotated[list[str] | None, option(SYMBOL, is_several=True)]
-Exchange = Annotated[str | None, option(EXCHANGE)]
-Exchanges = Annotated[list[str] | None, option(EXCHANGE, is_several=True)]
-OneTimeframe = Annotated[str | None, option(TIMEFRAME)]
-Timeframes = Annotated[list[str] | None, option(TIMEFRAME._replace(short=("-t",)), is_several=True)]
-StrategyName = Annotated[str | None, option(STRATEGY)]
-Database = Annotated[Path | None, option(DATABASE)]
-SimulatorUrl = Annotated[str | None, option(SIMULATOR_URL)]
+Symbol = Annotated[str | None, make_option(SYMBOL)]
+Symbols = Annotated[list[str] | None, make_option(SYMBOL, is_several=True)]
+Exchange = Annotated[str | None, make_option(EXCHANGE)]
+Exchanges = Annotated[list[str] | None, make_option(EXCHANGE, is_several=True)]
+OneTimeframe = Annotated[str | None, make_option(TIMEFRAME)]
+Timeframes = Annotated[
+    list[str] | None, make_option(TIMEFRAME._replace(short=("-t",)), is_several=True)
+]
+StrategyName = Annotated[str | None, make_option(STRATEGY)]
+Database = Annotated[Path | None, make_option(DATABASE)]
+SimulatorUrl = Annotated[str | None, make_option(SIMULATOR_URL)]
 Timerange = Annotated[
     str | None,
     typer.Option(metavar="START-END", help="--from and --to as in freqtrade: 20240101-20240201."),

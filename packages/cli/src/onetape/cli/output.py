@@ -10,7 +10,7 @@ import msgspec
 
 from onetape.cli.events import Level, log_event
 from onetape.cli.stdout import stdout
-from onetape.core.printable import columns_wide, printable, printable_json
+from onetape.core.printable import count_columns, escape_json, escape_unprintable
 
 #: What may stand in a text of several lines.
 _LAYOUT: Final = "\n\t"
@@ -60,7 +60,7 @@ def print_line(
         **fields: Of that event.
     """
     log_event(event, text, level=level, **fields)
-    safe = printable(f"{_prefix.get()}{text}", keep=_LAYOUT)
+    safe = escape_unprintable(f"{_prefix.get()}{text}", keep=_LAYOUT)
     if _writer is not None:
         _writer(f"{safe}\n", is_error=False)
         return
@@ -75,13 +75,13 @@ def print_bytes(text: bytes) -> None:
     """Print JSON that is UTF-8 already on stdout at once; a long one need not be copied."""
     out = stdout()
     out.flush()
-    out.buffer.write(printable_json(text))
+    out.buffer.write(escape_json(text))
     out.buffer.flush()
 
 
 def note(text: str) -> None:
     """Print lines on stderr, apart from a JSON document; no character controls the terminal."""
-    line = f"{printable(text, keep=_LAYOUT)}\n"
+    line = f"{escape_unprintable(text, keep=_LAYOUT)}\n"
     if _writer is not None:
         _writer(line, is_error=True)
         return
@@ -100,32 +100,32 @@ def print_json(document: Mapping[str, Any]) -> None:
     # A plain backtest prints its document another way, and should not wait for this one.
     import json
 
-    print_line(json.dumps(document, indent=2, default=_plain, allow_nan=False))
+    print_line(json.dumps(document, indent=2, default=_to_builtins, allow_nan=False))
 
 
-def _plain(value: object) -> object:
+def _to_builtins(value: object) -> object:
     """Return a record as its fields, anything else as text."""
     return msgspec.structs.asdict(value) if isinstance(value, msgspec.Struct) else str(value)
 
 
-def terminal_width() -> int | None:
+def get_terminal_width() -> int | None:
     """Return how many characters a line of the terminal has; None if stdout is no terminal."""
     import shutil
 
     return shutil.get_terminal_size().columns if sys.stdout.isatty() else None
 
 
-def table(rows: Sequence[Sequence[str]], *, right: Sequence[int] = ()) -> str:
+def format_table(rows: Sequence[Sequence[str]], *, right: Sequence[int] = ()) -> str:
     """Return rows as aligned text; the columns named in `right` are aligned to the right."""
     if not rows:
         return ""
-    safe = [[printable(cell) for cell in row] for row in rows]
-    widths = [max(columns_wide(row[column]) for row in safe) for column in range(len(safe[0]))]
+    safe = [[escape_unprintable(cell) for cell in row] for row in rows]
+    widths = [max(count_columns(row[column]) for row in safe) for column in range(len(safe[0]))]
     lines: list[str] = []
     for row in safe:
         cells: list[str] = []
         for column, (cell, width) in enumerate(zip(row, widths, strict=True)):
-            padding = " " * (width - columns_wide(cell))
+            padding = " " * (width - count_columns(cell))
             cells.append(padding + cell if column in right else cell + padding)
         lines.append("  ".join(cells).rstrip())
     return "\n".join(lines)

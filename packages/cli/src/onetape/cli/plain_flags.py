@@ -11,7 +11,7 @@ from typing import Any
 
 import msgspec
 
-from onetape.cli.flag_values import is_repeated, parameter_name, settings_with_flags
+from onetape.cli.flag_values import is_repeated, list_flag_settings, make_parameter_name
 
 
 class PlainFlag(msgspec.Struct, frozen=True):
@@ -25,7 +25,9 @@ class PlainFlag(msgspec.Struct, frozen=True):
     """Value that a switch sets."""
 
 
-def plain_flags(model: type[msgspec.Struct], own: Mapping[str, PlainFlag]) -> dict[str, PlainFlag]:
+def collect_plain_flags(
+    model: type[msgspec.Struct], own: Mapping[str, PlainFlag]
+) -> dict[str, PlainFlag]:
     """Return the flags of a program, long and short.
 
     Args:
@@ -33,9 +35,9 @@ def plain_flags(model: type[msgspec.Struct], own: Mapping[str, PlainFlag]) -> di
         own: Flags that are no settings.
     """
     flags = dict(own)
-    for one in settings_with_flags(model):
+    for one in list_flag_settings(model):
         on, _, off = one.setting.flag.partition("/")
-        name = parameter_name(one)
+        name = make_parameter_name(one)
         kind = list if is_repeated(one) else one.kind if one.kind in (bool, int, float) else str
         for flag in (on, *one.setting.short):
             flags[flag] = PlainFlag(name, kind)
@@ -49,7 +51,7 @@ def read_plain(arguments: Iterable[str], flags: Mapping[str, PlainFlag]) -> dict
 
     Args:
         arguments: The command line, without the name of the program.
-        flags: Flags as `plain_flags` returns them.
+        flags: Flags as `collect_plain_flags` returns them.
     """
     values: dict[str, Any] = {flag.parameter: None for flag in flags.values()}
     left = iter(arguments)
@@ -67,9 +69,9 @@ def read_plain(arguments: Iterable[str], flags: Mapping[str, PlainFlag]) -> dict
             value = text if flag.kind in (str, list) else flag.kind(text)
         except ValueError:
             return None
-        values[flag.parameter] = _added(values[flag.parameter], value, flag)
+        values[flag.parameter] = _append_value(values[flag.parameter], value, flag)
     return values
 
 
-def _added(before: Sequence[str] | None, value: Any, flag: PlainFlag) -> Any:
+def _append_value(before: Sequence[str] | None, value: Any, flag: PlainFlag) -> Any:
     return [*(before or ()), value] if flag.kind is list else value

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, NoReturn
 
 from onetape.cli.stdout import flush_all, is_own_process, own_process, stdout
 from onetape.core.errors import ConfigurationError, OnetapeError, UsageError
-from onetape.core.printable import printable
+from onetape.core.printable import escape_unprintable
 
 if TYPE_CHECKING:
     import typer
@@ -43,7 +43,7 @@ def run_app(
             time. Exit functions are called; threads that still run are not waited for.
     """
     with own_process():
-        code = exit_code_of(app, name, arguments)
+        code = run_typer_app(app, name, arguments)
     if at_once:
         _exit_at_once(code)
     sys.exit(code)
@@ -59,7 +59,7 @@ def run_function(function: Callable[[], object], name: str) -> NoReturn:
         name: What the user typed to start it; it opens each error line.
     """
     with own_process():
-        code = _code_of(function, name)
+        code = _run_for_exit_code(function, name)
     _exit_at_once(code)
     sys.exit(code)
 
@@ -103,12 +103,12 @@ def refuse_flags_before(context: "typer.Context", name: str) -> None:
         raise UsageError(f"put {flag} behind the command: {name} {command} {flag} ...")
 
 
-def exit_code_of(app: "typer.Typer", name: str, arguments: Sequence[str] | None = None) -> int:
+def run_typer_app(app: "typer.Typer", name: str, arguments: Sequence[str] | None = None) -> int:
     """Run a Typer app and return its exit code; errors become one line on stderr."""
-    return _code_of(lambda: _result_of(app, name, arguments), name)
+    return _run_for_exit_code(lambda: _run_app(app, name, arguments), name)
 
 
-def _code_of(function: Callable[[], object], name: str) -> int:
+def _run_for_exit_code(function: Callable[[], object], name: str) -> int:
     """Return the exit code of a function: what it returns, or that of its error; None is 0."""
     if sys.stdout is None:  # pyright: ignore[reportUnnecessaryComparison] - `>&-` makes it None
         text = "standard output is closed; give it a file, or /dev/null"
@@ -130,16 +130,16 @@ def _code_of(function: Callable[[], object], name: str) -> int:
         return 0
     except OSError as error:
         if error.errno not in _NO_OUTPUT or error.filename is not None:
-            return _unexpected(name, error)
+            return _report_unexpected(name, error)
         _print_no_more()
         text = f"standard output cannot be written: {error.strerror}; give it another place"
         return _fail(name, text, ConfigurationError.exit_code)
     except Exception as error:
-        return _unexpected(name, error)
+        return _report_unexpected(name, error)
     return result if isinstance(result, int) else 0
 
 
-def _result_of(app: "typer.Typer", name: str, arguments: Sequence[str] | None) -> object:
+def _run_app(app: "typer.Typer", name: str, arguments: Sequence[str] | None) -> object:
     """Return what a Typer app returns, or the exit code of a command line that Typer refuses."""
     from typer.exceptions import Abort, TyperException
 
@@ -157,7 +157,7 @@ def _result_of(app: "typer.Typer", name: str, arguments: Sequence[str] | None) -
     return result
 
 
-def _unexpected(name: str, error: Exception) -> int:
+def _report_unexpected(name: str, error: Exception) -> int:
     if os.environ.get(TRACEBACK_VARIABLE):
         raise error
     text = f"unexpected {type(error).__name__}: {error}"
@@ -171,7 +171,7 @@ def _print_no_more() -> None:
 
 
 def _fail(name: str, text: str, exit_code: int) -> int:
-    line = printable(" ".join(text.split()))
+    line = escape_unprintable(" ".join(text.split()))
     # Where stderr is closed or full, only the exit code can report it.
     with contextlib.suppress(OSError, AttributeError):
         sys.stderr.write(f"{name}: {line}\n")

@@ -7,7 +7,7 @@ from typing import Final, NamedTuple, cast
 
 from onetape.core.errors import ConfigurationError, OnetapeError, UsageError
 from onetape.core.setting import Declared, Tree
-from onetape.core.words import did_you_mean
+from onetape.core.words import suggest_name
 
 #: May be written as one text, which then replaces one that came before rather than join it.
 TABLE: Final = dict[int, float]
@@ -35,7 +35,7 @@ class Source(NamedTuple):
         return self.error_class(f"{self.place(key)}: {text}", setting=key)
 
 
-def given_settings(
+def collect_given_settings(
     declared: Mapping[str, Declared], tree: Tree, source: Source, prefix: str = ""
 ) -> list[tuple[Declared, object]]:
     """Return the settings that a source gives, with the values as they were given.
@@ -61,10 +61,10 @@ def given_settings(
             found.append((declared[key], value))
         elif not any(one.startswith(f"{key}.") for one in declared):
             below = (one.removeprefix(prefix) for one in declared if one.startswith(prefix))
-            hint = did_you_mean(name, dict.fromkeys(one.partition(".")[0] for one in below))
+            hint = suggest_name(name, dict.fromkeys(one.partition(".")[0] for one in below))
             raise source.error(key, f"unknown key {key!r}{hint}")
         elif isinstance(value, dict):
-            found += given_settings(declared, cast("Tree", value), source, f"{key}.")
+            found += collect_given_settings(declared, cast("Tree", value), source, f"{key}.")
         else:
             raise source.error(key, f"{key}: expected object, found {value!r}")
     return found
@@ -92,7 +92,7 @@ def _is_no_text(text: str) -> bool:
     return not text.isprintable() and re.search(_FORBIDDEN, text) is not None
 
 
-def environment_tree(app: str, environment: Mapping[str, str]) -> Tree:
+def build_environment_tree(app: str, environment: Mapping[str, str]) -> Tree:
     """Return the variables of a program, nested by their keys.
 
     Raises:

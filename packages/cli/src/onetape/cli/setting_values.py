@@ -23,7 +23,7 @@ class Converted(NamedTuple):
     """Whether the value replaces an earlier table; otherwise their entries are merged."""
 
 
-def converted_value(one: Declared, value: object, source: Source) -> Converted:
+def convert_setting_value(one: Declared, value: object, source: Source) -> Converted:
     """Return a value as its setting is declared.
 
     Args:
@@ -38,10 +38,10 @@ def converted_value(one: Declared, value: object, source: Source) -> Converted:
     """
     if get_origin(one.kind) is dict:
         if isinstance(value, Mapping):
-            return _table(one, cast("Mapping[str, object]", value), source)
+            return _convert_table(one, cast("Mapping[str, object]", value), source)
         if isinstance(value, str) and one.kind == TABLE:
-            return Converted(_table_of_text(one, value, source), [], is_whole=True)
-        raise _refused(one.key, "expected object", value, source)
+            return Converted(_parse_table(one, value, source), [], is_whole=True)
+        raise _make_refusal(one.key, "expected object", value, source)
     if isinstance(value, str) and get_origin(one.kind) is list:
         value = [part.strip() for part in value.split(",") if part.strip()]
     # Words are compared where all bounds are checked.
@@ -50,24 +50,24 @@ def converted_value(one: Declared, value: object, source: Source) -> Converted:
         return Converted(_convert(value, kind | None if one.is_optional else kind), [], True)
     except msgspec.ValidationError as error:
         if isinstance(value, list):
-            raise _entry_refused(one, str(error), cast("list[object]", value), source) from error
-        raise _refused(one.key, _expected(str(error)), value, source) from error
+            raise _make_entry_error(one, str(error), cast("list[object]", value), source) from error
+        raise _make_refusal(one.key, _describe_expected(str(error)), value, source) from error
 
 
-def _entry_refused(one: Declared, text: str, value: list[object], source: Source) -> Exception:
+def _make_entry_error(one: Declared, text: str, value: list[object], source: Source) -> Exception:
     """Return the error of an entry of a list, with its number and an example of the list."""
     place = re.search(r" - at `\$\[(\d+)\](.*?)`$", text)
     if place is None:
-        return _refused(one.key, _expected(text), value, source)
+        return _make_refusal(one.key, _describe_expected(text), value, source)
     number = int(place[1])
     key = f"{one.key}: entry {number + 1}{place[2]}"
     example = one.setting.file_example
     remedy = f"; an example is {one.key}: {example}" if example else ""
     found = value[number] if number < len(value) else value
-    return source.error(one.key, f"{key}: {_expected(text)}, found {found!r}{remedy}")
+    return source.error(one.key, f"{key}: {_describe_expected(text)}, found {found!r}{remedy}")
 
 
-def _table(one: Declared, table: Mapping[str, object], source: Source) -> Converted:
+def _convert_table(one: Declared, table: Mapping[str, object], source: Source) -> Converted:
     of_key, of_value = get_args(one.kind)
     found: dict[Any, Any] = {}
     for name, value in table.items():
@@ -75,26 +75,26 @@ def _table(one: Declared, table: Mapping[str, object], source: Source) -> Conver
         try:
             named = _convert(name, of_key)
         except msgspec.ValidationError as error:
-            text = f"{one.key}: {_expected(str(error))} for a key, found {name!r}"
+            text = f"{one.key}: {_describe_expected(str(error))} for a key, found {name!r}"
             raise source.error(key, text) from error
         try:
             found[named] = _convert(value, of_value)
         except msgspec.ValidationError as error:
-            raise _refused(key, _expected(str(error)), value, source) from error
+            raise _make_refusal(key, _describe_expected(str(error)), value, source) from error
     return Converted(found, [f"{one.key}.{name}" for name in table], is_whole=False)
 
 
-def _table_of_text(one: Declared, text: str, source: Source) -> dict[int, float]:
-    table = table_of(text)
+def _parse_table(one: Declared, text: str, source: Source) -> dict[int, float]:
+    table = parse_table(text)
     if table is None:
-        raise _refused(one.key, "expected KEY=VALUE,KEY=VALUE, each key once", text, source)
+        raise _make_refusal(one.key, "expected KEY=VALUE,KEY=VALUE, each key once", text, source)
     try:
         return {_convert(key, int): _convert(value, float) for key, value in table.items()}
     except msgspec.ValidationError as error:
-        raise _refused(one.key, _expected(str(error)), text, source) from error
+        raise _make_refusal(one.key, _describe_expected(str(error)), text, source) from error
 
 
-def table_of(text: str) -> dict[str, str] | None:
+def parse_table(text: str) -> dict[str, str] | None:
     """Return the entries of `0=0.02,24=0.005`, or of `{"0": 0.02, "24": 0.005}` as JSON writes it.
 
     Returns:
@@ -118,12 +118,12 @@ def _convert(value: object, kind: Any) -> Any:
     return msgspec.convert(value, kind, strict=False, dec_hook=_from_text)
 
 
-def _refused(key: str, expected: str, value: object, source: Source) -> Exception:
+def _make_refusal(key: str, expected: str, value: object, source: Source) -> Exception:
     found: object = str(value) if isinstance(value, Path) else value
     return source.error(key, f"{key}: {expected}, found {found!r}")
 
 
-def _expected(text: str) -> str:
+def _describe_expected(text: str) -> str:
     """Return what msgspec expected, in the words of a person."""
     expected = re.sub(r" - at `\$.*?`$", "", text)
     expected = re.sub(r"^Expected `(.*?)`.*$", r"expected \1", expected)

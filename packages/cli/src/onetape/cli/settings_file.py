@@ -7,7 +7,7 @@ from typing import Any, Final, cast
 import yaml
 
 from onetape.core.errors import ConfigurationError
-from onetape.core.words import error_text
+from onetape.core.words import format_os_error
 
 #: No setting lies deeper than this.
 DEEPEST: Final = 10
@@ -20,7 +20,7 @@ Tree = dict[str, Any]
 _compose = cast("Callable[..., yaml.Node | None]", yaml.compose)  # pyright: ignore[reportUnknownMemberType]
 
 
-def composed(file: Path, most_bytes: int = MOST_BYTES) -> yaml.Node | None:
+def load_yaml_nodes(file: Path, most_bytes: int = MOST_BYTES) -> yaml.Node | None:
     """Return a YAML file as nodes with their lines; None where it is empty.
 
     Args:
@@ -45,7 +45,7 @@ def composed(file: Path, most_bytes: int = MOST_BYTES) -> yaml.Node | None:
     except RecursionError as error:
         raise ConfigurationError(f"{file} is nested too deeply; make it flatter") from error
     except OSError as error:
-        raise ConfigurationError(f"{file} cannot be read: {error_text(error)}") from error
+        raise ConfigurationError(f"{file} cannot be read: {format_os_error(error)}") from error
 
 
 def read_settings(file: Path) -> tuple[Tree, dict[str, int]]:
@@ -55,7 +55,7 @@ def read_settings(file: Path) -> tuple[Tree, dict[str, int]]:
         ConfigurationError: the file cannot be read, or has no settings; the text names path and
             line.
     """
-    node = composed(file)
+    node = load_yaml_nodes(file)
     lines: dict[str, int] = {}
     if node is None or node.tag == "tag:yaml.org,2002:null":
         return {}, lines

@@ -36,7 +36,7 @@ def start(module: str, stop: Handler | None = None) -> NoReturn:
     os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
 
     def import_and_run() -> None:
-        run = _imported(module)
+        run = _import_run(module)
         if stop is None and signal.SIGINT in handled:
             signal.signal(signal.SIGINT, signal.default_int_handler)
         run()
@@ -45,7 +45,7 @@ def start(module: str, stop: Handler | None = None) -> NoReturn:
     raise SystemExit
 
 
-def _imported(module: str) -> Callable[[], object]:
+def _import_run(module: str) -> Callable[[], object]:
     """Return the function `run` of a module, imported without a search for cyclic garbage."""
     # Imports leave hardly any garbage, and their objects need no later search either.
     gc.disable()

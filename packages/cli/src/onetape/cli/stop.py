@@ -12,7 +12,7 @@ T = TypeVar("T")
 CANCEL_AGAIN_SECONDS = 0.5
 
 
-async def ended(*tasks: asyncio.Task[Any]) -> None:
+async def cancel_and_wait(*tasks: asyncio.Task[Any]) -> None:
     """Cancel tasks and wait until each has ended; their results and errors stay in them.
 
     Python 3.11's `wait_for`, which CCXT uses, may swallow a cancellation that comes just as what it
@@ -60,5 +60,5 @@ class StopRequest:
         try:
             await asyncio.wait({working, stopped}, return_when=asyncio.FIRST_COMPLETED)
         finally:
-            await ended(working, stopped)
+            await cancel_and_wait(working, stopped)
         return None if working.cancelled() else working.result()

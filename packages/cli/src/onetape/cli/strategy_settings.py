@@ -9,7 +9,7 @@ from onetape.core.setting import Declared, Tree
 from onetape.strategies.registry import stated_settings
 
 
-def strategy_source(name: str, declared: Mapping[str, Declared]) -> tuple[Tree, Source] | None:
+def load_strategy_source(name: str, declared: Mapping[str, Declared]) -> tuple[Tree, Source] | None:
     """Return the settings that a strategy's file states, by dotted key; None: none.
 
     Args:

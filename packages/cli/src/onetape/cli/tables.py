@@ -4,7 +4,7 @@ from collections.abc import Sequence
 
 from msgspec import Struct
 
-from onetape.cli.output import table, terminal_width
+from onetape.cli.output import format_table, get_terminal_width
 
 
 class Column(Struct, frozen=True):
@@ -19,15 +19,15 @@ class Column(Struct, frozen=True):
     """Title in a narrow terminal; None: the usual title."""
 
 
-def fitted(columns: Sequence[Column], *, width: int | None = None) -> str:
+def fit_table(columns: Sequence[Column], *, width: int | None = None) -> str:
     """Return a table that fits the terminal, if its short form does.
 
     Args:
         columns: Columns with equal numbers of cells.
         width: Characters a line may have; None: the terminal's width; no limit without a terminal.
     """
-    whole = _laid_out(columns)
-    room = terminal_width() if width is None else width
+    whole = _align_columns(columns)
+    room = get_terminal_width() if width is None else width
     if room is None or max(map(len, whole.splitlines()), default=0) <= room:
         return whole
     narrow = [
@@ -37,10 +37,10 @@ def fitted(columns: Sequence[Column], *, width: int | None = None) -> str:
         for one in columns
         if one.short is None or len(one.short)
     ]
-    return _laid_out(narrow)
+    return _align_columns(narrow)
 
 
-def _laid_out(columns: Sequence[Column]) -> str:
+def _align_columns(columns: Sequence[Column]) -> str:
     rows = zip(*([one.title, *one.cells] for one in columns), strict=True)
     right = [number for number, one in enumerate(columns) if one.right]
-    return table(list(rows), right=right)
+    return format_table(list(rows), right=right)

@@ -27,7 +27,7 @@ def find_gaps(
         return [(first, last)] if first < last else []
     if _is_whole(timestamps, timeframe, first, last):
         return []
-    after = next_opens(timestamps, timeframe)
+    after = compute_next_opens(timestamps, timeframe)
     expected = np.concatenate(([first], after))
     found = np.concatenate((timestamps, [last]))
     missing = np.flatnonzero(found > expected)
@@ -46,7 +46,7 @@ def _is_whole(timestamps: IntArray, timeframe: Timeframe, first: int, last: int)
     )
 
 
-def next_opens(timestamps: IntArray, timeframe: Timeframe) -> IntArray:
+def compute_next_opens(timestamps: IntArray, timeframe: Timeframe) -> IntArray:
     """Return for each time the open of the candle after the one that holds it, epoch seconds."""
     if timeframe.is_month:
         months = timestamps.astype("datetime64[s]").astype("datetime64[M]").astype(np.int64)

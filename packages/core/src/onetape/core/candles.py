@@ -38,27 +38,27 @@ class Candle(NamedTuple):
     volume: float
 
 
-def candle_fault(candle: Candle, timeframe: Timeframe) -> str | None:
+def find_candle_fault(candle: Candle, timeframe: Timeframe) -> str | None:
     """Return why a candle may not be stored, in a few words, or None where it is sound."""
     timestamp = candle.timestamp
     if not 0 <= timestamp <= LATEST_TIMESTAMP:
         return _TIME_OUT_OF_RANGE
     if timeframe.floor(timestamp) != timestamp:
         return _OFF_GRID.format(timeframe.name)
-    return next((fault for holds, fault in _value_rules(*candle[1:]) if not holds), None)
+    return next((fault for holds, fault in _make_value_rules(*candle[1:]) if not holds), None)
 
 
-def candle_faults(candles: "Candles", timeframe: Timeframe) -> dict[int, str]:
+def find_candle_faults(candles: "Candles", timeframe: Timeframe) -> dict[int, str]:
     """Return why rows may not be stored: a few words for each faulty row, by its number.
 
-    It is the rule of `candle_fault` for many rows at once; sound rows are not named.
+    It is the rule of `find_candle_fault` for many rows at once; sound rows are not named.
     """
     timestamp = candles.timestamp
     in_range = (timestamp >= 0) & (timestamp <= LATEST_TIMESTAMP)
     rules = (
         (in_range, _TIME_OUT_OF_RANGE),
         (timeframe.is_open(np.where(in_range, timestamp, 0)), _OFF_GRID.format(timeframe.name)),
-        *_value_rules(candles.open, candles.high, candles.low, candles.close, candles.volume),
+        *_make_value_rules(candles.open, candles.high, candles.low, candles.close, candles.volume),
     )
     # Backwards, so that the first fault of a row is the one that stays.
     found = {row: fault for holds, fault in rules[::-1] for row in np.flatnonzero(~holds).tolist()}
@@ -68,7 +68,7 @@ def candle_faults(candles: "Candles", timeframe: Timeframe) -> dict[int, str]:
 def are_sound(candles: "Candles") -> bool:
     """Return whether the values of all rows may be stored; quicker than to look for faults.
 
-    It is the rule of `candle_fault` for prices and volumes. The times are not looked at.
+    It is the rule of `find_candle_fault` for prices and volumes. The times are not looked at.
     """
     open_, high, low, close = candles.open, candles.high, candles.low, candles.close
     volume = candles.volume
@@ -85,18 +85,20 @@ def are_sound(candles: "Candles") -> bool:
     )
 
 
-def first_fault(candles: "Candles") -> tuple[int, str] | None:
+def find_first_fault(candles: "Candles") -> tuple[int, str] | None:
     """Return the number of the first row whose values may not be stored, and why in a few words."""
     if are_sound(candles):
         return None
-    rules = _value_rules(candles.open, candles.high, candles.low, candles.close, candles.volume)
+    rules = _make_value_rules(
+        candles.open, candles.high, candles.low, candles.close, candles.volume
+    )
     faulty = np.flatnonzero(~np.logical_and.reduce([holds for holds, _ in rules]))
     return int(faulty[0]), next(fault for holds, fault in rules if not holds[faulty[0]])
 
 
 # Any: a float each, or an array each. One rule for both can only be written with `&` and without
 # `not`; each comparison is false for NaN.
-def _value_rules(
+def _make_value_rules(
     open_: Any, high: Any, low: Any, close: Any, volume: Any
 ) -> tuple[tuple[Any, str], ...]:
     """Return what must hold of prices and volume, each with the fault where it does not."""
@@ -212,7 +214,7 @@ class Candles(Struct, frozen=True):
             self.volume[numbers],
         )
 
-    def joined(self, later: "Candles") -> "Candles":
+    def concat(self, later: "Candles") -> "Candles":
         """Return these candles followed by later ones."""
         if not len(self):
             return later

@@ -91,12 +91,12 @@ class SteppedClock:
         self._now_ms = max(self._now_ms, now_ms)
 
 
-def utc_text(timestamp: int) -> str:
+def format_utc(timestamp: int) -> str:
     """Return epoch seconds as `2024-01-31 14:00`, UTC."""
     return datetime.fromtimestamp(timestamp, tz=UTC).strftime("%Y-%m-%d %H:%M")
 
 
-def day_text(timestamp: int) -> str:
+def format_day(timestamp: int) -> str:
     """Return epoch seconds as `2024-01-31`, or with the time where there is one."""
     moment = datetime.fromtimestamp(timestamp, tz=UTC)
     midnight = moment.hour == moment.minute == moment.second == 0
@@ -111,7 +111,7 @@ def check_range(start: int, end: int) -> None:
     """
     if end <= start:
         raise UsageError(
-            f"to {day_text(end)} is not after from {day_text(start)}; the end is exclusive, so "
+            f"to {format_day(end)} is not after from {format_day(start)}; the end is exclusive, so "
             "name a later day",
             setting=("to", "from"),
         )

@@ -23,7 +23,7 @@ def parse_moment(text: str, name: str) -> int:
     Raises:
         UsageError: the text is no moment.
     """
-    timestamp = _timestamp(text)
+    timestamp = _parse_timestamp(text)
     if timestamp is None:
         raise UsageError(
             f"{name} {text!r} was not understood; write a UTC day such as 2024-01-31, "
@@ -35,7 +35,7 @@ def parse_moment(text: str, name: str) -> int:
     return timestamp
 
 
-def _timestamp(text: str) -> int | None:
+def _parse_timestamp(text: str) -> int | None:
     if re.fullmatch(_EPOCH, text):
         return int(text[:10])
     for pattern in _COMPACT if re.match(_EIGHT_DIGITS, text) else ():

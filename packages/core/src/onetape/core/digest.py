@@ -8,7 +8,7 @@ import numpy as np
 from onetape.core.candles import Candles
 
 
-def data_digest(candles: Candles) -> str:
+def compute_data_digest(candles: Candles) -> str:
     """Return the SHA-256 of candles in 64 hexadecimal digits, for the manifest of a run.
 
     It does not depend on the source of the candles, so those of the cache and those of the rows
@@ -23,7 +23,7 @@ def data_digest(candles: Candles) -> str:
     return digest.hexdigest()
 
 
-def code_digest(*places: Path) -> str:
+def compute_code_digest(*places: Path) -> str:
     """Return the SHA-256, in hex, of the names and texts of Python files.
 
     Args:

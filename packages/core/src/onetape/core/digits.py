@@ -47,7 +47,7 @@ _CASH: Final = frozenset(_CASH_CODES.split())
 _BLOCK: Final = 1 << 14
 
 
-def decimals_of(values: "FloatArray") -> int | None:
+def count_decimals(values: "FloatArray") -> int | None:
     """Return the least number of decimals that writes all values down, or None.
 
     0.30000000000000004 has one decimal: what float arithmetic adds does not count. None stands for
@@ -61,10 +61,10 @@ def decimals_of(values: "FloatArray") -> int | None:
     if not len(values):
         return 0
     most = max(0, _MOST_SIGNIFICANT - 1 - math.floor(math.log10(float(values.max()))))
-    return _first(values, 0, most)
+    return _find_decimals(values, 0, most)
 
 
-def _first(values: "FloatArray", decimals: int, most: int) -> int | None:
+def _find_decimals(values: "FloatArray", decimals: int, most: int) -> int | None:
     """Return the first number of decimals, from `decimals` to `most`, that writes all values."""
     for start in range(0, len(values), _BLOCK):
         block = values[start : start + _BLOCK]
@@ -86,25 +86,25 @@ def step_decimals(step: Decimal) -> int:
     return max(0, -int(step.normalize().as_tuple().exponent))
 
 
-def shown_decimals(*columns: "FloatArray") -> int:
+def choose_price_decimals(*columns: "FloatArray") -> int:
     """Return the decimals that prices are written with, where no step of their market is known.
 
     They are the decimals of the prices, and five significant digits at least from 1 up: a stop at
     97.85 between prices of 96.5 and 103 is computed. Computed prices get eight significant digits.
 
     Args:
-        columns: See `decimals_of`.
+        columns: See `count_decimals`.
     """
-    found = [decimals_of(column) for column in columns]
+    found = [count_decimals(column) for column in columns]
     known = [decimals for decimals in found if decimals is not None]
     largest = max((float(column.max()) for column in columns if len(column)), default=0.0)
     if len(known) == len(found):
-        least = _decimals_for(largest, _LEAST_SIGNIFICANT) if 1 <= largest < math.inf else 0
+        least = _choose_decimals(largest, _LEAST_SIGNIFICANT) if 1 <= largest < math.inf else 0
         return max(*known, least)
-    return _decimals_for(largest, _SHOWN_SIGNIFICANT)
+    return _choose_decimals(largest, _SHOWN_SIGNIFICANT)
 
 
-def money_decimals(currency: str, start_cash: float) -> int:
+def choose_money_decimals(currency: str, start_cash: float) -> int:
     """Return the decimals of amounts of money.
 
     Args:
@@ -114,10 +114,10 @@ def money_decimals(currency: str, start_cash: float) -> int:
     code = currency.upper()
     is_cash = code in _CASH or any(part in code for part in _CASH_PARTS)
     usual = _CASH_DECIMALS if is_cash else _COIN_DECIMALS
-    return max(usual, _decimals_for(start_cash, _MONEY_SIGNIFICANT)) if start_cash > 0 else usual
+    return max(usual, _choose_decimals(start_cash, _MONEY_SIGNIFICANT)) if start_cash > 0 else usual
 
 
-def amount_decimals(largest_price: float, start_cash: float) -> int:
+def choose_amount_decimals(largest_price: float, start_cash: float) -> int:
     """Return the decimals of amounts in a market without an amount step: ten significant digits.
 
     Args:
@@ -126,10 +126,10 @@ def amount_decimals(largest_price: float, start_cash: float) -> int:
     """
     if not (0 < largest_price < math.inf and 0 < start_cash < math.inf):
         return _AMOUNT_DECIMALS
-    return min(_decimals_for(start_cash / largest_price, _ALL_IN_SIGNIFICANT), _COIN_DECIMALS)
+    return min(_choose_decimals(start_cash / largest_price, _ALL_IN_SIGNIFICANT), _COIN_DECIMALS)
 
 
-def _decimals_for(value: float, significant: int) -> int:
+def _choose_decimals(value: float, significant: int) -> int:
     return min(max(0, significant - 1 - math.floor(math.log10(value))), _MOST_DECIMALS)
 
 
@@ -143,29 +143,29 @@ class Digits(Struct, frozen=True):
     amount: int = _AMOUNT_DECIMALS
     """Decimals of amounts of base currency."""
 
-    def price_text(self, value: float | Decimal) -> str:
+    def format_price(self, value: float | Decimal) -> str:
         """Return a price: `61,240.10`, `0.00000812`."""
         return f"{value:,.{self.price}f}"
 
-    def money_text(self, value: float | Decimal, *, signed: bool = False) -> str:
+    def format_money(self, value: float | Decimal, *, signed: bool = False) -> str:
         """Return an amount of quote currency: `10,000.00`, `+0.00012000`."""
-        return fixed_text(float(value), self.money, signed=signed)
+        return format_fixed(float(value), self.money, signed=signed)
 
-    def amount_text(self, value: float | Decimal) -> str:
+    def format_amount(self, value: float | Decimal) -> str:
         """Return an amount of base currency: `0.250000`; a smaller one has more decimals."""
-        text = fixed_text(float(value), self.amount)
+        text = format_fixed(float(value), self.amount)
         if not value or text.strip("0.,"):
             return text
-        return fixed_text(float(value), _decimals_for(abs(float(value)), _AMOUNT_SIGNIFICANT))
+        return format_fixed(float(value), _choose_decimals(abs(float(value)), _AMOUNT_SIGNIFICANT))
 
 
-def fixed_text(value: float, decimals: int, *, signed: bool = False) -> str:
+def format_fixed(value: float, decimals: int, *, signed: bool = False) -> str:
     """Return a number with so many decimals; one that rounds to zero has no sign."""
     text = f"{value:+,.{decimals}f}" if signed else f"{value:,.{decimals}f}"
     return text if text.strip("+-0.,") else text.lstrip("-+")
 
 
-def number_text(value: float, digits: int = 8, *, commas: bool = False) -> str:
+def format_number(value: float, digits: int = 8, *, commas: bool = False) -> str:
     """Return a number of so many significant digits at most, without exponent: `0.00000031`."""
     if not math.isfinite(value):
         return f"{value}"
@@ -174,7 +174,7 @@ def number_text(value: float, digits: int = 8, *, commas: bool = False) -> str:
     return text.rstrip("0").rstrip(".") if "." in text else text
 
 
-def exact_text(value: float) -> str:
+def format_exact(value: float) -> str:
     """Return the shortest decimal that reads back as the same float: as repr, without exponent."""
     text = repr(float(value))
     return format(Decimal(text), "f") if "e" in text else text

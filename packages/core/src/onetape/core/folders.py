@@ -13,7 +13,7 @@ CONFIG_FOLDER: Final = Path("config")
 DATA_FOLDER: Final = Path("data")
 
 
-def database_path(db: Path | None, exchange: str, *, is_sandbox: bool = False) -> Path:
+def choose_database_path(db: Path | None, exchange: str, *, is_sandbox: bool = False) -> Path:
     """Return the database file: the one named, or the default file for this kind of exchange.
 
     The data folder of a checkout is readable by every user; this makes it private to its owner.

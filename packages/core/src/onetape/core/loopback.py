@@ -14,7 +14,7 @@ _HTTP_PORT = 80
 
 def is_loopback(host: str) -> bool:
     """Return whether an address or name can be reached from this machine only."""
-    address = _address(host)
+    address = _parse_address(host)
     return host.lower() == "localhost" if address is None else address.is_loopback
 
 
@@ -35,7 +35,7 @@ def is_own_host(header: str | None, port: int, *, bound: str = "127.0.0.1") -> b
     name = found["name"].strip("[]")
     if is_loopback(bound):
         return is_loopback(name) and int(found["port"] or _HTTP_PORT) == port
-    return _address(name) is not None or "." not in name or name == bound.lower()
+    return _parse_address(name) is not None or "." not in name or name == bound.lower()
 
 
 def is_own_origin(origin: str | None, host: str | None) -> bool:
@@ -48,7 +48,7 @@ def is_own_origin(origin: str | None, host: str | None) -> bool:
     return origin is None or origin.lower() == f"http://{(host or '').lower()}"
 
 
-def _address(host: str) -> ipaddress.IPv4Address | ipaddress.IPv6Address | None:
+def _parse_address(host: str) -> ipaddress.IPv4Address | ipaddress.IPv6Address | None:
     try:
         return ipaddress.ip_address(host)
     except ValueError:

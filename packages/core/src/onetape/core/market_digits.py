@@ -5,9 +5,9 @@ from typing import Final
 from onetape.core.candles import Candles
 from onetape.core.digits import (
     Digits,
-    amount_decimals,
-    money_decimals,
-    shown_decimals,
+    choose_amount_decimals,
+    choose_money_decimals,
+    choose_price_decimals,
     step_decimals,
 )
 from onetape.core.price_steps import with_month_steps
@@ -17,7 +17,9 @@ from onetape.core.steps import TradingRules
 _LAST: Final = 10_000
 
 
-def market_digits(steps: TradingRules, candles: Candles, quote: str, start_cash: float) -> Digits:
+def choose_market_digits(
+    steps: TradingRules, candles: Candles, quote: str, start_cash: float
+) -> Digits:
     """Return the decimals of prices, amounts and money of one market.
 
     Args:
@@ -27,20 +29,20 @@ def market_digits(steps: TradingRules, candles: Candles, quote: str, start_cash:
         start_cash: Start balance of the account, quote currency.
     """
     return Digits(
-        price=price_decimals(steps, candles),
-        money=money_decimals(quote, start_cash),
-        amount=_amount_decimals(steps, candles, start_cash),
+        price=choose_market_price_decimals(steps, candles),
+        money=choose_money_decimals(quote, start_cash),
+        amount=_choose_amount_decimals(steps, candles, start_cash),
     )
 
 
-def _amount_decimals(steps: TradingRules, candles: Candles, start_cash: float) -> int:
+def _choose_amount_decimals(steps: TradingRules, candles: Candles, start_cash: float) -> int:
     if steps.amount_step:
         return step_decimals(steps.amount_step)
-    return amount_decimals(float(candles.close.max()) if len(candles) else 0.0, start_cash)
+    return choose_amount_decimals(float(candles.close.max()) if len(candles) else 0.0, start_cash)
 
 
-def price_decimals(steps: TradingRules, candles: Candles) -> int:
-    """Return the decimals of prices; arguments as of `market_digits`."""
+def choose_market_price_decimals(steps: TradingRules, candles: Candles) -> int:
+    """Return the decimals of prices; arguments as of `choose_market_digits`."""
     steps = with_month_steps(steps, candles)
     found = [steps.price_step, *(month.price_step for month in steps.months or ())]
     known = [step_decimals(step) for step in found if step]
@@ -49,4 +51,4 @@ def price_decimals(steps: TradingRules, candles: Candles) -> int:
     if not len(candles):
         return max(known, default=0)
     last = candles[-_LAST:]
-    return max([*known, shown_decimals(candles.open, last.high, last.low, last.close)])
+    return max([*known, choose_price_decimals(candles.open, last.high, last.low, last.close)])

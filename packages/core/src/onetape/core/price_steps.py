@@ -12,7 +12,7 @@ from msgspec.structs import replace
 from numpy.typing import NDArray
 
 from onetape.core.candles import Candles, FloatArray, IntArray
-from onetape.core.digits import decimals_of
+from onetape.core.digits import count_decimals
 from onetape.core.steps import MonthStep, TradingRules, are_whole
 
 
@@ -28,8 +28,8 @@ def with_month_steps(steps: TradingRules, candles: Candles) -> TradingRules:
     """
     if steps.months is not None or not steps.price_step or not len(candles):
         return steps
-    is_off = _off_step(candles, float(steps.price_step))
-    starts = np.unique(_months_of(candles.timestamp[is_off]))
+    is_off = _find_off_step(candles, float(steps.price_step))
+    starts = np.unique(_compute_months(candles.timestamp[is_off]))
     bounds = np.stack((starts, starts + 1)).astype("datetime64[s]").astype(np.int64)
     months: list[MonthStep] = []
     for start, end in bounds.T.tolist():
@@ -46,12 +46,12 @@ def steps_at(steps: TradingRules, timestamp: int) -> TradingRules:
     return steps
 
 
-def price_step_at(steps: TradingRules, timestamp: int) -> float:
+def find_price_step(steps: TradingRules, timestamp: int) -> float:
     """Return the price step that holds for a candle, by its open (epoch seconds); 0: none."""
     return float((steps_at(steps, timestamp) if steps.months else steps).price_step or 0)
 
 
-def price_step_column(steps: TradingRules, timestamp: IntArray) -> FloatArray | None:
+def make_price_step_column(steps: TradingRules, timestamp: IntArray) -> FloatArray | None:
     """Return the price step of each candle, 0 for none; None where one step holds for all of them.
 
     Args:
@@ -67,7 +67,7 @@ def price_step_column(steps: TradingRules, timestamp: IntArray) -> FloatArray | 
     return column
 
 
-def finer_step(price_step: Decimal | None, prices: FloatArray) -> Decimal | None:
+def find_finer_step(price_step: Decimal | None, prices: FloatArray) -> Decimal | None:
     """Return the stated price step, or the finer one that prices of the market show.
 
     Args:
@@ -76,26 +76,26 @@ def finer_step(price_step: Decimal | None, prices: FloatArray) -> Decimal | None
     """
     if not price_step or are_whole(prices, float(price_step)).all():
         return price_step
-    return _digit_step(prices, price_step)
+    return _find_digit_step(prices, price_step)
 
 
-def _off_step(candles: Candles, step: float) -> NDArray[np.bool_]:
+def _find_off_step(candles: Candles, step: float) -> NDArray[np.bool_]:
     columns = (candles.open, candles.high, candles.low, candles.close)
     return ~np.logical_and.reduce([are_whole(column, step) for column in columns])
 
 
-def _months_of(timestamp: IntArray) -> NDArray[np.datetime64]:
+def _compute_months(timestamp: IntArray) -> NDArray[np.datetime64]:
     return timestamp.astype("datetime64[s]").astype("datetime64[M]")
 
 
 def _step_of(candles: Candles, price_step: Decimal) -> Decimal | None:
     prices = np.concatenate((candles.open, candles.high, candles.low, candles.close))
-    return _digit_step(prices, price_step)
+    return _find_digit_step(prices, price_step)
 
 
-def _digit_step(prices: FloatArray, price_step: Decimal) -> Decimal | None:
+def _find_digit_step(prices: FloatArray, price_step: Decimal) -> Decimal | None:
     """Return a step that all prices are whole numbers of, finer than the stated one."""
-    decimals = decimals_of(prices)
+    decimals = count_decimals(prices)
     if decimals is None:
         return None
     step = Decimal(1).scaleb(-decimals)

@@ -103,7 +103,7 @@ QUIRKS: Final = {
 UNKNOWN: Final = Quirks(page_limit=200, close_grace_ms=10_000)
 
 
-def quirks_of(exchange: str) -> Quirks:
+def get_quirks(exchange: str) -> Quirks:
     """Return how an exchange serves candles."""
     return QUIRKS.get(exchange, UNKNOWN)
 
@@ -117,5 +117,5 @@ def is_out_of_reach(exchange: str, timeframe: Timeframe, start: int, now: int) -
         start: Open of the candle, epoch seconds.
         now: Market time, epoch seconds.
     """
-    newest_only = quirks_of(exchange).newest_only
+    newest_only = get_quirks(exchange).newest_only
     return newest_only is not None and start < timeframe.shift(now, -newest_only)

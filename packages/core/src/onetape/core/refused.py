@@ -8,7 +8,9 @@ from typing import Final
 _LONGEST_ROW: Final = 200
 
 
-def refused_text(faults: Sequence[str], first_row: str, timeframe: str, *, sound: int = 0) -> str:
+def describe_refused_rows(
+    faults: Sequence[str], first_row: str, timeframe: str, *, sound: int = 0
+) -> str:
     """Return why rows of a source are no candles: the commonest fault, and the first row.
 
     Args:

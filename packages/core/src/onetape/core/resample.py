@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from onetape.core.candles import Candles, FloatArray, IntArray
 from onetape.core.errors import UsageError
 from onetape.core.timeframes import FIRST_MONDAY_SECONDS, Timeframe
-from onetape.core.untraded import untraded_rows
+from onetape.core.untraded import find_untraded_rows
 
 #: Volumes are decimals with at most so many digits.
 _MOST_DIGITS: Final = 8
@@ -35,11 +35,11 @@ def resample(
     Open, high, low and close come from the small candles that were traded; a window that has none
     of those is flat at the close of its last small candle, which is the last price before it. A
     small candle with volume 0 whose price moved was traded, and of a source that never reports
-    volume every small candle counts, flat ones too (see `untraded_rows`). Volumes are added as
+    volume every small candle counts, flat ones too (see `find_untraded_rows`). Volumes are added as
     decimals, so a sum is the double nearest to the exchange's own text. Weeks open on Monday and
     months on the first, UTC. The last window is left out unless its last small candle is there. A
     window in which small candles are missing is built from those that exist, as the exchange does
-    after an outage: `incomplete_windows` lists them.
+    after an outage: `find_incomplete_windows` lists them.
 
     Args:
         candles: Small candles, oldest first, shape (n,).
@@ -57,18 +57,20 @@ def resample(
     check_multiple(from_timeframe, to_timeframe)
     if not len(candles):
         return candles
-    windows = opens_of(to_timeframe, candles.timestamp)
+    windows = compute_opens(to_timeframe, candles.timestamp)
     starts = np.flatnonzero(np.diff(windows, prepend=windows[0] - 1))
     ends = np.append(starts[1:], len(candles))
-    quiet = untraded_rows(candles, has_volume=has_volume)
-    open_, high, low, close = _prices(candles, quiet, starts, ends)
-    whole = Candles(windows[starts], open_, high, low, close, _sums(candles.volume, starts, ends))
+    quiet = find_untraded_rows(candles, has_volume=has_volume)
+    open_, high, low, close = _compute_prices(candles, quiet, starts, ends)
+    whole = Candles(
+        windows[starts], open_, high, low, close, _sum_groups(candles.volume, starts, ends)
+    )
     last = int(candles.timestamp[-1])
     finished = from_timeframe.next(last) >= to_timeframe.next(last)
     return whole if finished else whole[:-1]
 
 
-def incomplete_windows(
+def find_incomplete_windows(
     candles: Candles, from_timeframe: Timeframe, to_timeframe: Timeframe
 ) -> IntArray:
     """Return the opens of the windows that `resample` builds although small candles are missing.
@@ -81,7 +83,7 @@ def incomplete_windows(
         return built
     last_end = to_timeframe.next(int(built[-1]))
     edges = np.searchsorted(candles.timestamp, np.append(built, last_end))
-    return built[np.diff(edges) < _room(built, from_timeframe, to_timeframe)]
+    return built[np.diff(edges) < _count_small_candles(built, from_timeframe, to_timeframe)]
 
 
 def check_multiple(from_timeframe: Timeframe, to_timeframe: Timeframe) -> None:
@@ -97,7 +99,7 @@ def check_multiple(from_timeframe: Timeframe, to_timeframe: Timeframe) -> None:
         )
 
 
-def opens_of(timeframe: Timeframe, timestamps: IntArray) -> IntArray:
+def compute_opens(timeframe: Timeframe, timestamps: IntArray) -> IntArray:
     """Return the open of the candle that holds each moment, as `Timeframe.floor` for one.
 
     Args:
@@ -107,12 +109,12 @@ def opens_of(timeframe: Timeframe, timestamps: IntArray) -> IntArray:
     if timeframe.is_month:
         months = timestamps.astype("datetime64[s]").astype("datetime64[M]").astype(np.int64)
         first = (months + _MONTHS_BEFORE_EPOCH) // timeframe.count * timeframe.count
-        return _month_starts(first - _MONTHS_BEFORE_EPOCH)
-    anchor = _anchor(timeframe)
+        return _compute_month_starts(first - _MONTHS_BEFORE_EPOCH)
+    anchor = _compute_anchor(timeframe)
     return (timestamps - anchor) // timeframe.seconds * timeframe.seconds + anchor
 
 
-def _prices(
+def _compute_prices(
     candles: Candles, quiet: NDArray[np.bool_], starts: IntArray, ends: IntArray
 ) -> tuple[FloatArray, FloatArray, FloatArray, FloatArray]:
     """Return open, high, low and close of the groups `[starts, ends)`, each of shape (k,)."""
@@ -135,7 +137,7 @@ def _prices(
     )
 
 
-def _sums(volume: FloatArray, starts: IntArray, ends: IntArray) -> FloatArray:
+def _sum_groups(volume: FloatArray, starts: IntArray, ends: IntArray) -> FloatArray:
     """Return the sums of the groups: exact where volumes are decimals of at most 8 digits.
 
     Whole numbers add up exactly in any order; other values are added from left to right, one after
@@ -154,14 +156,16 @@ def _sums(volume: FloatArray, starts: IntArray, ends: IntArray) -> FloatArray:
     return np.bincount(group, weights=volume).astype(np.float64)
 
 
-def _room(opens: IntArray, from_timeframe: Timeframe, to_timeframe: Timeframe) -> IntArray:
+def _count_small_candles(
+    opens: IntArray, from_timeframe: Timeframe, to_timeframe: Timeframe
+) -> IntArray:
     """Return the maximum number of small candles of each window, shape (n,)."""
     if not to_timeframe.is_month:
         return np.full(len(opens), to_timeframe.seconds // from_timeframe.seconds)
     if from_timeframe.is_month:
         return np.full(len(opens), to_timeframe.count // from_timeframe.count)
     months = opens.astype("datetime64[s]").astype("datetime64[M]").astype(np.int64)
-    return (_month_starts(months + to_timeframe.count) - opens) // from_timeframe.seconds
+    return (_compute_month_starts(months + to_timeframe.count) - opens) // from_timeframe.seconds
 
 
 def _is_multiple(small: Timeframe, large: Timeframe) -> bool:
@@ -171,13 +175,13 @@ def _is_multiple(small: Timeframe, large: Timeframe) -> bool:
         return small.unit != "w" and _SECONDS_PER_DAY % small.seconds == 0
     if small.is_month or large.seconds <= small.seconds or large.seconds % small.seconds:
         return False
-    return (_anchor(large) - _anchor(small)) % small.seconds == 0
+    return (_compute_anchor(large) - _compute_anchor(small)) % small.seconds == 0
 
 
-def _anchor(timeframe: Timeframe) -> int:
+def _compute_anchor(timeframe: Timeframe) -> int:
     return FIRST_MONDAY_SECONDS if timeframe.unit == "w" else 0
 
 
-def _month_starts(months: IntArray) -> IntArray:
+def _compute_month_starts(months: IntArray) -> IntArray:
     """Return the first seconds of months counted from January 1970."""
     return months.astype("datetime64[M]").astype("datetime64[s]").astype(np.int64)

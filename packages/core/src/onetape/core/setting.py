@@ -28,7 +28,7 @@ from typing import (
 import msgspec
 
 from onetape.core.errors import UsageError
-from onetape.core.words import did_you_mean
+from onetape.core.words import suggest_name
 
 
 class Setting(NamedTuple):
@@ -117,7 +117,7 @@ Tree = dict[str, Any]
 
 
 @cache
-def declared_settings(model: type[msgspec.Struct]) -> Mapping[str, Declared]:
+def collect_settings(model: type[msgspec.Struct]) -> Mapping[str, Declared]:
     """Return the settings of a program by dotted key, in the order in which they are declared.
 
     Args:
@@ -139,18 +139,18 @@ def _walk(model: type[msgspec.Struct], path: tuple[str, ...], prefix: str) -> It
             section = next((note for note in notes if isinstance(note, Section)), Section())
             yield from _walk(kind, at, f"{section.key or prefix + field.encode_name}.")
         else:
-            yield from _declared(field, kind, notes, at, prefix)
+            yield from _iterate_declared(field, kind, notes, at, prefix)
 
 
-def _own(model: type[msgspec.Struct]) -> Iterator[Declared]:
+def _iterate_own_settings(model: type[msgspec.Struct]) -> Iterator[Declared]:
     """Yield the settings of a struct's own fields."""
     for field in msgspec.structs.fields(model):
         kind, notes = _split(field.type)
         if not is_struct(kind):
-            yield from _declared(field, kind, notes, (field.name,), "")
+            yield from _iterate_declared(field, kind, notes, (field.name,), "")
 
 
-def _declared(
+def _iterate_declared(
     field: "msgspec.structs.FieldInfo",
     kind: Any,
     notes: tuple[Any, ...],
@@ -162,7 +162,7 @@ def _declared(
             key = setting.key or prefix + field.encode_name
             members = get_args(kind) if get_origin(kind) in (Union, UnionType) else (kind,)
             [one] = [member for member in members if member is not NoneType]
-            yield Declared(key, path, one, NoneType in members, _default_of(field), setting)
+            yield Declared(key, path, one, NoneType in members, _get_default(field), setting)
 
 
 def _split(kind: Any) -> tuple[Any, tuple[Any, ...]]:
@@ -172,7 +172,7 @@ def _split(kind: Any) -> tuple[Any, tuple[Any, ...]]:
     return kind, ()
 
 
-def _default_of(field: "msgspec.structs.FieldInfo") -> Any:
+def _get_default(field: "msgspec.structs.FieldInfo") -> Any:
     made = field.default_factory
     return field.default if made is msgspec.NODEFAULT else made()
 
@@ -182,7 +182,7 @@ def is_struct(kind: object) -> TypeGuard[type[msgspec.Struct]]:
     return isinstance(kind, type) and issubclass(kind, msgspec.Struct)
 
 
-def setting_value(settings: msgspec.Struct, one: Declared) -> Any:
+def get_setting_value(settings: msgspec.Struct, one: Declared) -> Any:
     """Return the value of a setting of a program."""
     value: Any = settings
     for name in one.path:
@@ -190,11 +190,11 @@ def setting_value(settings: msgspec.Struct, one: Declared) -> Any:
     return value
 
 
-def settings_tree(settings: msgspec.Struct) -> Tree:
+def build_settings_tree(settings: msgspec.Struct) -> Tree:
     """Return all settings of a program as values nested by their keys, as a YAML file has them."""
     tree: Tree = {}
-    for key, one in declared_settings(type(settings)).items():
-        put(tree, key, setting_value(settings, one))
+    for key, one in collect_settings(type(settings)).items():
+        put(tree, key, get_setting_value(settings, one))
     return tree
 
 
@@ -218,20 +218,22 @@ class DeclaredStruct(msgspec.Struct, frozen=True, kw_only=True):
         Raises:
             UsageError: the text names the setting, what is allowed and what was found.
         """
-        for one in _checked(type(self)):
+        for one in _check_declared(type(self)):
             value = getattr(self, one.path[0])
             if value is not None and not (value in one.choices or _fits(one, value)):
                 key = f"{self.section}.{one.name}" if self.section else one.name
-                raise UsageError(_refusal(one, value), setting=one.setting.key or key)
+                raise UsageError(_explain_refusal(one, value), setting=one.setting.key or key)
 
 
 @cache
-def _checked(model: type[msgspec.Struct]) -> tuple[Declared, ...]:
+def _check_declared(model: type[msgspec.Struct]) -> tuple[Declared, ...]:
     """Return the settings of a struct's own fields that have bounds or words."""
-    return tuple(one for one in _own(model) if one.choices or _bounds(one.setting))
+    return tuple(
+        one for one in _iterate_own_settings(model) if one.choices or _get_bounds(one.setting)
+    )
 
 
-def _bounds(setting: Setting) -> list[float]:
+def _get_bounds(setting: Setting) -> list[float]:
     bounds = (setting.gt, setting.ge, setting.lt, setting.le, setting.most)
     return [bound for bound in bounds if bound is not None]
 
@@ -253,13 +255,13 @@ def _fits(one: Declared, value: float | Decimal) -> bool:
     )
 
 
-def _refusal(one: Declared, value: Any) -> str:
+def _explain_refusal(one: Declared, value: Any) -> str:
     if one.choices:
-        hint = did_you_mean(str(value), one.choices)
+        hint = suggest_name(str(value), one.choices)
         return f"{one.name} must be one of {', '.join(one.choices)}, found {value!r}{hint}"
     most = one.setting.most
     is_slip = most is not None and _is_finite(value) and value > most
-    allowed = f"at most {most:,}" if is_slip else allowed_text(one.setting)
+    allowed = f"at most {most:,}" if is_slip else format_allowed(one.setting)
     return f"{one.name} must be {allowed}, found {value}"
 
 
@@ -272,7 +274,7 @@ _WORDS: Final = {
 }
 
 
-def allowed_text(setting: Setting) -> str:
+def format_allowed(setting: Setting) -> str:
     """Return the bounds of a setting in words: `above 0 and under 1 (0.05 is 5 %)`."""
     given = [(words, getattr(setting, name)) for name, words in _WORDS.items()]
     text = " and ".join(words.format(bound) for words, bound in given if bound is not None)

@@ -36,7 +36,7 @@ class SimulatedSource(Struct, frozen=True):
     """Recordings of a replayed market by symbol; empty for an invented market, None: not known."""
 
 
-def origin_of(recordings: Mapping[str, Recording] | None, symbol: str, timeframe: str) -> Origin:
+def get_origin(recordings: Mapping[str, Recording] | None, symbol: str, timeframe: str) -> Origin:
     """Return where the candles of a simulated series come from.
 
     Args:

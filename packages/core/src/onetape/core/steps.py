@@ -57,17 +57,17 @@ class TradingRules(Struct, frozen=True):
 NO_TRADING_RULES = TradingRules(None, None, Decimal(0), Decimal(0))
 
 
-def multiple(count: int, step: float) -> float:
+def multiply_step(count: int, step: float) -> float:
     """Return `count` steps as the float nearest to the decimal: 283 of 0.001 are 0.283.
 
     The product would be 0.28300000000000003; where a step divides one, dividing is exact.
     """
-    per_unit = _per_unit(step)
+    per_unit = _count_steps_per_unit(step)
     return count / per_unit if per_unit else count * step
 
 
-def up_to_steps(values: "FloatArray", step: "float | FloatArray") -> "FloatArray":
-    """Return the least whole number of steps that reaches each value, as `ceil_count` counts.
+def ceil_to_steps(values: "FloatArray", step: "float | FloatArray") -> "FloatArray":
+    """Return the least whole number of steps that reaches each value, as `count_ceil_steps` counts.
 
     Args:
         values: Finite or infinite.
@@ -79,7 +79,7 @@ def up_to_steps(values: "FloatArray", step: "float | FloatArray") -> "FloatArray
     with np.errstate(invalid="ignore", divide="ignore"):
         counts = values / steps
         nearest = np.rint(counts)
-        is_near = np.abs(counts - nearest) <= _slacks(counts)
+        is_near = np.abs(counts - nearest) <= _compute_slacks(counts)
         whole = np.where(is_near, nearest, np.ceil(counts))
         per_unit = np.rint(1 / steps)
         divides = np.abs(per_unit * steps - 1) < STEP_TOLERANCE
@@ -97,24 +97,24 @@ def are_whole(values: "FloatArray", step: float) -> "NDArray[np.bool_]":
         missed = np.abs(counts - np.rint(counts))
         # A value under half a step is no whole number of them, however near to 0 it is.
         if missed.max() > STEP_TOLERANCE or counts.min() < 0.5:
-            whole[start : start + _BLOCK] = (missed <= _slacks(counts)) & (counts >= 0.5)
+            whole[start : start + _BLOCK] = (missed <= _compute_slacks(counts)) & (counts >= 0.5)
     return whole
 
 
-def _slacks(counts: "FloatArray") -> "FloatArray":
+def _compute_slacks(counts: "FloatArray") -> "FloatArray":
     """Return by how much each number of steps may miss a whole number."""
     import numpy as np
 
     return np.maximum(STEP_TOLERANCE, np.abs(counts) * _COUNT_NOISE)
 
 
-def _per_unit(step: float) -> int:
+def _count_steps_per_unit(step: float) -> int:
     """Return how many steps make one, or 0 where no whole number of them does."""
     count = round(1 / step)
     return count if abs(count * step - 1) < STEP_TOLERANCE else 0
 
 
-def floor_count(count: float) -> int:
+def count_floor_steps(count: float) -> int:
     """Return how many whole steps fit into a value; one that misses a step by noise gets it.
 
     Args:
@@ -125,17 +125,17 @@ def floor_count(count: float) -> int:
     return nearest if abs(count - nearest) <= slack else math.floor(count)
 
 
-def ceil_count(count: float) -> int:
-    """Return how many whole steps reach a value, counted as in `floor_count`."""
-    return -floor_count(-count)
+def count_ceil_steps(count: float) -> int:
+    """Return how many whole steps reach a value, counted as in `count_floor_steps`."""
+    return -count_floor_steps(-count)
 
 
-def nearest_steps(value: float, step: Decimal) -> int:
+def round_to_steps(value: float, step: Decimal) -> int:
     """Return the number of steps nearest to a value (both in the unit of `step`)."""
     return round(value / float(step))
 
 
-def booked(value: float, step: Decimal | None) -> Decimal:
+def round_for_booking(value: float, step: Decimal | None) -> Decimal:
     """Return a value as it is booked: a whole number of steps, exact.
 
     Without a step the shortest decimal that reads back as the same float is taken.
@@ -143,10 +143,10 @@ def booked(value: float, step: Decimal | None) -> Decimal:
     if step is None:
         # NumPy's floats are floats, but not to repr.
         return Decimal(repr(float(value)))
-    return nearest_steps(value, step) * step
+    return round_to_steps(value, step) * step
 
 
-def decimal_text(value: Decimal) -> str:
+def format_decimal(value: Decimal) -> str:
     """Return a Decimal as plain digits, without exponent and trailing zeros."""
     text = format(value, "f")
     return text.rstrip("0").rstrip(".") if "." in text else text

@@ -13,7 +13,7 @@ CURRENCY: Final = r"(?!\.)[^\s/\\:,;]{1,30}"
 _SPOT: Final = re.compile(rf"{CURRENCY}/{CURRENCY}")
 
 
-def spot_symbol(text: str) -> str:
+def parse_spot_symbol(text: str) -> str:
     """Return the CCXT symbol of what a person typed: `btc-usdt` and `BTC/USDT` are alike.
 
     Raises:
@@ -36,7 +36,7 @@ def spot_symbol(text: str) -> str:
     return symbol
 
 
-def base_and_quote(symbol: str) -> tuple[str, str]:
+def split_symbol(symbol: str) -> tuple[str, str]:
     """Return both currencies of a spot symbol."""
     base, _, quote = symbol.partition("/")
     return base, quote

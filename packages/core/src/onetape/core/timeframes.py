@@ -67,14 +67,14 @@ class Timeframe(Struct, frozen=True):
     def floor(self, timestamp: int) -> int:
         """Return the open of the candle that holds `timestamp` (both epoch seconds)."""
         if self.is_month:
-            return _month_start(_month_index(timestamp) // self.count * self.count)
+            return _compute_month_start(_compute_month_index(timestamp) // self.count * self.count)
         return (timestamp - self._anchor) // self.seconds * self.seconds + self._anchor
 
     def next(self, timestamp: int) -> int:
         """Return the open of the candle after the one that holds `timestamp`, so its close."""
         if self.is_month:
-            month = _month_index(timestamp) // self.count * self.count
-            return _month_start(month + self.count)
+            month = _compute_month_index(timestamp) // self.count * self.count
+            return _compute_month_start(month + self.count)
         return self.floor(timestamp) + self.seconds
 
     def ceil(self, timestamp: int) -> int:
@@ -86,7 +86,7 @@ class Timeframe(Struct, frozen=True):
         """Return the open of the candle `candles` after (or, negative, before) the one given."""
         start = self.floor(timestamp)
         if self.is_month:
-            return _month_start(_month_index(start) + candles * self.count)
+            return _compute_month_start(_compute_month_index(start) + candles * self.count)
         return start + candles * self.seconds
 
     def count_between(self, start: int, end: int) -> int:
@@ -95,7 +95,7 @@ class Timeframe(Struct, frozen=True):
         if last <= first:
             return 0
         if self.is_month:
-            return (_month_index(last) - _month_index(first)) // self.count
+            return (_compute_month_index(last) - _compute_month_index(first)) // self.count
         return (last - first) // self.seconds
 
     def is_open(self, timestamps: NDArray[np.int64]) -> NDArray[np.bool_]:
@@ -113,10 +113,10 @@ class Timeframe(Struct, frozen=True):
         return FIRST_MONDAY_SECONDS if self.unit == "w" else 0
 
 
-def _month_index(timestamp: int) -> int:
+def _compute_month_index(timestamp: int) -> int:
     moment = datetime.fromtimestamp(timestamp, tz=UTC)
     return moment.year * 12 + moment.month - 1
 
 
-def _month_start(index: int) -> int:
+def _compute_month_start(index: int) -> int:
     return int(datetime(index // 12, index % 12 + 1, 1, tzinfo=UTC).timestamp())

@@ -15,7 +15,7 @@ def is_untraded(candle: Candle) -> bool:
     return candle.volume == 0 and candle.high == candle.low
 
 
-def untraded_rows(candles: Candles, *, has_volume: bool | None = None) -> NDArray[np.bool_]:
+def find_untraded_rows(candles: Candles, *, has_volume: bool | None = None) -> NDArray[np.bool_]:
     """Return which candles hold no trade, shape (n,).
 
     The rule is `is_untraded`, with one exception: where no candle has any volume, the source does

@@ -3,13 +3,13 @@
 from collections.abc import Iterable
 from typing import Final
 
-from onetape.core.printable import printable
+from onetape.core.printable import escape_unprintable
 
 #: Most characters of an error's text that a message shows.
 _LONGEST_ERROR_LINE: Final = 500
 
 
-def did_you_mean(name: str, known: Iterable[str]) -> str:
+def suggest_name(name: str, known: Iterable[str]) -> str:
     """Return `; did you mean 'x'?` for the known name nearest to a wrong one, or nothing."""
     import difflib  # no run that goes well needs it
 
@@ -21,27 +21,27 @@ def did_you_mean(name: str, known: Iterable[str]) -> str:
     return f"; did you mean {near[0]!r}?" if near else ""
 
 
-def counted(count: int, noun: str) -> str:
+def format_count(count: int, noun: str) -> str:
     """Return a count with its noun: `1 candle`, `4,320 candles`."""
     return f"{count:,} {noun}" if count == 1 else f"{count:,} {noun}s"
 
 
-def error_line(error: BaseException) -> str:
+def format_error(error: BaseException) -> str:
     """Return the text of an error that other code raised, as one line of at most 500 characters."""
     try:
         text = str(error)
     except Exception as other:
         text = f"(its text fails: {type(other).__name__})"
-    line = printable(" ".join(text.split()))
+    line = escape_unprintable(" ".join(text.split()))
     return line if len(line) <= _LONGEST_ERROR_LINE else f"{line[: _LONGEST_ERROR_LINE - 3]}..."
 
 
-def error_text(error: Exception) -> str:
+def format_os_error(error: Exception) -> str:
     """Return the text of an error, without the number and the path that Python adds."""
     return (error.strerror if isinstance(error, OSError) else None) or str(error)
 
 
-def duration_text(seconds: float) -> str:
+def format_duration(seconds: float) -> str:
     """Return a duration in the largest unit that fits: `45 s`, `12 min`, `3.5 h`, `2.0 days`."""
     if seconds < 120:
         return f"{seconds:.0f} s"

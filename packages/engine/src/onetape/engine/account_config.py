@@ -9,7 +9,7 @@ from typing import Annotated, ClassVar, Final, Literal
 from msgspec.structs import force_setattr, replace
 
 from onetape.core.errors import UsageError
-from onetape.core.setting import DeclaredStruct, Section, Setting, allowed_text, declared_settings
+from onetape.core.setting import DeclaredStruct, Section, Setting, collect_settings, format_allowed
 from onetape.core.steps import NO_TRADING_RULES, TradingRules
 from onetape.engine.exit_config import MOST_BARS, NO_EXITS, ExitConfig
 
@@ -275,7 +275,7 @@ class AccountConfig(DeclaredStruct, frozen=True, kw_only=True):
                 )
             if name == self.sizing and not is_given:
                 raise UsageError(
-                    f"sizing {name} needs a number {allowed_text(setting)}: write {name}=NUMBER, "
+                    f"sizing {name} needs a number {format_allowed(setting)}: write {name}=NUMBER, "
                     f"or in a file {name}: NUMBER below it",
                     setting="account.sizing",
                 )
@@ -305,5 +305,5 @@ class AccountConfig(DeclaredStruct, frozen=True, kw_only=True):
 @cache
 def _sizing_numbers() -> dict[str, Setting]:
     """Return the declaration of the number that goes with each sizing."""
-    declared = declared_settings(AccountConfig).values()
+    declared = collect_settings(AccountConfig).values()
     return {one.path[-1]: one.setting for one in declared if one.setting.number_of}

@@ -5,7 +5,7 @@ from typing import Literal
 
 from msgspec import Struct
 
-from onetape.core.steps import booked
+from onetape.core.steps import round_for_booking
 from onetape.engine.account_config import AccountConfig
 from onetape.engine.fills import Fill
 
@@ -28,8 +28,8 @@ def booked_fill(fill: Fill, rules: AccountConfig) -> BookedFill:
     The fee is computed from the booked price and amount, so that a sum over the
     table by hand is equal to the last digit.
     """
-    price = booked(fill.price, rules.steps.price_step)
-    amount = booked(fill.amount, rules.steps.amount_step)
+    price = round_for_booking(fill.price, rules.steps.price_step)
+    amount = round_for_booking(fill.amount, rules.steps.amount_step)
     value = amount if fill.fee_in == "base" else _EXACT.multiply(price, amount)
     rate = rules.target_fee_rate if fill.is_maker else rules.fee_rate
     fee = _EXACT.multiply(value, Decimal(repr(rate)))

@@ -8,7 +8,7 @@ from msgspec.structs import replace
 
 from onetape.core.candles import Candles, FloatArray, IntArray
 from onetape.core.price_steps import steps_at, with_month_steps
-from onetape.core.untraded import untraded_rows
+from onetape.core.untraded import find_untraded_rows
 from onetape.engine.account_config import AccountConfig
 from onetape.engine.drawdown import max_drawdown
 from onetape.engine.fills import FillModel, OrderContext
@@ -98,5 +98,5 @@ def _first_fill(candles: Candles) -> int | None:
         return None
     if candles.volume[1] or candles.high[1] != candles.low[1]:
         return 1
-    traded = np.flatnonzero(~untraded_rows(candles)[1:])
+    traded = np.flatnonzero(~find_untraded_rows(candles)[1:])
     return int(traded[0]) + 1 if len(traded) else None

@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from onetape.core.candles import Candles, FloatArray, IntArray
-from onetape.core.price_steps import price_step_column
+from onetape.core.price_steps import make_price_step_column
 from onetape.engine.account_config import AccountConfig
 from onetape.engine.due_orders import OrderBars
 from onetape.engine.exit_search import ExitColumns, ExitSearch, PositionColumns
@@ -67,7 +67,7 @@ class EntrySearch:
             reached,
             rules.exits,
             float(rules.steps.price_step or 0),
-            price_step_column(rules.steps, candles.timestamp),
+            make_price_step_column(rules.steps, candles.timestamp),
         )
 
     def first(self, bar: int) -> int:

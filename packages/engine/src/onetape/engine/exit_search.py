@@ -13,7 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from onetape.core.candles import Candles, FloatArray, IntArray
-from onetape.core.steps import up_to_steps
+from onetape.core.steps import ceil_to_steps
 from onetape.engine.exit_config import ExitConfig
 from onetape.engine.exits import (
     EQUAL_UP_TO,
@@ -262,7 +262,7 @@ class ExitSearch:
         if not self._step:
             return target
         step = self._step if self._month_steps is None else self._month_steps[bars]
-        return up_to_steps(target, step)
+        return ceil_to_steps(target, step)
 
     def _fill(
         self,

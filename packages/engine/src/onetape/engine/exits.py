@@ -35,7 +35,7 @@ Intrabar candles are examined by the same rule, each with the highest price so f
 import math
 from typing import Final, Literal, NamedTuple, get_args
 
-from onetape.core.steps import ceil_count, multiple
+from onetape.core.steps import count_ceil_steps, multiply_step
 from onetape.engine.exit_config import NOISE, ExitConfig
 
 ExitKind = Literal["signal", "time_stop", "stop_loss", "trailing_stop", "target"]
@@ -174,4 +174,4 @@ def up_to_step(price: float, step: float) -> float:
     if not step or math.isinf(price):
         return price
     # The nearest float to the decimal: 1,058 steps of 0.1 as a product lie above a high of 105.8.
-    return multiple(ceil_count(price / step), step)
+    return multiply_step(count_ceil_steps(price / step), step)

@@ -22,7 +22,7 @@ from typing import Literal, NamedTuple
 
 from msgspec import Struct
 
-from onetape.core.steps import ceil_count, floor_count, multiple
+from onetape.core.steps import count_ceil_steps, count_floor_steps, multiply_step
 from onetape.engine.account_config import AccountConfig, Sizing
 from onetape.engine.refused_orders import RefusedOrder
 
@@ -290,22 +290,24 @@ class FillModel(Struct, frozen=True):
         """Return how many coins can be sold; the rest is dust."""
         if not self.amount_step:
             return base
-        return min(multiple(floor_count(base / self.amount_step), self.amount_step), base)
+        return min(
+            multiply_step(count_floor_steps(base / self.amount_step), self.amount_step), base
+        )
 
     def _down(self, price: float, at_price: float) -> float:
         """Return a sell's price of whole steps: at least one, because no market trades at 0."""
-        count = floor_count(price / self.price_step)
-        return multiple(count, self.price_step) if count else min(self.price_step, at_price)
+        count = count_floor_steps(price / self.price_step)
+        return multiply_step(count, self.price_step) if count else min(self.price_step, at_price)
 
     def _up(self, price: float) -> float:
-        return multiple(ceil_count(price / self.price_step), self.price_step)
+        return multiply_step(count_ceil_steps(price / self.price_step), self.price_step)
 
     def _affordable(self, amount: float, unit_cost: float, budget: float) -> float:
         step = self.amount_step
-        count = floor_count(amount / step)
-        if multiple(count, step) * unit_cost > budget * (1 + CASH_NOISE):
+        count = count_floor_steps(amount / step)
+        if multiply_step(count, step) * unit_cost > budget * (1 + CASH_NOISE):
             count -= 1
-        return multiple(count, step)
+        return multiply_step(count, step)
 
     def _trapped(self, bought: FillValues, open_price: float, volume: float) -> RefusedOrder | None:
         """Return why the market would not take the coins of a buy back at its stop, or None.

@@ -19,7 +19,7 @@ from numpy.typing import NDArray
 from onetape.core.candle_gaps import find_gaps
 from onetape.core.candles import Candles, IntArray
 from onetape.core.timeframes import Timeframe
-from onetape.core.untraded import untraded_rows
+from onetape.core.untraded import find_untraded_rows
 from onetape.engine.exit_search import trailing_stops
 from onetape.engine.exits import BarExit, Levels, exit_in_bar
 
@@ -88,7 +88,7 @@ def find_intrabar_exit(
         target=levels.target if high >= levels.target else math.inf,
     )
     candles = intrabar.read(timestamp, end)
-    traded = ~untraded_rows(candles, has_volume=intrabar.has_volume)
+    traded = ~find_untraded_rows(candles, has_volume=intrabar.has_volume)
     highest = np.maximum.accumulate(np.where(traded, candles.high, 0.0))
     trailing = trailing_stops(levels, highest)
     reached = (candles.low <= np.maximum(trailing, levels.stop)) & traded

@@ -6,7 +6,7 @@ import numpy as np
 from msgspec.structs import replace
 
 from onetape.core.candles import Candle
-from onetape.core.price_steps import finer_step, steps_at
+from onetape.core.price_steps import find_finer_step, steps_at
 from onetape.engine.account_config import AccountConfig
 from onetape.engine.fills import FillModel
 
@@ -22,7 +22,7 @@ def rules_of_candle(rules: AccountConfig, candle: Candle) -> AccountConfig:
     The exchange states the step of today, so it differs only where what is stated is wrong, or has
     changed since it was read.
     """
-    step = finer_step(rules.steps.price_step, np.array(candle[1:5]))
+    step = find_finer_step(rules.steps.price_step, np.array(candle[1:5]))
     if step == rules.steps.price_step:
         return rules
     return replace(rules, steps=replace(rules.steps, price_step=step))

@@ -4,7 +4,7 @@ from typing import Final, Literal
 
 from msgspec import Struct
 
-from onetape.core.digits import number_text
+from onetape.core.digits import format_number
 
 RefusalKind = Literal[
     "cash_below_order",
@@ -57,5 +57,5 @@ class RefusedOrder(Struct, frozen=True, gc=False):
     def reason(self) -> str:
         """Return one sentence with the numbers."""
         numbers = (self.found, self.least, self.order)
-        found, least, order = (number_text(one) for one in numbers)
+        found, least, order = (format_number(one) for one in numbers)
         return _REASONS[self.kind].format(found=found, least=least, order=order)

@@ -6,7 +6,7 @@ from numpy.typing import NDArray
 
 from onetape.core.candles import Candles
 from onetape.core.price_steps import with_month_steps
-from onetape.core.untraded import untraded_rows
+from onetape.core.untraded import find_untraded_rows
 from onetape.engine.account_config import AccountConfig
 from onetape.engine.due_orders import DueOrders, order_bars, orders_of, without_untraded
 from onetape.engine.entry_plan import NO_CANDIDATE, EntryPlan
@@ -143,7 +143,7 @@ def _untraded(
     # The least volume is found in half the time of `all`; NaN goes on to the rows.
     if len(candles) and candles.volume.min() > 0:
         return None
-    untraded = untraded_rows(candles, has_volume=has_volume)[start_index:]
+    untraded = find_untraded_rows(candles, has_volume=has_volume)[start_index:]
     return untraded if untraded.any() else None
 
 

@@ -4,7 +4,7 @@ from collections.abc import Callable
 from typing import Final
 
 from onetape.core.candles import Candles
-from onetape.core.price_steps import price_step_at
+from onetape.core.price_steps import find_price_step
 from onetape.engine.account_config import AccountConfig
 from onetape.engine.annual_volatility import volatility_before
 from onetape.engine.due_orders import DueOrders
@@ -191,7 +191,7 @@ class SymbolState:
         """Find how the intrabar candles of a bar end the position; record it in the fill log."""
         plan, fill_log, candles = self.plan, self.fill_log, self.candles
         moment, age = int(candles.timestamp[bar]), bar - plan.bars[candidate]
-        step = price_step_at(self._steps, moment)
+        step = find_price_step(self._steps, moment)
         levels = levels_of(
             self.exits, plan.prices[candidate], self._highest(candidate, bar), age, step
         )

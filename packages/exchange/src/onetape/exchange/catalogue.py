@@ -5,7 +5,7 @@ from typing import Any
 import ccxt
 from msgspec import Struct
 
-from onetape.core.quirks import QUIRKS, quirks_of
+from onetape.core.quirks import QUIRKS, get_quirks
 from onetape.core.symbols import SIMULATOR_ID
 
 
@@ -38,7 +38,7 @@ def exchange_catalogue() -> list[ExchangeFacts]:
 def exchange_facts(exchange: str) -> ExchangeFacts:
     """Return the facts about one exchange, by its CCXT id or `simulator`."""
     described = _description("binance" if exchange == SIMULATOR_ID else exchange)
-    quirks = quirks_of(exchange)
+    quirks = get_quirks(exchange)
     has: dict[str, Any] = described.get("has") or {}
     timeframes: dict[str, Any] = described.get("timeframes") or {}
     is_tried = exchange in QUIRKS

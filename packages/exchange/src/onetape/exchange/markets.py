@@ -7,7 +7,7 @@ import ccxt
 from msgspec import Struct
 
 from onetape.core.steps import TradingRules
-from onetape.core.symbols import base_and_quote
+from onetape.core.symbols import split_symbol
 
 
 class Market(Struct, frozen=True):
@@ -56,7 +56,7 @@ class Ticker(Struct, frozen=True):
 
 def market_of(symbol: str, info: dict[str, Any], precision_mode: int) -> Market:
     """Return the market that a record of CCXT describes."""
-    base, quote = base_and_quote(symbol)
+    base, quote = split_symbol(symbol)
     precision: dict[str, Any] = info.get("precision") or {}
     limits: dict[str, Any] = info.get("limits") or {}
     created_ms = info.get("created")

@@ -12,7 +12,7 @@ from typing import Any, Final, cast
 import ccxt
 from msgspec import Struct
 
-from onetape.core.printable import printable
+from onetape.core.printable import escape_unprintable
 from onetape.exchange.order_calls import CcxtCall
 from onetape.exchange.proven_refusals import Refused, document_of, refusal_in, says_no_such_order
 from onetape.exchange.redaction import redact
@@ -156,7 +156,7 @@ def reason_of(error: BaseException, record: RequestRecord) -> str:
     """Return why a call has failed, in one line without addresses."""
     status = "" if record.status is None else f"HTTP {record.status}, "
     text = redact(str(error)) if record.status is None else ""
-    text = printable(text)[:_LONGEST_REASON]
+    text = escape_unprintable(text)[:_LONGEST_REASON]
     return f"{status}{type(error).__name__}{f': {text}' if text else ''}"
 
 

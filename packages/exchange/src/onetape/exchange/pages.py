@@ -12,8 +12,8 @@ from typing import Final
 import numpy as np
 from msgspec import Struct
 
-from onetape.core.candles import LATEST_TIMESTAMP, Candle, Candles, candle_faults
-from onetape.core.clock import utc_text
+from onetape.core.candles import LATEST_TIMESTAMP, Candle, Candles, find_candle_faults
+from onetape.core.clock import format_utc
 from onetape.core.errors import ExchangeUnreachable
 from onetape.core.timeframes import Timeframe
 from onetape.exchange.responses import CandleBatch
@@ -173,7 +173,7 @@ class _Paginator:
             raise ExchangeUnreachable(
                 f"{name} sent {self._stuck_pages} pages in a row with no {self._timeframe.name} "
                 f"candle of {self._symbol} later than the requested time (newest: "
-                f"{utc_text(newest)} UTC); what came before is stored, try again later"
+                f"{format_utc(newest)} UTC); what came before is stored, try again later"
             )
 
     async def _skipped(self, stop: int) -> int:
@@ -217,7 +217,7 @@ class _Paginator:
                 break
             earlier = await self._ask(missing)
             opens = _placed(earlier, timeframe, cursor, opens[0] - 1)
-            batch = earlier.joined(batch)
+            batch = earlier.concat(batch)
         return batch, cursor
 
     def _say_served_from(self, first: int) -> None:
@@ -225,7 +225,7 @@ class _Paginator:
         self._exchange.served_from[self._symbol, name] = first
         self._exchange.note_once(
             f"{self._exchange.endpoint.exchange} serves its newest {self._quirks.newest_only:,} "
-            f"candles only: {self._symbol} {name} can be had from {utc_text(first)} UTC on; what "
+            f"candles only: {self._symbol} {name} can be had from {format_utc(first)} UTC on; what "
             "is before is not fetched",
             about=f"{self._symbol} {name}",
         )
@@ -283,7 +283,7 @@ def _cut(
     so that the quarantine sees it; a sound one outside the range was merely not requested.
     """
     sent = batch.columns()
-    faults = candle_faults(sent, timeframe)
+    faults = find_candle_faults(sent, timeframe)
     inside = (sent.timestamp >= start) & (sent.timestamp < stop)
     refused: dict[Candle, str] = {}
     for place in faults:

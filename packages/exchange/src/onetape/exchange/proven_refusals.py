@@ -10,7 +10,7 @@ from typing import Any, Final, Literal, NamedTuple, cast
 
 from msgspec import Struct
 
-from onetape.core.printable import printable
+from onetape.core.printable import escape_unprintable
 from onetape.core.symbols import SIMULATOR_ID
 
 #: Why an exchange has refused a request.
@@ -167,8 +167,8 @@ def _judged(codes: _Codes, error: _Error) -> Refused | None:
         kind = _kind_by_message(error.message) or ("rules" if error.message else None)
     if kind is None:
         return None
-    reason = printable(" ".join((error.message or error.code).split()))[:_LONGEST_MESSAGE]
-    return Refused(kind, reason, printable(error.code)[:_LONGEST_MESSAGE])
+    reason = escape_unprintable(" ".join((error.message or error.code).split()))[:_LONGEST_MESSAGE]
+    return Refused(kind, reason, escape_unprintable(error.code)[:_LONGEST_MESSAGE])
 
 
 def _kind_by_message(message: str) -> RefusalKind | None:

@@ -92,7 +92,7 @@ class CandleBatch(Struct, frozen=True):
         rows = slice(None) if places is None else places
         return Candles(self.timestamp[rows], *self.values[rows].T)
 
-    def joined(self, later: "CandleBatch") -> "CandleBatch":
+    def concat(self, later: "CandleBatch") -> "CandleBatch":
         """Return the candles of this response followed by those of another one."""
         return CandleBatch(
             np.concatenate((self.timestamp, later.timestamp)),

@@ -14,10 +14,10 @@ import ccxt.async_support as ccxt_async
 from onetape.core.candles import Candle
 from onetape.core.clock import Clock
 from onetape.core.errors import ExchangeRefused, ExchangeUnreachable, UsageError
-from onetape.core.quirks import Quirks, quirks_of
+from onetape.core.quirks import Quirks, get_quirks
 from onetape.core.rate_limit_ban import RateLimitBan
 from onetape.core.symbols import SIMULATOR_ID
-from onetape.core.words import did_you_mean
+from onetape.core.words import suggest_name
 from onetape.exchange.clients import REST_TIMEOUT_MS, Endpoint, client_settings, point_client
 from onetape.exchange.exchange_clock import ExchangeClock, TimeSample
 from onetape.exchange.market_clock import SimulatorClock, market_clock
@@ -58,7 +58,7 @@ def check_exchange(exchange: str) -> str:
     """
     if exchange not in exchange_ids():
         raise UsageError(
-            f"exchange {exchange!r} is not known to CCXT{did_you_mean(exchange, exchange_ids())}"
+            f"exchange {exchange!r} is not known to CCXT{suggest_name(exchange, exchange_ids())}"
         )
     return exchange
 
@@ -112,7 +112,7 @@ class RestExchange:
         self._wall = wall = wall or ComputerWall()
         self._own_clock = market_clock(endpoint, wall)
         self.clock: Clock = self._own_clock
-        self.quirks: Quirks = quirks_of(endpoint.exchange)
+        self.quirks: Quirks = get_quirks(endpoint.exchange)
         self._client = client = _client_of(endpoint, timeout_seconds, self._stamp_ms)
         self._loop: asyncio.AbstractEventLoop | None = None
         self._known_ms: int | None = None
@@ -173,7 +173,7 @@ class RestExchange:
             spot = [name for name, market in self._client.markets.items() if market.get("spot")]
             raise UsageError(
                 f"{self.endpoint.exchange} has no spot market {symbol!r}"
-                f"{did_you_mean(symbol, spot)}"
+                f"{suggest_name(symbol, spot)}"
             )
         return market_of(symbol, info, self._client.precisionMode)
 
@@ -431,7 +431,7 @@ class RestExchange:
             raise UsageError(f"{timeframe} candles of {self.endpoint.exchange}: {reason}")
         raise UsageError(
             f"{self.endpoint.exchange} serves no {timeframe!r} candles "
-            f"(it serves {', '.join(served)}){did_you_mean(timeframe, served)}"
+            f"(it serves {', '.join(served)}){suggest_name(timeframe, served)}"
         )
 
     def _timeframes(self) -> list[str]:

@@ -16,7 +16,7 @@ from typing import Any, Final, TypeGuard, cast
 import ccxt
 
 from onetape.core.errors import ExchangeError, ExchangeRefused, ExchangeUnreachable
-from onetape.core.printable import printable
+from onetape.core.printable import escape_unprintable
 from onetape.core.symbols import SIMULATOR_ID
 
 #: What a client error means for the user. Other 4xx: the exchange does not accept the request.
@@ -151,7 +151,7 @@ def _message(body: str) -> str:
         document: Any = json.loads(body)
     except ValueError:
         return ""
-    return printable(" ".join(_found_message(document).split()))[:_LONGEST_MESSAGE]
+    return escape_unprintable(" ".join(_found_message(document).split()))[:_LONGEST_MESSAGE]
 
 
 def _found_message(document: Any) -> str:

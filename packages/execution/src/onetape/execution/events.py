@@ -97,7 +97,7 @@ OrderEvent = (
 _DECODER: Final = msgspec.json.Decoder(OrderEvent)
 
 
-def kind_of(event: OrderEvent) -> str:
+def get_event_kind(event: OrderEvent) -> str:
     """Return the kind of an event, as stored."""
     return str(type(event).__struct_config__.tag)
 

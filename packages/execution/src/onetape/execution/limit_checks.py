@@ -53,7 +53,7 @@ class ExitTerms(Struct, frozen=True):
     """Amount that open or unknown orders may still sell of this position, base currency."""
 
 
-def allowed_cost(limits: RiskLimits, terms: EntryTerms) -> Decimal:
+def limit_entry_cost(limits: RiskLimits, terms: EntryTerms) -> Decimal:
     """Return the allowed cost of an entry: the requested cost, or less by limits and money."""
     caps = [terms.cost, terms.free]
     if limits.max_order is not None:
@@ -63,7 +63,7 @@ def allowed_cost(limits: RiskLimits, terms: EntryTerms) -> Decimal:
     return max(min(caps), Decimal(0))
 
 
-def entry_limit_verdicts(
+def check_entry_limits(
     limits: RiskLimits, state: RiskState | None, terms: EntryTerms, market: MarketView
 ) -> dict[str, str]:
     """Return each limit that a buy must keep, with its verdict.
@@ -71,27 +71,27 @@ def entry_limit_verdicts(
     Args:
         limits: Limits of the account.
         state: Losses of the account; None: its equity is not known.
-        terms: With the cost after `allowed_cost`.
+        terms: With the cost after `limit_entry_cost`.
         market: Current facts about the market.
     """
     return {
         "losses": "the equity is not known" if state is None else state.reason or OK,
-        "order size": _size_verdict(limits, terms),
+        "order size": _check_size(limits, terms),
         "positions": (
             OK if terms.positions < limits.max_positions
             else f"{terms.positions} positions are open or being opened, "
             f"allowed {limits.max_positions}"
         ),
         "stop size": _stop_verdict(terms),
-        "spread": _spread_verdict(limits, market),
-        "data age": _age_verdict(
+        "spread": _check_spread(limits, market),
+        "data age": _check_age(
             "market data", market.data_age_seconds, limits.max_data_age_seconds
         ),
-        "clock": _clock_verdict(limits, market),
+        "clock": _check_clock(limits, market),
     }  # fmt: skip
 
 
-def exit_limit_verdicts(terms: ExitTerms) -> dict[str, str]:
+def check_exit_limits(terms: ExitTerms) -> dict[str, str]:
     """Return each limit of a sell with its verdict."""
     left = terms.held - terms.selling
     free = terms.free
@@ -104,7 +104,7 @@ def exit_limit_verdicts(terms: ExitTerms) -> dict[str, str]:
     }  # fmt: skip
 
 
-def sellable_amount(terms: ExitTerms) -> Decimal:
+def limit_sell_amount(terms: ExitTerms) -> Decimal:
     """Return the sellable amount: as requested, or less if position or balance are smaller."""
     caps = [terms.amount, terms.held - terms.selling]
     if terms.free is not None:
@@ -112,8 +112,8 @@ def sellable_amount(terms: ExitTerms) -> Decimal:
     return max(min(caps), Decimal(0))
 
 
-def _size_verdict(limits: RiskLimits, terms: EntryTerms) -> str:
-    if terms.cost > allowed_cost(limits, terms):
+def _check_size(limits: RiskLimits, terms: EntryTerms) -> str:
+    if terms.cost > limit_entry_cost(limits, terms):
         return f"{_text(terms.cost)} is over what limits and free money leave"
     if terms.cost <= 0 or terms.cost < terms.min_cost:
         return f"{_text(terms.cost)} is below the market's minimum of {_text(terms.min_cost)}"
@@ -129,11 +129,11 @@ def _stop_verdict(terms: EntryTerms) -> str:
     )
 
 
-def _spread_verdict(limits: RiskLimits, market: MarketView) -> str:
+def _check_spread(limits: RiskLimits, market: MarketView) -> str:
     bid, ask = market.bid, market.ask
     if bid is None or ask is None or not 0 < bid <= ask:
         return "bid and ask are not known"
-    stale = _age_verdict("bid and ask", market.quote_age_seconds, limits.max_quote_age_seconds)
+    stale = _check_age("bid and ask", market.quote_age_seconds, limits.max_quote_age_seconds)
     if stale != OK:
         return stale
     spread = (ask - bid) / ((ask + bid) / 2)
@@ -142,14 +142,14 @@ def _spread_verdict(limits: RiskLimits, market: MarketView) -> str:
     return f"spread {spread:.2%}, allowed {limits.max_spread:.2%}"
 
 
-def _age_verdict(what: str, age: float | None, allowed: float) -> str:
+def _check_age(what: str, age: float | None, allowed: float) -> str:
     if age is None:
         return f"the age of {what} is not known"
     # An age under 0 is a clock that has jumped; NaN compares with nothing.
     return OK if -1 <= age <= allowed else f"{what} {age:.0f} s old, allowed {allowed:g} s"
 
 
-def _clock_verdict(limits: RiskLimits, market: MarketView) -> str:
+def _check_clock(limits: RiskLimits, market: MarketView) -> str:
     skew, allowed = market.clock_skew_seconds, limits.max_clock_skew_seconds
     if skew is None:
         return "the exchange's time is not known"

@@ -129,17 +129,17 @@ def advance(state: OrderState, event: OrderEvent) -> tuple[OrderState, tuple[Eff
         case Intended():
             after, effects = state, ()
         case Submitted(deadline_ms, total_before):
-            after, effects = _at_least(state, "sent"), ()
+            after, effects = _raise_stage(state, "sent"), ()
             after = replace(after, deadline_ms=deadline_ms, total_before=total_before)
         case Unanswered(reason):
-            after, effects = _unanswered(state, reason)
+            after, effects = _apply_unanswered(state, reason)
         case Acknowledged(exchange_order_id):
-            after, effects = _existing(state)
+            after, effects = _apply_existing(state)
             after = replace(after, exchange_order_id=exchange_order_id)
         case StatusReport():
-            after, effects = _reported(state, event)
+            after, effects = _apply_report(state, event)
         case FillReport():
-            after, effects = _filled(state, event)
+            after, effects = _apply_fill(state, event)
         case CancelRequested():
             after, effects = replace(state, is_cancel_requested=True), ()
         case CancelRefused(reason, is_proven):
@@ -149,8 +149,8 @@ def advance(state: OrderState, event: OrderEvent) -> tuple[OrderState, tuple[Eff
             effects = () if state.is_done else (LookUp(reason),)
         case ProvenAbsent():
             is_seen = _STAGES.index(state.stage) >= _STAGES.index("open")
-            after, effects = state if is_seen else _ended(state, "absent"), ()
-    return after, (*effects, *_settling(state, after, event))
+            after, effects = state if is_seen else _apply_end(state, "absent"), ()
+    return after, (*effects, *_compute_effects(state, after, event))
 
 
 def fold(events: list[OrderEvent], amount: Decimal | None = None) -> OrderState:
@@ -166,31 +166,31 @@ def fold(events: list[OrderEvent], amount: Decimal | None = None) -> OrderState:
     return state
 
 
-def _unanswered(state: OrderState, reason: str) -> tuple[OrderState, tuple[Effect, ...]]:
+def _apply_unanswered(state: OrderState, reason: str) -> tuple[OrderState, tuple[Effect, ...]]:
     if _STAGES.index(state.stage) >= _STAGES.index("open"):
         return state, ()
-    return _at_least(state, "unknown"), (LookUp(reason),)
+    return _raise_stage(state, "unknown"), (LookUp(reason),)
 
 
-def _existing(state: OrderState) -> tuple[OrderState, tuple[Effect, ...]]:
+def _apply_existing(state: OrderState) -> tuple[OrderState, tuple[Effect, ...]]:
     """Return the state of an order that the exchange has, which absence must not hide."""
     if state.outcome == "absent":
         after = replace(state, stage="open", outcome=None)
         return after, (Alarm("the order exists although it was taken for absent"),)
-    return _at_least(state, "open"), ()
+    return _raise_stage(state, "open"), ()
 
 
-def _reported(state: OrderState, report: StatusReport) -> tuple[OrderState, tuple[Effect, ...]]:
-    after, effects = _existing(state)
+def _apply_report(state: OrderState, report: StatusReport) -> tuple[OrderState, tuple[Effect, ...]]:
+    after, effects = _apply_existing(state)
     after = replace(after, filled=max(after.filled, report.filled))
     outcome = _REPORTED.get(report.status)
-    return (after if outcome is None else _ended(after, outcome)), effects
+    return (after if outcome is None else _apply_end(after, outcome)), effects
 
 
-def _filled(state: OrderState, fill: FillReport) -> tuple[OrderState, tuple[Effect, ...]]:
+def _apply_fill(state: OrderState, fill: FillReport) -> tuple[OrderState, tuple[Effect, ...]]:
     if fill.trade_id in state.trade_ids:
         return state, ()
-    after, effects = _existing(state)
+    after, effects = _apply_existing(state)
     booked = after.booked + fill.amount
     after = replace(
         after,
@@ -199,23 +199,25 @@ def _filled(state: OrderState, fill: FillReport) -> tuple[OrderState, tuple[Effe
         trade_ids=after.trade_ids | {fill.trade_id},
     )
     if after.amount is not None and booked >= after.amount:
-        after = _ended(after, "filled")
+        after = _apply_end(after, "filled")
     return after, (*effects, Book(fill))
 
 
-def _at_least(state: OrderState, stage: Stage) -> OrderState:
+def _raise_stage(state: OrderState, stage: Stage) -> OrderState:
     is_later = _STAGES.index(stage) > _STAGES.index(state.stage)
     return replace(state, stage=stage) if is_later else state
 
 
-def _ended(state: OrderState, outcome: Outcome) -> OrderState:
+def _apply_end(state: OrderState, outcome: Outcome) -> OrderState:
     known = state.outcome
     if known is not None and _OUTCOMES.index(known) >= _OUTCOMES.index(outcome):
         return state
     return replace(state, stage="done", outcome=outcome)
 
 
-def _settling(before: OrderState, after: OrderState, event: OrderEvent) -> tuple[Effect, ...]:
+def _compute_effects(
+    before: OrderState, after: OrderState, event: OrderEvent
+) -> tuple[Effect, ...]:
     if not after.is_done:
         return ()
     if not after.is_settled:

@@ -51,7 +51,7 @@ class Position(Struct, frozen=True):
         return self.base if self.is_flat else Decimal(0)
 
 
-def position_of(
+def sum_position(
     fills: Iterable[Trade], base: str, quote: str, steps: TradingRules | None = None
 ) -> Position:
     """Return the position that results from fills of one market.
@@ -64,7 +64,7 @@ def position_of(
             that was stored without the least amount of its time. None: any amount could be sold.
     """
     held = money = cost = bought = carried = Decimal(0)
-    today = least_amount(steps)
+    today = get_least_amount(steps)
     fees: dict[str, Decimal] = {}
     entry: str | None = None
     count = 0
@@ -86,18 +86,18 @@ def position_of(
             held -= fill.fee
         elif fill.fee_currency == quote:
             money -= fill.fee
-        carried = dust_left(carried, held)
+        carried = compute_dust_left(carried, held)
         least = today if fill.least_amount is None else fill.least_amount
         if fill.side == "sell" and held - carried < max(least, bought * _NOISE):
             cost, bought, carried, entry = Decimal(0), Decimal(0), Decimal(0), None
     return Position(held, money, cost, fees, entry, count, carried)
 
 
-def dust_left(carried: Decimal, held: Decimal) -> Decimal:
+def compute_dust_left(carried: Decimal, held: Decimal) -> Decimal:
     """Return the remaining earlier dust; coins bought for the position are sold first."""
     return max(min(carried, held), Decimal(0))
 
 
-def least_amount(steps: TradingRules | None) -> Decimal:
+def get_least_amount(steps: TradingRules | None) -> Decimal:
     """Return the minimum amount of a sell in a market, base currency; 0 without trading rules."""
     return Decimal(0) if steps is None else max(steps.min_amount, steps.amount_step or Decimal(0))

@@ -71,7 +71,7 @@ class Unprotectable(Struct, frozen=True):
 ProtectionStep = Place | Withdraw | Replace | Unprotectable | None
 
 
-def protection_step(
+def choose_protection_step(
     held: Decimal,
     level: Decimal | None,
     resting: tuple[RestingStop, ...],
@@ -118,7 +118,7 @@ def protection_step(
     return None
 
 
-def sellable(held: Decimal, free: Decimal, steps: TradingRules) -> Decimal:
+def limit_sellable(held: Decimal, free: Decimal, steps: TradingRules) -> Decimal:
     """Return the sellable amount of a position: at most what was bought and what is free."""
     return round_down(max(min(held, free), _ZERO), steps.amount_step)
 

@@ -93,7 +93,7 @@ class Difference(Struct, frozen=True):
         return CONSEQUENCES[self.kind]
 
 
-def differences(ledger: LedgerSnapshot, exchange: ExchangeSnapshot) -> list[Difference]:
+def find_differences(ledger: LedgerSnapshot, exchange: ExchangeSnapshot) -> list[Difference]:
     """Return the differences, the most serious first.
 
     Args:
@@ -101,7 +101,7 @@ def differences(ledger: LedgerSnapshot, exchange: ExchangeSnapshot) -> list[Diff
         exchange: Records of the exchange, read after the ledger.
     """
     found: list[Difference] = []
-    if covered(ledger, exchange.base_total) < ledger.position:
+    if compute_covered(ledger, exchange.base_total) < ledger.position:
         text = (
             f"{exchange.base_total:f} {ledger.base} are there, and the position is "
             f"{ledger.position:f} {ledger.base}"
@@ -113,7 +113,7 @@ def differences(ledger: LedgerSnapshot, exchange: ExchangeSnapshot) -> list[Diff
                 "position, answer --save to their fills)"
             )
         found.append(Difference("missing coins", ledger.base, text))
-    found += unknown_orders(ledger, exchange.orders, exchange.fills)
+    found += find_unknown_orders(ledger, exchange.orders, exchange.fills)
     listed = {order.client_order_id for order in exchange.orders if order.is_open}
     found += [
         Difference("missing order", name, f"order {name} is not open at the exchange any more")
@@ -122,7 +122,7 @@ def differences(ledger: LedgerSnapshot, exchange: ExchangeSnapshot) -> list[Diff
     return found
 
 
-def unknown_orders(
+def find_unknown_orders(
     ledger: LedgerSnapshot, orders: Iterable[ExchangeOrder], fills: Mapping[str, str]
 ) -> list[Difference]:
     """Return the orders of the exchange that are not in our record, open or executed.
@@ -137,7 +137,7 @@ def unknown_orders(
         fills: Trade ids of executions, each with the exchange's id of its order.
     """
     found: list[Difference] = []
-    filled = _unknown_fills(ledger, fills)
+    filled = _count_unknown_fills(ledger, fills)
     for order in orders:
         if order.exchange_order_id in ledger.known:
             continue
@@ -161,7 +161,7 @@ def unknown_orders(
     return found
 
 
-def covered(ledger: LedgerSnapshot, base_total: Decimal) -> Decimal:
+def compute_covered(ledger: LedgerSnapshot, base_total: Decimal) -> Decimal:
     """Return how much of a position is there, base currency.
 
     Coins of the account's own hide it where a person sells the position by hand: what others have
@@ -174,7 +174,7 @@ def covered(ledger: LedgerSnapshot, base_total: Decimal) -> Decimal:
     return ledger.position - max(min(gone, ledger.position), Decimal(0))
 
 
-def _unknown_fills(ledger: LedgerSnapshot, fills: Mapping[str, str]) -> dict[str, int]:
+def _count_unknown_fills(ledger: LedgerSnapshot, fills: Mapping[str, str]) -> dict[str, int]:
     """Return how many executions are not in our record, by the exchange's id of their order."""
     counts: dict[str, int] = {}
     for trade_id, order_id in fills.items():

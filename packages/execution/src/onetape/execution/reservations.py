@@ -28,7 +28,7 @@ class PendingOrder(Struct, frozen=True):
     """Price used for the size of a buy, slippage and fee included, quote currency."""
 
 
-def reserved_amounts(orders: Iterable[PendingOrder]) -> dict[str, Decimal]:
+def sum_reserved_amounts(orders: Iterable[PendingOrder]) -> dict[str, Decimal]:
     """Return the amounts that pending orders may still take, by currency."""
     reserved: dict[str, Decimal] = {}
     for order in orders:
@@ -41,12 +41,12 @@ def reserved_amounts(orders: Iterable[PendingOrder]) -> dict[str, Decimal]:
     return reserved
 
 
-def unreserved(free: Decimal, reserved: Decimal) -> Decimal:
+def subtract_reserved(free: Decimal, reserved: Decimal) -> Decimal:
     """Return the spendable amount of a currency.
 
     Args:
         free: Balance at the exchange that no order there holds.
-        reserved: Reserved amounts of this currency, by `reserved_amounts`. An order that the
+        reserved: Reserved amounts of this currency, by `sum_reserved_amounts`. An order that the
             exchange holds already counts twice until it is filled: better no entry than one that is
             not paid.
     """

@@ -8,7 +8,7 @@ from typing import Final
 
 from msgspec import Struct
 
-from onetape.core.clock import utc_text
+from onetape.core.clock import format_utc
 
 #: Verdict of a check that is passed.
 OK: Final = "ok"
@@ -37,7 +37,7 @@ class OrderContext(Struct, frozen=True):
     """Side of the open order, or None."""
 
 
-def entry_verdicts(context: OrderContext) -> dict[str, str]:
+def check_entry(context: OrderContext) -> dict[str, str]:
     """Return each check that an order to buy must pass, with its verdict: `ok` or why not."""
     missing = context.missing_since
     is_too_old = context.age_seconds > context.max_age_seconds
@@ -45,8 +45,8 @@ def entry_verdicts(context: OrderContext) -> dict[str, str]:
     verdicts = {
         "decided before": decided if context.is_decided_before else OK,
         "newest candle": OK if context.is_decided_before else context.late_reason or OK,
-        "signal age": f"{_span(context.age_seconds)} too late" if is_too_old else OK,
-        "candles": OK if missing is None else f"candles missing from {utc_text(missing)}",
+        "signal age": f"{_format_span(context.age_seconds)} too late" if is_too_old else OK,
+        "candles": OK if missing is None else f"candles missing from {format_utc(missing)}",
         "stream": OK if context.is_stream_up else "the stream is not up",
         "open order": OK if context.open_order is None else "an order is open",
     }
@@ -55,7 +55,7 @@ def entry_verdicts(context: OrderContext) -> dict[str, str]:
     return verdicts
 
 
-def exit_verdicts(context: OrderContext) -> dict[str, str]:
+def check_exit(context: OrderContext) -> dict[str, str]:
     """Return each check that the SELL of a strategy must pass, with its verdict: `ok` or why not.
 
     A strategy that was given fewer candles than its lookback since an unexplained gap has no
@@ -71,10 +71,10 @@ def exit_verdicts(context: OrderContext) -> dict[str, str]:
     }
 
 
-def obstacle(verdicts: dict[str, str]) -> str | None:
+def find_obstacle(verdicts: dict[str, str]) -> str | None:
     """Return the first verdict that is not `ok`, or None where all checks are passed."""
     return next((verdict for verdict in verdicts.values() if verdict != OK), None)
 
 
-def _span(seconds: float) -> str:
+def _format_span(seconds: float) -> str:
     return f"{seconds:.0f} s" if seconds < 120 else f"{seconds / 60:.0f} min"

@@ -114,10 +114,10 @@ class RiskLimits(DeclaredStruct, frozen=True, kw_only=True):
             UsageError: the text names the setting and what was found.
         """
         super().__post_init__()
-        time_zone_of(self.time_zone)
+        load_time_zone(self.time_zone)
 
 
-def time_zone_of(name: str) -> tzinfo:
+def load_time_zone(name: str) -> tzinfo:
     """Return a time zone.
 
     Raises:

@@ -12,7 +12,7 @@ from typing import Literal
 from msgspec import Struct
 from msgspec.structs import replace
 
-from onetape.execution.risk_limits import RiskLimits, time_zone_of
+from onetape.execution.risk_limits import RiskLimits, load_time_zone
 
 #: Limits whose breach stays.
 LimitName = Literal["daily loss", "drawdown", "orders per minute"]
@@ -49,7 +49,7 @@ class RiskState(Struct, frozen=True):
 
 def start_risk(limits: RiskLimits, equity: Decimal, now_ms: int) -> RiskState:
     """Return the state of an account whose equity was never looked at before."""
-    return RiskState(day_of(limits, now_ms), equity, equity, equity)
+    return RiskState(compute_day(limits, now_ms), equity, equity, equity)
 
 
 def advance_risk(
@@ -64,15 +64,15 @@ def advance_risk(
         now_ms: Current time, epoch milliseconds.
         orders: Sent by the account in the last minute.
     """
-    day = day_of(limits, now_ms)
+    day = compute_day(limits, now_ms)
     # A clock that was set back must not begin an earlier day again: its losses would be forgotten.
     if day > state.day:
         state = replace(state, day=day, day_equity=equity)
     state = replace(state, peak_equity=max(state.peak_equity, equity), equity=equity)
     found = (
-        _loss_breach("daily loss", limits.max_daily_loss, state.day_equity, equity, now_ms),
-        _loss_breach("drawdown", limits.max_drawdown, state.peak_equity, equity, now_ms),
-        _rate_breach(limits, orders, now_ms),
+        _check_loss("daily loss", limits.max_daily_loss, state.day_equity, equity, now_ms),
+        _check_loss("drawdown", limits.max_drawdown, state.peak_equity, equity, now_ms),
+        _check_rate(limits, orders, now_ms),
     )
     known = {one.limit for one in state.breaches}
     fresh = tuple(one for one in found if one is not None and one.limit not in known)
@@ -86,13 +86,13 @@ def clear_breaches(state: RiskState) -> RiskState:
     return RiskState(state.day, state.equity, state.equity, state.equity)
 
 
-def day_of(limits: RiskLimits, now_ms: int) -> str:
+def compute_day(limits: RiskLimits, now_ms: int) -> str:
     """Return the day of a moment in the time zone of the limits."""
     moment = datetime.fromtimestamp(now_ms / 1_000, UTC)
-    return moment.astimezone(time_zone_of(limits.time_zone)).date().isoformat()
+    return moment.astimezone(load_time_zone(limits.time_zone)).date().isoformat()
 
 
-def _loss_breach(
+def _check_loss(
     limit: LimitName, allowed: float, base: Decimal, equity: Decimal, now_ms: int
 ) -> Breach | None:
     loss = base - equity
@@ -104,7 +104,7 @@ def _loss_breach(
     return Breach(limit, now_ms, f"{limit} {part}, allowed under {allowed:.2%}")
 
 
-def _rate_breach(limits: RiskLimits, orders: int, now_ms: int) -> Breach | None:
+def _check_rate(limits: RiskLimits, orders: int, now_ms: int) -> Breach | None:
     allowed = limits.max_orders_per_minute
     if orders <= allowed:
         return None

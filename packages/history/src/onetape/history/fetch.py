@@ -9,7 +9,7 @@ from onetape.core.candles import SeriesKey
 from onetape.core.timeframes import Timeframe
 from onetape.exchange.pages import Page, closed_pages
 from onetape.exchange.rest import RestExchange
-from onetape.store.candles import InsertReport, insert_closed, insert_columns, last_closed
+from onetape.store.candles import InsertReport, insert_closed, insert_columns, read_last_closed
 from onetape.store.database import Store
 
 #: How many of the newest closed candles are read again on each run.
@@ -65,7 +65,7 @@ async def fetch_closed(
     walk = closed_pages(exchange, key.symbol, timeframe, start=start, end=end)
     async with aclosing(walk) as pages:
         async for page in pages:
-            batch = _stored(store, key, page)
+            batch = _store_page(store, key, page)
             total = total.plus(
                 FetchReport(batch.inserted, batch.present, batch.quarantined, 1, batch.revised)
             )
@@ -78,11 +78,11 @@ def reread_from(store: Store, key: SeriesKey, *, count: int = REREAD_CANDLES) ->
 
     A fetch that begins there sees late revisions. At least two are always read again.
     """
-    newest = last_closed(store, key, max(count, LEAST_REREAD))
+    newest = read_last_closed(store, key, max(count, LEAST_REREAD))
     return int(newest.timestamp[0]) if len(newest) else None
 
 
-def _stored(store: Store, key: SeriesKey, page: Page) -> InsertReport:
+def _store_page(store: Store, key: SeriesKey, page: Page) -> InsertReport:
     if page.refused:
         return insert_closed(
             store, key, page.rows, source="rest", seen_ms=page.requested_ms, raw=page.refused

@@ -19,7 +19,7 @@ from onetape.core.timeframes import Timeframe
 from onetape.exchange.pages import Page
 from onetape.exchange.rest import RestExchange
 from onetape.history.fetch import FetchReport, fetch_closed
-from onetape.store.candles import closed_timestamps, last_closed_before, missing_between
+from onetape.store.candles import find_missing, read_closed_timestamps, read_last_closed_before
 from onetape.store.database import Store
 from onetape.store.gaps import (
     ACCEPTED,
@@ -29,9 +29,9 @@ from onetape.store.gaps import (
     UNPROVEN,
     Entry,
     Evidence,
-    ledger_of,
+    find_unexplained,
+    read_gap_ledger,
     set_gap,
-    unexplained,
 )
 
 Range = tuple[int, int]
@@ -127,8 +127,8 @@ async def confirm_gaps(
         if (gap.is_bounded and start <= gap.start and gap.end <= end)
         or timeframe.count_between(gap.start, gap.end) <= page_limit - 2
     ]
-    wanted = _wanted(store, key, gaps, requested_before_ms)
-    for group in grouped(wanted, timeframe, page_limit):
+    wanted = _select_wanted(store, key, gaps, requested_before_ms)
+    for group in group_gaps(wanted, timeframe, page_limit):
         first, last = group[0][0], timeframe.next(group[-1][1])
         total = total.plus(await fetch_noting(exchange, store, key, start=first, end=last))
     return total
@@ -158,7 +158,7 @@ async def fetch_noting(
         answers.see(page)
         on_page(page)
 
-    window_start = _new_window(store, key, start, end)
+    window_start = _choose_window(store, key, start, end)
     report = await fetch_closed(exchange, store, key, start=window_start, end=end, on_page=see)
     if answers.requested:  # otherwise all of it lies before what the exchange serves
         requested_ms = exchange.now_ms()
@@ -179,13 +179,13 @@ def find_missing_ranges(
     forming candle, where the range reaches that.
     """
     timeframe = Timeframe.parse(key.timeframe)
-    before = last_closed_before(store, key, start + 1)
-    after = closed_timestamps(store, key, after=end - 1, limit=1)
+    before = read_last_closed_before(store, key, start + 1)
+    after = read_closed_timestamps(store, key, after=end - 1, limit=1)
     low = start if before is None else before
     forming = timeframe.floor(now_ms // 1_000)
     high = after[0] if after else forming
     is_cut = not after and end < forming
-    gaps = missing_between(store, key, low, high)
+    gaps = find_missing(store, key, low, high)
     if gaps and before is None and gaps[0][0] == timeframe.ceil(start):
         gaps = gaps[1:]
     if is_cut and gaps and gaps[-1][1] == forming:
@@ -193,7 +193,7 @@ def find_missing_ranges(
     return [MissingRange(*gap, is_bounded=bool(after) or gap[1] != forming) for gap in gaps]
 
 
-def grouped(gaps: list[Range], timeframe: Timeframe, page_limit: int) -> list[list[Range]]:
+def group_gaps(gaps: list[Range], timeframe: Timeframe, page_limit: int) -> list[list[Range]]:
     """Return the gaps (sorted) in groups that one page reaches across."""
     groups: list[list[Range]] = []
     for start, end in gaps:
@@ -205,7 +205,9 @@ def grouped(gaps: list[Range], timeframe: Timeframe, page_limit: int) -> list[li
     return groups
 
 
-def due_gaps(store: Store, key: SeriesKey, start: int, end: int, *, now_ms: int) -> list[Range]:
+def find_due_gaps(
+    store: Store, key: SeriesKey, start: int, end: int, *, now_ms: int
+) -> list[Range]:
     """Return the unproven ranges of `[start, end)` which a trader should request now.
 
     Either too few responses left them out to decide without them, or another response may prove
@@ -213,22 +215,22 @@ def due_gaps(store: Store, key: SeriesKey, start: int, end: int, *, now_ms: int)
     """
     return [
         (each.start, each.end)
-        for each in ledger_of(store, key, start, end)
+        for each in read_gap_ledger(store, key, start, end)
         if each.state == UNPROVEN
         and (each.answers < DECIDING_ANSWERS or now_ms - each.last_requested_ms >= APART_MS)
-        and missing_between(store, key, max(each.start, start), min(each.end, end))
+        and find_missing(store, key, max(each.start, start), min(each.end, end))
     ]
 
 
-def _wanted(
+def _select_wanted(
     store: Store, key: SeriesKey, gaps: list[Range], requested_before_ms: int | None
 ) -> list[Range]:
     """Return the whole gaps to request: unexplained in part, or last requested before a time."""
     if not gaps:
         return []
-    parts = unexplained(store, key, gaps)
+    parts = find_unexplained(store, key, gaps)
     if requested_before_ms is not None:
-        known = ledger_of(store, key, gaps[0][0], gaps[-1][1])
+        known = read_gap_ledger(store, key, gaps[0][0], gaps[-1][1])
         old = [each for each in known if each.last_requested_ms < requested_before_ms]
         parts = sorted([*parts, *((each.start, each.end) for each in old)])
     wanted: list[Range] = []
@@ -240,10 +242,10 @@ def _wanted(
     return wanted
 
 
-def _new_window(store: Store, key: SeriesKey, start: int, end: int) -> int:
+def _choose_window(store: Store, key: SeriesKey, start: int, end: int) -> int:
     """Return where a request begins: before `start`, and at another time than earlier requests."""
     timeframe = Timeframe.parse(key.timeframe)
-    taken = {each.window_start for each in ledger_of(store, key, start, end)}
+    taken = {each.window_start for each in read_gap_ledger(store, key, start, end)}
     leads = [timeframe.shift(start, -lead) for lead in range(1, _MOST_LEAD + 1)]
     return max(0, next((time for time in leads if time not in taken), leads[-1]))
 
@@ -264,14 +266,14 @@ def _note(
     is_left_out = answers.leave_out(gap)
     if not (is_left_out or gap.is_bounded):
         return
-    known = ledger_of(store, key, gap.start, gap.end)
+    known = read_gap_ledger(store, key, gap.start, gap.end)
     kept = [(each.start, each.end) for each in known if each.state in (ACCEPTED, NO_TRADES)]
-    for start, end in _without(gap, kept):
+    for start, end in _subtract_ranges(gap, kept):
         # A finding about another extent was about another gap: a candle has come since.
         before = next((each for each in known if (each.start, each.end) == (start, end)), None)
         if before is not None and before.state in EXPLAINED and not is_left_out:
             continue
-        evidence = _evidence(before, window_start, requested_ms, is_left_out=is_left_out)
+        evidence = _make_evidence(before, window_start, requested_ms, is_left_out=is_left_out)
         is_proven = before is not None and (
             before.state == CONFIRMED
             or (
@@ -290,7 +292,7 @@ def _note(
                 _touch(store, key, each, requested_ms)
 
 
-def _evidence(
+def _make_evidence(
     before: Entry | None, window_start: int, requested_ms: int, *, is_left_out: bool
 ) -> Evidence:
     """Return the evidence so far with the newest response, where it counts."""
@@ -315,7 +317,7 @@ def _touch(store: Store, key: SeriesKey, entry: Entry, requested_ms: int) -> Non
     )
 
 
-def _without(gap: MissingRange, kept: list[Range]) -> list[Range]:
+def _subtract_ranges(gap: MissingRange, kept: list[Range]) -> list[Range]:
     """Return the parts of a gap outside some ranges, which are sorted."""
     left: list[Range] = []
     cursor = gap.start

@@ -2,7 +2,7 @@
 
 from onetape.core.rate_limit_ban import RateLimitBan
 from onetape.store.database import Store
-from onetape.store.rate_limit_bans import latest_rate_limit_ban, save_rate_limit_ban
+from onetape.store.rate_limit_bans import read_latest_rate_limit_ban, save_rate_limit_ban
 
 
 class StoredRateLimitBans:
@@ -15,7 +15,7 @@ class StoredRateLimitBans:
 
     def latest(self) -> RateLimitBan | None:
         """Return the ban that ends last, past or not, or None."""
-        return latest_rate_limit_ban(self._store, self._exchange)
+        return read_latest_rate_limit_ban(self._store, self._exchange)
 
     def extend(self, ban: RateLimitBan) -> None:
         """Add a ban; one that ends later stays.

@@ -8,7 +8,7 @@ from typing import Any, Final
 from msgspec import Struct
 
 from onetape.core.errors import UsageError
-from onetape.core.words import did_you_mean
+from onetape.core.words import suggest_name
 
 
 def _divide(dividend: Any, divisor: Any) -> Any:
@@ -63,7 +63,7 @@ def parse_constraint(text: str, names: Mapping[str, Any] | None = None) -> Const
     for node in ast.walk(tree):
         if isinstance(node, ast.Name) and names is not None and node.id not in names:
             raise UsageError(
-                f"--constraint {text!r}: no parameter {node.id!r}{did_you_mean(node.id, names)}"
+                f"--constraint {text!r}: no parameter {node.id!r}{suggest_name(node.id, names)}"
             )
     _check(tree, text)
     return Constraint(text.strip())

@@ -19,7 +19,7 @@ import msgspec
 from msgspec import Struct
 
 from onetape.core.errors import ConfigurationError
-from onetape.core.words import error_text
+from onetape.core.words import format_os_error
 from onetape.engine import Metrics
 
 RESULTS: Final = "results.jsonl"
@@ -194,5 +194,5 @@ def opened(root: Path, context: Mapping[str, Any]) -> Generator[Results]:
 
 def _failed(folder: Path, error: OSError) -> ConfigurationError:
     return ConfigurationError(
-        f"{folder} cannot be written: {error_text(error)}; run this in a folder of your own"
+        f"{folder} cannot be written: {format_os_error(error)}; run this in a folder of your own"
     )

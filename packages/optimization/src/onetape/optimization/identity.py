@@ -10,13 +10,13 @@ import onetape.engine
 from onetape.backtest.intrabar_candles import intrabar_identity
 from onetape.core.candle_gaps import find_gaps
 from onetape.core.candles import Candles, SeriesKey
-from onetape.core.digest import code_digest, data_digest
+from onetape.core.digest import compute_code_digest, compute_data_digest
 from onetape.core.timeframes import Timeframe
 from onetape.optimization import details, evaluate
 from onetape.optimization.evaluate import SearchContext
-from onetape.store.candles import last_closed
+from onetape.store.candles import read_last_closed
 from onetape.store.database import Store
-from onetape.store.gaps import unexplained
+from onetape.store.gaps import find_unexplained
 from onetape.strategies import Strategy, digest
 from onetape.strategies.registry import MOST_LOOKBACK
 
@@ -30,7 +30,7 @@ def identity_of(
     they do not depend on the combinations, so that more of them go on in the same folder.
     """
     window = context.window
-    before = last_closed(store, key, MOST_LOOKBACK, up_to=window.start - 1)
+    before = read_last_closed(store, key, MOST_LOOKBACK, up_to=window.start - 1)
     return {
         "strategy": strategy.name,
         "exchange": key.exchange,
@@ -39,10 +39,12 @@ def identity_of(
         "from": window.start,
         "split": context.split,
         "to": window.end,
-        "data_digest": data_digest(window.candles[window.warm_up :]),
-        "warm_up_digest": data_digest(before),
+        "data_digest": compute_data_digest(window.candles[window.warm_up :]),
+        "warm_up_digest": compute_data_digest(before),
         "gaps": _gaps(store, key, before, context),
-        "higher": {name: data_digest(larger) for name, larger in sorted(context.higher.items())},
+        "higher": {
+            name: compute_data_digest(larger) for name, larger in sorted(context.higher.items())
+        },
         "intrabar": intrabar_identity(context.intrabar, window),
         "rules": repr(context.rules),
         "strategy_digest": digest(strategy),
@@ -55,12 +57,12 @@ def _gaps(store: Store, key: SeriesKey, before: Candles, context: SearchContext)
     inside = context.window.candles[context.window.warm_up :]
     times = np.concatenate((before.timestamp, inside.timestamp))
     gaps = find_gaps(times, Timeframe.parse(key.timeframe), int(times[0]), int(times[-1]))
-    return {**context.gaps.higher, key.timeframe: unexplained(store, key, gaps)}
+    return {**context.gaps.higher, key.timeframe: find_unexplained(store, key, gaps)}
 
 
 def _engine_digest() -> str:
     """Return the digest of the code that makes fills, money and metrics of signals."""
-    return code_digest(
+    return compute_code_digest(
         Path(onetape.core.__path__[0]),
         Path(onetape.engine.__path__[0]),
         Path(evaluate.__file__),

@@ -23,7 +23,7 @@ from onetape.backtest.trading_rules import market_rules
 from onetape.backtest.warm_up import after_startup, run_segments
 from onetape.core.errors import ConfigurationError, OnetapeError
 from onetape.core.folders import DATA_FOLDER
-from onetape.core.words import counted
+from onetape.core.words import format_count
 from onetape.optimization.best_check import check_best
 from onetape.optimization.constraints import parse_constraint
 from onetape.optimization.evaluate import Evaluator, Job, SearchContext, in_sample_candles
@@ -288,5 +288,5 @@ def nothing_worked(optimization: Optimization) -> ConfigurationError | None:
     if optimization.order:
         return None
     first = failure_line(optimization.failed[0]).partition(": ")[2]
-    many = counted(len(optimization.failed), "combination")
+    many = format_count(len(optimization.failed), "combination")
     return ConfigurationError(f"no combination gave a result ({many} failed); first: {first}")

@@ -8,7 +8,7 @@ from msgspec.structs import replace
 from onetape.backtest.arguments import Account, Exits, StrategyLike, account_of, class_of
 from onetape.backtest.parallel import count_processors
 from onetape.core.errors import DataError
-from onetape.core.words import counted
+from onetape.core.words import format_count
 from onetape.engine.account_config import TradingRulesSource
 from onetape.optimization.evaluate import Evaluator, in_sample_candles
 from onetape.optimization.frame_search import (
@@ -81,7 +81,8 @@ class OptimizationResult:
         shown = [*names, *(f"{part}_{one}" for one in columns for part in ("in", "out"))]
         failed = f", {len(self.failures):,} failed" if self.failures else ""
         return (
-            f"{counted(len(self.results), 'combination')}{failed}, ranked in-sample by {self.rank} "
+            f"{format_count(len(self.results), 'combination')}{failed}, ranked in-sample by "
+            f"{self.rank} "
             f"(the best of many is luck in part)\n{self.results[shown].head(10)}\n"
             f"verdict: {self.verdict}"
         )

@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 from onetape.backtest.metric_definitions import LABELS
 from onetape.core.candles import FloatArray
 from onetape.core.errors import UsageError
-from onetape.core.words import did_you_mean
+from onetape.core.words import suggest_name
 from onetape.engine import Metrics
 
 #: Metrics of which less is better; of all others more is.
@@ -91,7 +91,7 @@ def checked_metric(name: str) -> str:
     plain = {_plain(LABELS[one]): one for one in known}.get(plain, plain)
     if plain not in known:
         raise UsageError(
-            f"--rank {name!r} is not a metric{did_you_mean(plain, known)} "
+            f"--rank {name!r} is not a metric{suggest_name(plain, known)} "
             f"(there are: {', '.join(known)})"
         )
     return plain

@@ -14,7 +14,7 @@ from typing import Any, Final
 from msgspec import Struct
 
 from onetape.core.errors import UsageError
-from onetape.core.words import did_you_mean
+from onetape.core.words import suggest_name
 from onetape.optimization.search_options import MOST_COMBINATIONS
 from onetape.strategies import ParameterInfo, Strategy, parameters_of
 from onetape.strategies.parameters import setting_key
@@ -105,7 +105,7 @@ def ranges_of(
     for name in given:
         if name not in known:
             raise UsageError(
-                f"strategy {cls.name} has no parameter {name!r}{did_you_mean(name, known)} "
+                f"strategy {cls.name} has no parameter {name!r}{suggest_name(name, known)} "
                 f"(it has: {', '.join(known) or 'none'})",
                 setting=setting_key(name),
             )

@@ -18,7 +18,7 @@ import msgspec
 from msgspec import Struct
 
 from onetape.core.errors import ConfigurationError
-from onetape.core.words import error_text
+from onetape.core.words import format_os_error
 
 #: Bytes that identify a trial.
 _TRIAL_BYTES: Final = 8
@@ -134,7 +134,8 @@ class TrialsLedger:
 
     def _failed(self, error: OSError) -> ConfigurationError:
         return ConfigurationError(
-            f"{self.path} cannot be written: {error_text(error)}; run this in a folder of your own"
+            f"{self.path} cannot be written: {format_os_error(error)}; run this in a folder of "
+            "your own"
         )
 
 

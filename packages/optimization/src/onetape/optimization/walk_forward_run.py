@@ -10,7 +10,7 @@ from msgspec.structs import asdict, replace
 from onetape.backtest.config import BacktestConfig
 from onetape.core.errors import ConfigurationError, UsageError
 from onetape.core.folders import DATA_FOLDER
-from onetape.core.words import counted
+from onetape.core.words import format_count
 from onetape.optimization.evaluate import SearchContext
 from onetape.optimization.folder import opened
 from onetape.optimization.optimization_runner import (
@@ -84,7 +84,7 @@ def run_walk_forward(
     failed = plan.failed + [one for one in found if "error" in one]
     if not good:
         first = failure_line(failed[0]).partition(": ")[2]
-        many = counted(len(failed), "combination")
+        many = format_count(len(failed), "combination")
         raise ConfigurationError(f"no combination gave a result ({many} failed); first: {first}")
     times = window.candles.timestamp
     start, end = int(times[windows[0].test_start]), window.end

@@ -6,7 +6,7 @@ import numpy as np
 
 from onetape.core.candles import FloatArray
 from onetape.core.digits import Digits
-from onetape.core.market_digits import market_digits
+from onetape.core.market_digits import choose_market_digits
 from onetape.core.steps import NO_TRADING_RULES
 from onetape.report.data import Charted, ReportData
 
@@ -26,7 +26,7 @@ def digits_of(data: ReportData, market: Charted) -> Digits:
     """Return the decimals of a market's prices and amounts, and of the account's money."""
     if market.digits is not None:
         return market.digits
-    return market_digits(NO_TRADING_RULES, market.candles, data.title.quote, data.start_cash)
+    return choose_market_digits(NO_TRADING_RULES, market.candles, data.title.quote, data.start_cash)
 
 
 def rounded(column: FloatArray, decimals: int) -> list[float | None]:

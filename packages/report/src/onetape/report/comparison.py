@@ -2,7 +2,7 @@
 
 from html import escape
 
-from onetape.core.words import counted
+from onetape.core.words import format_count
 from onetape.report.columns import digits_of
 from onetape.report.data import Comparison, Difference, ReportData
 
@@ -12,10 +12,10 @@ def comparison_section(data: ReportData) -> str:
     found = data.comparison
     if found is None:
         return ""
-    money = digits_of(data, data).money_text
+    money = digits_of(data, data).format_money
     quote = escape(data.title.quote)
     total = _money(found.total, money(found.total, signed=True))
-    count = counted(len(found.differences), "cause")
+    count = format_count(len(found.differences), "cause")
     return "\n".join(
         [
             '<section aria-labelledby="comparison-title">',
@@ -64,7 +64,7 @@ def _differences(data: ReportData, found: Comparison, quote: str) -> str:
 
 
 def _row(one: Difference, data: ReportData) -> str:
-    text = digits_of(data, data).money_text(one.money, signed=True)
+    text = digits_of(data, data).format_money(one.money, signed=True)
     symbol = f"<td>{escape(one.symbol)}</td>" if data.others else ""
     return (
         f'<tr><td class="text">{escape(one.what)}</td>{symbol}<td>{_money(one.money, text)}</td>'

@@ -5,7 +5,7 @@ from datetime import UTC, datetime
 from html import escape
 from typing import Final
 
-from onetape.core.words import counted
+from onetape.core.words import format_count
 from onetape.report.columns import digits_of
 from onetape.report.comparison import comparison_section
 from onetape.report.data import MetricRow, ReportData, ReportTitle
@@ -109,7 +109,7 @@ def _symbol_switch(symbols: tuple[str, ...]) -> str:
 
 def _headline(data: ReportData) -> str:
     line = data.headline
-    fees = digits_of(data, data).money_text(line.fees_quote)
+    fees = digits_of(data, data).format_money(line.fees_quote)
     fees = escape(f"{fees} {data.title.quote}".strip())
     return (
         f"{escape(data.title.strategy)} returned {_percent(line.strategy_return)}, "
@@ -139,7 +139,7 @@ def _drawn(data: ReportData) -> str:
     if not groups.name:
         return ""
     length = "longer" if groups.name == "merged" else groups.name
-    found = counted(len(data.candles), f"{data.title.timeframe} candle")
+    found = format_count(len(data.candles), f"{data.title.timeframe} candle")
     each = " of each symbol" if data.others else ""
     return (
         f'<p class="hint" id="drawn">Drawn as {len(groups.starts):,} {length} candles: the range '
@@ -187,7 +187,7 @@ def _mark(name: str, shape: str, text: str) -> str:
 def _trade_count(data: ReportData) -> str:
     still_open = sum(trade.open_at_end for trade in data.trades)
     ending = f", {still_open} still open at the end" if still_open else ""
-    return f"{counted(len(data.trades), 'trade')}{ending}"
+    return f"{format_count(len(data.trades), 'trade')}{ending}"
 
 
 def _moment(timestamp: int) -> str:

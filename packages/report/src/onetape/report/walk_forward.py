@@ -8,7 +8,7 @@ from msgspec import Struct
 
 from onetape.core.errors import ConfigurationError
 from onetape.core.simulated import Origin
-from onetape.core.words import error_text
+from onetape.core.words import format_os_error
 from onetape.report.frame import asset, definitions, filled, framed, script_json
 from onetape.report.origin_banner import origin_banner
 
@@ -58,7 +58,7 @@ def write_walk_forward_page(page: WalkForwardPage, path: Path) -> None:
         partial.write_text(render_walk_forward_page(page), encoding="utf-8")
         partial.replace(path)
     except OSError as error:
-        raise ConfigurationError(f"{path} cannot be written: {error_text(error)}") from error
+        raise ConfigurationError(f"{path} cannot be written: {format_os_error(error)}") from error
 
 
 def render_walk_forward_page(page: WalkForwardPage) -> str:

@@ -138,7 +138,7 @@ def _backtest_history(screen: Screen, db: Path, report: Path, common: tuple[str,
     screen.done(
         f"rsi {metrics['total_return']:+.1%}, buy and hold "
         f"{metrics['buy_and_hold']['total_return']:+.1%}, {metrics['trades']} trades, "
-        f"fees {digits.money_text(metrics['fees'])} USDT"
+        f"fees {digits.format_money(metrics['fees'])} USDT"
     )
 
 
@@ -253,10 +253,10 @@ class _Follower:
 
 def _read_live(db: Path) -> Live:
     from onetape.store.database import open_store
-    from onetape.store.ledger import decisions_of_last_session
+    from onetape.store.ledger import read_decisions_of_last_session
 
     with open_store(db, create=False) as store:
-        session, decisions = decisions_of_last_session(store)
+        session, decisions = read_decisions_of_last_session(store)
     able = [one for one in decisions if all(gate == "ok" for gate in one.gates.values())]
     return Live(session.account, able[0].timestamp)
 
@@ -312,7 +312,7 @@ def _digits(document: dict[str, Any]) -> "Digits":
 
 
 def _at(digits: "Digits", amount: "float | Decimal", price: "float | Decimal") -> str:
-    return f"{digits.amount_text(amount)} at {digits.price_text(price)}"
+    return f"{digits.format_amount(amount)} at {digits.format_price(price)}"
 
 
 def _fills(trade: dict[str, Any]) -> list[tuple[str, float, float]]:

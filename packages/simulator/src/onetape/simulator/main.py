@@ -260,14 +260,14 @@ async def _serve(simulator: "Simulator") -> None:
 
 
 def _greeting(simulator: "Simulator") -> str:
-    from onetape.core.clock import utc_text
+    from onetape.core.clock import format_utc
     from onetape.simulator.market.clock import REAL, STEPPED, clock_kind, clock_speed
 
     kind = clock_kind(simulator.clock)
     pace = {REAL: "in real time", STEPPED: "stepped by its driver"}.get(
         kind, f"{clock_speed(simulator.clock):g} times as fast as the clock"
     )
-    now = utc_text(simulator.clock.now_ms() // 1_000)
+    now = format_utc(simulator.clock.now_ms() // 1_000)
     source = "invented market"
     if simulator.replay is not None:
         source = f"replay of {simulator.replay.path}"

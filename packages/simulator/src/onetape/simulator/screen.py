@@ -4,7 +4,7 @@ import shutil
 import sys
 import time
 
-from onetape.core.printable import printable
+from onetape.core.printable import escape_unprintable
 
 CLEAR_LINE = "\r\x1b[2K"
 #: Lines below a step's number.
@@ -58,5 +58,5 @@ class Screen:
         return f" {self._number}. {self._title}: {text}"
 
     def _write(self, text: str, *, clear: bool = False) -> None:
-        sys.stdout.write((CLEAR_LINE if clear else "") + printable(text, keep="\n"))
+        sys.stdout.write((CLEAR_LINE if clear else "") + escape_unprintable(text, keep="\n"))
         sys.stdout.flush()

@@ -10,7 +10,7 @@ from msgspec.structs import replace
 
 from onetape.core.candles import SeriesKey
 from onetape.core.trading import ExitObligation, Mode, Side
-from onetape.store.accounts import ACCOUNT_COLUMNS, Account, account_of_row
+from onetape.store.accounts import ACCOUNT_COLUMNS, Account, convert_account_row
 from onetape.store.database import Store
 from onetape.store.orders import EXIT_REJECTED
 from onetape.store.process_lock import ProcessLock
@@ -92,7 +92,7 @@ def read_accounts(store: Store, mode: Mode | None = None) -> list[Account]:
             f"SELECT {ACCOUNT_COLUMNS} FROM accounts WHERE mode = ifnull(?, mode) ORDER BY account",
             (mode,),
         ).fetchall()
-    return [account_of_row(row) for row in rows]
+    return [convert_account_row(row) for row in rows]
 
 
 def read_traded(store: Store, mode: Mode | None = None) -> list[Account]:
@@ -321,7 +321,7 @@ def read_newest_time(store: Store, key: SeriesKey) -> int | None:
     return max((one for one in known if one is not None), default=None)
 
 
-def highest_since(store: Store, key: SeriesKey, start: int) -> tuple[float, int]:
+def read_highest_since(store: Store, key: SeriesKey, start: int) -> tuple[float, int]:
     """Return the highest price and the number of the closed candles from a time on.
 
     Candles without a trade (volume 0, one price) count, and do not change the highest price.

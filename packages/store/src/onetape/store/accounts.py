@@ -6,7 +6,7 @@ from typing import Any, Final
 from msgspec import Struct
 from msgspec.structs import replace
 
-from onetape.core.steps import decimal_text
+from onetape.core.steps import format_decimal
 from onetape.core.trading import Mode
 from onetape.store.database import Store
 from onetape.store.leases import Fence, check_lease
@@ -41,7 +41,7 @@ def read_account(store: Store, name: str) -> Account | None:
         rows = connection.execute(
             f"SELECT {ACCOUNT_COLUMNS} FROM accounts WHERE account = ?", (name,)
         ).fetchall()
-    return account_of_row(rows[0]) if rows else None
+    return convert_account_row(rows[0]) if rows else None
 
 
 def read_account_series(store: Store, name: str) -> list[Account]:
@@ -70,7 +70,7 @@ def read_account_series(store: Store, name: str) -> list[Account]:
     ]
 
 
-def account_of_row(row: tuple[Any, ...]) -> Account:
+def convert_account_row(row: tuple[Any, ...]) -> Account:
     """Return the account of a row of `ACCOUNT_COLUMNS`."""
     values: list[Any] = list(row)
     balance = values[7]
@@ -90,7 +90,7 @@ def open_account(store: Store, account: Account, fence: Fence) -> None:
         SafetyRefusal: another process took the account over.
         StoreError: the file cannot be written.
     """
-    balance = None if account.start_balance is None else decimal_text(account.start_balance)
+    balance = None if account.start_balance is None else format_decimal(account.start_balance)
     with store.write(durable=True) as connection:
         check_lease(connection, fence)
         connection.execute(

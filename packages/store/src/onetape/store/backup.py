@@ -43,7 +43,7 @@ def backup(path: Path, target: Path, *, replace: bool = False) -> BackupReport:
     if path.resolve() == target.resolve():
         raise ConfigurationError(f"{target} is the database itself; name another file")
     if target.exists() and not replace:
-        raise _in_the_way(target)
+        raise _make_target_error(target)
     _check_backup(path, pages=False)
     with draft_of(target) as draft:
         with translated(target):
@@ -53,7 +53,7 @@ def backup(path: Path, target: Path, *, replace: bool = False) -> BackupReport:
             draft.replace(target)
             flush(target.parent)
         elif not name_new(draft, target):
-            raise _in_the_way(target)
+            raise _make_target_error(target)
     return BackupReport(target, size_bytes)
 
 
@@ -89,7 +89,7 @@ def restore(backup: Path, path: Path) -> Path | None:
                 _set_aside_log_of_nothing(path)
                 if name_new(draft, path):
                     return None
-            kept = _kept_beside(path)
+            kept = _link_beside(path)
             draft.replace(path)
             flush(path.parent)
     return kept
@@ -121,7 +121,7 @@ def _alone_with(path: Path) -> Generator[None]:
             connection.execute("PRAGMA journal_mode = DELETE").fetchall()
             connection.execute("BEGIN EXCLUSIVE")
         except apsw.BusyError as error:
-            raise _in_use(path) from error
+            raise _make_in_use_error(path) from error
         except (apsw.NotADBError, apsw.CorruptError):
             # A damaged file is what a restore is for; its locks can still be looked at.
             connection.close()
@@ -152,10 +152,10 @@ def _check_locks(path: Path) -> None:
         try:
             fcntl.lockf(handle, fcntl.LOCK_EX | fcntl.LOCK_NB, length, start)
         except OSError as error:
-            raise _in_use(path) from error
+            raise _make_in_use_error(path) from error
 
 
-def _kept_beside(path: Path) -> Path:
+def _link_beside(path: Path) -> Path:
     """Give what is to be replaced a second name, with its log, and return it."""
     moment = time.strftime("%Y%m%dT%H%M%SZ", time.gmtime())
     kept = path.with_name(f"{path.name}.replaced-{moment}")
@@ -181,9 +181,9 @@ def _set_aside_log_of_nothing(path: Path) -> None:
             log_file.replace(f"{path}{suffix}.left-over")
 
 
-def _in_the_way(target: Path) -> StoreError:
+def _make_target_error(target: Path) -> StoreError:
     return StoreError(f"{target} exists already; name another file, or allow it to be replaced")
 
 
-def _in_use(path: Path) -> SafetyRefusal:
+def _make_in_use_error(path: Path) -> SafetyRefusal:
     return SafetyRefusal(f"{path} is open in another process; stop that process first")

@@ -8,7 +8,7 @@ from onetape.core.candles import LATEST_TIMESTAMP, Candle, Candles, IntArray
 from onetape.store.closed_rows import Row
 
 
-def columns_of(rows: Sequence[Candle]) -> Candles:
+def convert_rows_to_columns(rows: Sequence[Candle]) -> Candles:
     """Return rows as columns; a time that is far from any candle's becomes -1."""
     if not rows:
         return Candles.empty()
@@ -25,13 +25,13 @@ def is_increasing(timestamps: IntArray) -> bool:
     return bool((timestamps[1:] > timestamps[:-1]).all())
 
 
-def in_order(rows: list[Candle]) -> list[Candle]:
+def sort_rows(rows: list[Candle]) -> list[Candle]:
     """Return rows oldest first; of those of one time the last."""
     by_time = {row.timestamp: row for row in rows}
     return sorted(by_time.values())
 
 
-def sorted_columns(candles: Candles, *, without: Iterable[int]) -> Candles:
+def sort_columns(candles: Candles, *, without: Iterable[int]) -> Candles:
     """Return candles oldest first, less some by their number; of those of one time the last."""
     kept = np.ones(len(candles), dtype=np.bool_)
     kept[list(without)] = False
@@ -46,7 +46,7 @@ def sorted_columns(candles: Candles, *, without: Iterable[int]) -> Candles:
     return candles.taken(numbers)
 
 
-def rows_of(candles: Candles) -> list[Row]:
+def convert_columns_to_rows(candles: Candles) -> list[Row]:
     """Return candles as rows of plain numbers."""
     columns = (
         candles.timestamp, candles.open, candles.high, candles.low, candles.close, candles.volume,
@@ -54,6 +54,6 @@ def rows_of(candles: Candles) -> list[Row]:
     return list(zip(*(column.tolist() for column in columns), strict=True))
 
 
-def candle_at(candles: Candles, number: int) -> Candle:
+def get_candle(candles: Candles, number: int) -> Candle:
     """Return one candle."""
-    return Candle(*rows_of(candles[number : number + 1])[0])
+    return Candle(*convert_columns_to_rows(candles[number : number + 1])[0])

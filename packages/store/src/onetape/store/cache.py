@@ -57,13 +57,13 @@ class Chunk(Struct, frozen=True):
         return f"{self.key.hex()}.chunk"
 
 
-def cache_folder(database: Path) -> Path:
+def get_cache_folder(database: Path) -> Path:
     """Return the folder of a database's chunk files; it may be deleted at any time."""
     whole = database.resolve()
     return whole.with_name(f"{whole.name}-cache")
 
 
-def chunks_between(connection: Connection, key: SeriesKey, start: int, end: int) -> list[Chunk]:
+def find_chunks(connection: Connection, key: SeriesKey, start: int, end: int) -> list[Chunk]:
     """Return the cached spans that overlap `[start, end)`, oldest first."""
     rows = connection.execute(
         f"SELECT start, stop, candles, key FROM chunks WHERE {_SERIES} AND start > ? AND start < ? "
@@ -90,10 +90,10 @@ def fill_cache(store: Store, key: SeriesKey, start: int, end: int) -> None:
     that cannot be written, a full disk. The next reader tries again. Must not be called inside a
     transaction: the moment that its owner sees is not ours to end.
     """
-    folder = cache_folder(store.path)
+    folder = get_cache_folder(store.path)
     built = 0
     try:
-        spans = _uncached(store, folder, key, start, end)
+        spans = _find_uncached(store, folder, key, start, end)
         if spans:
             folder.mkdir(mode=0o700, exist_ok=True)
         for span in spans:
@@ -104,7 +104,7 @@ def fill_cache(store: Store, key: SeriesKey, start: int, end: int) -> None:
         _sweep(store, folder)
 
 
-def _uncached(
+def _find_uncached(
     store: Store, folder: Path, key: SeriesKey, start: int, end: int
 ) -> list[tuple[int, int]]:
     """Return the spans that hold rows and have no file."""
@@ -113,11 +113,11 @@ def _uncached(
     with store.read() as connection:
         ready = {
             chunk.start
-            for chunk in chunks_between(connection, key, start, end)
+            for chunk in find_chunks(connection, key, start, end)
             if (folder / chunk.file_name).is_file()
         }
         at = start
-        while (row := _first_row_from(connection, key, at)) is not None and row < end:
+        while (row := _read_first_row_from(connection, key, at)) is not None and row < end:
             begin = row // span * span
             at = begin + span
             if begin not in ready:
@@ -177,7 +177,7 @@ def _has_unsure_row(connection: Connection, key: SeriesKey, start: int, stop: in
     )
 
 
-def _first_row_from(connection: Connection, key: SeriesKey, timestamp: int) -> int | None:
+def _read_first_row_from(connection: Connection, key: SeriesKey, timestamp: int) -> int | None:
     return connection.execute(
         f"SELECT min(timestamp) FROM ohlcv_data WHERE {_SERIES} AND timestamp >= ?",
         (*key.names, timestamp),

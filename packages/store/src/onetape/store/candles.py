@@ -19,22 +19,22 @@ from onetape.core.candles import (
     Candle,
     Candles,
     SeriesKey,
-    candle_fault,
-    candle_faults,
+    find_candle_fault,
+    find_candle_faults,
 )
 from onetape.core.errors import StoreOfOtherMarket
 from onetape.core.symbols import SIMULATOR_ID
 from onetape.core.timeframes import Timeframe
 from onetape.store.batches import (
-    candle_at,
-    columns_of,
-    in_order,
+    convert_columns_to_rows,
+    convert_rows_to_columns,
+    get_candle,
     is_increasing,
-    rows_of,
-    sorted_columns,
+    sort_columns,
+    sort_rows,
 )
 from onetape.store.closed_rows import Row, store_closed
-from onetape.store.columns import proven_end, read_last
+from onetape.store.columns import read_last, read_proven_end
 from onetape.store.connection import Value
 from onetape.store.database import Store
 from onetape.store.quarantine import Source, refuse
@@ -103,11 +103,11 @@ def insert_closed(
         StoreError: the file cannot be written, or a sound row did not arrive in it.
     """
     listed = list(rows)
-    columns = columns_of(listed)
-    faults = candle_faults(columns, Timeframe.parse(key.timeframe))
+    columns = convert_rows_to_columns(listed)
+    faults = find_candle_faults(columns, Timeframe.parse(key.timeframe))
     refused = [(listed[number], fault) for number, fault in faults.items()]
     if faults or not is_increasing(columns.timestamp):
-        listed = in_order([row for number, row in enumerate(listed) if number not in faults])
+        listed = sort_rows([row for number, row in enumerate(listed) if number not in faults])
     return _insert(store, key, listed, refused, source=source, seen_ms=seen_ms, raw=raw)
 
 
@@ -131,12 +131,12 @@ def insert_columns(
         UsageError: the timeframe of the series is invalid.
         StoreError: the file cannot be written, or a sound row did not arrive in it.
     """
-    faults = candle_faults(candles, Timeframe.parse(key.timeframe))
-    refused = [(candle_at(candles, number), fault) for number, fault in faults.items()]
-    sound = sorted_columns(candles, without=faults)
+    faults = find_candle_faults(candles, Timeframe.parse(key.timeframe))
+    refused = [(get_candle(candles, number), fault) for number, fault in faults.items()]
+    sound = sort_columns(candles, without=faults)
     total = InsertReport()
     for first in range(0, max(len(sound), 1), BULK_ROWS):
-        rows = rows_of(sound[first : first + BULK_ROWS])
+        rows = convert_columns_to_rows(sound[first : first + BULK_ROWS])
         report = _insert(store, key, rows, refused, source=source, seen_ms=seen_ms, raw={})
         total = total.plus(report)
         refused = []
@@ -175,12 +175,12 @@ def replace_forming(
     Raises:
         StoreError: the file cannot be written.
     """
-    fault = candle_fault(row, Timeframe.parse(key.timeframe))
+    fault = find_candle_fault(row, Timeframe.parse(key.timeframe))
     with store.write() as connection:
         if fault is not None:
             refuse(connection, key, [(row, fault)], {}, source=source, seen_ms=seen_ms)
             return False
-        connection.execute(f"INSERT OR REPLACE {_INSERT}", _bound(key, row, 0, source))
+        connection.execute(f"INSERT OR REPLACE {_INSERT}", _make_bindings(key, row, 0, source))
     return True
 
 
@@ -194,7 +194,9 @@ def is_closed(store: Store, key: SeriesKey, timestamp: int) -> bool:
     return found is not None
 
 
-def last_closed(store: Store, key: SeriesKey, count: int, *, up_to: int | None = None) -> Candles:
+def read_last_closed(
+    store: Store, key: SeriesKey, count: int, *, up_to: int | None = None
+) -> Candles:
     """Return the last `count` closed candles, oldest first.
 
     Args:
@@ -204,11 +206,13 @@ def last_closed(store: Store, key: SeriesKey, count: int, *, up_to: int | None =
         up_to: Candles that open later than this are left out; None takes the newest.
     """
     with store.read() as connection:
-        end = proven_end(connection, key, 2**62 if up_to is None else up_to + 1)
+        end = read_proven_end(connection, key, 2**62 if up_to is None else up_to + 1)
         return read_last(connection, key, count, end)
 
 
-def closed_timestamps(store: Store, key: SeriesKey, *, after: int, limit: int = 1_000) -> list[int]:
+def read_closed_timestamps(
+    store: Store, key: SeriesKey, *, after: int, limit: int = 1_000
+) -> list[int]:
     """Return the opens of closed candles later than `after`, oldest first."""
     with store.read() as connection:
         rows = connection.execute(
@@ -219,7 +223,7 @@ def closed_timestamps(store: Store, key: SeriesKey, *, after: int, limit: int = 
     return [row[0] for row in rows]
 
 
-def last_closed_before(store: Store, key: SeriesKey, end: int) -> int | None:
+def read_last_closed_before(store: Store, key: SeriesKey, end: int) -> int | None:
     """Return the open of the newest closed candle before `end`, or None."""
     with store.read() as connection:
         return connection.execute(
@@ -229,7 +233,7 @@ def last_closed_before(store: Store, key: SeriesKey, end: int) -> int | None:
         ).get
 
 
-def row_at(store: Store, key: SeriesKey, timestamp: int) -> Candle | None:
+def read_row_at(store: Store, key: SeriesKey, timestamp: int) -> Candle | None:
     """Return the candle that opens at `timestamp`, forming or closed, or None."""
     with store.read() as connection:
         rows = connection.execute(
@@ -239,7 +243,7 @@ def row_at(store: Store, key: SeriesKey, timestamp: int) -> Candle | None:
     return Candle(*rows[0]) if rows else None
 
 
-def first_row_after(store: Store, key: SeriesKey, timestamp: int) -> Candle | None:
+def read_first_row_after(store: Store, key: SeriesKey, timestamp: int) -> Candle | None:
     """Return the first candle that opens after `timestamp`, forming or closed, or None."""
     with store.read() as connection:
         rows = connection.execute(
@@ -250,7 +254,7 @@ def first_row_after(store: Store, key: SeriesKey, timestamp: int) -> Candle | No
     return Candle(*rows[0]) if rows else None
 
 
-def closed_range(store: Store, key: SeriesKey) -> tuple[int, int] | None:
+def read_closed_range(store: Store, key: SeriesKey) -> tuple[int, int] | None:
     """Return the opens of the first and the last closed candle; None without a closed candle.
 
     Rows at times that no candle has, which plain SQL can write, are left out.
@@ -314,7 +318,7 @@ class SeriesSummary(Struct, frozen=True):
     """Where they came from: import, resample, rest, ws, and sql for rows without a source."""
 
 
-def stored_series(store: Store) -> list[SeriesSummary]:
+def read_stored_series(store: Store) -> list[SeriesSummary]:
     """Return every series that has candles, by name."""
     with store.read() as connection:
         rows = connection.execute(
@@ -330,14 +334,14 @@ def stored_series(store: Store) -> list[SeriesSummary]:
     ]
 
 
-def missing_between(store: Store, key: SeriesKey, start: int, end: int) -> list[tuple[int, int]]:
+def find_missing(store: Store, key: SeriesKey, start: int, end: int) -> list[tuple[int, int]]:
     """Return the gaps in `[start, end)` as half-open ranges of candle opens, oldest first."""
     timeframe = Timeframe.parse(key.timeframe)
     with store.read() as connection:
         rows = connection.execute(
             f"SELECT timestamp FROM ohlcv_data WHERE {_SERIES} AND timestamp >= ? "
             "AND timestamp < ? AND closed IS NOT 0 ORDER BY timestamp",
-            (*key.names, start, proven_end(connection, key, end)),
+            (*key.names, start, read_proven_end(connection, key, end)),
         )
         gaps: list[tuple[int, int]] = []
         while True:
@@ -352,5 +356,5 @@ def missing_between(store: Store, key: SeriesKey, start: int, end: int) -> list[
             start = stop
 
 
-def _bound(key: SeriesKey, row: Candle, closed: int, source: Source) -> tuple[Value, ...]:
+def _make_bindings(key: SeriesKey, row: Candle, closed: int, source: Source) -> tuple[Value, ...]:
     return (*key.names, row.timestamp, *row[1:], closed, source)

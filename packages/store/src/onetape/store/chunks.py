@@ -33,8 +33,8 @@ def write_chunk(path: Path, key: bytes, candles: Candles) -> None:
         OSError: the file cannot be written.
     """
     header = _HEADER.pack(_MARK, 0, len(candles), key)
-    columns = _columns(candles)
-    header = _HEADER.pack(_MARK, _checksum(header, columns), len(candles), key)
+    columns = _view_columns(candles)
+    header = _HEADER.pack(_MARK, _compute_checksum(header, columns), len(candles), key)
     handle = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
     try:
         with open(handle, "wb") as file:  # noqa: PTH123 - a handle, made 0600
@@ -54,7 +54,7 @@ def read_chunk(path: Path, key: bytes, into: Candles) -> bool:
         key: The key that it must have.
         into: As many candles as it must have, in contiguous columns; rubbish after a False.
     """
-    columns = _columns(into)
+    columns = _view_columns(into)
     try:
         with path.open("rb", buffering=0) as file:
             header = file.read(_HEADER.size)
@@ -63,16 +63,18 @@ def read_chunk(path: Path, key: bytes, into: Candles) -> bool:
             complete = complete and len(header) == _HEADER.size and not file.read(1)
     except OSError:
         return False
-    return complete and header == _HEADER.pack(_MARK, _checksum(header, columns), len(into), key)
+    return complete and header == _HEADER.pack(
+        _MARK, _compute_checksum(header, columns), len(into), key
+    )
 
 
-def _checksum(header: bytes, columns: list[memoryview]) -> int:
+def _compute_checksum(header: bytes, columns: list[memoryview]) -> int:
     checksum = zlib.crc32(header[_CHECKED_FROM:])
     for column in columns:
         checksum = zlib.crc32(column, checksum)
     return checksum
 
 
-def _columns(candles: Candles) -> list[memoryview]:
+def _view_columns(candles: Candles) -> list[memoryview]:
     prices = (candles.open, candles.high, candles.low, candles.close, candles.volume)
     return [np.ascontiguousarray(column).data.cast("B") for column in (candles.timestamp, *prices)]

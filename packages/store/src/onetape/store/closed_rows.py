@@ -64,7 +64,7 @@ def store_closed(
     timeframe = Timeframe.parse(key.timeframe)
     # A candle that opens before this was over for so long when it was read.
     final = timeframe.floor(max(seen_ms - SETTLED_MS, 0) // 1_000)
-    for part in _without_jumps(rows, timeframe.seconds):
+    for part in _split_at_jumps(rows, timeframe.seconds):
         done = _store(connection, key, part, source, final)
         total = Stored(
             total.inserted + done.inserted,
@@ -74,7 +74,7 @@ def store_closed(
     return total
 
 
-def _without_jumps(rows: Sequence[Row], seconds: int) -> Iterator[Sequence[Row]]:
+def _split_at_jumps(rows: Sequence[Row], seconds: int) -> Iterator[Sequence[Row]]:
     """Cut rows where they jump far: all that is stored between the ends of a part is read."""
     far = _FAR_CANDLES * seconds
     begun = 0

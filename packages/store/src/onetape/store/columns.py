@@ -16,7 +16,7 @@ _SERIES: Final = "exchange = ? AND symbol = ? AND timeframe = ?"
 _SELECT: Final = f"SELECT {', '.join(_NAMES)} FROM ohlcv_data WHERE {_SERIES} AND closed IS NOT 0"
 
 
-def proven_end(connection: Connection, key: SeriesKey, end: int) -> int:
+def read_proven_end(connection: Connection, key: SeriesKey, end: int) -> int:
     """Return before what time every row is closed that is not marked as forming; at most `end`.
 
     A row that plain SQL wrote has no state. A later row proves that its period ended,
@@ -30,8 +30,8 @@ def proven_end(connection: Connection, key: SeriesKey, end: int) -> int:
 
 
 def read_columns(connection: Connection, key: SeriesKey, start: int, end: int) -> Candles:
-    """Return the candles of `[start, end)` that are not forming; `end` is a `proven_end`."""
-    return _columns(
+    """Return the candles of `[start, end)` that are not forming; `end` is a `read_proven_end`."""
+    return _collect_columns(
         connection.execute(
             f"{_SELECT} AND timestamp >= ? AND timestamp < ? ORDER BY timestamp",
             (*key.names, start, end),
@@ -40,14 +40,14 @@ def read_columns(connection: Connection, key: SeriesKey, start: int, end: int) -
 
 
 def read_last(connection: Connection, key: SeriesKey, count: int, end: int) -> Candles:
-    """Return the last candles before `end`, a `proven_end`, that are not forming, oldest first."""
+    """Return the last candles before `end` that are not forming, oldest first."""
     newest_first = connection.execute(
         f"{_SELECT} AND timestamp < ? ORDER BY timestamp DESC LIMIT ?", (*key.names, end, count)
     )
-    return _columns(reversed(newest_first.fetchall()))
+    return _collect_columns(reversed(newest_first.fetchall()))
 
 
-def _columns(rows: Iterable[tuple[float, ...]]) -> Candles:
+def _collect_columns(rows: Iterable[tuple[float, ...]]) -> Candles:
     table = np.fromiter(rows, dtype=_ROW)
     # Copies, so that each column lies in one piece and the rows' memory is given back.
     return Candles(*(table[name].copy() for name in _NAMES))

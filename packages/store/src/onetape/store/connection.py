@@ -93,7 +93,7 @@ def connect(path: Path) -> Connection:
     return cast("Connection", apsw.Connection(str(path), flags=apsw.SQLITE_OPEN_READWRITE))
 
 
-def patiently(action: Callable[[], T], seconds: float) -> T:
+def retry_while_locked(action: Callable[[], T], seconds: float) -> T:
     """Do what other processes may stand in the way of, trying again until it is done.
 
     Raises:

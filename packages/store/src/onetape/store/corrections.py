@@ -119,13 +119,13 @@ def _delete_built(connection: Connection, key: SeriesKey, opened: int) -> None:
         f"DELETE FROM ohlcv_data WHERE {_SERIES} AND timestamp = ? AND source = 'resample'",
         [
             (key.exchange, key.symbol, each.name, each.floor(opened))
-            for each in _timeframes(connection, key)
+            for each in _read_timeframes(connection, key)
             if each.seconds > shorter.seconds
         ],
     )
 
 
-def _timeframes(connection: Connection, key: SeriesKey) -> list[Timeframe]:
+def _read_timeframes(connection: Connection, key: SeriesKey) -> list[Timeframe]:
     """Return the timeframes in which a symbol has candles, by jumps along the index."""
     found: list[Timeframe] = []
     name = ""
@@ -141,7 +141,7 @@ def _timeframes(connection: Connection, key: SeriesKey) -> list[Timeframe]:
     return found
 
 
-def decisions_to_evaluate_again(
+def read_decisions_to_evaluate_again(
     store: Store, key: SeriesKey, *, account: str
 ) -> list[CorrectedDecision]:
     """Return the marked decisions of an account on a series, oldest first."""

@@ -16,9 +16,9 @@ from pathlib import Path
 import apsw
 
 from onetape.core.errors import ConfigurationError, StoreError, StoreReplaced
-from onetape.store.connection import Connection, connect, patiently
+from onetape.store.connection import Connection, connect, retry_while_locked
 from onetape.store.copying import check_pages, draft_of, name_new
-from onetape.store.filesystem import check_file_system, file_identity, log_of, print_note
+from onetape.store.filesystem import check_file_system, get_file_identity, log_of, print_note
 from onetape.store.migrations import NEWEST_VERSION, check_ours, migrate
 from onetape.store.translate import translated
 
@@ -112,14 +112,14 @@ class Store:
             # SQLite's own waiting naps for up to 100 ms, and busier writers go first meanwhile.
             connection.set_busy_timeout(0)
             try:
-                patiently(lambda: connection.execute(BEGIN_WRITE), self.patience_seconds)
+                retry_while_locked(lambda: connection.execute(BEGIN_WRITE), self.patience_seconds)
             finally:
                 connection.set_busy_timeout(BUSY_TIMEOUT_MS)
             began = time.monotonic()
             try:
                 yield connection
-                others = bulk and self.yields_to_traders and _others_trade(connection)
-                patiently(lambda: connection.execute("COMMIT"), self.patience_seconds)
+                others = bulk and self.yields_to_traders and _has_other_trader(connection)
+                retry_while_locked(lambda: connection.execute("COMMIT"), self.patience_seconds)
             except BaseException:
                 if connection.in_transaction:
                     connection.execute("ROLLBACK")
@@ -169,7 +169,7 @@ class Store:
             )
 
     def _is_in_place(self) -> bool:
-        return self._identity is not None and file_identity(self.path) == self._identity
+        return self._identity is not None and get_file_identity(self.path) == self._identity
 
     def _cut_log(self) -> None:
         """Fold a log that has grown too long into the file; wait for readers who keep it.
@@ -179,7 +179,7 @@ class Store:
         """
         log = log_of(self.path)
         deadline = time.monotonic() + self.patience_seconds
-        while _size(log) > self.log_limit_bytes:
+        while _get_size(log) > self.log_limit_bytes:
             # Others cannot write while this waits for a reader, so it tries again instead.
             self._connection.set_busy_timeout(0)
             try:
@@ -205,13 +205,13 @@ def open_store(path: Path, *, create: bool, whole: bool = False) -> Store:
             or locked.
         ConfigurationError: the folder cannot be written.
     """
-    if _sqlite_version() < FIRST_SOUND_SQLITE:
+    if _read_sqlite_version() < FIRST_SOUND_SQLITE:
         raise StoreError(
             f"SQLite {apsw.sqlite_lib_version()} can corrupt a file with several writers; "
             "install apsw >= 3.51.3"
         )
     check_file_system(path)
-    if not _usable(path):
+    if not _check_usable(path):
         if not create:
             raise StoreError(
                 f"{path} does not exist; fill it first: uv run backfiller --symbol BTC/USDT"
@@ -220,7 +220,7 @@ def open_store(path: Path, *, create: bool, whole: bool = False) -> Store:
         # A link that leads to nothing yet stays one: the file is made where it leads to.
         _create(Path(os.path.realpath(path)) if path.is_symlink() else path)
     # Before it is opened: a file that takes the name meanwhile is then another one.
-    identity = file_identity(path)
+    identity = get_file_identity(path)
     with translated(path):
         connection = _connect(path)
         try:
@@ -249,10 +249,10 @@ def open_if_exists(path: Path) -> Store | None:
         StoreError: as for `open_store`.
         ConfigurationError: the path cannot be looked at.
     """
-    return open_store(path, create=False) if _usable(path) else None
+    return open_store(path, create=False) if _check_usable(path) else None
 
 
-def _usable(path: Path) -> bool:
+def _check_usable(path: Path) -> bool:
     """Return whether there is a file that may be a database; False where there is nothing.
 
     Raises:
@@ -282,21 +282,21 @@ def _check_no_log_without_file(path: Path) -> None:
     """
     log = log_of(path)
     # Looked at again afterwards: another process may have made the file in this moment.
-    if _size(log) and not _usable(path):
+    if _get_size(log) and not _check_usable(path):
         raise StoreError(
             f"{path} is gone, but its log {log.name} is there: it was deleted while a program "
             "used it; end that program, then restore a backup, or delete the log to start afresh"
         )
 
 
-def _size(path: Path) -> int:
+def _get_size(path: Path) -> int:
     try:
         return path.stat().st_size
     except OSError:
         return 0
 
 
-def _others_trade(connection: Connection) -> bool:
+def _has_other_trader(connection: Connection) -> bool:
     """Return whether a trader's lease runs: it is renewed as long as the trader lives."""
     now_ms = time.time_ns() // 1_000_000
     return bool(
@@ -306,7 +306,7 @@ def _others_trade(connection: Connection) -> bool:
     )
 
 
-def _sqlite_version() -> tuple[int, ...]:
+def _read_sqlite_version() -> tuple[int, ...]:
     return tuple(int(part) for part in apsw.sqlite_lib_version().split("."))
 
 
@@ -337,5 +337,7 @@ def _connect(path: Path) -> Connection:
 def _share(connection: Connection) -> None:
     """Prepare a file of ours for several processes."""
     # A restored file is not in WAL mode yet, and to get there it must be alone for a moment.
-    patiently(lambda: connection.execute("PRAGMA journal_mode = WAL"), WRITE_PATIENCE_SECONDS)
+    retry_while_locked(
+        lambda: connection.execute("PRAGMA journal_mode = WAL"), WRITE_PATIENCE_SECONDS
+    )
     connection.execute(f"PRAGMA journal_size_limit = {LOG_LIMIT_BYTES}")

@@ -92,7 +92,7 @@ def read_decisions(store: Store, account: Account, start: int, end: int) -> list
             "SELECT decision, session, timestamp, signal, indicators, gates, action, decided_ms, "
             f"corrected_ms, correction FROM decisions WHERE {_SESSIONS} "
             "AND timestamp >= ? AND timestamp < ? ORDER BY timestamp, decided_ms",
-            (*_names(account), start, end),
+            (*_get_names(account), start, end),
         ).fetchall()
     values: list[list[Any]] = [
         [*row[:4], json.loads(row[4]), json.loads(row[5]), *row[6:]] for row in rows
@@ -100,7 +100,7 @@ def read_decisions(store: Store, account: Account, start: int, end: int) -> list
     return [DecisionRecord(*one) for one in values]
 
 
-def decided_range(store: Store, account: Account) -> tuple[int, int] | None:
+def read_decided_range(store: Store, account: Account) -> tuple[int, int] | None:
     """Return the first and the last candle that was decided on; None without a decision.
 
     Raises:
@@ -109,7 +109,7 @@ def decided_range(store: Store, account: Account) -> tuple[int, int] | None:
     with store.read() as connection:
         first, last = connection.execute(
             f"SELECT min(timestamp), max(timestamp) FROM decisions WHERE {_SESSIONS}",
-            _names(account),
+            _get_names(account),
         ).fetchall()[0]
     return None if first is None else (first, last)
 
@@ -133,13 +133,13 @@ def read_orders(store: Store, account: Account, start: int, end: int) -> list[Or
             "WHERE account = ? AND mode = ? AND exchange = ? AND symbol = ? AND timeframe = ? "
             "AND (signal_timestamp >= ?6 AND signal_timestamp < ?7 "
             "OR filled_timestamp >= ?6 AND filled_timestamp < ?7) ORDER BY decided_ms",
-            (*_names(account), start, end),
+            (*_get_names(account), start, end),
         ).fetchall()
-    values: list[list[Any]] = [[*row[:9], _decimal(row[9]), row[10]] for row in rows]
+    values: list[list[Any]] = [[*row[:9], _parse_decimal(row[9]), row[10]] for row in rows]
     return [OrderRecord(*one) for one in values]
 
 
-def filled_candles(store: Store, account: Account) -> dict[str, int]:
+def read_filled_candles(store: Store, account: Account) -> dict[str, int]:
     """Return the open of the candle that filled each order of an account in its symbol.
 
     Returns:
@@ -152,7 +152,7 @@ def filled_candles(store: Store, account: Account) -> dict[str, int]:
         rows = connection.execute(
             "SELECT client_order_id, filled_timestamp FROM orders WHERE account = ? AND mode = ? "
             "AND exchange = ? AND symbol = ? AND timeframe = ? AND filled_timestamp IS NOT NULL",
-            _names(account),
+            _get_names(account),
         ).fetchall()
     return dict(rows)
 
@@ -168,7 +168,7 @@ def read_sessions(store: Store, account: Account) -> list[StoredSession]:
             "SELECT session, account, mode, strategy, parameters, ifnull(rules, '{}'), "
             "started_ms, ended_ms, end_reason FROM sessions WHERE account = ? AND mode = ? "
             "AND exchange = ? AND symbol = ? AND timeframe = ? ORDER BY started_ms, session",
-            _names(account),
+            _get_names(account),
         ).fetchall()
     values: list[list[Any]] = [
         [*row[:4], json.loads(row[4]), json.loads(row[5]), *row[6:]] for row in rows
@@ -188,7 +188,7 @@ def read_outages(
         return connection.execute(
             f"SELECT from_ms, to_ms, reason FROM data_outages WHERE {_SESSIONS} "
             "AND from_ms < ? AND ifnull(to_ms, ?) > ? ORDER BY from_ms",
-            (*_names(account), end_ms, end_ms, start_ms),
+            (*_get_names(account), end_ms, end_ms, start_ms),
         ).fetchall()
 
 
@@ -207,9 +207,9 @@ def read_candle(store: Store, key: SeriesKey, timestamp: int) -> CandleRow | Non
     return CandleRow(Candle(*rows[0][:6]), rows[0][6], rows[0][7]) if rows else None
 
 
-def _names(account: Account) -> tuple[str, str, str, str, str]:
+def _get_names(account: Account) -> tuple[str, str, str, str, str]:
     return account.name, account.mode, account.exchange, account.symbol, account.timeframe
 
 
-def _decimal(text: Any) -> Decimal | None:
+def _parse_decimal(text: Any) -> Decimal | None:
     return None if text is None else Decimal(text)

@@ -42,7 +42,7 @@ def insert_drill(store: Store, drill: StoredDrill) -> None:
         )
 
 
-def last_drill(store: Store, config_digest: str) -> StoredDrill | None:
+def read_last_drill(store: Store, config_digest: str) -> StoredDrill | None:
     """Return the newest drill of a configuration, or None where it was never tried.
 
     Raises:

@@ -10,7 +10,7 @@ from typing import Any, Final, Literal
 from msgspec import Struct
 from msgspec.structs import replace
 
-from onetape.core.clock import utc_text
+from onetape.core.clock import format_utc
 from onetape.core.timeframes import Timeframe
 from onetape.store.accounts import Account
 from onetape.store.connection import Connection
@@ -109,7 +109,7 @@ def read_controls_since(
             "control",
             False,
             f"command {verb}{f' {symbol}' if symbol else ''} by {given_by}"
-            f"{clock}" + (f", done {utc_text(done_ms // 1_000)}" if done_ms is not None else ""),
+            f"{clock}" + (f", done {format_utc(done_ms // 1_000)}" if done_ms is not None else ""),
             symbol,
         )
         for at_ms, verb, symbol, given_by, done_ms in rows
@@ -134,21 +134,21 @@ def read_events(store: Store, account: Account, since_ms: int) -> list[Event]:
     candles_from = since_ms // 1_000 - lateness
     with store.read() as connection:
         events = [
-            *_sessions(connection, account, since_ms),
-            *_states(connection, account, since_ms),
-            *_outages(connection, account, since_ms),
-            *_latecomers(store, account, since_ms),
-            *_signals(connection, account, since_ms, candles_from),
-            *_corrections(connection, account, since_ms, candles_from),
-            *_exits(connection, account, since_ms),
-            *_orders(connection, account, since_ms),
+            *_read_sessions(connection, account, since_ms),
+            *_read_states(connection, account, since_ms),
+            *_read_outages(connection, account, since_ms),
+            *_read_latecomers(store, account, since_ms),
+            *_read_signals(connection, account, since_ms, candles_from),
+            *_read_corrections(connection, account, since_ms, candles_from),
+            *_read_exits(connection, account, since_ms),
+            *_read_orders(connection, account, since_ms),
             *_trades(connection, account, since_ms),
         ]
     events.sort(key=lambda event: (event.at_ms, _ORDER_OF_KINDS[event.kind]))
     return [replace(event, symbol=account.symbol) for event in events]
 
 
-def _sessions(connection: Connection, account: Account, since_ms: int) -> Iterator[Event]:
+def _read_sessions(connection: Connection, account: Account, since_ms: int) -> Iterator[Event]:
     rows = connection.execute(
         "SELECT started_ms, ended_ms, end_reason, strategy, changes FROM sessions "
         "WHERE account = ? AND symbol = ? AND (started_ms >= ? OR ended_ms >= ?)",
@@ -163,7 +163,7 @@ def _sessions(connection: Connection, account: Account, since_ms: int) -> Iterat
             yield Event(ended_ms, account.name, "session", is_problem, f"session ended: {reason}")
 
 
-def _states(connection: Connection, account: Account, since_ms: int) -> Iterator[Event]:
+def _read_states(connection: Connection, account: Account, since_ms: int) -> Iterator[Event]:
     rows = connection.execute(
         "SELECT at_ms, state, reason, remedy, id = (SELECT min(id) FROM trader_states first "
         "WHERE first.session = trader_states.session) FROM trader_states WHERE at_ms >= ? "
@@ -178,7 +178,7 @@ def _states(connection: Connection, account: Account, since_ms: int) -> Iterator
             yield Event(at_ms, account.name, "state", True, text)
 
 
-def _outages(connection: Connection, account: Account, since_ms: int) -> Iterator[Event]:
+def _read_outages(connection: Connection, account: Account, since_ms: int) -> Iterator[Event]:
     rows = connection.execute(
         "SELECT from_ms, to_ms, reason FROM data_outages "
         "WHERE session IN (SELECT session FROM sessions WHERE account = ? AND symbol = ?) "
@@ -186,21 +186,21 @@ def _outages(connection: Connection, account: Account, since_ms: int) -> Iterato
         (account.name, account.symbol, since_ms, since_ms),
     ).fetchall()
     for from_ms, to_ms, reason in rows:
-        until = "still going on" if to_ms is None else f"until {utc_text(to_ms // 1_000)}"
+        until = "still going on" if to_ms is None else f"until {format_utc(to_ms // 1_000)}"
         what = "no decision" if reason.endswith(UNDECIDED) else "no market data"
         yield Event(from_ms, account.name, "outage", True, f"{what}, {until}: {reason}")
 
 
-def _latecomers(store: Store, account: Account, since_ms: int) -> Iterator[Event]:
+def _read_latecomers(store: Store, account: Account, since_ms: int) -> Iterator[Event]:
     for one in read_latecomers(store, account.name, symbol=account.symbol):
         if one.noted_ms >= since_ms:
             yield Event(one.noted_ms, account.name, "late", True, f"late: {one.text}")
 
 
-def _signals(
+def _read_signals(
     connection: Connection, account: Account, since_ms: int, candles_from: int
 ) -> Iterator[Event]:
-    for timestamp, signal, gates, action, decided_ms in _decisions(
+    for timestamp, signal, gates, action, decided_ms in _read_decisions(
         connection,
         account,
         candles_from,
@@ -209,7 +209,7 @@ def _signals(
         since_ms,
     ):
         failed = {name: text for name, text in json.loads(gates).items() if text != "ok"}
-        text = f"signal {_SIGNALS[signal]} on the candle of {utc_text(timestamp)}"
+        text = f"signal {_SIGNALS[signal]} on the candle of {format_utc(timestamp)}"
         if failed and action == "HOLD":
             name, why = next(iter(failed.items()))
             is_problem = any(gate not in _GATES_OF_RULES for gate in failed)
@@ -221,10 +221,10 @@ def _signals(
             yield Event(decided_ms, account.name, "signal", False, f"{text}: {result}")
 
 
-def _corrections(
+def _read_corrections(
     connection: Connection, account: Account, since_ms: int, candles_from: int
 ) -> Iterator[Event]:
-    for timestamp, corrected_ms, correction, failure in _decisions(
+    for timestamp, corrected_ms, correction, failure in _read_decisions(
         connection,
         account,
         candles_from,
@@ -233,14 +233,14 @@ def _corrections(
         since_ms,
     ):
         result = correction or "not evaluated again yet"
-        cause = f"a candle before the decision of {utc_text(timestamp)} was corrected"
+        cause = f"a candle before the decision of {format_utc(timestamp)} was corrected"
         if failure is not None:
-            cause = f"decision of {utc_text(timestamp)} had no signal ({failure})"
+            cause = f"decision of {format_utc(timestamp)} had no signal ({failure})"
         text = f"{cause}: {result}"
         yield Event(corrected_ms, account.name, "correction", True, text)
 
 
-def _exits(connection: Connection, account: Account, since_ms: int) -> Iterator[Event]:
+def _read_exits(connection: Connection, account: Account, since_ms: int) -> Iterator[Event]:
     rows = connection.execute(
         "SELECT created_ms, reason, cause FROM exit_obligations WHERE account = ? AND mode = ? "
         "AND symbol = ? AND created_ms >= ?",
@@ -250,7 +250,7 @@ def _exits(connection: Connection, account: Account, since_ms: int) -> Iterator[
         yield Event(created_ms, account.name, "exit", False, f"exit decided: {reason or cause}")
 
 
-def _orders(connection: Connection, account: Account, since_ms: int) -> Iterator[Event]:
+def _read_orders(connection: Connection, account: Account, since_ms: int) -> Iterator[Event]:
     rows = connection.execute(
         "SELECT ifnull(finished_ms, decided_ms), side, type, status, reason FROM orders "
         "WHERE account = ? AND mode = ? AND symbol = ? AND ifnull(finished_ms, decided_ms) >= ? "
@@ -276,7 +276,7 @@ def _trades(connection: Connection, account: Account, since_ms: int) -> Iterator
         yield Event(at_ms, account.name, "trade", False, text)
 
 
-def _decisions(
+def _read_decisions(
     connection: Connection,
     account: Account,
     candles_from: int,

@@ -8,7 +8,7 @@ import os
 from pathlib import Path
 
 from onetape.core.errors import ConfigurationError, StoreError, StoreUnwritable
-from onetape.core.printable import printable
+from onetape.core.printable import escape_unprintable
 
 #: Drives of another computer: locks and shared memory do not reach it.
 NETWORK = frozenset(
@@ -27,7 +27,7 @@ def check_file_system(path: Path) -> None:
     Raises:
         ConfigurationError: the file is on a network drive.
     """
-    kind = file_system_of(path)
+    kind = read_file_system(path)
     if kind in NETWORK:
         raise ConfigurationError(
             f"{path} lies on a network drive ({kind}), where processes cannot share a database; "
@@ -40,7 +40,7 @@ def check_file_system(path: Path) -> None:
         )
 
 
-def file_system_of(path: Path) -> str:
+def read_file_system(path: Path) -> str:
     """Return the kind of file system that holds a path; empty where the system does not name it."""
     try:
         mounts = MOUNTS.read_text(encoding="utf-8", errors="surrogateescape")
@@ -58,7 +58,7 @@ def file_system_of(path: Path) -> str:
     return kind
 
 
-def file_identity(path: Path) -> tuple[int, int] | None:
+def get_file_identity(path: Path) -> tuple[int, int] | None:
     """Return device and inode of a file; None for a missing or empty file.
 
     Raises:
@@ -87,7 +87,7 @@ def print_note(text: str) -> None:
     """Print one line on stderr, or pass it to the handler that the program has set."""
     import logging
 
-    logging.getLogger("onetape.store").warning("%s", printable(text))
+    logging.getLogger("onetape.store").warning("%s", escape_unprintable(text))
 
 
 def _plain(name: str) -> str:

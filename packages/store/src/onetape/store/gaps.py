@@ -12,7 +12,7 @@ from msgspec.structs import astuple, replace
 
 from onetape.core.candles import SeriesKey
 from onetape.core.timeframes import Timeframe
-from onetape.store.candles import closed_range, missing_between
+from onetape.store.candles import find_missing, read_closed_range
 from onetape.store.connection import Connection
 from onetape.store.database import Store
 
@@ -168,7 +168,7 @@ def clear_gaps(store: Store, key: SeriesKey, ranges: Iterable[tuple[int, int]]) 
 
 
 def _set(connection: Connection, key: SeriesKey, entry: Entry) -> None:
-    inside = _entries(connection, key, entry.start, entry.end)
+    inside = _read_entries(connection, key, entry.start, entry.end)
     since = [each.since_ms for each in inside if each.state == entry.state]
     first = [each.first_seen_ms for each in inside]
     new = replace(
@@ -183,7 +183,7 @@ def _replace(
     connection: Connection, key: SeriesKey, start: int, end: int, new: list[Entry]
 ) -> None:
     """Put rows in the place of all that is known of `[start, end)`."""
-    touching = _entries(connection, key, start - 1, end + 1)
+    touching = _read_entries(connection, key, start - 1, end + 1)
     left = [
         *new,
         *(replace(each, end=min(each.end, start)) for each in touching if each.start < start),
@@ -196,11 +196,11 @@ def _replace(
     connection.executemany(
         f"INSERT INTO gaps (exchange, symbol, timeframe, {_COLUMNS}) "
         "VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
-        [(*key.names, *astuple(each)) for each in _joined(left)],
+        [(*key.names, *astuple(each)) for each in _join_entries(left)],
     )
 
 
-def gaps_of(
+def read_gaps(
     store: Store, key: SeriesKey, *, start: int | None = None, end: int | None = None
 ) -> list[Gap]:
     """Return the gaps between the first and the last closed candle, oldest first.
@@ -216,20 +216,20 @@ def gaps_of(
     """
     timeframe = Timeframe.parse(key.timeframe)
     with store.read() as connection:
-        stored = closed_range(store, key)
+        stored = read_closed_range(store, key)
         if stored is None:
             return []
         first = stored[0] if start is None else max(start, stored[0])
         last = stored[1] if end is None else min(end, stored[1])
-        gaps = missing_between(store, key, first, last)
-        known = _entries(connection, key, first, last) if gaps else []
+        gaps = find_missing(store, key, first, last)
+        known = _read_entries(connection, key, first, last) if gaps else []
     return [
-        _gap(low, high, timeframe.count_between(low, high), entry)
+        _make_gap(low, high, timeframe.count_between(low, high), entry)
         for low, high, entry in _cut(gaps, known)
     ]
 
 
-def unexplained(
+def find_unexplained(
     store: Store, key: SeriesKey, gaps: list[tuple[int, int]], *, answers: int | None = None
 ) -> list[tuple[int, int]]:
     """Return the gaps, or parts of gaps, whose cause is not known.
@@ -243,7 +243,7 @@ def unexplained(
     if not gaps:
         return []
     with store.read() as connection:
-        known = _entries(connection, key, gaps[0][0], gaps[-1][1])
+        known = _read_entries(connection, key, gaps[0][0], gaps[-1][1])
     left: list[tuple[int, int]] = []
     for start, end, entry in _cut(gaps, known):
         if entry is not None and (
@@ -257,42 +257,48 @@ def unexplained(
     return left
 
 
-def accepted_in(
+def read_accepted(
     store: Store, key: SeriesKey, gaps: list[tuple[int, int]]
 ) -> dict[str, list[tuple[int, int]]]:
     """Return the parts of gaps (sorted, free of overlaps) that a person accepted, by reason."""
     found: dict[str, list[tuple[int, int]]] = {}
-    known = ledger_of(store, key, gaps[0][0], gaps[-1][1]) if gaps else []
+    known = read_gap_ledger(store, key, gaps[0][0], gaps[-1][1]) if gaps else []
     for start, end, entry in _cut(gaps, known):
         if entry is not None and entry.reason is not None:
             found.setdefault(entry.reason, []).append((start, end))
     return found
 
 
-def explained_gaps(store: Store, key: SeriesKey) -> list[tuple[int, int]]:
+def read_explained_gaps(store: Store, key: SeriesKey) -> list[tuple[int, int]]:
     """Return the ranges that are known to have no candles, and why, oldest first."""
-    return [(each.start, each.end) for each in ledger_of(store, key) if each.state in EXPLAINED]
+    return [
+        (each.start, each.end) for each in read_gap_ledger(store, key) if each.state in EXPLAINED
+    ]
 
 
-def confirmed_gaps(store: Store, key: SeriesKey) -> list[tuple[int, int]]:
+def read_confirmed_gaps(store: Store, key: SeriesKey) -> list[tuple[int, int]]:
     """Return the ranges where the exchange is proven to have no candles, oldest first."""
-    return [(each.start, each.end) for each in ledger_of(store, key) if each.state == CONFIRMED]
+    return [
+        (each.start, each.end) for each in read_gap_ledger(store, key) if each.state == CONFIRMED
+    ]
 
 
-def ledger_of(store: Store, key: SeriesKey, start: int = -(2**62), end: int = 2**62) -> list[Entry]:
+def read_gap_ledger(
+    store: Store, key: SeriesKey, start: int = -(2**62), end: int = 2**62
+) -> list[Entry]:
     """Return the rows of the ledger that overlap `[start, end)`, oldest first."""
     with store.read() as connection:
-        return _entries(connection, key, start, end)
+        return _read_entries(connection, key, start, end)
 
 
-def _gap(start: int, end: int, candles: int, entry: Entry | None) -> Gap:
+def _make_gap(start: int, end: int, candles: int, entry: Entry | None) -> Gap:
     if entry is None:
         return Gap(start, end, candles, NOT_FETCHED, None, None, None, 0, None)
     moments = (entry.since_ms, entry.first_seen_ms, entry.last_requested_ms)
     return Gap(start, end, candles, entry.state, *moments, entry.answers, entry.reason)
 
 
-def _entries(connection: Connection, key: SeriesKey, start: int, end: int) -> list[Entry]:
+def _read_entries(connection: Connection, key: SeriesKey, start: int, end: int) -> list[Entry]:
     """Return the rows of the ledger that overlap `[start, end)`, oldest first."""
     # Ranges do not overlap, so only the last one that begins before `start` can reach beyond it.
     rows = connection.execute(
@@ -305,12 +311,12 @@ def _entries(connection: Connection, key: SeriesKey, start: int, end: int) -> li
     return [Entry(*row) for row in rows]
 
 
-def _joined(entries: list[Entry]) -> list[Entry]:
+def _join_entries(entries: list[Entry]) -> list[Entry]:
     """Return the rows, neighbours of which the same is known, requested at one time, made one."""
     joined: list[Entry] = []
     for each in sorted(entries, key=lambda entry: entry.start):
         last = joined[-1] if joined else None
-        if last is not None and last.end == each.start and _says(last) == _says(each):
+        if last is not None and last.end == each.start and _get_state(last) == _get_state(each):
             first_seen_ms = min(last.first_seen_ms, each.first_seen_ms)
             since_ms = min(last.since_ms, each.since_ms)
             joined[-1] = replace(last, end=each.end, first_seen_ms=first_seen_ms, since_ms=since_ms)
@@ -319,7 +325,7 @@ def _joined(entries: list[Entry]) -> list[Entry]:
     return joined
 
 
-def _says(entry: Entry) -> tuple[object, ...]:
+def _get_state(entry: Entry) -> tuple[object, ...]:
     return (
         entry.state, entry.last_requested_ms, entry.answers, entry.answered_ms, entry.window_start,
         entry.reason,

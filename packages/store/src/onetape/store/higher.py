@@ -13,10 +13,10 @@ from onetape.core.candle_gaps import find_gaps
 from onetape.core.candles import Candles, IntArray, SeriesKey
 from onetape.core.resample import check_multiple, resample
 from onetape.core.timeframes import Timeframe
-from onetape.store.candles import insert_columns, last_closed_before
+from onetape.store.candles import insert_columns, read_last_closed_before
 from onetape.store.database import Store
-from onetape.store.gaps import unexplained
-from onetape.store.reading import closed_between, has_volume
+from onetape.store.gaps import find_unexplained
+from onetape.store.reading import has_volume, read_closed_between
 
 
 class LargerCandles(Struct, frozen=True):
@@ -73,20 +73,20 @@ def larger_between(
     check_multiple(Timeframe.parse(key.timeframe), larger)
     large_key = replace(key, timeframe=larger.name)
     first, stop = larger.ceil(start), larger.floor(end)
-    stored = closed_between(store, large_key, first, stop)
+    stored = read_closed_between(store, large_key, first, stop)
     gaps = find_gaps(stored.timestamp, larger, first, stop)
     if not gaps:
         return LargerCandles(large_key, stored, Candles.empty(), [])
-    built, unknown = _built(store, key, larger, gaps, end, answers)
-    candles = _merged(stored, built)
+    built, unknown = _build_higher(store, key, larger, gaps, end, answers)
+    candles = _merge(stored, built)
     left = find_gaps(candles.timestamp, larger, first, stop)
-    missing = unexplained(store, large_key, left, answers=answers)
+    missing = find_unexplained(store, large_key, left, answers=answers)
     # If the exchange has no lower-timeframe candle either, nothing is missing.
-    missing = _overlap(missing, [(larger.floor(low), larger.ceil(high)) for low, high in unknown])
+    missing = _intersect(missing, [(larger.floor(low), larger.ceil(high)) for low, high in unknown])
     begins_inside = (
         bool(missing)
         and missing[0][0] == first
-        and not any(last_closed_before(store, one, first) for one in (large_key, key))
+        and not any(read_last_closed_before(store, one, first) for one in (large_key, key))
     )
     return LargerCandles(large_key, candles, built, missing, begins_inside)
 
@@ -101,7 +101,7 @@ def keep_built(store: Store, larger: LargerCandles, *, seen_ms: int) -> None:
         insert_columns(store, larger.key, larger.built, source="resample", seen_ms=seen_ms)
 
 
-def _built(
+def _build_higher(
     store: Store,
     key: SeriesKey,
     larger: Timeframe,
@@ -116,19 +116,21 @@ def _built(
     """
     smaller = Timeframe.parse(key.timeframe)
     # To the end: a candle behind the last window proves that it is over where its own last is gone.
-    base = closed_between(store, key, gaps[0][0], end)
+    base = read_closed_between(store, key, gaps[0][0], end)
     # These few candles may be a quiet hour of a series that has volume: judged as in the whole.
     reports_volume = bool(base.volume.any()) or has_volume(store, key)
     made = resample(base, smaller, larger, has_volume=reports_volume)
-    certain = _inside(made.timestamp, gaps)
+    certain = _is_inside(made.timestamp, gaps)
     smaller_gaps = find_gaps(base.timestamp, smaller, gaps[0][0], end)
-    unknown = unexplained(store, key, smaller_gaps, answers=answers)
+    unknown = find_unexplained(store, key, smaller_gaps, answers=answers)
     for low, high in unknown:
-        certain &= ~_inside(made.timestamp, [(larger.floor(low), high)])
+        certain &= ~_is_inside(made.timestamp, [(larger.floor(low), high)])
     return made.taken(np.flatnonzero(certain)), unknown
 
 
-def _overlap(ranges: list[tuple[int, int]], others: list[tuple[int, int]]) -> list[tuple[int, int]]:
+def _intersect(
+    ranges: list[tuple[int, int]], others: list[tuple[int, int]]
+) -> list[tuple[int, int]]:
     """Return the parts of half-open ranges that lie in others too.
 
     Args:
@@ -150,7 +152,7 @@ def _overlap(ranges: list[tuple[int, int]], others: list[tuple[int, int]]) -> li
     return found
 
 
-def _inside(opens: IntArray, ranges: list[tuple[int, int]]) -> NDArray[np.bool_]:
+def _is_inside(opens: IntArray, ranges: list[tuple[int, int]]) -> NDArray[np.bool_]:
     """Return which times lie in one of the half-open ranges."""
     inside = np.zeros(len(opens), dtype=np.bool_)
     for start, end in ranges:
@@ -159,8 +161,8 @@ def _inside(opens: IntArray, ranges: list[tuple[int, int]]) -> NDArray[np.bool_]
     return inside
 
 
-def _merged(stored: Candles, built: Candles) -> Candles:
+def _merge(stored: Candles, built: Candles) -> Candles:
     if not len(built):
         return stored
     order = np.argsort(np.concatenate((stored.timestamp, built.timestamp)), kind="stable")
-    return stored.joined(built).taken(order)
+    return stored.concat(built).taken(order)

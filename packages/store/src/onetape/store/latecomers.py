@@ -7,7 +7,7 @@ from collections.abc import Mapping
 
 from msgspec import Struct
 
-from onetape.core.clock import utc_text
+from onetape.core.clock import format_utc
 from onetape.store.database import Store
 
 
@@ -28,7 +28,7 @@ class Latecomer(Struct, frozen=True):
     def text(self) -> str:
         """Return what happened, in words."""
         return (
-            f"the entries at {utc_text(self.timestamp)} went on without {self.symbol} after "
+            f"the entries at {format_utc(self.timestamp)} went on without {self.symbol} after "
             f"{self.waited_seconds:g} s: {self.reason}"
         )
 

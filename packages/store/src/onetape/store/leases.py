@@ -21,7 +21,7 @@ class Fence(Struct, frozen=True):
     token: int
 
 
-def lease_name(account: str, symbol: str) -> str:
+def make_lease_name(account: str, symbol: str) -> str:
     """Return the name of the lease of an account's symbol: others may trade its other symbols."""
     return f"{account}, {symbol}"
 
@@ -130,7 +130,7 @@ def renew_leases(store: Store, fences: Sequence[Fence], *, now_ms: int, seconds:
                 (now_ms + int(seconds * 1_000), now_ms, fence.name, fence.token),
             )
             if connection.changes() != 1:
-                raise _lost(fence.name)
+                raise _make_lost_error(fence.name)
 
 
 def check_lease(connection: Connection, fence: Fence) -> str:
@@ -143,7 +143,7 @@ def check_lease(connection: Connection, fence: Fence) -> str:
         "SELECT holder FROM leases WHERE name = ? AND token = ?", (fence.name, fence.token)
     ).fetchall()
     if not rows:
-        raise _lost(fence.name)
+        raise _make_lost_error(fence.name)
     return rows[0][0]
 
 
@@ -155,5 +155,5 @@ def release_lease(store: Store, name: str, token: int) -> None:
         )
 
 
-def _lost(name: str) -> SafetyRefusal:
+def _make_lost_error(name: str) -> SafetyRefusal:
     return SafetyRefusal(f"{name}: another process took over; this one trades no more")

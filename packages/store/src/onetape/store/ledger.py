@@ -71,7 +71,7 @@ def insert_decision(
             add_order(connection, order)
 
 
-def last_decided(store: Store, session: Session) -> int | None:
+def read_last_decided(store: Store, session: Session) -> int | None:
     """Return the newest candle that sessions like this one decided on, or None.
 
     Like it: of the same account, mode, exchange, symbol and timeframe.
@@ -80,17 +80,19 @@ def last_decided(store: Store, session: Session) -> int | None:
         The candle's open, epoch SECONDS.
     """
     with store.read() as connection:
-        return connection.execute(f"SELECT max(timestamp) FROM {_DECISIONS}", _like(session)).get
+        return connection.execute(
+            f"SELECT max(timestamp) FROM {_DECISIONS}", _make_like_condition(session)
+        ).get
 
 
-def decided_signals(store: Store, session: Session, start: int, end: int) -> dict[int, int]:
+def read_decided_signals(store: Store, session: Session, start: int, end: int) -> dict[int, int]:
     """Return the signals of candles that sessions like this one decided on, by their opens.
 
     Candles on which the strategy returned no signal are left out.
 
     Args:
         store: The open database.
-        session: See `last_decided`.
+        session: See `read_last_decided`.
         start: First candle, epoch SECONDS.
         end: End of the range, exclusive.
 
@@ -100,12 +102,12 @@ def decided_signals(store: Store, session: Session, start: int, end: int) -> dic
     with store.read() as connection:
         rows = connection.execute(
             f"SELECT timestamp, signal FROM {_EVALUATED} AND timestamp >= ? AND timestamp < ?",
-            (*_like(session), start, end),
+            (*_make_like_condition(session), start, end),
         ).fetchall()
     return dict(rows)
 
 
-def missed_sell(store: Store, session: Session, entry_order_id: str) -> int | None:
+def read_missed_sell(store: Store, session: Session, entry_order_id: str) -> int | None:
     """Return the candle of a SELL that was decided on before the position was known, or None.
 
     It is the newest signal since the entry was filled, no check held it back, it led to no order,
@@ -113,7 +115,7 @@ def missed_sell(store: Store, session: Session, entry_order_id: str) -> int | No
 
     Args:
         store: The open database.
-        session: See `last_decided`.
+        session: See `read_last_decided`.
         entry_order_id: Client order id of the order that opened the position.
 
     Returns:
@@ -126,12 +128,12 @@ def missed_sell(store: Store, session: Session, entry_order_id: str) -> int | No
             "AND NOT EXISTS (SELECT 1 FROM json_each(gates) WHERE value <> 'ok') "
             "AND NOT EXISTS (SELECT 1 FROM exit_obligations WHERE entry_order_id = ?) "
             "ORDER BY timestamp DESC LIMIT 1",
-            (*_like(session), entry_order_id, entry_order_id),
+            (*_make_like_condition(session), entry_order_id, entry_order_id),
         ).fetchall()
     return rows[0][0] if rows and rows[0][1:] == (-1, "HOLD") else None
 
 
-def decisions_of_last_session(store: Store) -> tuple[Session, list[Decision]]:
+def read_decisions_of_last_session(store: Store) -> tuple[Session, list[Decision]]:
     """Return the session that started last, and its decisions, oldest first.
 
     Raises:
@@ -150,10 +152,10 @@ def decisions_of_last_session(store: Store) -> tuple[Session, list[Decision]]:
             (sessions[0][0],),
         ).fetchall()
     head: list[Any] = [*sessions[0][:8], json.loads(sessions[0][8]), *sessions[0][9:]]
-    return Session(*head), [_decision(row) for row in rows]
+    return Session(*head), [_make_decision(row) for row in rows]
 
 
-def last_side(store: Store, account: str, exchange: str, symbol: str) -> Side | None:
+def read_last_side(store: Store, account: str, exchange: str, symbol: str) -> Side | None:
     """Return the side of the newest trade of an account in one market, or None without any."""
     with store.read() as connection:
         return connection.execute(
@@ -190,11 +192,11 @@ def _has_signal(decision: Decision) -> bool:
     return decision.gates.get("strategy", "ok") == "ok"
 
 
-def _like(session: Session) -> tuple[str, ...]:
+def _make_like_condition(session: Session) -> tuple[str, ...]:
     return session.account, session.mode, session.exchange, session.symbol, session.timeframe
 
 
-def _decision(row: tuple[Any, ...]) -> Decision:
+def _make_decision(row: tuple[Any, ...]) -> Decision:
     values: list[Any] = [*row[:4], json.loads(row[4]), json.loads(row[5]), *row[6:]]
     return Decision(*values)
 

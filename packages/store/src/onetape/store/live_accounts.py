@@ -8,7 +8,7 @@ from uuid import uuid4
 
 from msgspec import Struct
 
-from onetape.core.steps import decimal_text
+from onetape.core.steps import format_decimal
 from onetape.store.connection import insert_row
 from onetape.store.database import Store
 from onetape.store.leases import Fence, check_lease
@@ -46,7 +46,7 @@ class StoredDifference(Struct, frozen=True):
     """Since when it is over, market time, epoch milliseconds; None: it is open."""
 
 
-def installation_tag(store: Store) -> str:
+def read_installation_tag(store: Store) -> str:
     """Return the tag of this file, which begins the client order ids of live orders.
 
     Raises:
@@ -85,7 +85,7 @@ def open_live_account(store: Store, account: LiveAccount) -> None:
     Raises:
         StoreError: the file cannot be written.
     """
-    baseline = {name: decimal_text(amount) for name, amount in account.baseline.items()}
+    baseline = {name: format_decimal(amount) for name, amount in account.baseline.items()}
     with store.write(durable=True) as connection:
         connection.execute(
             "INSERT OR IGNORE INTO live_accounts (account, exchange, exchange_account, baseline, "
@@ -145,7 +145,10 @@ def correct_baseline(
         left = max(Decimal(baseline.get(currency, "0")) - amount, Decimal(0))
         connection.execute(
             "UPDATE live_accounts SET baseline = ? WHERE account = ?",
-            (json.dumps(baseline | {currency: decimal_text(left)}, sort_keys=True), found.account),
+            (
+                json.dumps(baseline | {currency: format_decimal(left)}, sort_keys=True),
+                found.account,
+            ),
         )
         connection.execute(
             "UPDATE account_differences SET ended_ms = ? WHERE id = ?", (ended_ms, found.number)
@@ -246,13 +249,13 @@ def _differences(store: Store, condition: str, *values: str | None) -> list[Stor
     return found
 
 
-def delisted_difference(store: Store, account: str, symbol: str) -> StoredDifference | None:
+def read_delisted_difference(store: Store, account: str, symbol: str) -> StoredDifference | None:
     """Return the difference of a position whose market is not listed any more, or None."""
     found = open_differences(store, account)
     return next((one for one in found if (one.kind, one.subject) == (DELISTED, symbol)), None)
 
 
-def answer_difference(
+def store_difference_answer(
     store: Store, number: int, answer: Answer, *, answered_ms: int, price: Decimal | None = None
 ) -> bool:
     """Store what a person has decided; return whether there is such an open difference.
@@ -271,7 +274,7 @@ def answer_difference(
         connection.execute(
             "UPDATE account_differences SET answer = ?, answered_ms = ?, "
             "document = json_set(document, '$.price', ?) WHERE id = ? AND ended_ms IS NULL",
-            (answer, answered_ms, None if price is None else decimal_text(price), number),
+            (answer, answered_ms, None if price is None else format_decimal(price), number),
         )
         return connection.changes() == 1
 
@@ -288,7 +291,7 @@ def end_difference(store: Store, number: int, *, ended_ms: int) -> None:
         )
 
 
-def known_order_numbers(
+def read_known_order_numbers(
     store: Store, exchange: str, symbol: str, *, account: str | None = None
 ) -> dict[str, str]:
     """Return the exchange's ids of live orders in a market, each with its client order id.

@@ -4,7 +4,7 @@ from decimal import Decimal
 
 from msgspec import Struct
 
-from onetape.core.steps import TradingRules, decimal_text
+from onetape.core.steps import TradingRules, format_decimal
 from onetape.store.database import Store
 
 #: Rows of one transaction, and of one call, when old tickers are deleted. A day of tickers, one a
@@ -74,7 +74,7 @@ def _delete_oldest_tickers(
         return connection.changes()
 
 
-def last_ticker(store: Store, exchange: str, symbol: str, *, now_ms: int) -> Ticker | None:
+def read_last_ticker(store: Store, exchange: str, symbol: str, *, now_ms: int) -> Ticker | None:
     """Return the newest ticker, or None; those that are dated after now (market time) do not count.
 
     Raises:
@@ -106,16 +106,16 @@ def save_market(
             (
                 exchange,
                 symbol,
-                None if steps.price_step is None else decimal_text(steps.price_step),
-                None if steps.amount_step is None else decimal_text(steps.amount_step),
-                decimal_text(steps.min_amount),
-                decimal_text(steps.min_notional),
+                None if steps.price_step is None else format_decimal(steps.price_step),
+                None if steps.amount_step is None else format_decimal(steps.amount_step),
+                format_decimal(steps.min_amount),
+                format_decimal(steps.min_notional),
                 seen_ms,
             ),
         )
 
 
-def market_steps(store: Store, exchange: str, symbol: str) -> TradingRules | None:
+def read_trading_rules(store: Store, exchange: str, symbol: str) -> TradingRules | None:
     """Return the trading rules of a market, or None if no program has fetched them yet."""
     with store.read() as connection:
         rows = connection.execute(

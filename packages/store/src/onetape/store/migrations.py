@@ -4,7 +4,7 @@ import time
 from pathlib import Path
 
 from onetape.core.errors import StoreError
-from onetape.store.connection import Connection, patiently
+from onetape.store.connection import Connection, retry_while_locked
 from onetape.store.copying import copy_database, draft_of, name_new
 
 #: "OTAP" in the header marks a file as ours.
@@ -31,20 +31,20 @@ def migrate(connection: Connection, path: Path) -> Path | None:
         StoreError: the file was written by a newer Onetape or by another program, or is damaged.
     """
     check_ours(connection, path)
-    if _version(connection) == NEWEST_VERSION:
+    if _read_version(connection) == NEWEST_VERSION:
         return None
     # Most starts migrate nothing, and should not wait 3 ms for this module.
     from importlib.resources import files
 
-    patiently(lambda: connection.execute("BEGIN IMMEDIATE"), MIGRATION_PATIENCE_SECONDS)
+    retry_while_locked(lambda: connection.execute("BEGIN IMMEDIATE"), MIGRATION_PATIENCE_SECONDS)
     try:
         # Another process may have migrated between the look and the lock.
         check_ours(connection, path)
-        version = _version(connection)
+        version = _read_version(connection)
         if version == NEWEST_VERSION:
             connection.execute("ROLLBACK")
             return None
-        kept = _kept_copy(path, version) if _has_rows(connection) else None
+        kept = _copy_beside(path, version) if _has_rows(connection) else None
         for script in SCRIPTS[version:]:
             text = files("onetape.store").joinpath(script).read_text(encoding="utf-8")
             connection.execute(text)
@@ -64,7 +64,7 @@ def check_ours(connection: Connection, path: Path) -> None:
     Raises:
         StoreError: the file was written by a newer Onetape, or by another program.
     """
-    version = _version(connection)
+    version = _read_version(connection)
     application = connection.execute("PRAGMA application_id").get
     tables = connection.execute("SELECT count(*) FROM sqlite_master").get
     if application != APPLICATION_ID and (tables or application or version):
@@ -76,7 +76,7 @@ def check_ours(connection: Connection, path: Path) -> None:
         )
 
 
-def _version(connection: Connection) -> int:
+def _read_version(connection: Connection) -> int:
     return int(connection.execute("PRAGMA user_version").get)
 
 
@@ -87,7 +87,7 @@ def _has_rows(connection: Connection) -> bool:
     )
 
 
-def _kept_copy(path: Path, version: int) -> Path:
+def _copy_beside(path: Path, version: int) -> Path:
     """Copy a file in its folder, named after its version and the time, and return that name.
 
     Called under the write lock, so unfinished copies can only be left by a process that was killed.

@@ -6,7 +6,7 @@ At most one obligation of a position is open: a second cause of the same exit ch
 from decimal import Decimal
 from typing import Any
 
-from onetape.core.steps import decimal_text
+from onetape.core.steps import format_decimal
 from onetape.core.trading import ExitObligation, Session
 from onetape.store.connection import Connection
 from onetape.store.database import Store
@@ -21,7 +21,7 @@ _OPEN_OF_MARKET = "ended_ms IS NULL AND account = ? AND mode = ? AND exchange = 
 
 def add_obligation(connection: Connection, obligation: ExitObligation) -> bool:
     """Store an obligation inside a transaction; return False where the position has an open one."""
-    level = None if obligation.level is None else decimal_text(obligation.level)
+    level = None if obligation.level is None else format_decimal(obligation.level)
     connection.execute(
         f"INSERT INTO exit_obligations ({_COLUMNS}) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?) "
         "ON CONFLICT DO NOTHING",
@@ -82,7 +82,7 @@ def open_obligation(store: Store, session: Session, entry_order_id: str) -> Exit
         rows = connection.execute(
             f"SELECT {_COLUMNS} FROM exit_obligations "
             f"WHERE {_OPEN_OF_MARKET} AND entry_order_id = ?",
-            (*_market_of(session), entry_order_id),
+            (*_get_market(session), entry_order_id),
         ).fetchall()
     if not rows:
         return None
@@ -122,10 +122,10 @@ def end_obligations_of_closed_positions(
         connection.execute(
             "UPDATE exit_obligations SET ended_ms = ?, end_reason = 'the position is closed' "
             f"WHERE {_OPEN_OF_MARKET} AND entry_order_id IS NOT ?",
-            (ended_ms, *_market_of(session), entry_order_id),
+            (ended_ms, *_get_market(session), entry_order_id),
         )
         return connection.changes()
 
 
-def _market_of(session: Session) -> tuple[str, str, str, str]:
+def _get_market(session: Session) -> tuple[str, str, str, str]:
     return session.account, session.mode, session.exchange, session.symbol

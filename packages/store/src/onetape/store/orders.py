@@ -13,7 +13,7 @@ from typing import Any, Final
 from msgspec import Struct
 
 from onetape.core.errors import OrderChanged
-from onetape.core.steps import decimal_text
+from onetape.core.steps import format_decimal
 from onetape.core.trading import ExitObligation, Order, OrderStatus, Session, Trade
 from onetape.store.connection import Connection, Value, insert_row
 from onetape.store.database import Store
@@ -94,7 +94,7 @@ def insert_order(
 
 def add_order(connection: Connection, order: Order) -> None:
     """Store a new order and its first event inside a transaction."""
-    insert_row(connection, "orders", _order_values(order))
+    insert_row(connection, "orders", _make_order_values(order))
     _add_events(connection, order.client_order_id, (INTENDED,), 0, order.decided_ms, "trader")
 
 
@@ -124,14 +124,14 @@ def store_change(store: Store, change: OrderChange, fence: Fence) -> None:
             "WHERE client_order_id = ? AND status = ?",
             (
                 change.status,
-                decimal_text(change.filled),
-                decimal_text(change.booked),
+                format_decimal(change.filled),
+                format_decimal(change.booked),
                 int(change.is_cancel_requested),
                 change.exchange_order_id,
                 change.sent_ms,
-                None if change.ordered_amount is None else decimal_text(change.ordered_amount),
-                decimal_text(change.booked),
-                decimal_text(change.booked),
+                None if change.ordered_amount is None else format_decimal(change.ordered_amount),
+                format_decimal(change.booked),
+                format_decimal(change.booked),
                 change.exchange_order_id,
                 change.at_ms,
                 int(change.is_settled),
@@ -156,7 +156,7 @@ def store_change(store: Store, change: OrderChange, fence: Fence) -> None:
             _end_obligation_of(connection, identity, change.at_ms, change.obligation_end)
 
 
-def unfinished_orders(store: Store, session: Session) -> list[StoredOrder]:
+def read_unfinished_orders(store: Store, session: Session) -> list[StoredOrder]:
     """Return the orders of a session's account and market that are not finished, oldest first.
 
     An order whose end is known and whose fills are not all stored is not finished.
@@ -169,8 +169,8 @@ def unfinished_orders(store: Store, session: Session) -> list[StoredOrder]:
             "OR status = 'closed' AND finished_ms IS NULL) ORDER BY decided_ms",
             (session.account, session.mode, session.exchange, session.symbol),
         ).fetchall()
-        orders = [_order(row) for row in rows]
-        return [StoredOrder(order, _events(connection, order)) for order in orders]
+        orders = [_make_order(row) for row in rows]
+        return [StoredOrder(order, _read_events(connection, order)) for order in orders]
 
 
 def has_unfinished_orders(store: Store, account: str, symbol: str) -> bool:
@@ -195,7 +195,7 @@ def has_unfinished_orders(store: Store, account: str, symbol: str) -> bool:
     return row.get is not None
 
 
-def unbooked_buys(store: Store, account: str, symbol: str) -> Decimal:
+def sum_unbooked_buys(store: Store, account: str, symbol: str) -> Decimal:
     """Return how much orders to buy may have bought that is not booked, base currency.
 
     Orders whose end is not known count with what they were sent for.
@@ -218,15 +218,15 @@ def unbooked_buys(store: Store, account: str, symbol: str) -> Decimal:
     return sum((Decimal(most) - Decimal(booked) for most, booked in rows), Decimal(0))
 
 
-def stored_order(store: Store, client_order_id: str) -> StoredOrder | None:
+def read_stored_order(store: Store, client_order_id: str) -> StoredOrder | None:
     """Return an order with its events; None: no order has this id."""
     with store.read() as connection:
         rows = connection.execute(
             f"SELECT {', '.join(_ORDER_COLUMNS)} FROM orders WHERE client_order_id = ?",
             (client_order_id,),
         ).fetchall()
-        orders = [_order(row) for row in rows]
-        return StoredOrder(orders[0], _events(connection, orders[0])) if orders else None
+        orders = [_make_order(row) for row in rows]
+        return StoredOrder(orders[0], _read_events(connection, orders[0])) if orders else None
 
 
 def count_stops_cancelled_by_others(store: Store, entry_order_id: str) -> int:
@@ -244,7 +244,7 @@ def count_stops_cancelled_by_others(store: Store, entry_order_id: str) -> int:
         ).get
 
 
-def filled_candle(store: Store, client_order_id: str) -> int | None:
+def read_filled_candle(store: Store, client_order_id: str) -> int | None:
     """Return the open of the candle that filled an order, epoch SECONDS; None where none has."""
     with store.read() as connection:
         return connection.execute(
@@ -252,7 +252,7 @@ def filled_candle(store: Store, client_order_id: str) -> int | None:
         ).get
 
 
-def order_type(store: Store, client_order_id: str) -> str | None:
+def read_order_type(store: Store, client_order_id: str) -> str | None:
     """Return the type of an order, such as `market` or `stop_loss`; None where none is stored."""
     with store.read() as connection:
         return connection.execute(
@@ -260,7 +260,7 @@ def order_type(store: Store, client_order_id: str) -> str | None:
         ).get
 
 
-def signal_candle(store: Store, client_order_id: str) -> int | None:
+def read_signal_candle(store: Store, client_order_id: str) -> int | None:
     """Return the open of the candle that an order was decided on, epoch SECONDS; None: unknown."""
     with store.read() as connection:
         return connection.execute(
@@ -301,7 +301,7 @@ def is_exit_rejected(store: Store, entry_order_id: str) -> bool:
     return row.get is not None
 
 
-def _events(connection: Connection, order: Order) -> list[str]:
+def _read_events(connection: Connection, order: Order) -> list[str]:
     rows = connection.execute(
         "SELECT payload FROM order_events WHERE client_order_id = ? ORDER BY number",
         (order.client_order_id,),
@@ -342,24 +342,24 @@ def _end_obligation_of(
 def _trade_values(trade: Trade) -> dict[str, Value]:
     values: dict[str, Value] = {name: getattr(trade, name) for name in Trade.__struct_fields__}
     for name in ("price", "amount", "fee"):
-        values[name] = decimal_text(getattr(trade, name))
+        values[name] = format_decimal(getattr(trade, name))
     least = trade.least_amount
-    values["least_amount"] = None if least is None else decimal_text(least)
+    values["least_amount"] = None if least is None else format_decimal(least)
     return values
 
 
-def _order_values(order: Order) -> dict[str, Value]:
+def _make_order_values(order: Order) -> dict[str, Value]:
     values = {name: getattr(order, name) for name in _ORDER_COLUMNS}
-    values["intended_price"] = decimal_text(order.intended_price)
+    values["intended_price"] = format_decimal(order.intended_price)
     for name in ("ordered_amount", "stop_price"):
         number = getattr(order, name)
-        values[name] = None if number is None else decimal_text(number)
+        values[name] = None if number is None else format_decimal(number)
     values["is_protection"] = int(order.is_protection)
     values["parameters"] = json.dumps(dict(order.parameters), sort_keys=True)
     return values
 
 
-def _order(row: tuple[Any, ...]) -> Order:
+def _make_order(row: tuple[Any, ...]) -> Order:
     values = dict(zip(_ORDER_COLUMNS, row, strict=True))
     values["intended_price"] = Decimal(values["intended_price"])
     for name in ("ordered_amount", "stop_price"):

@@ -62,13 +62,13 @@ class ProcessLock:
             if self.is_taken:
                 return False
             try:
-                descriptor = _opened(pid, self._path)
+                descriptor = _open(pid, self._path)
                 fcntl.lockf(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB, 1, self._offset)
             except OSError as error:
                 self.is_taken = error.errno in _TAKEN
                 return False
             _held.add(key)
-            self.identity = _identity(descriptor)
+            self.identity = _read_identity(descriptor)
             return True
 
     def release(self) -> None:
@@ -99,8 +99,8 @@ class ProcessLock:
             if (pid, self._path, self._offset) in _held:
                 return True
             try:
-                descriptor = _opened(pid, self._path)
-                if _identity(descriptor) != identity:
+                descriptor = _open(pid, self._path)
+                if _read_identity(descriptor) != identity:
                     return None
                 lock = struct.pack(_FLOCK, fcntl.F_WRLCK, os.SEEK_SET, self._offset, 1, 0)
                 found = fcntl.fcntl(descriptor, fcntl.F_GETLK, lock)
@@ -109,7 +109,7 @@ class ProcessLock:
         return struct.unpack(_FLOCK, found)[0] != fcntl.F_UNLCK
 
 
-def _opened(pid: int, path: str) -> int:
+def _open(pid: int, path: str) -> int:
     descriptor = _files.get((pid, path))
     if descriptor is None:
         descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
@@ -117,7 +117,7 @@ def _opened(pid: int, path: str) -> int:
     return descriptor
 
 
-def _identity(descriptor: int) -> str:
+def _read_identity(descriptor: int) -> str:
     try:
         boot = _BOOT_ID.read_text(encoding="ascii").strip()
     except OSError:

@@ -94,7 +94,7 @@ def refuse(
     for row, fault in refused:
         rows_of.setdefault(fault, []).append(row)
     for fault, rows in rows_of.items():
-        sent = [((raw.get(row) or _in_words(row))[:MOST_CHARACTERS], row) for row in rows]
+        sent = [((raw.get(row) or _format_row(row))[:MOST_CHARACTERS], row) for row in rows]
         _keep(connection, key, fault, sent, source=source, seen_ms=seen_ms)
 
 
@@ -136,7 +136,7 @@ def _keep(
                 seen_ms,
                 seen_ms,
                 times[payload],
-                _time_of(row_of[payload]),
+                _get_time(row_of[payload]),
                 source,
                 fault,
                 payload,
@@ -152,7 +152,7 @@ def _keep(
     )
 
 
-def refused_rows(store: Store, key: SeriesKey | None = None) -> list[RefusedRows]:
+def read_refused_rows(store: Store, key: SeriesKey | None = None) -> list[RefusedRows]:
     """Return the number of refused rows of a series, or of all, by series and fault."""
     where = "" if key is None else f"WHERE {_SERIES}"
     with store.read() as connection:
@@ -164,7 +164,9 @@ def refused_rows(store: Store, key: SeriesKey | None = None) -> list[RefusedRows
     return [RefusedRows(SeriesKey(*row[:3]), *row[3:]) for row in rows]
 
 
-def quarantined_rows(store: Store, key: SeriesKey, fault: str, limit: int) -> list[QuarantinedRow]:
+def read_quarantined_rows(
+    store: Store, key: SeriesKey, fault: str, limit: int
+) -> list[QuarantinedRow]:
     """Return the first rows of a series that were refused for a fault, in the order they came."""
     with store.read() as connection:
         rows = connection.execute(
@@ -176,11 +178,11 @@ def quarantined_rows(store: Store, key: SeriesKey, fault: str, limit: int) -> li
     return [QuarantinedRow(key, *row) for row in rows]
 
 
-def _time_of(row: Candle) -> int | None:
+def _get_time(row: Candle) -> int | None:
     return row.timestamp if 0 <= row.timestamp <= LATEST_TIMESTAMP else None
 
 
-def _in_words(row: Candle) -> str:
+def _format_row(row: Candle) -> str:
     # Only a refused row needs it, and a reader refuses none.
     import json
 

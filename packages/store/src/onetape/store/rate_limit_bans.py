@@ -26,7 +26,7 @@ def save_rate_limit_ban(store: Store, exchange: str, ban: RateLimitBan) -> None:
     """
     began = "" if ban.began_ms is None else f"; began {ban.began_ms}"
     with store.write() as connection:
-        if ban.replaces(_stored(connection, exchange)):
+        if ban.replaces(_read_stored(connection, exchange)):
             connection.execute(
                 "INSERT OR REPLACE INTO rate_limit_bans (exchange, until_ms, reason) "
                 "VALUES (?, ?, ?)",
@@ -34,13 +34,13 @@ def save_rate_limit_ban(store: Store, exchange: str, ban: RateLimitBan) -> None:
             )
 
 
-def latest_rate_limit_ban(store: Store, exchange: str) -> RateLimitBan | None:
+def read_latest_rate_limit_ban(store: Store, exchange: str) -> RateLimitBan | None:
     """Return the rate limit ban of an exchange that ends last, over or not; None: no ban yet."""
     with store.read() as connection:
-        return _stored(connection, exchange)
+        return _read_stored(connection, exchange)
 
 
-def _stored(connection: Connection, exchange: str) -> RateLimitBan | None:
+def _read_stored(connection: Connection, exchange: str) -> RateLimitBan | None:
     rows = connection.execute(
         "SELECT until_ms, reason FROM rate_limit_bans WHERE exchange = ?", (exchange,)
     )

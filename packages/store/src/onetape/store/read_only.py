@@ -6,7 +6,7 @@ from pathlib import Path
 from onetape.core.errors import StoreError
 from onetape.store.connection import Connection, connect
 from onetape.store.database import BUSY_TIMEOUT_MS, Store
-from onetape.store.filesystem import file_identity
+from onetape.store.filesystem import get_file_identity
 from onetape.store.migrations import NEWEST_VERSION, check_ours
 from onetape.store.translate import translated
 
@@ -29,7 +29,7 @@ def open_read_only(path: Path) -> Store:
         raise StoreError(f"{path} is not a file; --db names a database file, as data/onetape.db")
     if status.st_size == 0:
         raise StoreError(f"{path} is empty (0 bytes); --db names another file")
-    identity = file_identity(path)
+    identity = get_file_identity(path)
     with translated(path):
         connection = connect(path)
         try:

@@ -10,9 +10,9 @@ import numpy as np
 
 from onetape.core.candles import Candle, Candles, SeriesKey
 from onetape.core.untraded import is_untraded
-from onetape.store.cache import Chunk, cache_folder, chunks_between, fill_cache, load_chunk
-from onetape.store.candles import first_row_after
-from onetape.store.columns import proven_end, read_columns
+from onetape.store.cache import Chunk, fill_cache, find_chunks, get_cache_folder, load_chunk
+from onetape.store.candles import read_first_row_after
+from onetape.store.columns import read_columns, read_proven_end
 from onetape.store.connection import Connection
 from onetape.store.database import Store
 
@@ -20,7 +20,7 @@ from onetape.store.database import Store
 ROWS_WITHOUT_CACHE: Final = 4_000
 
 
-def closed_between(
+def read_closed_between(
     store: Store, key: SeriesKey, start: int, end: int, *, cached: bool = True
 ) -> Candles:
     """Return the closed candles that open in `[start, end)`, oldest first.
@@ -38,18 +38,18 @@ def closed_between(
     with store.read() as connection:
         is_cached = cached and store.uses_cache
         if not is_cached or not _is_long(connection, key, start, end):
-            return read_columns(connection, key, start, proven_end(connection, key, end))
+            return read_columns(connection, key, start, read_proven_end(connection, key, end))
     # A transaction of the caller, whose later reads must see the same state.
     if not connection.in_transaction:
         fill_cache(store, key, start, end)
     with store.read() as connection:
-        proven = proven_end(connection, key, end)
-        candles = _assembled(connection, cache_folder(store.path), key, start, proven)
+        proven = read_proven_end(connection, key, end)
+        candles = _assemble(connection, get_cache_folder(store.path), key, start, proven)
         # A file that is not what was written: it is gone, and the next reader makes a new one.
         return read_columns(connection, key, start, proven) if candles is None else candles
 
 
-def first_traded_after(store: Store, key: SeriesKey, timestamp: int) -> Candle | None:
+def read_first_traded_after(store: Store, key: SeriesKey, timestamp: int) -> Candle | None:
     """Return the first candle after a time in which something was traded, or None.
 
     It may still be forming. The rule is `onetape.core.untraded`; a series of which no stored candle
@@ -63,7 +63,7 @@ def first_traded_after(store: Store, key: SeriesKey, timestamp: int) -> Candle |
     Raises:
         StoreError: the file cannot be read.
     """
-    first = first_row_after(store, key, timestamp)
+    first = read_first_row_after(store, key, timestamp)
     if first is None or not is_untraded(first) or not has_volume(store, key):
         return first
     with store.read() as connection:
@@ -77,7 +77,7 @@ def first_traded_after(store: Store, key: SeriesKey, timestamp: int) -> Candle |
     return Candle(*rows[0]) if rows else None
 
 
-def newest_row(store: Store, key: SeriesKey) -> Candle | None:
+def read_newest_row(store: Store, key: SeriesKey) -> Candle | None:
     """Return the stored candle that opens last, forming or closed; None where none is stored.
 
     Raises:
@@ -118,20 +118,20 @@ def _is_long(connection: Connection, key: SeriesKey, start: int, end: int) -> bo
     return row.get is not None
 
 
-def _assembled(
+def _assemble(
     connection: Connection, folder: Path, key: SeriesKey, start: int, end: int
 ) -> Candles | None:
     """Return the candles of chunk files and of the rows between, or None where a file is bad."""
     parts: list[Chunk | Candles] = []
     at = start
-    for chunk in chunks_between(connection, key, start, end):
+    for chunk in find_chunks(connection, key, start, end):
         if at < chunk.start:
             parts.append(read_columns(connection, key, at, chunk.start))
         parts.append(chunk)
         at = chunk.stop
     if at < end:
         parts.append(read_columns(connection, key, at, end))
-    whole = _room(sum(part.candles if isinstance(part, Chunk) else len(part) for part in parts))
+    whole = _allocate(sum(part.candles if isinstance(part, Chunk) else len(part) for part in parts))
     filled = 0
     for part in parts:
         count = part.candles if isinstance(part, Chunk) else len(part)
@@ -146,7 +146,7 @@ def _assembled(
     return whole[int(first) : int(last)]
 
 
-def _room(count: int) -> Candles:
+def _allocate(count: int) -> Candles:
     # One block instead of six: the system gives it in pages of 2 MB, a fifth of the time.
     block = np.empty((6, count))
     return Candles(block[0].view(np.int64), *block[1:])

@@ -13,8 +13,8 @@ from typing import Any, Final
 from msgspec import Struct
 
 from onetape.core.errors import StoreError
-from onetape.core.steps import decimal_text
-from onetape.core.symbols import base_and_quote
+from onetape.core.steps import format_decimal
+from onetape.core.symbols import split_symbol
 from onetape.core.trading import Mode
 from onetape.store.connection import Connection
 from onetape.store.database import Store
@@ -88,7 +88,7 @@ class AccountCash:
         """
         with self._store.write(durable=True) as connection:
             check_lease(connection, fence)
-            free = max(self._cash(connection) - self._reserved(connection), Decimal(0))
+            free = max(self._cash(connection) - self._sum_reserved(connection), Decimal(0))
             amount = choose(free)
             if amount > free:
                 raise StoreError(
@@ -103,7 +103,7 @@ class AccountCash:
                         client_order_id,
                         self._account,
                         self._mode,
-                        decimal_text(amount),
+                        format_decimal(amount),
                         reserved_ms,
                     ),
                 )
@@ -122,7 +122,7 @@ class AccountCash:
         ).fetchall()
         with localcontext(prec=PRECISION):
             for row in rows:
-                self._flow += _flow_of(row[1:])
+                self._flow += _compute_flow(row[1:])
                 self._add_fee(*row[1:])
                 self._newest = row[0]
             return Decimal(start) + self._flow
@@ -132,25 +132,25 @@ class AccountCash:
     ) -> None:
         """Add the fee of a trade where it was paid in a third currency, such as BNB."""
         del side
-        if fee_currency in base_and_quote(symbol) or not Decimal(fee):
+        if fee_currency in split_symbol(symbol) or not Decimal(fee):
             return
         before = self.other_fees.get(fee_currency, FeeSum(Decimal(0), Decimal(0)))
         self.other_fees[fee_currency] = FeeSum(
             before.amount + Decimal(fee), before.value + Decimal(price) * Decimal(amount)
         )
 
-    def _reserved(self, connection: Connection) -> Decimal:
+    def _sum_reserved(self, connection: Connection) -> Decimal:
         """Return what open orders may still spend, quote currency."""
         rows = connection.execute(
             "SELECT client_order_id, amount FROM reservations WHERE account = ? AND mode = ?",
             (self._account, self._mode),
         ).fetchall()
         with localcontext(prec=PRECISION):
-            left = [Decimal(amount) + _spent(connection, order) for order, amount in rows]
+            left = [Decimal(amount) + _sum_spent(connection, order) for order, amount in rows]
             return sum((one for one in left if one > 0), Decimal(0))
 
 
-def reserved_symbols(store: Store, account: str, mode: Mode) -> set[tuple[str, str]]:
+def read_reserved_symbols(store: Store, account: str, mode: Mode) -> set[tuple[str, str]]:
     """Return exchange and symbol of the orders to buy that are sent or about to be, and not over.
 
     Inside the transaction of a reservation no other process can add one meanwhile.
@@ -210,19 +210,19 @@ def release_reservation(connection: Connection, client_order_id: str) -> None:
     connection.execute("DELETE FROM reservations WHERE client_order_id = ?", (client_order_id,))
 
 
-def _spent(connection: Connection, client_order_id: str) -> Decimal:
+def _sum_spent(connection: Connection, client_order_id: str) -> Decimal:
     """Return what the trades of an order took (negative), quote currency."""
     rows = connection.execute(
         "SELECT symbol, side, price, amount, fee, fee_currency FROM trades "
         "WHERE client_order_id = ?",
         (client_order_id,),
     ).fetchall()
-    return sum((_flow_of(row) for row in rows), Decimal(0))
+    return sum((_compute_flow(row) for row in rows), Decimal(0))
 
 
-def _flow_of(row: tuple[Any, ...]) -> Decimal:
+def _compute_flow(row: tuple[Any, ...]) -> Decimal:
     """Return what a trade took (negative) or brought, quote currency."""
     symbol, side, price, amount, fee, fee_currency = row
     value = Decimal(price) * Decimal(amount)
     flow = value if side == "sell" else -value
-    return flow - Decimal(fee) if fee_currency == base_and_quote(symbol)[1] else flow
+    return flow - Decimal(fee) if fee_currency == split_symbol(symbol)[1] else flow

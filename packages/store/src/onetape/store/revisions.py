@@ -12,7 +12,7 @@ from typing import Any, Final
 from msgspec import Struct
 
 from onetape.core.candles import Candle, SeriesKey
-from onetape.core.clock import utc_text
+from onetape.core.clock import format_utc
 from onetape.core.errors import StoreError, UsageError
 from onetape.store.closed_rows import note_early_reads
 from onetape.store.connection import Connection
@@ -64,7 +64,7 @@ class Revision(Struct, frozen=True):
         return self.stored_rank is not None and outranks(self.rank, self.stored_rank)
 
 
-def revisions_of(
+def read_revisions(
     store: Store, key: SeriesKey | None = None, *, open_only: bool = True
 ) -> list[Revision]:
     """Return the revisions of a series, or of all, in the order in which they came.
@@ -82,7 +82,7 @@ def revisions_of(
         rows = connection.execute(
             f"{_SELECT} {where} ORDER BY id", () if key is None else key.names
         ).fetchall()
-    return [_revision(row) for row in rows]
+    return [_make_revision(row) for row in rows]
 
 
 def accept(store: Store, revision_ids: Iterable[int], *, force: bool = False) -> int:
@@ -105,12 +105,12 @@ def accept(store: Store, revision_ids: Iterable[int], *, force: bool = False) ->
     """
     with store.write() as connection:
         named = [_named(store, connection, each) for each in sorted(set(revision_ids))]
-        wanted = _best_of_each([one for one in named if not one.accepted])
+        wanted = _select_best_of_each([one for one in named if not one.accepted])
         for one in wanted:
             if not (force or one.outranks or one.stored_rank is None):
                 rank = "of the same rank" if one.rank == one.stored_rank else "that ranks higher"
                 raise UsageError(
-                    f"revision {one.id} of {one.key} {utc_text(one.new.timestamp)} UTC would "
+                    f"revision {one.id} of {one.key} {format_utc(one.new.timestamp)} UTC would "
                     f"replace a value {rank}: {RANK_NAMES[one.stored_rank]} by "
                     f"{RANK_NAMES[one.rank]}; if that is meant, add --force"
                 )
@@ -128,7 +128,7 @@ def accept_outranking(store: Store, revision_ids: Iterable[int]) -> int:
     """
     with store.write() as connection:
         named = [_named(store, connection, each) for each in sorted(set(revision_ids))]
-        wanted = _best_of_each([one for one in named if not one.accepted and one.outranks])
+        wanted = _select_best_of_each([one for one in named if not one.accepted and one.outranks])
         for one in wanted:
             _accept(store, connection, one)
         return len(wanted)
@@ -147,9 +147,9 @@ def accept_proven(
         "ORDER BY id",
         key.names,
     ).fetchall()
-    wanted = _best_of_each(
+    wanted = _select_best_of_each(
         one
-        for one in map(_revision, rows)
+        for one in map(_make_revision, rows)
         if one.stored_rank in ranks and one.rank > one.stored_rank
     )
     for one in wanted:
@@ -163,10 +163,10 @@ def _named(store: Store, connection: Connection, revision_id: int) -> Revision:
         raise UsageError(
             f"{store.path} has no revision {revision_id}; list them: uv run backfiller revisions"
         )
-    return _revision(rows[0])
+    return _make_revision(rows[0])
 
 
-def _best_of_each(revisions: Iterable[Revision]) -> list[Revision]:
+def _select_best_of_each(revisions: Iterable[Revision]) -> list[Revision]:
     """Return of each candle the revision of the highest rank, the latest of equals."""
     best: dict[tuple[SeriesKey, int], Revision] = {}
     for one in revisions:
@@ -205,7 +205,7 @@ def _accept(store: Store, connection: Connection, one: Revision) -> None:
     )
 
 
-def _revision(row: tuple[Any, ...]) -> Revision:
+def _make_revision(row: tuple[Any, ...]) -> Revision:
     return Revision(
         id=row[0],
         key=SeriesKey(*row[1:4]),

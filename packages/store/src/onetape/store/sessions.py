@@ -65,7 +65,7 @@ def start_session(
         insert_row(connection, "sessions", values)
 
 
-def last_session(store: Store, account: str, symbol: str) -> Session | None:
+def read_newest_session(store: Store, account: str, symbol: str) -> Session | None:
     """Return the session of account and symbol that started last; None: no session yet."""
     with store.read() as connection:
         rows = connection.execute(

@@ -7,13 +7,13 @@ from collections.abc import Mapping
 
 from onetape.core.candles import SeriesKey
 from onetape.core.errors import StoreOfOtherMarket
-from onetape.core.simulated import Origin, Recording, SimulatedSource, origin_of
+from onetape.core.simulated import Origin, Recording, SimulatedSource, get_origin
 from onetape.core.symbols import SIMULATOR_ID
 from onetape.store.connection import Connection
 from onetape.store.database import Store
 
 
-def hold_to_source(store: Store, source: SimulatedSource) -> None:
+def require_source(store: Store, source: SimulatedSource) -> None:
     """Hold a simulated file to one source: the first one stays, every other one is refused.
 
     A symbol that is not in the file yet may be added from another recording.
@@ -53,8 +53,8 @@ def read_origin(store: Store, key: SeriesKey) -> Origin | None:
     if key.exchange != SIMULATOR_ID:
         return None
     with store.read() as connection:
-        recordings = _recordings(connection)
-    return origin_of(recordings, key.symbol, key.timeframe)
+        recordings = _read_recordings(connection)
+    return get_origin(recordings, key.symbol, key.timeframe)
 
 
 def _refusal(store: Store, connection: Connection, source: SimulatedSource) -> str | None:
@@ -66,7 +66,7 @@ def _refusal(store: Store, connection: Connection, source: SimulatedSource) -> s
             f"{store.path} holds the market of the simulator's seed {seed}, this simulator "
             f"has seed {source.seed}; start it with --seed {seed}, {other}"
         )
-    stored, found = _recordings(connection), source.recordings
+    stored, found = _read_recordings(connection), source.recordings
     if stored is None or found is None:
         return None
     if bool(stored) != bool(found):
@@ -86,13 +86,13 @@ def _refusal(store: Store, connection: Connection, source: SimulatedSource) -> s
 def _is_stored(connection: Connection, source: SimulatedSource) -> bool:
     if connection.execute("SELECT seed FROM store_kind").get is None:
         return False
-    stored = _recordings(connection)
+    stored = _read_recordings(connection)
     if source.recordings is None or stored is None:
         return source.recordings is None
     return {*source.recordings} <= {*stored}
 
 
-def _recordings(connection: Connection) -> Mapping[str, Recording] | None:
+def _read_recordings(connection: Connection) -> Mapping[str, Recording] | None:
     """Return the recordings of a file by symbol: empty where it is invented, None if unknown."""
     if connection.execute("SELECT origin FROM store_kind").get is None:
         return None

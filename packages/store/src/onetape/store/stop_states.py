@@ -5,7 +5,7 @@ from typing import Literal
 
 from msgspec import Struct
 
-from onetape.core.steps import decimal_text
+from onetape.core.steps import format_decimal
 from onetape.store.database import Store
 from onetape.store.leases import Fence, check_lease
 
@@ -63,7 +63,7 @@ def store_stop_state(store: Store, state: StopState, fence: Fence) -> None:
             (
                 state.entry_order_id,
                 state.place,
-                None if state.price is None else decimal_text(state.price),
+                None if state.price is None else format_decimal(state.price),
                 state.reason,
                 state.since_ms,
                 state.unprotected_ms,

@@ -5,7 +5,7 @@ after the close removes the row (closed_rows.py): it confirms the value, or leav
 outranks it. Times of candles are epoch seconds.
 """
 
-from onetape.core.candles import Candle, SeriesKey, candle_fault
+from onetape.core.candles import Candle, SeriesKey, find_candle_fault
 from onetape.core.timeframes import Timeframe
 from onetape.store.connection import Connection
 from onetape.store.database import Store
@@ -37,7 +37,7 @@ def store_marked(store: Store, key: SeriesKey, row: Candle, *, closed_ms: int) -
     Raises:
         StoreError: the file cannot be written.
     """
-    fault = candle_fault(row, Timeframe.parse(key.timeframe))
+    fault = find_candle_fault(row, Timeframe.parse(key.timeframe))
     values = (*key.names, *row)
     with store.write() as connection:
         if fault is not None:
@@ -73,7 +73,7 @@ def note_stream_close(
     )
 
 
-def uncompared(store: Store, key: SeriesKey, *, end: int) -> list[int]:
+def read_uncompared(store: Store, key: SeriesKey, *, end: int) -> list[int]:
     """Return the candles before `end` whose value REST has not confirmed well after their close.
 
     Those that the stream's mark closed, and those that REST gave right at the close; oldest first.

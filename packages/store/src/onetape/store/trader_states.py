@@ -50,7 +50,7 @@ def insert_state_changes(store: Store, session: str, changes: list[StateChange])
             )
 
 
-def state_changes_of(store: Store, session: str) -> list[StateChange]:
+def read_state_changes(store: Store, session: str) -> list[StateChange]:
     """Return the changes of a session's state, oldest first.
 
     Raises:

@@ -50,23 +50,23 @@ def translated(path: Path, connection: Connection | None = None) -> Generator[No
             f"{path} stayed locked by another process; end that process, or try again"
         ) from error
     except (apsw.ReadOnlyError, apsw.CantOpenError, apsw.PermissionsError, apsw.AuthError) as error:
-        raise _unwritable(path, str(error)) from error
+        raise _make_unwritable_error(path, str(error)) from error
     except apsw.FullError as error:
         raise StoreFull(f"{path}: the disk is full; free some space and run again") from error
     except apsw.IOError as error:
-        raise _io_error(path, connection, error) from error
+        raise _make_io_error(path, connection, error) from error
     except apsw.Error as error:
         raise StoreError(f"{path}: {error}") from error
 
 
-def _unwritable(path: Path, reason: str) -> StoreUnwritable:
+def _make_unwritable_error(path: Path, reason: str) -> StoreUnwritable:
     return StoreUnwritable(
         f"cannot write {path} ({reason}); make the file and its folder writable, "
         "or choose another file with --db"
     )
 
 
-def _io_error(path: Path, connection: Connection | None, error: apsw.IOError) -> OnetapeError:
+def _make_io_error(path: Path, connection: Connection | None, error: apsw.IOError) -> OnetapeError:
     """Return our error for an I/O error: the operating system's text is clearer than SQLite's."""
     number = 0 if connection is None else connection.system_errno
     if number in _NO_SPACE:
@@ -75,7 +75,7 @@ def _io_error(path: Path, connection: Connection | None, error: apsw.IOError) ->
             "free some space, or raise the quota, and run again"
         )
     if number in _UNWRITABLE:
-        return _unwritable(path, os.strerror(number))
+        return _make_unwritable_error(path, os.strerror(number))
     return StoreError(
         f"{path} could not be read or written ({error}); look at the disk and its quota, then "
         "run again"

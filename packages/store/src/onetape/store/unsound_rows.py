@@ -1,6 +1,6 @@
 """Move invalid candles of the store to the quarantine. Candle times are epoch seconds."""
 
-from onetape.core.candles import Candle, SeriesKey, candle_fault
+from onetape.core.candles import Candle, SeriesKey, find_candle_fault
 from onetape.core.timeframes import Timeframe
 from onetape.store.database import Store
 from onetape.store.quarantine import refuse
@@ -56,7 +56,7 @@ def _quarantine(
             if timeframe is None:
                 fault = NEVER_CLOSED if closed == 0 else None
             else:
-                fault = candle_fault(row, timeframe)
+                fault = find_candle_fault(row, timeframe)
             if fault is None:
                 continue
             refuse(connection, key, [(row, fault)], {}, source=source or "rest", seen_ms=seen_ms)

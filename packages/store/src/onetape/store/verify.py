@@ -17,15 +17,15 @@ from onetape.core.candles import (
     VOLUME_LIMIT,
     Candle,
     SeriesKey,
-    candle_fault,
+    find_candle_fault,
 )
-from onetape.core.clock import utc_text
+from onetape.core.clock import format_utc
 from onetape.core.errors import UsageError
 from onetape.core.timeframes import Timeframe
-from onetape.core.words import counted
+from onetape.core.words import format_count
 from onetape.store.connection import Connection
 from onetape.store.database import Store
-from onetape.store.gaps import gaps_of
+from onetape.store.gaps import read_gaps
 from onetape.store.quarantine import Source
 
 FindingKind = Literal[
@@ -40,8 +40,8 @@ FindingKind = Literal[
     "quick_check",
 ]
 _SERIES: Final = "exchange = ? AND symbol = ? AND timeframe = ?"
-# Rows to look at, found without leaving SQLite: `candle_fault` names what is wrong with them, and
-# a price between a sound low and a sound high is sound.
+# Rows to look at, found without leaving SQLite: `find_candle_fault` names what is wrong with them,
+# and a price between a sound low and a sound high is sound.
 _SUSPECT: Final = (
     f"(timestamp BETWEEN 0 AND {LATEST_TIMESTAMP} AND (timestamp - ?) % ? = 0 "
     "AND low > 0 AND low <= open AND low <= close AND high >= open AND high >= close "
@@ -85,14 +85,14 @@ def verify(store: Store, keys: Iterable[SeriesKey] | None = None) -> list[Findin
         damage = [line for line in lines if line != "ok" and not line.startswith(_RULE_BROKEN)]
         if damage:
             # Rows of a damaged file prove nothing.
-            return [_of_file(line) for line in damage]
-        chosen = _all_series(connection) if keys is None else list(keys)
-        found = [finding for key in chosen for finding in _of_series(store, connection, key)]
-        refused = list(_only_refused(connection, None if keys is None else chosen))
-        return [*found, *refused, *_broken_rules(connection, Counter(lines))]
+            return [_make_file_finding(line) for line in damage]
+        chosen = _list_series(connection) if keys is None else list(keys)
+        found = [finding for key in chosen for finding in _verify_series(store, connection, key)]
+        refused = list(_find_only_refused(connection, None if keys is None else chosen))
+        return [*found, *refused, *_find_broken_rules(connection, Counter(lines))]
 
 
-def _all_series(connection: Connection) -> list[SeriesKey]:
+def _list_series(connection: Connection) -> list[SeriesKey]:
     """Return every series, found by jumping from one to the next along the index."""
     keys: list[SeriesKey] = []
     last = ("", "", "")
@@ -106,28 +106,30 @@ def _all_series(connection: Connection) -> list[SeriesKey]:
     return keys
 
 
-def _of_series(store: Store, connection: Connection, key: SeriesKey) -> Iterator[Finding]:
+def _verify_series(store: Store, connection: Connection, key: SeriesKey) -> Iterator[Finding]:
     try:
         timeframe = Timeframe.parse(key.timeframe)
     except UsageError as error:
-        yield _unreadable(connection, key, str(error))
+        yield _make_unreadable_finding(connection, key, str(error))
         return
     suspects, forming, others, first, last = connection.execute(
         f"SELECT count(*) FILTER (WHERE {_SUSPECT}), count(*) FILTER (WHERE closed = 0), "
         "count(*) FILTER (WHERE closed IS NOT 0), min(timestamp) FILTER (WHERE closed IS NOT 0), "
         f"max(timestamp) FILTER (WHERE closed IS NOT 0) FROM ohlcv_data WHERE {_SERIES}",
-        (*_grid(timeframe), *key.names),
+        (*_get_grid(timeframe), *key.names),
     ).fetchall()[0]
     # So many candles, each sound and at an open of its own, leave no room for a gap.
     if suspects or (others and others <= timeframe.count_between(first, last)):
-        yield from _gaps(store, key)
+        yield from _find_gaps(store, key)
     if suspects:
-        yield from _bad_rows(connection, key, timeframe)
+        yield from _find_bad_rows(connection, key, timeframe)
     if forming:
-        yield from _left_behind(connection, key, timeframe)
+        yield from _find_left_behind(connection, key, timeframe)
 
 
-def _only_refused(connection: Connection, keys: Sequence[SeriesKey] | None) -> Iterator[Finding]:
+def _find_only_refused(
+    connection: Connection, keys: Sequence[SeriesKey] | None
+) -> Iterator[Finding]:
     """Give the series that have no closed candle because rows of theirs were refused."""
     rows = connection.execute(
         "SELECT exchange, symbol, timeframe, fault, max(refused), sum(refused) "
@@ -139,13 +141,14 @@ def _only_refused(connection: Connection, keys: Sequence[SeriesKey] | None) -> I
         key = SeriesKey(*names)
         if keys is None or key in keys:
             text = (
-                f"{key}: no candle is stored, {counted(refused, 'row')} refused; the commonest "
+                f"{key}: no candle is stored, {format_count(refused, 'row')} refused; the "
+                "commonest "
                 f"fault: {fault} ({most:,}); see: uv run backfiller quarantine"
             )
             yield Finding("every row refused", key, 0, 0, refused, text)
 
 
-def _grid(timeframe: Timeframe) -> tuple[int, int]:
+def _get_grid(timeframe: Timeframe) -> tuple[int, int]:
     """Return an open, and the seconds between opens: the values for `_SUSPECT`."""
     if timeframe.is_month:
         # Months differ in length, so each of their few rows is looked at.
@@ -153,36 +156,38 @@ def _grid(timeframe: Timeframe) -> tuple[int, int]:
     return timeframe.floor(0), timeframe.seconds
 
 
-def _gaps(store: Store, key: SeriesKey) -> Iterator[Finding]:
-    for gap in gaps_of(store, key):
-        text = f"{counted(gap.candles, 'candle')} missing, {gap.state}"
+def _find_gaps(store: Store, key: SeriesKey) -> Iterator[Finding]:
+    for gap in read_gaps(store, key):
+        text = f"{format_count(gap.candles, 'candle')} missing, {gap.state}"
         explained = gap.is_explained
-        yield _finding("gap", key, gap.start, gap.end, gap.candles, text, explained=explained)
+        yield _make_finding("gap", key, gap.start, gap.end, gap.candles, text, explained=explained)
 
 
-def _unreadable(connection: Connection, key: SeriesKey, text: str) -> Finding:
+def _make_unreadable_finding(connection: Connection, key: SeriesKey, text: str) -> Finding:
     first, last, rows = connection.execute(
         f"SELECT min(timestamp), max(timestamp), count(*) FROM ohlcv_data WHERE {_SERIES}",
         key.names,
     ).fetchall()[0]
-    return _finding("unknown timeframe", key, first or 0, (last or 0) + 1, rows, text)
+    return _make_finding("unknown timeframe", key, first or 0, (last or 0) + 1, rows, text)
 
 
-def _bad_rows(connection: Connection, key: SeriesKey, timeframe: Timeframe) -> Iterator[Finding]:
+def _find_bad_rows(
+    connection: Connection, key: SeriesKey, timeframe: Timeframe
+) -> Iterator[Finding]:
     rows = connection.execute(
         "SELECT timestamp, open, high, low, close, volume FROM ohlcv_data "
         f"WHERE {_SERIES} AND {_SUSPECT} ORDER BY timestamp",
-        (*key.names, *_grid(timeframe)),
+        (*key.names, *_get_grid(timeframe)),
     )
     faulty: list[tuple[int, FindingKind, str]] = []
     for row in map(Candle._make, rows):
-        fault = candle_fault(row, timeframe)
+        fault = find_candle_fault(row, timeframe)
         if fault is not None:
-            faulty.append((row.timestamp, _kind(row, fault), fault))
-    return _runs(key, timeframe, faulty)
+            faulty.append((row.timestamp, _choose_kind(row, fault), fault))
+    return _merge_runs(key, timeframe, faulty)
 
 
-def _kind(row: Candle, fault: str) -> FindingKind:
+def _choose_kind(row: Candle, fault: str) -> FindingKind:
     if fault.startswith("time"):
         return "off-grid time"
     if fault.startswith("high"):
@@ -190,7 +195,9 @@ def _kind(row: Candle, fault: str) -> FindingKind:
     return "bad volume" if all(0 < price < PRICE_LIMIT for price in row[1:5]) else "bad price"
 
 
-def _left_behind(connection: Connection, key: SeriesKey, timeframe: Timeframe) -> Iterator[Finding]:
+def _find_left_behind(
+    connection: Connection, key: SeriesKey, timeframe: Timeframe
+) -> Iterator[Finding]:
     rows = connection.execute(
         f"SELECT timestamp FROM ohlcv_data WHERE {_SERIES} AND closed = 0 AND timestamp < "
         f"(SELECT max(timestamp) FROM ohlcv_data WHERE {_SERIES} AND closed = 1) "
@@ -198,10 +205,10 @@ def _left_behind(connection: Connection, key: SeriesKey, timeframe: Timeframe) -
         (*key.names, *key.names),
     )
     text = "never closed, and later candles are"
-    return _runs(key, timeframe, [(row[0], "forming row left behind", text) for row in rows])
+    return _merge_runs(key, timeframe, [(row[0], "forming row left behind", text) for row in rows])
 
 
-def _runs(
+def _merge_runs(
     key: SeriesKey, timeframe: Timeframe, rows: Sequence[tuple[int, FindingKind, str]]
 ) -> Iterator[Finding]:
     """Make neighbouring rows with one fault one finding."""
@@ -212,12 +219,12 @@ def _runs(
         if number + 1 < len(rows) and rows[number + 1] == (end, kind, text):
             continue
         candles = number + 1 - begun
-        words = f"{counted(candles, 'candle')}: {text}"
-        yield _finding(kind, key, rows[begun][0], end, candles, words)
+        words = f"{format_count(candles, 'candle')}: {text}"
+        yield _make_finding(kind, key, rows[begun][0], end, candles, words)
         begun = number + 1
 
 
-def _broken_rules(connection: Connection, lines: Counter[str]) -> Iterator[Finding]:
+def _find_broken_rules(connection: Connection, lines: Counter[str]) -> Iterator[Finding]:
     """Give what quick_check finds of rows that break a rule of their table and no series names."""
     candles = f"{_RULE_BROKEN}ohlcv_data"
     for line, count in lines.items():
@@ -232,14 +239,14 @@ def _broken_rules(connection: Connection, lines: Counter[str]) -> Iterator[Findi
                 (json.dumps(get_args(Source)),),
             ).get
         if rows:
-            yield _of_file(f"{line}: {counted(rows, 'row')}")
+            yield _make_file_finding(f"{line}: {format_count(rows, 'row')}")
 
 
-def _of_file(text: str) -> Finding:
+def _make_file_finding(text: str) -> Finding:
     return Finding("quick_check", None, 0, 0, 0, text)
 
 
-def _finding(
+def _make_finding(
     kind: FindingKind,
     key: SeriesKey,
     start: int,
@@ -249,5 +256,5 @@ def _finding(
     *,
     explained: bool = False,
 ) -> Finding:
-    moment = utc_text(start) if 0 <= start <= LATEST_TIMESTAMP else f"at {start} s"
+    moment = format_utc(start) if 0 <= start <= LATEST_TIMESTAMP else f"at {start} s"
     return Finding(kind, key, start, end, candles, f"{key} {moment}: {text}", explained)

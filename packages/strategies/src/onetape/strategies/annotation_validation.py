@@ -8,7 +8,7 @@ from numpy.typing import NDArray
 
 from onetape.core.candles import FloatArray
 from onetape.core.errors import ConfigurationError
-from onetape.core.words import counted
+from onetape.core.words import format_count
 from onetape.strategies.interface import SignalArray, Signals, Strategy
 
 #: Maximum number of indicators; more are a fault of the strategy.
@@ -93,7 +93,7 @@ def _indicators(strategy: Strategy, given: Any, count: int) -> dict[str, FloatAr
             raise invalid_result(
                 strategy,
                 f"returned indicator {name!r} of shape {column.shape} for "
-                f"{counted(count, 'candle')}",
+                f"{format_count(count, 'candle')}",
                 "return one value per candle, NaN where not known",
             )
         if column.dtype.kind not in "iufb":
@@ -118,7 +118,7 @@ def _conditions(strategy: Strategy, given: Any, count: int) -> dict[str, NDArray
             raise invalid_result(
                 strategy,
                 f"returned condition {str(name)[:40]!r} of type {column.dtype} and shape "
-                f"{column.shape} for {counted(count, 'candle')}",
+                f"{column.shape} for {format_count(count, 'candle')}",
                 remedy,
             )
         checked[cast("str", name)] = column
@@ -151,7 +151,7 @@ def _reason(strategy: Strategy, given: Any, count: int) -> SignalArray | None:
         raise invalid_result(
             strategy,
             f"returned reasons of type {codes.dtype} and shape {codes.shape} for "
-            f"{counted(count, 'candle')}",
+            f"{format_count(count, 'candle')}",
             "return one whole number per candle",
         )
     return codes

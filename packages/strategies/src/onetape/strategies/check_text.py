@@ -2,8 +2,8 @@
 
 from typing import Any, Final
 
-from onetape.core.clock import utc_text
-from onetape.core.words import counted
+from onetape.core.clock import format_utc
+from onetape.core.words import format_count
 from onetape.strategies.check_result import CheckResult, Difference, Kind
 from onetape.strategies.interface import BUY, HOLD, SELL
 from onetape.strategies.min_lookback import MinLookback
@@ -25,7 +25,7 @@ def check_line(result: CheckResult) -> str:
     """Return the check in one line, such as `bias check: passed, 4,320 bars`."""
     if result.first is None:
         part = f" on {result.checked:,} of" if result.checked < result.bars else ","
-        return f"bias check: passed{part} {counted(result.bars, 'bar')}"
+        return f"bias check: passed{part} {format_count(result.bars, 'bar')}"
     parts = [
         f"{len(bars):,} of {result.checked:,} bars {verb}, first {_when_and_what(found)}"
         for verb, bars, found in (
@@ -38,7 +38,7 @@ def check_line(result: CheckResult) -> str:
 
 
 def _when_and_what(found: Difference) -> str:
-    return f"{utc_text(found.timestamp)} UTC: {difference_text(found)}"
+    return f"{format_utc(found.timestamp)} UTC: {difference_text(found)}"
 
 
 def difference_text(found: Difference) -> str:

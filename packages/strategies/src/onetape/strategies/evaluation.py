@@ -4,10 +4,10 @@ from typing import Any, Final
 
 import numpy as np
 
-from onetape.core.candles import Candles, first_fault
-from onetape.core.clock import utc_text
+from onetape.core.candles import Candles, find_first_fault
+from onetape.core.clock import format_utc
 from onetape.core.errors import ConfigurationError, DataError, OnetapeError
-from onetape.core.words import counted, error_line
+from onetape.core.words import format_count, format_error
 from onetape.strategies.annotation_validation import column_of, invalid_result, validate_annotations
 from onetape.strategies.higher_timeframes import Higher, HigherCandles
 from onetape.strategies.interface import Signals, Strategy
@@ -64,8 +64,9 @@ def _evaluated(strategy: Strategy, candles: Candles, higher: Higher) -> Any:
     except (Exception, SystemExit) as error:
         kind = "" if isinstance(error, OnetapeError) else f"{type(error).__name__}: "
         raise ConfigurationError(
-            f"strategy {strategy.name} failed on the {counted(len(candles), 'candle')} up to "
-            f"{utc_text(int(candles.timestamp[-1]))}: {kind}{error_line(error)}{_place(error)}; "
+            f"strategy {strategy.name} failed on the {format_count(len(candles), 'candle')} up to "
+            f"{format_utc(int(candles.timestamp[-1]))}: "
+            f"{kind}{format_error(error)}{_place(error)}; "
             "fix it there"
         ) from error
 
@@ -98,7 +99,7 @@ def _unwritable(column: Any) -> Any:
 def _check_candles(strategy: Strategy, candles: Candles, *, are_sound: bool) -> None:
     if len(candles) == 0:
         raise DataError(f"strategy {strategy.name} was given no candles; backfill the range first")
-    found = None if are_sound else first_fault(candles)
+    found = None if are_sound else find_first_fault(candles)
     if found is not None:
         index, fault = found
         strange = [name for name in _VALUES if not np.isfinite(getattr(candles, name)[index])]
@@ -117,7 +118,8 @@ def _checked_values(strategy: Strategy, candles: Candles, signals: Any) -> Any:
     if values.shape != (len(candles),):
         raise invalid_result(
             strategy,
-            f"returned signals of shape {values.shape} for {counted(len(candles), 'candle')} from "
+            f"returned signals of shape {values.shape} for {format_count(len(candles), 'candle')} "
+            "from "
             f"{_bar(candles, 0)}",
             "return one signal per candle",
         )
@@ -144,7 +146,7 @@ def _check_values(strategy: Strategy, candles: Candles, values: Any) -> None:
 
 
 def _bar(candles: Candles, index: int) -> str:
-    return f"{utc_text(int(candles.timestamp[index]))} UTC"
+    return f"{format_utc(int(candles.timestamp[index]))} UTC"
 
 
 def _place(error: BaseException) -> str:

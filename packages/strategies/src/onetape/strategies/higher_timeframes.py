@@ -17,7 +17,7 @@ from typing import Any
 
 import numpy as np
 
-from onetape.core.candle_gaps import next_opens
+from onetape.core.candle_gaps import compute_next_opens
 from onetape.core.candles import Candles, FloatArray, IntArray
 from onetape.core.errors import ConfigurationError, UsageError
 from onetape.core.resample import check_multiple
@@ -109,8 +109,10 @@ def align_higher_candles(
             last traded one are left out.
         larger_timeframe: Timeframe of `larger`.
     """
-    closes = next_opens(larger.timestamp, larger_timeframe)
-    visible = np.searchsorted(closes, next_opens(candles.timestamp, timeframe), side="right")
+    closes = compute_next_opens(larger.timestamp, larger_timeframe)
+    visible = np.searchsorted(
+        closes, compute_next_opens(candles.timestamp, timeframe), side="right"
+    )
     known = larger[: int(visible[-1]) if len(visible) else 0]
     return HigherCandles.of(known, larger_timeframe, visible.astype(np.int64))
 

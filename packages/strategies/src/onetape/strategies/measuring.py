@@ -8,7 +8,7 @@ from numpy.typing import NDArray
 
 from onetape.core.candles import Candles
 from onetape.core.errors import ConfigurationError, OnetapeError
-from onetape.core.words import error_line
+from onetape.core.words import format_error
 from onetape.strategies.interface import SignalArray, Strategy
 from onetape.strategies.moved_clock import AHEAD_SECONDS, FURTHER_SECONDS, moved_clock
 
@@ -99,7 +99,8 @@ def _evaluate(strategy: Strategy, candles: Candles) -> SignalArray:
     except Exception as error:
         raise ConfigurationError(
             f"strategy function {strategy.name} fails on {len(candles):,} candles "
-            f"({type(error).__name__}: {error_line(error)}); correct it, or declare its lookback: "
+            f"({type(error).__name__}: {format_error(error)}); correct it, or declare its "
+            "lookback: "
             "@strategy_function(lookback=...)"
         ) from error
     return signal

@@ -10,7 +10,7 @@ from typing import Any, TypeVar
 from msgspec import Struct
 
 from onetape.core.errors import ConfigurationError, UsageError
-from onetape.core.words import did_you_mean
+from onetape.core.words import suggest_name
 
 #: What one parameter may hold.
 ParameterValue = int | float | str | bool
@@ -144,7 +144,7 @@ def converted_parameters(cls: Any, given: typing.Mapping[str, object]) -> dict[s
         if name not in known:
             names = ", ".join(known) or "none"
             raise UsageError(
-                f"strategy {cls.name} has no parameter {name!r}{did_you_mean(name, known)} "
+                f"strategy {cls.name} has no parameter {name!r}{suggest_name(name, known)} "
                 f"(it has: {names})",
                 setting=setting_key(name),
             )
@@ -175,7 +175,7 @@ def _check(strategy: str, info: ParameterInfo, value: object) -> None:
     if not fits:
         raise _refused(strategy, info, value, _KINDS[info.type])
     if info.choices and value not in info.choices:
-        hint = did_you_mean(str(value), [str(choice) for choice in info.choices])
+        hint = suggest_name(str(value), [str(choice) for choice in info.choices])
         raise _refused(strategy, info, value, f"one of {info.allowed}", hint)
     if isinstance(value, (int, float)) and not _within(info, value):
         raise _refused(strategy, info, value, info.allowed)

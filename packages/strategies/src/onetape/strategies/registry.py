@@ -13,7 +13,7 @@ from types import FunctionType, ModuleType
 from typing import TYPE_CHECKING, Any, Final
 
 from onetape.core.errors import ConfigurationError, OnetapeError, UsageError, naming_settings
-from onetape.core.words import did_you_mean, error_text
+from onetape.core.words import format_os_error, suggest_name
 from onetape.strategies.interface import Strategy
 from onetape.strategies.output_capture import stdout_to_stderr
 from onetape.strategies.parameters import converted_parameters
@@ -153,7 +153,7 @@ def strategy_class(name: str, user_folder: Path | None = None) -> type[Strategy]
         return _class_in_file(own[name], None)
     known = strategy_names(user_folder)
     raise UsageError(
-        f"strategy {name!r} does not exist{did_you_mean(name, known)} (there are: "
+        f"strategy {name!r} does not exist{suggest_name(name, known)} (there are: "
         f"{', '.join(known)}; or path/to/file.py:Class)"
     )
 
@@ -200,7 +200,7 @@ def digest(strategy: Strategy) -> str:
     # On no path that has to be fast.
     import hashlib
 
-    from onetape.core.digest import code_digest
+    from onetape.core.digest import compute_code_digest
     from onetape.strategies.user_modules import sources
 
     total = hashlib.sha256()
@@ -214,7 +214,7 @@ def digest(strategy: Strategy) -> str:
         for text in sources(module):
             total.update(text)
             total.update(b"\0")
-    total.update(code_digest(Path(__file__).parent).encode())
+    total.update(compute_code_digest(Path(__file__).parent).encode())
     return total.hexdigest()
 
 
@@ -236,7 +236,9 @@ def _class_in_file(path: Path, class_name: str | None) -> type[Strategy]:
     try:
         is_file = path.is_file()
     except (OSError, ValueError) as error:  # a name that no file can have
-        raise UsageError(f"strategy file {path}: {error_text(error)}; name a .py file") from error
+        raise UsageError(
+            f"strategy file {path}: {format_os_error(error)}; name a .py file"
+        ) from error
     if not is_file:
         raise UsageError(f"strategy file {path} does not exist; give the path of a .py file")
     foreign = _freqtrade_class(path, class_name)
@@ -253,7 +255,7 @@ def _class_in_file(path: Path, class_name: str | None) -> type[Strategy]:
     names = ", ".join(sorted(found)) or "none"
     if class_name is not None:
         if class_name not in found:
-            hint = did_you_mean(class_name, found)
+            hint = suggest_name(class_name, found)
             raise UsageError(
                 f"{path} has no strategy class {class_name!r}{hint} (it has: {names}); a strategy "
                 "is a class that derives from onetape.strategies.Strategy, or a function of a "
@@ -273,7 +275,9 @@ def _freqtrade_class(path: Path, class_name: str | None) -> type[Strategy] | Non
     try:
         text = path.read_bytes()
     except OSError as error:
-        raise UsageError(f"strategy file {path}: {error_text(error)}; make it readable") from error
+        raise UsageError(
+            f"strategy file {path}: {format_os_error(error)}; make it readable"
+        ) from error
     if b"IStrategy" not in text:
         return None
     from onetape.strategies.freqtrade.source import freqtrade_class

@@ -15,7 +15,7 @@ from msgspec.structs import replace
 
 from onetape.core.candles import IntArray
 from onetape.core.errors import OnetapeError
-from onetape.core.words import counted
+from onetape.core.words import format_count
 from onetape.strategies.check_data import CheckData, Maker, Windows, window_signal
 from onetape.strategies.check_result import (
     FAILED,
@@ -132,15 +132,15 @@ def quick_text(result: CheckResult, command: str) -> str:
         result: What `quick_check` found.
         command: The command that checks every bar.
     """
-    from onetape.core.clock import utc_text
+    from onetape.core.clock import format_utc
 
     many, found = f"{result.checked:,} of {result.bars:,} bars", result.worst
     is_sample = result.checked < result.bars
     if found is None:
         if is_sample:
             return f"passed on a sample of {many}; all: {command}"
-        return f"passed, {counted(result.bars, 'bar')}"
-    where = f"first {utc_text(found.timestamp)} UTC ({found.kind}): {meaning(found.kind)}"
+        return f"passed, {format_count(result.bars, 'bar')}"
+    where = f"first {format_utc(found.timestamp)} UTC ({found.kind}): {meaning(found.kind)}"
     if not result.checked:
         # It did not repeat itself, whatever its windows give.
         return f"DIFFER, {where}; why: {command}"
@@ -148,7 +148,9 @@ def quick_text(result: CheckResult, command: str) -> str:
     if found.kind != "fails":
         parts.append(f"{len(result.differing):,} DIFFER, {where}")
     if result.failure is not None:
-        first = "" if found.kind == "fails" else f", first {utc_text(result.failure.timestamp)} UTC"
+        first = (
+            "" if found.kind == "fails" else f", first {format_utc(result.failure.timestamp)} UTC"
+        )
         where = f", {where}" if found.kind == "fails" else first
         parts.append(f"{len(result.failing):,} FAIL{where}")
     return f"{many}{' sampled' if is_sample else ''}, {'; '.join(parts)}; why: {command}"

@@ -14,7 +14,7 @@ import numpy as np
 from msgspec import Struct, field
 from msgspec.structs import replace
 
-from onetape.core.candle_gaps import next_opens
+from onetape.core.candle_gaps import compute_next_opens
 from onetape.core.candles import Candles
 from onetape.core.timeframes import Timeframe
 from onetape.strategies.evaluation import checked_signals
@@ -103,7 +103,7 @@ def segments_of(
     """
     if not gaps:
         return WHOLE
-    closes = next_opens(candles.timestamp, timeframe)
+    closes = compute_next_opens(candles.timestamp, timeframe)
     starts: dict[int, IndexedGap | None] = {0: None, **{gap.at: gap for gap in gaps.traded}}
     for name, ranges in gaps.higher.items():
         larger = Timeframe.parse(name)

@@ -13,7 +13,7 @@ from typing import Any, Final, Self
 from ccxt import BaseError, NetworkError
 from msgspec import Struct
 
-from onetape.core.printable import printable
+from onetape.core.printable import escape_unprintable
 from onetape.exchange.clients import Endpoint
 from onetape.exchange.redaction import redact, redact_client
 from onetape.exchange.trading_records import (
@@ -256,7 +256,7 @@ class UserStream:
             return
         self._is_lost = True
         cause = _cause_of(error)
-        text = printable(redact(str(cause)))[:_LONGEST_REASON]
+        text = escape_unprintable(redact(str(cause)))[:_LONGEST_REASON]
         self._emit(UserStreamLost(f"{type(cause).__name__}{f': {text}' if text else ''}"))
 
     def _emit(self, event: UserEvent) -> None:

@@ -26,7 +26,7 @@ from ccxt import NetworkError
 
 from onetape.core.errors import ExchangeRefused, ExchangeUnreachable, UsageError
 from onetape.core.symbols import SIMULATOR_ID
-from onetape.core.words import did_you_mean
+from onetape.core.words import suggest_name
 from onetape.exchange.clients import Endpoint
 from onetape.exchange.rest import BRIEF_RETRY_SECONDS, RestExchange
 from onetape.websocket.built_candles import BuiltCandleFeed, PolledCandleFeed, PolledTickerFeed
@@ -250,7 +250,7 @@ class WebSocketManager:
         if symbol not in self._timers:
             raise UsageError(
                 f"{symbol!r} is not one of this WebSocketManager's symbols "
-                f"({', '.join(self._timers)}){did_you_mean(symbol, list(self._timers))}"
+                f"({', '.join(self._timers)}){suggest_name(symbol, list(self._timers))}"
             )
         markets = await self._rest.ccxt_markets()
         if not self._client.markets:

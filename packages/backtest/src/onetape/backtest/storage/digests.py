@@ -5,7 +5,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from onetape.backtest.models import Backtest, SymbolRun
-from onetape.core.digest import code_digest, data_digest
+from onetape.core.digest import compute_code_digest, compute_data_digest
 from onetape.core.errors import UsageError
 from onetape.strategies import digest
 
@@ -22,7 +22,7 @@ def digests_of(backtest: Backtest) -> dict[str, str]:
         for run in backtest.runs
         for candles in (run.window.candles, *run.higher.candles.values())
     ]
-    found = [data_digest(candles) for candles in windows]
+    found = [compute_data_digest(candles) for candles in windows]
     segments = [run.segments for run in backtest.runs]
     if any(run.has_gaps for run in backtest.runs):
         found.append(hashlib.sha256(repr(segments).encode()).hexdigest())
@@ -43,7 +43,7 @@ def _engine_digest() -> str:
     """Return the SHA-256, in hex, of the source that decides fills, money and metrics."""
     import onetape.engine
 
-    return code_digest(Path(onetape.engine.__path__[0]))
+    return compute_code_digest(Path(onetape.engine.__path__[0]))
 
 
 def _digest_intrabar(runs: Sequence[SymbolRun]) -> str:

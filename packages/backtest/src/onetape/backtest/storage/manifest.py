@@ -7,10 +7,10 @@ import msgspec
 
 from onetape.backtest.config import BacktestConfig, StrategyChoice
 from onetape.backtest.records import RunSummary
-from onetape.core.clock import day_text
+from onetape.core.clock import format_day
 from onetape.core.errors import UsageError
-from onetape.core.folders import USER_FOLDER, database_path
-from onetape.core.setting import settings_tree
+from onetape.core.folders import USER_FOLDER, choose_database_path
+from onetape.core.setting import build_settings_tree
 from onetape.engine import AccountConfig, ExitConfig
 
 
@@ -36,15 +36,15 @@ class Manifest(msgspec.Struct, frozen=True):
 
 def config_tree(config: BacktestConfig) -> dict[str, Any]:
     """Return a configuration as plain values, named like the settings of the backtester."""
-    account = settings_tree(config.account)
+    account = build_settings_tree(config.account)
     exits = account.pop("exits")
     return {
         "exchange": config.exchange,
         "symbol": ",".join(config.symbols),
         "max_open_trades": config.max_open_trades,
         "timeframe": config.timeframe,
-        "from": None if config.start is None else day_text(config.start),
-        "to": None if config.end is None else day_text(config.end),
+        "from": None if config.start is None else format_day(config.start),
+        "to": None if config.end is None else format_day(config.end),
         "strategy": {
             "name": config.strategy.name,
             "parameters": dict(config.strategy.parameters),
@@ -113,7 +113,7 @@ def config_of(manifest: Manifest) -> BacktestConfig:
         trading_rules="none" if found.trading_rules == "none" else "exchange",
         allow_gaps=found.allow_gaps,
         check=found.check,
-        database=database_path(db, found.exchange),
+        database=choose_database_path(db, found.exchange),
         db_flag=db,
     )
 

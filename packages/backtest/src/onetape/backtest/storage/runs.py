@@ -24,7 +24,7 @@ from onetape.backtest.storage.trade_table import read_trades
 from onetape.backtest.trade_frame import trade_frame
 from onetape.core.errors import DataError, UsageError
 from onetape.core.folders import DATA_FOLDER
-from onetape.core.words import did_you_mean, error_text
+from onetape.core.words import format_os_error, suggest_name
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -143,7 +143,7 @@ def load_run(name: str | os.PathLike[str] = LAST, root: Path | None = None) -> R
         raise UsageError(f"{len(found)} runs are called {text}...; write more of one: {ids}")
     if not folders:
         raise UsageError(f"no run is kept in {root}; run: uv run backtester")
-    hint = did_you_mean(text, [LAST, *(_id(one) for one in folders)])
+    hint = suggest_name(text, [LAST, *(_id(one) for one in folders)])
     raise UsageError(f"no run is called {text!r}{hint}; see: uv run backtester list")
 
 
@@ -161,7 +161,7 @@ def run_folders(root: Path | None = None) -> list[Path]:
         return sorted(kept, key=lambda folder: (folder.name.partition("_")[0], _id(folder)))
     except OSError as error:
         raise DataError(
-            f"{root} cannot be read: {error_text(error)}; fix its permissions"
+            f"{root} cannot be read: {format_os_error(error)}; fix its permissions"
         ) from error
 
 
@@ -200,5 +200,5 @@ def _damaged(path: Path, error: Exception | str) -> DataError:
     what = error
     if isinstance(error, Exception):
         is_ours = isinstance(error, OSError)
-        what = error_text(error) if is_ours else f"{type(error).__name__}: {error}"
+        what = format_os_error(error) if is_ours else f"{type(error).__name__}: {error}"
     return DataError(f"{path} cannot be read ({what}); delete {path.parent} and run it again")

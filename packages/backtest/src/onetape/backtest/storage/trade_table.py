@@ -10,7 +10,7 @@ import msgspec
 from msgspec.structs import astuple
 
 from onetape.backtest.records import TIME_COLUMNS, TRADE_COLUMNS, Moment, TradeRecord
-from onetape.core.clock import utc_text
+from onetape.core.clock import format_utc
 
 _HEADER: Final = [*TIME_COLUMNS, *TRADE_COLUMNS]
 #: Columns that are empty for an open trade.
@@ -79,5 +79,5 @@ def write_trades(trades: Sequence[TradeRecord], path: Path) -> None:
         writer.writerow([*TIME_COLUMNS, *TRADE_COLUMNS])
         for trade in trades:
             times = (trade.entry_timestamp, trade.exit_timestamp)
-            read = ("" if time is None else utc_text(time) for time in times)
+            read = ("" if time is None else format_utc(time) for time in times)
             writer.writerow([*read, *astuple(trade)])

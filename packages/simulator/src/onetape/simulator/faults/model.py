@@ -6,7 +6,7 @@ from typing import Any, cast
 import msgspec
 
 from onetape.core.errors import UsageError
-from onetape.core.words import did_you_mean
+from onetape.core.words import suggest_name
 from onetape.simulator.faults.durations import moment_ms, span_ms
 from onetape.simulator.faults.kinds import KINDS, Kind
 
@@ -114,7 +114,7 @@ class Fault(msgspec.Struct, frozen=True, forbid_unknown_fields=True, omit_defaul
         """
         kind = KINDS.get(self.kind)
         if kind is None:
-            hint = did_you_mean(self.kind, KINDS) or f"; one of {', '.join(KINDS)}"
+            hint = suggest_name(self.kind, KINDS) or f"; one of {', '.join(KINDS)}"
             raise FaultError("kind", f"unknown kind {self.kind!r}{hint}")
         self._check_settings(kind)
         self._check_variant(kind)
@@ -159,7 +159,7 @@ class Fault(msgspec.Struct, frozen=True, forbid_unknown_fields=True, omit_defaul
         for key, known in (("shape", kind.shapes), ("when", kind.whens)):
             value = cast("str | None", getattr(self, key))
             if value is not None and value not in known:
-                hint = did_you_mean(value, known)
+                hint = suggest_name(value, known)
                 raise FaultError(key, f"{self.kind} has {', '.join(known)}, found {value!r}{hint}")
 
     def _check_numbers(self) -> None:
@@ -221,7 +221,7 @@ def make_fault(settings: dict[str, Any], *, strict: bool = True) -> Fault:
 def _explained(text: str, settings: dict[str, Any]) -> FaultError:
     unknown = re.search(r"unknown field `(.*?)`", text)
     if unknown:
-        hint = did_you_mean(unknown[1], Fault.__struct_fields__)
+        hint = suggest_name(unknown[1], Fault.__struct_fields__)
         return FaultError(unknown[1], f"unknown setting{hint}")
     at = re.search(r" - at `\$\.?(\w+).*?`$", text)
     key = at[1] if at else "kind"

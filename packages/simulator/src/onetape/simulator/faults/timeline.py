@@ -6,7 +6,7 @@ from typing import Any, Final, cast
 
 import yaml
 
-from onetape.cli.settings_file import composed
+from onetape.cli.settings_file import load_yaml_nodes
 from onetape.core.errors import ConfigurationError
 from onetape.simulator.faults.model import Fault, FaultError, make_fault
 
@@ -30,7 +30,7 @@ def read_timeline(file: Path) -> Timeline:
     Raises:
         ConfigurationError: the file cannot be read or a line of it cannot be used.
     """
-    entries = _entries(file, composed(file, MOST_BYTES), "the file")
+    entries = _entries(file, load_yaml_nodes(file, MOST_BYTES), "the file")
     for key, (_, line) in entries.items():
         if key not in ("seed", "faults"):
             raise ConfigurationError(f"{file}:{line}: unknown key {key!r}; {_FORM}")

@@ -6,7 +6,7 @@ from collections.abc import Iterable
 from pathlib import Path
 
 from onetape.cli.output import note, print_line
-from onetape.core.words import counted
+from onetape.core.words import format_count
 from onetape.simulator.recorded.player import Player
 from onetape.simulator.recorded.recordings import parse_route, read_reel
 
@@ -29,8 +29,8 @@ def play_recordings(
     """
     reel = read_reel(files, dict(parse_route(route) for route in routes))
     player = Player(reel, in_order=in_order, host=host, port=port, allow_remote=allow_remote)
-    replies = counted(len(reel.replies), "reply").replace("replys", "replies")
-    asyncio.run(_serve(player, f"{replies}, {counted(len(reel.messages), 'message')}"))
+    replies = format_count(len(reel.replies), "reply").replace("replys", "replies")
+    asyncio.run(_serve(player, f"{replies}, {format_count(len(reel.messages), 'message')}"))
 
 
 async def _serve(player: Player, content: str) -> None:

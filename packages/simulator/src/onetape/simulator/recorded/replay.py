@@ -10,11 +10,11 @@ from typing import Final
 
 import numpy as np
 
-from onetape.core.candles import Candle, Candles, FloatArray, candle_fault
-from onetape.core.digest import data_digest
-from onetape.core.digits import decimals_of, exact_text, number_text
+from onetape.core.candles import Candle, Candles, FloatArray, find_candle_fault
+from onetape.core.digest import compute_data_digest
+from onetape.core.digits import count_decimals, format_exact, format_number
 from onetape.core.errors import UsageError
-from onetape.core.symbols import base_and_quote, spot_symbol
+from onetape.core.symbols import parse_spot_symbol, split_symbol
 from onetape.core.timeframes import Timeframe
 from onetape.simulator.market.bars import TIMEFRAMES
 from onetape.simulator.market.price_path import END_SECONDS, ORIGIN_SECONDS
@@ -66,7 +66,10 @@ class Replay:
     def identity(self) -> dict[str, dict[str, str]]:
         """Return timeframe and sha256 of the candles of each market, by CCXT symbol."""
         return {
-            one.symbol.name: {"timeframe": one.timeframe.name, "digest": data_digest(one.candles)}
+            one.symbol.name: {
+                "timeframe": one.timeframe.name,
+                "digest": compute_data_digest(one.candles),
+            }
             for one in self.series
         }
 
@@ -94,7 +97,7 @@ def read_replay(
     """
     if not path.is_file():
         raise UsageError(f"--data {path}: file not found")
-    wanted = spot_symbol(symbol) if symbol else None
+    wanted = parse_spot_symbol(symbol) if symbol else None
     if re.search(r"\.csv(\.gz)?$", path.name, re.IGNORECASE):
         return Replay(path, (_read_csv(path, wanted, timeframe),))
     return Replay(path, _read_store(path, wanted, timeframe, exchange))
@@ -105,7 +108,7 @@ def _read_csv(path: Path, symbol: str | None, timeframe: str | None) -> Series:
     if symbol is None:
         if named is None:
             raise UsageError(f"{path} does not state its market; add --data-symbol BTC/USDT")
-        symbol = spot_symbol(f"{named[1]}/{named[2]}")
+        symbol = parse_spot_symbol(f"{named[1]}/{named[2]}")
     candles = _csv_candles(path)
     length = timeframe or (named[3] if named else _commonest_step(path, candles))
     return _series(path, symbol, length, candles)
@@ -141,14 +144,14 @@ def _commonest_step(path: Path, candles: Candles) -> str:
 def _read_store(
     path: Path, symbol: str | None, timeframe: str | None, exchange: str | None
 ) -> tuple[Series, ...]:
-    from onetape.store.candles import stored_series
+    from onetape.store.candles import read_stored_series
     from onetape.store.database import open_store
-    from onetape.store.reading import closed_between
+    from onetape.store.reading import read_closed_between
 
     with open_store(path, create=False) as store:
         keys = [
             one.key
-            for one in stored_series(store)
+            for one in read_stored_series(store)
             if (symbol is None or one.key.symbol == symbol)
             and (timeframe is None or one.key.timeframe == timeframe)
             and (exchange is None or one.key.exchange == exchange)
@@ -165,7 +168,9 @@ def _read_store(
             for key in sorted(keys, key=lambda key: -TIMEFRAMES[key.timeframe].seconds)
         }
         series = tuple(
-            _series(path, key.symbol, key.timeframe, closed_between(store, key, 0, END_SECONDS))
+            _series(
+                path, key.symbol, key.timeframe, read_closed_between(store, key, 0, END_SECONDS)
+            )
             for _, key in sorted(smallest.items())
         )
     if not series:
@@ -180,7 +185,7 @@ def _series(path: Path, name: str, timeframe: str, candles: Candles) -> Series:
     _check(path, candles, length)
     price_digits, amount_digits = _price_digits(path, candles), _amount_digits(candles)
     coins = _most_coins(float(candles.low.min()))
-    base, quote = base_and_quote(name)
+    base, quote = split_symbol(name)
     traded = candles.volume[candles.volume > 0]
     typical = float(np.median(traded)) if len(traded) else 1.0
     symbol = SpotSymbol(
@@ -211,7 +216,7 @@ def _check(path: Path, candles: Candles, timeframe: Timeframe) -> None:
     for number, row in enumerate(
         zip(candles.timestamp.tolist(), *(column.tolist() for column in columns), strict=True), 1
     ):
-        fault = candle_fault(Candle(*row), timeframe)
+        fault = find_candle_fault(Candle(*row), timeframe)
         if fault is None and not ORIGIN_SECONDS <= row[0] < END_SECONDS:
             fault = "time is outside 2010 to 2041"
         if fault is None and row[0] <= last:
@@ -232,7 +237,7 @@ def _price_digits(path: Path, candles: Candles) -> int:
     prices = np.concatenate((candles.open, candles.high, candles.low, candles.close))
     most = math.floor(math.log10(MOST_TICKS / float(prices.max())))
     most = max(0, min(most, MOST_PRICE_DIGITS))
-    for digits in (_digits(prices, most), decimals_of(prices)):
+    for digits in (_digits(prices, most), count_decimals(prices)):
         if digits is not None and digits <= most:
             return digits
     missed = np.abs(np.round(prices, most) / prices - 1)
@@ -241,13 +246,14 @@ def _price_digits(path: Path, candles: Candles) -> int:
     worst = float(prices[missed.argmax()])
     raise UsageError(
         f"{path} has prices with {_written_digits(worst)} digits after the point, such as "
-        f"{exact_text(worst)}; a replay of prices up to {number_text(float(prices.max()))} serves "
+        f"{format_exact(worst)}; a replay of prices up to {format_number(float(prices.max()))} "
+        "serves "
         f"at most {most}: replay a part of the file"
     )
 
 
 def _written_digits(price: float) -> int:
-    return len(exact_text(price).partition(".")[2])
+    return len(format_exact(price).partition(".")[2])
 
 
 def _most_coins(lowest_price: float) -> int:

@@ -10,7 +10,7 @@ from typing import Any, Final, TypeVar, cast
 import numpy as np
 from msgspec import Struct
 
-from onetape.core.candle_gaps import next_opens
+from onetape.core.candle_gaps import compute_next_opens
 from onetape.core.candles import IntArray
 from onetape.core.timeframes import Timeframe
 
@@ -189,7 +189,7 @@ def rows_of_dates(opens: IntArray, frame: Any, name: str, *, is_whole: bool = Fa
 
 
 def _closes(dates: Any, timeframe: Timeframe) -> Any:
-    return next_opens(_epoch_seconds(dates), timeframe)
+    return compute_next_opens(_epoch_seconds(dates), timeframe)
 
 
 def _epoch_seconds(dates: Any) -> Any:

@@ -8,7 +8,7 @@ from typing import Any, Final
 from msgspec import Struct
 
 from onetape.core.errors import ConfigurationError, UsageError
-from onetape.core.words import did_you_mean
+from onetape.core.words import suggest_name
 
 #: Name of the base class of every freqtrade strategy.
 BASE_CLASS: Final = "IStrategy"
@@ -158,7 +158,7 @@ def freqtrade_class(path: Path, text: bytes, class_name: str | None) -> Freqtrad
         raise UsageError(
             f"{path} holds several freqtrade strategies ({names}); name one: {path}:Class"
         )
-    hint = did_you_mean(name, found)
+    hint = suggest_name(name, found)
     raise UsageError(f"{path} has no freqtrade strategy {name!r}{hint} (it has: {names})")
 
 
