@@ -30,7 +30,7 @@ from recording import ROOT, SEED, machine, measure, print_document, refuse_slow_
 from store import FIRST, KEY
 
 from onetape.core.candles import Candles
-from onetape.core.steps import NO_TRADING_RULES
+from onetape.core.trading_rules import NO_TRADING_RULES
 from onetape.engine import (
     AccountConfig,
     SymbolSeries,

@@ -18,7 +18,7 @@ from onetape.core.candles import SeriesKey
 from onetape.core.errors import ExchangeError, RowsRefused, UsageError
 from onetape.exchange.clients import Endpoint
 from onetape.exchange.market_clock import ask_simulator
-from onetape.exchange.rest import Market, RestExchange
+from onetape.exchange.rest import MarketInfo, RestExchange
 from onetape.store.database import Store
 from onetape.store.market_data import save_market
 from onetape.store.simulated_source import require_source
@@ -37,7 +37,7 @@ class Ready(Struct, frozen=True):
 
     exchange: RestExchange
     keys: list[SeriesKey]
-    markets: list[Market]
+    markets: list[MarketInfo]
     start: int
     end: int | None
 
@@ -117,7 +117,7 @@ async def _prepare(
 ) -> tuple[Ready, dict[SeriesKey, Failure]]:
     """Load the markets and the time; separate the series that the exchange does not have."""
     failures: dict[SeriesKey, Failure] = {}
-    markets: dict[SeriesKey, Market] = {}
+    markets: dict[SeriesKey, MarketInfo] = {}
     for key in keys:
         try:
             exchange.check_timeframe(key.timeframe)
@@ -141,9 +141,9 @@ async def _fetch_exchange(
     await check_source(endpoints[exchange.endpoint.exchange], store)
     turns = asyncio.Semaphore(SERIES_AT_ONCE)
 
-    async def one(key: SeriesKey, market: Market) -> Outcome:
+    async def one(key: SeriesKey, market: MarketInfo) -> Outcome:
         async with turns:
-            save_market(store, key.exchange, key.symbol, market.steps, exchange.now_ms())
+            save_market(store, key.exchange, key.symbol, market.trading_rules, exchange.now_ms())
             try:
                 with display.series(str(key)) as progress:
                     return await fetch_series(

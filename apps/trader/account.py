@@ -12,14 +12,14 @@ from msgspec import structs
 from onetape.core.candles import SeriesKey
 from onetape.core.clock import format_utc
 from onetape.core.errors import SafetyRefusal, UsageError
-from onetape.core.steps import format_decimal
 from onetape.core.symbols import split_symbol
+from onetape.core.trading_rules import format_decimal
 from onetape.execution.positions import sum_position
 from onetape.store.account_reading import is_alive, read_lease
 from onetape.store.accounts import Account, open_account, read_account_series
 from onetape.store.database import Store
 from onetape.store.leases import Fence, make_lease_name
-from onetape.store.ledger import trades_of
+from onetape.store.ledger import read_fills
 from onetape.store.reservations import release_unsent
 from onetape.store.sessions import read_newest_session
 from trader.session_context import SessionContext
@@ -176,7 +176,7 @@ def hold_account(context: SessionContext, fence: Fence) -> tuple[SessionContext,
         new = f"account {name}: {key.symbol} is traded with its money from now on"
         return _with_balance(context, balance), [] if is_known else [new]
     if stored:
-        _check_covers_trades(context, asked_balance(context.settings))
+        _check_covers_fills(context, asked_balance(context.settings))
     opened = Account(
         name,
         session.mode,
@@ -234,21 +234,21 @@ def _with_balance(context: SessionContext, balance: Decimal) -> SessionContext:
     return structs.replace(context, start_balance=balance, rules=rules)
 
 
-def _check_covers_trades(context: SessionContext, balance: Decimal) -> None:
-    """Refuse a start balance that the stored trades of an account prove wrong.
+def _check_covers_fills(context: SessionContext, balance: Decimal) -> None:
+    """Refuse a start balance that the stored fills of an account prove wrong.
 
     Raises:
         SafetyRefusal: a buy cost more than the account had.
     """
     key, market = context.key, context.market
-    trades = trades_of(
+    fills = read_fills(
         context.store,
         context.session.account,
         key.symbol,
         exchange=key.exchange,
         mode=context.session.mode,
     )
-    flows = (sum_position([trade], market.base, market.quote).quote for trade in trades)
+    flows = (sum_position([fill], market.base, market.quote).quote for fill in fills)
     needed = -min(accumulate(flows), default=Decimal())
     if needed > balance:
         raise SafetyRefusal(

@@ -8,7 +8,7 @@ from onetape.core.clock import SystemClock
 from onetape.engine import StepRules
 from onetape.execution.positions import sum_position
 from onetape.store.latecomers import insert_latecomers
-from onetape.store.ledger import trades_of
+from onetape.store.ledger import read_fills
 from trader.account_funds import AccountFunds
 from trader.account_rules import AccountRules
 from trader.pending_decisions import PendingDecisions
@@ -66,11 +66,11 @@ def build_account_context(
 
 def _has_position(context: SessionContext) -> bool:
     session, market = context.session, context.market
-    trades = trades_of(
+    fills = read_fills(
         context.store,
         session.account,
         context.key.symbol,
         exchange=context.key.exchange,
         mode=session.mode,
     )
-    return not sum_position(trades, market.base, market.quote, market.steps).is_flat
+    return not sum_position(fills, market.base, market.quote, market.trading_rules).is_flat

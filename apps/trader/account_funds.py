@@ -10,24 +10,24 @@ from typing import Protocol
 
 from onetape.core.candles import SeriesKey
 from onetape.core.symbols import split_symbol
-from onetape.core.trading import Mode, Trade
-from onetape.engine import Fill, RefusedOrder
+from onetape.core.trading import Fill, Mode
+from onetape.engine import ModelFill, RefusedOrder
 from onetape.execution.positions import Position, sum_position
 from onetape.store.accounts import read_account_series
 from onetape.store.candles import read_last_closed
 from onetape.store.database import Store
 from onetape.store.leases import Fence
-from onetape.store.ledger import trades_of
+from onetape.store.ledger import read_fills
 from onetape.store.reservations import AccountCash, FeeSum, read_reserved_symbols
 from trader.account_rules import AccountRules
 
 
-class SymbolTrades(Protocol):
+class SymbolFills(Protocol):
     """What one symbol of the account has traded in this process."""
 
     @property
-    def trades(self) -> Sequence[Trade]:
-        """Return the trades of the symbol, oldest first."""
+    def fills(self) -> Sequence[Fill]:
+        """Return the fills of the symbol, oldest first."""
         ...
 
     @property
@@ -53,11 +53,11 @@ class AccountFunds:
         self._mode: Mode = mode
         self._rules = rules
         self._cash = AccountCash(store, account, mode)
-        self._symbols: dict[str, tuple[SeriesKey, SymbolTrades]] = {}
+        self._symbols: dict[str, tuple[SeriesKey, SymbolFills]] = {}
 
-    def attach(self, key: SeriesKey, trades: SymbolTrades) -> None:
-        """Take the trades of a symbol of this process from there from now on."""
-        self._symbols[key.symbol] = key, trades
+    def attach(self, key: SeriesKey, fills: SymbolFills) -> None:
+        """Read the fills of a symbol of this process from this object from now on."""
+        self._symbols[key.symbol] = key, fills
 
     def cash(self) -> Decimal:
         """Return the money of the account, quote currency.
@@ -80,11 +80,11 @@ class AccountFunds:
         client_order_id: str,
         symbol: str,
         fence: Fence,
-        size: Callable[[float, float | None], Fill | RefusedOrder],
+        size: Callable[[float, float | None], ModelFill | RefusedOrder],
         *,
         moment: int,
         now_ms: int,
-    ) -> Fill | RefusedOrder:
+    ) -> ModelFill | RefusedOrder:
         """Return the fill of an order to buy, after its money and its place were reserved.
 
         Args:
@@ -99,7 +99,7 @@ class AccountFunds:
             StoreError: the file cannot be written.
             SafetyRefusal: another process trades the symbol.
         """
-        found: list[Fill | RefusedOrder] = []
+        found: list[ModelFill | RefusedOrder] = []
 
         def choose(free: Decimal) -> Decimal:
             no_place = self._place_refusal(symbol, moment)
@@ -141,7 +141,7 @@ class AccountFunds:
         Raises:
             StoreError: the file cannot be read.
         """
-        # One moment: a trade of another process between two reads would count once or twice.
+        # One moment: a fill of another process between two reads would count once or twice.
         with self._store.read():
             positions = self._open_positions()
             prices = [price_of(key) for key, _ in positions]
@@ -174,13 +174,13 @@ class AccountFunds:
         ]
         return [*own, *self._elsewhere()]
 
-    def _left_inside(self, symbol: str, moment: int) -> Trade | None:
-        """Return the trade that left a position inside the candle of an open, or None."""
+    def _left_inside(self, symbol: str, moment: int) -> Fill | None:
+        """Return the fill that closed a position inside the candle of an open, or None."""
         state = self._rules.state.symbols.get(symbol)
         if state is None or state.left_inside is None or state.left_inside < moment:
             return None
-        trades = self._symbols[symbol][1].trades
-        return trades[-1] if trades and trades[-1].side == "sell" else None
+        fills = self._symbols[symbol][1].fills
+        return fills[-1] if fills and fills[-1].side == "sell" else None
 
     def _brought_inside(self, moment: int) -> Decimal:
         """Return what positions brought that were left inside the candle of an open."""
@@ -214,10 +214,10 @@ class AccountFunds:
         for one in read_account_series(self._store, self._account):
             if one.symbol in self._symbols:
                 continue
-            trades = trades_of(
+            fills = read_fills(
                 self._store, self._account, one.symbol, exchange=one.exchange, mode=self._mode
             )
-            position = sum_position(trades, *split_symbol(one.symbol))
+            position = sum_position(fills, *split_symbol(one.symbol))
             if not position.is_flat:
                 found.append((SeriesKey(one.exchange, one.symbol, one.timeframe), position.base))
         return found

@@ -2,8 +2,8 @@
 
 from onetape.core.clock import format_utc
 from onetape.core.simulated import ORIGIN_WORDS
-from onetape.core.steps import format_decimal
 from onetape.core.timeframes import Timeframe
+from onetape.core.trading_rules import format_decimal
 from onetape.core.words import format_count
 from onetape.exchange.rest import RestExchange
 from onetape.store.candles import read_last_closed
@@ -41,7 +41,7 @@ def opening_lines(
     return [
         f"{session.mode} trading {context.key} with {session.strategy} ({parameters}){source}",
         f"account {session.account}: {_money(context, broker)}, {_held(context, broker)}, "
-        f"{format_count(len(broker.trades), 'fill')} so far",
+        f"{format_count(len(broker.fills), 'fill')} so far",
         *_stored_candles_lines(context, new_candles, refused),
         f"it is {format_utc(exchange.now_ms() // 1_000)}; all times are UTC",
     ]
@@ -110,7 +110,7 @@ def closing_line(context: SessionContext, broker: Executor, reason: str) -> str:
     """Return the last line of a session: money, coins and number of fills."""
     return (
         f"{reason}: stopped with {_money(context, broker)} and {_held(context, broker)}, "
-        f"{format_count(len(broker.trades), 'fill')}"
+        f"{format_count(len(broker.fills), 'fill')}"
     )
 
 

@@ -14,10 +14,10 @@ from msgspec import structs
 
 from onetape.core.candles import SeriesKey
 from onetape.core.errors import DataError
-from onetape.core.steps import format_decimal
 from onetape.core.symbols import SIMULATOR_ID, split_symbol
 from onetape.core.timeframes import Timeframe
-from onetape.core.trading import Session, Trade
+from onetape.core.trading import Fill, Session
+from onetape.core.trading_rules import format_decimal
 from onetape.execution.events import (
     FillReport,
     OrderEvent,
@@ -32,7 +32,7 @@ from onetape.store.account_reading import is_alive, read_lease, read_newest_time
 from onetape.store.candles import read_last_closed
 from onetape.store.database import Store, open_store
 from onetape.store.leases import Fence, make_lease_name
-from onetape.store.ledger import trades_of
+from onetape.store.ledger import read_fills
 from onetape.store.live_accounts import (
     DELISTED,
     StoredDifference,
@@ -203,11 +203,11 @@ def forget_delisted(store: Store, found: StoredDifference, price: Decimal | None
 def _book(store: Store, session: Session, fence: Fence, price: Decimal | None) -> str:
     base, quote = split_symbol(session.symbol)
     steps = read_trading_rules(store, session.exchange, session.symbol)
-    trades = trades_of(
+    fills = read_fills(
         store, session.account, session.symbol, exchange=session.exchange, mode=session.mode
     )
-    position = sum_position(trades, base, quote, steps)
-    now_ms = max(_now_ms(store, session), max((one.executed_ms for one in trades), default=0))
+    position = sum_position(fills, base, quote, steps)
+    now_ms = max(_now_ms(store, session), max((one.executed_ms for one in fills), default=0))
     _expire_orders(store, session, fence, now_ms)
     if position.is_flat:
         return f"{session.account}: there is no position in {session.symbol} any more"
@@ -228,11 +228,11 @@ def _book(store: Store, session: Session, fence: Fence, price: Decimal | None) -
     )
     identity = order.client_order_id
     fee = Decimal(0) if is_paid else last * position.base
-    fill = FillReport(f"correction-{identity}", last, position.base, fee, quote, now_ms)
-    trade = Trade(
+    report = FillReport(f"correction-{identity}", last, position.base, fee, quote, now_ms)
+    fill = Fill(
         exchange=session.exchange,
         symbol=session.symbol,
-        exchange_trade_id=fill.trade_id,
+        exchange_trade_id=report.trade_id,
         client_order_id=identity,
         session=session.session,
         mode=session.mode,
@@ -248,8 +248,8 @@ def _book(store: Store, session: Session, fence: Fence, price: Decimal | None) -
     insert_order(store, order, fence)
     closed = StatusReport("closed", position.base)
     before = OrderState(position.base)
-    change = _change(identity, before, [fill, closed], 1, now_ms)
-    change = structs.replace(change, trades=(trade,), filled_timestamp=opened)
+    change = _change(identity, before, [report, closed], 1, now_ms)
+    change = structs.replace(change, fills=(fill,), filled_timestamp=opened)
     store_change(store, change, fence)
     end_obligations_of_closed_positions(store, session, fence, entry_order_id=None, ended_ms=now_ms)
     brought = f"at {format_decimal(last)} {quote} each" if is_paid else f"for 0 {quote}"

@@ -14,7 +14,7 @@ from onetape.core.trading import ExitObligation, Order
 from onetape.engine import (
     BarExit,
 )
-from onetape.exchange.rest import Market
+from onetape.exchange.rest import MarketInfo
 from trader.order_booking import OrderBooking
 
 
@@ -44,7 +44,7 @@ class Executor(OrderBooking, ABC):
         """Return whether the market should be read again; on paper it never changes."""
         return False
 
-    def note_market(self, market: Market | None) -> None:
+    def note_market(self, market: MarketInfo | None) -> None:
         """Take the market as the exchange states it now; None: it is not listed."""
 
     @property

@@ -10,10 +10,10 @@ from typing import Final
 
 from onetape.cli.output import print_line
 from onetape.core.errors import ExchangeUnreachable, LedgerCorrected
-from onetape.core.steps import format_decimal
+from onetape.core.trading_rules import format_decimal
 from onetape.exchange.rest import RestExchange
 from onetape.execution.positions import sum_position
-from onetape.store.ledger import trades_of
+from onetape.store.ledger import read_fills
 from trader.delisted import end_delisted, forget_while_trading, note_delisted_while_trading
 from trader.executor import Executor
 from trader.lease import Lease
@@ -113,11 +113,11 @@ class MarketStatus:
     def _problem(self, *, is_listed: bool) -> Problem:
         context, key = self._context, self._context.key
         what = "halted (listed, not traded)" if is_listed else "not listed any more"
-        trades = trades_of(
+        fills = read_fills(
             context.store, context.session.account, key.symbol, exchange=key.exchange
         )
         position = sum_position(
-            trades, context.market.base, context.market.quote, context.market.steps
+            fills, context.market.base, context.market.quote, context.market.trading_rules
         )
         reason = f"{key.symbol} is {what} on {key.exchange}"
         measure, remedy = "no entries", "read the exchange's announcements"

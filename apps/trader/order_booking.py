@@ -10,7 +10,7 @@ from collections.abc import Sequence
 from onetape.cli.events import log_event
 from onetape.core.candles import Candle
 from onetape.core.digits import format_number
-from onetape.core.trading import Order, Side, Trade
+from onetape.core.trading import Fill, Order, Side
 from onetape.engine import (
     OrderContext,
     volatility_before,
@@ -27,7 +27,7 @@ from onetape.execution.orders import Book, OrderState, Settled, advance, fold
 from onetape.execution.positions import Position, get_least_amount, sum_position
 from onetape.store.candles import read_last_closed
 from onetape.store.leases import Fence
-from onetape.store.ledger import trades_of
+from onetape.store.ledger import read_fills
 from onetape.store.orders import (
     OrderChange,
     read_filled_candle,
@@ -75,14 +75,14 @@ class OrderBooking:
         funds.attach(context.key, self)
         self.halt: str | None = None
         """Which command of a person forbids orders of any kind, in words; None: no command does."""
-        self._trades = trades_of(
+        self._fills = read_fills(
             context.store,
             context.session.account,
             context.key.symbol,
             exchange=context.key.exchange,
             mode=context.session.mode,
         )
-        self._position = self._position_of(self._trades)
+        self._position = self._position_of(self._fills)
         stored = read_unfinished_orders(context.store, context.session)
         tracked = [
             TrackedOrder(
@@ -93,13 +93,13 @@ class OrderBooking:
         self._unfinished: list[TrackedOrder] = [one for one in tracked if not one.state.is_settled]
 
     @property
-    def trades(self) -> list[Trade]:
-        """Return the account's trades in the symbol, oldest first, earlier sessions included."""
-        return list(self._trades)
+    def fills(self) -> list[Fill]:
+        """Return the account's fills in the symbol, oldest first, earlier sessions included."""
+        return list(self._fills)
 
     @property
     def position(self) -> Position:
-        """Return what the trades add up to."""
+        """Return the position that the fills add up to."""
         return self._position
 
     @property
@@ -127,11 +127,9 @@ class OrderBooking:
 
     def _filled_last(self, side: Side) -> int | None:
         """Return the candle that filled the last order of a side, epoch seconds, or None."""
-        trade = next((trade for trade in self._trades[::-1] if trade.side == side), None)
+        fill = next((fill for fill in self._fills[::-1] if fill.side == side), None)
         return (
-            None
-            if trade is None
-            else read_filled_candle(self._context.store, trade.client_order_id)
+            None if fill is None else read_filled_candle(self._context.store, fill.client_order_id)
         )
 
     def _market(self, row: Candle) -> OrderContext:
@@ -175,12 +173,12 @@ class OrderBooking:
             is_still_pending: Whether an exit that was refused is still pending.
         """
         order, state = current.order, current.state
-        trades: list[Trade] = []
+        fills: list[Fill] = []
         is_settled = False
         for event in events:
             state, effects = advance(state, event)
-            trades += [
-                self._trade(order, effect.fill, now_ms, row)
+            fills += [
+                self._make_fill(order, effect.fill, now_ms, row)
                 for effect in effects
                 if isinstance(effect, Book)
             ]
@@ -190,9 +188,9 @@ class OrderBooking:
             for event in events
             if isinstance(event, StatusReport) and event.status == "rejected"
         ]
-        filled = row.timestamp if row is not None else self._candle_of(trades)
-        after = sorted([*self._trades, *trades], key=lambda trade: trade.executed_ms)
-        position = self._position_of(after) if trades else self._position
+        filled = row.timestamp if row is not None else self._candle_of(fills)
+        after = sorted([*self._fills, *fills], key=lambda fill: fill.executed_ms)
+        position = self._position_of(after) if fills else self._position
         change = OrderChange(
             client_order_id=order.client_order_id,
             events=tuple((get_event_kind(event), to_json(event)) for event in events),
@@ -206,8 +204,8 @@ class OrderBooking:
             at_ms=now_ms,
             source=source,
             is_settled=is_settled,
-            trades=tuple(trades),
-            filled_timestamp=filled if trades else None,
+            fills=tuple(fills),
+            filled_timestamp=filled if fills else None,
             note="; ".join(text for text in (note, *refusals) if text),
             obligation_end=_obligation_end(
                 is_settled=is_settled,
@@ -218,9 +216,9 @@ class OrderBooking:
             ordered_amount=order.ordered_amount,
         )
         store_change(self._context.store, change, self._fence)
-        if trades:
-            self._trades, self._position = after, position
-            self._log_trades(trades)
+        if fills:
+            self._fills, self._position = after, position
+            self._log_fills(fills)
         # An order that was settled before, and still is, has nothing left to wait for either.
         if is_settled or state.is_settled:
             return None
@@ -230,12 +228,12 @@ class OrderBooking:
         """Return whether nothing is left to be sold, so that no exit is pending any more."""
         return position.is_flat
 
-    def _log_trades(self, trades: list[Trade]) -> None:
-        """Log each trade as an event; what is printed of it is another one."""
-        for one in trades:
+    def _log_fills(self, fills: list[Fill]) -> None:
+        """Log each fill as an event; its printed line is another event."""
+        for one in fills:
             log_event(
                 "trade",
-                self._trade_words(one),
+                self._fill_words(one),
                 side=one.side,
                 amount=str(one.amount),
                 price=str(one.price),
@@ -246,45 +244,45 @@ class OrderBooking:
                 executed_ms=one.executed_ms,
             )
 
-    def _candle_of(self, trades: list[Trade]) -> int | None:
-        """Return the candle in which the first of some trades was executed, epoch seconds."""
-        return self._context.timeframe.floor(trades[0].executed_ms // 1_000) if trades else None
+    def _candle_of(self, fills: list[Fill]) -> int | None:
+        """Return the candle in which the first of some fills was executed, epoch seconds."""
+        return self._context.timeframe.floor(fills[0].executed_ms // 1_000) if fills else None
 
-    def _position_of(self, trades: Sequence[Trade]) -> Position:
+    def _position_of(self, fills: Sequence[Fill]) -> Position:
         market = self._context.market
-        return sum_position(trades, market.base, market.quote, market.steps)
+        return sum_position(fills, market.base, market.quote, market.trading_rules)
 
-    def _trade(self, order: Order, fill: FillReport, now_ms: int, row: Candle | None) -> Trade:
+    def _make_fill(self, order: Order, report: FillReport, now_ms: int, row: Candle | None) -> Fill:
         opened_ms = 0 if row is None else row.timestamp * 1_000
-        # Trades are added up in the order of these times, and a clock may be set back.
-        last_ms = max((trade.executed_ms for trade in self._trades[-1:]), default=0)
-        executed_ms = fill.executed_ms or max(now_ms, opened_ms, last_ms)
-        return Trade(
+        # Fills are added up in the order of these times, and a clock may be set back.
+        last_ms = max((fill.executed_ms for fill in self._fills[-1:]), default=0)
+        executed_ms = report.executed_ms or max(now_ms, opened_ms, last_ms)
+        return Fill(
             exchange=order.exchange,
             symbol=order.symbol,
-            exchange_trade_id=fill.trade_id,
+            exchange_trade_id=report.trade_id,
             client_order_id=order.client_order_id,
             session=order.session,
             mode=order.mode,
             account=order.account,
             side=order.side,
-            price=fill.price,
-            amount=fill.amount,
-            fee=fill.fee,
-            fee_currency=fill.fee_currency,
+            price=report.price,
+            amount=report.amount,
+            fee=report.fee,
+            fee_currency=report.fee_currency,
             executed_ms=executed_ms,
-            least_amount=get_least_amount(self._context.market.steps)
+            least_amount=get_least_amount(self._context.market.trading_rules)
             if order.side == "sell"
             else None,
         )
 
-    def _trade_words(self, trade: Trade) -> str:
+    def _fill_words(self, fill: Fill) -> str:
         context = self._context
-        verb = "bought" if trade.side == "buy" else "sold"
+        verb = "bought" if fill.side == "buy" else "sold"
         return (
-            f"{verb} {context.digits.format_amount(trade.amount)} {context.market.base} at "
-            f"{context.digits.format_price(trade.price)} {context.market.quote} {self._where}, fee "
-            f"{format_number(float(trade.fee), commas=True)} {trade.fee_currency}"
+            f"{verb} {context.digits.format_amount(fill.amount)} {context.market.base} at "
+            f"{context.digits.format_price(fill.price)} {context.market.quote} {self._where}, fee "
+            f"{format_number(float(fill.fee), commas=True)} {fill.fee_currency}"
         )
 
 

@@ -4,7 +4,7 @@ from collections.abc import Sequence
 
 from onetape.core.clock import format_utc
 from onetape.core.timeframes import Timeframe
-from onetape.core.trading import Session, Trade
+from onetape.core.trading import Fill, Session
 from onetape.engine import StepRules, SymbolStepState
 from onetape.engine.step_state import EntryObstacle
 from onetape.store.database import Store
@@ -34,7 +34,7 @@ def obstacle_text(
 
 
 def command_obstacle(
-    store: Store, session: Session, trades: Sequence[Trade], timestamp: int
+    store: Store, session: Session, fills: Sequence[Fill], timestamp: int
 ) -> str | None:
     """Return why a BUY may not enter after an exit by command, in words; None where it may.
 
@@ -43,13 +43,13 @@ def command_obstacle(
     Args:
         store: The open database.
         session: Session with the account, symbol and timeframe.
-        trades: Trades of the account in the symbol, oldest first.
+        fills: Trades of the account in the symbol, oldest first.
         timestamp: Open of the candle with the BUY, epoch seconds.
 
     Raises:
         StoreError: the file cannot be read.
     """
-    last = trades[-1] if trades else None
+    last = fills[-1] if fills else None
     if (
         last is None
         or last.side != "sell"

@@ -16,16 +16,16 @@ from onetape.cli.output import print_line
 from onetape.cli.stop import StopRequest
 from onetape.core.candles import SeriesKey
 from onetape.core.errors import OnetapeError, naming_settings
-from onetape.core.steps import TradingRules
 from onetape.core.symbols import SIMULATOR_ID
 from onetape.core.timeframes import Timeframe
 from onetape.core.trading import Session
+from onetape.core.trading_rules import TradingRules
 from onetape.engine import AccountConfig
 from onetape.exchange.clients import Endpoint
 from onetape.exchange.market_clock import SimulatedMarket
 from onetape.exchange.rest import (
     BRIEF_RETRY_SECONDS,
-    Market,
+    MarketInfo,
     RestExchange,
     check_exchange,
 )
@@ -129,9 +129,11 @@ def run_trader(
             runner.run(work)
 
 
-def account_config(settings: TraderSettings, steps: TradingRules) -> AccountConfig:
+def account_config(settings: TraderSettings, trading_rules: TradingRules) -> AccountConfig:
     """Return the account of these settings in a market with these steps."""
-    return structs.replace(settings.account, cash=float(asked_balance(settings)), steps=steps)
+    return structs.replace(
+        settings.account, cash=float(asked_balance(settings)), trading_rules=trading_rules
+    )
 
 
 def _checked(start: Start, path: Path) -> Start:
@@ -207,7 +209,7 @@ class _Opened(Struct, frozen=True):
 
     exchange: RestExchange
     start: Start
-    markets: Sequence[Market]
+    markets: Sequence[MarketInfo]
     access: LiveAccess | None
     simulated: SimulatedMarket | None
     """Which market the simulator has; None for a real exchange."""
@@ -244,7 +246,7 @@ async def trade_in_sessions(
     plan: StartPlan,
     exchange: RestExchange,
     evaluators: Sequence[StrategyEvaluator],
-    markets: Sequence[Market],
+    markets: Sequence[MarketInfo],
     access: LiveAccess | None,
     stop: StopRequest,
     *,
@@ -280,7 +282,7 @@ async def trade_in_sessions(
         for one, evaluator, market in zip(plan.symbols, evaluators, markets, strict=True):
             key, now_ms = one.key, exchange.now_ms()
             strategy, origin = _strategy_of(plan, key.symbol, evaluator)
-            save_market(store, key.exchange, key.symbol, market.steps, now_ms)
+            save_market(store, key.exchange, key.symbol, market.trading_rules, now_ms)
             bans = (None if access is None else access.entry_ban, plan.entry_ban(key.symbol))
             contexts.append(
                 SessionContext(
@@ -290,7 +292,7 @@ async def trade_in_sessions(
                     market=market,
                     strategy=strategy,
                     evaluator=evaluator,
-                    rules=account_config(settings, market.steps),
+                    rules=account_config(settings, market.trading_rules),
                     start_balance=asked_balance(settings),
                     store=store,
                     session=make_session(settings, account, key, strategy, now_ms, origin),

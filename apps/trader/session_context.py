@@ -10,7 +10,7 @@ from onetape.core.market_digits import choose_market_digits
 from onetape.core.timeframes import Timeframe
 from onetape.core.trading import Session
 from onetape.engine import AccountConfig
-from onetape.exchange.rest import Market
+from onetape.exchange.rest import MarketInfo
 from onetape.store.candles import read_last_closed
 from onetape.store.database import Store
 from onetape.strategies.lookback_window import LEAST_CANDLES, window_size
@@ -28,7 +28,7 @@ class SessionContext(Struct, frozen=True):
     settings: TraderSettings
     key: SeriesKey
     timeframe: Timeframe
-    market: Market
+    market: MarketInfo
     strategy: LoadedStrategy
     evaluator: StrategyEvaluator
     """Evaluator that runs the strategy's code in another process."""
@@ -54,7 +54,9 @@ class SessionContext(Struct, frozen=True):
     def digits(self) -> Digits:
         """Return the decimals that prices, amounts and money are printed with."""
         candles = read_last_closed(self.store, self.key, LEAST_CANDLES)
-        return choose_market_digits(self.market.steps, candles, self.market.quote, self.rules.cash)
+        return choose_market_digits(
+            self.market.trading_rules, candles, self.market.quote, self.rules.cash
+        )
 
     @property
     def higher_timeframes(self) -> tuple[Timeframe, ...]:

@@ -122,7 +122,9 @@ class SettingsReload:
         old = self._contexts[0].settings
         self._set_settings(replace(old, account=new.account, max_open_trades=new.max_open_trades))
         for context in self._contexts:
-            rules = replace(new.account, cash=context.rules.cash, steps=context.rules.steps)
+            rules = replace(
+                new.account, cash=context.rules.cash, trading_rules=context.rules.trading_rules
+            )
             force_setattr(context, "rules", rules)
         symbols = [context.key.symbol for context in self._contexts]
         self._rules.rules = StepRules.of(self._contexts[0].rules, symbols, new.max_open_trades)

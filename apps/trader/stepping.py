@@ -190,7 +190,7 @@ class RuleStepper:
             self._account.replace(self._context.key.symbol, state)
 
     def _price_step(self, candle: Candle) -> float:
-        return float(rules_of_candle(self._context.rules, candle).steps.price_step or 0)
+        return float(rules_of_candle(self._context.rules, candle).trading_rules.price_step or 0)
 
     def _restore(
         self, until: int | None, signals: Mapping[int, int], *, is_last_undecided: bool = False

@@ -316,7 +316,7 @@ class StrategyRunner:
         if signal == BUY and not holding and not is_repeated:
             reentry = self._exits.entry_obstacle(
                 timestamp, found.candles, found.signals
-            ) or command_obstacle(context.store, context.session, self._broker.trades, timestamp)
+            ) or command_obstacle(context.store, context.session, self._broker.fills, timestamp)
             gates["re-entry"] = reentry or OK
         blocked = find_obstacle(gates)
         wanted = _action(signal, holding=holding)

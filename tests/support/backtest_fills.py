@@ -119,7 +119,9 @@ def backtest_fills(
         candles = candles_of(opened, symbol, start, MARCH + (last_hour + 1) * HOUR)
         signal = checked_signals(load_strategy(own.context.evaluator.settings.name), candles).signal
         signal = np.where(candles.timestamp < first, 0, signal).astype(np.int8)
-        series.append(SymbolSeries(symbol, candles, signal, BEFORE, own.context.market.steps))
+        series.append(
+            SymbolSeries(symbol, candles, signal, BEFORE, own.context.market.trading_rules)
+        )
     found = simulate_portfolio(series, any_desk.context.rules, max_open_trades=places)
     made: dict[str, list[Made]] = {}
     for one, part in zip(series, found.parts, strict=True):

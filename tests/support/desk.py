@@ -15,9 +15,9 @@ from gate import Gate
 from onetape.cli.common_settings import StrategySettings
 from onetape.cli.stop import StopRequest
 from onetape.core.candles import Candle, SeriesKey
-from onetape.core.steps import TradingRules
 from onetape.core.timeframes import Timeframe
-from onetape.core.trading import Mode, Session, Trade
+from onetape.core.trading import Fill, Mode, Session
+from onetape.core.trading_rules import TradingRules
 from onetape.engine import AccountConfig, ExitConfig
 from onetape.exchange.clients import Endpoint
 from onetape.exchange.rest import RestExchange
@@ -27,7 +27,7 @@ from onetape.simulator.market.clock import make_clock
 from onetape.simulator.recorded.replay import Replay
 from onetape.simulator.server.simulator import Simulator
 from onetape.store.database import Store, open_store
-from onetape.store.ledger import trades_of
+from onetape.store.ledger import read_fills
 from onetape.store.live_accounts import read_installation_tag
 from onetape.strategies import Strategy, load_strategy
 from trader.account import asked_balance
@@ -203,9 +203,9 @@ class Desk:
         rows = self.query(sql, *self.context.key.names, MARCH + hour * HOUR)
         return rows[0] if rows else None
 
-    def trades(self) -> list[Trade]:
+    def fills(self) -> list[Fill]:
         """Return the account's trades."""
-        return trades_of(self.store, self.context.session.account, KEY.symbol)
+        return read_fills(self.store, self.context.session.account, KEY.symbol)
 
     @property
     def is_live(self) -> bool:
@@ -242,7 +242,7 @@ async def desk(
     *,
     strategy: str = "rsi",
     number: int = 1,
-    steps: TradingRules | None = None,
+    trading_rules: TradingRules | None = None,
     account: AccountConfig | None = None,
     exits: ExitConfig | None = None,
     account_name: str = ACCOUNT,
@@ -306,7 +306,7 @@ async def desk(
                 market=info,
                 strategy=chosen,
                 evaluator=evaluator,
-                rules=account_config(values, steps or info.steps),
+                rules=account_config(values, trading_rules or info.trading_rules),
                 start_balance=asked_balance(values),
                 store=store,
                 session=Session(

@@ -15,7 +15,7 @@ from msgspec.structs import replace
 
 from onetape.core.candles import FloatArray, IntArray
 from onetape.core.price_steps import with_month_steps
-from onetape.core.steps import TradingRules
+from onetape.core.trading_rules import TradingRules
 from onetape.engine import AccountConfig, PortfolioResult, SimulationResult, SymbolSeries
 from onetape.engine.entry_plan import NO_CANDIDATE
 from onetape.engine.equity import equity_of
@@ -40,7 +40,8 @@ def simulate_by_events(
     """Return what `simulate_portfolio` returns."""
     empty = no_state(rules)
     own_rules = [
-        replace(rules, steps=with_month_steps(one.trading_rules, one.candles)) for one in series
+        replace(rules, trading_rules=with_month_steps(one.trading_rules, one.candles))
+        for one in series
     ]
     symbols = [
         symbol_state(
@@ -100,14 +101,14 @@ class ExactChange(Struct, frozen=True):
     @classmethod
     def of(cls, rules: AccountConfig) -> "ExactChange":
         """Return the changes under these rules."""
-        steps = rules.steps
-        price_unit = _price_unit(steps)
-        unit = price_unit * (steps.amount_step or Decimal(0))
+        trading_rules = rules.trading_rules
+        price_unit = _price_unit(trading_rules)
+        unit = price_unit * (trading_rules.amount_step or Decimal(0))
         fee, target_fee = (Decimal(repr(rate)) for rate in (rules.fee_rate, rules.target_fee_rate))
         bought = 1 if rules.fee_currency == "base" else 1 + fee
         return cls(
             float(price_unit),
-            float(steps.amount_step or 0),
+            float(trading_rules.amount_step or 0),
             _EXACT.multiply(unit, -bought),
             _EXACT.multiply(unit, 1 - fee),
             _EXACT.multiply(unit, 1 - target_fee),
@@ -131,14 +132,14 @@ class ExactChange(Struct, frozen=True):
         return _EXACT.multiply(self.per_unit_target if is_maker else self.per_unit_sold, units)
 
 
-def _price_unit(steps: TradingRules) -> Decimal:
+def _price_unit(trading_rules: TradingRules) -> Decimal:
     """Return what the price steps of all months are whole numbers of; 0: no step."""
-    if not steps.price_step:
+    if not trading_rules.price_step:
         return Decimal(0)
-    finer = [month.price_step for month in steps.months or () if month.price_step]
+    finer = [month.price_step for month in trading_rules.months or () if month.price_step]
     if not finer:
-        return steps.price_step
-    digits = [step.normalize().as_tuple().exponent for step in (steps.price_step, *finer)]
+        return trading_rules.price_step
+    digits = [step.normalize().as_tuple().exponent for step in (trading_rules.price_step, *finer)]
     return Decimal(1).scaleb(min(int(each) for each in digits))
 
 
@@ -155,7 +156,7 @@ class PlainAccount:
         self._symbols = symbols
         self._exact = [ExactChange.of(own) for own in rules]
         self._places = places
-        self._noise = [_ZERO if own.steps.amount_step else _NOISE for own in rules]
+        self._noise = [_ZERO if own.trading_rules.amount_step else _NOISE for own in rules]
         self._open: set[int] = set()
         self._cooldown = rules[0].cooldown_bars
         self._blocked: dict[int, int] = {}

@@ -11,12 +11,12 @@ from decimal import ROUND_CEILING, ROUND_FLOOR, Context, Decimal
 from itertools import pairwise
 
 from cent_walk import Prices, of
-from onetape.core.steps import TradingRules
+from onetape.core.trading_rules import TradingRules
 from onetape.engine import AccountConfig
 
 EXACT = Context(prec=45)
 ZERO, ONE = Decimal(0), Decimal(1)
-#: Part of a step that is none (onetape.core.steps).
+#: Part of a step that is none (onetape.core.trading_rules).
 TOLERANCE = Decimal("1e-6")
 #: Part of the cash by which an order may cost more than there is, and which an order without an
 #: amount step may leave of it: then the order spends all of the cash.
@@ -46,7 +46,7 @@ class _ExactSymbol:
     prices: Prices
     signal: list[int]
     rules: AccountConfig
-    steps: TradingRules
+    trading_rules: TradingRules
     base: Decimal = ZERO
     entry: int | None = None
     entry_price: Decimal = ZERO
@@ -247,7 +247,7 @@ def _to_step(price: Decimal, symbol: _ExactSymbol, bar: int, rounding: str) -> D
 
 def _price_step(symbol: _ExactSymbol, bar: int) -> Decimal | None:
     """Return the stated step, or the last digit of the month's prices where they are finer."""
-    if symbol.steps.price_step is None:
+    if symbol.trading_rules.price_step is None:
         return None
     if not symbol.price_steps:
         prices = symbol.prices
@@ -257,9 +257,11 @@ def _price_step(symbol: _ExactSymbol, bar: int) -> Decimal | None:
         for month, *row in zip(months, *columns, strict=True):
             by_month.setdefault(month, []).extend(row)
         for month, found in by_month.items():
-            is_off = any(price % symbol.steps.price_step for price in found)
+            is_off = any(price % symbol.trading_rules.price_step for price in found)
             digits = min(int(price.normalize().as_tuple().exponent) for price in found)
-            symbol.price_steps[month] = ONE.scaleb(digits) if is_off else symbol.steps.price_step
+            symbol.price_steps[month] = (
+                ONE.scaleb(digits) if is_off else symbol.trading_rules.price_step
+            )
     return symbol.price_steps[_month(symbol.prices.timestamp[bar])]
 
 
@@ -280,7 +282,7 @@ def _sold_at(price: Decimal, symbol: _ExactSymbol, bar: int) -> Decimal:
 
 
 def _whole_steps(amount: Decimal, symbol: _ExactSymbol) -> Decimal:
-    step = symbol.steps.amount_step
+    step = symbol.trading_rules.amount_step
     return amount if step is None else _count(EXACT.divide(amount, step), ROUND_FLOOR) * step
 
 
@@ -309,7 +311,7 @@ def _enter(account: ExactAccount, symbol: _ExactSymbol, bar: int, places: int, m
         account.skipped -= 1
         symbol.skipped_run = 0
     symbol.is_used = _order(symbol, bar) == 1
-    noise = ZERO if symbol.steps.amount_step else account.cash * CASH_NOISE
+    noise = ZERO if symbol.trading_rules.amount_step else account.cash * CASH_NOISE
     account.cash += fill.cash_change
     if account.cash <= noise:
         account.cash = ZERO
@@ -342,8 +344,10 @@ def _bought(symbol: _ExactSymbol, bar: int, cash: Decimal, equity: Decimal) -> E
         price = _to_step(moved, symbol, bar, ROUND_CEILING)
         amount = min(amount, EXACT.divide(budget, price * kept))
     amount = _whole_steps(amount, symbol)
-    if symbol.steps.amount_step is not None and amount * price * kept > budget * (1 + CASH_NOISE):
-        amount -= symbol.steps.amount_step
+    if symbol.trading_rules.amount_step is not None and amount * price * kept > budget * (
+        1 + CASH_NOISE
+    ):
+        amount -= symbol.trading_rules.amount_step
     if not _is_taken(symbol, price, amount):
         return None
     paid = amount * fee if in_coin else price * amount * fee
@@ -355,15 +359,19 @@ def _bought(symbol: _ExactSymbol, bar: int, cash: Decimal, equity: Decimal) -> E
 
 
 def _is_taken(symbol: _ExactSymbol, price: Decimal, amount: Decimal) -> bool:
-    steps = symbol.steps
-    return amount > 0 and amount >= steps.min_amount and price * amount >= steps.min_notional
+    trading_rules = symbol.trading_rules
+    return (
+        amount > 0
+        and amount >= trading_rules.min_amount
+        and price * amount >= trading_rules.min_notional
+    )
 
 
 def _could_be_sold(symbol: _ExactSymbol, bar: int, base: Decimal) -> bool:
     """Return whether the market would take the coins back at the first stop."""
     rules, loss = symbol.rules, symbol.rules.exits.first_stop
     amount = _whole_steps(base, symbol)
-    if amount <= 0 or amount < symbol.steps.min_amount:
+    if amount <= 0 or amount < symbol.trading_rules.min_amount:
         return False
     if loss is None:
         return True

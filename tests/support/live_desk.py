@@ -13,7 +13,7 @@ from msgspec import structs
 from onetape.core.candles import Candle, SeriesKey
 from onetape.core.errors import ExchangeUnreachable
 from onetape.core.timeframes import Timeframe
-from onetape.core.trading import ExitCause, ExitObligation, Order, Session, Trade
+from onetape.core.trading import ExitCause, ExitObligation, Fill, Order, Session
 from onetape.engine import AccountConfig, ExitConfig
 from onetape.exchange.clients import Endpoint
 from onetape.exchange.rest import RestExchange
@@ -318,9 +318,9 @@ class LiveDesk:
         return Decimal(str(found["free"])) + Decimal(str(found["locked"])) - BASELINE
 
     @property
-    def trades(self) -> list[Trade]:
+    def fills(self) -> list[Fill]:
         """Return the trades of the account."""
-        return self.executor.trades
+        return self.executor.fills
 
     def query(self, sql: str, *values: Any) -> list[tuple[Any, ...]]:
         """Return the rows of a query."""
@@ -429,7 +429,8 @@ async def live_desk(
             await stack.enter_async_context(stream)
         store = stack.enter_context(open_store(db, create=True))
         rules = AccountConfig(
-            cash=10_000.0, steps=market.steps, exits=ExitConfig(stop_loss=stop_loss),
+            cash=10_000.0, trading_rules=market.trading_rules,
+            exits=ExitConfig(stop_loss=stop_loss),
             sizing="quote_amount", quote_amount=quote_amount,
         )  # fmt: skip
         session = Session(

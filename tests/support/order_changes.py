@@ -3,7 +3,7 @@
 from decimal import Decimal
 from typing import Any
 
-from onetape.core.trading import Trade
+from onetape.core.trading import Fill
 from onetape.execution.events import (
     Acknowledged,
     FillReport,
@@ -40,7 +40,7 @@ def change_of(
     )
 
 
-def fill_of(trade: Trade, *, at_ms: int, **more: Any) -> OrderChange:
+def fill_of(trade: Fill, *, at_ms: int, **more: Any) -> OrderChange:
     """Return that an order was sent, acknowledged and filled whole by a trade."""
     events: list[OrderEvent] = [
         Submitted(),
@@ -50,7 +50,7 @@ def fill_of(trade: Trade, *, at_ms: int, **more: Any) -> OrderChange:
         ),
         StatusReport("closed", trade.amount),
     ]
-    return change_of(trade.client_order_id, events, at_ms=at_ms, trades=(trade,), **more)
+    return change_of(trade.client_order_id, events, at_ms=at_ms, fills=(trade,), **more)
 
 
 def end_of(client_order_id: str, status: ReportedStatus, *, at_ms: int, note: str) -> OrderChange:

@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from msgspec.structs import replace
 
 from onetape.core.candles import Candles, FloatArray
-from onetape.core.steps import NO_TRADING_RULES, TradingRules
+from onetape.core.trading_rules import NO_TRADING_RULES, TradingRules
 from onetape.core.untraded import find_untraded_rows
 from onetape.engine import (
     AccountConfig,
@@ -114,7 +114,7 @@ class PlainLoop:
 
     def inside(self, bar: int, open_: float, high: float, low: float) -> None:
         assert self.entry is not None
-        step = float(self.rules.steps.price_step or 0)
+        step = float(self.rules.trading_rules.price_step or 0)
         levels = levels_of(self.rules.exits, self.entry_price, self.highest, bar - self.entry, step)
         self._check_levels(levels, bar - self.entry, step)
         found = exit_in_bar(open_, high, low, levels)
@@ -269,22 +269,22 @@ def engine_rules(draw: st.DrawFn) -> AccountConfig:
         exits=exits,
         cooldown_bars=draw(st.sampled_from([0, 0, 1, 6])),
         reentry=draw(st.sampled_from(["new_signal", "while_signal"])),
-        steps=draw(st.sampled_from([NO_TRADING_RULES, STEPS])),
+        trading_rules=draw(st.sampled_from([NO_TRADING_RULES, STEPS])),
         **given,
     )
 
 
 def doubled_money(rules: AccountConfig) -> AccountConfig:
     """Return rules for prices twice as high: all that is money doubled, amounts as they are."""
-    steps = rules.steps
+    trading_rules = rules.trading_rules
     return replace(
         rules,
         cash=rules.cash * 2,
         quote_amount=rules.quote_amount and rules.quote_amount * 2,
-        steps=TradingRules(
-            steps.price_step and steps.price_step * 2,
-            steps.amount_step,
-            steps.min_amount,
-            steps.min_notional * 2,
+        trading_rules=TradingRules(
+            trading_rules.price_step and trading_rules.price_step * 2,
+            trading_rules.amount_step,
+            trading_rules.min_amount,
+            trading_rules.min_notional * 2,
         ),
     )

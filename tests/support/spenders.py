@@ -21,14 +21,14 @@ from typing import Any
 from onetape.core.candles import SeriesKey
 from onetape.core.symbols import split_symbol
 from onetape.core.timeframes import Timeframe
-from onetape.core.trading import Order, Session, Side, Trade
+from onetape.core.trading import Fill, Order, Session, Side
 from onetape.engine import AccountConfig, OrderContext, RefusedOrder, StepRules, buy_fill
 from onetape.execution.events import Acknowledged, FillReport, OrderEvent, StatusReport, Submitted
 from onetape.execution.positions import Position, sum_position
 from onetape.store.accounts import Account, open_account
 from onetape.store.database import Store, open_store
 from onetape.store.leases import Fence, acquire_lease, make_lease_name
-from onetape.store.ledger import trades_of
+from onetape.store.ledger import read_fills
 from onetape.store.orders import insert_order, store_change
 from onetape.store.reservations import AccountCash
 from onetape.store.sessions import start_session
@@ -137,14 +137,14 @@ class Spender:
         self._settle(order_id, "buy", bought, wanted)
 
     @property
-    def trades(self) -> list[Trade]:
+    def fills(self) -> list[Fill]:
         """Return the trades of the symbol."""
-        return trades_of(self.store, ACCOUNT, self.symbol)
+        return read_fills(self.store, ACCOUNT, self.symbol)
 
     @property
     def position(self) -> Position:
         """Return what they add up to."""
-        return sum_position(self.trades, *split_symbol(self.symbol))
+        return sum_position(self.fills, *split_symbol(self.symbol))
 
     def _reserve(self, order_id: str, share: Decimal) -> Decimal:
         return self.cash.reserve(
@@ -181,18 +181,18 @@ class Spender:
     def _settle(self, order_id: str, side: Side, filled: Decimal, wanted: Decimal) -> None:
         """Store the fill of an order and its end in one transaction."""
         events: list[OrderEvent] = [Submitted(), Acknowledged("x")]
-        trades: tuple[Trade, ...] = ()
+        trades: tuple[Fill, ...] = ()
         if filled:
             events.append(FillReport(f"t-{order_id}", PRICE, filled, Decimal(0), "USDT"))
             trades = (
-                Trade(
+                Fill(
                     "binance", self.symbol, f"t-{order_id}", order_id, self.session.session,
                     "paper", ACCOUNT, side, PRICE, filled, Decimal(0), "USDT", self.sent,
                 ),
             )  # fmt: skip
         status = "closed" if filled == wanted and filled else "canceled"
         events.append(StatusReport(status, filled))
-        change = change_of(order_id, events, at_ms=self.sent, trades=trades)
+        change = change_of(order_id, events, at_ms=self.sent, fills=trades)
         store_change(self.store, change, self.fence)
 
 

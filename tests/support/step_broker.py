@@ -26,9 +26,9 @@ from onetape.engine import (
     Exit,
     ExitFilled,
     ExitRefused,
-    Fill,
     FillModel,
     Intent,
+    ModelFill,
     OpenedCandle,
     OrderContext,
     RefusedOrder,
@@ -55,7 +55,9 @@ class SymbolMarket:
     def __init__(self, series: SymbolSeries, rules: AccountConfig) -> None:
         self.name, self.all, self.skipped = series.symbol, series.candles, series.start_index
         self.candles: Candles = series.candles[series.start_index :]
-        self.rules = replace(rules, steps=with_month_steps(series.trading_rules, series.candles))
+        self.rules = replace(
+            rules, trading_rules=with_month_steps(series.trading_rules, series.candles)
+        )
         self.signals = series.signal[series.start_index :].tolist()
         rows = find_untraded_rows(series.candles, has_volume=series.has_volume)
         self.untraded = rows[series.start_index :].tolist()
@@ -75,7 +77,7 @@ class SymbolMarket:
 
     @property
     def price_step(self) -> float:
-        return find_price_step(self.rules.steps, self.rows[self.bar].timestamp)
+        return find_price_step(self.rules.trading_rules, self.rows[self.bar].timestamp)
 
     @property
     def model(self) -> FillModel:
@@ -193,7 +195,7 @@ class StepBroker:
         market.fact = replace(market.fact, exit="filled", is_exit_inside=is_inside)
         return ExitFilled(intent.symbol)
 
-    def _book(self, market: SymbolMarket, fill: Fill, kind: str) -> None:
+    def _book(self, market: SymbolMarket, fill: ModelFill, kind: str) -> None:
         numbers: Any = fill[1:5] + fill[6:8]
         if self._exact is None:
             self.cash += fill.cash_change

@@ -59,7 +59,7 @@ def _nobody(_: Connection) -> bool:
 
 #: Statements and what runs in their place, or a function of the store and what is called instead.
 GUARDS: dict[str, dict[str, str] | tuple[str, object]] = {
-    "a bulk writer rests": ("_others_trade", _nobody),
+    "a bulk writer rests": ("_has_other_trader", _nobody),
     "a new file appears whole": ("_create", _create_in_place),
     "writes begin with the lock": {"BEGIN IMMEDIATE": "BEGIN"},
     "a write is one transaction": {"BEGIN IMMEDIATE": "SELECT 1", "COMMIT": "SELECT 1"},

@@ -23,7 +23,7 @@ from pathlib import Path
 import apsw
 
 from onetape.core.candles import Candle, SeriesKey
-from onetape.core.trading import Decision, Order, Session, Trade
+from onetape.core.trading import Decision, Fill, Order, Session
 from onetape.store.backup import restore
 from onetape.store.candles import insert_closed
 from onetape.store.database import open_store
@@ -208,9 +208,9 @@ def order_of_strike(number: int) -> Order:
     )
 
 
-def trade_of_strike(number: int) -> Trade:
+def trade_of_strike(number: int) -> Fill:
     """Return the trade that fills it."""
-    return Trade(
+    return Fill(
         exchange="binance",
         symbol="BTC/USDT",
         exchange_trade_id=f"t{number}",

@@ -18,7 +18,7 @@ from onetape.engine import AccountConfig
 from onetape.exchange.clients import Endpoint
 from onetape.exchange.rest import RestExchange
 from onetape.store.database import open_store
-from onetape.store.ledger import trades_of
+from onetape.store.ledger import read_fills
 from trader.account import asked_balance
 from trader.evaluator.evaluator import StrategyEvaluator
 from trader.market_guard import find_simulated_market
@@ -82,7 +82,7 @@ class SymbolDesk:
                 trade.amount,
                 trade.fee,
             )
-            for trade in trades_of(self.first.store, account, symbol)
+            for trade in read_fills(self.first.store, account, symbol)
         ]
 
 
@@ -148,7 +148,7 @@ async def symbol_desk(
                     market=info,
                     strategy=chosen,
                     evaluator=evaluators[name],
-                    rules=account_config(values, info.steps),
+                    rules=account_config(values, info.trading_rules),
                     start_balance=asked_balance(values),
                     store=store,
                     session=session,

@@ -8,8 +8,8 @@ from hypothesis import strategies as st
 
 from onetape.core.candles import Candles
 from onetape.core.resample import resample
-from onetape.core.steps import NO_TRADING_RULES, TradingRules
 from onetape.core.timeframes import Timeframe
+from onetape.core.trading_rules import NO_TRADING_RULES, TradingRules
 from onetape.engine import AccountConfig, ExitConfig, IntrabarSource, SymbolSeries
 from onetape.engine.intrabar import reader_of
 from plain_engine import STEPS, signals_of, walk
@@ -48,7 +48,11 @@ def series_of(
         if is_uneven and rng.random() < 0.7:
             candles = with_gaps(candles, rng)
         start = int(rng.integers(0, 4)) if is_uneven and rng.random() < 0.3 else 0
-        steps = (rules.steps, NO_TRADING_RULES, STEPS)[number % 3] if is_mixed else rules.steps
+        steps = (
+            (rules.trading_rules, NO_TRADING_RULES, STEPS)[number % 3]
+            if is_mixed
+            else rules.trading_rules
+        )
         signal = np.array(signals_of(seed + number, len(candles)), np.int8)
         start = min(start, len(candles))
         found.append(SymbolSeries(f"{number}/Q", candles, signal, start, steps, intrabar))
@@ -75,7 +79,7 @@ def busy_rules(draw: st.DrawFn) -> AccountConfig:
         ),
         cooldown_bars=draw(st.sampled_from([0, 0, 1, 2])),
         reentry=draw(st.sampled_from(["new_signal", "while_signal"])),
-        steps=draw(st.sampled_from([NO_TRADING_RULES, NARROW])),
+        trading_rules=draw(st.sampled_from([NO_TRADING_RULES, NARROW])),
         **given,
     )
 
@@ -90,5 +94,5 @@ def busy_series(seed: int, count: int, rules: AccountConfig, symbols: int) -> li
         drawn = rng.choice([1, -1, 0], count, p=chances)
         signal = np.repeat(drawn, rng.integers(1, 5, count))[:count].astype(np.int8)
         candles = walk(int(rng.integers(1 << 30)), count)
-        found.append(SymbolSeries(f"{number}/Q", candles, signal, 0, rules.steps))
+        found.append(SymbolSeries(f"{number}/Q", candles, signal, 0, rules.trading_rules))
     return found

@@ -8,9 +8,9 @@ from pathlib import Path
 from typing import Any, Self
 
 from onetape.core.candles import Candle, SeriesKey
-from onetape.core.steps import TradingRules
 from onetape.core.symbols import split_symbol
-from onetape.core.trading import Decision, ExitObligation, Mode, Order, Session, Side, Trade
+from onetape.core.trading import Decision, ExitObligation, Fill, Mode, Order, Session, Side
+from onetape.core.trading_rules import TradingRules
 from onetape.execution.events import Acknowledged, Submitted
 from onetape.store.accounts import Account, open_account
 from onetape.store.candles import insert_closed
@@ -167,7 +167,7 @@ class TradedAccount:
     ) -> None:
         """Store an order that is filled whole by one trade."""
         order_id = self.intend(side, hours)
-        trade = Trade(
+        trade = Fill(
             self.key.exchange, self.key.symbol, f"fill-{order_id}", order_id, self.session.session,
             self.mode, self.name, side, Decimal(price), Decimal(amount), Decimal(fee),
             fee_currency or self.quote, at_ms(hours),

@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from decimal import Decimal
 
     from onetape.exchange.clients import Endpoint
-    from onetape.exchange.markets import Market, Ticker
+    from onetape.exchange.markets import MarketInfo, Ticker
 
 SORTS = ("volume", "spread", "symbol", "listed")
 
@@ -22,7 +22,7 @@ SORTS = ("volume", "spread", "symbol", "listed")
 class Line(Struct, frozen=True):
     """One market with its last 24 hours."""
 
-    market: "Market"
+    market: "MarketInfo"
     ticker: "Ticker | None"
     listed: int | None
     """Time of the listing, epoch seconds; None where it is not known."""
@@ -41,8 +41,11 @@ class Line(Struct, frozen=True):
     def document(self) -> dict[str, Any]:
         """Return the line for --json."""
         ticker = self.ticker
+        market = asdict(self.market)
+        rules = market.pop("trading_rules")
         return {
-            **asdict(self.market),
+            **market,
+            "steps": rules,
             "listed": self.listed,
             "last": ticker.last if ticker else None,
             "quote_volume": ticker.quote_volume if ticker else None,
@@ -140,13 +143,13 @@ def _table(lines: Sequence[Line]) -> str:
         Column("min order", [_least(market) for market in markets], right=True),
         Column(
             "price step",
-            [_text(market.steps.price_step) for market in markets],
+            [_text(market.trading_rules.price_step) for market in markets],
             right=True,
             brief="tick",
         ),
         Column(
             "amount step",
-            [_text(market.steps.amount_step) for market in markets],
+            [_text(market.trading_rules.amount_step) for market in markets],
             right=True,
             brief="lot",
         ),
@@ -161,11 +164,15 @@ def _table(lines: Sequence[Line]) -> str:
     return fit_table(columns)
 
 
-def _least(market: "Market") -> str:
-    steps = market.steps
-    if steps.min_notional:
-        return f"{steps.min_notional.normalize():f} {market.quote}"
-    return f"{steps.min_amount.normalize():f} {market.base}" if steps.min_amount else ""
+def _least(market: "MarketInfo") -> str:
+    trading_rules = market.trading_rules
+    if trading_rules.min_notional:
+        return f"{trading_rules.min_notional.normalize():f} {market.quote}"
+    return (
+        f"{trading_rules.min_amount.normalize():f} {market.base}"
+        if trading_rules.min_amount
+        else ""
+    )
 
 
 def _text(step: "Decimal | None") -> str:

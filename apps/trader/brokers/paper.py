@@ -9,8 +9,8 @@ from typing import Final
 
 from onetape.core.candles import Candle
 from onetape.core.trading import Order
-from onetape.engine import AccountConfig, Fill, RefusedOrder, booked_fill, rules_of_candle
-from onetape.exchange.rest import Market
+from onetape.engine import AccountConfig, ModelFill, RefusedOrder, booked_fill, rules_of_candle
+from onetape.exchange.rest import MarketInfo
 from onetape.execution.broker import OrderReport
 from onetape.execution.events import (
     Acknowledged,
@@ -58,10 +58,10 @@ class PaperExchange:
     def execute(
         self,
         order: Order,
-        fill: Fill | RefusedOrder,
+        fill: ModelFill | RefusedOrder,
         row: Candle,
         rules: AccountConfig,
-        market: Market,
+        market: MarketInfo,
     ) -> None:
         """Fill an open order whole, or reject it.
 

@@ -15,7 +15,7 @@ from onetape.core.clock import format_utc
 from onetape.core.trading import ExitObligation, Order
 from onetape.engine import (
     BarExit,
-    Fill,
+    ModelFill,
     RefusedOrder,
     buy_fill,
     rules_of_candle,
@@ -194,15 +194,15 @@ class PaperExecutor(Executor):
         return self._finish(order, fill, row, now_ms)
 
     def _finish(
-        self, order: Order, fill: Fill | RefusedOrder, row: Candle, now_ms: int, note: str = ""
+        self, order: Order, fill: ModelFill | RefusedOrder, row: Candle, now_ms: int, note: str = ""
     ) -> str:
         """Let the paper exchange execute the order; store and return what happened, in words."""
-        known = len(self._trades)
+        known = len(self._fills)
         self._broker.execute(order, fill, row, self._context.rules, self._context.market)
         self._record([], now_ms, row=row, note=note)
         if isinstance(fill, RefusedOrder):
             return f"no {order.side}: {fill.reason}"
-        return "; ".join(self._trade_words(trade) for trade in self._trades[known:])
+        return "; ".join(self._fill_words(trade) for trade in self._fills[known:])
 
     def cancel_entry(self, now_ms: int, reason: str) -> str | None:
         """Cancel the order to buy that still waits, if any; return what happened, in words."""

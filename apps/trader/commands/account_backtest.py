@@ -22,7 +22,9 @@ def account_config_of(rules: Mapping[str, Any], cash: float) -> AccountConfig:
         rules: Settings of order size, costs and exits, as `sessions.rules` has them.
         cash: Start balance, quote currency.
     """
-    own = {name for name in AccountConfig.__struct_fields__ if name not in ("exits", "steps")}
+    own = {
+        name for name in AccountConfig.__struct_fields__ if name not in ("exits", "trading_rules")
+    }
     exits = {name: rules[name] for name in ExitConfig.__struct_fields__ if name in rules}
     values = {name: value for name, value in rules.items() if name in own}
     return msgspec.convert(

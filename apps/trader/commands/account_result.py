@@ -1,4 +1,4 @@
-"""What an account has earned, from its stored trades and the newest stored price."""
+"""What an account has earned, from its stored fills and the newest stored price."""
 
 from collections.abc import Iterable, Sequence
 from decimal import Decimal, localcontext
@@ -10,14 +10,14 @@ from msgspec.structs import replace
 from onetape.core.candles import SeriesKey
 from onetape.core.digits import Digits
 from onetape.core.market_digits import choose_market_digits
-from onetape.core.steps import NO_TRADING_RULES, TradingRules
 from onetape.core.symbols import split_symbol
-from onetape.core.trading import Trade
+from onetape.core.trading import Fill
+from onetape.core.trading_rules import NO_TRADING_RULES, TradingRules
 from onetape.execution.positions import sum_position
 from onetape.store.accounts import Account, read_account_series
 from onetape.store.candles import read_last_closed
 from onetape.store.database import Store
-from onetape.store.ledger import trades_of
+from onetape.store.ledger import read_fills
 from onetape.store.market_data import read_trading_rules
 from onetape.store.reading import read_newest_row
 from trader.commands.round_trips import PRECISION, RoundTrip, fees_of, round_trips
@@ -30,7 +30,7 @@ class AccountResult(Struct, frozen=True):
     """Money of one account. Amounts of money are in its quote currency, exact."""
 
     account: Account
-    trades: list[Trade]
+    fills: list[Fill]
     """Fills of the account, oldest first."""
     round_trips: list[RoundTrip]
     """Round trips of the account, oldest first; the last one may be open."""
@@ -73,13 +73,13 @@ def series_of(account: Account) -> SeriesKey:
     return SeriesKey(account.exchange, account.symbol, account.timeframe)
 
 
-def read_trades(store: Store, account: Account) -> list[Trade]:
-    """Return the trades of an account, oldest first.
+def read_account_fills(store: Store, account: Account) -> list[Fill]:
+    """Return the fills of an account, oldest first.
 
     Raises:
         StoreError: the file cannot be read.
     """
-    return trades_of(
+    return read_fills(
         store, account.name, account.symbol, exchange=account.exchange, mode=account.mode
     )
 
@@ -102,11 +102,11 @@ def read_result(store: Store, account: Account) -> AccountResult:
 
 def _read_symbol(store: Store, account: Account) -> AccountResult:
     """Return what an account has earned in one symbol, as if it traded no other."""
-    trades = read_trades(store, account)
+    fills = read_account_fills(store, account)
     newest = read_newest_row(store, series_of(account))
     steps = read_trading_rules(store, account.exchange, account.symbol)
     price = None if newest is None else Decimal(repr(newest.close))
-    return account_result(account, trades, price, steps)
+    return account_result(account, fills, price, steps)
 
 
 def with_other_symbols(own: AccountResult, others: Sequence[AccountResult]) -> AccountResult:
@@ -148,15 +148,15 @@ def _whole(parts: Sequence[AccountResult]) -> AccountResult:
                 symbol=", ".join(part.account.symbol for part in parts),
                 strategy=", ".join(dict.fromkeys(part.account.strategy for part in parts)),
             ),
-            trades=sorted(
-                (trade for part in parts for trade in part.trades), key=lambda one: one.executed_ms
+            fills=sorted(
+                (fill for part in parts for fill in part.fills), key=lambda one: one.executed_ms
             ),
             round_trips=sorted(trips, key=lambda one: (one.closed_ms is None, one.opened_ms)),
             held=Decimal(0),
             last_price=None,
             realised=sum((part.realised for part in parts), Decimal(0)),
             unrealised=sum(unrealised, Decimal(0)) if len(unrealised) == len(parts) else None,
-            fees=fees_of(trade for part in parts for trade in part.trades),
+            fees=fees_of(fill for part in parts for fill in part.fills),
         )
 
 
@@ -174,23 +174,24 @@ def read_digits(store: Store, account: Account) -> Digits:
 
 def account_result(
     account: Account,
-    trades: list[Trade],
+    fills: list[Fill],
     last_price: Decimal | None,
-    steps: TradingRules | None = None,
+    trading_rules: TradingRules | None = None,
 ) -> AccountResult:
     """Return positions, profit and fees of an account, computed from its fills.
 
     Args:
         account: Name of the account.
-        trades: All of them, oldest first.
+        fills: All of them, oldest first.
         last_price: Quote currency; None where it is not known.
-        steps: Trading rules of the market; less than one is a rest of rounding and no position;
+        trading_rules: Trading rules of the market; less than one is a rest of rounding and no
+            position;
             None: none.
     """
     base, quote = split_symbol(account.symbol)
-    trips = round_trips(trades, base, quote, steps)
+    trips = round_trips(fills, base, quote, trading_rules)
     with localcontext(prec=PRECISION):
-        position = sum_position(trades, base, quote)
+        position = sum_position(fills, base, quote)
         realised = sum((trip.profit or Decimal(0) for trip in trips), Decimal(0))
         open_flow = position.quote - realised
         value = Decimal(0) if position.base == 0 else None
@@ -200,12 +201,12 @@ def account_result(
         start = account.start_balance
         return AccountResult(
             account=account,
-            trades=trades,
+            fills=fills,
             round_trips=trips,
             held=position.base,
             last_price=last_price,
             realised=realised,
             unrealised=unrealised,
             equity=None if unrealised is None or start is None else start + realised + unrealised,
-            fees=fees_of(trades),
+            fees=fees_of(fills),
         )

@@ -12,7 +12,7 @@ from onetape.core.digits import Digits
 from onetape.core.errors import DataError, OnetapeError
 from onetape.core.symbols import split_symbol
 from onetape.core.timeframes import Timeframe
-from onetape.core.trading import Trade
+from onetape.core.trading import Fill
 from onetape.execution.positions import sum_position
 from onetape.store.account_reading import StoredSession
 from onetape.store.accounts import Account
@@ -32,7 +32,7 @@ from onetape.store.decision_reading import (
 )
 from onetape.store.latecomers import read_latecomers
 from trader.commands.account_backtest import backtest_config, find_choice
-from trader.commands.account_result import read_digits, read_trades, series_of
+from trader.commands.account_result import read_account_fills, read_digits, series_of
 
 _SIGNALS: Final = {1: "BUY", -1: "SELL", 0: "HOLD"}
 
@@ -112,16 +112,16 @@ def explain_candle(
         session = _session_at(sessions, closed * 1_000)
         decisions = read_decisions(store, account, opened, closed)
         orders = read_orders(store, account, opened, closed)
-        trades = read_trades(store, account)
+        fills = read_account_fills(store, account)
         digits = read_digits(store, account)
         row = read_candle(store, key, opened)
         of_decision = _session_of(sessions, decisions) or session or sessions[-1]
         rows, now, note = _evaluate(store, account, of_decision, opened, strategies)
         filled = read_filled_candles(store, account)
         # An order is executed some moments after the candle whose price it takes.
-        before_close = [one for one in trades if filled.get(one.client_order_id, closed) <= opened]
+        before_close = [one for one in fills if filled.get(one.client_order_id, closed) <= opened]
         order = (
-            _what_followed(decisions[-1], orders, trades, digits)
+            _what_followed(decisions[-1], orders, fills, digits)
             if decisions
             else why_undecided(store, account, sessions, row, opened)
         )
@@ -132,9 +132,7 @@ def explain_candle(
         closed=closed,
         row=row,
         rows=rows,
-        inside=[
-            _fill_text(one, trades, digits) for one in orders if one.filled_timestamp == opened
-        ],
+        inside=[_fill_text(one, fills, digits) for one in orders if one.filled_timestamp == opened],
         position=_position_text(before_close, account, digits),
         decisions=decisions,
         latecomers=[one.text for one in read_latecomers(store, account.name, closed, closed + 1)],
@@ -213,13 +211,13 @@ def _evaluate(
 def _what_followed(
     decision: DecisionRecord,
     orders: Sequence[OrderRecord],
-    trades: Sequence[Trade],
+    fills: Sequence[Fill],
     digits: Digits,
 ) -> str:
     """Return the order of a decision and its fill, or why no order was made."""
     order = next((one for one in orders if one.decision == decision.decision), None)
     if order is not None:
-        return _order_text(order, trades, digits)
+        return _order_text(order, fills, digits)
     if decision.signal == 0:
         failed = decision.failed_gates.get("strategy")
         return f"none ({failed})" if failed else "none (signal was HOLD)"
@@ -233,38 +231,38 @@ def _what_followed(
     return "none (signal was SELL, but no position was open)"
 
 
-def _order_text(order: OrderRecord, trades: Sequence[Trade], digits: Digits) -> str:
+def _order_text(order: OrderRecord, fills: Sequence[Fill], digits: Digits) -> str:
     """Return an order and its outcome."""
     price = (
         "" if order.intended_price is None else f" at {digits.format_price(order.intended_price)}"
     )
     head = f"{order.type.replace('_', ' ')} {order.side}, decided {_time(order.decided_ms)}{price}"
-    fills = [one for one in trades if one.client_order_id == order.client_order_id]
-    if fills:
-        done = "; ".join(_trade_text(one, digits) for one in fills)
+    order_fills = [one for one in fills if one.client_order_id == order.client_order_id]
+    if order_fills:
+        done = "; ".join(_one_fill_text(one, digits) for one in order_fills)
         return f"{head}; {done}"
     reason = f": {order.reason}" if order.reason else ""
     return f"{head}; {order.status}{reason}"
 
 
-def _fill_text(order: OrderRecord, trades: Sequence[Trade], digits: Digits) -> str:
-    fills = [one for one in trades if one.client_order_id == order.client_order_id]
+def _fill_text(order: OrderRecord, fills: Sequence[Fill], digits: Digits) -> str:
+    order_fills = [one for one in fills if one.client_order_id == order.client_order_id]
     reason = f" ({order.reason})" if order.reason else ""
-    return "; ".join(_trade_text(one, digits) for one in fills) + reason
+    return "; ".join(_one_fill_text(one, digits) for one in order_fills) + reason
 
 
-def _trade_text(trade: Trade, digits: Digits) -> str:
-    base, quote = split_symbol(trade.symbol)
-    verb = "bought" if trade.side == "buy" else "sold"
+def _one_fill_text(fill: Fill, digits: Digits) -> str:
+    base, quote = split_symbol(fill.symbol)
+    verb = "bought" if fill.side == "buy" else "sold"
     return (
-        f"{verb} {digits.format_amount(trade.amount)} {base} at {digits.format_price(trade.price)} "
-        f"{quote} on {_time(trade.executed_ms)}"
+        f"{verb} {digits.format_amount(fill.amount)} {base} at {digits.format_price(fill.price)} "
+        f"{quote} on {_time(fill.executed_ms)}"
     )
 
 
-def _position_text(trades: Sequence[Trade], account: Account, digits: Digits) -> str:
+def _position_text(fills: Sequence[Fill], account: Account, digits: Digits) -> str:
     base, quote = split_symbol(account.symbol)
-    held = sum_position(trades, base, quote)
+    held = sum_position(fills, base, quote)
     if held.entry_order_id is None or held.base <= Decimal(0):
         return "none at the close"
     return f"{digits.format_amount(held.base)} {base} at the close"

@@ -3,8 +3,8 @@
 from collections.abc import Sequence
 from typing import Any, Final
 
-from onetape.core.steps import NO_TRADING_RULES
 from onetape.core.timeframes import Timeframe
+from onetape.core.trading_rules import NO_TRADING_RULES
 from onetape.engine import AccountConfig
 from onetape.engine.buy_and_hold import buy_and_hold
 from onetape.store.account_reading import read_last_session
@@ -63,6 +63,6 @@ def read_buy_and_hold(store: Store, account: Account) -> float | None:
     if session is not None:
         costs = {name: session.rules[name] for name in _COSTS if name in session.rules}
     steps = read_trading_rules(store, key.exchange, key.symbol) or NO_TRADING_RULES
-    config = AccountConfig(cash=float(start), steps=steps, **costs)
+    config = AccountConfig(cash=float(start), trading_rules=steps, **costs)
     held = buy_and_hold(convert_rows_to_columns(rows), config)
     return None if held is None else held.total_return

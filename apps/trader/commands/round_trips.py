@@ -1,4 +1,4 @@
-"""Round trips: what each position of an account earned, from its stored trades."""
+"""Round trips: what each position of an account earned, from its stored fills."""
 
 from collections.abc import Iterable, Sequence
 from decimal import Decimal, localcontext
@@ -6,8 +6,8 @@ from typing import Final
 
 from msgspec import Struct
 
-from onetape.core.steps import TradingRules
-from onetape.core.trading import Trade
+from onetape.core.trading import Fill
+from onetape.core.trading_rules import TradingRules
 from onetape.execution.positions import compute_dust_left, get_least_amount, sum_position
 
 #: Digits of sums and products: amounts and prices have at most 30 digits each.
@@ -44,7 +44,7 @@ class RoundTrip(Struct, frozen=True):
 
 
 def round_trips(
-    trades: Iterable[Trade], base: str, quote: str, steps: TradingRules | None = None
+    fills: Iterable[Fill], base: str, quote: str, trading_rules: TradingRules | None = None
 ) -> list[RoundTrip]:
     """Return the positions of an account in one symbol, oldest first.
 
@@ -52,43 +52,43 @@ def round_trips(
     buy after flat, and when less is left of what was bought for it than the market lets one sell.
 
     Args:
-        trades: Trades of one account and symbol, oldest first.
+        fills: Trades of one account and symbol, oldest first.
         base: Base currency of the symbol.
         quote: Quote currency of the symbol.
-        steps: Trading rules of the market; None: any amount can be sold.
+        trading_rules: Trading rules of the market; None: any amount can be sold.
     """
     found: list[RoundTrip] = []
-    fills: list[Trade] = []
+    opened: list[Fill] = []
     held = bought = carried = Decimal(0)
-    today = get_least_amount(steps)
+    today = get_least_amount(trading_rules)
     with localcontext(prec=PRECISION):
-        for trade in trades:
-            is_sell = trade.side == "sell"
-            fills.append(trade)
+        for fill in fills:
+            is_sell = fill.side == "sell"
+            opened.append(fill)
             if not (is_sell or bought):
                 carried = max(held, Decimal(0))
-            held += -trade.amount if is_sell else trade.amount
-            held -= trade.fee if trade.fee_currency == base else 0
-            bought += 0 if is_sell else trade.amount
-            least = today if trade.least_amount is None else trade.least_amount
+            held += -fill.amount if is_sell else fill.amount
+            held -= fill.fee if fill.fee_currency == base else 0
+            bought += 0 if is_sell else fill.amount
+            least = today if fill.least_amount is None else fill.least_amount
             carried = compute_dust_left(carried, held)
             if is_sell and held - carried < max(least, bought * NOISE):
-                found += _round_trip(fills, base, quote, is_closed=True)
-                fills, bought, carried = [], Decimal(0), Decimal(0)
-        return [*found, *_round_trip(fills, base, quote, is_closed=False)]
+                found += _round_trip(opened, base, quote, is_closed=True)
+                opened, bought, carried = [], Decimal(0), Decimal(0)
+        return [*found, *_round_trip(opened, base, quote, is_closed=False)]
 
 
-def fees_of(trades: Iterable[Trade]) -> dict[str, Decimal]:
-    """Return the fees that trades paid, by currency."""
+def fees_of(fills: Iterable[Fill]) -> dict[str, Decimal]:
+    """Return the fees of fills, by currency."""
     fees: dict[str, Decimal] = {}
     with localcontext(prec=PRECISION):
-        for trade in trades:
-            fees[trade.fee_currency] = fees.get(trade.fee_currency, Decimal(0)) + trade.fee
+        for fill in fills:
+            fees[fill.fee_currency] = fees.get(fill.fee_currency, Decimal(0)) + fill.fee
     return fees
 
 
 def _round_trip(
-    fills: Sequence[Trade], base: str, quote: str, *, is_closed: bool
+    fills: Sequence[Fill], base: str, quote: str, *, is_closed: bool
 ) -> list[RoundTrip]:
     """Return the position that fills make; none where nothing was bought."""
     buys = [fill for fill in fills if fill.side == "buy"]
@@ -109,8 +109,8 @@ def _round_trip(
     return [trip]
 
 
-def _mean_price(trades: Sequence[Trade]) -> Decimal:
-    if len({trade.price for trade in trades}) == 1:
-        return trades[0].price
-    paid = sum((trade.price * trade.amount for trade in trades), Decimal(0))
-    return paid / sum((trade.amount for trade in trades), Decimal(0))
+def _mean_price(fills: Sequence[Fill]) -> Decimal:
+    if len({fill.price for fill in fills}) == 1:
+        return fills[0].price
+    paid = sum((fill.price * fill.amount for fill in fills), Decimal(0))
+    return paid / sum((fill.amount for fill in fills), Decimal(0))

@@ -8,7 +8,7 @@ from onetape.cli import options
 from trader.commands.common import ACCOUNTS, CONFIG, FROM, TO, open_accounts, select_accounts
 
 if TYPE_CHECKING:
-    from onetape.core.trading import Trade
+    from onetape.core.trading import Fill
 
 
 def list_trades(
@@ -28,8 +28,8 @@ def list_trades(
     """List every fill with its fee and ids."""
     from onetape.cli.output import get_terminal_width, print_json, print_line
     from onetape.core.errors import UsageError
-    from trader.commands.account_result import read_digits, read_trades
-    from trader.rendering.trades import trade_documents, trades_csv, trades_text
+    from trader.commands.account_result import read_account_fills, read_digits
+    from trader.rendering.trades import format_fills, format_fills_csv, make_fill_documents
 
     if csv and json_:
         raise UsageError("--csv and --json are two formats; leave one of them out")
@@ -38,17 +38,17 @@ def list_trades(
         path = store.path
         chosen = select_accounts(store, account, symbol, exchange)
         digits = {one.name: read_digits(store, one) for one in chosen}
-        trades = [trade for one in chosen for trade in read_trades(store, one)]
-    trades.sort(key=lambda trade: trade.executed_ms)
-    found = [trade for trade in trades if start <= trade.executed_ms < end]
-    if trades and not found:
-        raise _nothing_between(trades)
+        fills = [fill for one in chosen for fill in read_account_fills(store, one)]
+    fills.sort(key=lambda fill: fill.executed_ms)
+    found = [fill for fill in fills if start <= fill.executed_ms < end]
+    if fills and not found:
+        raise _nothing_between(fills)
     if json_:
-        print_json({"database": path, "trades": trade_documents(found)})
+        print_json({"database": path, "trades": make_fill_documents(found)})
     elif csv:
-        print_line(trades_csv(found))
+        print_line(format_fills_csv(found))
     else:
-        print_line(trades_text(found, digits, path, width=get_terminal_width()))
+        print_line(format_fills(found, digits, path, width=get_terminal_width()))
 
 
 def _range_ms(from_: str | None, to: str | None) -> tuple[int, int]:
@@ -67,12 +67,12 @@ def _range_ms(from_: str | None, to: str | None) -> tuple[int, int]:
     return start * 1_000, end * 1_000
 
 
-def _nothing_between(trades: "list[Trade]") -> Exception:
+def _nothing_between(fills: "list[Fill]") -> Exception:
     """Return the error of a range without a trade, where there are others."""
     from onetape.core.clock import format_utc
     from onetape.core.errors import DataError
 
-    first, last = (format_utc(trades[place].executed_ms // 1_000) for place in (0, -1))
+    first, last = (format_utc(fills[place].executed_ms // 1_000) for place in (0, -1))
     return DataError(
         f"no trade between --from and --to; the stored ones go from {first} to {last} UTC"
     )

@@ -76,7 +76,7 @@ class HistoryReading:
             return min(first_ms, now_ms)
         times = [one.state.deadline_ms for one in book.orders.values()]
         if book.position.is_flat:
-            times.append(max((trade.executed_ms for trade in book.trades), default=None))
+            times.append(max((trade.executed_ms for trade in book.fills), default=None))
         else:
             # What others have sold since then may be coins of the position.
             times.append(first_bought_ms(book))

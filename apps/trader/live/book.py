@@ -7,7 +7,7 @@ from typing import Final
 
 from onetape.cli.output import print_line
 from onetape.core.trading import Order, Side
-from onetape.exchange.rest import Market, RestExchange
+from onetape.exchange.rest import MarketInfo, RestExchange
 from onetape.execution.events import CancelRequested, OrderEvent, Submitted
 from onetape.execution.orders import OrderState
 from onetape.execution.positions import Position
@@ -183,7 +183,7 @@ class LiveBook(Executor):
             opened: Returned where there is no position.
         """
         entry = self.entry_order_id
-        bought = [trade for trade in self._trades if trade.client_order_id == entry]
+        bought = [trade for trade in self._fills if trade.client_order_id == entry]
         amount = sum((trade.amount for trade in bought), Decimal(0))
         if not amount:
             return opened
@@ -204,7 +204,7 @@ class LiveBook(Executor):
         was_flat, before, known = (
             self.position.is_flat,
             one.state,
-            {trade.exchange_trade_id for trade in self._trades},
+            {trade.exchange_trade_id for trade in self._fills},
         )
         after = self._store_events(
             one.tracked,
@@ -215,9 +215,9 @@ class LiveBook(Executor):
             sent_ms=sent_ms,
             is_still_pending=True,
         )
-        for trade in self._trades:
+        for trade in self._fills:
             if trade.exchange_trade_id not in known:
-                print_line(f"{what_of(one.order)}: {self._trade_words(trade)}")
+                print_line(f"{what_of(one.order)}: {self._fill_words(trade)}")
         if self.position.dust > 0 and not was_flat:
             base = self.context.market.base
             print_line(
@@ -307,14 +307,14 @@ class LiveBook(Executor):
         offset = self.sizes.stop_offset(amount)
         if stop_price is None or not offset:
             return None
-        return round_down(stop_price * (1 - offset), self.context.market.steps.price_step)
+        return round_down(stop_price * (1 - offset), self.context.market.trading_rules.price_step)
 
     @property
     def is_market_due(self) -> bool:
         """Return whether the market should be read again: the limits of its orders may change."""
         return self.sizes.is_reading_due
 
-    def note_market(self, market: Market | None) -> None:
+    def note_market(self, market: MarketInfo | None) -> None:
         """Take the market as the exchange states it now; None: it is not listed."""
         self.sizes.note_market(market)
 

@@ -7,7 +7,7 @@ from onetape.exchange.trading_records import Balance
 from onetape.execution.positions import sum_position
 from onetape.store.account_reading import read_traded
 from onetape.store.database import Store
-from onetape.store.ledger import trades_of
+from onetape.store.ledger import read_fills
 from onetape.store.live_accounts import read_live_account
 from onetape.store.orders import sum_unbooked_buys
 
@@ -34,8 +34,8 @@ def booked_coins(store: Store, exchange: str, exchange_account: str, currency: s
         account = read_live_account(store, one.name)
         if account is None or account.exchange_account != exchange_account:
             continue
-        trades = trades_of(store, one.name, one.symbol, exchange=exchange, mode="live")
-        total += max(sum_position(trades, base, quote).base, _ZERO)
+        fills = read_fills(store, one.name, one.symbol, exchange=exchange, mode="live")
+        total += max(sum_position(fills, base, quote).base, _ZERO)
         total += sum_unbooked_buys(store, one.name, one.symbol)
     return total
 

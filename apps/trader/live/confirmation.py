@@ -18,8 +18,8 @@ from onetape.cli.stop import StopRequest
 from onetape.core.clock import format_utc
 from onetape.core.errors import SafetyRefusal, UsageError
 from onetape.core.folders import choose_database_path
-from onetape.core.steps import format_decimal
 from onetape.core.symbols import SIMULATOR_ID, split_symbol
+from onetape.core.trading_rules import format_decimal
 from onetape.engine import ExitConfig
 from onetape.execution.risk_limits import RiskLimits
 from onetape.store.accounts import read_account_series

@@ -16,7 +16,7 @@ from msgspec.structs import replace
 from onetape.cli.output import print_line
 from onetape.core.candles import Candle
 from onetape.core.trading import ExitObligation, Order
-from onetape.engine import BarExit, Fill, RefusedOrder, buy_fill, rules_of_candle
+from onetape.engine import BarExit, ModelFill, RefusedOrder, buy_fill, rules_of_candle
 from onetape.exchange.rest import RestExchange
 from onetape.exchange.trading_records import Balance
 from onetape.execution.events import (
@@ -230,7 +230,7 @@ class LiveExecutor(LiveBook):
 
     def _is_news(self, identity: str, events: Sequence[OrderEvent]) -> bool:
         """Return whether events of an order that is not open report what is not known yet."""
-        booked = {trade.exchange_trade_id for trade in self._trades}
+        booked = {trade.exchange_trade_id for trade in self._fills}
         if any(isinstance(one, FillReport) and one.trade_id not in booked for one in events):
             return True
         return read_stored_order(self.context.store, identity) is None
@@ -330,7 +330,7 @@ class LiveExecutor(LiveBook):
         rules, market = rules_of_candle(self.context.rules, row), self._market(row)
         positions = 0
 
-        def size(cash: float, equity: float | None) -> Fill | RefusedOrder:
+        def size(cash: float, equity: float | None) -> ModelFill | RefusedOrder:
             # In the transaction that reserves the place: of two entries at once one is the second.
             nonlocal positions
             positions = self._funds.count_other_positions(one.order.symbol)
@@ -341,7 +341,7 @@ class LiveExecutor(LiveBook):
         )
         if isinstance(fill, RefusedOrder):
             return fill.reason
-        step = self.context.market.steps.amount_step
+        step = self.context.market.trading_rules.amount_step
         # A float may miss the whole number of steps that it stands for.
         amount = round_down(Decimal(repr(fill.amount)) + (step or Decimal(0)) / 1_000, step)
         return self._limits.limited(amount, price, free, now_ms, positions=positions)

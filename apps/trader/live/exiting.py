@@ -61,9 +61,9 @@ class ExitSender:
 
         Prices of today are no part of it: a wrong one must not make dust of a position.
         """
-        steps = self._book.context.market.steps
+        trading_rules = self._book.context.market.trading_rules
         bought = Decimal(repr(self._book.entry_price(0.0)))
-        least = max(steps.min_notional, get_least_amount(steps) * bought)
+        least = max(trading_rules.min_notional, get_least_amount(trading_rules) * bought)
         return self._book.position.cost < 2 * least
 
     @property
@@ -323,17 +323,21 @@ class ExitSender:
             self._account.read_soon()
             return
         free = balance.free
-        steps = book.context.market.steps
-        held, wanted, least = self._account.sellable_base(), self._wanted, get_least_amount(steps)
+        trading_rules = book.context.market.trading_rules
+        held, wanted, least = (
+            self._account.sellable_base(),
+            self._wanted,
+            get_least_amount(trading_rules),
+        )
         if wanted <= 0 or wanted < least:
             self._refuse_little(one, held, now_ms)
             return
-        amount = limit_sellable(held, free, steps)
+        amount = limit_sellable(held, free, trading_rules)
         if amount < wanted and not self._is_overdue(one):
             self._read_again()
             return
         if amount > 0 and amount >= least:
-            part = next_part(amount, book.sizes.at_market, steps)
+            part = next_part(amount, book.sizes.at_market, trading_rules)
             if part < amount:
                 print_line(
                     f"exit: {part:f} {base} of {amount:f} are sold now, because a market order may "
@@ -350,7 +354,7 @@ class ExitSender:
     def _wanted(self) -> Decimal:
         """Return what an order sells of the position where all of it is free, base currency."""
         held = self._account.sellable_base()
-        return limit_sellable(held, held, self._book.context.market.steps)
+        return limit_sellable(held, held, self._book.context.market.trading_rules)
 
     def _read_again(self) -> None:
         """Let the account be read again, at the pace of readings that fail."""

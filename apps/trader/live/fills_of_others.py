@@ -6,7 +6,7 @@ from typing import Final
 
 from onetape.exchange.trading_records import OrderSnapshot, OwnTrade
 from onetape.store.accounts import read_account_series
-from onetape.store.ledger import trades_of
+from onetape.store.ledger import read_fills
 from onetape.store.live_accounts import open_differences
 from trader.live.book import LiveBook
 
@@ -89,7 +89,7 @@ def fees_elsewhere(book: LiveBook) -> Decimal:
     for one in read_account_series(context.store, context.session.account):
         if one.symbol == context.key.symbol:
             continue
-        trades = trades_of(
+        fills = read_fills(
             context.store,
             one.name,
             one.symbol,
@@ -97,9 +97,9 @@ def fees_elsewhere(book: LiveBook) -> Decimal:
             mode=context.session.mode,
         )
         total += sum(
-            trade.fee
-            for trade in trades
-            if trade.fee_currency == context.market.base and trade.executed_ms >= first_ms
+            fill.fee
+            for fill in fills
+            if fill.fee_currency == context.market.base and fill.executed_ms >= first_ms
         )
     return total
 
@@ -107,7 +107,7 @@ def fees_elsewhere(book: LiveBook) -> Decimal:
 def first_counted_ms(book: LiveBook) -> int:
     """Return from when on others may have taken coins of the position, epoch milliseconds."""
     corrected = (
-        one.executed_ms for one in book.trades if one.exchange_trade_id.startswith(CORRECTED)
+        one.executed_ms for one in book.fills if one.exchange_trade_id.startswith(CORRECTED)
     )
     return max(first_bought_ms(book), max(corrected, default=0) + 1)
 
@@ -115,4 +115,4 @@ def first_counted_ms(book: LiveBook) -> int:
 def first_bought_ms(book: LiveBook) -> int:
     """Return when the open position was bought first, epoch milliseconds; 0 while flat."""
     entry = book.position.entry_order_id
-    return min((one.executed_ms for one in book.trades if one.client_order_id == entry), default=0)
+    return min((one.executed_ms for one in book.fills if one.client_order_id == entry), default=0)

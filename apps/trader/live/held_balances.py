@@ -63,7 +63,7 @@ class HeldBalances:
             return None
         since = [
             trade
-            for trade in self._book.trades
+            for trade in self._book.fills
             if trade.executed_ms > reading.asked_ms
             and not trade.exchange_trade_id.startswith(CORRECTED)
         ]

@@ -97,7 +97,7 @@ class EntryLimits:
         self.work(now_ms)
         if self._unpriced:
             return f"the equity is not known: {self._unpriced} has no price of now"
-        book, steps = self._book, self._book.context.market.steps
+        book, trading_rules = self._book, self._book.context.market.trading_rules
         most = book.sizes.at_market
         if most is not None and amount > most:
             print_line(
@@ -109,7 +109,7 @@ class EntryLimits:
         held = Decimal(0) if book.position.is_flat else book.position.base
         terms = EntryTerms(
             cost=amount * paid,
-            min_cost=max(steps.min_notional, steps.min_amount * paid),
+            min_cost=max(trading_rules.min_notional, trading_rules.min_amount * paid),
             stop_cost=None,
             free=free,
             position=held * paid,
@@ -120,7 +120,11 @@ class EntryLimits:
             if not first_day:
                 return FIRST_DAY_TEXT
             allowed = min(allowed, first_day)
-        smaller = amount if allowed >= terms.cost else round_down(allowed / paid, steps.amount_step)
+        smaller = (
+            amount
+            if allowed >= terms.cost
+            else round_down(allowed / paid, trading_rules.amount_step)
+        )
         obstacle = self._rate_obstacle(now_ms) or self._guard.entry_obstacle(
             EntryTerms(
                 smaller * paid, terms.min_cost, self._stop_cost(smaller, price), free,
@@ -152,13 +156,17 @@ class EntryLimits:
         It covers what is left after a fee in the coin itself, in whole steps; 0 where that is less
         than the market lets one sell.
         """
-        context, steps = self._book.context, self._book.context.market.steps
-        stop = levels_of(context.rules.exits, price, price, 0, float(steps.price_step or 0)).stop
+        context, trading_rules = self._book.context, self._book.context.market.trading_rules
+        stop = levels_of(
+            context.rules.exits, price, price, 0, float(trading_rules.price_step or 0)
+        ).stop
         if not 0 < stop < price:
             return None
-        held = round_down(amount * (1 - Decimal(repr(context.rules.fee_rate))), steps.amount_step)
+        held = round_down(
+            amount * (1 - Decimal(repr(context.rules.fee_rate))), trading_rules.amount_step
+        )
         lowest = Decimal(repr(stop)) * (1 - self._book.stop_limit)
-        return held * lowest if held >= steps.min_amount else Decimal(0)
+        return held * lowest if held >= trading_rules.min_amount else Decimal(0)
 
     def _market(self, now_ms: int) -> MarketView:
         ticker = self._ticker(self._book.context.key)

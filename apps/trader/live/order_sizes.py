@@ -9,7 +9,7 @@ from decimal import Decimal
 from typing import Final
 
 from onetape.exchange.dialects import dialect_of
-from onetape.exchange.rest import Market
+from onetape.exchange.rest import MarketInfo
 from onetape.execution.order_sizes import LARGE_STOP_LIMIT, LargestOrder
 from trader.session_context import SessionContext
 
@@ -34,7 +34,7 @@ class OrderSizes:
         """Return whether the market should be read again."""
         return self._is_refused or time.monotonic() - self._read >= READ_SECONDS
 
-    def note_market(self, market: Market | None) -> None:
+    def note_market(self, market: MarketInfo | None) -> None:
         """Take the market as it is now; None: it is not listed, and nothing changes."""
         self._read, self._is_refused = time.monotonic(), False
         self._market = market or self._market
@@ -46,7 +46,7 @@ class OrderSizes:
     @property
     def at_market(self) -> Decimal | None:
         """Return the largest amount of a market order, base currency; None: not limited."""
-        return self._largest.at_market(self._context.market.steps)
+        return self._largest.at_market(self._context.market.trading_rules)
 
     def stop_offset(self, amount: Decimal | None) -> Decimal:
         """Return the distance of a stop's limit below its level, as a ratio; 0: no limit.
@@ -67,14 +67,14 @@ class OrderSizes:
         Args:
             level: Price of the stop, quote currency.
         """
-        steps, offset = self._context.market.steps, self.stop_offset(None)
+        trading_rules, offset = self._context.market.trading_rules, self.stop_offset(None)
         most = self.at_market
         if offset:
-            return self._largest.at_limit(level * (1 - offset), steps)
+            return self._largest.at_limit(level * (1 - offset), trading_rules)
         if most is None or not self._takes_limits:
             return most
         # The limit's own price is lower, so that its value is too.
-        limited = self._largest.at_limit(level, steps)
+        limited = self._largest.at_limit(level, trading_rules)
         return None if limited is None else max(most, limited)
 
     @property

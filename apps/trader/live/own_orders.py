@@ -43,7 +43,7 @@ def take_fills(book: LiveBook, fills: Iterable[OwnTrade], now_ms: int) -> list[O
     key = book.context.key
     account = book.context.session.account
     known = read_known_order_numbers(book.context.store, key.exchange, key.symbol, account=account)
-    booked = {trade.exchange_trade_id for trade in book.trades}
+    booked = {trade.exchange_trade_id for trade in book.fills}
     missed = [
         fill for fill in fills if fill.trade_id not in booked and fill.exchange_order_id in known
     ]

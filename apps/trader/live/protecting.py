@@ -196,7 +196,7 @@ class Protector:
             amount,
             price,
             resting,
-            book.context.market.steps,
+            book.context.market.trading_rules,
             self._policy,
             0.0 if is_paused else time.monotonic() - self._changed,
             is_fixed=is_fixed,
@@ -264,7 +264,7 @@ class Protector:
             found = book.level_source() or level_at(book, book.entry_price(0.0))
         if found is None:
             return None
-        return found[0], round_down(found[1], book.context.market.steps.price_step)
+        return found[0], round_down(found[1], book.context.market.trading_rules.price_step)
 
     def _place(self, kind: str, amount: Decimal, price: Decimal, now_ms: int) -> None:
         book = self._book

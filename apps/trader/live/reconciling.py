@@ -319,7 +319,7 @@ class AccountCheck:
             tag=book.tag,
             known=known,
             open_orders=frozenset(one.identity for one in book.stops if one.state.stage == "open"),
-            trade_ids=frozenset(trade.exchange_trade_id for trade in book.trades),
+            trade_ids=frozenset(trade.exchange_trade_id for trade in book.fills),
             position=book.position.own,
             base=self._base,
             baseline=self._coins.before or _ZERO,

@@ -11,8 +11,8 @@ from pathlib import Path
 
 from onetape.cli.output import print_line
 from onetape.core.errors import SafetyRefusal
-from onetape.core.steps import format_decimal
 from onetape.core.symbols import split_symbol
+from onetape.core.trading_rules import format_decimal
 from onetape.store.account_reading import read_accounts
 from onetape.store.accounts import Account, read_account
 from onetape.store.database import Store, open_store

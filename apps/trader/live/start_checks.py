@@ -14,7 +14,7 @@ from msgspec import Struct, structs
 from onetape.cli.output import print_line
 from onetape.core.errors import SafetyRefusal, UsageError
 from onetape.core.symbols import split_symbol
-from onetape.exchange.rest import Market, RestExchange
+from onetape.exchange.rest import MarketInfo, RestExchange
 from onetape.store.account_reading import read_traded
 from onetape.store.accounts import read_account_series
 from onetape.store.database import Store, open_store
@@ -135,7 +135,7 @@ def check_accounts(store: Store, start: Start) -> Start:
     return start
 
 
-async def ask_markets(exchange: RestExchange, start: Start) -> tuple[Start, list[Market]]:
+async def ask_markets(exchange: RestExchange, start: Start) -> tuple[Start, list[MarketInfo]]:
     """Return the traded symbols with their markets, after checks of timeframes and clock.
 
     Args:
@@ -146,7 +146,7 @@ async def ask_markets(exchange: RestExchange, start: Start) -> tuple[Start, list
         UsageError: the exchange has no such market or timeframe, and nothing else is held.
         ExchangeError: the exchange cannot be reached, or its clock is not ours.
     """
-    markets: list[Market] = []
+    markets: list[MarketInfo] = []
     plan = start.plan
 
     def is_held(symbol: str) -> bool:

@@ -19,7 +19,7 @@ from onetape.store.account_reading import is_alive, read_lease, read_traded
 from onetape.store.accounts import Account, read_account_series
 from onetape.store.database import Store
 from onetape.store.leases import make_lease_name
-from onetape.store.ledger import trades_of
+from onetape.store.ledger import read_fills
 from onetape.store.live_accounts import read_live_account
 from onetape.store.orders import has_unfinished_orders
 from onetape.store.sessions import read_newest_session
@@ -132,10 +132,10 @@ def plan_start(
 def is_open(store: Store, account: Account) -> bool:
     """Return whether a series of an account has an open position, or an order that is not over."""
     base, quote = split_symbol(account.symbol)
-    trades = trades_of(
+    fills = read_fills(
         store, account.name, account.symbol, exchange=account.exchange, mode=account.mode
     )
-    if not sum_position(trades, base, quote).is_flat:
+    if not sum_position(fills, base, quote).is_flat:
         return True
     return has_unfinished_orders(store, account.name, account.symbol)
 

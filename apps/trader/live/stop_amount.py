@@ -108,8 +108,8 @@ class StopAmount:
         if self._free is None:
             return min(resting, held) if resting else held
         found = max(min(held, self._free), min(resting, held))
-        steps = self._book.context.market.steps
-        is_usable = price is not None and not stop_fault(self._whole(found), price, steps)
+        trading_rules = self._book.context.market.trading_rules
+        is_usable = price is not None and not stop_fault(self._whole(found), price, trading_rules)
         # Where no stop can rest for so little, one for all is tried again from time to time.
         return found if is_usable or resting else held
 
@@ -141,4 +141,4 @@ class StopAmount:
         )
 
     def _whole(self, amount: Decimal) -> Decimal:
-        return round_down(amount, self._book.context.market.steps.amount_step)
+        return round_down(amount, self._book.context.market.trading_rules.amount_step)

@@ -91,7 +91,7 @@ class StopLog:
         state = self._state
         if state is None:
             return
-        closed_ms = max((one.executed_ms for one in self._book.trades), default=state.updated_ms)
+        closed_ms = max((one.executed_ms for one in self._book.fills), default=state.updated_ms)
         ended_ms = max(state.updated_ms, closed_ms)
         self._write(
             replace(state, unprotected_ms=state.unprotected_at(ended_ms), updated_ms=ended_ms)
@@ -105,6 +105,6 @@ class StopLog:
     def _opened_ms(self, entry: str, now_ms: int) -> int:
         """Return when the first of a position's coins were bought, epoch milliseconds."""
         return min(
-            (one.executed_ms for one in self._book.trades if one.client_order_id == entry),
+            (one.executed_ms for one in self._book.fills if one.client_order_id == entry),
             default=now_ms,
         )

@@ -113,10 +113,10 @@ class StopWatch:
     def _note_resting(self, stop: LiveOrder, price: Decimal, held: Decimal, now_ms: int) -> None:
         """Note a stop that rests; one for a part of what is held is reported once that lasts."""
         book, now = self._book, time.monotonic()
-        steps, base = book.context.market.steps, book.context.market.base
+        trading_rules, base = book.context.market.trading_rules, book.context.market.base
         covered = (stop.order.ordered_amount or Decimal(0)) - stop.state.booked
-        left = round_down(held - covered, steps.amount_step)
-        if left <= 0 or left < get_least_amount(steps):
+        left = round_down(held - covered, trading_rules.amount_step)
+        if left <= 0 or left < get_least_amount(trading_rules):
             self._uncovered_since = None
         else:
             self._uncovered_since = self._uncovered_since or now

@@ -101,7 +101,7 @@ class UnreadEntry:
         sold = sum(
             (
                 trade.amount
-                for trade in book.trades
+                for trade in book.fills
                 if trade.side == "sell" and trade.executed_ms >= sent_ms
             ),
             _ZERO,
@@ -126,9 +126,9 @@ def level_at(book: LiveBook, price: float) -> Level | None:
         book: Has the rules.
         price: Of the entry, quote currency.
     """
-    step = float(book.context.market.steps.price_step or 0)
+    step = float(book.context.market.trading_rules.price_step or 0)
     levels = levels_of(book.context.rules.exits, price, price, 0, step)
     if not 0 < levels.stop < price:
         return None
-    stop = round_down(Decimal(repr(levels.stop)), book.context.market.steps.price_step)
+    stop = round_down(Decimal(repr(levels.stop)), book.context.market.trading_rules.price_step)
     return EXIT_KINDS[levels.stop_kind], stop

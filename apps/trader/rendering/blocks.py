@@ -6,7 +6,7 @@ from decimal import Decimal
 from typing import Final
 
 from onetape.core.digits import format_number
-from onetape.core.steps import format_decimal
+from onetape.core.trading_rules import format_decimal
 
 _INDENT: Final = "  "
 

@@ -10,9 +10,9 @@ from typing import Any, Final
 from onetape.cli.tables import Column, fit_table
 from onetape.core.clock import format_utc
 from onetape.core.digits import Digits
-from onetape.core.steps import format_decimal
 from onetape.core.symbols import split_symbol
-from onetape.core.trading import Trade
+from onetape.core.trading import Fill
+from onetape.core.trading_rules import format_decimal
 from onetape.core.words import format_count
 from trader.rendering.blocks import fee_number, wrapped
 
@@ -20,8 +20,8 @@ from trader.rendering.blocks import fee_number, wrapped
 _SHOWN_ID: Final = 8
 
 
-def trades_text(
-    trades: Sequence[Trade],
+def format_fills(
+    fills: Sequence[Fill],
     digits: Mapping[str, Digits],
     database: Path,
     *,
@@ -30,48 +30,48 @@ def trades_text(
     """Return a table of executions; in a narrow terminal without accounts, symbols and ids.
 
     Args:
-        trades: Fills, oldest first; may be empty.
+        fills: Fills, oldest first; may be empty.
         digits: Decimals of amounts and prices, by account.
         database: The file that was read.
         width: Characters that a line may have; None: any.
     """
-    is_one = len({trade.account for trade in trades}) < 2
-    last = f"database: {database}; {format_count(len(trades), 'fill')}; times are UTC"
+    is_one = len({fill.account for fill in fills}) < 2
+    last = f"database: {database}; {format_count(len(fills), 'fill')}; times are UTC"
     lines = wrapped(last, "", "  ", width)
-    if not trades:
+    if not fills:
         return "\n".join(lines)
-    times = [format_utc(trade.executed_ms // 1_000) for trade in trades]
-    shown = [digits[trade.account] for trade in trades]
-    pairs = list(zip(trades, shown, strict=True))
-    amounts = [one.format_amount(trade.amount) for trade, one in pairs]
-    bases = [split_symbol(trade.symbol)[0] for trade in trades]
-    fees = [f"{fee_number(trade.fee)} {trade.fee_currency}" for trade in trades]
+    times = [format_utc(fill.executed_ms // 1_000) for fill in fills]
+    shown = [digits[fill.account] for fill in fills]
+    pairs = list(zip(fills, shown, strict=True))
+    amounts = [one.format_amount(fill.amount) for fill, one in pairs]
+    bases = [split_symbol(fill.symbol)[0] for fill in fills]
+    fees = [f"{fee_number(fill.fee)} {fill.fee_currency}" for fill in fills]
     columns = [
         Column("date", times, [text[5:] for text in times]),
-        *([] if is_one else [Column("account", [trade.account for trade in trades], ())]),
-        Column("symbol", [trade.symbol for trade in trades], () if is_one else bases, brief="base"),
-        Column("side", [trade.side for trade in trades]),
+        *([] if is_one else [Column("account", [fill.account for fill in fills], ())]),
+        Column("symbol", [fill.symbol for fill in fills], () if is_one else bases, brief="base"),
+        Column("side", [fill.side for fill in fills]),
         Column("amount", amounts, [text.rstrip("0").rstrip(".") for text in amounts], right=True),
-        Column("price", [one.format_price(trade.price) for trade, one in pairs], right=True),
+        Column("price", [one.format_price(fill.price) for fill, one in pairs], right=True),
         Column("fee", fees, right=True),
-        Column("order", [trade.client_order_id[:_SHOWN_ID] for trade in trades], ()),
+        Column("order", [fill.client_order_id[:_SHOWN_ID] for fill in fills], ()),
     ]
     return "\n".join([fit_table(columns, width=width), *lines])
 
 
-def trades_csv(trades: Sequence[Trade]) -> str:
+def format_fills_csv(fills: Sequence[Fill]) -> str:
     """Return executions as comma-separated values: a line of names, then a line for each."""
     text = io.StringIO()
     writer = csv.writer(text, lineterminator="\n")
-    rows = [_values(trade) for trade in trades]
+    rows = [_values(fill) for fill in fills]
     writer.writerow(_NAMES)
     writer.writerows([row[name] for name in _NAMES] for row in rows)
     return text.getvalue().rstrip("\n")
 
 
-def trade_documents(trades: Sequence[Trade]) -> list[dict[str, Any]]:
+def make_fill_documents(fills: Sequence[Fill]) -> list[dict[str, Any]]:
     """Return executions for --json; amounts are text, exact."""
-    return [{**_values(trade), "executed_ms": trade.executed_ms} for trade in trades]
+    return [{**_values(fill), "executed_ms": fill.executed_ms} for fill in fills]
 
 
 _NAMES: Final = (
@@ -80,20 +80,20 @@ _NAMES: Final = (
 )  # fmt: skip
 
 
-def _values(trade: Trade) -> dict[str, str]:
+def _values(fill: Fill) -> dict[str, str]:
     """Return the values of an execution, by their names in CSV and JSON."""
-    moment = datetime.fromtimestamp(trade.executed_ms / 1_000, tz=UTC)
+    moment = datetime.fromtimestamp(fill.executed_ms / 1_000, tz=UTC)
     return {
-        "date": moment.strftime("%Y-%m-%dT%H:%M:%S.") + f"{trade.executed_ms % 1_000:03}Z",
-        "account": trade.account,
-        "exchange": trade.exchange,
-        "symbol": trade.symbol,
-        "side": trade.side,
-        "amount": format_decimal(trade.amount),
-        "price": format_decimal(trade.price),
-        "fee": format_decimal(trade.fee),
-        "fee_currency": trade.fee_currency,
-        "order_id": trade.client_order_id,
-        "trade_id": trade.exchange_trade_id,
-        "session": trade.session,
+        "date": moment.strftime("%Y-%m-%dT%H:%M:%S.") + f"{fill.executed_ms % 1_000:03}Z",
+        "account": fill.account,
+        "exchange": fill.exchange,
+        "symbol": fill.symbol,
+        "side": fill.side,
+        "amount": format_decimal(fill.amount),
+        "price": format_decimal(fill.price),
+        "fee": format_decimal(fill.fee),
+        "fee_currency": fill.fee_currency,
+        "order_id": fill.client_order_id,
+        "trade_id": fill.exchange_trade_id,
+        "session": fill.session,
     }

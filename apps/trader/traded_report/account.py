@@ -24,7 +24,7 @@ from onetape.store.decision_reading import read_decided_range, read_orders, read
 from onetape.store.market_data import read_trading_rules
 from onetape.store.stop_states import UnprotectedTime, read_unprotected_time
 from trader.commands.account_backtest import backtest_config, find_choice
-from trader.commands.account_result import read_trades, series_of
+from trader.commands.account_result import read_account_fills, series_of
 from trader.commands.round_trips import round_trips
 from trader.traded_report.causes import Causes
 from trader.traded_report.differences import BacktestTrade, symbol_differences
@@ -132,7 +132,7 @@ def _check(store: Store, traded: Sequence[Account]) -> None:
             f"account {first.name!r} has no stored start balance, which the backtest needs; start "
             "a trader on it once: uv run trader --help"
         )
-    if not any(read_trades(store, one) for one in traded):
+    if not any(read_account_fills(store, one) for one in traded):
         symbols = ", ".join(one.symbol for one in traded)
         raise DataError(
             f"account {first.name!r} has no trade of {symbols} yet, so there is nothing to report; "
@@ -183,7 +183,7 @@ def _compare_symbol(
     # What was filled in a candle that has not closed is no part of the backtest yet.
     trades = [
         one
-        for one in read_trades(store, account)
+        for one in read_account_fills(store, account)
         if (filled_candle(one, orders, candles) or 0) <= last
     ]
     base, quote = split_symbol(account.symbol)

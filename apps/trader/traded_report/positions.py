@@ -9,7 +9,7 @@ from msgspec import Struct
 
 from onetape.core.candles import Candles, FloatArray
 from onetape.core.symbols import split_symbol
-from onetape.core.trading import Trade
+from onetape.core.trading import Fill
 from onetape.execution.positions import sum_position
 from onetape.report import ExitKind
 from onetape.store.decision_reading import OrderRecord
@@ -70,7 +70,7 @@ class TradedPosition(Struct, frozen=True):
 
 def traded_positions(
     trips: Sequence[RoundTrip],
-    trades: Sequence[Trade],
+    fills: Sequence[Fill],
     orders: Mapping[str, OrderRecord],
     candles: Candles,
 ) -> list[TradedPosition]:
@@ -78,14 +78,14 @@ def traded_positions(
 
     Args:
         trips: Round trips, oldest first.
-        trades: Trades of the same symbol, oldest first.
+        fills: Trades of the same symbol, oldest first.
         orders: Orders by client order id.
         candles: Candles of the range; positions entered before it are left out.
     """
     found: list[TradedPosition] = []
     for trip in trips:
         own = [
-            one for one in trades if trip.opened_ms <= one.executed_ms <= (trip.closed_ms or 2**62)
+            one for one in fills if trip.opened_ms <= one.executed_ms <= (trip.closed_ms or 2**62)
         ]
         position = _position(trip, own, orders, candles)
         if position is not None:
@@ -94,27 +94,27 @@ def traded_positions(
 
 
 def _position(
-    trip: RoundTrip, trades: Sequence[Trade], orders: Mapping[str, OrderRecord], candles: Candles
+    trip: RoundTrip, fills: Sequence[Fill], orders: Mapping[str, OrderRecord], candles: Candles
 ) -> TradedPosition | None:
-    sells = [one for one in trades if one.side == "sell"]
+    sells = [one for one in fills if one.side == "sell"]
     entry = orders.get(trip.entry_order_id)
-    entered = filled_candle(trades[0], orders, candles)
+    entered = filled_candle(fills[0], orders, candles)
     if entered is None:
         return None
     left = orders.get(sells[-1].client_order_id) if sells else None
     is_open = trip.closed_ms is None
     last = float(candles.close[-1])
-    base, quote = split_symbol(trades[0].symbol)
+    base, quote = split_symbol(fills[0].symbol)
     with localcontext(prec=PRECISION):
         flow = float(trip.quote_flow)
-        held = float(sum_position(trades, base, quote).base) if is_open else 0.0
-        fees = sum((_fee(one, base, quote) for one in trades), Decimal(0))
-        fee_base = sum((one.fee for one in trades if one.fee_currency == base), Decimal(0))
+        held = float(sum_position(fills, base, quote).base) if is_open else 0.0
+        fees = sum((_fee(one, base, quote) for one in fills), Decimal(0))
+        fee_base = sum((one.fee for one in fills if one.fee_currency == base), Decimal(0))
         left_over = Decimal(0) if is_open else trip.bought - trip.sold - fee_base
     exit_price = trip.exit_price
     return TradedPosition(
-        symbol=trades[0].symbol,
-        session=trades[0].session,
+        symbol=fills[0].symbol,
+        session=fills[0].session,
         signal_timestamp=None if entry is None else entry.signal_timestamp,
         entry_timestamp=entered,
         exit_timestamp=None if is_open else filled_candle(sells[-1], orders, candles),
@@ -131,37 +131,37 @@ def _position(
     )
 
 
-def filled_candle(trade: Trade, orders: Mapping[str, OrderRecord], candles: Candles) -> int | None:
+def filled_candle(fill: Fill, orders: Mapping[str, OrderRecord], candles: Candles) -> int | None:
     """Return the candle that filled a trade, epoch seconds; None where it lies before all candles.
 
     Orders of earlier versions do not have it: theirs is the candle that the trade was executed in.
     """
-    order = orders.get(trade.client_order_id)
+    order = orders.get(fill.client_order_id)
     if order is not None and order.filled_timestamp is not None:
         found = order.filled_timestamp
     else:
-        place = int(np.searchsorted(candles.timestamp, trade.executed_ms // 1_000, side="right"))
+        place = int(np.searchsorted(candles.timestamp, fill.executed_ms // 1_000, side="right"))
         found = int(candles.timestamp[place - 1]) if place else -1
     return found if len(candles) and found >= int(candles.timestamp[0]) else None
 
 
 def symbol_profit(
-    trades: Sequence[Trade], orders: Mapping[str, OrderRecord], candles: Candles
+    fills: Sequence[Fill], orders: Mapping[str, OrderRecord], candles: Candles
 ) -> FloatArray:
     """Return the profit of one symbol's trades at each close, quote currency, shape (n,)."""
     quote, base = np.zeros(len(candles)), np.zeros(len(candles))
-    for trade in trades:
-        candle = filled_candle(trade, orders, candles)
+    for fill in fills:
+        candle = filled_candle(fill, orders, candles)
         place = 0 if candle is None else int(np.searchsorted(candles.timestamp, candle))
         if place < len(candles):
-            flow = sum_position([trade], *split_symbol(trade.symbol))
+            flow = sum_position([fill], *split_symbol(fill.symbol))
             quote[place] += float(flow.quote)
             base[place] += float(flow.base)
     return np.cumsum(quote) + np.cumsum(base) * candles.close
 
 
-def _fee(trade: Trade, base: str, quote: str) -> Decimal:
+def _fee(fill: Fill, base: str, quote: str) -> Decimal:
     """Return a fee in quote currency; one in a third currency counts nothing."""
-    if trade.fee_currency == quote:
-        return trade.fee
-    return trade.fee * trade.price if trade.fee_currency == base else Decimal(0)
+    if fill.fee_currency == quote:
+        return fill.fee
+    return fill.fee * fill.price if fill.fee_currency == base else Decimal(0)

@@ -12,7 +12,7 @@ import pytest
 from msgspec.structs import asdict
 
 from onetape.core.candles import Candles, SeriesKey
-from onetape.core.steps import NO_TRADING_RULES, TradingRules
+from onetape.core.trading_rules import NO_TRADING_RULES, TradingRules
 from onetape.engine import AccountConfig, ExitConfig, SimulationResult, compute_metrics, simulate
 from onetape.store.candles import insert_columns, read_row_at, replace_forming
 from onetape.store.database import open_store
@@ -29,13 +29,13 @@ STEPS = TradingRules(Decimal("0.01"), Decimal("0.001"), Decimal("0.001"), Decima
 
 
 def engine(
-    candles: Candles, start: int, steps: TradingRules, **parameters: str
+    candles: Candles, start: int, trading_rules: TradingRules, **parameters: str
 ) -> SimulationResult:
     """Return what the engine makes of the candles, traded from `start` on."""
     strategy = load_strategy("rsi", parameters)
     signals = checked_signals(strategy, candles)
     first = int(np.searchsorted(candles.timestamp, start))
-    rules = AccountConfig(cash=10_000.0, fee_rate=0.001, steps=steps)
+    rules = AccountConfig(cash=10_000.0, fee_rate=0.001, trading_rules=trading_rules)
     return simulate(candles, signals.signal, rules, start_index=first)
 
 

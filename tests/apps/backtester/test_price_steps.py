@@ -12,7 +12,7 @@ from backfiller.main import app as backfiller
 from onetape.cli.program import run_typer_app
 from onetape.core.candles import Candle, Candles, SeriesKey
 from onetape.core.clock import format_utc
-from onetape.core.steps import TradingRules
+from onetape.core.trading_rules import TradingRules
 from onetape.store.candles import insert_closed
 from onetape.store.database import open_store
 from onetape.store.market_data import save_market

@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from onetape.core.candles import Candles, SeriesKey
-from onetape.core.steps import TradingRules
+from onetape.core.trading_rules import TradingRules
 from onetape.simulator.defaults import DEFAULT_SEED
 from onetape.simulator.market.simulated_market import SimulatedMarket
 from onetape.store.candles import insert_columns

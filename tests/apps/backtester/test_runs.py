@@ -87,8 +87,9 @@ def test_a_run_without_trades_gives_an_empty_frame(kept: Callable[..., Path]) ->
 def test_keeping_a_run_without_a_report_takes_no_pandas(database: Path) -> None:
     del database
     code = (
-        "import sys; from backtester.main import app; from onetape.cli.program import run_typer_app;"
-        "exit_code_of(app, 'b', ['--exchange', 'simulator', '--no-report']);"
+        "import sys; from backtester.main import app; from onetape.cli.program import "
+        "run_typer_app;"
+        "run_typer_app(app, 'b', ['--exchange', 'simulator', '--no-report']);"
         "sys.exit('pandas' in sys.modules)"
     )
     subprocess.run([sys.executable, "-c", code], capture_output=True, check=True)

@@ -12,7 +12,7 @@ from msgspec.structs import replace
 
 from onetape.backtest.storage.runs import load_run
 from onetape.core.candles import Candle, SeriesKey
-from onetape.core.steps import TradingRules
+from onetape.core.trading_rules import TradingRules
 from onetape.store.candles import insert_closed
 from onetape.store.database import open_store
 from onetape.store.market_data import save_market

@@ -13,7 +13,7 @@ from onetape.cli.program import run_typer_app
 from onetape.core.candles import SeriesKey
 from onetape.core.errors import SafetyRefusal, UsageError
 from onetape.core.setting import collect_settings
-from onetape.core.trading import Order, Session, Trade
+from onetape.core.trading import Fill, Order, Session
 from onetape.engine import AccountConfig, ExitConfig
 from onetape.store.accounts import Account, read_account
 from onetape.store.database import open_store
@@ -181,7 +181,7 @@ def write_old_account(db: Path) -> None:
             MARCH - 9 * HOUR, 0, None, None, Decimal(1), "", "rsi", {}, "0",
         )  # fmt: skip
         insert_order(store, order, fence)
-        trade = Trade(
+        trade = Fill(
             "simulator", "BTC/USDT", "t", "o", "old", "paper", ACCOUNT, "buy", Decimal(100),
             Decimal(10), Decimal(1), "USDT", 0,
         )  # fmt: skip
@@ -236,7 +236,7 @@ def test_two_accounts_of_one_symbol_in_one_file_do_not_mix(
                 for trading in (first, second):
                     await trading.until_decided(hour - 1)
             for trading, most in ((first, 1_000), (second, 50)):
-                trades = trading.trades()
+                trades = trading.fills()
                 assert trades
                 assert {trade.session for trade in trades} == {trading.context.session.session}
                 sides = [trade.side for trade in trades]

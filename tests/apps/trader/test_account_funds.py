@@ -8,10 +8,10 @@ import pytest
 from msgspec.structs import replace
 
 from onetape.core.timeframes import Timeframe
-from onetape.core.trading import Trade
+from onetape.core.trading import Fill
 from onetape.engine import AccountConfig, RefusedOrder, StepRules
 from onetape.execution.positions import Position, sum_position
-from onetape.store.ledger import trades_of
+from onetape.store.ledger import read_fills
 from traded_accounts import HOUR, MARCH, TradedAccount
 from trader.account_funds import AccountFunds
 from trader.account_rules import AccountRules
@@ -24,12 +24,12 @@ class Traded:
         self.account = account
 
     @property
-    def trades(self) -> Sequence[Trade]:
-        return trades_of(self.account.store, self.account.name, self.account.key.symbol)
+    def fills(self) -> Sequence[Fill]:
+        return read_fills(self.account.store, self.account.name, self.account.key.symbol)
 
     @property
     def position(self) -> Position:
-        return sum_position(self.trades, self.account.base, self.account.quote)
+        return sum_position(self.fills, self.account.base, self.account.quote)
 
 
 @pytest.fixture

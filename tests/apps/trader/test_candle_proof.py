@@ -238,7 +238,7 @@ def test_a_corrected_sell_leaves_a_position_whose_buy_waited_for_a_trade(
             bought = "SELECT filled_timestamp FROM orders WHERE side = 'buy'"
             await trading.until(lambda: trading.query(bought) == [(MARCH + (rise + 1) * HOUR,)])
             await opened.go_to(rise + 1.1)
-            await trading.until(lambda: len(trading.trades()) == 2)
+            await trading.until(lambda: len(trading.fills()) == 2)
             (_, text) = corrected(trading)[-1]
             assert text == "signal HOLD -> SELL: the position is left"
 
@@ -274,7 +274,7 @@ def test_a_trailing_stop_forgets_a_high_that_was_corrected(run: Run, db: Path) -
             for passed in (hour - 1, hour):
                 await opened.go_to(passed + 0.1)
                 await trading.until_decided(passed - 1)
-            await trading.until(lambda: [each.side for each in trading.trades()] == ["buy"])
+            await trading.until(lambda: [each.side for each in trading.fills()] == ["buy"])
             # With the high of this mark the stop is so near that the next hour reaches it.
             high = round(close * (1 - share) / (1 - trailing), 2)
             opened.gate.lets_pass = lambda frame: not frame.get("k", {}).get("x")
@@ -287,7 +287,7 @@ def test_a_trailing_stop_forgets_a_high_that_was_corrected(run: Run, db: Path) -
             await opened.go_to(hour + 2.1)
             await trading.until_decided(hour + 1)
             await asyncio.sleep(0.3)
-            assert [each.side for each in trading.trades()] == ["buy"]
+            assert [each.side for each in trading.fills()] == ["buy"]
 
     run(scene())
 
@@ -316,7 +316,7 @@ def test_a_correction_that_turns_hold_into_sell_leaves_the_position(
         ):
             await trading.until_live(opened)
             await opened.go_to(fall + 1.1)
-            await trading.until(lambda: [each.side for each in trading.trades()] == ["buy"])
+            await trading.until(lambda: [each.side for each in trading.fills()] == ["buy"])
             # The mark of the next candle comes with a wrong row, in which nothing moved.
             rise = fall + 1
             opened.gate.lets_pass = lambda frame: not frame.get("k", {}).get("x")
@@ -328,12 +328,12 @@ def test_a_correction_that_turns_hold_into_sell_leaves_the_position(
             await trading.until(lambda: corrected(trading))
             assert trading.source(rise) == (1, "rest")
             if guarded:
-                await trading.until(lambda: len(trading.trades()) == 2)
+                await trading.until(lambda: len(trading.fills()) == 2)
                 (_, text) = corrected(trading)[-1]
                 assert text == "signal HOLD -> SELL: the position is left"
             else:
                 await asyncio.sleep(0.5)
-            return [each.side for each in trading.trades()]
+            return [each.side for each in trading.fills()]
 
     assert (run(scene()) == ["buy", "sell"]) is guarded
     assert "was corrected: " in capsys.readouterr().out
@@ -366,7 +366,7 @@ def test_a_correction_reaches_every_account_on_the_series(
             await other.until(other.decided)
             await opened.go_to(fall + 1.1)
             for trading in (first, other):
-                await trading.until(lambda trading=trading: len(trading.trades()) == 1)
+                await trading.until(lambda trading=trading: len(trading.fills()) == 1)
             # The mark of the next candle comes with a wrong row, in which nothing moved.
             opened.gate.lets_pass = lambda frame: not frame.get("k", {}).get("x")
             await opened.gate.inject(kline((MARCH + rise * HOUR) * 1_000, 33_000, x=True))
@@ -376,9 +376,9 @@ def test_a_correction_reaches_every_account_on_the_series(
             assert first.source(rise) == (1, "ws")
             await opened.go_to(rise + 1.1)
             await other.until(lambda: first.source(rise) == (1, "rest"))
-            await other.until(lambda: [one.side for one in other.trades()] == ["buy", "sell"])
+            await other.until(lambda: [one.side for one in other.fills()] == ["buy", "sell"])
             text = "signal HOLD -> SELL: the position is left"
             await other.until(lambda: (MARCH + rise * HOUR, text) in corrected(other))
-            assert [one.side for one in first.trades()] == ["buy"]
+            assert [one.side for one in first.fills()] == ["buy"]
 
     run(scene())

@@ -51,7 +51,7 @@ def give(trading: Desk, verb: str) -> None:
 
 
 def sides(trading: Desk) -> list[str]:
-    return [trade.side for trade in trading.trades()]
+    return [trade.side for trade in trading.fills()]
 
 
 def done(trading: Desk) -> list[tuple[Any, ...]]:
@@ -81,7 +81,7 @@ def test_an_exit_sells_the_position_once_at_the_newest_price_and_entries_go_on(
             give(trading, "exit")
             await trading.until(lambda: sides(trading) == ["buy", "sell"])
             price = trading.query("SELECT close FROM ohlcv_data ORDER BY timestamp DESC LIMIT 1")
-            assert float(trading.trades()[-1].price) == price[0][0]
+            assert float(trading.fills()[-1].price) == price[0][0]
             assert done(trading) == [("exit", 1)]
             assert trading.query("SELECT cause, end_reason FROM exit_obligations") == [
                 ("command", "filled")

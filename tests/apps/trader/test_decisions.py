@@ -13,7 +13,7 @@ import pytest
 from desk import ACCOUNT, HOUR, KEY, MARCH, Desk, Market, desk, market
 from onetape.core.candles import Candles
 from onetape.core.clock import SteppedClock, SystemClock
-from onetape.core.trading import Decision, Order, Session, Trade
+from onetape.core.trading import Decision, Fill, Order, Session
 from onetape.engine import AccountConfig, BookedFill, ExitConfig, booked_fill, simulate
 from onetape.execution.positions import sum_position
 from onetape.store.database import open_store
@@ -75,7 +75,7 @@ def backtest(opened: Market, trading: Desk, last_hour: int) -> list[tuple[str, B
     return [(fill.side, booked_fill(fill, trading.context.rules)) for fill in result.fills]
 
 
-def as_booked(trade: Trade) -> tuple[str, BookedFill]:
+def as_booked(trade: Fill) -> tuple[str, BookedFill]:
     fee_in = "quote" if trade.fee_currency == "USDT" else "base"
     return trade.side, BookedFill(trade.price, trade.amount, trade.fee, fee_in)
 
@@ -123,7 +123,7 @@ def test_paper_fills_equal_the_backtest_trade_by_trade(
             )
             fills = backtest(opened, trading, 40)
             assert len(fills) > 10
-            assert [as_booked(trade) for trade in trading.trades()] == fills
+            assert [as_booked(trade) for trade in trading.fills()] == fills
 
     run(scene())
 
@@ -291,7 +291,7 @@ def test_a_restart_in_the_middle_of_a_candle_repeats_no_order(
         name = strategy_file(ALWAYS_BUY, "always")
         async with market(0.25) as opened:
             async with desk(opened, db, strategy=name) as trading:
-                await trading.until(trading.trades)
+                await trading.until(trading.fills)
             for number in (2, 3):
                 async with desk(opened, db, strategy=name, number=number) as trading:
                     await trading.until_live(opened)
@@ -311,22 +311,22 @@ def test_a_restart_in_the_middle_of_a_candle_repeats_no_order(
 def test_position_and_cash_after_a_restart_are_the_sum_of_the_trades(
     run: Run, db: Path, strategy_file: StrategyFile, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    async def scene() -> list[Trade]:
+    async def scene() -> list[Fill]:
         name = strategy_file()
         async with market(0.25) as opened:
             async with desk(opened, db, strategy=name) as trading:
                 await step_to(opened, trading, range(12))
-                before = trading.trades()
+                before = trading.fills()
                 if len(before) % 2 == 0:
                     hour = 12
-                    while len(trading.trades()) == len(before):
+                    while len(trading.fills()) == len(before):
                         await step_to(opened, trading, range(hour, hour + 1))
                         hour += 1
-                before = trading.trades()
+                before = trading.fills()
             capsys.readouterr()
             async with desk(opened, db, strategy=name, number=2) as trading:
                 await trading.until(lambda: "fills so far" in capsys_text())
-                assert trading.trades() == before
+                assert trading.fills() == before
         return before
 
     text: list[str] = []
@@ -354,7 +354,7 @@ def test_an_open_order_of_a_killed_session_is_canceled_and_never_filled(
         async with market(0.25) as opened, desk(opened, db) as trading:
             await opened.go_to(1.1)
             await trading.until_decided(0)
-            assert trading.trades() == []
+            assert trading.fills() == []
             ((status, reason),) = trading.query("SELECT status, reason FROM orders")
             assert status == "absent"
             assert reason == "because"
@@ -409,7 +409,7 @@ def test_random_restarts_change_nothing_about_the_trades(
                         result = simulate(candles, signals.signal, trading.context.rules)
                         rules = trading.context.rules
                         fills = [(one.side, booked_fill(one, rules)) for one in result.fills]
-                        trades = [as_booked(trade) for trade in trading.trades()]
+                        trades = [as_booked(trade) for trade in trading.fills()]
                         assert trades == fills
                         twice = "SELECT count(*) - count(DISTINCT timestamp) FROM decisions"
                         assert trading.query(twice) == [(0,)]

@@ -172,7 +172,7 @@ def test_row_103_a_running_trader_frees_a_position_whose_market_is_delisted_mean
         ):  # fmt: skip
             await trading.until_live(opened)
             await opened.go_to(1.02)
-            await trading.until(trading.trades)
+            await trading.until(trading.fills)
             if times is not None:
                 await trading.until(lambda: trading.query(RESTING))
             opened.simulator.faults.add(Fault("delisted", symbol=SYMBOL))

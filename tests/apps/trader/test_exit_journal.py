@@ -224,12 +224,12 @@ def test_a_stop_that_is_passed_while_the_disk_is_full_is_sold_once_it_is_not(
 async def until_bought(opened: Market, trading: Desk) -> None:
     await trading.until_live(opened)
     await opened.go_to(1.01)
-    await trading.until(lambda: len(trading.trades()) == 1)
+    await trading.until(lambda: len(trading.fills()) == 1)
 
 
 async def until_sold(opened: Market, trading: Desk) -> None:
     hour = 2.0
-    while len(trading.trades()) < 2:
+    while len(trading.fills()) < 2:
         hour += 0.02
         await opened.go_to(hour)
         await asyncio.sleep(0.05)
@@ -237,4 +237,4 @@ async def until_sold(opened: Market, trading: Desk) -> None:
             trading.task.result()
     ((kind, ended),) = trading.query("SELECT cause, ended_ms > 0 FROM exit_obligations")
     assert (kind, ended) == ("stop_loss", 1)
-    assert trading.trades()[1].side == "sell"
+    assert trading.fills()[1].side == "sell"

@@ -46,7 +46,7 @@ async def step_to(opened: Market, trading: Desk, hours: range) -> None:
 
 
 def sides(trading: Desk) -> list[str]:
-    return [trade.side for trade in trading.trades()]
+    return [trade.side for trade in trading.fills()]
 
 
 def exit_row(trading: Desk) -> tuple[Any, ...]:
@@ -62,7 +62,7 @@ def obligations(trading: Desk) -> list[tuple[Any, ...]]:
 
 def is_only_sold_late(trading: Desk, cause: str) -> bool:
     """Check the one sale of an account: in the newest candle, with a note, its obligation ended."""
-    (_, sold) = trading.trades()
+    (_, sold) = trading.fills()
     kind, status, reason = exit_row(trading)
     newest, low, high = trading.query(
         "SELECT timestamp, low, high FROM ohlcv_data ORDER BY timestamp DESC LIMIT 1"
@@ -133,7 +133,7 @@ def test_a_sell_is_sold_at_the_price_of_rest_where_the_stream_stays_down_row_77(
             await opened.go_to(3.1)
             await trading.until(lambda: sides(trading) == ["buy", "sell"])
             assert not trading.is_live
-            (_, sold) = trading.trades()
+            (_, sold) = trading.fills()
             forming = opened.truth(MARCH + 3 * HOUR, MARCH + 4 * HOUR)[MARCH + 3 * HOUR]
             assert forming.low * 0.999 < float(sold.price) < forming.high * 1.001
             assert obligations(trading) == [("market", "filled")]
@@ -260,7 +260,7 @@ def test_an_obligation_whose_order_was_cancelled_is_sent_again_row_79(
         await trading.until(lambda: sides(trading) == ["buy", "sell"])
         assert is_only_sold_late(trading, "market")
         entries = trading.query("SELECT DISTINCT entry_order_id FROM orders WHERE side = 'sell'")
-        assert entries == [(trading.trades()[0].client_order_id,)]
+        assert entries == [(trading.fills()[0].client_order_id,)]
 
     async def scene() -> None:
         name = scripted([0], [2])
@@ -306,8 +306,8 @@ def test_a_stop_that_was_passed_during_an_outage_is_filled_at_the_first_price_af
         await trading.until(lambda: sides(trading) == ["buy", "sell"])
         assert is_only_sold_late(trading, "stop_loss")
         _, _, reason = exit_row(trading)
-        level = float(trading.trades()[0].price) * (1 - 0.004)
-        sold = float(trading.trades()[1].price)
+        level = float(trading.fills()[0].price) * (1 - 0.004)
+        sold = float(trading.fills()[1].price)
         assert f"stop loss at {level:,.2f}" in reason
         assert f"{abs(sold - level):,.2f} USDT" in reason
 
@@ -498,7 +498,7 @@ def test_an_open_order_of_a_closed_position_sells_nothing_of_the_next_one_row_81
                 await trading.until_live(opened)
                 await step_to(opened, trading, range(1, 5))
                 assert sides(trading) == ["buy", "sell", "buy"]
-                first = trading.trades()[0].client_order_id
+                first = trading.fills()[0].client_order_id
             leave_open_sell(first)
             async with desk(opened, db, strategy=name, number=2) as trading:
                 await trading.until_live(opened)
@@ -559,7 +559,7 @@ async def until_stopped_at(trading: Desk, price: float) -> None:
     """
     await trading.until(lambda: sides(trading) == ["buy", "sell"])
     assert trading.query("SELECT cause FROM exit_obligations") == [("stop_loss",)]
-    assert float(trading.trades()[1].price) == pytest.approx(price, rel=0.002)
+    assert float(trading.fills()[1].price) == pytest.approx(price, rel=0.002)
     assert min(row[0] for row in trading.query("SELECT low FROM ohlcv_data")) > price
     filled, signalled = trading.query(
         "SELECT filled_timestamp, signal_timestamp FROM orders WHERE side = 'sell'"
@@ -576,7 +576,7 @@ async def cut_rest_and_stream(opened: Market, trading: Desk) -> float:
     opened.gate.rest_is_down = True
     opened.gate.cut()
     await trading.until(lambda: not trading.is_live)
-    return float(trading.trades()[0].price) * 0.8
+    return float(trading.fills()[0].price) * 0.8
 
 
 def test_a_stop_is_sold_by_the_stream_while_rest_is_away_after_a_reconnect_row_30(
@@ -610,7 +610,7 @@ def test_a_stop_is_sold_by_the_stream_while_rest_accepts_requests_and_does_not_a
         ):
             await trading.until_live(opened)
             await step_to(opened, trading, range(1, 2))
-            stop = float(trading.trades()[0].price) * 0.8
+            stop = float(trading.fills()[0].price) * 0.8
             opened.gate.delayed_path, opened.gate.rest_delay_seconds = "/klines", 30.0
             opened.gate.cut()
             await trading.until(lambda: not trading.is_live)
@@ -649,7 +649,7 @@ def test_the_price_of_a_candle_that_is_over_is_not_sold_at_row_30(
                 assert sides(trading) == ["buy"]
             async with low_prices(opened, stop * 0.9) as price:
                 await trading.until(lambda: sides(trading) == ["buy", "sell"])
-            assert float(trading.trades()[1].price) == pytest.approx(price, rel=0.002)
+            assert float(trading.fills()[1].price) == pytest.approx(price, rel=0.002)
 
     run(scene())
 
@@ -696,7 +696,7 @@ def test_a_stop_is_sold_by_the_stream_while_the_first_candles_are_refused_row_11
             async with desk(opened, db, strategy=strategy, exits=exits) as trading:
                 await trading.until_live(opened)
                 await step_to(opened, trading, range(1, 2))
-                stop = float(trading.trades()[0].price) * 0.8
+                stop = float(trading.fills()[0].price) * 0.8
             faults = opened.simulator.faults
             faults.add(kind="status", status=403, path="/api/v3/klines")
             await opened.go_to(3.3)

@@ -51,7 +51,7 @@ async def until_bought(opened: Market, trading: Desk) -> None:
 
 
 def sides(trading: Desk) -> list[str]:
-    return [trade.side for trade in trading.trades()]
+    return [trade.side for trade in trading.fills()]
 
 
 def sells(trading: Desk) -> list[tuple[Any, ...]]:
@@ -99,7 +99,7 @@ def test_an_exit_in_the_journal_ends_with_its_position(
         async with market(0.25) as opened:
             async with desk(opened, db, strategy=name) as trading:
                 await until_bought(opened, trading)
-                entry = trading.trades()[0].client_order_id
+                entry = trading.fills()[0].client_order_id
                 for hour in range(2, 5):
                     await opened.go_to(hour + 0.1)
                     await trading.until_decided(hour - 1)

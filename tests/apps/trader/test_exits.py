@@ -11,7 +11,7 @@ import pytest
 
 from desk import HOUR, MARCH, Desk, Market, desk, market
 from onetape.core.candles import Candles
-from onetape.core.steps import TradingRules
+from onetape.core.trading_rules import TradingRules
 from onetape.engine import EXIT_KINDS, AccountConfig, ExitConfig, booked_fill, simulate
 from onetape.strategies import checked_signals
 
@@ -93,7 +93,7 @@ def on_paper(trading: Desk) -> list[Sold]:
             trade.amount,
             trade.fee,
         )
-        for trade in trading.trades()
+        for trade in trading.fills()
     ]
 
 
@@ -130,10 +130,10 @@ def test_paper_orders_fill_at_opens_that_the_stated_price_step_does_not_allow(
         exits = ExitConfig(time_stop_bars=2)
         async with (
             market(0.25) as opened,
-            desk(opened, db, strategy=name, exits=exits, steps=steps) as trading,
+            desk(opened, db, strategy=name, exits=exits, trading_rules=steps) as trading,
         ):
             await step_to(opened, trading, range(16))
-            prices = [float(trade.price) for trade in trading.trades()]
+            prices = [float(trade.price) for trade in trading.fills()]
             assert len(prices) > 3
             assert any(price % 50 for price in prices)
             opens = {row[1] for row in opened.truth(MARCH, MARCH + 16 * HOUR).values()}
@@ -166,7 +166,7 @@ def test_restarts_with_an_open_position_change_nothing_about_its_exits(
                         await until_decided_by_any(trading, hour - 1)
                     await step_to(opened, trading, range(hour + 1, hour + 5))
                     hour += 4
-                    held += len(trading.trades()) % 2
+                    held += len(trading.fills()) % 2
                     if number == 8:
                         fills, trades = backtested(opened, trading, hour), on_paper(trading)
                         assert fills[: len(trades)] == trades
@@ -240,7 +240,7 @@ def test_an_exit_whose_trade_could_not_be_stored_is_made_when_it_can(
                 )
             with trading.store.write() as connection:
                 connection.execute("DROP TRIGGER full")
-            await trading.until(lambda: len(trading.trades()) == 2)
+            await trading.until(lambda: len(trading.fills()) == 2)
             fills, trades = backtested(opened, trading, hour), on_paper(trading)
             assert fills[0] == trades[0]
             assert (fills[1][0], fills[1][2]) == (trades[1][0], trades[1][2])

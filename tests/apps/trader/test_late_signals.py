@@ -41,7 +41,7 @@ def hanging(buy: int, sell: int) -> str:
 
 
 def sides(trading: Desk) -> list[str]:
-    return [trade.side for trade in trading.trades()]
+    return [trade.side for trade in trading.fills()]
 
 
 async def step_to(opened: Market, trading: Desk, hours: range) -> None:

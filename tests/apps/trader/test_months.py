@@ -8,16 +8,16 @@ import pytest
 
 from desk import strategy_evaluator
 from onetape.core.candles import Candle, Candles, SeriesKey
-from onetape.core.steps import NO_TRADING_RULES
 from onetape.core.timeframes import Timeframe
 from onetape.core.trading import Order, Session
+from onetape.core.trading_rules import NO_TRADING_RULES
 from onetape.engine import AccountConfig, booked_fill, simulate
 from onetape.engine.ratios import candle_seconds
-from onetape.exchange.markets import Market
+from onetape.exchange.markets import MarketInfo
 from onetape.store.candles import insert_closed, read_row_at
 from onetape.store.database import open_store
 from onetape.store.leases import Fence, acquire_lease
-from onetape.store.ledger import trades_of
+from onetape.store.ledger import read_fills
 from onetape.store.orders import insert_order
 from onetape.store.sessions import start_session
 from trader.account import asked_balance, hold_account
@@ -76,7 +76,7 @@ def test_an_entry_by_volatility_is_as_large_on_paper_as_in_a_backtest(
             settings=settings,
             key=key,
             timeframe=timeframe,
-            market=Market("BTC/USDT", "BTC", "USDT", NO_TRADING_RULES, active=True),
+            market=MarketInfo("BTC/USDT", "BTC", "USDT", NO_TRADING_RULES, active=True),
             strategy=LoadedStrategy("buy_and_hold", 1, 0, (), {}, "0"),
             evaluator=strategy_evaluator("buy_and_hold", name),
             rules=rules,
@@ -97,7 +97,7 @@ def test_an_entry_by_volatility_is_as_large_on_paper_as_in_a_backtest(
         last = read_row_at(store, key, int(candles.timestamp[-1]))
         assert last is not None
         broker.fill_open_order(last, 0)
-        (trade,) = trades_of(store, "a", key.symbol)
+        (trade,) = read_fills(store, "a", key.symbol)
     assert trade.amount == booked_fill(fill, rules).amount
 
 

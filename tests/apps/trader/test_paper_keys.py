@@ -49,8 +49,8 @@ def test_row_73_paper_sends_no_signed_request_whatever_keys_there_are(
 
     async def scene() -> None:
         async with market(0.25) as opened, desk(opened, db, strategy=name, live=live) as trading:
-            await trading.until(trading.trades)
-            assert [trade.mode for trade in trading.trades()] == [mode]
+            await trading.until(trading.fills)
+            assert [trade.mode for trade in trading.fills()] == [mode]
             signed = opened.gate.signed_paths
             assert ("/api/v3/order" in signed) is (mode == "live")
             assert bool(signed) is (mode == "live")

@@ -91,7 +91,7 @@ def test_a_strategy_that_fails_on_one_candle_of_a_run_degrades_it_until_the_next
 
     async def scene() -> None:
         async with market(0.25) as opened, desk(opened, db, strategy=name) as trading:
-            await trading.until(trading.trades)
+            await trading.until(trading.fills)
             await opened.go_to(1.1)
             await trading.until_decided(0)
             await opened.go_to(2.1)
@@ -103,7 +103,7 @@ def test_a_strategy_that_fails_on_one_candle_of_a_run_degrades_it_until_the_next
             assert decisions[1:] == [(0, "HOLD", "strategy failed"), (1, "HOLD", "ok")]
             states = trading.query("SELECT state FROM trader_states ORDER BY id")
             assert states == [("trading",), ("degraded",), ("trading",)]
-            assert len(trading.trades()) == 1
+            assert len(trading.fills()) == 1
 
     run(scene())
     lines = capsys.readouterr().out.splitlines()
@@ -152,12 +152,12 @@ def test_a_strategy_that_fails_on_its_first_candle_ends_nothing_while_a_position
                     cash="1000",
                     live=live,
                 ) as trading:
-                    await trading.until(trading.trades)
+                    await trading.until(trading.fills)
                     if number == 1:
                         continue
                     await trading.until_live(opened)
                     await opened.go_to(1.1)
-                    await trading.until(lambda: len(trading.trades()) == 2)
+                    await trading.until(lambda: len(trading.fills()) == 2)
                     await trading.until_decided(0)
                     await opened.go_to(2.1)
                     await trading.until_decided(1)
@@ -208,7 +208,7 @@ def test_a_lease_lost_while_the_strategy_thinks_keeps_its_order_from_being_store
 
     async def scene() -> None:
         async with market(0.25) as opened, desk(opened, db, strategy=name) as trading:
-            await trading.until(trading.trades)
+            await trading.until(trading.fills)
             await opened.go_to(1.1)
             await error_of(trading)
 

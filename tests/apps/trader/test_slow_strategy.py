@@ -36,10 +36,10 @@ def test_a_stop_sells_while_the_strategy_hangs(run: Run, db: Path, tmp_path: Pat
                 opened, db, strategy=name, exits=time_stop, strategy_timeout_seconds=50
             ) as trading,
         ):
-            await trading.until(trading.trades)
+            await trading.until(trading.fills)
             await opened.go_to(1.1)
             await trading.until(lambda: noted_processes(tmp_path))
-            await trading.until(lambda: len(trading.trades()) == 2, seconds=20)
+            await trading.until(lambda: len(trading.fills()) == 2, seconds=20)
             assert MARCH not in trading.decided()
 
     run(scene())
@@ -87,7 +87,7 @@ def test_a_candle_without_signals_does_not_let_a_run_of_buys_enter_again(
             market(0.25) as opened,
             desk(opened, db, strategy=name, exits=TIGHT, strategy_timeout_seconds=1.0) as trading,
         ):
-            await trading.until(trading.trades)
+            await trading.until(trading.fills)
             for hour in (1, 2, 3):
                 await opened.go_to(hour + 0.1)
                 await trading.until_decided(hour - 1)
@@ -98,7 +98,7 @@ def test_a_candle_without_signals_does_not_let_a_run_of_buys_enter_again(
             )
             used = "its run of BUYs has led to the entry of 2024-03-01 00:00 already"
             assert rows == [("strategy late", None, 0, "HOLD"), ("ok", used, 1, "HOLD")]
-            assert len(trading.trades()) == 2
+            assert len(trading.fills()) == 2
 
     run(scene())
     lines = capsys.readouterr().out.splitlines()

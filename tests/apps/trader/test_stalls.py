@@ -48,9 +48,9 @@ async def buy(opened: Market, trading: Desk) -> float:
     """Let the strategy buy at 01:00; return the price."""
     await trading.until_live(opened)
     await opened.go_to(1.001)
-    await trading.until(trading.trades)
+    await trading.until(trading.fills)
     await trading.until(lambda: trading.source(1))
-    return float(trading.trades()[0].price)
+    return float(trading.fills()[0].price)
 
 
 def fallen(bought: float) -> dict[str, Any]:
@@ -87,8 +87,8 @@ def test_a_stop_that_was_passed_during_a_stall_is_filled_at_the_first_price_afte
             if is_stall:
                 await trading.until(lambda: outages(trading))
                 seconds.added += stalls.BACKLOG_SECONDS
-            await trading.until(lambda: len(trading.trades()) == 2)
-            sold = float(trading.trades()[1].price)
+            await trading.until(lambda: len(trading.fills()) == 2)
+            sold = float(trading.fills()[1].price)
             assert sold == pytest.approx(bought * (0.95 if is_stall else 0.9))
             (reason,) = trading.query("SELECT reason FROM orders WHERE side = 'sell'")[0]
             assert ("late by up to" in reason) == is_stall
@@ -132,8 +132,8 @@ def test_frames_from_before_the_end_of_a_stall_are_no_new_watch(
             await opened.gate.inject(fallen(bought))
             await trading.until(lambda: lows[-1] < bought * 0.9)
             seconds.added += stalls.BACKLOG_SECONDS
-            await trading.until(lambda: len(trading.trades()) == 2)
-            assert float(trading.trades()[1].price) == pytest.approx(bought * 0.95)
+            await trading.until(lambda: len(trading.fills()) == 2)
+            assert float(trading.fills()[1].price) == pytest.approx(bought * 0.95)
 
     run(scene())
 

@@ -9,11 +9,11 @@ import pytest
 
 from desk import strategy_evaluator
 from onetape.core.candles import Candle, Candles, SeriesKey
-from onetape.core.steps import NO_TRADING_RULES
 from onetape.core.timeframes import Timeframe
 from onetape.core.trading import Decision, Order, Session, Side
+from onetape.core.trading_rules import NO_TRADING_RULES
 from onetape.engine import AccountConfig, Exit, ExitConfig
-from onetape.exchange.markets import Market
+from onetape.exchange.markets import MarketInfo
 from onetape.store.candles import insert_closed, replace_forming
 from onetape.store.database import Store, open_store
 from onetape.store.leases import Fence, acquire_lease
@@ -54,7 +54,7 @@ class Stored:
             settings=self.settings,
             key=KEY,
             timeframe=Timeframe.parse(KEY.timeframe),
-            market=Market(KEY.symbol, "BTC", "USDT", NO_TRADING_RULES, active=True),
+            market=MarketInfo(KEY.symbol, "BTC", "USDT", NO_TRADING_RULES, active=True),
             strategy=LoadedStrategy("buy_and_hold", 1, 0, (), {}, "0"),
             evaluator=strategy_evaluator("buy_and_hold", KEY.timeframe),
             rules=account_config(self.settings, NO_TRADING_RULES),

@@ -98,7 +98,7 @@ async def step(opened: Market, trading: Desk, hours: range) -> None:
 
 
 def on_paper(trading: Desk) -> list[tuple[Any, ...]]:
-    return [(trade.side, trade.price, trade.amount) for trade in trading.trades()]
+    return [(trade.side, trade.price, trade.amount) for trade in trading.fills()]
 
 
 def by_engine(result: SimulationResult) -> list[tuple[Any, ...]]:
@@ -175,7 +175,7 @@ def test_a_run_of_buys_stays_used_up_over_restarts(
                                 MARCH + (hour - 1) * HOUR,
                             )
                         )
-                    count = len(trading.trades())
+                    count = len(trading.fills())
             assert 2 <= count <= most
             assert (count > 2) == (reentry == "while_signal")
 
@@ -209,7 +209,7 @@ def test_an_order_that_waits_is_printed_once_and_a_sell_drops_a_buy(
             desk(opened, db, strategy=name) as trading,
         ):
             await step(opened, trading, range(1, 11))
-            assert trading.trades() == []
+            assert trading.fills() == []
             orders = trading.query("SELECT side, status, reason FROM orders")
             assert [(side, status) for side, status, _ in orders] == [("buy", "canceled")]
             assert orders[0][2].endswith("; a SELL came while it waited for a trade")

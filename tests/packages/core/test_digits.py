@@ -17,7 +17,7 @@ from onetape.core.digits import (
     step_decimals,
 )
 from onetape.core.market_digits import choose_market_digits, choose_market_price_decimals
-from onetape.core.steps import NO_TRADING_RULES, TradingRules
+from onetape.core.trading_rules import NO_TRADING_RULES, TradingRules
 
 
 @pytest.mark.parametrize(

@@ -16,7 +16,7 @@ from onetape.core.price_steps import (
     steps_at,
     with_month_steps,
 )
-from onetape.core.steps import NO_TRADING_RULES, TradingRules
+from onetape.core.trading_rules import NO_TRADING_RULES, TradingRules
 
 DAY = 86_400
 

@@ -5,7 +5,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from msgspec.structs import replace
 
-from onetape.core.steps import NO_TRADING_RULES
+from onetape.core.trading_rules import NO_TRADING_RULES
 from onetape.engine import AccountConfig, SimulationResult, simulate
 from plain_engine import engine_rules, plain_run, signals_of, walk
 from repeatable import examples
@@ -43,7 +43,7 @@ def plain_rules(draw: st.DrawFn) -> AccountConfig:
     """Return rules that the account in columns takes on: no steps, no impact, fee in quote."""
     rules = draw(engine_rules().filter(lambda rules: rules.sizing in PLAIN_SIZINGS))
     return replace(
-        rules, cash=5_000.0, fee_currency="quote", volume_impact=0.0, steps=NO_TRADING_RULES
+        rules, cash=5_000.0, fee_currency="quote", volume_impact=0.0, trading_rules=NO_TRADING_RULES
     )
 
 

@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 
 from cent_walk import Prices, cent_walk, of, with_months_of_tenths
 from exact_account import ExactAccount, ExactFill, exact_run
-from onetape.core.steps import NO_TRADING_RULES, TradingRules
+from onetape.core.trading_rules import NO_TRADING_RULES, TradingRules
 from onetape.engine import (
     AccountConfig,
     ExitConfig,
@@ -43,7 +43,7 @@ def same_fills(result: SimulationResult, fills: Sequence[ExactFill]) -> None:
     ]
     kinds = iter(result.exit_kinds)
     times = result.candles.timestamp.tolist()
-    has_steps = result.rules.steps.price_step is not None
+    has_steps = result.rules.trading_rules.price_step is not None
     for ours, exact in zip(result.fills, fills, strict=True):
         if exact.side == "sell":
             assert next(kinds) in exact.kinds, exact
@@ -129,7 +129,7 @@ def test_a_thousand_random_trades_of_each_rule_equal_a_decimal_recomputation(
         "maker_fee_rate": 0.0002,
         "slippage_bps": 2.0,
         "spread_bps": 3.0,
-        "steps": STEPS,
+        "trading_rules": STEPS,
     } | KINDS[what]
     rules = AccountConfig(**given_rules)
     trades = 0
@@ -138,7 +138,7 @@ def test_a_thousand_random_trades_of_each_rule_equal_a_decimal_recomputation(
         prices = cent_walk(random_seed + more, BARS)
         signal = np.random.default_rng(random_seed + more).integers(-1, 2, BARS).tolist()
         result = simulate(prices.candles, signals_array(signal), rules)
-        same_run(result, exact_run([(prices, signal, rules.steps)], rules))
+        same_run(result, exact_run([(prices, signal, rules.trading_rules)], rules))
         trades += len(result.exit_kinds)
         if trades >= 1_000:
             break
@@ -158,7 +158,7 @@ AT_THE_ENTRY = AccountConfig(
 def test_any_rules_equal_a_decimal_recomputation(seed: int, count: int, rules: AccountConfig):
     prices, signal = cent_walk(seed, count), signals_of(seed, count)
     result = simulate(prices.candles, signals_array(signal), rules)
-    same_run(result, exact_run([(prices, signal, rules.steps)], rules))
+    same_run(result, exact_run([(prices, signal, rules.trading_rules)], rules))
 
 
 @settings(max_examples=examples(40))
@@ -167,9 +167,9 @@ def test_a_stated_step_coarser_than_a_month_of_candles_gives_way_in_that_month(
     seed: int, rules: AccountConfig, step: str
 ):
     prices, signal = with_months_of_tenths(cent_walk(seed, 2_000)), signals_of(seed, 2_000)
-    rules = replace(rules, steps=replace(STEPS, price_step=Decimal(step)))
+    rules = replace(rules, trading_rules=replace(STEPS, price_step=Decimal(step)))
     result = simulate(prices.candles, signals_array(signal), rules)
-    same_run(result, exact_run([(prices, signal, rules.steps)], rules))
+    same_run(result, exact_run([(prices, signal, rules.trading_rules)], rules))
 
 
 @settings(max_examples=examples(200))
@@ -190,7 +190,9 @@ def test_buying_and_holding_equals_a_decimal_recomputation(
             "volume_impact",
         )
     }
-    exact = exact_run([(prices, [1] + [0] * (count - 1), rules.steps)], AccountConfig(**costs))
+    exact = exact_run(
+        [(prices, [1] + [0] * (count - 1), rules.trading_rules)], AccountConfig(**costs)
+    )
     (symbol,) = exact.symbols
     if hold is None:
         assert len(symbol.refused) == 1 or symbol.buy_waits
@@ -218,7 +220,7 @@ def three(seed: int, count: int) -> list[tuple[Prices, list[int]]]:
 A_MILLIONTH_LEFT = AccountConfig(
     cash=1e6,
     exits=ExitConfig(stop_loss=0.02, time_stop_bars=1),
-    steps=STEPS,
+    trading_rules=STEPS,
 )
 #: A target after it, whose fee is another one.
 A_MILLIONTH_LEFT_BY_A_TARGET = AccountConfig(
@@ -226,7 +228,7 @@ A_MILLIONTH_LEFT_BY_A_TARGET = AccountConfig(
     maker_fee_rate=0.0,
     exits=ExitConfig(take_profit=0.004, time_stop_bars=7),
     cooldown_bars=1,
-    steps=STEPS,
+    trading_rules=STEPS,
 )
 
 
@@ -238,7 +240,7 @@ def test_symbols_that_share_an_account_equal_a_decimal_recomputation(
     seed: int, count: int, rules: AccountConfig, places: int | None
 ):
     markets = three(seed, count)
-    steps = [rules.steps, NO_TRADING_RULES, STEPS]
+    steps = [rules.trading_rules, NO_TRADING_RULES, STEPS]
     series = [
         SymbolSeries(f"{number}/Q", prices.candles, signals_array(signal), 0, own)
         for number, ((prices, signal), own) in enumerate(zip(markets, steps, strict=True))

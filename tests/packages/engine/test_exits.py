@@ -20,7 +20,7 @@ from onetape.engine import (
     levels_of,
 )
 from onetape.engine.exits import STOP_LOSS, TARGET, TRAILING_STOP
-from onetape.engine.fills import Fill
+from onetape.engine.fills import ModelFill
 from plain_engine import exit_rules
 
 BOTH = ExitConfig(stop_loss=0.1, take_profit=0.1)
@@ -206,7 +206,7 @@ def test_a_target_falls_with_time_and_is_a_price_of_the_market():
 
 def spent(rules: AccountConfig, market: OrderContext) -> float:
     fill = buy_fill(rules, 1_000.0, 10.0, market)
-    assert isinstance(fill, Fill), fill
+    assert isinstance(fill, ModelFill), fill
     return fill.amount
 
 
@@ -235,20 +235,20 @@ def test_a_sizing_spends_its_amount(given: dict[str, Any], market: OrderContext,
 def test_an_order_pays_for_its_share_of_the_volume_and_a_fixed_size_stays():
     rules = AccountConfig(fee_rate=0.0, volume_impact=0.1, sizing="base_amount", base_amount=5.0)
     fill = buy_fill(rules, 1_000.0, 10.0, OrderContext(volume=50.0))
-    assert isinstance(fill, Fill)
+    assert isinstance(fill, ModelFill)
     assert (fill.amount, fill.price) == (5.0, pytest.approx(10.1))
 
 
 def test_all_cash_is_spent_at_the_price_that_the_order_itself_makes():
     fill = buy_fill(AccountConfig(volume_impact=0.2), 1_000.0, 10.0, OrderContext(volume=500.0))
-    assert isinstance(fill, Fill)
+    assert isinstance(fill, ModelFill)
     assert fill.cash_change == pytest.approx(-1_000.0)
     assert fill.price == pytest.approx(10.0 * (1 + 0.2 * fill.amount / 500.0))
 
 
 def test_all_cash_is_spent_where_it_buys_more_than_the_candles_volume():
     fill = buy_fill(AccountConfig(volume_impact=0.2), 1_000.0, 10.0, OrderContext(volume=0.5))
-    assert isinstance(fill, Fill)
+    assert isinstance(fill, ModelFill)
     assert fill.cash_change == pytest.approx(-1_000.0)
     assert fill.price == pytest.approx(12.0)
 

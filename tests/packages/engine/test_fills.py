@@ -8,9 +8,9 @@ from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 
 from onetape.core.errors import UsageError
-from onetape.core.steps import TradingRules
+from onetape.core.trading_rules import TradingRules
 from onetape.engine import AccountConfig, RefusedOrder, booked_fill, buy_fill, sell_fill
-from onetape.engine.fills import Fill
+from onetape.engine.fills import ModelFill
 from repeatable import examples
 
 BTC = TradingRules(Decimal("0.01"), Decimal("0.00001"), Decimal("0.00001"), Decimal(5))
@@ -32,15 +32,15 @@ def rules_of(draw: st.DrawFn) -> AccountConfig:
         fee_rate=draw(st.sampled_from([0.0, 0.001, 0.00075, 0.01])),
         fee_currency=draw(st.sampled_from(["quote", "base"])),
         slippage_bps=draw(st.sampled_from([0.0, 1.0, 12.5])),
-        steps=steps,
+        trading_rules=steps,
     )
 
 
 prices = st.floats(0.01, 200_000)
 
 
-def filled(fill: Fill | RefusedOrder) -> Fill:
-    assert isinstance(fill, Fill), fill
+def filled(fill: ModelFill | RefusedOrder) -> ModelFill:
+    assert isinstance(fill, ModelFill), fill
     return fill
 
 
@@ -65,14 +65,14 @@ def test_a_fixed_order_value_is_spent_fee_included():
 
 def test_slippage_and_price_step_both_work_against_the_trader():
     rules = AccountConfig(
-        slippage_bps=10, steps=TradingRules(Decimal(1), None, Decimal(0), Decimal(0))
+        slippage_bps=10, trading_rules=TradingRules(Decimal(1), None, Decimal(0), Decimal(0))
     )
     assert filled(buy_fill(rules, 1e6, 1234.0)).price == 1236.0
     assert filled(sell_fill(rules, 1.0, 1234.0)).price == 1232.0
 
 
 def test_an_open_that_is_a_price_of_the_market_is_filled_at_exactly_that():
-    rules = AccountConfig(steps=BTC)
+    rules = AccountConfig(trading_rules=BTC)
     assert filled(buy_fill(rules, 1e4, 61_240.07)).price == pytest.approx(61_240.07, rel=1e-15)
 
 
@@ -80,19 +80,19 @@ def test_an_open_that_is_a_price_of_the_market_is_filled_at_exactly_that():
     ("order", "text"),
     [
         (
-            buy_fill(AccountConfig(steps=BTC), 4.0, 60_000.0),
+            buy_fill(AccountConfig(trading_rules=BTC), 4.0, 60_000.0),
             "buy value 3.6 is below the market's minimum",
         ),
         (
-            buy_fill(AccountConfig(steps=BTC), 0.1, 60_000.0),
+            buy_fill(AccountConfig(trading_rules=BTC), 0.1, 60_000.0),
             "buy of 0 is below the market's minimum amount",
         ),
         (
-            sell_fill(AccountConfig(steps=BTC), 0.000009, 60_000.0),
+            sell_fill(AccountConfig(trading_rules=BTC), 0.000009, 60_000.0),
             "sell of 0 is below the market's minimum",
         ),
         (
-            sell_fill(AccountConfig(steps=BTC), 0.00005, 60_000.0),
+            sell_fill(AccountConfig(trading_rules=BTC), 0.00005, 60_000.0),
             "sell value 3 is below the market's",
         ),
         (
@@ -102,7 +102,7 @@ def test_an_open_that_is_a_price_of_the_market_is_filled_at_exactly_that():
     ],
 )
 def test_an_order_that_the_market_would_refuse_is_not_filled_and_states_why(
-    order: Fill | RefusedOrder, text: str
+    order: ModelFill | RefusedOrder, text: str
 ):
     assert isinstance(order, RefusedOrder)
     assert text in order.reason
@@ -110,14 +110,14 @@ def test_an_order_that_the_market_would_refuse_is_not_filled_and_states_why(
 
 def test_an_order_of_exactly_the_least_value_is_taken_where_floats_miss_it():
     # What is left of many buys and sells of 1.25 coins: times 4 it is 4.99999999999999.
-    fill = filled(sell_fill(AccountConfig(steps=BTC), 1.2499999999999978, 4.0))
-    assert booked_fill(fill, AccountConfig(steps=BTC)).amount == Decimal("1.25")
-    least = AccountConfig(steps=TradingRules(None, None, Decimal(3), Decimal(0)))
+    fill = filled(sell_fill(AccountConfig(trading_rules=BTC), 1.2499999999999978, 4.0))
+    assert booked_fill(fill, AccountConfig(trading_rules=BTC)).amount == Decimal("1.25")
+    least = AccountConfig(trading_rules=TradingRules(None, None, Decimal(3), Decimal(0)))
     assert filled(sell_fill(least, 0.1 * 3 * 10 - 2e-15, 1.0)).price == 1.0
 
 
 def test_coins_under_a_step_stay_as_dust_when_the_rest_is_sold():
-    fill = filled(sell_fill(AccountConfig(steps=BTC), 0.123456789, 60_000.0))
+    fill = filled(sell_fill(AccountConfig(trading_rules=BTC), 0.123456789, 60_000.0))
     assert fill.amount == pytest.approx(0.12345, rel=1e-15)
 
 
@@ -126,7 +126,7 @@ def test_no_order_spends_more_than_the_cash_or_sells_more_than_the_coins(
     rules: AccountConfig, price: float
 ):
     buy = buy_fill(rules, rules.cash, price)
-    assume(isinstance(buy, Fill))
+    assume(isinstance(buy, ModelFill))
     bought = filled(buy)
     assert 0 <= rules.cash + bought.cash_change < rules.cash
     sell = sell_fill(rules, bought.base_change, price)
@@ -136,18 +136,18 @@ def test_no_order_spends_more_than_the_cash_or_sells_more_than_the_coins(
 @given(rules_of(), prices)
 def test_what_a_fill_moves_and_its_fee_add_up_at_its_price(rules: AccountConfig, price: float):
     buy = buy_fill(rules, rules.cash, price)
-    assume(isinstance(buy, Fill))
+    assume(isinstance(buy, ModelFill))
     bought = filled(buy)
     sell = sell_fill(rules, bought.base_change, price)
     for fill in (bought, sell):
-        if isinstance(fill, Fill):
+        if isinstance(fill, ModelFill):
             worth = fill.cash_change + fill.base_change * fill.price + fill.fee_quote
             assert worth == pytest.approx(0.0, abs=1e-9 * rules.cash)
 
 
 @given(rules_of(), prices)
 def test_a_fill_is_never_better_than_the_open(rules: AccountConfig, price: float):
-    noise = price * 1e-6 + float(rules.steps.price_step or 0) * 1e-6
+    noise = price * 1e-6 + float(rules.trading_rules.price_step or 0) * 1e-6
     buy, sell = buy_fill(rules, rules.cash, price), sell_fill(rules, 1e6, price)
     assert isinstance(buy, RefusedOrder) or buy.price >= price - noise
     assert isinstance(sell, RefusedOrder) or sell.price <= price + noise
@@ -156,11 +156,13 @@ def test_a_fill_is_never_better_than_the_open(rules: AccountConfig, price: float
 @given(rules_of(), prices)
 def test_buying_and_selling_at_one_price_never_makes_money(rules: AccountConfig, price: float):
     buy = buy_fill(rules, rules.cash, price)
-    assume(isinstance(buy, Fill))
+    assume(isinstance(buy, ModelFill))
     sell = sell_fill(rules, filled(buy).base_change, price)
-    assume(isinstance(sell, Fill))
+    assume(isinstance(sell, ModelFill))
     gain = filled(buy).cash_change + filled(sell).cash_change
-    assert gain <= rules.cash * 1e-6 * (rules.steps.price_step is not None) + 1e-9 * rules.cash
+    assert (
+        gain <= rules.cash * 1e-6 * (rules.trading_rules.price_step is not None) + 1e-9 * rules.cash
+    )
 
 
 @settings(max_examples=examples(300))
@@ -193,7 +195,7 @@ def test_booked_decimals_add_up_to_the_accounts_of_the_floats(
 @given(st.integers(1_00, 100_000_00), st.integers(10_00, 200_000_00))
 def test_amounts_in_steps_equal_a_decimal_recomputation(cents: int, price_cents: int):
     rules = AccountConfig(
-        steps=TradingRules(BTC.price_step, BTC.amount_step, Decimal(0), Decimal(0))
+        trading_rules=TradingRules(BTC.price_step, BTC.amount_step, Decimal(0), Decimal(0))
     )
     fill = buy_fill(rules, cents / 100, price_cents / 100)
     price, cash = Decimal(price_cents) / 100, Decimal(cents) / 100

@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from onetape.core.steps import TradingRules
+from onetape.core.trading_rules import TradingRules
 from onetape.engine import (
     AccountConfig,
     ExitConfig,
@@ -17,7 +17,7 @@ from onetape.engine import (
     levels_of,
     sell_fill,
 )
-from onetape.engine.fills import Fill
+from onetape.engine.fills import ModelFill
 from plain_engine import STEPS, exit_rules
 from repeatable import examples
 
@@ -29,9 +29,9 @@ def test_a_risk_per_trade_is_what_the_first_stop_loses(coin: Literal["quote", "b
         risk_per_trade=0.01, exits=ExitConfig(stop_loss=0.05),
     )  # fmt: skip
     bought = buy_fill(rules, 1_000.0, 10.0)
-    assert isinstance(bought, Fill), bought
+    assert isinstance(bought, ModelFill), bought
     sold = sell_fill(rules, bought.base_change, 9.5)
-    assert isinstance(sold, Fill), sold
+    assert isinstance(sold, ModelFill), sold
     assert bought.cash_change + sold.cash_change == pytest.approx(-10.0)
 
 
@@ -55,7 +55,7 @@ LEAST = TradingRules(None, Decimal(1), Decimal(2), Decimal(10))
     ],
 )
 def test_an_entry_that_could_not_be_sold_again_is_refused(given_rules: dict[str, Any], text: str):
-    merged: dict[str, Any] = {"cash": 10.2, "fee_rate": 0.0, "steps": LEAST}
+    merged: dict[str, Any] = {"cash": 10.2, "fee_rate": 0.0, "trading_rules": LEAST}
     rules = AccountConfig(**(merged | given_rules))
     refused = buy_fill(rules, 10.2, 1.0)
     assert isinstance(refused, RefusedOrder)
@@ -83,10 +83,10 @@ def test_the_coins_of_any_entry_can_be_sold_at_its_first_stop(
 ):
     rules = AccountConfig(
         cash=cash, fee_rate=fee, fee_currency=coin, slippage_bps=slippage, volume_impact=impact,
-        exits=exits, steps=STEPS,
+        exits=exits, trading_rules=STEPS,
     )  # fmt: skip
     market, price = OrderContext(volume=3.0), cents / 100
     bought = buy_fill(rules, cash, price, market)
-    if isinstance(bought, Fill):
+    if isinstance(bought, ModelFill):
         stop = levels_of(rules.exits, price, price, 0, 0.01).stop
-        assert isinstance(sell_fill(rules, bought.base_change, stop, market), Fill)
+        assert isinstance(sell_fill(rules, bought.base_change, stop, market), ModelFill)

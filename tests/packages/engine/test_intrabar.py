@@ -240,7 +240,7 @@ class FinerLoop(PlainLoop):
         self.decided = self.missing_intrabar = 0
 
     def inside(self, bar: int, open_: float, high: float, low: float) -> None:
-        step = float(self.rules.steps.price_step or 0)
+        step = float(self.rules.trading_rules.price_step or 0)
         age = bar - (self.entry or 0)
         levels = levels_of(self.rules.exits, self.entry_price, self.highest, age, step)
         coarse = exit_in_bar(open_, high, low, levels)
@@ -372,7 +372,7 @@ def test_finer_candles_give_the_same_for_a_range_in_two_parts_and_of_a_symbol_on
     second = simulate(bars, signal, rules, split, state=first.state, intrabar=intrabar)
     assert [*first.fills, *second.fills] == list(whole.fills)
     assert first.fill_log.decided + second.fill_log.decided == whole.fill_log.decided
-    series = SymbolSeries("A/B", bars, signal, 0, rules.steps, intrabar)
+    series = SymbolSeries("A/B", bars, signal, 0, rules.trading_rules, intrabar)
     (alone,) = simulate_portfolio([series], rules).parts
     assert (alone.fills, alone.fill_log.intrabar_exits) == (
         whole.fills,

@@ -10,8 +10,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from onetape.core.candles import Candles
-from onetape.core.steps import NO_TRADING_RULES
 from onetape.core.timeframes import Timeframe
+from onetape.core.trading_rules import NO_TRADING_RULES
 from onetape.engine import (
     AccountConfig,
     ExitConfig,

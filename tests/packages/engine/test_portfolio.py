@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 from msgspec.structs import replace
 
 from onetape.core.candles import Candles
-from onetape.core.steps import NO_TRADING_RULES, TradingRules
+from onetape.core.trading_rules import NO_TRADING_RULES, TradingRules
 from onetape.engine import (
     AccountConfig,
     ExitConfig,
@@ -52,7 +52,9 @@ def traded(result: PortfolioResult) -> list[tuple[str, int, int | None]]:
 def test_one_symbol_alone_equals_the_single_run(seed: int, count: int, rules: AccountConfig):
     candles, signal = walk(seed, count), np.array(signals_of(seed, count), np.int8)
     alone = simulate(candles, signal, rules)
-    together = simulate_portfolio([SymbolSeries("A/Q", candles, signal, 0, rules.steps)], rules)
+    together = simulate_portfolio(
+        [SymbolSeries("A/Q", candles, signal, 0, rules.trading_rules)], rules
+    )
     assert together.equity.tolist() == alone.equity.tolist()
     assert [replace(trade, symbol="") for trade in together.trades] == list(alone.trades)
     assert (together.cash, together.parts[0].refused) == (alone.cash, alone.refused)
@@ -71,7 +73,7 @@ def test_no_more_positions_than_places_and_money_adds_up(
             walk(seed + number, length),
             np.array(signals_of(seed + number, length), np.int8),
             0,
-            rules.steps,
+            rules.trading_rules,
         )
         for number, length in enumerate(lengths)
     ]

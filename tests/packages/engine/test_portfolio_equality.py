@@ -9,7 +9,7 @@ from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from event_loop import simulate_by_events
-from onetape.core.steps import NO_TRADING_RULES
+from onetape.core.trading_rules import NO_TRADING_RULES
 from onetape.engine import (
     AccountConfig,
     ExitConfig,

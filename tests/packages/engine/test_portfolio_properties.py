@@ -32,7 +32,7 @@ def three(seed: int, count: int, rules: AccountConfig) -> list[SymbolSeries]:
             walk(seed + number, length),
             np.array(signals_of(seed + number, length), np.int8),
             0,
-            rules.steps,
+            rules.trading_rules,
         )
         for number, length in enumerate(lengths)
     ]
@@ -64,7 +64,7 @@ def test_doubled_prices_and_money_double_the_shared_equity_and_leave_the_amounts
 ):
     series, more = three(seed, count, rules), doubled_money(rules)
     twice = [
-        SymbolSeries(each.symbol, doubled(each.candles), each.signal, 0, more.steps)
+        SymbolSeries(each.symbol, doubled(each.candles), each.signal, 0, more.trading_rules)
         for each in series
     ]
     one, two = simulate_portfolio(series, rules, most), simulate_portfolio(twice, more, most)

@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from msgspec.structs import replace
 
 from onetape.core.candles import Candles, FloatArray
-from onetape.core.steps import TradingRules
+from onetape.core.trading_rules import TradingRules
 from onetape.engine import (
     AccountConfig,
     RefusedOrder,
@@ -28,7 +28,7 @@ from repeatable import examples
 MAY_2020 = int(datetime(2020, 5, 1, tzinfo=UTC).timestamp())
 #: What the market states today, years later.
 TODAY = TradingRules(Decimal("0.01"), Decimal("0.001"), Decimal(0), Decimal(5))
-FREE = AccountConfig(cash=1_000.0, fee_rate=0.0, steps=TODAY)
+FREE = AccountConfig(cash=1_000.0, fee_rate=0.0, trading_rules=TODAY)
 NOISE = 1e-9
 
 
@@ -56,7 +56,7 @@ def test_a_price_far_under_the_stated_step_is_not_sold_at_zero():
 @pytest.mark.parametrize("slippage", [0.0, 5.0, 9_000.0])
 def test_slippage_takes_no_sell_under_one_price_step(slippage: float):
     satoshi = TradingRules(Decimal("1E-8"), None, Decimal(0), Decimal(0))
-    rules = AccountConfig(steps=satoshi, slippage_bps=slippage)
+    rules = AccountConfig(trading_rules=satoshi, slippage_bps=slippage)
     fill = sell_fill(rules, 1_000.0, 1e-8)
     assert not isinstance(fill, RefusedOrder)
     assert fill.price == 1e-8
@@ -64,7 +64,7 @@ def test_slippage_takes_no_sell_under_one_price_step(slippage: float):
 
 
 def test_a_sell_below_the_only_step_that_is_known_is_not_at_zero():
-    fill = sell_fill(AccountConfig(steps=TODAY), 1e9, 3.1e-7)
+    fill = sell_fill(AccountConfig(trading_rules=TODAY), 1e9, 3.1e-7)
     assert not isinstance(fill, RefusedOrder)
     assert 0 < fill.price <= 3.1e-7
 
@@ -114,7 +114,7 @@ def markets(draw: st.DrawFn) -> tuple[Candles, list[int], AccountConfig]:
     rules = draw(engine_rules())
     steps = TradingRules(Decimal(step), draw(st.sampled_from([None, Decimal("0.001")])), *LEAST)
     candles = rescaled(walk(seed, count), places, start)
-    return candles, signals_of(seed, count), replace(rules, steps=steps)
+    return candles, signals_of(seed, count), replace(rules, trading_rules=steps)
 
 
 LEAST = (Decimal(0), Decimal(0))
@@ -148,7 +148,7 @@ def test_fills_of_symbols_that_share_an_account_lie_inside_their_candles(
 ):
     rules = given_markets[0][2]
     series = [
-        SymbolSeries(f"{number}/Q", candles, np.array(signal, dtype=np.int8), 0, own.steps)
+        SymbolSeries(f"{number}/Q", candles, np.array(signal, dtype=np.int8), 0, own.trading_rules)
         for number, (candles, signal, own) in enumerate(given_markets)
     ]
     for part in simulate_portfolio(series, rules).parts:

@@ -157,7 +157,8 @@ def test_ten_thousand_random_trades_equal_a_decimal_recomputation(random_seed: i
     fee = Decimal("0.00075")
     rules = AccountConfig(
         cash=50_000.0, fee_rate=float(fee), sizing="quote_amount", quote_amount=100.0,
-        slippage_bps=2.0, steps=replace(STEPS, min_amount=Decimal(0), min_notional=Decimal(0)),
+        slippage_bps=2.0,
+        trading_rules=replace(STEPS, min_amount=Decimal(0), min_notional=Decimal(0)),
     )  # fmt: skip
     result = simulate(candles, signal, rules)
     assert len(result.fills) // 2 >= 10_000

@@ -8,7 +8,7 @@ from msgspec.structs import replace
 
 from onetape.core.candles import Candles
 from onetape.core.errors import UsageError
-from onetape.core.steps import NO_TRADING_RULES
+from onetape.core.trading_rules import NO_TRADING_RULES
 from onetape.engine import (
     AccountConfig,
     ExitConfig,

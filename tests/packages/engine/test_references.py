@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from onetape.core.candles import Candles
-from onetape.core.steps import NO_TRADING_RULES
+from onetape.core.trading_rules import NO_TRADING_RULES
 from onetape.engine import (
     AccountConfig,
     SimulationResult,
@@ -19,7 +19,7 @@ from onetape.engine import (
     simulate,
 )
 from onetape.engine.drawdown import drawdown_curve, max_drawdown
-from onetape.engine.fills import Fill
+from onetape.engine.fills import ModelFill
 from onetape.engine.ratios import cagr, expectancy_ratio
 from onetape.strategies import Strategy, checked_signals, load_strategy
 
@@ -82,7 +82,7 @@ def test_the_numbers_that_are_stated_of_the_recorded_run_come_out(
     assert STATED[expected["name"]] == (metrics.trades, round(metrics.final_equity, 2), drawdown)
     assert result.start_cash == 10_000.0
     assert result.rules.fee_rate == 0.001
-    assert result.rules.steps == NO_TRADING_RULES
+    assert result.rules.trading_rules == NO_TRADING_RULES
 
 
 def test_every_trade_of_the_recorded_run_comes_out(run: tuple[Mapping[str, Any], SimulationResult]):
@@ -140,10 +140,10 @@ def test_published_trade_profits_come_out(shared: Path):
         paid = 60.0 * (1 + row["fee"])
         rules = AccountConfig(cash=paid, fee_rate=row["fee"])
         buy = buy_fill(rules, paid, 2.0)
-        assert isinstance(buy, Fill)
+        assert isinstance(buy, ModelFill)
         assert buy.amount == pytest.approx(30.0)
         sell = sell_fill(rules, 30.0, row.get("close", 2.0))
-        assert isinstance(sell, Fill)
+        assert isinstance(sell, ModelFill)
         back = sell.cash_change
         ours = {"cost": -buy.cash_change, "proceeds": back, "profit": back - paid}
         ours["ratio"] = back / paid - 1.0

@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 from msgspec.structs import replace
 
 from onetape.core.candles import Candles
-from onetape.core.steps import NO_TRADING_RULES, TradingRules
+from onetape.core.trading_rules import NO_TRADING_RULES, TradingRules
 from onetape.engine import AccountConfig, SimulationResult, simulate
 
 FREE = AccountConfig(cash=1_000.0, fee_rate=0.0)
@@ -52,7 +52,7 @@ def runs(draw: st.DrawFn) -> tuple[Candles, list[int], AccountConfig]:
         fee_rate=draw(st.sampled_from([0.0, 0.001])),
         fee_currency=draw(st.sampled_from(["quote", "base"])),
         slippage_bps=draw(st.sampled_from([0.0, 5.0])),
-        steps=draw(st.sampled_from([NO_TRADING_RULES, STEPS])),
+        trading_rules=draw(st.sampled_from([NO_TRADING_RULES, STEPS])),
     )
     return candles_of(opens.tolist()), signal, rules
 
@@ -97,13 +97,13 @@ def test_signals_that_do_not_fit_the_candles_are_refused():
 
 def test_a_refused_buy_is_tried_again_on_the_next_bar_with_a_buy():
     steps = TradingRules(None, Decimal(1), Decimal(0), Decimal(0))
-    result = run_of([9, 2_000, 2_000, 900, 9], [1, 1, 1, 0, 0], replace(FREE, steps=steps))
+    result = run_of([9, 2_000, 2_000, 900, 9], [1, 1, 1, 0, 0], replace(FREE, trading_rules=steps))
     assert where(result) == [(3, None)]
     assert [index for index, _ in result.refused] == [1, 2]
 
 
 def test_dust_left_by_a_sell_is_not_a_position_and_is_kept_in_the_equity():
-    rules = AccountConfig(cash=100.0, fee_currency="base", steps=STEPS)
+    rules = AccountConfig(cash=100.0, fee_currency="base", trading_rules=STEPS)
     result = run_of([7, 7, 7, 7, 7], [1, -1, 1, 0, 0], rules)
     assert where(result) == [(1, 2), (3, None)]
     bought, sold = result.buys[0], result.sells[0]
@@ -172,11 +172,11 @@ def test_doubled_prices_and_cash_double_the_equity_and_leave_the_amounts(
     of: tuple[Candles, list[int], AccountConfig],
 ):
     candles, signal, rules = of
-    steps = rules.steps
+    trading_rules = rules.trading_rules
     doubled_steps = replace(
-        steps,
-        price_step=steps.price_step and steps.price_step * 2,
-        min_notional=steps.min_notional * 2,
+        trading_rules,
+        price_step=trading_rules.price_step and trading_rules.price_step * 2,
+        min_notional=trading_rules.min_notional * 2,
     )
     doubled = replace(
         candles,
@@ -187,7 +187,9 @@ def test_doubled_prices_and_cash_double_the_equity_and_leave_the_amounts(
     )
     signals = np.array(signal, dtype=np.int8)
     one = simulate(candles, signals, rules)
-    two = simulate(doubled, signals, replace(rules, cash=rules.cash * 2, steps=doubled_steps))
+    two = simulate(
+        doubled, signals, replace(rules, cash=rules.cash * 2, trading_rules=doubled_steps)
+    )
     assert two.equity.tolist() == (one.equity * 2).tolist()
     assert [trade.amount for trade in two.trades] == [trade.amount for trade in one.trades]
 

@@ -32,8 +32,8 @@ def test_every_spot_market_comes_with_steps_minimum_and_fees(ask: Ask, endpoint:
     (bitcoin,) = [market for market in markets if market.symbol == "BTC/USDT"]
     assert bitcoin.active
     assert bitcoin.taker == Decimal("0.001")
-    assert bitcoin.steps.price_step is not None
-    assert bitcoin.steps.min_notional > 0
+    assert bitcoin.trading_rules.price_step is not None
+    assert bitcoin.trading_rules.min_notional > 0
 
 
 def test_tickers_have_volume_bid_and_ask(ask: Ask, endpoint: Endpoint) -> None:

@@ -11,7 +11,7 @@ from onetape.core.errors import ConfigurationError, UsageError
 from onetape.core.timeframes import Timeframe
 from onetape.exchange.clients import Endpoint
 from onetape.exchange.pages import Page, closed_pages, last_closed_open
-from onetape.exchange.rest import Market as RestMarket
+from onetape.exchange.rest import MarketInfo as RestMarket
 from onetape.exchange.rest import RestExchange, check_exchange
 from onetape.simulator.defaults import DEFAULT_SEED
 from onetape.simulator.market.simulated_market import SimulatedMarket
@@ -115,9 +115,9 @@ def test_a_market_states_its_steps_as_exact_decimals(ask: Ask, endpoint: Endpoin
     market = the_market(ask, endpoint, "BTC/USDT")
     symbol = SimulatedMarket(DEFAULT_SEED).symbol("BTC/USDT")
     assert (market.base, market.quote, market.active) == ("BTC", "USDT", True)
-    assert market.steps.price_step == Decimal(1).scaleb(-symbol.price_digits)
-    assert market.steps.amount_step == Decimal(1).scaleb(-symbol.amount_digits)
-    assert market.steps.min_notional > 0
+    assert market.trading_rules.price_step == Decimal(1).scaleb(-symbol.price_digits)
+    assert market.trading_rules.amount_step == Decimal(1).scaleb(-symbol.amount_digits)
+    assert market.trading_rules.min_notional > 0
 
 
 def test_an_unknown_market_is_answered_with_a_near_one(ask: Ask, endpoint: Endpoint) -> None:

@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from onetape.core.steps import TradingRules
+from onetape.core.trading_rules import TradingRules
 from onetape.execution.order_sizes import LargestOrder, next_part
 
 RULES = TradingRules(Decimal("0.01"), Decimal("0.001"), Decimal("0.002"), Decimal(5))

@@ -6,8 +6,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 from msgspec import structs
 
-from onetape.core.steps import TradingRules
-from onetape.core.trading import Side, Trade
+from onetape.core.trading import Fill, Side
+from onetape.core.trading_rules import TradingRules
 from onetape.execution.positions import sum_position
 
 STEPS = TradingRules(Decimal("0.01"), Decimal("0.001"), Decimal("0.002"), Decimal(5))
@@ -15,8 +15,8 @@ STEPS = TradingRules(Decimal("0.01"), Decimal("0.001"), Decimal("0.002"), Decima
 
 def trade(
     side: Side, amount: str, price: str, fee: str = "0", currency: str = "USDT", order: str = "o"
-) -> Trade:
-    return Trade(
+) -> Fill:
+    return Fill(
         "binance", "BTC/USDT", f"t{amount}{price}", order, "s", "paper", "a", side, Decimal(price),
         Decimal(amount), Decimal(fee), currency, 0,
     )  # fmt: skip

@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from onetape.core.steps import TradingRules
+from onetape.core.trading_rules import TradingRules
 from onetape.execution.protection import (
     Place,
     ProtectionStep,

@@ -12,7 +12,7 @@ from msgspec.structs import replace
 
 from onetape.core.candles import Candles
 from onetape.core.market_digits import choose_market_price_decimals
-from onetape.core.steps import NO_TRADING_RULES
+from onetape.core.trading_rules import NO_TRADING_RULES
 from onetape.report import ReportData
 from onetape.report.columns import decimals_for, rounded
 from onetape.report.payload import payload, payload_text, time_runs

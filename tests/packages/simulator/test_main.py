@@ -130,7 +130,7 @@ def test_help_loads_neither_the_server_nor_numpy() -> None:
         "import sys\n"
         "from onetape.cli.program import run_typer_app\n"
         "from onetape.simulator.main import app\n"
-        "exit_code_of(app, 'simulator', ['--help'])\n"
+        "run_typer_app(app, 'simulator', ['--help'])\n"
         "heavy = {'aiohttp', 'numpy', 'pandas', 'ccxt', 'asyncio'} & set(sys.modules)\n"
         "sys.exit(f'loaded: {heavy}' if heavy - {'asyncio'} else 0)\n"
     )

@@ -16,7 +16,7 @@ from onetape.core.errors import StoreError
 from onetape.execution.positions import sum_position
 from onetape.store.candles import insert_closed
 from onetape.store.database import open_store
-from onetape.store.ledger import trades_of
+from onetape.store.ledger import read_fills
 from onetape.store.reading import read_closed_between
 from store_strike import ACCOUNT, BATCH, Strike, strike_everywhere
 
@@ -124,7 +124,7 @@ def harm(strike: Strike) -> list[str]:
     try:
         with open_store(strike.path, create=False) as store, store.read() as connection:
             check = connection.execute("PRAGMA quick_check").get
-            trades = trades_of(store, ACCOUNT, "BTC/USDT")
+            trades = read_fills(store, ACCOUNT, "BTC/USDT")
             candles = connection.execute("SELECT count(*) FROM ohlcv_data").get
             closed_orders = connection.execute(
                 "SELECT client_order_id FROM orders WHERE status = 'closed' ORDER BY 1"

@@ -13,7 +13,7 @@ from minute_rows import candles_in, spoil_a_page, write_rows
 from onetape.core.errors import SafetyRefusal, StoreError, StoreUnwritable
 from onetape.store.database import open_store
 from onetape.store.leases import Fence, acquire_lease
-from onetape.store.ledger import insert_decision, trades_of
+from onetape.store.ledger import insert_decision, read_fills
 from onetape.store.orders import store_change
 from onetape.store.sessions import start_session
 from order_changes import fill_of
@@ -266,10 +266,10 @@ def test_a_fill_that_met_a_lock_is_booked_once_when_the_lock_is_gone(closed: Pat
         trade = trade_of_strike(1)
         with pytest.raises(StoreError, match="stayed locked"):
             store_change(store, fill_of(trade, at_ms=1), fence)
-        assert trades_of(store, ACCOUNT, trade.symbol) == []
+        assert read_fills(store, ACCOUNT, trade.symbol) == []
         other.end()
         store_change(store, fill_of(trade, at_ms=1), fence)
-        assert trades_of(store, ACCOUNT, trade.symbol) == [trade]
+        assert read_fills(store, ACCOUNT, trade.symbol) == [trade]
         with pytest.raises(SafetyRefusal, match="is not as it was"):
             store_change(store, fill_of(trade, at_ms=1), fence)
 

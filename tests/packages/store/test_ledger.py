@@ -8,8 +8,8 @@ import pytest
 from msgspec.structs import replace
 
 from onetape.core.errors import SafetyRefusal, StoreError
-from onetape.core.steps import TradingRules
-from onetape.core.trading import Decision, ExitObligation, Order, Session, Trade
+from onetape.core.trading import Decision, ExitObligation, Fill, Order, Session
+from onetape.core.trading_rules import TradingRules
 from onetape.execution.events import Acknowledged, CancelRequested, OrderEvent, StatusReport
 from onetape.store.accounts import Account, open_account
 from onetape.store.database import Store
@@ -17,8 +17,8 @@ from onetape.store.leases import Fence, acquire_lease
 from onetape.store.ledger import (
     insert_decision,
     read_decided_signals,
+    read_fills,
     read_last_decided,
-    trades_of,
 )
 from onetape.store.market_data import (
     Ticker,
@@ -68,7 +68,7 @@ ORDER = Order(
     parameters={"period": 14},
     code_digest="d1",
 )
-TRADE = Trade(
+TRADE = Fill(
     exchange="binance",
     symbol="BTC/USDT",
     exchange_trade_id="t1",
@@ -108,7 +108,7 @@ def status(store: Store) -> tuple[str, str | None, str]:
 
 def test_a_trade_comes_back_as_it_was_booked_and_closes_its_order(ordered: Store) -> None:
     store_change(ordered, fill_of(TRADE, at_ms=4), FENCE)
-    assert trades_of(ordered, "a", "BTC/USDT") == [TRADE]
+    assert read_fills(ordered, "a", "BTC/USDT") == [TRADE]
     assert status(ordered) == ("closed", "0.00001", "rsi under 30")
 
 
@@ -116,7 +116,7 @@ def test_a_trade_is_stored_once(ordered: Store) -> None:
     store_change(ordered, fill_of(TRADE, at_ms=4), FENCE)
     with pytest.raises(SafetyRefusal, match="o1 is not as it was"):
         store_change(ordered, fill_of(TRADE, at_ms=4), FENCE)
-    assert len(trades_of(ordered, "a", "BTC/USDT")) == 1
+    assert len(read_fills(ordered, "a", "BTC/USDT")) == 1
 
 
 def test_a_trade_needs_its_order(ordered: Store) -> None:
@@ -145,7 +145,7 @@ def test_decisions_and_trades_of_another_account_mode_or_market_do_not_count(
     session = replace(SESSION, session="s2", **other)
     assert read_last_decided(ordered, session) is None
     same, market = {"exchange": session.exchange, "mode": session.mode}, session.symbol
-    assert trades_of(ordered, session.account, market, **same) == []
+    assert read_fills(ordered, session.account, market, **same) == []
 
 
 def test_the_signals_of_a_range_are_those_of_sessions_like_one(
@@ -229,14 +229,14 @@ def test_an_order_whose_row_was_changed_by_hand_is_not_filled(ordered: Store) ->
         connection.execute("UPDATE orders SET status = 'canceled'")
     with pytest.raises(SafetyRefusal, match="o1 is not as it was"):
         store_change(ordered, fill_of(TRADE, at_ms=4), FENCE)
-    assert trades_of(ordered, "a", "BTC/USDT") == []
+    assert read_fills(ordered, "a", "BTC/USDT") == []
 
 
 def test_an_order_that_was_canceled_meanwhile_is_not_filled(ordered: Store) -> None:
     store_change(ordered, end_of("o1", "canceled", at_ms=3, note="by hand"), FENCE)
     with pytest.raises(SafetyRefusal, match="o1 is not as it was"):
         store_change(ordered, fill_of(TRADE, at_ms=4), FENCE)
-    assert trades_of(ordered, "a", "BTC/USDT") == []
+    assert read_fills(ordered, "a", "BTC/USDT") == []
     assert status(ordered)[0] == "canceled"
 
 
@@ -247,7 +247,7 @@ def test_a_change_of_an_order_that_rests_on_fewer_events_than_are_stored_is_refu
     store_change(ordered, requested, FENCE)
     with pytest.raises(SafetyRefusal, match="o1 is not as it was"):
         store_change(ordered, fill_of(TRADE, at_ms=5), FENCE)
-    assert trades_of(ordered, "a", "BTC/USDT") == []
+    assert read_fills(ordered, "a", "BTC/USDT") == []
 
 
 def test_an_order_whose_fills_are_not_all_stored_is_not_finished(ordered: Store) -> None:

@@ -71,7 +71,7 @@ FUTURE = {
         "method='ffill'); return above(close, day.to_numpy())"
     ),
     "the last price of a day on all its hours": (
-        "day = opens_of(Timeframe.parse('1d'), candles.timestamp); "
+        "day = compute_opens(Timeframe.parse('1d'), candles.timestamp); "
         "last = np.searchsorted(day, day, side='right') - 1; return above(close, close[last])"
     ),
     "a turning point confirmed by later bars": (

@@ -10,8 +10,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from onetape.core.candles import SeriesKey
-from onetape.core.steps import TradingRules
-from onetape.core.trading import Side, Trade
+from onetape.core.trading import Fill, Side
+from onetape.core.trading_rules import TradingRules
 from onetape.execution.positions import sum_position
 from onetape.store.accounts import Account
 from traded_accounts import DATABASE, Ended, TradedAccount, at_ms
@@ -119,13 +119,13 @@ FEE = st.decimals("-10", "1000", places=18)
 
 
 @st.composite
-def accounts_of_trades(draw: st.DrawFn) -> list[Trade]:
+def accounts_of_trades(draw: st.DrawFn) -> list[Fill]:
     """Return fills of whole round trips, the last of which may be open."""
-    trades: list[Trade] = []
+    trades: list[Fill] = []
     for number in range(draw(st.integers(1, 12))):
         side: Side = "sell" if number % 2 else "buy"
         trades += [
-            Trade(
+            Fill(
                 "binance", "BTC/USDT", f"{number}-{part}", f"o{number}", "s", "paper", "a", side,
                 draw(PRICE), draw(AMOUNT), draw(FEE), draw(CURRENCY), at_ms(number * 7 + part),
             )
@@ -134,7 +134,7 @@ def accounts_of_trades(draw: st.DrawFn) -> list[Trade]:
     return trades
 
 
-def money_after(trades: Sequence[Trade], price: Decimal) -> Decimal:
+def money_after(trades: Sequence[Fill], price: Decimal) -> Decimal:
     """Return what 1,000 USDT have become, added up fill by fill."""
     cash, coins = Decimal(1_000), Decimal(0)
     for trade in trades:
@@ -148,7 +148,7 @@ def money_after(trades: Sequence[Trade], price: Decimal) -> Decimal:
 
 @given(accounts_of_trades(), PRICE)
 def test_realised_and_unrealised_profit_add_up_to_the_equity(
-    trades: list[Trade], price: Decimal
+    trades: list[Fill], price: Decimal
 ) -> None:
     opened = Account("a", "paper", "binance", "BTC/USDT", "1h", "rsi", "USDT", Decimal(1_000), 0)
     with localcontext(prec=100):
@@ -160,7 +160,7 @@ def test_realised_and_unrealised_profit_add_up_to_the_equity(
 
 @given(accounts_of_trades(), st.sampled_from(PERIODS), st.sampled_from(["UTC", "Asia/Kolkata"]))
 def test_each_closed_round_trip_is_in_exactly_one_period(
-    trades: list[Trade], period: Any, zone: str
+    trades: list[Fill], period: Any, zone: str
 ) -> None:
     trips = round_trips(trades, "BTC", "USDT")
     closed = [trip for trip in trips if trip.closed_ms is not None]
@@ -172,7 +172,7 @@ def test_each_closed_round_trip_is_in_exactly_one_period(
 
 @given(accounts_of_trades(), st.sampled_from([None, "0.00000001", "1000"]))
 def test_a_round_trip_is_open_where_the_trader_has_a_position(
-    trades: list[Trade], least: str | None
+    trades: list[Fill], least: str | None
 ) -> None:
     steps = None
     if least is not None:

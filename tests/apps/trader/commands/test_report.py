@@ -41,7 +41,7 @@ async def trade(
     """Trade twelve hours on a stepped clock; a pause begins at an hour, where one is given."""
     async with desk(opened, db, strategy=strategy) as trading:
         # The program stores the steps of its market before a session begins.
-        save_market(trading.store, *KEY.names[:2], trading.context.market.steps, 0)
+        save_market(trading.store, *KEY.names[:2], trading.context.market.trading_rules, 0)
         await trading.until_live(opened)
         for hour in range(1, 13):
             if hour == pauses:
@@ -121,7 +121,7 @@ def test_symbols_with_strategies_of_their_own_are_one_page_with_one_backtest(
         ):
             for desk_ in trading.desks.values():
                 save_market(
-                    desk_.store, *desk_.context.key.names[:2], desk_.context.market.steps, 0
+                    desk_.store, *desk_.context.key.names[:2], desk_.context.market.trading_rules, 0
                 )
                 await desk_.until_live(opened)
             for hour in range(1, 9):

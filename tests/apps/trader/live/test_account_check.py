@@ -64,7 +64,7 @@ def test_round_trips_of_a_restored_backup_are_taken_over_in_their_order(tmp_path
                 assert desk.problems == []
                 assert len(desk.resting) == 1
                 assert desk.sold == sold
-                assert len(desk.trades) == 3
+                assert len(desk.fills) == 3
                 desk.assert_ledgers_equal()
 
     asyncio.run(scenario())

@@ -146,7 +146,7 @@ def test_a_command_after_the_first_part_of_an_entry_sells_all_parts(
             desk.report(one)
         executor.drive(desk.exchange.now_ms())
         trading.runner.settle()
-        assert len(desk.trades) == 1
+        assert len(desk.fills) == 1
         assert await trading.look("flatten") == [False]
         assert not desk.has_pending_exit
         for one in found[number + 1 :]:
@@ -157,7 +157,7 @@ def test_a_command_after_the_first_part_of_an_entry_sells_all_parts(
         assert await trading.look() == [True]
         await trading.until(lambda: executor.position.is_flat)
         assert bought - desk.sold < Decimal("0.00001")
-        assert [one.side for one in desk.trades].count("buy") == 2
+        assert [one.side for one in desk.fills].count("buy") == 2
 
     # Two offers of 0.01 BTC on each side: an order for 2,000 USDT takes both and expires.
     run(scenario, Fault("thin_book", levels=2, amount=0.01, ticks=50))
@@ -360,7 +360,7 @@ def test_a_restart_ends_no_exit_of_a_position_whose_entry_is_not_wholly_known(
         desk.simulator.faults.add(
             Fault("status", method="GET", path="/api/v3/order", status=503, when="before")
         )
-        await desk.until(lambda: desk.trades)
+        await desk.until(lambda: desk.fills)
         exit_ = desk.leave()
         await desk.until(lambda: desk.state_of(exit_.client_order_id) == "closed")
         assert desk.executor.position.is_flat

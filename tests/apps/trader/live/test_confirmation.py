@@ -199,8 +199,8 @@ def test_on_the_first_day_an_entry_is_small_unless_a_setting_states_otherwise(
         open_live_account(desk.store, opened)
         desk.start()
         order = desk.enter()
-        await desk.until(lambda: desk.trades)
-        (bought,) = desk.trades
+        await desk.until(lambda: desk.fills)
+        (bought,) = desk.fills
         assert bought.client_order_id == order.client_order_id
         assert 15 < bought.amount * bought.price <= 20
 

@@ -40,7 +40,7 @@ def test_an_entry_is_bought_booked_and_protected(run: Run) -> None:
         assert desk.taken[0] == order.client_order_id
         position = desk.executor.position
         assert position.entry_order_id == order.client_order_id
-        (fill,) = desk.trades
+        (fill,) = desk.fills
         assert position.base == fill.amount - fill.fee
         assert fill.fee_currency == "BTC"
         (stop,) = desk.resting
@@ -215,7 +215,7 @@ def test_fees_in_a_third_coin_are_booked_in_it_and_leave_the_coins_whole(run: Ru
     async def scenario(desk: LiveDesk) -> None:
         desk.simulator.account.exchange.fees.in_bnb = True
         await desk.hold()
-        (fill,) = desk.trades
+        (fill,) = desk.fills
         assert fill.fee_currency == "BNB"
         assert desk.executor.position.base == fill.amount
         desk.assert_ledgers_equal()

@@ -20,7 +20,7 @@ def test_row_60_an_entry_that_is_filled_in_part_is_a_position_with_its_stop(run:
         order = desk.enter()
         await desk.until(lambda: desk.resting)
         await desk.until(lambda: order.client_order_id not in desk.executor.orders)
-        assert len(desk.trades) == 2
+        assert len(desk.fills) == 2
         position = desk.executor.position
         assert position.base == Decimal("0.02") * Decimal("0.999")
         assert Decimal(desk.resting[0].quantity).scaleb(-5) == Decimal("0.01998")
@@ -42,7 +42,7 @@ def test_row_60_a_restart_after_a_partial_fill_handles_it_once(run: Run) -> None
         desk.start()
         await desk.until(lambda: desk.resting)
         await desk.drive(0.3)
-        assert len(desk.trades) == 2
+        assert len(desk.fills) == 2
         desk.assert_ledgers_equal()
 
     run(scenario, THIN)
@@ -55,7 +55,7 @@ def test_row_60_an_exit_that_is_filled_in_part_goes_on_until_all_is_sold(run: Ru
         desk.leave()
         await desk.until(lambda: desk.executor.position.is_flat)
         await desk.until(lambda: not desk.executor.orders)
-        assert sum(trade.side == "sell" for trade in desk.trades) > 2
+        assert sum(trade.side == "sell" for trade in desk.fills) > 2
         assert desk.coins >= 0
         desk.assert_ledgers_equal()
 
@@ -139,7 +139,7 @@ def test_row_61_doubled_reordered_and_lost_reports_change_nothing(run: Run) -> N
             desk.report(OrderReport(order.client_order_id, one.event))
         await desk.until(lambda: desk.resting)
         await desk.until(lambda: order.client_order_id not in desk.executor.orders)
-        assert len(desk.trades) == len(kept)
+        assert len(desk.fills) == len(kept)
         desk.assert_ledgers_equal()
 
     run(scenario, THIN)

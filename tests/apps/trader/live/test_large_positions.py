@@ -46,7 +46,7 @@ def test_row_136_an_entry_is_capped_at_the_largest_market_order(
         assert one.executor.sizes.at_market == Decimal("97.09521"), "as the exchange states it"
         shrink(one, "0.04")
         await one.hold()
-        assert sum(trade.amount for trade in one.trades) == Decimal("0.04")
+        assert sum(trade.amount for trade in one.fills) == Decimal("0.04")
         (stop,) = one.resting
         assert (stop.request.type, stop.request.quantity) == ("STOP_LOSS", 3_996)
         one.leave()

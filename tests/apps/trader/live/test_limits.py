@@ -61,9 +61,9 @@ def refusals(desk: LiveDesk) -> str:
 def test_an_entry_is_made_smaller_by_the_largest_order(tmp_path: Path) -> None:
     async def play(desk: LiveDesk) -> None:
         desk.enter()
-        await desk.until(lambda: desk.trades)
-        (bought,) = {trade.side for trade in desk.trades}
-        spent = sum(trade.amount * trade.price for trade in desk.trades)
+        await desk.until(lambda: desk.fills)
+        (bought,) = {trade.side for trade in desk.fills}
+        spent = sum(trade.amount * trade.price for trade in desk.fills)
         assert bought == "buy"
         assert Decimal(480) < spent <= Decimal("500.1")
 
@@ -103,7 +103,7 @@ def test_an_entry_is_not_sent_while_an_entry_of_another_process_has_the_only_pla
         with store.write() as connection:
             connection.execute("DELETE FROM reservations")
         desk.enter()
-        await desk.until(lambda: desk.trades)
+        await desk.until(lambda: desk.fills)
 
     scene(tmp_path / "live.db", play, **limits)
 

@@ -65,7 +65,7 @@ def test_each_difference_of_real_orders_has_one_named_cause(
                 opened, db, strategy=name, account=account, cash="10000", live=QUICK, risk=LIMITS,
                 rules=rules,
             ) as trading:  # fmt: skip
-                save_market(trading.store, *KEY.names[:2], trading.context.market.steps, 0)
+                save_market(trading.store, *KEY.names[:2], trading.context.market.trading_rules, 0)
                 await step_hours(opened, trading, range(HOURS))
 
     run_watched(scene(), 60.0 + 3.0 * HOURS)

@@ -135,7 +135,7 @@ def test_stops_and_exits_go_on_after_an_error_of_the_file_while_no_candles_can_b
             )  # fmt: skip
             await trading.until_live(opened)
             await enter(opened, trading)
-            await trading.until(trading.trades)
+            await trading.until(trading.fills)
             refuse(opened, path="/api/v3/klines", status=403)
             with locked(db):
                 await trading.until(lambda: is_printed("locked"))
@@ -215,8 +215,8 @@ def test_an_exit_of_the_journal_sells_a_position_that_the_restored_database_lack
             backup = copied(db)
             async with trader(number=2) as trading:
                 await enter(opened, trading)
-                await trading.until(trading.trades)
-                entry = trading.trades()[0].client_order_id
+                await trading.until(trading.fills)
+                entry = trading.fills()[0].client_order_id
             restore(backup, db)
             journal = ExitJournal(db, make_lease_name(ACCOUNT, KEY.symbol))
             journal.add(

@@ -137,14 +137,14 @@ def test_an_exit_that_begins_before_an_entry_is_wholly_known_sells_all_of_it(run
             desk.report(one)
         desk.simulator.faults.clear()
         hiding = [desk.simulator.faults.add(one) for one in faults]
-        await desk.until(lambda: desk.trades)
+        await desk.until(lambda: desk.fills)
         exit_ = desk.leave()
         await desk.until(lambda: desk.state_of(exit_.client_order_id) == "closed")
         assert desk.executor.position.is_flat
         assert desk.sold == Decimal("0.00999")
         for one in hiding:
             desk.simulator.faults.remove(one)
-        await desk.until(lambda: len(desk.trades) > 2)
+        await desk.until(lambda: len(desk.fills) > 2)
         assert desk.has_pending_exit
         await desk.until(lambda: desk.executor.position.is_flat and not desk.executor.orders)
         assert desk.sold == Decimal("0.01998")
@@ -172,7 +172,7 @@ def test_an_exit_of_a_position_that_the_rest_of_the_entry_does_not_follow_is_ove
             if isinstance(one.event, FillReport):
                 desk.report(one)
         hiding = [desk.simulator.faults.add(one) for one in faults]
-        await desk.until(lambda: desk.trades)
+        await desk.until(lambda: desk.fills)
         exit_ = desk.leave()
         await desk.until(lambda: desk.state_of(exit_.client_order_id) == "closed")
         assert desk.query("SELECT count(*) FROM exit_obligations WHERE ended_ms IS NULL") == [(1,)]

@@ -104,7 +104,7 @@ def test_row_139_orders_older_than_their_account_stop_entries_and_no_stop_is_can
             await desk.drive(0.5)
             assert desk.taken == sent
             assert len(desk.resting) == int(has_stop)
-            assert desk.trades == []
+            assert desk.fills == []
             assert desk.states.state == "degraded"
             # Also after a start, until a person has answered.
             desk.start()

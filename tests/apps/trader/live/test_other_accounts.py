@@ -115,7 +115,7 @@ def test_an_entry_spends_no_coins_of_a_position_of_another_account(db: Path) -> 
             await desk.until(lambda: desk.executor.balance_is_known)
             order = desk.enter()
             await desk.until(lambda: desk.state_of(order.client_order_id) not in ("intent", "sent"))
-            spent = sum(fill.price * fill.amount for fill in desk.trades)
+            spent = sum(fill.price * fill.amount for fill in desk.fills)
             assert 0 <= spent <= 1_000
 
     asyncio.run(scenario())

@@ -77,7 +77,7 @@ def test_row_138_orders_of_another_copy_are_not_taken_over_and_stop_entries_and_
             other.enter()
             await other.drive(0.3)
             assert one.taken == sent
-            assert other.trades == []
+            assert other.fills == []
             # The first one goes on alone.
             await one.drive(0.2)
             assert one.problems == []
@@ -85,7 +85,7 @@ def test_row_138_orders_of_another_copy_are_not_taken_over_and_stop_entries_and_
             one.leave()
             await one.until(lambda: one.executor.position.is_flat)
             one.assert_ledgers_equal()
-            assert other.trades == []
+            assert other.fills == []
 
     run(scenario)
     lines = capsys.readouterr().out.splitlines()
@@ -107,7 +107,7 @@ def test_row_138_two_copies_that_enter_at_once_each_protect_what_they_bought(
             await other.until(lambda: other.executor.stops[0].state.stage == "open")
             assert len(one.resting) == 2
             for desk in (one, other):
-                assert len(desk.trades) == 1
+                assert len(desk.fills) == 1
                 desk.leave()
             await one.drive(0.3)
             await other.drive(0.3)
@@ -149,7 +149,7 @@ def test_row_138_an_event_of_a_copy_keeps_an_entry_waiting_until_the_account_is_
             await other.until(lambda: other.executor.broker.stream_opened_ms is not None)
             await other.drive(0.3)
             one.enter()
-            await one.until(lambda: one.trades)
+            await one.until(lambda: one.fills)
             broker = other.executor.broker
             async with asyncio.timeout(20):
                 while not broker._reports:  # pyright: ignore[reportPrivateUsage]
@@ -188,7 +188,7 @@ def test_row_138_the_answer_that_the_copy_was_stopped_takes_its_orders_over(
             other.assert_ledgers_equal()
             # The first one was not stopped after all.
             await one.until(lambda: is_seen(one))
-            assert len(one.trades) == 1
+            assert len(one.fills) == 1
 
     run(scenario)
 
@@ -224,7 +224,7 @@ def test_row_138_another_copy_is_still_known_after_an_error_of_the_file(tmp_path
             other.start()
             await other.until(lambda: other.executor.balance_is_known)
             assert is_seen(other)
-            assert other.trades == []
+            assert other.fills == []
 
     run(scenario)
 
@@ -270,7 +270,7 @@ def test_row_138_what_both_copies_bought_has_one_stop_and_is_sold_once_one_was_s
             await one.until(lambda: one.executor.stops[0].state.stage == "open")
             await one.pass_time(1)
             answer(one)
-            await one.until(lambda: len(one.trades) == 2)
+            await one.until(lambda: len(one.fills) == 2)
             await one.until(lambda: len(one.resting) == 1)
             await one.until(lambda: one.resting[0].quantity == int(one.coins.scaleb(5)))
             assert one.executor.position.base == one.coins
@@ -343,7 +343,7 @@ def test_row_138_the_stop_of_a_copy_that_fires_leaves_the_stop_of_the_other_one(
             await one.drive(0.5)
             assert [each.client_id for each in one.resting] == [stop.identity]
             assert one.executor.stops == [stop]
-            assert len(one.trades) == 1
+            assert len(one.fills) == 1
 
     run(scenario)
 
@@ -361,7 +361,7 @@ def test_row_138_a_copy_is_seen_where_the_time_of_the_start_was_reckoned_ahead(
             await one.pass_time(1)
             await one.hold()
             await other.until(lambda: is_seen(other))
-            assert other.trades == []
+            assert other.fills == []
 
     run(scenario)
 

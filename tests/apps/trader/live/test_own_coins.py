@@ -9,7 +9,7 @@ import pytest
 from msgspec import structs
 
 from live_desk import BALANCE, QUICK, LiveDesk, live_desk
-from onetape.core.trading import Trade
+from onetape.core.trading import Fill
 from onetape.store.connection import insert_row
 from onetape.store.live_accounts import open_differences, store_difference_answer
 from onetape.store.sessions import start_session
@@ -180,11 +180,11 @@ def pay_fee_elsewhere(desk: LiveDesk, amount: Decimal) -> None:
     """Take coins from the account, and store them as the fee of a trade of another symbol."""
     session = structs.replace(desk.context.session, session="another", symbol="ETH/USDT")
     start_session(desk.store, session, desk.lease.fence)
-    (bought,) = desk.trades
+    (bought,) = desk.fills
     trade = structs.replace(
         bought, exchange_trade_id="another", symbol="ETH/USDT", session="another", fee=amount
     )
-    values = {name: getattr(trade, name) for name in Trade.__struct_fields__}
+    values = {name: getattr(trade, name) for name in Fill.__struct_fields__}
     texts = {name: str(values[name]) for name in ("price", "amount", "fee")}
     with desk.store.write() as connection:
         insert_row(connection, "trades", values | texts)

@@ -39,7 +39,7 @@ def test_an_exit_ends_the_stop_first_and_sells_all_but_named_dust(
         await desk.until(lambda: desk.executor.position.is_flat)
         await desk.until(lambda: not desk.executor.orders)
         assert desk.resting == []
-        bought = desk.trades[0].amount - desk.trades[0].fee
+        bought = desk.fills[0].amount - desk.fills[0].fee
         assert bought - Decimal("0.00001") < desk.sold <= bought
         assert desk.coins >= 0
         desk.assert_ledgers_equal()
@@ -55,7 +55,7 @@ def test_a_stop_that_fires_closes_the_position(run: Run) -> None:
         await desk.let_stop_fire()
         await desk.until(lambda: desk.executor.position.is_flat)
         await desk.until(lambda: not desk.executor.orders)
-        assert desk.trades[-1].side == "sell"
+        assert desk.fills[-1].side == "sell"
         assert desk.resting == []
         desk.assert_ledgers_equal()
 

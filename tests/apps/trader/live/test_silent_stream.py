@@ -50,13 +50,13 @@ def test_a_level_that_the_price_passes_while_the_stream_is_down_sells_once_by_th
         ):
             await trading.until_live(opened)
             await opened.go_to(1.1)
-            await trading.until(lambda: trading.trades())
+            await trading.until(lambda: trading.fills())
             await trading.until(
                 lambda: trading.query("SELECT 1 FROM stop_states WHERE place = 'here'")
             )
             await fall(opened, trading)
-            await trading.until(lambda: [one.side for one in trading.trades()] == ["buy", "sell"])
-            (bought, sold) = trading.trades()
+            await trading.until(lambda: [one.side for one in trading.fills()] == ["buy", "sell"])
+            (bought, sold) = trading.fills()
             assert sold.price < bought.price * Decimal("0.95")
             cause = "SELECT cause, end_reason FROM exit_obligations"
             await trading.until(lambda: trading.query(cause) == [("stop_loss", "filled")])

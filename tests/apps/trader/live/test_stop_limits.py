@@ -68,7 +68,7 @@ def test_a_price_that_jumps_over_a_stop_limit_sells_once_at_the_market(
         await desk.until(lambda: desk.executor.position.is_flat and not desk.executor.orders)
         # The stop has its time to fire, then it is cancelled.
         assert asyncio.get_running_loop().time() - began >= desk.executor.times.stop_fires
-        sells = [one for one in desk.trades if one.side == "sell"]
+        sells = [one for one in desk.fills if one.side == "sell"]
         assert {one.client_order_id for one in sells} == {sells[0].client_order_id}
         assert desk.resting == []
         assert 0 <= desk.coins < Decimal("0.00001")
@@ -91,7 +91,7 @@ def test_row_60_a_stop_that_sells_a_part_is_cancelled_and_the_rest_is_sold_once(
         desk.simulator.faults.remove(number)
         desk.leave("stop_loss")
         await desk.until(lambda: desk.executor.position.is_flat and not desk.executor.orders)
-        sold = {one.client_order_id for one in desk.trades if one.side == "sell"}
+        sold = {one.client_order_id for one in desk.fills if one.side == "sell"}
         assert len(sold) == 2
         assert 0 <= desk.coins < Decimal("0.00001")
         desk.assert_ledgers_equal()

@@ -75,7 +75,7 @@ def test_the_stop_of_an_entry_without_known_executions_sells_once(run: Run) -> N
         price, amount = Decimal(fill.price).scaleb(-2), Decimal(fill.quantity).scaleb(-5)
         event = FillReport(str(fill.id), price, amount, Decimal(0), "USDT", fill.time_ms)
         desk.report(OrderReport(stop.identity, event))
-        await desk.until(lambda: desk.trades)
+        await desk.until(lambda: desk.fills)
         await desk.drive(0.5)
         assert len(desk.taken) == 2
         assert desk.resting == []

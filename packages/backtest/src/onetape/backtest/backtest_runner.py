@@ -134,7 +134,7 @@ def _simulate(inputs: list[SymbolInput], config: BacktestConfig) -> PortfolioRes
     ]
     if len(series) > 1:
         return simulate_portfolio(series, config.account, config.max_open_trades)
-    only, rules = series[0], replace(config.account, steps=series[0].trading_rules)
+    only, rules = series[0], replace(config.account, trading_rules=series[0].trading_rules)
     result = simulate(
         only.candles,
         only.signal,
@@ -165,7 +165,7 @@ def _symbol_run(source: SymbolInput, result: SimulationResult) -> SymbolRun:
         result=result,
         trading_rules_text=source.trading_rules_text,
         digits=choose_market_digits(
-            rules.steps, result.candles, split_symbol(window.key.symbol)[1], rules.cash
+            rules.trading_rules, result.candles, split_symbol(window.key.symbol)[1], rules.cash
         ),
         check=check_run(
             source.config,

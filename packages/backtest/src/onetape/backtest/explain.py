@@ -15,7 +15,7 @@ from onetape.core.digits import Digits, format_number
 from onetape.core.errors import DataError
 from onetape.core.timeframes import Timeframe
 from onetape.core.words import format_count
-from onetape.engine import Fill, SimulationResult, Trade
+from onetape.engine import ModelFill, SimulationResult, Trade
 
 _SIGNALS = {1: "BUY", 0: "HOLD", -1: "SELL"}
 
@@ -94,7 +94,7 @@ def _explain_run(backtest: Backtest, run: SymbolRun, moment: int) -> CandleExpla
         followed=_followed(run, bar, signal),
         digits=run.digits,
         trading_rules=run.trading_rules_text,
-        has_finer_steps=bool(result.rules.steps.months),
+        has_finer_steps=bool(result.rules.trading_rules.months),
     )
 
 
@@ -158,7 +158,7 @@ def _left(run: SymbolRun, trade: Trade) -> str:
     return f"sold {_at(run, sell.amount, sell.price)}: {reason}, profit {profit}"
 
 
-def _kept(run: SymbolRun, buy: Fill) -> str:
+def _kept(run: SymbolRun, buy: ModelFill) -> str:
     """Return what a fee in coins left of a buy; empty where it left all."""
     if buy.fee_in != "base" or not buy.fee:
         return ""

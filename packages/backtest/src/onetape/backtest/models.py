@@ -11,7 +11,7 @@ from onetape.backtest.records import BiasCheck
 from onetape.core.candles import Candles, FloatArray, IntArray, SeriesKey
 from onetape.core.digits import Digits
 from onetape.core.simulated import Origin
-from onetape.core.steps import TradingRules
+from onetape.core.trading_rules import TradingRules
 from onetape.engine import (
     IntrabarSource,
     Metrics,

@@ -60,7 +60,7 @@ def levels_at(result: SimulationResult, trade: Trade, entry: float, bar: int) ->
     highest = max(
         entry, carried.highest if carried else 0.0, float(highs.max()) if len(highs) else 0.0
     )
-    step = find_price_step(result.rules.steps, int(result.candles.timestamp[bar]))
+    step = find_price_step(result.rules.trading_rules, int(result.candles.timestamp[bar]))
     return levels_of(result.rules.exits, entry, highest, bar - trade.entry_index, step)
 
 

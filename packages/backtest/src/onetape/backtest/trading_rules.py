@@ -8,7 +8,7 @@ from onetape.backtest.config import BacktestConfig
 from onetape.core.candles import Candles, SeriesKey
 from onetape.core.clock import format_utc
 from onetape.core.price_steps import with_month_steps
-from onetape.core.steps import NO_TRADING_RULES, MonthStep, TradingRules, format_decimal
+from onetape.core.trading_rules import NO_TRADING_RULES, MonthStep, TradingRules, format_decimal
 from onetape.store.database import Store
 from onetape.store.market_data import read_trading_rules
 

@@ -11,40 +11,42 @@ from onetape.core.digits import (
     step_decimals,
 )
 from onetape.core.price_steps import with_month_steps
-from onetape.core.steps import TradingRules
+from onetape.core.trading_rules import TradingRules
 
 #: Orders fill at opens, which are all looked at; of the other prices so many of the last candles.
 _LAST: Final = 10_000
 
 
 def choose_market_digits(
-    steps: TradingRules, candles: Candles, quote: str, start_cash: float
+    trading_rules: TradingRules, candles: Candles, quote: str, start_cash: float
 ) -> Digits:
     """Return the decimals of prices, amounts and money of one market.
 
     Args:
-        steps: As the exchange states them; a finer price step that the candles show counts.
+        trading_rules: As the exchange states them; a finer price step that the candles show counts.
         candles: Candles of that market, oldest first, shape (n,).
         quote: Quote currency.
         start_cash: Start balance of the account, quote currency.
     """
     return Digits(
-        price=choose_market_price_decimals(steps, candles),
+        price=choose_market_price_decimals(trading_rules, candles),
         money=choose_money_decimals(quote, start_cash),
-        amount=_choose_amount_decimals(steps, candles, start_cash),
+        amount=_choose_amount_decimals(trading_rules, candles, start_cash),
     )
 
 
-def _choose_amount_decimals(steps: TradingRules, candles: Candles, start_cash: float) -> int:
-    if steps.amount_step:
-        return step_decimals(steps.amount_step)
+def _choose_amount_decimals(
+    trading_rules: TradingRules, candles: Candles, start_cash: float
+) -> int:
+    if trading_rules.amount_step:
+        return step_decimals(trading_rules.amount_step)
     return choose_amount_decimals(float(candles.close.max()) if len(candles) else 0.0, start_cash)
 
 
-def choose_market_price_decimals(steps: TradingRules, candles: Candles) -> int:
+def choose_market_price_decimals(trading_rules: TradingRules, candles: Candles) -> int:
     """Return the decimals of prices; arguments as of `choose_market_digits`."""
-    steps = with_month_steps(steps, candles)
-    found = [steps.price_step, *(month.price_step for month in steps.months or ())]
+    trading_rules = with_month_steps(trading_rules, candles)
+    found = [trading_rules.price_step, *(month.price_step for month in trading_rules.months or ())]
     known = [step_decimals(step) for step in found if step]
     if len(known) == len(found):
         return max(known)

@@ -13,55 +13,60 @@ from numpy.typing import NDArray
 
 from onetape.core.candles import Candles, FloatArray, IntArray
 from onetape.core.digits import count_decimals
-from onetape.core.steps import MonthStep, TradingRules, are_whole
+from onetape.core.trading_rules import MonthStep, TradingRules, are_whole
 
 
-def with_month_steps(steps: TradingRules, candles: Candles) -> TradingRules:
+def with_month_steps(trading_rules: TradingRules, candles: Candles) -> TradingRules:
     """Return the steps with the months (UTC) in which the candles show a finer price step.
 
     Steps that were compared with candles before, and those without a price step, are returned as
     they are.
 
     Args:
-        steps: Trading rules as the exchange states them.
+        trading_rules: Trading rules as the exchange states them.
         candles: Candles of that market, oldest first, shape (n,).
     """
-    if steps.months is not None or not steps.price_step or not len(candles):
-        return steps
-    is_off = _find_off_step(candles, float(steps.price_step))
+    if trading_rules.months is not None or not trading_rules.price_step or not len(candles):
+        return trading_rules
+    is_off = _find_off_step(candles, float(trading_rules.price_step))
     starts = np.unique(_compute_months(candles.timestamp[is_off]))
     bounds = np.stack((starts, starts + 1)).astype("datetime64[s]").astype(np.int64)
     months: list[MonthStep] = []
     for start, end in bounds.T.tolist():
         first, last = np.searchsorted(candles.timestamp, (start, end)).tolist()
-        months.append(MonthStep(start, end, _step_of(candles[first:last], steps.price_step)))
-    return replace(steps, months=tuple(months))
+        months.append(
+            MonthStep(start, end, _step_of(candles[first:last], trading_rules.price_step))
+        )
+    return replace(trading_rules, months=tuple(months))
 
 
-def steps_at(steps: TradingRules, timestamp: int) -> TradingRules:
+def steps_at(trading_rules: TradingRules, timestamp: int) -> TradingRules:
     """Return the steps that hold for a candle, by its open (epoch seconds)."""
-    for month in steps.months or ():
+    for month in trading_rules.months or ():
         if month.start <= timestamp < month.end:
-            return replace(steps, price_step=month.price_step, months=())
-    return steps
+            return replace(trading_rules, price_step=month.price_step, months=())
+    return trading_rules
 
 
-def find_price_step(steps: TradingRules, timestamp: int) -> float:
+def find_price_step(trading_rules: TradingRules, timestamp: int) -> float:
     """Return the price step that holds for a candle, by its open (epoch seconds); 0: none."""
-    return float((steps_at(steps, timestamp) if steps.months else steps).price_step or 0)
+    return float(
+        (steps_at(trading_rules, timestamp) if trading_rules.months else trading_rules).price_step
+        or 0
+    )
 
 
-def make_price_step_column(steps: TradingRules, timestamp: IntArray) -> FloatArray | None:
+def make_price_step_column(trading_rules: TradingRules, timestamp: IntArray) -> FloatArray | None:
     """Return the price step of each candle, 0 for none; None where one step holds for all of them.
 
     Args:
-        steps: Trading rules of the market.
+        trading_rules: Trading rules of the market.
         timestamp: Opens of the candles, oldest first, epoch seconds, shape (n,).
     """
-    if not steps.months:
+    if not trading_rules.months:
         return None
-    column = np.full(len(timestamp), float(steps.price_step or 0))
-    for month in steps.months:
+    column = np.full(len(timestamp), float(trading_rules.price_step or 0))
+    for month in trading_rules.months:
         first, last = np.searchsorted(timestamp, (month.start, month.end)).tolist()
         column[first:last] = float(month.price_step or 0)
     return column

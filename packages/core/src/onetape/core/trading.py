@@ -1,4 +1,4 @@
-"""Sessions, decisions, orders and trades: what a trader writes down.
+"""Sessions, decisions, orders and fills: what a trader stores.
 
 Times are epoch milliseconds unless a field states otherwise.
 """
@@ -123,8 +123,8 @@ class ExitObligation(Struct, frozen=True):
     reason: str
 
 
-class Trade(Struct, frozen=True):
-    """An execution. Positions are sums of trades and are stored nowhere else."""
+class Fill(Struct, frozen=True):
+    """An execution, a row of `trades`. Positions are sums of fills and are stored nowhere else."""
 
     exchange: str
     symbol: str

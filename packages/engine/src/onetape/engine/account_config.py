@@ -10,7 +10,7 @@ from msgspec.structs import force_setattr, replace
 
 from onetape.core.errors import UsageError
 from onetape.core.setting import DeclaredStruct, Section, Setting, collect_settings, format_allowed
-from onetape.core.steps import NO_TRADING_RULES, TradingRules
+from onetape.core.trading_rules import NO_TRADING_RULES, TradingRules
 from onetape.engine.exit_config import MOST_BARS, NO_EXITS, ExitConfig
 
 #: Currency in which a buy pays its fee; a sell always pays in quote currency.
@@ -234,7 +234,7 @@ class AccountConfig(DeclaredStruct, frozen=True, kw_only=True):
             "([Re-entry](#re-entry))",
         ),
     ] = "new_signal"
-    steps: TradingRules = NO_TRADING_RULES
+    trading_rules: TradingRules = NO_TRADING_RULES
     """Price step, amount step and minimums of the market: no setting, a program adds them."""
 
     def __post_init__(self) -> None:

@@ -5,9 +5,9 @@ from typing import Literal
 
 from msgspec import Struct
 
-from onetape.core.steps import round_for_booking
+from onetape.core.trading_rules import round_for_booking
 from onetape.engine.account_config import AccountConfig
-from onetape.engine.fills import Fill
+from onetape.engine.fills import ModelFill
 
 #: Digits enough for the exact product of two prices and a fee rate.
 _EXACT = Context(prec=80)
@@ -22,14 +22,14 @@ class BookedFill(Struct, frozen=True):
     fee_in: Literal["quote", "base"]
 
 
-def booked_fill(fill: Fill, rules: AccountConfig) -> BookedFill:
+def booked_fill(fill: ModelFill, rules: AccountConfig) -> BookedFill:
     """Return the fill in exact Decimals, for the store.
 
     The fee is computed from the booked price and amount, so that a sum over the
     table by hand is equal to the last digit.
     """
-    price = round_for_booking(fill.price, rules.steps.price_step)
-    amount = round_for_booking(fill.amount, rules.steps.amount_step)
+    price = round_for_booking(fill.price, rules.trading_rules.price_step)
+    amount = round_for_booking(fill.amount, rules.trading_rules.amount_step)
     value = amount if fill.fee_in == "base" else _EXACT.multiply(price, amount)
     rate = rules.target_fee_rate if fill.is_maker else rules.fee_rate
     fee = _EXACT.multiply(value, Decimal(repr(rate)))

@@ -80,7 +80,9 @@ def buy_and_hold_equity(candles: Candles, rules: AccountConfig) -> FloatArray | 
         slippage_bps=rules.slippage_bps,
         spread_bps=rules.spread_bps,
         volume_impact=rules.volume_impact,
-        steps=steps_at(with_month_steps(rules.steps, candles), int(candles.timestamp[bar])),
+        trading_rules=steps_at(
+            with_month_steps(rules.trading_rules, candles), int(candles.timestamp[bar])
+        ),
     )
     fill = FillModel.of(all_in).buy(
         rules.cash, float(candles.open[bar]), OrderContext(float(candles.volume[bar - 1]))

@@ -66,8 +66,8 @@ class EntrySearch:
         self._search = ExitSearch(
             reached,
             rules.exits,
-            float(rules.steps.price_step or 0),
-            make_price_step_column(rules.steps, candles.timestamp),
+            float(rules.trading_rules.price_step or 0),
+            make_price_step_column(rules.trading_rules, candles.timestamp),
         )
 
     def first(self, bar: int) -> int:

@@ -17,7 +17,7 @@ import numpy as np
 from msgspec import Struct
 
 from onetape.core.candles import FloatArray
-from onetape.core.steps import TradingRules
+from onetape.core.trading_rules import TradingRules
 from onetape.engine.account_config import AccountConfig
 from onetape.engine.fills import FillValues
 
@@ -53,12 +53,12 @@ class ExactCash:
             if each is None
             else _StepChanges(
                 float(each[0]),
-                float(own.steps.amount_step or 0),
+                float(own.trading_rules.amount_step or 0),
                 *(_whole(value, tens) for value in each[1:]),
             )
             for each, own in zip(steps, rules, strict=True)
         ]
-        self._has_amount_step = [bool(own.steps.amount_step) for own in rules]
+        self._has_amount_step = [bool(own.trading_rules.amount_step) for own in rules]
         if None in steps:
             self._refine(_TWOS)
 
@@ -167,11 +167,11 @@ def _unit_changes(rules: AccountConfig) -> tuple[Decimal, Decimal, Decimal, Deci
     The changes are those of a buy, of a sell at the market and of a target, fees in quote currency
     included. None where price or amount has no step.
     """
-    steps = rules.steps
-    if not steps.price_step or not steps.amount_step:
+    trading_rules = rules.trading_rules
+    if not trading_rules.price_step or not trading_rules.amount_step:
         return None
-    price_unit = _price_unit(steps.price_step, steps)
-    unit = _EXACT.multiply(price_unit, steps.amount_step)
+    price_unit = _price_unit(trading_rules.price_step, trading_rules)
+    unit = _EXACT.multiply(price_unit, trading_rules.amount_step)
     fee, target_fee = (Decimal(repr(rate)) for rate in (rules.fee_rate, rules.target_fee_rate))
     bought = Decimal(1) if rules.fee_currency == "base" else _EXACT.add(1, fee)
     sold, target = _EXACT.subtract(1, fee), _EXACT.subtract(1, target_fee)
@@ -183,9 +183,9 @@ def _unit_changes(rules: AccountConfig) -> tuple[Decimal, Decimal, Decimal, Deci
     )
 
 
-def _price_unit(price_step: Decimal, steps: TradingRules) -> Decimal:
+def _price_unit(price_step: Decimal, trading_rules: TradingRules) -> Decimal:
     """Return what the price steps of all months are whole numbers of."""
-    finer = [month.price_step for month in steps.months or () if month.price_step]
+    finer = [month.price_step for month in trading_rules.months or () if month.price_step]
     if not finer:
         return price_step
     return Decimal(1).scaleb(-max(map(_decimals_of, (price_step, *finer))))

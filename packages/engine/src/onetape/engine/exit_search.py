@@ -13,7 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from onetape.core.candles import Candles, FloatArray, IntArray
-from onetape.core.steps import ceil_to_steps
+from onetape.core.trading_rules import ceil_to_steps
 from onetape.engine.exit_config import ExitConfig
 from onetape.engine.exits import (
     EQUAL_UP_TO,

@@ -35,7 +35,7 @@ Intrabar candles are examined by the same rule, each with the highest price so f
 import math
 from typing import Final, Literal, NamedTuple, get_args
 
-from onetape.core.steps import count_ceil_steps, multiply_step
+from onetape.core.trading_rules import count_ceil_steps, multiply_step
 from onetape.engine.exit_config import NOISE, ExitConfig
 
 ExitKind = Literal["signal", "time_stop", "stop_loss", "trailing_stop", "target"]

@@ -17,8 +17,8 @@ from onetape.engine.exits import (
 )
 from onetape.engine.fill_log import OpenPosition
 from onetape.engine.fills import (
-    Fill,
     FillModel,
+    ModelFill,
     OrderContext,
     buy_fill,
     sell_fill,
@@ -42,12 +42,12 @@ __all__ = [
     "BuyAndHoldResult",
     "Drawdown",
     "ExitConfig",
-    "Fill",
     "FillModel",
     "IntrabarSource",
     "Levels",
     "Metrics",
     "MetricsContext",
+    "ModelFill",
     "OpenPosition",
     "OrderContext",
     "PortfolioResult",

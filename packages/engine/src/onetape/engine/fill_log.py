@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 
 from onetape.core.candles import FloatArray, IntArray
 from onetape.engine.exits import EXIT_KINDS, TARGET, ExitKind
-from onetape.engine.fills import Fill, FillModel, FillValues
+from onetape.engine.fills import FillModel, FillValues, ModelFill
 from onetape.engine.intrabar import IntrabarExit
 from onetape.engine.refused_orders import RefusedOrder
 
@@ -17,7 +17,7 @@ from onetape.engine.refused_orders import RefusedOrder
 class OpenPosition(Struct, frozen=True):
     """A position that is carried from one range to the next."""
 
-    fill: Fill
+    fill: ModelFill
     """Fill that bought the position."""
     timestamp: int
     """Candle of the buy, epoch seconds."""
@@ -186,15 +186,15 @@ class FillLog:
         """Return the fills' values as `fills.FillValues` orders them, shape (m, 6)."""
         return self.fill_columns().values
 
-    def last_buy(self) -> Fill:
+    def last_buy(self) -> ModelFill:
         """Return the newest fill, which must be a buy; the others are not made."""
         columns = self.fill_columns()
         row = cast("FillValues", columns.values[-1].tolist())
         return self.model.bought(row, float(columns.prices[-1]))
 
-    def fills(self) -> tuple[Fill, ...]:
+    def fills(self) -> tuple[ModelFill, ...]:
         """Return the fills in time order; a carried position's buy is not one of them."""
-        made: list[Fill] = []
+        made: list[ModelFill] = []
         columns = self.fill_columns()
         sells = iter(columns.kinds.tolist())
         is_buy = self.carried is None

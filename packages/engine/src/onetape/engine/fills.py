@@ -22,7 +22,7 @@ from typing import Literal, NamedTuple
 
 from msgspec import Struct
 
-from onetape.core.steps import count_ceil_steps, count_floor_steps, multiply_step
+from onetape.core.trading_rules import count_ceil_steps, count_floor_steps, multiply_step
 from onetape.engine.account_config import AccountConfig, Sizing
 from onetape.engine.refused_orders import RefusedOrder
 
@@ -32,7 +32,7 @@ CASH_NOISE = 1e-12
 _LEAST = 1 - 1e-9
 
 
-class Fill(NamedTuple):
+class ModelFill(NamedTuple):
     """One order, executed."""
 
     side: Literal["buy", "sell"]
@@ -104,17 +104,17 @@ class FillModel(Struct, frozen=True):
     @classmethod
     def of(cls, rules: AccountConfig) -> "FillModel":
         """Return the model of these rules."""
-        steps, loss = rules.steps, rules.exits.first_stop
+        trading_rules, loss = rules.trading_rules, rules.exits.first_stop
         return cls(
             fee_rate=rules.fee_rate,
             maker_fee_rate=rules.target_fee_rate,
             fee_in_base=rules.fee_currency == "base",
             slippage=rules.slippage,
             impact=rules.volume_impact,
-            price_step=float(steps.price_step or 0),
-            amount_step=float(steps.amount_step or 0),
-            min_amount=float(steps.min_amount),
-            min_notional=float(steps.min_notional),
+            price_step=float(trading_rules.price_step or 0),
+            amount_step=float(trading_rules.amount_step or 0),
+            min_amount=float(trading_rules.min_amount),
+            min_notional=float(trading_rules.min_notional),
             sizing=rules.sizing,
             size=0.0 if rules.sizing == "all_in" else getattr(rules, rules.sizing),
             stop_ratio=None if loss is None else 1.0 - loss,
@@ -128,7 +128,7 @@ class FillModel(Struct, frozen=True):
 
     def buy(
         self, cash: float, price: float, context: OrderContext = EMPTY_CONTEXT
-    ) -> Fill | RefusedOrder:
+    ) -> ModelFill | RefusedOrder:
         """Return the fill of a market buy.
 
         Args:
@@ -146,7 +146,7 @@ class FillModel(Struct, frozen=True):
         context: OrderContext = EMPTY_CONTEXT,
         *,
         is_maker: bool = False,
-    ) -> Fill | RefusedOrder:
+    ) -> ModelFill | RefusedOrder:
         """Return the fill of a sell of all that can be sold; the rest stays as dust.
 
         Args:
@@ -158,14 +158,14 @@ class FillModel(Struct, frozen=True):
         numbers = self.sell_values(base, price, context.volume, is_maker)
         return numbers if isinstance(numbers, RefusedOrder) else self.sold(numbers, price, is_maker)
 
-    def bought(self, numbers: FillValues, price: float) -> Fill:
+    def bought(self, numbers: FillValues, price: float) -> ModelFill:
         """Return the fill of `buy_values`."""
         fee_in = "base" if self.fee_in_base else "quote"
-        return Fill("buy", *numbers[:4], fee_in, *numbers[4:], price, is_maker=False)
+        return ModelFill("buy", *numbers[:4], fee_in, *numbers[4:], price, is_maker=False)
 
-    def sold(self, numbers: FillValues, price: float, is_maker: bool) -> Fill:
+    def sold(self, numbers: FillValues, price: float, is_maker: bool) -> ModelFill:
         """Return the fill of `sell_values`."""
-        return Fill("sell", *numbers[:4], "quote", *numbers[4:], price, is_maker)
+        return ModelFill("sell", *numbers[:4], "quote", *numbers[4:], price, is_maker)
 
     def buy_values(
         self, cash: float, open_price: float, context: OrderContext
@@ -344,7 +344,7 @@ class FillModel(Struct, frozen=True):
 
 def buy_fill(
     rules: AccountConfig, cash: float, open_price: float, context: OrderContext = EMPTY_CONTEXT
-) -> Fill | RefusedOrder:
+) -> ModelFill | RefusedOrder:
     """Return the fill of one market buy; see `FillModel.buy`."""
     return FillModel.of(rules).buy(cash, open_price, context)
 
@@ -356,7 +356,7 @@ def sell_fill(
     context: OrderContext = EMPTY_CONTEXT,
     *,
     is_maker: bool = False,
-) -> Fill | RefusedOrder:
+) -> ModelFill | RefusedOrder:
     """Return the fill of one sell; see `FillModel.sell`."""
     return FillModel.of(rules).sell(base, open_price, context, is_maker=is_maker)
 

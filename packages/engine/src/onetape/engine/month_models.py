@@ -13,7 +13,11 @@ from onetape.engine.fills import FillModel
 
 def rules_at(rules: AccountConfig, timestamp: int) -> AccountConfig:
     """Return the rules with the price step that holds for a candle, by its open (epoch seconds)."""
-    return replace(rules, steps=steps_at(rules.steps, timestamp)) if rules.steps.months else rules
+    return (
+        replace(rules, trading_rules=steps_at(rules.trading_rules, timestamp))
+        if rules.trading_rules.months
+        else rules
+    )
 
 
 def rules_of_candle(rules: AccountConfig, candle: Candle) -> AccountConfig:
@@ -22,10 +26,10 @@ def rules_of_candle(rules: AccountConfig, candle: Candle) -> AccountConfig:
     The exchange states the step of today, so it differs only where what is stated is wrong, or has
     changed since it was read.
     """
-    step = find_finer_step(rules.steps.price_step, np.array(candle[1:5]))
-    if step == rules.steps.price_step:
+    step = find_finer_step(rules.trading_rules.price_step, np.array(candle[1:5]))
+    if step == rules.trading_rules.price_step:
         return rules
-    return replace(rules, steps=replace(rules.steps, price_step=step))
+    return replace(rules, trading_rules=replace(rules.trading_rules, price_step=step))
 
 
 class MonthModels:
@@ -38,13 +42,13 @@ class MonthModels:
             rules: With the months of `core.price_steps.with_month_steps`.
         """
         self._rules = rules
-        self._starts = [month.start for month in rules.steps.months or ()]
+        self._starts = [month.start for month in rules.trading_rules.months or ()]
         self._models: dict[int, FillModel] = {}
 
     def at(self, timestamp: int) -> FillModel:
         """Return the model of a candle, by its open (epoch seconds)."""
         number = bisect_right(self._starts, timestamp)
-        months = self._rules.steps.months or ()
+        months = self._rules.trading_rules.months or ()
         if not number or timestamp >= months[number - 1].end:
             number = 0
         if number not in self._models:

@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 
 from onetape.core.candles import Candles, FloatArray, IntArray
 from onetape.core.price_steps import with_month_steps
-from onetape.core.steps import TradingRules
+from onetape.core.trading_rules import TradingRules
 from onetape.engine.account_config import AccountConfig
 from onetape.engine.equity import equity_of
 from onetape.engine.intrabar import IntrabarSource
@@ -135,7 +135,8 @@ def simulate_portfolio(
 
     empty = no_state(rules)
     own_rules = [
-        replace(rules, steps=with_month_steps(one.trading_rules, one.candles)) for one in series
+        replace(rules, trading_rules=with_month_steps(one.trading_rules, one.candles))
+        for one in series
     ]
     symbols = [
         symbol_state(
@@ -184,7 +185,7 @@ def _portfolio_of_one(
     result = simulate(
         one.candles,
         one.signal,
-        replace(rules, steps=one.trading_rules),
+        replace(rules, trading_rules=one.trading_rules),
         one.start_index,
         intrabar=one.intrabar,
         has_volume=one.has_volume,

@@ -6,7 +6,7 @@ from msgspec import Struct
 
 from onetape.core.candles import Candles
 from onetape.engine.exits import ExitKind
-from onetape.engine.fills import Fill
+from onetape.engine.fills import ModelFill
 
 
 class TradeEntry(NamedTuple):
@@ -16,7 +16,7 @@ class TradeEntry(NamedTuple):
     """Index of the candle whose open filled the entry."""
     timestamp: int
     """Open of the candle that filled the entry, epoch seconds UTC."""
-    fill: Fill
+    fill: ModelFill
 
 
 class TradeExit(NamedTuple):
@@ -26,7 +26,7 @@ class TradeExit(NamedTuple):
     """Index of the candle that filled the exit."""
     timestamp: int
     """Open of the candle that filled the exit, epoch seconds UTC."""
-    fill: Fill
+    fill: ModelFill
     kind: ExitKind
 
 

@@ -61,8 +61,8 @@ def simulate(
         )
     if state is None:
         state = no_state(rules)
-    if rules.steps.price_step and rules.steps.months is None:
-        rules = replace(rules, steps=with_month_steps(rules.steps, candles))
+    if rules.trading_rules.price_step and rules.trading_rules.months is None:
+        rules = replace(rules, trading_rules=with_month_steps(rules.trading_rules, candles))
     traded = candles[start_index:]
     symbol = symbol_state(candles, signal, rules, start_index, state, intrabar, has_volume)
     candidate, is_held = _first_candidate(symbol, state)

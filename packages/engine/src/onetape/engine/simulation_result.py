@@ -11,7 +11,7 @@ from onetape.core.candles import Candles, FloatArray
 from onetape.engine.account_config import AccountConfig
 from onetape.engine.exits import ExitKind
 from onetape.engine.fill_log import FillLog, OpenPosition
-from onetape.engine.fills import Fill
+from onetape.engine.fills import ModelFill
 from onetape.engine.refused_orders import RefusedOrder
 from onetape.engine.round_trips import Trade, TradeEntry, TradeExit, trade_of
 
@@ -67,7 +67,7 @@ class SimulationResult(Struct, frozen=True, dict=True):
         return tuple(self.fill_log.indices)
 
     @cached_property
-    def fills(self) -> tuple[Fill, ...]:
+    def fills(self) -> tuple[ModelFill, ...]:
         """Return the fills: a buy and a sell in turn, beginning with a buy.
 
         Where an earlier range left a position, its buy is not among them: they begin with a sell.
@@ -85,13 +85,13 @@ class SimulationResult(Struct, frozen=True, dict=True):
         return self.fill_log.kinds
 
     @property
-    def buys(self) -> tuple[Fill, ...]:
+    def buys(self) -> tuple[ModelFill, ...]:
         """Return the fills that opened a position, one that was carried in included."""
         carried = self.fill_log.carried
         return self.fills[0::2] if carried is None else (carried.fill, *self.fills[1::2])
 
     @property
-    def sells(self) -> tuple[Fill, ...]:
+    def sells(self) -> tuple[ModelFill, ...]:
         """Return the fills that ended one: the k-th sell ends the k-th buy."""
         return self.fills[1::2] if self.fill_log.carried is None else self.fills[0::2]
 

@@ -55,13 +55,13 @@ class SymbolState:
         self.plan = plan
         self.fill_log = fill_log
         self.model = fill_log.model
-        self.months = MonthModels(rules) if rules.steps.months else None
+        self.months = MonthModels(rules) if rules.trading_rules.months else None
         """Models of months with a finer price step; None: one model holds for all."""
         self._all = all_candles
         self._skipped = len(all_candles) - len(candles)
         self.intrabar = intrabar
         self.exits = rules.exits
-        self._steps = rules.steps
+        self._steps = rules.trading_rules
         self._volatility = self._volatility_of(rules)
         self._needs_volume = bool(rules.volume_impact)
         self.needs_context = self._needs_volume or self._volatility is not None

@@ -6,17 +6,17 @@ from typing import Any
 import ccxt
 from msgspec import Struct
 
-from onetape.core.steps import TradingRules
 from onetape.core.symbols import split_symbol
+from onetape.core.trading_rules import TradingRules
 
 
-class Market(Struct, frozen=True):
+class MarketInfo(Struct, frozen=True):
     """One spot market as the exchange states it."""
 
     symbol: str
     base: str
     quote: str
-    steps: TradingRules
+    trading_rules: TradingRules
     active: bool
     """Whether the market is open for trading; False: listed only."""
     maker: Decimal | None = None
@@ -54,13 +54,13 @@ class Ticker(Struct, frozen=True):
         return (self.ask - self.bid) / ((self.ask + self.bid) / 2)
 
 
-def market_of(symbol: str, info: dict[str, Any], precision_mode: int) -> Market:
+def market_of(symbol: str, info: dict[str, Any], precision_mode: int) -> MarketInfo:
     """Return the market that a record of CCXT describes."""
     base, quote = split_symbol(symbol)
     precision: dict[str, Any] = info.get("precision") or {}
     limits: dict[str, Any] = info.get("limits") or {}
     created_ms = info.get("created")
-    return Market(
+    return MarketInfo(
         symbol,
         base,
         quote,

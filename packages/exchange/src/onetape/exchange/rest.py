@@ -21,7 +21,7 @@ from onetape.core.words import suggest_name
 from onetape.exchange.clients import REST_TIMEOUT_MS, Endpoint, client_settings, point_client
 from onetape.exchange.exchange_clock import ExchangeClock, TimeSample
 from onetape.exchange.market_clock import SimulatorClock, market_clock
-from onetape.exchange.markets import Market as Market
+from onetape.exchange.markets import MarketInfo as MarketInfo
 from onetape.exchange.markets import Ticker, market_of, ticker_of
 from onetape.exchange.responses import CandleBatch, ResponseTap
 from onetape.exchange.retry_policy import RetryPolicy
@@ -158,7 +158,7 @@ class RestExchange:
         if isinstance(self._own_clock, SimulatorClock):
             self._own_clock.close()
 
-    async def market(self, symbol: str) -> Market:
+    async def market(self, symbol: str) -> MarketInfo:
         """Return a spot market.
 
         Raises:
@@ -177,7 +177,9 @@ class RestExchange:
             )
         return market_of(symbol, info, self._client.precisionMode)
 
-    async def current_market(self, symbol: str, *, max_age_seconds: float = 0.0) -> Market | None:
+    async def current_market(
+        self, symbol: str, *, max_age_seconds: float = 0.0
+    ) -> MarketInfo | None:
         """Request the list of markets again; return a spot market, or None if it is not listed.
 
         Many symbols may request it at one time: of an exchange with thousands of markets the list
@@ -200,7 +202,7 @@ class RestExchange:
             return None
         return market_of(symbol, info, self._client.precisionMode)
 
-    async def markets(self) -> list[Market]:
+    async def markets(self) -> list[MarketInfo]:
         """Return every spot market, by symbol, those included that are not traded now.
 
         Raises:

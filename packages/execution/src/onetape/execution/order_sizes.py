@@ -5,7 +5,7 @@ from typing import Final
 
 from msgspec import Struct
 
-from onetape.core.steps import TradingRules
+from onetape.core.trading_rules import TradingRules
 from onetape.execution.protection import round_down
 
 #: A stop that is too large for a market order sells at most this part under its level.

@@ -11,8 +11,8 @@ from typing import Final
 
 from msgspec import Struct, field
 
-from onetape.core.steps import TradingRules
-from onetape.core.trading import Trade
+from onetape.core.trading import Fill
+from onetape.core.trading_rules import TradingRules
 
 #: Part of the amount bought that sums of rounded amounts may leave in a market without steps.
 _NOISE: Final = Decimal("1e-9")
@@ -52,7 +52,7 @@ class Position(Struct, frozen=True):
 
 
 def sum_position(
-    fills: Iterable[Trade], base: str, quote: str, steps: TradingRules | None = None
+    fills: Iterable[Fill], base: str, quote: str, trading_rules: TradingRules | None = None
 ) -> Position:
     """Return the position that results from fills of one market.
 
@@ -60,11 +60,12 @@ def sum_position(
         fills: Fills of one account and market, in the order of their execution.
         base: Base currency; a fee paid in it is deducted from the amount held.
         quote: Quote currency; a fee paid in it is deducted from the money.
-        steps: Trading rules of the market today; they distinguish dust from a position after a sell
+        trading_rules: Trading rules of the market today; they distinguish dust from a position
+            after a sell
             that was stored without the least amount of its time. None: any amount could be sold.
     """
     held = money = cost = bought = carried = Decimal(0)
-    today = get_least_amount(steps)
+    today = get_least_amount(trading_rules)
     fees: dict[str, Decimal] = {}
     entry: str | None = None
     count = 0
@@ -98,6 +99,10 @@ def compute_dust_left(carried: Decimal, held: Decimal) -> Decimal:
     return max(min(carried, held), Decimal(0))
 
 
-def get_least_amount(steps: TradingRules | None) -> Decimal:
+def get_least_amount(trading_rules: TradingRules | None) -> Decimal:
     """Return the minimum amount of a sell in a market, base currency; 0 without trading rules."""
-    return Decimal(0) if steps is None else max(steps.min_amount, steps.amount_step or Decimal(0))
+    return (
+        Decimal(0)
+        if trading_rules is None
+        else max(trading_rules.min_amount, trading_rules.amount_step or Decimal(0))
+    )

@@ -10,7 +10,7 @@ from typing import Final
 
 from msgspec import Struct
 
-from onetape.core.steps import TradingRules
+from onetape.core.trading_rules import TradingRules
 
 _ZERO: Final = Decimal(0)
 
@@ -75,7 +75,7 @@ def choose_protection_step(
     held: Decimal,
     level: Decimal | None,
     resting: tuple[RestingStop, ...],
-    steps: TradingRules,
+    trading_rules: TradingRules,
     policy: StopPolicy,
     seconds_since_change: float,
     *,
@@ -87,23 +87,23 @@ def choose_protection_step(
         held: What is held and was bought here, base currency, net of fees; 0 while flat.
         level: Price of the stop, quote currency; None: the rules have none.
         resting: The stops that are not over.
-        steps: Trading rules of the market.
+        trading_rules: Trading rules of the market.
         policy: How readily a resting stop is changed.
         seconds_since_change: Since a stop was last placed or cancelled.
         is_fixed: Whether no stop may be moved because its level has risen.
     """
-    amount = round_down(held, steps.amount_step)
+    amount = round_down(held, trading_rules.amount_step)
     if level is None or amount <= 0:
         reason = "no position is left" if amount <= 0 else "the rules have no stop"
         return Withdraw(resting[0].client_order_id, reason) if resting else None
-    price = round_down(level, steps.price_step)
+    price = round_down(level, trading_rules.price_step)
     if not resting:
-        fault = stop_fault(amount, price * (1 - policy.limit_offset), steps)
+        fault = stop_fault(amount, price * (1 - policy.limit_offset), trading_rules)
         return Unprotectable(fault) if fault else Place(amount, price)
     stop, *surplus = sorted(resting, key=lambda one: one.price, reverse=True)
     if surplus:
         return Withdraw(surplus[0].client_order_id, "more than one stop rests")
-    fault = stop_fault(amount, price * (1 - policy.limit_offset), steps)
+    fault = stop_fault(amount, price * (1 - policy.limit_offset), trading_rules)
     changed = Replace(stop.client_order_id, amount, price, "the amount that is held has changed")
     if stop.amount > amount:
         # It would sell coins that were not bought here.
@@ -118,9 +118,9 @@ def choose_protection_step(
     return None
 
 
-def limit_sellable(held: Decimal, free: Decimal, steps: TradingRules) -> Decimal:
+def limit_sellable(held: Decimal, free: Decimal, trading_rules: TradingRules) -> Decimal:
     """Return the sellable amount of a position: at most what was bought and what is free."""
-    return round_down(max(min(held, free), _ZERO), steps.amount_step)
+    return round_down(max(min(held, free), _ZERO), trading_rules.amount_step)
 
 
 def round_down(value: Decimal, step: Decimal | None) -> Decimal:
@@ -130,19 +130,19 @@ def round_down(value: Decimal, step: Decimal | None) -> Decimal:
     return (value / step).to_integral_value(rounding=ROUND_DOWN) * step
 
 
-def stop_fault(amount: Decimal, price: Decimal, steps: TradingRules) -> str:
+def stop_fault(amount: Decimal, price: Decimal, trading_rules: TradingRules) -> str:
     """Return why the market takes no stop of an amount and price; empty where it does.
 
     Args:
         amount: Amount, base currency, in whole steps.
         price: Lowest price that it sells at.
-        steps: Trading rules of the market.
+        trading_rules: Trading rules of the market.
     """
-    if amount < steps.min_amount:
-        return f"{amount} is below the market's minimum amount {steps.min_amount}"
-    if amount * price < steps.min_notional:
+    if amount < trading_rules.min_amount:
+        return f"{amount} is below the market's minimum amount {trading_rules.min_amount}"
+    if amount * price < trading_rules.min_notional:
         return (
             f"{amount * price:f} at the stop is below the market's minimum value "
-            f"{steps.min_notional}"
+            f"{trading_rules.min_notional}"
         )
     return ""

@@ -64,7 +64,7 @@ def load_context(candles: "CandlesLike", plan: SearchPlan, given: FrameOptions) 
     return SearchContext(
         window,
         len(window.candles) - window.warm_up,
-        replace(config.account, steps=source.trading_rules),
+        replace(config.account, trading_rules=source.trading_rules),
         source.higher.candles,
         None,
         config.account.closes_before,

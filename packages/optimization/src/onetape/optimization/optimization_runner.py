@@ -199,7 +199,7 @@ def load_market(config: BacktestConfig, plan: SearchPlan, out_of_sample: float) 
         context = SearchContext(
             window,
             in_sample_candles(window, out_of_sample),
-            replace(config.account, steps=steps),
+            replace(config.account, trading_rules=steps),
             higher.candles,
             load_intrabar_into_memory(store, window, config),
             config.account.closes_before,

@@ -7,7 +7,7 @@ import numpy as np
 from onetape.core.candles import FloatArray
 from onetape.core.digits import Digits
 from onetape.core.market_digits import choose_market_digits
-from onetape.core.steps import NO_TRADING_RULES
+from onetape.core.trading_rules import NO_TRADING_RULES
 from onetape.report.data import Charted, ReportData
 
 _MOST_DECIMALS = 12

@@ -269,7 +269,7 @@ def _compare(screen: Screen, db: Path, common: tuple[str, ...], live: Live) -> N
     """
     from onetape.simulator.programs import run_json
     from onetape.store.database import open_store
-    from onetape.store.ledger import trades_of
+    from onetape.store.ledger import read_fills
 
     screen.begin("paper against backtest")
     document = run_json(
@@ -280,7 +280,7 @@ def _compare(screen: Screen, db: Path, common: tuple[str, ...], live: Live) -> N
     )
     expected = [fill for trade in document["trades"] for fill in _fills(trade)]
     with open_store(db, create=False) as store:
-        fills = trades_of(store, live.account, SYMBOL)
+        fills = read_fills(store, live.account, SYMBOL)
     differences: list[str] = []
     digits = _digits(document)
     for fill, (side, price, amount) in zip(fills, expected, strict=False):

@@ -6,8 +6,8 @@ from typing import Any, Final
 from msgspec import Struct
 from msgspec.structs import replace
 
-from onetape.core.steps import format_decimal
 from onetape.core.trading import Mode
+from onetape.core.trading_rules import format_decimal
 from onetape.store.database import Store
 from onetape.store.leases import Fence, check_lease
 

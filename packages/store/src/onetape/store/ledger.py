@@ -1,4 +1,4 @@
-"""Decisions of a trader, and the trades of an account. Times are epoch milliseconds.
+"""Decisions of a trader, and the fills of an account. Times are epoch milliseconds.
 
 A decision with an order is on the disk before the call returns. What changes an account is written
 inside the fence of its lease: the transaction that writes has seen that the lease holds.
@@ -9,7 +9,7 @@ from decimal import Decimal
 from typing import Any
 
 from onetape.core.errors import StoreError
-from onetape.core.trading import Decision, ExitObligation, Order, Session, Side, Trade
+from onetape.core.trading import Decision, ExitObligation, Fill, Order, Session, Side
 from onetape.store.connection import insert_row
 from onetape.store.database import Store
 from onetape.store.leases import Fence, check_lease
@@ -156,7 +156,7 @@ def read_decisions_of_last_session(store: Store) -> tuple[Session, list[Decision
 
 
 def read_last_side(store: Store, account: str, exchange: str, symbol: str) -> Side | None:
-    """Return the side of the newest trade of an account in one market, or None without any."""
+    """Return the side of the newest fill of an account in one market, or None without any."""
     with store.read() as connection:
         return connection.execute(
             "SELECT side FROM trades WHERE account = ? AND symbol = ? AND exchange = ? "
@@ -165,10 +165,10 @@ def read_last_side(store: Store, account: str, exchange: str, symbol: str) -> Si
         ).get
 
 
-def trades_of(
+def read_fills(
     store: Store, account: str, symbol: str, *, exchange: str | None = None, mode: str | None = None
-) -> list[Trade]:
-    """Return the trades of an account in one symbol, oldest first.
+) -> list[Fill]:
+    """Return the fills of an account in one symbol, oldest first.
 
     Args:
         store: The open database.
@@ -185,7 +185,7 @@ def trades_of(
             "AND mode = ifnull(?, mode) ORDER BY executed_ms, id",
             (account, symbol, exchange, mode),
         ).fetchall()
-    return [_trade(row) for row in rows]
+    return [_make_fill(row) for row in rows]
 
 
 def _has_signal(decision: Decision) -> bool:
@@ -201,7 +201,7 @@ def _make_decision(row: tuple[Any, ...]) -> Decision:
     return Decision(*values)
 
 
-def _trade(row: tuple[Any, ...]) -> Trade:
+def _make_fill(row: tuple[Any, ...]) -> Fill:
     least = None if row[13] is None else Decimal(row[13])
     values: list[Any] = [*row[:8], *(Decimal(value) for value in row[8:11]), *row[11:13], least]
-    return Trade(*values)
+    return Fill(*values)

@@ -8,7 +8,7 @@ from uuid import uuid4
 
 from msgspec import Struct
 
-from onetape.core.steps import format_decimal
+from onetape.core.trading_rules import format_decimal
 from onetape.store.connection import insert_row
 from onetape.store.database import Store
 from onetape.store.leases import Fence, check_lease

@@ -4,7 +4,7 @@ from decimal import Decimal
 
 from msgspec import Struct
 
-from onetape.core.steps import TradingRules, format_decimal
+from onetape.core.trading_rules import TradingRules, format_decimal
 from onetape.store.database import Store
 
 #: Rows of one transaction, and of one call, when old tickers are deleted. A day of tickers, one a
@@ -91,7 +91,7 @@ def read_last_ticker(store: Store, exchange: str, symbol: str, *, now_ms: int) -
 
 
 def save_market(
-    store: Store, exchange: str, symbol: str, steps: TradingRules, seen_ms: int
+    store: Store, exchange: str, symbol: str, trading_rules: TradingRules, seen_ms: int
 ) -> None:
     """Store the trading rules of a market, for programs that read the tables only.
 
@@ -106,10 +106,14 @@ def save_market(
             (
                 exchange,
                 symbol,
-                None if steps.price_step is None else format_decimal(steps.price_step),
-                None if steps.amount_step is None else format_decimal(steps.amount_step),
-                format_decimal(steps.min_amount),
-                format_decimal(steps.min_notional),
+                None
+                if trading_rules.price_step is None
+                else format_decimal(trading_rules.price_step),
+                None
+                if trading_rules.amount_step is None
+                else format_decimal(trading_rules.amount_step),
+                format_decimal(trading_rules.min_amount),
+                format_decimal(trading_rules.min_notional),
                 seen_ms,
             ),
         )

@@ -6,8 +6,8 @@ At most one obligation of a position is open: a second cause of the same exit ch
 from decimal import Decimal
 from typing import Any
 
-from onetape.core.steps import format_decimal
 from onetape.core.trading import ExitObligation, Session
+from onetape.core.trading_rules import format_decimal
 from onetape.store.connection import Connection
 from onetape.store.database import Store
 from onetape.store.leases import Fence, check_lease

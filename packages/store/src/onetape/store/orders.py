@@ -1,7 +1,7 @@
-"""Orders, their events and the trades that fill them. Times are epoch milliseconds.
+"""Orders, their events and their fills. Times are epoch milliseconds.
 
 An order is what its events add up to; its row caches that sum, and both are written in one
-transaction, with the trades and the end of the exit obligation that belong to it. All of it is on
+transaction, with the fills and the end of the exit obligation that belong to it. All of it is on
 the disk before the call returns, and inside the fence of the account's lease: the transaction that
 writes has seen that the lease holds.
 """
@@ -13,8 +13,8 @@ from typing import Any, Final
 from msgspec import Struct
 
 from onetape.core.errors import OrderChanged
-from onetape.core.steps import format_decimal
-from onetape.core.trading import ExitObligation, Order, OrderStatus, Session, Trade
+from onetape.core.trading import ExitObligation, Fill, Order, OrderStatus, Session
+from onetape.core.trading_rules import format_decimal
 from onetape.store.connection import Connection, Value, insert_row
 from onetape.store.database import Store
 from onetape.store.leases import Fence, check_lease
@@ -54,7 +54,7 @@ class OrderChange(Struct, frozen=True):
     """Origin of the events, such as `paper`."""
     is_settled: bool
     """Whether the order is over and all of its fills are booked."""
-    trades: tuple[Trade, ...] = ()
+    fills: tuple[Fill, ...] = ()
     """New fills of the order."""
     filled_timestamp: int | None = None
     """Open of the candle that filled the order, epoch SECONDS."""
@@ -103,7 +103,7 @@ def store_change(store: Store, change: OrderChange, fence: Fence) -> None:
 
     Raises:
         SafetyRefusal: another process took the account over, or changed the order.
-        StoreError: the file cannot be written, or a trade is there already.
+        StoreError: the file cannot be written, or a fill is stored already.
     """
     identity = change.client_order_id
     with store.write(durable=True) as connection:
@@ -148,8 +148,8 @@ def store_change(store: Store, change: OrderChange, fence: Fence) -> None:
                 "was written; look at the tables orders, order_events and trades"
             )
         _add_events(connection, identity, change.events, change.number, change.at_ms, change.source)
-        for trade in change.trades:
-            insert_row(connection, "trades", _trade_values(trade))
+        for fill in change.fills:
+            insert_row(connection, "trades", _fill_values(fill))
         if change.is_settled:
             release_reservation(connection, identity)
         if change.obligation_end is not None:
@@ -339,11 +339,11 @@ def _end_obligation_of(
         end_obligation(connection, obligation, ended_ms=ended_ms, reason=reason)
 
 
-def _trade_values(trade: Trade) -> dict[str, Value]:
-    values: dict[str, Value] = {name: getattr(trade, name) for name in Trade.__struct_fields__}
+def _fill_values(fill: Fill) -> dict[str, Value]:
+    values: dict[str, Value] = {name: getattr(fill, name) for name in Fill.__struct_fields__}
     for name in ("price", "amount", "fee"):
-        values[name] = format_decimal(getattr(trade, name))
-    least = trade.least_amount
+        values[name] = format_decimal(getattr(fill, name))
+    least = fill.least_amount
     values["least_amount"] = None if least is None else format_decimal(least)
     return values
 

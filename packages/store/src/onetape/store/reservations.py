@@ -13,9 +13,9 @@ from typing import Any, Final
 from msgspec import Struct
 
 from onetape.core.errors import StoreError
-from onetape.core.steps import format_decimal
 from onetape.core.symbols import split_symbol
 from onetape.core.trading import Mode
+from onetape.core.trading_rules import format_decimal
 from onetape.store.connection import Connection
 from onetape.store.database import Store
 from onetape.store.leases import Fence, check_lease

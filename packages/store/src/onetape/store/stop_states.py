@@ -5,7 +5,7 @@ from typing import Literal
 
 from msgspec import Struct
 
-from onetape.core.steps import format_decimal
+from onetape.core.trading_rules import format_decimal
 from onetape.store.database import Store
 from onetape.store.leases import Fence, check_lease
 

@@ -8,7 +8,7 @@ from onetape.simulator.faults.registry import Call, Faults
 from onetape.simulator.market.symbols import SpotSymbol
 from onetape.simulator.trading.exchange import Exchange
 from onetape.simulator.trading.money import ZERO
-from onetape.simulator.trading.orders import Fill, Order
+from onetape.simulator.trading.orders import Order, SimulatedFill
 
 
 class AccountReading:
@@ -41,7 +41,7 @@ class AccountReading:
             return order
         return next((one for one in self.orders() if one.id == order.id), None)
 
-    def fills(self) -> Iterable[Fill]:
+    def fills(self) -> Iterable[SimulatedFill]:
         """Return all visible executions, oldest first."""
         seen_ms = self._seen_ms("fills")
         if seen_ms is None:

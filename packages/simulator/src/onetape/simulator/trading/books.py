@@ -17,7 +17,13 @@ from onetape.simulator.trading.events import (
 from onetape.simulator.trading.fees import BNB, Fees, PriceOf
 from onetape.simulator.trading.ledger import Ledger
 from onetape.simulator.trading.money import ZERO, scaled
-from onetape.simulator.trading.orders import Fill, Order, OrderList, OrderRequest, booked_value
+from onetape.simulator.trading.orders import (
+    Order,
+    OrderList,
+    OrderRequest,
+    SimulatedFill,
+    booked_value,
+)
 
 _LETTERS: Final = "0123456789ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz"
 _CLIENT_ID_LENGTH: Final = 22
@@ -35,7 +41,7 @@ class Books:
         """All orders by their number, oldest first."""
         self.lists: dict[int, OrderList] = {}
         """All order lists by their number, oldest first."""
-        self.fills: list[Fill] = []
+        self.fills: list[SimulatedFill] = []
         self.open: dict[str, dict[int, Order]] = {}
         """The open orders by market and number."""
         self._history: dict[int, list[tuple[int, Order]]] = {}
@@ -143,7 +149,7 @@ class Books:
         )
         self._move(now_ms, fee_asset, "fee", order, free=-fee)
         number = len(self.fills) + 1
-        fill = Fill(
+        fill = SimulatedFill(
             number,
             order.id,
             symbol,
@@ -227,7 +233,7 @@ class Books:
         event: str,
         now_ms: int,
         *,
-        fill: Fill | None = None,
+        fill: SimulatedFill | None = None,
         cancel_id: str = "",
     ) -> None:
         """Write what happened to the ledger and the stream, with the balances after it."""

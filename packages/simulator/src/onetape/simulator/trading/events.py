@@ -5,7 +5,7 @@ from decimal import Decimal
 
 from onetape.simulator.server.wire import JsonObject, Texts
 from onetape.simulator.trading.money import text_8
-from onetape.simulator.trading.orders import Fill, Order, OrderList
+from onetape.simulator.trading.orders import Order, OrderList, SimulatedFill
 
 #: Recorded orders carry it; nothing here trades with itself.
 SELF_TRADE_PREVENTION = "EXPIRE_MAKER"
@@ -15,7 +15,7 @@ def execution_report(
     order: Order,
     execution: str,
     time_ms: int,
-    fill: Fill | None = None,
+    fill: SimulatedFill | None = None,
     cancel_id: str = "",
     number: int = 0,
 ) -> JsonObject:

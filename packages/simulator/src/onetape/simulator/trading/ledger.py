@@ -2,7 +2,7 @@
 
 from onetape.simulator.server.wire import JsonObject, Texts
 from onetape.simulator.trading.money import text_8
-from onetape.simulator.trading.orders import Fill, Order
+from onetape.simulator.trading.orders import Order, SimulatedFill
 
 
 class Ledger:
@@ -52,7 +52,7 @@ class Ledger:
             }
         )
 
-    def fill(self, fill: Fill) -> None:
+    def fill(self, fill: SimulatedFill) -> None:
         """Write an execution."""
         texts = Texts(fill.symbol)
         self.fills.append(

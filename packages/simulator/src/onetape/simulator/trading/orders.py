@@ -179,7 +179,7 @@ class OrderList:
 
 
 @dataclass(frozen=True, slots=True)
-class Fill:
+class SimulatedFill:
     """One execution of an order."""
 
     id: int

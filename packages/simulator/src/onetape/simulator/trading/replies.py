@@ -6,13 +6,13 @@ from onetape.simulator.server.wire import JsonObject, Texts
 from onetape.simulator.trading.events import SELF_TRADE_PREVENTION
 from onetape.simulator.trading.fees import BNB_SHARE, Fees
 from onetape.simulator.trading.money import text_8
-from onetape.simulator.trading.orders import Fill, Order, OrderList
+from onetape.simulator.trading.orders import Order, OrderList, SimulatedFill
 
 #: The number of an account, unless a simulator is made with another.
 USER_ID = 354_937_868
 
 
-def new_order(order: Order, kind: str, fills: Iterable[Fill], now_ms: int) -> JsonObject:
+def new_order(order: Order, kind: str, fills: Iterable[SimulatedFill], now_ms: int) -> JsonObject:
     """Return the reply to a new order: ACK, RESULT or FULL."""
     reply: JsonObject = {
         "symbol": order.symbol.id,
@@ -97,7 +97,7 @@ def list_reply(order_list: OrderList, reports: list[JsonObject] | None = None) -
     return reply if reports is None else reply | {"orderReports": reports}
 
 
-def own_trade(fill: Fill, list_id: int = -1) -> JsonObject:
+def own_trade(fill: SimulatedFill, list_id: int = -1) -> JsonObject:
     """Return an execution as `GET /api/v3/myTrades` shows it."""
     texts = Texts(fill.symbol)
     return {
@@ -165,7 +165,7 @@ def _expiry(order: Order) -> JsonObject:
     return {"expiryReason": order.expiry_reason} if order.status == "EXPIRED" else {}
 
 
-def _short_fill(fill: Fill) -> JsonObject:
+def _short_fill(fill: SimulatedFill) -> JsonObject:
     texts = Texts(fill.symbol)
     return {
         "price": texts.price(fill.price),

@@ -7,7 +7,7 @@ import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 
-from onetape.core.steps import (
+from onetape.core.trading_rules import (
     STEP_TOLERANCE,
     count_ceil_steps,
     count_floor_steps,
