@@ -288,7 +288,7 @@ class StreamRecorder:
 
     def _store_rows(self, update: CandleUpdate) -> None:
         """Store candles of the present connection; nothing is missing before them."""
-        if self._suspended is not None:
+        if self._suspended is not None and self._unsound_since is None:
             self._watch_again(watch_from(self._context, update.rows[-1]))
             print_line("the stream brings frames again")
         for row in update.rows:

@@ -1,6 +1,6 @@
 """How large an order of one symbol may be: entries are capped, exits are sold in parts.
 
-Binance computes the largest market order anew each day, so the market is read again each hour, and
+Binance computes the largest market order again each day, so the market is read again each hour, and
 once an order is refused because of its size.
 """
 

@@ -65,7 +65,7 @@ def hold_shared_money(store: Store, plan: StartPlan, access: LiveAccess) -> None
             f"account {plan.account} and {names} together count on {format_decimal(counted)} "
             f"{first.currency}, and the account at {first.exchange} has {format_decimal(money)}: "
             "an "
-            "entry may be smaller than the rules say, or refused",
+            "entry may be smaller than the rules state, or refused",
             level="WARNING",
         )
 
