@@ -47,6 +47,8 @@ FORKS = """for _ in range(3):
                             time.sleep(60)
                     os._exit(0)
                 os.wait()
+            while not (FOLDER / "processes").exists():
+                time.sleep(0.001)
             while len((FOLDER / "processes").read_text().split()) < 3:
                 time.sleep(0.001)"""
 ENDLESS = "while True: pass"
