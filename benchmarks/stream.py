@@ -99,9 +99,9 @@ async def measure_latency(seconds: float, rounds: int) -> None:
 
 
 def record_commits() -> list[tuple[float, float]]:
-    """Let the recorder note the close of each row and when it was committed; return the notes."""
-    recorder_module: Any = importlib.import_module("trader.stream_recorder")
-    replace_forming = recorder_module.replace_forming
+    """Let the writer note the close of each row and when it was committed; return the notes."""
+    writer_module: Any = importlib.import_module("trader.stream_candles")
+    replace_forming = writer_module.replace_forming
     committed: list[tuple[float, float]] = []
 
     def timed(store: Any, key: Any, row: Any, **rest: Any) -> bool:
@@ -109,7 +109,7 @@ def record_commits() -> list[tuple[float, float]]:
         committed.append((row.close, time.monotonic()))
         return done
 
-    recorder_module.replace_forming = timed
+    writer_module.replace_forming = timed
     return committed
 
 

@@ -412,7 +412,7 @@ class ExitOrders:
             pending.reason,
             signal_timestamp=pending.signal_timestamp,
             decided_ms=self._exchange.now_ms(),
-            ticker=self._recorder.ticker,
+            ticker=self._recorder.tickers.ticker,
             decision=decision,
             entry_order_id=pending.entry_order_id,
             obligation=pending.obligation,

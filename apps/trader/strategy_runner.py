@@ -411,7 +411,7 @@ class StrategyRunner:
             seen,
             signal_timestamp=decision.timestamp,
             decided_ms=decision.decided_ms,
-            ticker=self._recorder.ticker,
+            ticker=self._recorder.tickers.ticker,
             decision=decision.decision,
         )
 

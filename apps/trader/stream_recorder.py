@@ -1,28 +1,21 @@
-"""Store the live candles and tickers of one series while the market is watched.
+"""Follow the stream of one series: what may be stored now, and whether the market is watched.
 
-The forming candle is replaced with every frame and committed at once. It is closed by the
-exchange's mark that it is final, or by REST: a later candle on the stream does not prove that the
-last frame of the one before it has arrived.
+Candles wait until REST has filled the gap before them; `stream_candles.py` writes them then, and
+`ticker_recorder.py` writes the best prices.
 """
 
 import asyncio
 import contextlib
-import math
 
 from msgspec import structs
 
 from onetape.cli.output import print_line
 from onetape.cli.stop import cancel_and_wait
-from onetape.core.candles import PRICE_LIMIT, Candle, find_candle_fault
-from onetape.core.clock import Clock
+from onetape.core.candles import Candle
 from onetape.core.errors import ExchangeRefused, ExchangeUnreachable
 from onetape.core.words import format_count, format_duration
 from onetape.exchange.rest import RestExchange
-from onetape.store.candles import is_closed, replace_forming
-from onetape.store.market_data import Ticker, delete_tickers_before, insert_ticker
-from onetape.store.quarantine import quarantine
 from onetape.store.sessions import close_data_outages, open_data_outage
-from onetape.store.stream_closes import store_marked
 from onetape.websocket.events import (
     CandleUpdate,
     StreamEvent,
@@ -37,7 +30,9 @@ from trader.lateness import Watch, watch_from
 from trader.market_guard import check_same_market
 from trader.session_context import SessionContext
 from trader.stalls import StallWatch, computer_seconds
+from trader.stream_candles import StreamCandleWriter
 from trader.stream_lines import QuietLines, source_line
+from trader.ticker_recorder import TickerRecorder
 
 #: The price of a frame that waits for REST may be sold at for so long, seconds.
 FRESH_SECONDS = 5.0
@@ -45,12 +40,6 @@ FRESH_SECONDS = 5.0
 PROMPT_SECONDS = 1.0
 #: The watch of a stream ends once its newest candle has not been sound for so long, seconds.
 UNSOUND_SECONDS = 5.0
-#: Old tickers are deleted this often, milliseconds of market time.
-CLEAN_EVERY_MS = 3_600_000
-#: A ticker's own time counts if it is at most this far before the market's, milliseconds.
-DAY_MS = 86_400_000
-#: A candle may open this long after now, on the wall clock: the computer's may be slow.
-CLOCK_TOLERANCE_SECONDS = 60.0
 
 
 class StreamRecorder:
@@ -63,6 +52,9 @@ class StreamRecorder:
         self._context = context
         self._exchange = exchange
         self._gap_backfiller = gap_backfiller
+        self._writer = StreamCandleWriter(context, exchange, gap_backfiller)
+        self.tickers = TickerRecorder(context, exchange)
+        """Stores the best prices and holds the newest."""
         self._connection: int | None = None
         """Whose rows may be written; None: what was missed before is not filled in yet."""
         self._pending: CandleUpdate | None = None
@@ -77,13 +69,6 @@ class StreamRecorder:
         """Steady clock when the newest candle of a frame ceased to be sound; None: it is sound."""
         self._refused: int | None = None
         """The connection whose gap the exchange has refused to fill: the REST task tries again."""
-        self._newest = 0
-        """Open of the newest candle of the connection, epoch seconds."""
-        self._newest_is_closed = False
-        self._has_marks = False
-        """Whether the exchange has marked a candle as final in this session."""
-        self._ticker_second = -1
-        self._cleaned_ms = 0
         self._last_frame_ms: int | None = None
         """Market time of the last frame, epoch milliseconds."""
         self._has_outage = False
@@ -96,16 +81,17 @@ class StreamRecorder:
         """The watch before frames ceased to come while REST does not respond; None: they come."""
         self._stalls = StallWatch(exchange.clock)
         self._went_live = asyncio.Event()
-        self.ended = asyncio.Event()
-        """Set when a candle ended that REST must close; the task that waits for it clears it."""
         self.watch: Watch | None = None
         """Since when the stream is followed without a break; None while it is down."""
         self.lost_reason = ""
         """Why the stream was lost; empty before its first loss."""
         self.is_quiet = False
         """Whether no frame comes and REST has nothing newer either."""
-        self.ticker: Ticker | None = None
-        """The newest best prices."""
+
+    @property
+    def ended(self) -> asyncio.Event:
+        """Return the event of a candle's end that REST must close; who waits for it clears it."""
+        return self._writer.ended
 
     @property
     def live(self) -> bool:
@@ -141,7 +127,7 @@ class StreamRecorder:
             case CandleUpdate():
                 await self._candles(event)
             case TickerUpdate():
-                self._ticker(event)
+                self.tickers.store(event)
                 self._note_frame()
             case StreamLost(reason):
                 self._lost(reason)
@@ -253,7 +239,10 @@ class StreamRecorder:
                 await self._went_live.wait()
 
     async def _candles(self, update: CandleUpdate) -> None:
-        rows = tuple(row for row in update.rows if self._is_sound(row))
+        rows, fault = self._writer.select_sound(update.rows)
+        if fault is not None and not self.live:
+            # The stream works, and carries what may not be stored.
+            self.lost_reason = f"its candles are not sound ({fault})"
         is_newest_sound = bool(rows) and rows[-1] is update.rows[-1]
         self._note_soundness(is_sound=is_newest_sound)
         if not rows:
@@ -263,7 +252,7 @@ class StreamRecorder:
         seconds = update.received_seconds if is_newest_sound else None
         sound = structs.replace(update, rows=rows, received_seconds=seconds)
         is_connected = sound.connection == self._connection and self._connecting is None
-        if is_connected and not self._skips(rows) and not self._stalls.has_backlog:
+        if is_connected and not self._writer.is_gap_before(rows) and not self._stalls.has_backlog:
             self._store_rows(sound)
             return
         # Rows that are written while something before them is missing would hide the gap.
@@ -291,8 +280,7 @@ class StreamRecorder:
         if self._suspended is not None and self._unsound_since is None:
             self._watch_again(watch_from(self._context, update.rows[-1]))
             print_line("the stream brings frames again")
-        for row in update.rows:
-            self._row(row, is_marked=row.timestamp in update.closed)
+        self._writer.write(update)
 
     def _hold(self, update: CandleUpdate) -> None:
         """Keep candles until REST has filled the gap before them."""
@@ -350,46 +338,13 @@ class StreamRecorder:
         if pending is None or self._stalls.has_backlog:
             return
         is_new = pending.connection != self._connection
-        if is_new or self._skips(pending.rows):
+        if is_new or self._writer.is_gap_before(pending.rows):
             await self._connected(pending.connection, is_new=is_new)
         pending = self._pending
         if pending is None or self._connection != pending.connection:
             return
         self._pending, self._is_rest_away = None, False
         self._store_rows(pending)
-
-    def _is_sound(self, row: Candle) -> bool:
-        """Return whether a row may be written and reasoned from; others go to quarantine."""
-        context = self._context
-        fault = find_candle_fault(row, context.timeframe) or self._misplaced(row)
-        if fault is not None:
-            now_ms = self._exchange.now_ms()
-            quarantine(context.store, context.key, row, source="ws", fault=fault, seen_ms=now_ms)
-            if not self.live:
-                # The stream works, and carries nothing that may be stored.
-                self.lost_reason = f"its candles are not sound ({fault})"
-            return False
-        return True
-
-    def _misplaced(self, row: Candle) -> str | None:
-        """Return why a row cannot be of now: it would prove candles closed, or fill an order."""
-        context = self._context
-        now_ms = self._exchange.now_ms()
-        ahead_ms = row.timestamp * 1_000 - now_ms
-        if self._exchange.clock.wall_seconds(ahead_ms) > CLOCK_TOLERANCE_SECONDS:
-            return "time is in the future"
-        if row.timestamp < context.timeframe.shift(now_ms // 1_000, -context.window):
-            return "time is long past"
-        return None
-
-    def _skips(self, rows: tuple[Candle, ...]) -> bool:
-        """Return whether a candle is missing between our newest row and those that came."""
-        last = self._newest
-        for row in rows:
-            if last and row.timestamp > self._context.timeframe.next(last):
-                return True
-            last = max(last, row.timestamp)
-        return False
 
     async def _connected(self, connection: int, *, is_new: bool) -> None:
         """Fill what was missed before anything that comes after it is written.
@@ -421,8 +376,8 @@ class StreamRecorder:
         self._refused = None
         self._connection = connection
         self.watch = watch_from(self._context, self._pending.rows[-1])
-        self._newest = 0
-        self._gap_backfiller.expects_marks = self._has_marks
+        self._writer.start_connection()
+        self._gap_backfiller.expects_marks = self._writer.has_marks
         self._went_live.set()
         if is_new and self._was_live and not self._has_outage:
             # Nothing was raised: only the number of the connection shows the break.
@@ -437,52 +392,6 @@ class StreamRecorder:
             print_line(f"{what}, {format_count(filled, 'missed candle')} filled over REST")
         self._was_live = True
         self._inserted_at_loss = NEVER
-
-    def _row(self, row: Candle, *, is_marked: bool) -> None:
-        context, opened = self._context, row.timestamp
-        if opened > self._newest > 0 and not self._newest_is_closed:
-            self.ended.set()
-        now_ms = self._exchange.now_ms()
-        if is_marked and self._has_ended(opened, now_ms):
-            self._has_marks = self._gap_backfiller.expects_marks = True
-            store_marked(context.store, context.key, row, closed_ms=now_ms)
-            self._gap_backfiller.closed.set()
-        elif opened < self._newest and is_closed(context.store, context.key, opened):
-            # A late frame of a candle that is proven already.
-            return
-        else:
-            replace_forming(context.store, context.key, row, seen_ms=now_ms)
-        if opened > self._newest:
-            # Its open fills what was decided on the candle before.
-            self._gap_backfiller.closed.set()
-        if opened >= self._newest:
-            self._newest, self._newest_is_closed = opened, is_marked
-
-    def _has_ended(self, opened: int, now_ms: int) -> bool:
-        """Return whether a candle that the exchange calls final has ended by the market's clock."""
-        length_ms = (self._context.timeframe.next(opened) - opened) * 1_000
-        return has_ended(length_ms, now_ms - opened * 1_000, self._exchange.clock)
-
-    def _ticker(self, update: TickerUpdate) -> None:
-        now_ms = self._exchange.now_ms()
-        time_ms = update.timestamp_ms
-        # One that is dated ahead would hide all that come until then.
-        if time_ms is None or not 0 <= now_ms - time_ms <= DAY_MS:
-            time_ms = now_ms
-        ticker = Ticker(time_ms, _price(update.bid), _price(update.ask), _price(update.last))
-        self.ticker = ticker
-        if ticker.bid is None and ticker.ask is None and ticker.last is None:
-            return
-        second = ticker.timestamp_ms // 1_000
-        if second == self._ticker_second:
-            return
-        self._ticker_second = second
-        key = self._context.key
-        insert_ticker(self._context.store, key.exchange, key.symbol, ticker)
-        if now_ms - self._cleaned_ms >= CLEAN_EVERY_MS:
-            self._cleaned_ms = now_ms
-            oldest_ms = now_ms - int(self._context.settings.ticker_days * DAY_MS)
-            delete_tickers_before(self._context.store, key.exchange, key.symbol, oldest_ms)
 
     def _lost(self, reason: str) -> None:
         # Also where the socket stays the same: something may have been missed.
@@ -508,23 +417,3 @@ class StreamRecorder:
             from_ms=now_ms if self._last_frame_ms is None else self._last_frame_ms,
             reason=reason,
         )
-
-
-def has_ended(length_ms: int, age_ms: int, clock: Clock) -> bool:
-    """Return whether a candle may be over, where the computer's clock is a little slow.
-
-    Args:
-        length_ms: From the open to the end of the candle, milliseconds.
-        age_ms: From the open to now, milliseconds.
-        clock: Market time; the clock that may be slow counts wall time.
-    """
-    # A candle of a minute is not over in its middle.
-    tolerance = min(CLOCK_TOLERANCE_SECONDS, clock.wall_seconds(length_ms) / 10)
-    return clock.wall_seconds(length_ms - age_ms) <= tolerance
-
-
-def _price(value: float | None) -> float | None:
-    """Return a price; None for zero, with which an empty side of the book is reported."""
-    if value is None or not math.isfinite(value) or not 0 < value < PRICE_LIMIT:
-        return None
-    return value

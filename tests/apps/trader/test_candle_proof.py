@@ -22,7 +22,7 @@ from onetape.store.candles import replace_forming
 from onetape.store.revisions import read_revisions
 from onetape.store.stream_closes import read_uncompared
 from trader.comparison import RestComparison
-from trader.stream_recorder import StreamRecorder
+from trader.stream_candles import StreamCandleWriter
 
 Run = Callable[[Any], Any]
 StrategyFile = Callable[..., str]
@@ -72,17 +72,17 @@ def add_late_lost_and_reordered(opened: Market) -> None:
         )
 
 
-def closed_by_a_later_candle(self: StreamRecorder, row: Candle, *, is_marked: bool) -> None:
+def closed_by_a_later_candle(self: StreamCandleWriter, row: Candle, *, is_marked: bool) -> None:
     """Close a candle when a later one comes, as version 0.3 did: the guard switched off."""
     del is_marked
-    recorder: Any = self
-    context, newest = recorder._context, recorder._newest
+    writer: Any = self
+    context, newest = writer._context, writer._newest
     if row.timestamp > newest > 0:
         with context.store.write() as connection:
             connection.execute("UPDATE ohlcv_data SET closed = 1 WHERE timestamp = ?", (newest,))
-        recorder._gap_backfiller.closed.set()
-    replace_forming(context.store, context.key, row, seen_ms=recorder._exchange.now_ms())
-    recorder._newest = max(newest, row.timestamp)
+        writer._gap_backfiller.closed.set()
+    replace_forming(context.store, context.key, row, seen_ms=writer._exchange.now_ms())
+    writer._newest = max(newest, row.timestamp)
 
 
 async def compare_nothing(self: RestComparison) -> None:
@@ -95,7 +95,7 @@ def test_with_a_fifth_of_the_frames_late_lost_or_reordered_no_candle_is_wrong(
     run: Run, db: Path, monkeypatch: pytest.MonkeyPatch, *, guarded: bool
 ) -> None:
     if not guarded:
-        monkeypatch.setattr(StreamRecorder, "_row", closed_by_a_later_candle)
+        monkeypatch.setattr(StreamCandleWriter, "_write_row", closed_by_a_later_candle)
         # Version 0.3 compared nothing with REST; on a busy machine REST repairs every row in time.
         monkeypatch.setattr(RestComparison, "run", compare_nothing)
 

@@ -18,8 +18,10 @@ from onetape.store.database import open_store
 from onetape.store.gaps import read_confirmed_gaps, read_gap_ledger, read_gaps
 from onetape.store.revisions import read_revisions
 from onetape.websocket.built_candles import PolledTickerFeed
+from onetape.websocket.events import CandleUpdate, StreamEvent
 from onetape.websocket.websocket import WebSocketManager
-from trader.stream_recorder import StreamRecorder, has_ended
+from trader.stream_candles import has_ended
+from trader.stream_recorder import StreamRecorder
 
 Run = Callable[[Any], Any]
 MARCH_MS = MARCH * 1_000
@@ -518,6 +520,42 @@ def test_a_stream_whose_newest_candle_stays_unsound_is_not_live_row_22(
     run(scene())
     out = capsys.readouterr().out
     assert "the candles of the stream are not sound: " in out
+
+
+def test_a_sound_older_row_does_not_end_the_pause_of_an_unsound_newest_one_row_22(
+    run: Run, db: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("trader.stream_recorder.UNSOUND_SECONDS", 0.0)
+    recorders: list[StreamRecorder] = []
+    connections: list[int] = []
+    handle = StreamRecorder.handle
+
+    async def noted(recorder: StreamRecorder, event: StreamEvent) -> None:
+        recorders.append(recorder)
+        if isinstance(event, CandleUpdate):
+            connections.append(event.connection)
+        await handle(recorder, event)
+
+    monkeypatch.setattr(StreamRecorder, "handle", noted)
+
+    async def scene() -> None:
+        async with market(0.25) as opened, desk(opened, db) as trading:
+            await go_live(opened, trading, 0)
+            await trading.until(lambda: recorders and recorders[-1].live)
+            recorder, connection = recorders[-1], connections[-1]
+            before = Candle(MARCH - HOUR, 100.0, 100.0, 100.0, 100.0, 1.0)
+            unsound = Candle(MARCH, 100.0, 100.0, 0.0, 100.0, 1.0)
+            update = CandleUpdate((before, unsound), connection)
+            for _ in range(2):
+                await handle(recorder, update)
+            assert not recorder.live
+            await handle(recorder, update)
+            assert not recorder.live
+            sound = Candle(MARCH, 50_000.0, 50_000.0, 50_000.0, 50_000.0, 1.0)
+            await handle(recorder, CandleUpdate((sound,), connection))
+            assert recorder.live
+
+    run(scene())
 
 
 def test_an_error_on_the_same_socket_leaves_the_stream_live_again(run: Run, db: Path) -> None:

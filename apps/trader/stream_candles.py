@@ -1,0 +1,128 @@
+"""Write the candles of one stream into the table, and find what may not be written.
+
+The forming candle is replaced with every frame and committed at once. It is closed by the
+exchange's mark that it is final, or by REST: a later candle on the stream does not prove that the
+last frame of the one before it has arrived.
+"""
+
+import asyncio
+from typing import Final
+
+from onetape.core.candles import Candle, find_candle_fault
+from onetape.core.clock import Clock
+from onetape.exchange.rest import RestExchange
+from onetape.store.candles import is_closed, replace_forming
+from onetape.store.quarantine import quarantine
+from onetape.store.stream_closes import store_marked
+from onetape.websocket.events import CandleUpdate
+from trader.gap_backfiller import GapBackfiller
+from trader.session_context import SessionContext
+
+#: A candle may open this long after now, on the wall clock: the computer's may be slow.
+CLOCK_TOLERANCE_SECONDS: Final = 60.0
+
+
+class StreamCandleWriter:
+    """Writes the candles of one series; the connection that they came on is the recorder's."""
+
+    def __init__(
+        self, context: SessionContext, exchange: RestExchange, gap_backfiller: GapBackfiller
+    ) -> None:
+        """Prepare; nothing is read or written yet."""
+        self._context = context
+        self._exchange = exchange
+        self._gap_backfiller = gap_backfiller
+        self._newest = 0
+        """Open of the newest candle of the connection, epoch seconds; 0 before the first."""
+        self._newest_is_closed = False
+        self.has_marks = False
+        """Whether the exchange has marked a candle as final in this session."""
+        self.ended = asyncio.Event()
+        """Set when a candle ended that REST must close; the task that waits for it clears it."""
+
+    def start_connection(self) -> None:
+        """Forget the newest candle: the next rows are the first ones of a connection."""
+        self._newest = 0
+
+    def select_sound(self, rows: tuple[Candle, ...]) -> tuple[tuple[Candle, ...], str | None]:
+        """Return the rows that may be written and reasoned from; others go to quarantine.
+
+        Args:
+            rows: Candles of a frame, oldest first.
+
+        Returns:
+            The sound rows in their order, and the fault of the last one that is not sound, or None.
+        """
+        context, newest_fault = self._context, None
+        sound: list[Candle] = []
+        for row in rows:
+            fault = find_candle_fault(row, context.timeframe) or self._find_wrong_time(row)
+            if fault is None:
+                sound.append(row)
+                continue
+            newest_fault, now_ms = fault, self._exchange.now_ms()
+            quarantine(context.store, context.key, row, source="ws", fault=fault, seen_ms=now_ms)
+        return tuple(sound), newest_fault
+
+    def is_gap_before(self, rows: tuple[Candle, ...]) -> bool:
+        """Return whether a candle is missing between the newest row and these, or among these."""
+        last = self._newest
+        for row in rows:
+            if last and row.timestamp > self._context.timeframe.next(last):
+                return True
+            last = max(last, row.timestamp)
+        return False
+
+    def write(self, update: CandleUpdate) -> None:
+        """Write sound candles; nothing may be missing before them."""
+        for row in update.rows:
+            self._write_row(row, is_marked=row.timestamp in update.closed)
+
+    def _write_row(self, row: Candle, *, is_marked: bool) -> None:
+        context, opened = self._context, row.timestamp
+        if opened > self._newest > 0 and not self._newest_is_closed:
+            self.ended.set()
+        now_ms = self._exchange.now_ms()
+        if is_marked and self._has_ended(opened, now_ms):
+            self.has_marks = self._gap_backfiller.expects_marks = True
+            store_marked(context.store, context.key, row, closed_ms=now_ms)
+            self._gap_backfiller.closed.set()
+        elif opened < self._newest and is_closed(context.store, context.key, opened):
+            # A late frame of a candle that is proven already.
+            return
+        else:
+            replace_forming(context.store, context.key, row, seen_ms=now_ms)
+        if opened > self._newest:
+            # Its open fills what was decided on the candle before.
+            self._gap_backfiller.closed.set()
+        if opened >= self._newest:
+            self._newest, self._newest_is_closed = opened, is_marked
+
+    def _find_wrong_time(self, row: Candle) -> str | None:
+        """Return why a row cannot be of now: it would prove candles closed, or fill an order."""
+        context = self._context
+        now_ms = self._exchange.now_ms()
+        ahead_ms = row.timestamp * 1_000 - now_ms
+        if self._exchange.clock.wall_seconds(ahead_ms) > CLOCK_TOLERANCE_SECONDS:
+            return "time is in the future"
+        if row.timestamp < context.timeframe.shift(now_ms // 1_000, -context.window):
+            return "time is long past"
+        return None
+
+    def _has_ended(self, opened: int, now_ms: int) -> bool:
+        """Return whether a candle that the exchange calls final has ended by the market's clock."""
+        length_ms = (self._context.timeframe.next(opened) - opened) * 1_000
+        return has_ended(length_ms, now_ms - opened * 1_000, self._exchange.clock)
+
+
+def has_ended(length_ms: int, age_ms: int, clock: Clock) -> bool:
+    """Return whether a candle may be over, where the computer's clock is a little slow.
+
+    Args:
+        length_ms: From the open to the end of the candle, milliseconds.
+        age_ms: From the open to now, milliseconds.
+        clock: Market time; the clock that may be slow counts wall time.
+    """
+    # A candle of a minute is not over in its middle.
+    tolerance = min(CLOCK_TOLERANCE_SECONDS, clock.wall_seconds(length_ms) / 10)
+    return clock.wall_seconds(length_ms - age_ms) <= tolerance
