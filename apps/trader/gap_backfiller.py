@@ -18,11 +18,11 @@ from onetape.history.gaps import DECIDING_ANSWERS, fetch_noting, find_due_gaps
 from onetape.store.candles import find_missing, read_closed_range, read_row_at
 from onetape.store.corrections import accept_corrections
 from onetape.store.gaps import find_unexplained
+from onetape.store.marked_decisions import USUAL_WINDOW
 from trader.backoff import Backoff
 from trader.comparison import RestComparison, correction_line
 from trader.higher import first_traded, has_due_larger, warm_up_larger
 from trader.session_context import SessionContext
-from trader.window import MOST_ROWS
 
 #: Pauses between two requests for a candle that does not come: first and longest, wall seconds.
 FIRST_PAUSE_SECONDS = 1.0
@@ -193,7 +193,7 @@ class GapBackfiller:
             context.store,
             context.key,
             # The windows of other strategies on this series are not stored.
-            window=max(context.window, MOST_ROWS),
+            window=max(context.window, USUAL_WINDOW),
             corrected_ms=self._exchange.now_ms(),
         )
         for each in corrections:

@@ -48,6 +48,7 @@ def repair_store(
     from backfiller.repairing import check_undamaged, open_findings, repair_all
     from backfiller.series_fetch import Failure
     from onetape.cli.output import print_json, print_line
+    from onetape.core.clock import SystemClock
     from onetape.core.words import format_count
     from onetape.store.revisions import accept_outranking, read_revisions
 
@@ -71,7 +72,7 @@ def repair_store(
         accepted = 0
         if accept:
             numbers = [one.id for key in keys for one in read_revisions(store, key)]
-            accepted = accept_outranking(store, numbers)
+            accepted = accept_outranking(store, numbers, accepted_ms=SystemClock().now_ms())
         path = store.path
     done = [one for one in outcomes if not isinstance(one, Failure)]
     raise_failures(outcomes, only=True)

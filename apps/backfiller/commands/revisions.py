@@ -36,6 +36,7 @@ def list_revisions(
 ) -> None:
     """List later values of closed candles that differ from the stored ones; accept them."""
     from onetape.cli.output import print_json, print_line
+    from onetape.core.clock import SystemClock
     from onetape.core.errors import UsageError
     from onetape.core.words import format_count
     from onetape.store.revisions import accept as accept_revisions
@@ -48,10 +49,11 @@ def list_revisions(
         keys = chosen_series(store, exchange, symbol, timeframe)
         accepted: int | None = None
         if accept:
-            accepted = accept_revisions(store, numbers, force=force)
+            now_ms = SystemClock().now_ms()
+            accepted = accept_revisions(store, numbers, accepted_ms=now_ms, force=force)
             if "all" in accept:
                 is_open = [one.id for key in keys for one in read_revisions(store, key)]
-                accepted += accept_outranking(store, is_open)
+                accepted += accept_outranking(store, is_open, accepted_ms=now_ms)
         found = [one for key in keys for one in read_revisions(store, key, open_only=not all_)]
         path = store.path
     if json_:

@@ -104,7 +104,7 @@ class CacheEqualsRows(RuleBasedStateMachine):
         for revision in read_revisions(self.store):
             # Refused where the candle was deleted meanwhile.
             with contextlib.suppress(StoreError):
-                accept(self.store, [revision.id], force=True)
+                accept(self.store, [revision.id], accepted_ms=1, force=True)
 
     @rule(key=keys, place=places, price=prices)
     def plain_sql_changes_a_value(

@@ -1,5 +1,6 @@
 """Corrections reach what rested on a candle: decisions of every account, and built candles."""
 
+import pytest
 from msgspec.structs import replace
 
 from onetape.core.candles import Candle, SeriesKey
@@ -9,6 +10,7 @@ from onetape.store.corrections import accept_corrections
 from onetape.store.database import Store
 from onetape.store.leases import Fence, acquire_lease
 from onetape.store.ledger import insert_decision
+from onetape.store.revisions import accept, accept_outranking, read_revisions
 from onetape.store.sessions import start_session
 from onetape.store.stream_closes import store_marked
 
@@ -49,6 +51,21 @@ def marked(store: Store) -> set[str]:
     with store.read() as connection:
         rows = connection.execute("SELECT decision FROM decisions WHERE corrected_ms IS NOT NULL")
         return {decision for (decision,) in rows}
+
+
+@pytest.mark.parametrize("names", [True, False], ids=["by number", "all that rank higher"])
+def test_a_revision_that_a_person_accepts_marks_the_decisions_on_its_candle(
+    store: Store, *, names: bool
+) -> None:
+    mark_wrong_candle(store)
+    decide(store, "first", KEY, OPENED - HOUR, OPENED, OPENED + HOUR)
+    right = Candle(OPENED, 100.0, 110.0, 90.0, 106.0, 12.5)
+    accepted_ms = (OPENED + 3 * HOUR) * 1_000
+    insert_closed(store, KEY, [right], source="rest", seen_ms=accepted_ms)
+    (revision,) = read_revisions(store)
+    accept_revision = accept if names else accept_outranking
+    assert accept_revision(store, [revision.id], accepted_ms=accepted_ms) == 1
+    assert marked(store) == {f"first 1h {OPENED}", f"first 1h {OPENED + HOUR}"}
 
 
 def test_a_correction_marks_the_decisions_of_every_account_on_the_series(store: Store) -> None:

@@ -23,6 +23,7 @@ from onetape.store.stream_closes import store_marked
 from repeatable import examples
 
 HOUR = 3_600
+NOW_MS = 100 * HOUR * 1_000
 KEY = SeriesKey("binance", "BTC/USDT", "1h")
 OTHER = SeriesKey("binance", "ETH/USDT", "1h")
 PLAIN = (
@@ -65,11 +66,11 @@ def test_an_accepted_revision_is_the_candle_and_comes_no_more(store: Store) -> N
     put(store, candle(1))
     put(store, candle(1, 99.0))
     (revision,) = read_revisions(store)
-    assert accept(store, [revision.id]) == 1
+    assert accept(store, [revision.id], accepted_ms=NOW_MS) == 1
     assert read_closed_between(store, KEY, 0, 9 * HOUR).close.tolist() == [99.0]
     assert closes(store) == []
     assert closes(store, open_only=False) == [(105.0, 99.0, True)]
-    assert accept(store, [revision.id]) == 0
+    assert accept(store, [revision.id], accepted_ms=NOW_MS) == 0
     assert put(store, candle(1, 99.0)) == InsertReport(present=1)
 
 
@@ -77,7 +78,7 @@ def test_of_two_revisions_of_a_candle_the_later_settles_both(store: Store) -> No
     put(store, candle(1))
     put(store, candle(1, 99.0))
     put(store, candle(1, 98.0))
-    accept(store, [read_revisions(store)[-1].id])
+    accept(store, [read_revisions(store)[-1].id], accepted_ms=NOW_MS)
     assert read_row_at(store, KEY, HOUR) == candle(1, 98.0)
     assert closes(store) == []
 
@@ -88,7 +89,7 @@ def test_a_value_that_the_exchange_takes_back_is_not_accepted_with_all_others(st
     is_open = [one.id for one in read_revisions(store)]
     assert put(store, candle(1)) == InsertReport(present=1)
     assert closes(store) == [(105.0, 98.0, False)]
-    assert accept(store, is_open) == 1
+    assert accept(store, is_open, accepted_ms=NOW_MS) == 1
     assert read_row_at(store, KEY, HOUR) == candle(1)
     assert read_row_at(store, KEY, 2 * HOUR) == candle(2, 98.0)
 
@@ -104,7 +105,7 @@ def test_an_unknown_revision_changes_nothing(store: Store) -> None:
     put(store, candle(1))
     put(store, candle(1, 99.0))
     with pytest.raises(UsageError, match="has no revision 77; list them"):
-        accept(store, [read_revisions(store)[0].id, 77])
+        accept(store, [read_revisions(store)[0].id, 77], accepted_ms=NOW_MS)
     assert read_row_at(store, KEY, HOUR) == candle(1)
     assert len(closes(store)) == 1
 
@@ -115,7 +116,7 @@ def test_a_revision_of_a_candle_that_was_deleted_is_refused(store: Store) -> Non
     with store.write() as connection:
         connection.execute("DELETE FROM ohlcv_data")
     with pytest.raises(StoreError, match="the candle of revision 1 is not stored any more"):
-        accept(store, [1])
+        accept(store, [1], accepted_ms=NOW_MS)
 
 
 def test_a_value_that_no_candle_may_have_is_not_accepted(store: Store, foreign: Any) -> None:
@@ -125,7 +126,7 @@ def test_a_value_that_no_candle_may_have_is_not_accepted(store: Store, foreign: 
     (revision,) = read_revisions(store)
     assert (revision.new.close, revision.source) == (500.0, None)
     with pytest.raises(StoreError, match="CHECK constraint failed"):
-        accept(store, [revision.id], force=True)
+        accept(store, [revision.id], accepted_ms=NOW_MS, force=True)
     assert read_row_at(store, KEY, HOUR) == candle(1)
 
 
@@ -170,13 +171,13 @@ def test_only_a_value_of_a_higher_rank_is_accepted(store: Store, stored: str, ca
     is_later_rest = stored == came and came in AFTER_MS
     is_better = RANKS[came] > RANKS[stored] or is_later_rest
     assert revision.outranks is is_better
-    assert accept_outranking(store, [revision.id]) == is_better
+    assert accept_outranking(store, [revision.id], accepted_ms=NOW_MS) == is_better
     assert read_row_at(store, KEY, HOUR) == candle(1, 99.0 if is_better else 105.0)
     if not is_better:
         words = "of the same rank" if came == stored else "that ranks higher"
         with pytest.raises(UsageError, match=f"would replace a value {words}: "):
-            accept(store, [revision.id])
-        assert accept(store, [revision.id], force=True) == 1
+            accept(store, [revision.id], accepted_ms=NOW_MS)
+        assert accept(store, [revision.id], accepted_ms=NOW_MS, force=True) == 1
         assert read_row_at(store, KEY, HOUR) == candle(1, 99.0)
 
 
@@ -186,7 +187,9 @@ def test_the_best_of_several_revisions_is_accepted_and_a_stale_frame_is_settled(
     write(store, "at the close", 105.0)
     write(store, "settled", 99.0)
     write(store, "frame", 101.0)
-    assert accept_outranking(store, [one.id for one in read_revisions(store)]) == 1
+    assert (
+        accept_outranking(store, [one.id for one in read_revisions(store)], accepted_ms=NOW_MS) == 1
+    )
     assert read_row_at(store, KEY, HOUR) == candle(1, 99.0)
     assert read_revisions(store) == []
 
@@ -237,7 +240,7 @@ def test_accepting_all_never_replaces_a_value_by_one_of_a_lower_rank(
             write(store, origin, close)
         revisions = read_revisions(store)
         before = {one.stored_rank for one in revisions}
-        accept_outranking(store, [one.id for one in revisions])
+        accept_outranking(store, [one.id for one in revisions], accepted_ms=NOW_MS)
         row = read_row_at(store, KEY, HOUR)
         assert row is not None
         accepted = [one for one in revisions if one.new == row]

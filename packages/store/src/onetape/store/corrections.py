@@ -16,6 +16,7 @@ from onetape.core.errors import UsageError
 from onetape.core.timeframes import Timeframe
 from onetape.store.connection import Connection
 from onetape.store.database import Store
+from onetape.store.marked_decisions import mark_decisions
 from onetape.store.ranks import REST_AT_CLOSE, STREAM_CLOSE
 from onetape.store.revisions import accept_proven
 
@@ -82,33 +83,10 @@ def accept_corrections(
     with store.write() as connection:
         accepted = accept_proven(store, connection, key, (REST_AT_CLOSE, STREAM_CLOSE))
         for one in accepted:
-            _mark_decisions(connection, key, one.new.timestamp, window, corrected_ms)
+            mark_decisions(connection, key, one.new.timestamp, window, corrected_ms)
             _delete_built(connection, key, one.new.timestamp)
     return sorted(
         (Correction(one.old, one.new) for one in accepted), key=lambda each: each.after.timestamp
-    )
-
-
-def _mark_decisions(
-    connection: Connection, key: SeriesKey, opened: int, window: int, corrected_ms: int
-) -> None:
-    """Mark the decisions of all accounts that may rest on a candle."""
-    timeframe = Timeframe.parse(key.timeframe)
-    sessions = connection.execute(
-        "SELECT session, timeframe FROM sessions WHERE exchange = ? AND symbol = ?",
-        (key.exchange, key.symbol),
-    ).fetchall()
-    closed, last = timeframe.next(opened), timeframe.shift(opened, window) - 1
-    lengths = [(session, Timeframe.parse(name)) for session, name in sessions]
-    connection.executemany(
-        "UPDATE decisions SET corrected_ms = ?, correction = NULL "
-        "WHERE session = ? AND timestamp BETWEEN ? AND ?",
-        [
-            # The first decision that could use the candle is on the candle that closed with it.
-            (corrected_ms, session, each.floor(closed - 1), last)
-            for session, each in lengths
-            if each.seconds <= timeframe.seconds
-        ],
     )
 
 

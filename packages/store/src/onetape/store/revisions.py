@@ -17,6 +17,7 @@ from onetape.core.errors import StoreError, UsageError
 from onetape.store.closed_rows import note_early_reads
 from onetape.store.connection import Connection
 from onetape.store.database import Store
+from onetape.store.marked_decisions import USUAL_WINDOW, mark_decisions
 from onetape.store.ranks import (
     RANK_NAMES,
     REST_AT_CLOSE,
@@ -85,8 +86,13 @@ def read_revisions(
     return [_make_revision(row) for row in rows]
 
 
-def accept(store: Store, revision_ids: Iterable[int], *, force: bool = False) -> int:
+def accept(
+    store: Store, revision_ids: Iterable[int], *, accepted_ms: int, force: bool = False
+) -> int:
     """Give candles their revised values, all in one transaction, and return how many changed.
+
+    The decisions of every account that may rest on such a candle are marked: their traders evaluate
+    them again.
 
     Of several revisions of one candle the best that is named counts: the highest rank, and the
     latest of that. Those that it outranks are settled with it. One that was settled before changes
@@ -95,6 +101,7 @@ def accept(store: Store, revision_ids: Iterable[int], *, force: bool = False) ->
     Args:
         store: The open database.
         revision_ids: Ids of the revisions.
+        accepted_ms: Time of the acceptance, epoch milliseconds.
         force: Accept a value that ranks lower than the stored one.
 
     Raises:
@@ -114,12 +121,11 @@ def accept(store: Store, revision_ids: Iterable[int], *, force: bool = False) ->
                     f"replace a value {rank}: {RANK_NAMES[one.stored_rank]} by "
                     f"{RANK_NAMES[one.rank]}; if that is meant, add --force"
                 )
-        for one in wanted:
-            _accept(store, connection, one)
+        _accept_and_mark(store, connection, wanted, accepted_ms)
         return len(wanted)
 
 
-def accept_outranking(store: Store, revision_ids: Iterable[int]) -> int:
+def accept_outranking(store: Store, revision_ids: Iterable[int], *, accepted_ms: int) -> int:
     """Accept those revisions that outrank what is stored, as `accept` does; leave the others open.
 
     Raises:
@@ -129,8 +135,7 @@ def accept_outranking(store: Store, revision_ids: Iterable[int]) -> int:
     with store.write() as connection:
         named = [_named(store, connection, each) for each in sorted(set(revision_ids))]
         wanted = _select_best_of_each([one for one in named if not one.accepted and one.outranks])
-        for one in wanted:
-            _accept(store, connection, one)
+        _accept_and_mark(store, connection, wanted, accepted_ms)
         return len(wanted)
 
 
@@ -155,6 +160,15 @@ def accept_proven(
     for one in wanted:
         _accept(store, connection, one)
     return wanted
+
+
+def _accept_and_mark(
+    store: Store, connection: Connection, wanted: Iterable[Revision], accepted_ms: int
+) -> None:
+    """Accept revisions and mark the decisions that may rest on their candles."""
+    for one in wanted:
+        _accept(store, connection, one)
+        mark_decisions(connection, one.key, one.new.timestamp, USUAL_WINDOW, accepted_ms)
 
 
 def _named(store: Store, connection: Connection, revision_id: int) -> Revision:

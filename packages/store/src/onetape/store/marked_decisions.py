@@ -1,0 +1,46 @@
+"""Decisions that rested on a candle whose value was corrected afterwards.
+
+A marked decision is evaluated again by the trader of its account (corrections.py).
+"""
+
+from typing import Final
+
+from onetape.core.candles import SeriesKey
+from onetape.core.timeframes import Timeframe
+from onetape.store.connection import Connection
+
+#: So many candles a decision may rest on where the windows of the strategies are not known.
+USUAL_WINDOW: Final = 1_000
+
+
+def mark_decisions(
+    connection: Connection, key: SeriesKey, opened: int, window: int, corrected_ms: int
+) -> None:
+    """Mark the decisions of all accounts that may rest on a candle; inside a write transaction.
+
+    Args:
+        connection: Connection of the transaction.
+        key: Series of the candle.
+        opened: Open of the candle, epoch seconds.
+        window: How many candles a decision may rest on.
+        corrected_ms: When the candle was corrected, epoch milliseconds.
+    """
+    sessions = connection.execute(
+        "SELECT session, timeframe FROM sessions WHERE exchange = ? AND symbol = ?",
+        (key.exchange, key.symbol),
+    ).fetchall()
+    if not sessions:
+        return
+    timeframe = Timeframe.parse(key.timeframe)
+    closed, last = timeframe.next(opened), timeframe.shift(opened, window) - 1
+    lengths = [(session, Timeframe.parse(name)) for session, name in sessions]
+    connection.executemany(
+        "UPDATE decisions SET corrected_ms = ?, correction = NULL "
+        "WHERE session = ? AND timestamp BETWEEN ? AND ?",
+        [
+            # The first decision that could use the candle is on the candle that closed with it.
+            (corrected_ms, session, each.floor(closed - 1), last)
+            for session, each in lengths
+            if each.seconds <= timeframe.seconds
+        ],
+    )
