@@ -280,7 +280,8 @@ class LiveBook(Executor):
         if replaces is not None:
             self.record(replaces, [CancelRequested("another stop takes its place")], now_ms)
             replaces.cancelled = time.monotonic()
-        event = Submitted(timestamp_ms + self.broker.window_ms, one.total_before)
+        deadline_ms = timestamp_ms + self.broker.window_ms
+        event = Submitted(deadline_ms, one.total_before, one.read_ms)
         self.record(one, [event], now_ms, sent_ms=timestamp_ms)
         one.sent = time.monotonic()
         limit = self.limit_of(one.order.stop_price, amount)

@@ -1,17 +1,23 @@
-"""Coins that positions of the database have at one account of an exchange, whatever their name."""
+"""Coins that the database has booked at one account of an exchange, whatever the account's name."""
 
+from collections.abc import Iterator
 from decimal import Decimal
+from typing import Final
 
 from onetape.core.symbols import split_symbol
+from onetape.core.trading import Fill
 from onetape.exchange.trading_records import Balance
 from onetape.execution.positions import sum_position
 from onetape.store.account_reading import read_traded
+from onetape.store.accounts import Account
 from onetape.store.database import Store
 from onetape.store.ledger import read_fills
 from onetape.store.live_accounts import read_live_account
 from onetape.store.orders import sum_unbooked_buys
 
-_ZERO = Decimal(0)
+#: What trade ids of corrections begin with: sales that a person has had written off.
+CORRECTED: Final = "correction-"
+_ZERO: Final = Decimal(0)
 
 
 def booked_coins(store: Store, exchange: str, exchange_account: str, currency: str) -> Decimal:
@@ -27,17 +33,64 @@ def booked_coins(store: Store, exchange: str, exchange_account: str, currency: s
         StoreError: the file cannot be read.
     """
     total = _ZERO
-    for one in read_traded(store, "live"):
+    for one in _read_traded_of(store, exchange, exchange_account):
         base, quote = split_symbol(one.symbol)
-        if one.exchange != exchange or base != currency:
-            continue
-        account = read_live_account(store, one.name)
-        if account is None or account.exchange_account != exchange_account:
+        if base != currency:
             continue
         fills = read_fills(store, one.name, one.symbol, exchange=exchange, mode="live")
         total += max(sum_position(fills, base, quote).base, _ZERO)
         total += sum_unbooked_buys(store, one.name, one.symbol)
     return total
+
+
+def sum_executed_after(
+    store: Store, exchange: str, exchange_account: str, currency: str, after_ms: int
+) -> Decimal:
+    """Return how executions after a time have changed the amount of a currency, with their fees.
+
+    Sales of others that a person has had written off are left out: their time is not known.
+
+    Args:
+        store: The database of the trader.
+        exchange: CCXT exchange id, or `simulator`.
+        exchange_account: The exchange's own id of the account.
+        currency: Such as BTC; as base currency, as quote currency and as currency of fees.
+        after_ms: Exchange time, epoch milliseconds.
+
+    Raises:
+        StoreError: the file cannot be read.
+    """
+    total = _ZERO
+    for one in _read_traded_of(store, exchange, exchange_account):
+        fills = read_fills(
+            store, one.name, one.symbol, exchange=exchange, mode="live", after_ms=after_ms
+        )
+        for fill in fills:
+            if not fill.exchange_trade_id.startswith(CORRECTED):
+                total += _compute_change(fill, currency)
+    return total
+
+
+def _compute_change(fill: Fill, currency: str) -> Decimal:
+    """Return how an execution has changed the amount of a currency."""
+    base, quote = split_symbol(fill.symbol)
+    sign = 1 if fill.side == "buy" else -1
+    change = _ZERO
+    if base == currency:
+        change += sign * fill.amount
+    if quote == currency:
+        change -= sign * fill.amount * fill.price
+    return change - fill.fee if fill.fee_currency == currency else change
+
+
+def _read_traded_of(store: Store, exchange: str, exchange_account: str) -> Iterator[Account]:
+    """Yield what was traded on one account of an exchange, one record for each symbol."""
+    for one in read_traded(store, "live"):
+        if one.exchange != exchange:
+            continue
+        account = read_live_account(store, one.name)
+        if account is not None and account.exchange_account == exchange_account:
+            yield one
 
 
 def free_money(balance: Balance | None, booked: Decimal) -> Decimal:

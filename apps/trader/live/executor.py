@@ -302,7 +302,7 @@ class LiveExecutor(LiveBook):
             found = self._entry_amount(one, row, self._free_money(balance), now_ms)
         self._turn = None
         if isinstance(found, Decimal):
-            one.total_before = self._account.held.total_now
+            self._account.held.note_before_send(one)
             self.send(one, found, now_ms)
             return
         self._drop(one, found, now_ms)

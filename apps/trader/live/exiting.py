@@ -344,7 +344,7 @@ class ExitSender:
                     f"have {book.sizes.at_market:f} at most; the rest follows"
                 )
             amount = part
-            one.total_before = self._account.held.total_now
+            self._account.held.note_before_send(one)
             book.send(one, amount, now_ms)
             return
         # The coins are locked or gone: the comparison of the account reports it.

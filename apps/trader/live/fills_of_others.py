@@ -2,16 +2,13 @@
 
 from collections.abc import Iterable, Set
 from decimal import Decimal
-from typing import Final
 
 from onetape.exchange.trading_records import OrderSnapshot, OwnTrade
 from onetape.store.accounts import read_account_series
 from onetape.store.ledger import read_fills
 from onetape.store.live_accounts import open_differences
 from trader.live.book import LiveBook
-
-#: What trade ids of corrections begin with: sales that a person has had written off.
-CORRECTED: Final = "correction-"
+from trader.live.booked_coins import CORRECTED
 
 
 class FillsOfOthers:

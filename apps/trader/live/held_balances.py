@@ -7,7 +7,7 @@ from onetape.exchange.trading_records import Balance
 from onetape.execution.positions import sum_position
 from trader.brokers.live_records import AccountSnapshot, BalanceReading
 from trader.live.book import LiveBook
-from trader.live.fills_of_others import CORRECTED
+from trader.live.booked_coins import CORRECTED
 from trader.live.resolving import coins_moved
 from trader.live.tracking import LiveOrder
 
@@ -68,6 +68,11 @@ class HeldBalances:
             and not trade.exchange_trade_id.startswith(CORRECTED)
         ]
         return self.total_base + sum_position(since, market.base, market.quote).base
+
+    def note_before_send(self, one: LiveOrder) -> None:
+        """Note in an order what the account has before its send, by the last reading."""
+        if self.reading is not None:
+            one.total_before, one.read_ms = self.total_base, self.reading.asked_ms
 
     def is_after(self, deadline_ms: int | None) -> bool:
         """Return whether the last reading began after a time of the exchange, epoch milliseconds.

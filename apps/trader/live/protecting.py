@@ -316,7 +316,7 @@ class Protector:
         self, stop: LiveOrder, amount: Decimal, now_ms: int, *, replaces: LiveOrder | None = None
     ) -> None:
         self._changed = time.monotonic()
-        stop.total_before = self._account.held.total_now
+        self._account.held.note_before_send(stop)
         self._book.send(stop, amount, now_ms, replaces=replaces)
 
     def _cancelled_by_others(self, entry: str) -> Obstacle | None:

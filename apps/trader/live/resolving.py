@@ -18,6 +18,7 @@ from onetape.execution.events import ProvenAbsent
 from onetape.store.live_accounts import read_known_order_numbers, read_live_account
 from trader.brokers.live_records import AbsenceAnswer
 from trader.live.book import LiveBook
+from trader.live.booked_coins import sum_executed_after
 from trader.live.tracking import LiveOrder
 
 
@@ -40,20 +41,24 @@ def chase(book: LiveBook, one: LiveOrder) -> None:
 def coins_moved(book: LiveBook, one: LiveOrder, balances: Mapping[str, Balance]) -> bool:
     """Return whether a balance has moved as if an order without a response had been executed.
 
-    The account is compared with what it had before the send. Where that is not stored, because an
-    earlier version has sent the order, it is compared with what the account had when it was opened
-    and what was bought since.
+    The account is compared with what it had before the send and with what other orders of the file
+    have moved since. Where that is not stored, because an earlier version has sent the order, it is
+    compared with what the account had when it was opened and what was bought since.
     """
-    base = book.context.market.base
+    store, base = book.context.store, book.context.market.base
     before = one.total_before
+    account = read_live_account(store, book.context.session.account)
     if before is None:
-        account = read_live_account(book.context.store, book.context.session.account)
         if account is None:
             return False
         # Dust of earlier positions may have been converted: it hides no buy, and makes up no sale.
         position = book.position
         bought = position.own if one.order.side == "sell" else position.base
         before = account.baseline.get(base, Decimal(0)) + bought
+    elif one.read_ms is not None and account is not None:
+        before += sum_executed_after(
+            store, account.exchange, account.exchange_account, base, one.read_ms
+        )
     held = balances.get(base)
     total = Decimal(0) if held is None else held.total
     return total < before if one.order.side == "sell" else total > before

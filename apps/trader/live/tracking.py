@@ -23,6 +23,9 @@ class LiveOrder:
         self.total_before: Decimal | None = tracked.state.total_before
         """What the account had of the base currency before the send, also where an earlier process
         has sent it; None: it is not known."""
+        self.read_ms: int | None = tracked.state.read_ms
+        """Exchange time of the reading that `total_before` is from: later executions are not in it.
+        None: it has all that were booked before the send."""
         self.cancelled: float | None = None
         self.has_begun = False
         """Whether the stops are cancelled so that this exit can be sent."""

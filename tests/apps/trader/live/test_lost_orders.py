@@ -7,8 +7,10 @@ from typing import Literal
 import pytest
 from msgspec import structs
 
-from live_desk import BALANCE, QUICK, LiveDesk
+from live_desk import ACCOUNT, BALANCE, KEY, QUICK, LiveDesk
 from onetape.simulator.faults.model import Fault
+from onetape.store.orders import insert_order
+from onetape.store.sessions import start_session
 
 Run = Callable[..., None]
 #: The readings of the account fail; look-ups of orders do not.
@@ -85,6 +87,49 @@ def test_a_lost_stop_is_placed_again_although_others_have_traded_meanwhile(run: 
         await desk.until(lambda: desk.resting)
         assert first.identity not in desk.taken
         assert len(desk.resting) == 1
+
+    run(scenario, baseline=BALANCE)
+
+
+def buy_eth_with_btc(desk: LiveDesk) -> None:
+    """Execute an order of another symbol of the trader, which pays with BTC, and store its fill."""
+    account = desk.simulator.account
+    account.trade_by_hand("BUY", "ETH/BTC", quantity=Decimal(2))
+    (fill,) = [one for one in account.exchange.fills if one.symbol.id == "ETHBTC"]
+    other = structs.replace(desk.context.session, session="other", symbol="ETH/BTC")
+    start_session(desk.store, other, desk.lease.fence)
+    order = structs.replace(
+        desk.order("buy", "market"), client_order_id="other-1", session="other", symbol="ETH/BTC"
+    )
+    insert_order(desk.store, order, desk.lease.fence)
+    price = Decimal(fill.price).scaleb(-fill.symbol.price_digits)
+    with desk.store.write() as connection:
+        connection.execute(
+            "INSERT INTO trades (exchange, symbol, exchange_trade_id, client_order_id, session, "
+            "mode, account, side, price, amount, fee, fee_currency, executed_ms) "
+            "VALUES (?, 'ETH/BTC', '1', 'other-1', 'other', 'live', ?, 'buy', ?, '2', '0.002', "
+            "'ETH', ?)",
+            (KEY.exchange, ACCOUNT, str(price), fill.time_ms),
+        )
+
+
+def test_a_lost_stop_is_placed_again_although_another_symbol_was_paid_with_its_coins(
+    run: Run,
+) -> None:
+    async def scenario(desk: LiveDesk) -> None:
+        await desk.until(lambda: desk.executor.balance_is_known)
+        desk.simulator.faults.add(
+            Fault("reset", method="POST", path="/api/v3/order", nth=2, count=1, when="before")
+        )
+        desk.enter()
+        await desk.until(lambda: desk.executor.stops)
+        (first,) = desk.executor.stops
+        await desk.until(lambda: first.state.stage == "unknown")
+        await desk.pass_time(1)
+        buy_eth_with_btc(desk)
+        await desk.pass_time(4)
+        await desk.until(lambda: desk.resting)
+        assert first.identity not in desk.taken
 
     run(scenario, baseline=BALANCE)
 

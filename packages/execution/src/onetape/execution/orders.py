@@ -102,6 +102,9 @@ class OrderState(Struct, frozen=True):
     """Exchange time after which the request cannot arrive any more; None: it was not sent."""
     total_before: Decimal | None = None
     """What the account had of the base currency before the send; None: it is not known."""
+    read_ms: int | None = None
+    """Exchange time of the reading that `total_before` is from: later executions are not in it.
+    None: it has all that were booked before the send."""
 
     @property
     def is_done(self) -> bool:
@@ -128,9 +131,11 @@ def advance(state: OrderState, event: OrderEvent) -> tuple[OrderState, tuple[Eff
     match event:
         case Intended():
             after, effects = state, ()
-        case Submitted(deadline_ms, total_before):
+        case Submitted(deadline_ms, total_before, read_ms):
             after, effects = _raise_stage(state, "sent"), ()
-            after = replace(after, deadline_ms=deadline_ms, total_before=total_before)
+            after = replace(
+                after, deadline_ms=deadline_ms, total_before=total_before, read_ms=read_ms
+            )
         case Unanswered(reason):
             after, effects = _apply_unanswered(state, reason)
         case Acknowledged(exchange_order_id):

@@ -166,7 +166,13 @@ def read_last_side(store: Store, account: str, exchange: str, symbol: str) -> Si
 
 
 def read_fills(
-    store: Store, account: str, symbol: str, *, exchange: str | None = None, mode: str | None = None
+    store: Store,
+    account: str,
+    symbol: str,
+    *,
+    exchange: str | None = None,
+    mode: str | None = None,
+    after_ms: int = -1,
 ) -> list[Fill]:
     """Return the fills of an account in one symbol, oldest first.
 
@@ -176,14 +182,16 @@ def read_fills(
         symbol: Symbol of the market.
         exchange: On which exchange; None: on any.
         mode: `paper` or `live`; None: both.
+        after_ms: Only fills that were executed after this time, epoch milliseconds.
     """
     with store.read() as connection:
         rows = connection.execute(
             "SELECT exchange, symbol, exchange_trade_id, client_order_id, session, mode, account, "
             "side, price, amount, fee, fee_currency, executed_ms, least_amount FROM trades "
-            "WHERE account = ? AND symbol = ? AND exchange = ifnull(?, exchange) "
-            "AND mode = ifnull(?, mode) ORDER BY executed_ms, id",
-            (account, symbol, exchange, mode),
+            "WHERE account = ? AND symbol = ? AND executed_ms > ? "
+            "AND exchange = ifnull(?, exchange) AND mode = ifnull(?, mode) "
+            "ORDER BY executed_ms, id",
+            (account, symbol, after_ms, exchange, mode),
         ).fetchall()
     return [_make_fill(row) for row in rows]
 
