@@ -64,10 +64,12 @@ ADDED_COLUMNS = {
         "stop_states": "entry_order_id, place, price, reason, since_ms, unprotected_ms, updated_ms",
         "latecomers": "session, timestamp, noted_ms, waited_seconds, reason",
     },
+    6: {"command_files": "name, stored_ms"},
 }
 SERIES = ("binance", "BTC/USDT", "1h")
-SCRIPTS = ("schema.sql", "schema_2.sql", "schema_3.sql", "schema_4.sql", "schema_5.sql")
-VERSIONS = (1, 2, 3, 4, 5)
+SCRIPTS = ("schema.sql", "schema_2.sql", "schema_3.sql", "schema_4.sql", "schema_5.sql",
+           "schema_6.sql")  # fmt: skip
+VERSIONS = (1, 2, 3, 4, 5, 6)
 
 
 def make_old_store(path: Path, version: int = 1, *, rows: bool = True) -> Path:
@@ -234,4 +236,8 @@ def _fill_5(connection: sqlite3.Connection) -> None:
         connection.execute(statement)
 
 
-_FILLS = {1: _fill, 2: _fill_2, 3: _fill_3, 4: _fill_4, 5: _fill_5}
+def _fill_6(connection: sqlite3.Connection) -> None:
+    connection.execute("INSERT INTO command_files VALUES ('commands.taken', 5)")
+
+
+_FILLS = {1: _fill, 2: _fill_2, 3: _fill_3, 4: _fill_4, 5: _fill_5, 6: _fill_6}

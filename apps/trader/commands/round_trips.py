@@ -36,6 +36,9 @@ class RoundTrip(Struct, frozen=True):
     """Quote currency received minus spent, after fees in quote currency."""
     fees: dict[str, Decimal]
     """Fees of the round trip by currency."""
+    fills: tuple[Fill, ...]
+    """Fills of the position from its first buy on, oldest first. The next position may begin in the
+    millisecond in which this one ends."""
 
     @property
     def profit(self) -> Decimal | None:
@@ -105,6 +108,7 @@ def _round_trip(
         exit_price=_mean_price(sells) if sells else None,
         quote_flow=sum_position(fills, base, quote).quote,
         fees=fees_of(fills),
+        fills=tuple(fills[fills.index(buys[0]) :]),
     )
     return [trip]
 

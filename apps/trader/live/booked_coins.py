@@ -43,6 +43,25 @@ def booked_coins(store: Store, exchange: str, exchange_account: str, currency: s
     return total
 
 
+def sum_unbooked(store: Store, exchange: str, exchange_account: str, currency: str) -> Decimal:
+    """Return how much buys may have bought of a currency that is not booked.
+
+    Args:
+        store: The database of the trader.
+        exchange: CCXT exchange id, or `simulator`.
+        exchange_account: The exchange's own id of the account.
+        currency: Such as BTC, as base currency.
+
+    Raises:
+        StoreError: the file cannot be read.
+    """
+    total = _ZERO
+    for one in _read_traded_of(store, exchange, exchange_account):
+        if split_symbol(one.symbol)[0] == currency:
+            total += sum_unbooked_buys(store, one.name, one.symbol)
+    return total
+
+
 def sum_executed_after(
     store: Store, exchange: str, exchange_account: str, currency: str, after_ms: int
 ) -> Decimal:

@@ -3,9 +3,14 @@
 from decimal import Decimal
 
 from onetape.execution.reconcile import LedgerSnapshot, compute_covered
-from onetape.store.live_accounts import read_live_account
+from onetape.store.compared_balances import (
+    ComparedBalance,
+    read_compared_balance,
+    store_compared_balance,
+)
+from onetape.store.live_accounts import LiveAccount, read_live_account
 from trader.live.book import LiveBook
-from trader.live.booked_coins import booked_coins
+from trader.live.booked_coins import booked_coins, sum_executed_after, sum_unbooked
 
 _ZERO = Decimal(0)
 
@@ -26,9 +31,11 @@ class PositionCoins:
         """What others have sold of the position by executions that were read, base currency."""
         self._missing = _ZERO
         """What no order may sell of the position, base currency."""
-        self._booked: Decimal | None = None
-        """What is booked of the base currency, whatever the name and the market; None: not read
-        since the last reading of the account."""
+        self._needed: Decimal | None = None
+        """What the account has where all coins of positions are there, base currency; None: not
+        computed since the last reading."""
+        self._complete: Decimal | None = None
+        """Balance of the last reading, base currency, if nothing was missing in it; else None."""
 
     @property
     def before(self) -> Decimal | None:
@@ -44,7 +51,7 @@ class PositionCoins:
         """Compare the position with what the account has of its base currency."""
         self.covered = compute_covered(ledger, total)
         self.is_short = self.covered < ledger.position
-        self._booked = None
+        self._needed = None
         # A balance may be shown late; executions of others are facts.
         self.sold = ledger.position - self.covered if total >= ledger.position else _ZERO
         safe = self.covered
@@ -57,7 +64,7 @@ class PositionCoins:
         """Return whether others may have sold coins of the position without a trace in the balance.
 
         The account has coins that are not the position's, and has less than what it had before its
-        first session and all that was bought since.
+        first session, or when nothing was missing last, and all that was bought since.
 
         Args:
             total: Balance of the account, base currency.
@@ -65,7 +72,7 @@ class PositionCoins:
         position = self._book.position
         if position.is_flat or total <= position.own:
             return False
-        needed = self._needed()
+        needed = self._compute_needed()
         return needed is None or total < needed
 
     def lacking(self, total: Decimal) -> Decimal:
@@ -76,27 +83,66 @@ class PositionCoins:
         Args:
             total: What the account has, base currency.
         """
-        needed = self._needed()
+        needed = self._compute_needed()
         return self._book.position.own if needed is None else max(needed - total, _ZERO)
 
-    def _needed(self) -> Decimal | None:
+    def note_complete(self, total: Decimal, read_ms: int) -> None:
+        """Store what the account has, because nothing is missing: coins of its own may have left.
+
+        Two readings in a row have to agree: a balance may be shown late.
+
+        Args:
+            total: Balance of the account in the reading, base currency.
+            read_ms: Exchange time of the reading, epoch milliseconds.
+
+        Raises:
+            SafetyRefusal: another process took the account over.
+            StoreError: the file cannot be read or written.
+        """
+        last, self._complete = self._complete, total
+        account = self._read_account()
+        if account is None or last != total or self._compute_needed() == total:
+            return
+        book = self._book
+        found = ComparedBalance(total, read_ms)
+        store_compared_balance(book.context.store, *self._place(account), found, book.fence)
+        self._needed = None
+
+    def note_incomplete(self) -> None:
+        """Note that something is missing, or is not known yet, in the last reading."""
+        self._complete = None
+
+    def _read_account(self) -> LiveAccount | None:
+        context = self._book.context
+        return read_live_account(context.store, context.session.account)
+
+    def _place(self, account: LiveAccount) -> tuple[str, str, str]:
+        """Return exchange, the exchange's id of the account, and base currency."""
+        return account.exchange, account.exchange_account, self._book.context.market.base
+
+    def _compute_needed(self) -> Decimal | None:
         """Return what the account has where all coins of before and of positions are there.
 
-        Base currency; None where it is not known.
+        Where nothing was missing in an earlier reading, it is what was there then, and what own
+        orders have moved since. Base currency; None where it is not known.
         """
-        context = self._book.context
-        account = read_live_account(context.store, context.session.account)
+        account = self._read_account()
         if account is None:
             return None
-        if self._booked is None:
-            self._booked = booked_coins(
-                context.store, account.exchange, account.exchange_account, context.market.base
-            )
-        return account.baseline.get(context.market.base, _ZERO) + self._booked
+        if self._needed is None:
+            store, place = self._book.context.store, self._place(account)
+            compared = read_compared_balance(store, *place)
+            if compared is None:
+                self._needed = account.baseline.get(place[-1], _ZERO) + booked_coins(store, *place)
+            else:
+                moved = sum_executed_after(store, *place, compared.read_ms)
+                self._needed = compared.total + moved + sum_unbooked(store, *place)
+        return self._needed
 
     def note_correction(self) -> None:
         """Note that missing coins were taken out of the position, or out of those of before."""
         self._missing, self.is_short, self._before = _ZERO, False, None
+        self._needed = self._complete = None
         self.sold = _ZERO
 
     def sellable(self, total: Decimal, *, is_missing: bool) -> Decimal:

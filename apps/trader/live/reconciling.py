@@ -248,8 +248,17 @@ class AccountCheck:
         self._judge.report_nameless(snapshot.nameless, bars_exits=self.is_sale_of_others_possible)
         if self.held.is_fresh and not (is_missing or moving):
             self._notes.look(snapshot.balances)
+        self._note_complete(snapshot, is_complete=not (is_missing or moving))
         if not moving:
             self._since_ms = max(self._since_ms or 0, snapshot.asked_ms)
+
+    def _note_complete(self, snapshot: AccountSnapshot, *, is_complete: bool) -> None:
+        """Store what the account has, where no coins of the position are missing."""
+        is_known = self.has_named_all and self.held.is_fresh and not self.copies.is_seen
+        if is_complete and is_known and not self._coins.is_short:
+            self._coins.note_complete(self.held.total_base, snapshot.asked_ms)
+        else:
+            self._coins.note_incomplete()
 
     def _take_history(self, history: AccountHistory, now_ms: int) -> None:
         """Take what is ours out of executions from before the session, and store the rest."""

@@ -189,7 +189,7 @@ def _compare_symbol(
     base, quote = split_symbol(account.symbol)
     steps = read_trading_rules(store, account.exchange, account.symbol)
     trips = round_trips(trades, base, quote, steps)
-    positions = traded_positions(trips, trades, orders, candles)
+    positions = traded_positions(trips, orders, candles)
     tested = tested_trades(run)
     causes = Causes(store, account, sessions, stored)
     differences = [

@@ -70,32 +70,28 @@ class TradedPosition(Struct, frozen=True):
 
 def traded_positions(
     trips: Sequence[RoundTrip],
-    fills: Sequence[Fill],
     orders: Mapping[str, OrderRecord],
     candles: Candles,
 ) -> list[TradedPosition]:
     """Return the round trips of one symbol with the candles and the orders that made them.
 
     Args:
-        trips: Round trips, oldest first.
-        fills: Trades of the same symbol, oldest first.
+        trips: Round trips of one symbol, oldest first.
         orders: Orders by client order id.
         candles: Candles of the range; positions entered before it are left out.
     """
     found: list[TradedPosition] = []
     for trip in trips:
-        own = [
-            one for one in fills if trip.opened_ms <= one.executed_ms <= (trip.closed_ms or 2**62)
-        ]
-        position = _position(trip, own, orders, candles)
+        position = _position(trip, orders, candles)
         if position is not None:
             found.append(position)
     return found
 
 
 def _position(
-    trip: RoundTrip, fills: Sequence[Fill], orders: Mapping[str, OrderRecord], candles: Candles
+    trip: RoundTrip, orders: Mapping[str, OrderRecord], candles: Candles
 ) -> TradedPosition | None:
+    fills = trip.fills
     sells = [one for one in fills if one.side == "sell"]
     entry = orders.get(trip.entry_order_id)
     entered = filled_candle(fills[0], orders, candles)

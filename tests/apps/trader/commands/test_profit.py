@@ -8,6 +8,7 @@ from typing import Any
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from msgspec.structs import replace
 
 from onetape.core.candles import SeriesKey
 from onetape.core.trading import Fill, Side
@@ -168,6 +169,20 @@ def test_each_closed_round_trip_is_in_exactly_one_period(
     with localcontext(prec=100):
         assert sum(one.round_trips for one in periods) == len(closed)
         assert sum(one.profit for one in periods) == sum(trip.quote_flow for trip in closed)
+
+
+@given(accounts_of_trades())
+def test_a_fill_is_part_of_one_round_trip_although_all_have_one_time(trades: list[Fill]) -> None:
+    at_once = [replace(fill, executed_ms=5) for fill in trades]
+    with localcontext(prec=100):
+        trips = round_trips(at_once, "BTC", "USDT")
+        fills = [fill for trip in trips for fill in trip.fills]
+        assert len({id(fill) for fill in fills}) == len(fills)
+        assert [fill for fill in fills if fill.side == "buy"] == [
+            fill for fill in at_once if fill.side == "buy"
+        ]
+        for trip in trips:
+            assert trip.bought == sum(one.amount for one in trip.fills if one.side == "buy")
 
 
 @given(accounts_of_trades(), st.sampled_from([None, "0.00000001", "1000"]))

@@ -22,7 +22,7 @@ LATE = Fault("latency", seconds=600.0, path="/api/v3/myTrades", nth=2)
 @asynccontextmanager
 async def started_again(
     path: Path, *, sold: str = "0", withdrawn: str = "0", is_cancelled: bool = False,
-    times: LiveTimes = QUICK,
+    times: LiveTimes = QUICK, withdrawn_before: str = "0",
 ) -> AsyncGenerator[LiveDesk]:  # fmt: skip
     """Open a position, end the program, change the account by hand, and start again.
 
@@ -32,12 +32,17 @@ async def started_again(
         withdrawn: What a person withdraws, BTC.
         is_cancelled: Whether the person cancels the stop before that.
         times: Time limits after the start.
+        withdrawn_before: What a person withdraws before the program ends, BTC.
     """
     clock = make_clock(start_ms=START_MS, stepped=True)
     async with Simulator(clock=clock, balance=BALANCE) as simulator:
-        async with live_desk(path, simulator=simulator) as desk:
+        baseline = BALANCE if Decimal(withdrawn_before) else None
+        async with live_desk(path, simulator=simulator, baseline=baseline) as desk:
             await desk.hold()
             await desk.until(lambda: desk.executor.stops[0].state.stage == "open")
+            if Decimal(withdrawn_before):
+                simulator.account.withdraw("BTC", Decimal(withdrawn_before))
+                await desk.until(lambda: desk.query("SELECT * FROM compared_balances"))
             await desk.pass_time(3_600)
         if is_cancelled:
             simulator.account.cancel_by_hand("BTC/USDT")
@@ -124,6 +129,36 @@ def test_a_stop_is_placed_once_the_history_shows_that_own_coins_were_withdrawn(
             assert desk.resting == []
             await desk.until(lambda: stop_amounts(desk) == [Decimal("0.05996")])
             await desk.until(lambda: desk.problems == [])
+
+    asyncio.run(scenario())
+
+
+def test_row_140_a_stop_is_placed_before_the_history_is_read_where_a_withdrawal_was_compared(
+    tmp_path: Path,
+) -> None:
+    async def scenario() -> None:
+        async with started_again(
+            tmp_path / "x.db", withdrawn_before="1", is_cancelled=True
+        ) as desk:
+            desk.simulator.faults.add(LATE)
+            await desk.until(lambda: stop_amounts(desk) == [Decimal("0.05996")])
+            assert not desk.executor._account.is_history_read  # pyright: ignore[reportPrivateUsage]
+            desk.leave()
+            await desk.until(lambda: desk.executor.position.is_flat)
+
+    asyncio.run(scenario())
+
+
+def test_row_140_sales_of_others_after_a_comparison_are_still_waited_for(tmp_path: Path) -> None:
+    async def scenario() -> None:
+        async with started_again(
+            tmp_path / "x.db", withdrawn_before="1", sold="0.06003", is_cancelled=True
+        ) as desk:
+            desk.simulator.faults.add(LATE)
+            await desk.until(lambda: is_checked(desk))
+            await desk.until(lambda: "protection" in desk.problems)
+            await desk.drive(0.3)
+            assert desk.resting == []
 
     asyncio.run(scenario())
 

@@ -12,6 +12,7 @@ APPLICATION_ID = 0x4F544150
 #: One script a version, in order; a released script is never edited.
 SCRIPTS = (
     "schema.sql", "schema_2.sql", "schema_3.sql", "schema_4.sql", "schema_5.sql", "schema_6.sql",
+    "schema_7.sql",
 )  # fmt: skip
 NEWEST_VERSION = len(SCRIPTS)
 #: How long a process waits for another one that migrates the file.
