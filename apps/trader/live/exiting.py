@@ -52,6 +52,10 @@ class ExitSender:
         """When the account was read again because coins are not free yet, monotonic."""
         self._taken: float | None = None
         """Since when others may be selling the position, monotonic; None: nothing shows that."""
+        self._has_sold_part = False
+        """Whether the exit that was sent last sells a part, so that another one follows at once."""
+        self._part_ended: float | None = None
+        """When that exit was first seen to be over, monotonic; None: it is on its way."""
         self._dust: str | None = None
         """Why no order can sell the position, whose value is small; None: an order can."""
 
@@ -189,6 +193,21 @@ class ExitSender:
         if self._is_barred or not self.may_begin:
             return False
         return one.has_begun or self._may_fire(one) or self._is_bare
+
+    def awaits_next_part(self) -> bool:
+        """Return whether a part of the position was sold and the exit of the next one is due.
+
+        No stop is placed in between, for as long as an exit may take to be sent.
+        """
+        if not self._has_sold_part or self._book.exit is not None:
+            return False
+        if self._book.position.is_flat or self._is_barred or not self.may_begin:
+            self._has_sold_part = False
+            return False
+        now = time.monotonic()
+        if self._part_ended is None:
+            self._part_ended = now
+        return now - self._part_ended < self._book.times.acknowledge
 
     def put_off_overdue(self, now_ms: int) -> None:
         """Put an exit off that could not be sent for seconds while no stop rests."""
@@ -343,6 +362,7 @@ class ExitSender:
                     f"exit: {part:f} {base} of {amount:f} are sold now, because a market order may "
                     f"have {book.sizes.at_market:f} at most; the rest follows"
                 )
+            self._has_sold_part, self._part_ended = part < amount, None
             amount = part
             self._account.held.note_before_send(one)
             book.send(one, amount, now_ms)

@@ -238,14 +238,14 @@ class Protector:
     def _is_leaving(self) -> bool:
         """Return whether an exit is on its way, so that no stop may sell the same coins.
 
-        One that is not sent yet counts for a few seconds alone: then it is put off.
-        An exit that is not acknowledged in time counts no more once the account shows that the
+        One that is not sent yet counts for a few seconds alone: then it is put off. So does one
+        that follows because the exit before it has sold a part. An exit that is not acknowledged in time counts no more once the account shows that the
         coins are still there, after the exit's deadline.
         """
         book = self._book
         one = book.exit
         if one is None:
-            return False
+            return self._exits.awaits_next_part()
         if one.is_unsent:
             return self._exits.keeps_stop_away(one)
         if one.state.stage not in ("sent", "unknown"):

@@ -1,12 +1,13 @@
 """Positions that are larger than one market order may be: capped entries, exits in parts."""
 
+import asyncio
 from collections.abc import Callable
 from decimal import Decimal
 
 import pytest
 from msgspec import structs
 
-from live_desk import LiveDesk
+from live_desk import QUICK, LiveDesk
 from onetape.execution.risk_limits import RiskLimits
 from onetape.simulator.faults.model import Fault
 
@@ -88,6 +89,50 @@ def test_row_136_a_larger_position_is_sold_in_parts_each_of_them_an_order_of_its
     assert "because a market order may have 0.025 at most; the rest follows" in (
         capsys.readouterr().out
     )
+
+
+def stops(one: LiveDesk) -> int:
+    """Return how many stops the simulator has taken."""
+    orders = one.simulator.account.exchange.orders.values()
+    return sum(order.request.type != "MARKET" for order in orders)
+
+
+async def until_first_part_is_sold(one: LiveDesk) -> None:
+    """Drive the orders until the first part of the exit is booked; no next one is stored."""
+    held = one.executor.position.base
+    one.leave()
+    async with asyncio.timeout(60):
+        while one.executor.position.base == held or one.executor.open_order is not None:
+            one.lease.renew()
+            one.executor.drive(one.exchange.now_ms())
+            await asyncio.sleep(0.01)
+
+
+def test_row_136_no_stop_is_placed_between_the_parts_of_an_exit(run: Callable[..., None]) -> None:
+    async def scenario(one: LiveDesk) -> None:
+        await one.hold()
+        shrink(one, "0.025")
+        await until_first_part_is_sold(one)
+        await one.until(lambda: one.executor.position.is_flat and not one.executor.orders)
+        assert len(sells(one)) == 3
+        assert stops(one) == 1
+
+    run(scenario, risk=LIMITLESS, times=structs.replace(QUICK, acknowledge=60.0))
+
+
+def test_row_136_the_stop_is_back_where_no_next_part_follows(run: Callable[..., None]) -> None:
+    async def scenario(one: LiveDesk) -> None:
+        await one.hold()
+        shrink(one, "0.025")
+        await until_first_part_is_sold(one)
+        async with asyncio.timeout(60):
+            while not one.resting:
+                one.lease.renew()
+                one.executor.drive(one.exchange.now_ms())
+                await asyncio.sleep(0.01)
+        assert len(sells(one)) == 1
+
+    run(scenario, risk=LIMITLESS, times=structs.replace(QUICK, acknowledge=0.5))
 
 
 def test_a_part_whose_answer_is_lost_is_looked_up_and_not_sent_again(
