@@ -239,8 +239,9 @@ class Protector:
         """Return whether an exit is on its way, so that no stop may sell the same coins.
 
         One that is not sent yet counts for a few seconds alone: then it is put off. So does one
-        that follows because the exit before it has sold a part. An exit that is not acknowledged in time counts no more once the account shows that the
-        coins are still there, after the exit's deadline.
+        that follows because the exit before it has sold a part. An exit that is not acknowledged in
+        time counts no more once the account shows that the coins are still there, after the exit's
+        deadline.
         """
         book = self._book
         one = book.exit
