@@ -236,6 +236,7 @@ async def _open(
             [one.key.symbol for one in plan.symbols],
             stack,
             credentials,
+            data_folder=trader_database(plan.settings).parent,
             held_account=plan.exchange_account,
             is_unknown_allowed=plan.settings.untested_exchange,
         )

@@ -142,6 +142,7 @@ async def open_access(
     stack: AsyncExitStack,
     credentials: Credentials,
     *,
+    data_folder: Path | None = None,
     held_account: str | None = None,
     is_unknown_allowed: bool = False,
 ) -> LiveAccess:
@@ -154,6 +155,8 @@ async def open_access(
         symbols: What is to be traded; no other process of this computer may trade them there.
         stack: Closes what is opened.
         credentials: API key of the account.
+        data_folder: Folder of the database, which containers share; None: programs with the same
+            folder for temporary files alone exclude each other.
         held_account: The exchange's id of the account with an open position or order; None: no
             position or order is open.
         is_unknown_allowed: Whether a key may be used of which the exchange does not state what it
@@ -184,8 +187,11 @@ async def open_access(
         if held_account is None:
             raise
         account, balances, ban = held_account, {}, _ban_of(error)
+    temporary = Path(tempfile.gettempdir()) / f"onetape-accounts-{os.getuid()}"
+    shared = [] if data_folder is None else [data_folder / "onetape-accounts"]
     for symbol in symbols:
-        stack.callback(_locked(endpoint, account, symbol).release)
+        for lock_file in (temporary, *shared):
+            stack.callback(_lock_symbol(endpoint, account, symbol, lock_file).release)
     stream = await open_stream(client, credentials, stack)
     return LiveAccess(client, account, balances, stream, ban)
 
@@ -249,14 +255,19 @@ def hold_live_account(
     return structs.replace(settings, cash=free)
 
 
-def _locked(endpoint: Endpoint, account: str, symbol: str) -> ProcessLock:
+def _lock_symbol(endpoint: Endpoint, account: str, symbol: str, lock_file: Path) -> ProcessLock:
     """Take the lock of a symbol of an account, whatever name or database it is traded under.
+
+    Args:
+        endpoint: The exchange.
+        account: The exchange's own id of the account.
+        symbol: Symbol of the market.
+        lock_file: Path of the file with the locks, without its ending.
 
     Raises:
         SafetyRefusal: another process of this computer holds the lock.
     """
-    folder = Path(tempfile.gettempdir()) / f"onetape-accounts-{os.getuid()}"
-    lock = ProcessLock(folder, f"{_account_words(endpoint, account)}, {symbol}")
+    lock = ProcessLock(lock_file, f"{_account_words(endpoint, account)}, {symbol}")
     lock.acquire()
     if lock.is_taken:
         raise SafetyRefusal(

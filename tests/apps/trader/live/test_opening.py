@@ -2,6 +2,7 @@
 
 import asyncio
 import io
+import os
 import subprocess
 import sys
 from collections.abc import Callable, Coroutine
@@ -43,6 +44,7 @@ SYMBOL = "BTC/USDT"
 #: Opens the account of a simulator in another process and keeps it until its stdin ends.
 HOLDER = """
 import asyncio, sys
+from pathlib import Path
 from contextlib import AsyncExitStack
 from onetape.exchange.clients import Endpoint
 from onetape.exchange.rest import RestExchange
@@ -54,7 +56,8 @@ KEY = Credentials("simulator", "simulator")
 async def main():
     async with AsyncExitStack() as stack:
         exchange = await stack.enter_async_context(RestExchange(Endpoint("simulator", sys.argv[1])))
-        await open_access(exchange, ["BTC/USDT"], stack, KEY)
+        folder = Path(sys.argv[2]) if len(sys.argv) > 2 else None
+        await open_access(exchange, ["BTC/USDT"], stack, KEY, data_folder=folder)
         sys.stdout.write("open\\n")
         sys.stdout.flush()
         await asyncio.to_thread(sys.stdin.read)
@@ -69,6 +72,7 @@ def opened(
     *,
     key: str = "simulator",
     held_account: str | None = None,
+    data_folder: Path | None = None,
 ) -> LiveAccess:
     credentials = Credentials(key, key)
 
@@ -77,8 +81,9 @@ def opened(
             endpoint = Endpoint("simulator", simulator.url)
             exchange = await stack.enter_async_context(RestExchange(endpoint))
             access = await open_access(
-                exchange, [SYMBOL], stack, credentials, held_account=held_account
-            )
+                exchange, [SYMBOL], stack, credentials, data_folder=data_folder,
+                held_account=held_account,
+            )  # fmt: skip
             if work is not None:
                 await work(access)
             return access
@@ -104,6 +109,30 @@ def test_row_67_a_second_trader_of_an_account_and_symbol_is_refused() -> None:
             holder.kill()
             holder.wait()
         opened(simulator)
+
+
+def test_row_67_a_second_container_with_another_file_in_the_same_folder_is_refused(
+    tmp_path: Path,
+) -> None:
+    """Containers share the folder of the data, and no folder for temporary files."""
+    data, temporary = tmp_path / "data", tmp_path / "temporary"
+    data.mkdir()
+    temporary.mkdir()
+    with embedded_simulator() as simulator:
+        holder = subprocess.Popen(
+            [sys.executable, "-c", HOLDER, simulator.url, str(data)],
+            stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True,
+            env=os.environ | {"TMPDIR": str(temporary)},
+        )  # fmt: skip
+        with holder:
+            assert holder.stdout is not None
+            while holder.stdout.readline() not in ("open\n", ""):
+                pass
+            with pytest.raises(SafetyRefusal, match="on the same account"):
+                opened(simulator, data_folder=data)
+            holder.kill()
+            holder.wait()
+        opened(simulator, data_folder=data)
 
 
 def test_row_67_two_names_of_one_account_cannot_trade_a_symbol_from_one_file(
