@@ -19,10 +19,10 @@ _DAY_SECONDS = 86_400
 
 
 class BackfillJob(Struct, frozen=True):
-    """One run. Times are epoch seconds."""
+    """Series, database and range of one backfiller run; times are epoch seconds."""
 
     keys: tuple[SeriesKey, ...]
-    """Exchange by exchange, in the order of the settings."""
+    """Series to fetch, grouped by exchange, in the order of the settings."""
     path: Path
     """Path of the database."""
     start: int
@@ -35,7 +35,7 @@ class BackfillJob(Struct, frozen=True):
 
     @property
     def exchanges(self) -> list[str]:
-        """The exchanges, each once."""
+        """Exchanges of the series, without repeats."""
         return list(dict.fromkeys(key.exchange for key in self.keys))
 
     def keys_of(self, exchange: str) -> list[SeriesKey]:
@@ -43,7 +43,7 @@ class BackfillJob(Struct, frozen=True):
         return [key for key in self.keys if key.exchange == exchange]
 
     def range_at(self, exchange: RestExchange) -> tuple[int, int | None]:
-        """Return both ends at the exchange's time.
+        """Return start and end of the range, by the exchange's time.
 
         Raises:
             UsageError: the range begins in the future.

@@ -100,7 +100,7 @@ async def _until_stopped(
 
 
 def _print(outcomes: Sequence[Outcome], path: Path, *, as_json: bool, compact: bool) -> None:
-    """Print what a run did.
+    """Print the summary of a run.
 
     Raises:
         OnetapeError: a series failed; of several errors the one with the highest exit code.
@@ -134,7 +134,7 @@ def _print(outcomes: Sequence[Outcome], path: Path, *, as_json: bool, compact: b
 
 
 def raise_failures(outcomes: Sequence[object], *, only: bool = False) -> None:
-    """Raise what series failed with, where any did.
+    """Raise the error of a series that failed; return if none failed.
 
     Args:
         outcomes: What became of each series.

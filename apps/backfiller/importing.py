@@ -57,7 +57,7 @@ class Imported(Struct, frozen=True):
     gaps: int
     """Number of gaps inside the imported range."""
     missing: int
-    """Number of candles missing in these gaps."""
+    """Number of candles missing in the gaps of the imported range."""
     is_untraded: bool
     """Whether gaps are candles without trades, because the exchange made the file."""
     notes: tuple[str, ...]

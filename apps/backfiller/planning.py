@@ -23,18 +23,18 @@ from onetape.exchange.clients import Endpoint
 
 
 class Timed(Struct, frozen=True):
-    """A plan, and how long it takes at least."""
+    """A fetch plan with the shortest time in which it can be carried out."""
 
     plan: FetchPlan
     seconds: float
     """Duration of all requests in turn, at the speed of the last or of CCXT's limit, seconds."""
 
     def document(self) -> dict[str, Any]:
-        """Return both for --json."""
+        """Return plan and duration for --json."""
         return {**self.plan.document(), "seconds": round(self.seconds, 1)}
 
     def line(self) -> str:
-        """Return both in one line."""
+        """Return plan and duration in one line."""
         pages = format_count(self.plan.pages, "page")
         return f"{self.plan.line()}; {pages}, about {lasting(self.seconds)}"
 

@@ -21,10 +21,10 @@ LINE_EVERY_SECONDS = 5.0
 
 
 class Display:
-    """Shows the series that run, and notes."""
+    """Shows the progress of the series being fetched, and notes."""
 
     def __init__(self, bars: "Bars | None", *, shows_failures: bool) -> None:
-        """Show bars, or lines without them."""
+        """Show progress bars; without bars, print lines."""
         self._bars = bars
         self._shows_failures = shows_failures
         self._said: set[str] = set()

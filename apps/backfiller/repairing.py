@@ -37,7 +37,7 @@ _UNSOUND = ("off-grid time", "high/low", "bad price", "bad volume")
 
 
 class Repaired(Struct, frozen=True):
-    """What became of the findings of one series."""
+    """Result of the repair of one series."""
 
     key: SeriesKey
     findings: int

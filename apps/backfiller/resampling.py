@@ -192,7 +192,7 @@ def _state_of(states: set[GapState]) -> GapState | None:
 
 
 def _different(built: Candles, stored: Candles) -> int:
-    """Return how many candles that are in both differ."""
+    """Return the number of candles whose built and stored values differ."""
     _, ours, theirs = np.intersect1d(built.timestamp, stored.timestamp, return_indices=True)
     equal = np.ones(len(ours), dtype=np.bool_)
     for name in ("open", "high", "low", "close", "volume"):

@@ -14,7 +14,7 @@ class RunDatabase:
     """The open candle store of a run, a context manager; all series write by one connection."""
 
     def __init__(self, path: Path, exchange: str, store: Store | None = None) -> None:
-        """Open the file where there is one.
+        """Open the database file if it exists.
 
         Args:
             path: The database.
@@ -40,7 +40,7 @@ class RunDatabase:
         return self
 
     def __exit__(self, *_: object) -> None:
-        """Close the file."""
+        """Close the database file."""
         self.close()
 
     def opened(self) -> Store:
@@ -66,6 +66,6 @@ class RunDatabase:
             exchange.share_budget(RequestBudget(self.store, name).share)
 
     def close(self) -> None:
-        """Close the file, where it is open."""
+        """Close the database file if it is open."""
         if self.store is not None:
             self.store.close()

@@ -56,7 +56,7 @@ class Summary(Struct, frozen=True):
     pages: int
     seconds: float
     open: list[OpenGap]
-    """Gaps whose cause is not known."""
+    """Missing ranges whose cause is not known."""
 
     def line(self) -> str:
         """Return the summary in one line."""

@@ -25,7 +25,7 @@ class Chosen(NamedTuple):
     report: Path | None
     """Path of the report; None: in the folder of the run."""
     places: Places
-    """Where each setting was given, for errors that are found later."""
+    """Source of each setting (flag, variable or file), for later error messages."""
 
 
 def chosen_backtest(given: Mapping[str, Any], command: str = "") -> Chosen:

@@ -32,7 +32,7 @@ class SymbolFills(Protocol):
 
     @property
     def position(self) -> Position:
-        """Return what they add up to."""
+        """Return the position that the fills add up to."""
         ...
 
 

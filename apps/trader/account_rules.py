@@ -141,7 +141,7 @@ class AccountRules(LookAhead):
         return exits
 
     def let_enter(self) -> None:
-        """Carry out the entries whose turn it is."""
+        """Carry out the due entries in their order, once no other symbol has to be waited for."""
         late = self._late_symbols()
         if late is None or (late and self._is_waiting()):
             return

@@ -4,7 +4,7 @@ import time
 
 
 class Backoff:
-    """When something may be tried again."""
+    """Times when a failed operation may be tried again."""
 
     def __init__(self, *, first_seconds: float, longest_seconds: float) -> None:
         """Begin with no pause; the first is `first_seconds`, each next one twice as long."""
@@ -14,7 +14,7 @@ class Backoff:
 
     @property
     def is_over(self) -> bool:
-        """Return whether it may be tried now."""
+        """Return whether the pause is over, so that the operation may be tried again."""
         return time.monotonic() >= self._until
 
     def lengthen(self, known_seconds: float = 0.0) -> float:
@@ -31,6 +31,6 @@ class Backoff:
         return seconds
 
     def reset(self) -> None:
-        """End the pause; the next one is short again."""
+        """End the pause; the next pause has the first length again."""
         self._until = 0.0
         self._next_seconds = min(self._first_seconds, self._longest_seconds)

@@ -26,7 +26,7 @@ CLOCK = "clock"
 
 
 class ClockWatch:
-    """Compares the computer's clock with that of one exchange."""
+    """Compares the computer's clock with the time of one exchange."""
 
     def __init__(self, exchange: RestExchange, states: TraderStates) -> None:
         """Begin; the first comparison is due at once."""

@@ -57,7 +57,7 @@ class CommandFiles:
         """Begin; nothing is read yet."""
         self._store = store
         self._printed: set[str] = set()
-        """Of files that cannot be used now: each is printed once."""
+        """Errors of unusable command files that were printed, so that each is printed once."""
 
     def take(self) -> list[str]:
         """Store the commands of files that were renamed before; rename the command file.
@@ -95,7 +95,7 @@ _READABLE: Final = "make it a file that the trader's user can read, or remove it
 
 
 def _fault(path: Path, what: str, error: OSError, remedy: str) -> str:
-    """Return what to print of a file that cannot be used."""
+    """Return the line about a command file that cannot be used."""
     reason = error.strerror or str(error)
     return f"{path} cannot {what} ({reason}), so its commands are not carried out; {remedy}"
 

@@ -30,7 +30,7 @@ class RestComparison:
     """Fetches the candles of one series again over REST that only the stream has closed."""
 
     def __init__(self, context: SessionContext, exchange: RestExchange) -> None:
-        """Prepare; what an earlier session left uncompared is in the file."""
+        """Prepare; candles that an earlier session did not compare are read from the database."""
         self._context = context
         self._exchange = exchange
         self._next_after = 0.0
@@ -38,7 +38,7 @@ class RestComparison:
         self._oldest: int | None = None
 
     async def run(self) -> None:
-        """Compare what is due, if the request rate allows it now.
+        """Compare the candles that are due, if the request rate allows it now.
 
         Raises:
             ExchangeUnreachable: no usable response.

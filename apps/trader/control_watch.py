@@ -52,7 +52,7 @@ class ControlWatch:
         """Numbers of the commands to close that wait for an entry; each is printed once."""
 
     async def look(self) -> None:
-        """Carry out what is new; then wait a moment.
+        """Carry out the new commands of the account; then wait a moment.
 
         Raises:
             StoreError: the file cannot be read or written; nothing of the command is lost.

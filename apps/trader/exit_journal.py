@@ -36,10 +36,10 @@ class ExitJournal:
         name = hashlib.sha256(account.encode()).hexdigest()[:8]
         self.path = Path(f"{os.path.realpath(database)}-exits-{name}")
         self.fault = ""
-        """Why exits cannot be kept here; empty where they can."""
+        """Reason why the journal cannot store exits; empty: it can."""
         self._descriptor: int | None = None
         self._kept: list[str] = [""] * SLOTS
-        """Id of the exit in each slot; empty: none, or a torn one."""
+        """Id of the exit in each slot; empty: no exit, or a slot that was half written."""
         self._next = 0
         try:
             self._descriptor = os.open(self.path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
@@ -68,7 +68,7 @@ class ExitJournal:
 
     @property
     def has_entries(self) -> bool:
-        """Return whether an exit is kept; the file is not read."""
+        """Return whether the journal has an exit; the file is not read."""
         return any(self._kept)
 
     def entries(self) -> list[ExitObligation]:
@@ -98,7 +98,7 @@ class ExitJournal:
         return found
 
     def remove(self, obligation: str) -> None:
-        """Remove an exit; `fault` has the reason where it could not be.
+        """Remove an exit; `fault` has the reason if the exit could not be removed.
 
         Args:
             obligation: Id of the exit obligation.
@@ -120,7 +120,7 @@ class ExitJournal:
         self._kept[slot] = ""
 
     def close(self) -> None:
-        """Close the file; what it keeps stays."""
+        """Close the journal file; stored exits stay in it."""
         if self._descriptor is not None:
             os.close(self._descriptor)
             self._descriptor = None

@@ -176,7 +176,7 @@ class ExitWatch:
 
 
 async def _close_overdue(gap_backfiller: GapBackfiller, recorder: StreamRecorder) -> None:
-    """Close over REST what the stream does not mark."""
+    """Fetch over REST the candles that the stream has not marked as closed."""
     await gap_backfiller.close_overdue()
     await recorder.catch_up()
     await asyncio.sleep(LOOK_SECONDS)

@@ -53,7 +53,7 @@ class GapBackfiller:
         """The newest candle that has ended, when candles were fetched last, epoch seconds."""
         self._failed = _backoff(LONGEST_FAILED_PAUSE_SECONDS)
         self._noted: float | None = None
-        """When a failure of REST was printed last, monotonic seconds."""
+        """Time when a failure of REST was last printed, monotonic seconds."""
         self._ended: tuple[int, float] = (0, 0.0)
         """The newest candle that has ended, and when that was seen first, monotonic seconds."""
         self._comparison = RestComparison(context, exchange)
@@ -91,7 +91,7 @@ class GapBackfiller:
         return await self._fetch(start)
 
     async def fill(self) -> bool:
-        """Fetch what is missing; return whether REST has responded.
+        """Fetch the missing candles; return whether REST has responded.
 
         Nothing is fetched shortly after a failure.
 

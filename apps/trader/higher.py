@@ -27,7 +27,7 @@ class Absent(Struct, frozen=True):
 
     gate: str = ""
     wait: str = ""
-    """Since when orders are possible again, in words."""
+    """Time from which orders are possible again, as a text."""
 
 
 def larger_candles(

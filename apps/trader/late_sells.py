@@ -1,4 +1,4 @@
-"""SELLs that came while it was not known that there is a position.
+"""SELL signals on candles that were decided on before an open position was known.
 
 An entry at an exchange may be unknown for minutes. A SELL that is decided on meanwhile finds no
 position, and so has no order; the position is sold once it is known.
@@ -16,10 +16,10 @@ from trader.session_context import SessionContext
 
 
 class LateSells:
-    """Sends the exits of such SELLs of one symbol."""
+    """Sends the exits of one symbol for SELL signals from before its position was known."""
 
     def __init__(self, context: SessionContext, broker: Executor, orders: ExitOrders) -> None:
-        """Begin; nothing has been looked at yet.
+        """Begin; no stored decision has been read.
 
         Args:
             context: Context of the traded symbol.

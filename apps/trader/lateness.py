@@ -18,9 +18,9 @@ class Watch(Struct, frozen=True):
     """The present time in which the stream is followed without a break."""
 
     first: Candle
-    """The newest candle as it was when the watch began."""
+    """Newest candle, with its values at the beginning of the watch."""
     before: Candle | None
-    """Candle of `first` as an earlier watch had stored it, or None."""
+    """Stored values of the candle `first` from before the watch; None: it was not stored."""
 
 
 def watch_from(context: SessionContext, first: Candle) -> Watch:
@@ -36,7 +36,7 @@ def watch_from(context: SessionContext, first: Candle) -> Watch:
 def late_note(
     price: float, expected: float, passed: int, now_ms: int, digits: Digits, currency: str
 ) -> str:
-    """Return how a late exit differs from the one that was decided.
+    """Return how the price of a late exit differs from the decided price.
 
     Args:
         price: Price of the sale before slippage.

@@ -42,7 +42,7 @@ class Lease:
             self.release()
             raise
         self.fence = self._parts[-1].fence
-        """What each write to the account proves first."""
+        """Proof of the lease that each write to the account checks first."""
 
     def renew(self) -> None:
         """Prove that the lease is still ours, and extend it.
@@ -68,7 +68,7 @@ class Lease:
             self.renew()
 
     def release(self) -> None:
-        """Give it back.
+        """Give the lease back.
 
         Raises:
             StoreError: the file cannot be written; the kernel's locks are given back anyway.
@@ -105,10 +105,10 @@ class NamedLease:
             self._lock.release()
             raise
         self.fence = Fence(name, token)
-        """What each write to what is leased proves first."""
+        """Proof of the lease that each write to the leased account or symbol checks first."""
 
     def release(self) -> None:
-        """Give it back.
+        """Give the lease back.
 
         Raises:
             StoreError: the file cannot be written; the kernel's lock is given back anyway.

@@ -39,7 +39,7 @@ from trader.session_context import SessionContext
 
 
 class TrackedOrder:
-    """An order that is not over, and what its events make of it."""
+    """An open order with the state that its events lead to."""
 
     def __init__(self, order: Order, state: OrderState, events: int) -> None:
         """Take an order whose intent is stored.

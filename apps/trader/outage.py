@@ -32,7 +32,7 @@ class OutageNotice:
         self._patience_seconds = stale_after_seconds + MARGIN_SECONDS
         self._since = time.monotonic()
         self._problem: Problem | None = None
-        """The outage that lasts, as it was reported."""
+        """Problem reported for the present outage; None: no outage."""
 
     def look(self) -> None:
         """Report an outage that has lasted, or the end of one."""

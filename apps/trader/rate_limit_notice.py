@@ -32,7 +32,7 @@ class RateLimitNotice:
         self._exchange = exchange
         self._gap_backfiller = gap_backfiller
         self._since: float | None = None
-        """When the refusals began, monotonic seconds."""
+        """Time when the exchange began to refuse requests, monotonic seconds; None: it does not."""
         self._until_ms = 0
         """End of the ban that the problem names, epoch milliseconds."""
         self._problem: Problem | None = None

@@ -24,7 +24,7 @@ class RestProbe:
         self._next_seconds = 0.0
         self._has_failed = False
         self.on_recovery: list[Callable[[], None]] = []
-        """Called when the exchange responds again after it did not."""
+        """Functions called when the exchange responds again after failed requests."""
 
     async def look(self) -> None:
         """Send a request, if the last one is long enough ago; call it while the stream is down."""

@@ -36,7 +36,7 @@ class RiskGuard:
         self._account = account
         self.limits = limits
         self.state: RiskState | None = None
-        """After the last look; None: the equity was not known yet."""
+        """State of the limits after the last look; None: the equity was not known yet."""
 
     def look(self, equity: Decimal | None, now_ms: int, *, orders: int = 0) -> RiskState | None:
         """Measure the equity against the limits and store the result; return the state.

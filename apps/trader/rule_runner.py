@@ -105,7 +105,7 @@ class RuleRunner:
         self._is_outdated = True
 
     def watch_closed(self, timestamp: int) -> None:
-        """Look at the closed candles up to one that is decided on next."""
+        """Pass the closed candles up to the one that is decided on next to the rules."""
         self._note_found_position(timestamp)
         self._late_sells.leave_for_missed()
         if self._is_outdated and self._broker.open_order is None:
@@ -139,7 +139,7 @@ class RuleRunner:
             self.note_correction()
 
     def watch_forming(self, decided: int | None) -> None:
-        """Look at the candle after the one that was decided on last.
+        """Pass the candle after the last decided one to the rules, as far as it has formed.
 
         Where a candle stays missing or is not closed, the newest candle is looked at too: a stop
         does not wait for what the exchange may never send.

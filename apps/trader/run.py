@@ -212,7 +212,7 @@ class _Opened(Struct, frozen=True):
     markets: Sequence[MarketInfo]
     access: LiveAccess | None
     simulated: SimulatedMarket | None
-    """Which market the simulator has; None for a real exchange."""
+    """Description of the simulated market; None for a real exchange."""
 
 
 async def _open(
@@ -222,7 +222,7 @@ async def _open(
     bans: SharedRateLimitBans,
     stack: AsyncExitStack,
 ) -> _Opened:
-    """Open the exchange and the account; the stack closes both."""
+    """Open the exchange and the account; the exit stack closes them."""
     # The trader fetches it again by itself, and its stream goes on meanwhile.
     exchange = await stack.enter_async_context(
         RestExchange(endpoint, retry_seconds=BRIEF_RETRY_SECONDS, waits_for_ban_end=False)

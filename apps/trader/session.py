@@ -127,7 +127,7 @@ class TradingSession:
             self._journal.close()
 
     async def _trade(self) -> None:
-        """Build what trades from the file, and run it forever."""
+        """Build the tasks of the session from the stored state, and run them forever."""
         context, exchange, lease = self._context, self._exchange, self._lease
         # Where the file cannot be written, nothing is sent to the exchange.
         lease.renew()
@@ -247,7 +247,7 @@ class TradingSession:
         return min(left, LONGEST_REST_PAUSE_SECONDS) if left > 0 else LONGEST_REST_PAUSE_SECONDS
 
     def _open(self, broker: Executor, new_candles: int, refused: str) -> None:
-        """Print what is traded, once."""
+        """Print the opening lines of the session, unless they are printed."""
         if self._is_open:
             return
         self._is_open = True

@@ -27,7 +27,7 @@ async def run_session(
     stop: StopRequest,
     simulated: SimulatedMarket | None,
 ) -> None:
-    """Trade one symbol; as `run_sessions`."""
+    """Trade one symbol; arguments and errors are those of `run_sessions`."""
     await run_sessions([context], exchange, stop, simulated)
 
 

@@ -32,7 +32,7 @@ class StallWatch:
         """
         self._clock = clock
         self._ran: float | None = None
-        """When the thread ran last, as far as it was noted."""
+        """Time when the thread last noted that it runs, seconds of the computer."""
         self._stall_ended: float | None = None
 
     def note_running(self) -> None:

@@ -26,7 +26,7 @@ REMIND_SECONDS: Final = 3_600.0
 
 
 class Problem(Struct, frozen=True):
-    """Why a trader is not trading as it should."""
+    """Problem of a trader: reason, measure and remedy."""
 
     reason: str
     """Description of the problem."""

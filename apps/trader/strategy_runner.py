@@ -60,7 +60,7 @@ class DecisionReport(Struct, frozen=True):
     seen: str
     """Description of the market by the strategy."""
     blocked: str | None
-    """Why a signal became no order, in words."""
+    """Reason why a signal led to no order; None: nothing blocked the order."""
     wait: str = ""
     """Since when orders are possible after a gap in the warm-up; empty without such a gap."""
     is_missed: bool = False

@@ -84,7 +84,7 @@ class StreamRecorder:
         self.watch: Watch | None = None
         """Since when the stream is followed without a break; None while it is down."""
         self.lost_reason = ""
-        """Why the stream was lost; empty before its first loss."""
+        """Reason of the last loss of the stream; empty before the first loss."""
         self.is_quiet = False
         """Whether no frame comes and REST has nothing newer either."""
 
@@ -114,7 +114,7 @@ class StreamRecorder:
         return rows[-1] if is_over <= FRESH_SECONDS else None
 
     async def handle(self, event: StreamEvent) -> None:
-        """Store what a frame holds, and what the stream has become.
+        """Store the candles, prices or change of state that an event of the stream brings.
 
         Where REST takes long to fill a gap, it goes on in the background, and this returns.
 
@@ -283,7 +283,7 @@ class StreamRecorder:
         self._writer.write(update)
 
     def _hold(self, update: CandleUpdate) -> None:
-        """Keep candles until REST has filled the gap before them."""
+        """Hold candles back until REST has filled the gap before them."""
         pending = self._pending
         is_newest = pending is None or update.rows[-1].timestamp >= pending.rows[-1].timestamp
         # After a stall the frames of the stall come first: their prices are old.

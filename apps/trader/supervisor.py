@@ -54,7 +54,7 @@ EXITS: Final = "exits"
 
 
 class Reaction(Enum):
-    """What an error leads to."""
+    """Reaction to an error."""
 
     RETRY = "the task runs again after a back-off"
     REBUILD = "all tasks end, and begin again from what is stored"
@@ -63,7 +63,7 @@ class Reaction(Enum):
 
 
 class Rule(Struct, frozen=True):
-    """What an error of a class leads to."""
+    """Reaction to the errors of one class."""
 
     error: type[Exception]
     reaction: Reaction
@@ -152,7 +152,7 @@ class Supervisor:
         self._states = states
         self._pauses: dict[str, float] = {}
         self._meanwhile: asyncio.Task[None] | None = None
-        """What runs from an error on until everything works again."""
+        """Task that runs from an error until all tasks work again."""
         self._ending: list[asyncio.Task[None]] = []
         self._pause_end = asyncio.Event()
         """Ends the pauses after errors."""

@@ -1,4 +1,4 @@
-"""Which symbols a trader trades, each with which strategy."""
+"""Symbols that a trader trades, each with its strategy."""
 
 from msgspec import Struct
 

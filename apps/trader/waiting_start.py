@@ -54,11 +54,11 @@ class WaitingStart:
         self._leases: list[NamedLease] = []
         self._beating: asyncio.Task[None] | None = None
         self._since: float | None = None
-        """When the wait began, epoch seconds; None: it has not begun."""
+        """Time when the wait began, epoch seconds; None: no wait."""
         self._began = 0.0
         """When the wait began, monotonic seconds."""
         self._failures: dict[str, float] = {}
-        """When each failure was printed last, monotonic seconds."""
+        """Time when each failure was last printed, monotonic seconds, by its text."""
         self._has_printed = False
         self._printed = ""
         """The fault of the database that was printed last."""
@@ -166,7 +166,7 @@ class WaitingStart:
             print_line(f"trader status does not show that this start waits: {error}")
 
     async def close(self) -> None:
-        """Give the leases back: a session takes them, or the program ends."""
+        """Give the leases back, because a session takes them or the program ends."""
         self._since = None
         if self._beating is not None:
             self._beating.cancel()

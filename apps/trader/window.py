@@ -25,7 +25,7 @@ class Warmup(Struct, frozen=True):
     missing: list[tuple[int, int]]
     """Unexplained gaps of the warm-up, oldest first; no order is made until they are filled."""
     wait: str
-    """Since when orders are possible again, in words; empty: no candle is missing."""
+    """Time from which orders are possible again, as a text; empty: no candle is missing."""
 
 
 class DecisionWindow(Struct, frozen=True):

@@ -160,15 +160,15 @@ class PlainAccount:
         self._open: set[int] = set()
         self._cooldown = rules[0].cooldown_bars
         self._blocked: dict[int, int] = {}
-        """By symbol the candidate that found all slots full, until one is free."""
+        """Candidate of each symbol that waits because all slots are full, by symbol."""
         self._skipped_run = [NO_CANDIDATE] * len(symbols)
-        """By symbol the run of BUYs that was counted as skipped last."""
+        """Last run of BUYs that was counted as skipped, by symbol."""
         self._events: list[_Event] = []
         self._moments: list[int] = []
         self._exact_cash = Decimal(repr(float(rules[0].cash)))
         self.cash = float(rules[0].cash)
         self._cash_after = [self.cash]
-        """At the start and after each fill."""
+        """Cash at the start and after each fill, quote currency."""
         self.skipped = 0
 
     def trade(self) -> None:

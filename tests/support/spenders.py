@@ -143,7 +143,7 @@ class Spender:
 
     @property
     def position(self) -> Position:
-        """Return what they add up to."""
+        """Return the position that the fills add up to."""
         return sum_position(self.fills, *split_symbol(self.symbol))
 
     def _reserve(self, order_id: str, share: Decimal) -> Decimal:

@@ -122,7 +122,7 @@ def _wanted(
     spot: bool,
     drop_last: bool,
 ) -> "Wanted":
-    """Return the values of the flags.
+    """Return the flags of an import, parsed.
 
     Raises:
         UsageError: a flag cannot be used.
@@ -209,7 +209,7 @@ def _import_all(
 
 
 def _note_guesses(done: "list[Imported]") -> None:
-    """Print once for each exchange that it is only guessed."""
+    """Print a note for each exchange that is only guessed from the style of a file's name."""
     from collections import Counter
 
     from onetape.cli.output import note

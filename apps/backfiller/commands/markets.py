@@ -20,7 +20,7 @@ SORTS = ("volume", "spread", "symbol", "listed")
 
 
 class Line(Struct, frozen=True):
-    """One market with its last 24 hours."""
+    """One market with its numbers of the last 24 hours."""
 
     market: "MarketInfo"
     ticker: "Ticker | None"

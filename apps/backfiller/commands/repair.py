@@ -99,7 +99,7 @@ def _has_proofs(store: "Store", key: "SeriesKey") -> bool:
 
 
 def _raise_left(done: "list[Repaired]", path: "Path") -> None:
-    """Raise where something is still unexplained.
+    """Raise an error if a repaired series still has an unexplained finding.
 
     Raises:
         DataError: a finding is still unexplained.

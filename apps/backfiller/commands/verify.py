@@ -66,7 +66,7 @@ def verify_store(
 
 
 def _way_out(path: "Path", findings: "list[Finding]") -> str:
-    """Return how findings are fixed."""
+    """Return the remedy for findings, with its command."""
     from backfiller.gap_remedies import OpenGap, remedy
     from onetape.core.clock import SystemClock
 

@@ -153,7 +153,7 @@ def _block(batch: Any, fields: int, source: str) -> Block:
 
 
 def _column(column: Any, name: str, source: str) -> "pd.Series":
-    """Return a column of plain values as pandas has it.
+    """Return an Arrow column of plain values as a pandas Series.
 
     Raises:
         DataError: the values are no numbers, texts or times.

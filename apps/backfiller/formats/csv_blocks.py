@@ -36,7 +36,7 @@ def csv_blocks(
     *,
     is_spot: bool,
 ) -> Iterator[Block]:
-    """Give the rows of a CSV file.
+    """Yield the rows of a CSV file in blocks.
 
     Raises:
         DataError: the file is damaged, or has no candles of a spot market.

@@ -72,12 +72,12 @@ class DateReader:
     """Reads the dates of one table, block by block, all in one order of day and month."""
 
     def __init__(self, source: str) -> None:
-        """Start with an unknown order."""
+        """Start with the order of day and month unknown."""
         self._source = source
         self._month_first: bool | None = None
 
     def read(self, texts: "pd.Series") -> "pd.Series":
-        """Return naive datetimes; what is no date is NaT.
+        """Return naive datetimes; a text that is no date becomes NaT.
 
         Args:
             texts: Dates without offset or zone, shape (n,), stripped.
@@ -130,7 +130,7 @@ class DateReader:
 
 
 def _formats(texts: Iterable[str]) -> Iterator[str]:
-    """Give the formats of the texts that have one."""
+    """Yield the date format of each text, without texts that are no date."""
     for text in texts:
         form = date_format(text)
         if form is not None:

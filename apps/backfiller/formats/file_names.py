@@ -154,7 +154,7 @@ def _of_publishers(stem: str) -> Named:
 
 
 def _of_any(name: str, pair: str, timeframe: str) -> Named:
-    """Return what a name with the pair of any exchange states."""
+    """Return the facts of a name of the form exchange, pair and timeframe."""
     exchange = name.lower()
     if exchange == "kraken":
         markets = tuple(filter(None, [_kraken_symbol(pair)]))

@@ -56,7 +56,7 @@ def json_blocks(
     *,
     is_spot: bool,
 ) -> Iterator[Block]:
-    """Give the rows of a JSON file.
+    """Yield the rows of a JSON file in blocks.
 
     Raises:
         DataError: the file is damaged, or has no candles of a spot market.
@@ -101,7 +101,7 @@ def _row_lists(
 
 
 def _lines(head: bytes, file: IO[bytes], part: Part) -> Iterator[list[Any]]:
-    """Give the rows or records of a file that has one in each line."""
+    """Yield the rows or records of a file that has one of them in each line."""
     total, left, chunk = len(head), b"", head
     while chunk:
         left += chunk

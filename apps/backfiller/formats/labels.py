@@ -81,7 +81,7 @@ class LabelCheck(Struct):
     found: dict[str, frozenset[str]] = field(default_factory=dict[str, frozenset[str]])
 
     def look(self, block: Block) -> None:
-        """Look at a block.
+        """Take the labels (symbol, timeframe, exchange) of one block of rows.
 
         Raises:
             DataError: the rows so far are of several series.
@@ -92,7 +92,7 @@ class LabelCheck(Struct):
                 raise self._several(name, known)
 
     def finish(self, notes: TableNotes) -> None:
-        """Compare the market that the rows name with that of the import.
+        """Compare the market that the rows name with the market of the import.
 
         Raises:
             DataError: the rows name a contract, or another market and no flag states which counts.

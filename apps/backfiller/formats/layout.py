@@ -73,7 +73,7 @@ def encoding_of(head: bytes, source: str) -> str:
 def read_layout(
     head: bytes, bases: Sequence[str], columns: Sequence[str] | None, source: str
 ) -> Layout:
-    """Return how a CSV file is laid out.
+    """Return the layout of a CSV file: encoding, delimiter, lines to skip.
 
     Args:
         head: First `HEAD_BYTES` bytes of the file, or the whole file.
@@ -100,7 +100,7 @@ def read_layout(
 
 
 def _delimiter(lines: Sequence[str]) -> str:
-    """Return what separates the cells of most lines."""
+    """Return the character that separates the cells of most lines."""
     sample = [line for line in lines[:_SAMPLE_ROWS] if line.strip()]
 
     def counts(delimiter: str) -> int:

@@ -27,7 +27,7 @@ MOST_BYTES: Final = 8 * 2**30
 
 
 class Part(Struct, frozen=True):
-    """One table, not read yet."""
+    """One table of a file or archive; its rows are not read yet."""
 
     source: str
     """Printable name of the file, or of the archive's member, for errors and summaries."""

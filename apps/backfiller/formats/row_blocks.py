@@ -40,6 +40,6 @@ class TableNotes(Struct):
     """Whether the table names its columns, or a flag does."""
 
     def add(self, line: str) -> None:
-        """Keep a sentence, once."""
+        """Add a sentence to the notes, unless it is there."""
         if line not in self.lines:
             self.lines.append(line)

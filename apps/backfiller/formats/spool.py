@@ -35,7 +35,7 @@ class Spool:
     """Takes rows block by block and gives them back oldest first, each once."""
 
     def __init__(self, source: str) -> None:
-        """Start empty."""
+        """Start without rows."""
         self._source = source
         self._file = cast("IO[bytes]", tempfile.SpooledTemporaryFile(_MEMORY_BYTES))  # noqa: SIM115 - `close` does
         self._pieces: list[_Piece] = []
@@ -43,11 +43,11 @@ class Spool:
         self._end = 0
         self._read: tuple[int, Candles] | None = None
         self.rows = 0
-        """Rows that were taken."""
+        """Number of rows that were added, unreadable ones included."""
         self.unreadable = Candles.empty()
         """The first rows whose time could not be read."""
         self.unreadable_rows = 0
-        """How many there are."""
+        """Number of rows whose time could not be read."""
 
     def close(self) -> None:
         """Delete the temporary file of the rows."""
@@ -55,7 +55,7 @@ class Spool:
         self._read = None
 
     def add(self, candles: Candles) -> None:
-        """Take rows in any order.
+        """Add rows, in any order of time.
 
         Raises:
             DataError: two rows of one time differ.
@@ -151,7 +151,7 @@ def sorted_by_time(candles: Candles) -> Candles:
 
 
 def each_once(candles: Candles, source: str) -> Candles:
-    """Return sorted candles without those that repeat the one before.
+    """Return sorted candles without candles that repeat the candle before.
 
     Raises:
         DataError: two rows of one time differ: which one is right cannot be known.

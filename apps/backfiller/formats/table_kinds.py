@@ -85,7 +85,7 @@ class KindCheck(Struct):
     with_volume: int = 0
 
     def look(self, block: Block) -> None:
-        """Look at a block.
+        """Count in one block of rows the signs of the kind of the table.
 
         Raises:
             DataError: the seventh column is neither Kraken's trades nor Binance's close time.

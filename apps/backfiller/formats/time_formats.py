@@ -28,7 +28,7 @@ _ZONE_NAME: Final = re.compile(r"\d(?: ?[AaPp][Mm])? ?\(?([A-Z]{2,5})\)?\s*$")
 
 
 def time_zone(name: str) -> ZoneInfo:
-    """Return the time zone of that name, such as Europe/Berlin.
+    """Return the time zone of a name such as Europe/Berlin.
 
     Raises:
         UsageError: there is no such zone.
@@ -54,7 +54,7 @@ class TimeReader:
     """Reads the times of one table, block by block."""
 
     def __init__(self, source: str, unit: str | None = None, zone: ZoneInfo | None = None) -> None:
-        """Start with no block.
+        """Begin; no block of rows has been read.
 
         Args:
             source: The table, for errors.
@@ -67,7 +67,7 @@ class TimeReader:
         self._dates = DateReader(source)
         self._units: list[str] = []
         self._local: dict[int, int] = {}
-        """How often each wall time occurred that the clock shows twice."""
+        """Rows with each wall time that occurs twice at the end of summer time."""
         self._newest_first: bool | None = None
         self.outside = 0
         """Whole numbers that are a time between 2009 and 2100 in no unit."""
@@ -149,7 +149,7 @@ class TimeReader:
         )
 
     def _recognised(self, whole: IntArray, values: "pd.Series") -> IntArray:
-        """Convert each number by its size.
+        """Convert each number to epoch seconds; its size decides the unit.
 
         Raises:
             DataError: none is a time, as `values` has them.
@@ -250,7 +250,7 @@ def _scaled(whole: IntArray, factor: int) -> IntArray:
 
 
 def _whole(numbers: FloatArray) -> IntArray:
-    """Return whole numbers as such, anything else as unreadable."""
+    """Return whole numbers unchanged, and `UNREADABLE` in place of other values."""
     sound = np.isfinite(numbers) & (np.abs(numbers) < 2.0**63)
     rounded = np.where(sound, np.rint(np.where(sound, numbers, 0.0)), UNREADABLE)
     return np.where(sound & (rounded == numbers), rounded, UNREADABLE).astype(np.int64)

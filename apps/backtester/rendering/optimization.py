@@ -138,7 +138,7 @@ def heading(optimization: Optimization) -> str:
 
 
 def parts_lines(optimization: Optimization) -> list[str]:
-    """Return the ranges of both parts."""
+    """Return the in-sample and the out-of-sample range, one line each."""
     context, metric = optimization.context, optimization.options.metric
     window, split = context.window, context.split
     out_of_sample = len(window.candles) - window.warm_up - context.in_sample

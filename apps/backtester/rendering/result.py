@@ -37,7 +37,7 @@ def print_document(summary: RunSummary, trades: Sequence[TradeRecord]) -> None:
 
 
 def plain(record: Struct) -> dict[str, Any]:
-    """Return a record as plain values, as JSON holds them."""
+    """Return a record as builtin types that JSON can hold."""
     return msgspec.to_builtins(record, enc_hook=str)
 
 

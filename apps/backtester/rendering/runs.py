@@ -59,7 +59,7 @@ def _cut(name: str, longest: int) -> str:
 
 
 def _list_row(run: Run) -> tuple[str, ...]:
-    """Return what the list shows of a run, by LIST_HEAD."""
+    """Return the cells of a run in the list of runs, by column of LIST_HEAD."""
     summary, metrics = run.summary, run.summary.metrics
     first, *others = summary.all_symbols
     symbols = f"{first} + {len(others)} more" if others else first
@@ -76,7 +76,7 @@ def _list_row(run: Run) -> tuple[str, ...]:
 
 
 def shown_text(run: Run, *, width: int | None = None) -> str:
-    """Return a run as it was printed, and what it was made with.
+    """Return the printed result of a saved run, followed by its settings and versions.
 
     Args:
         run: The run.

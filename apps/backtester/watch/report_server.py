@@ -43,7 +43,7 @@ class Newest:
             self._version += 1
 
     def fail(self, text: str) -> None:
-        """Show what is wrong, over the last report."""
+        """Show an error message above the last report."""
         with self._lock:
             self._error = text
 
@@ -74,10 +74,10 @@ class ReportServer:
         self._server.daemon_threads = True
         self._thread = threading.Thread(target=self._server.serve_forever, daemon=True)
         self.address = f"http://127.0.0.1:{self._server.server_address[1]}/"
-        """Where the report is."""
+        """URL of the report, such as `http://127.0.0.1:40123/`."""
 
     def __enter__(self) -> Self:
-        """Begin to respond."""
+        """Start to serve the report."""
         self._thread.start()
         return self
 

@@ -78,7 +78,7 @@ def watch(context: "typer.Context") -> None:
 
 
 class Watch:
-    """One backtest at a time, started again when a file changes."""
+    """Runs one backtest at a time, and starts it again when a file changes."""
 
     def __init__(
         self,

@@ -27,15 +27,15 @@ def settings_files(given: Path | None) -> list[Path]:
 
 
 class Watched:
-    """Files, and whether one was saved with another content."""
+    """Watched files; reports when the content of one has changed."""
 
     def __init__(self) -> None:
-        """Begin with none."""
+        """Begin without watched files."""
         self._stamps: dict[Path, tuple[int, int] | None] = {}
         self._seen: Seen = {}
 
     def look_at(self, paths: Iterable[Path]) -> None:
-        """Look at these files from now on."""
+        """Watch these files from now on, in place of the files before."""
         self._stamps = {path: _stamp(path) for path in paths}
         self._seen = {path: _content(path) for path in self._stamps}
 

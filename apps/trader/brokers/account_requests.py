@@ -45,11 +45,11 @@ class AccountRequests:
         self._past: dict[str, OwnTrade] = {}
         """Executions of the past that were read, by the exchange's id."""
         self._past_since_ms = 0
-        """From this exchange time on, and a minute before it."""
+        """Start of the range of `_past`, exchange time, epoch milliseconds."""
         self.balances: BalanceReading | None = None
-        """What the last reading has of balances, also where it has failed later."""
+        """Balances of the last reading, also if a later request of that reading failed."""
         self._nameless: dict[str, dict[str, OwnTrade]] = {}
-        """By the exchange's id of an unknown order: its executions, by their ids."""
+        """Executions by trade id, for each order id of the exchange without a known order."""
 
     async def read(self, since_ms: int, known: Set[str]) -> AccountSnapshot:
         """Return balances, open orders and executions.

@@ -25,11 +25,11 @@ class ComparisonFaults:
 
     @property
     def is_over(self) -> bool:
-        """Return whether the account may be compared by now."""
+        """Return whether the pause after an error of a comparison is over."""
         return time.monotonic() >= self._not_before
 
     def note_raised(self, error: Exception, first_seconds: float) -> None:
-        """Note an error of a comparison; the next one waits.
+        """Note an error of an account comparison; the next comparison waits.
 
         A file that is locked or full, or an order that another process has changed, is not the
         fault of what was read.

@@ -13,7 +13,7 @@ class KeyRights:
     """The rights of one key, shared by all symbols of an account."""
 
     def __init__(self, client: PrivateClient) -> None:
-        """Begin; what the start has read holds for a while.
+        """Begin with the rights that the start has read; they are read again later.
 
         Args:
             client: CCXT client of the account; the requests run in its event loop.
@@ -23,13 +23,13 @@ class KeyRights:
         self._is_soon = False
         self._running: Future[None] | None = None
         self.found: KeyPermissions | None = None
-        """As the exchange stated it last; None: it was not read again yet."""
+        """Rights of the key by the last reading; None: not read again since the start."""
         self.refusal: str | None = None
         """Why the exchange did not accept the key at the last reading of the account, or None."""
 
     @property
     def exchange(self) -> str:
-        """Return whose key it is."""
+        """Return the exchange of the key."""
         return self._client.endpoint.exchange
 
     def read_soon(self) -> None:

@@ -70,18 +70,18 @@ class LiveBroker:
         client.symbols.add(symbol)
         self._stream = stream
         self.key_rights = key_rights
-        """What the API key may do; None: that is not read again."""
+        """Rights of the API key; None: they are not read again."""
         self._symbol = symbol
         self._loop = asyncio.get_running_loop()
         self.reported = asyncio.Event()
-        """Set when there is something to read."""
+        """Set when a report, a response or a reading of the account has arrived."""
         self._reports: deque[OrderReport] = deque()
         self._absences: deque[AbsenceAnswer] = deque()
         self._snapshots: deque[AccountSnapshot] = deque()
         self._histories: deque[AccountHistory] = deque()
         self._account = AccountRequests(client, symbol)
         self.comparison_faults = ComparisonFaults()
-        """What comparisons of the account have raised."""
+        """Errors that comparisons of the account have raised."""
         self._orders = OrderRequests(
             client,
             symbol,

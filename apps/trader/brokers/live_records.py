@@ -25,7 +25,7 @@ class AbsenceAnswer(Struct, frozen=True):
 
 
 class AccountSnapshot(Struct, frozen=True):
-    """What the exchange has of the account in one market."""
+    """State of the account in one market, as the exchange returned it."""
 
     asked_ms: int
     """Exchange time right before the requests, epoch milliseconds."""

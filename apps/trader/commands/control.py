@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
 
 class Chosen(Struct, frozen=True):
-    """For which accounts of which database a command is."""
+    """Accounts and database that a command is for."""
 
     names: list[str] | None
     is_all: bool

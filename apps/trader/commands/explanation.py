@@ -144,7 +144,7 @@ def explain_candle(
 
 
 def _check_moment(store: Store, account: Account, opened: int) -> None:
-    """Refuse a candle outside of those that were decided on.
+    """Refuse a candle before the first or after the last decided one.
 
     Raises:
         DataError: with the range.

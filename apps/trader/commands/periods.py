@@ -16,7 +16,7 @@ PERIODS: Final[tuple[Period, ...]] = get_args(Period)
 
 
 class PeriodProfit(Struct, frozen=True):
-    """What the round trips that were closed in one period earned."""
+    """Profit of the round trips that were closed in one period."""
 
     first_day: date
     """First day of the period in its time zone; the Monday of a week."""

@@ -155,7 +155,7 @@ def _amount(price: str | None) -> Decimal | None:
 
 
 def _answer(path: Path, number: int, answer: "Answer", price: Decimal | None) -> None:
-    """Store an answer, or carry it out where no trader does.
+    """Store a person's answer; where no trader runs, carry it out.
 
     Raises:
         UsageError: there is no such difference, or the answer does not fit it.

@@ -99,9 +99,9 @@ class TraderStatus(Struct, frozen=True):
     since_ms: int | None
     """Market time since which the condition holds; None where it is not known."""
     reason: str
-    """Why the trader is in this condition; empty while it trades."""
+    """Reason of the trader's condition; empty while it trades."""
     remedy: str
-    """What a person should do; empty where nothing is to be done."""
+    """Action that a person should take; empty: none."""
     session: StoredSession | None
     holder: str | None
     """Process and computer that trade the account now, or traded it last."""

@@ -16,7 +16,7 @@ _CORRECTION: Final = "correction-"
 
 
 class OwnRecords(Struct, frozen=True):
-    """What the trader's database has."""
+    """Orders and fills in the trader's database."""
 
     sends: frozenset[str]
     """Client order ids of orders whose intent and send are stored."""

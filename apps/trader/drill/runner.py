@@ -47,7 +47,7 @@ _NUMBERS: Final = count(1)
 
 
 class PartResult(Struct, frozen=True):
-    """What one part of a drill has shown."""
+    """Result of one part of a drill."""
 
     name: str
     symbol: str
@@ -171,7 +171,7 @@ def _run_part(drill: Drill, scenario: Scenario, traded: TradedSymbol, stop: Even
 
 
 def _play(scene: Scene, scenario: Scenario) -> str:
-    """Play a part to its end; return what went wrong, or nothing."""
+    """Play a part of a drill to its end; return the failure, or an empty text."""
     try:
         scene.until_started()
         scenario.play(scene)
@@ -229,7 +229,7 @@ def drilled_settings(settings: TraderSettings, symbol: str, url: str) -> TraderS
 
 
 def _plain(value: Any) -> Any:
-    """Return values as a YAML file has them."""
+    """Return values as builtin types that YAML can hold."""
     if isinstance(value, Mapping):
         tree = cast("Mapping[Any, Any]", value)
         return {key: _plain(one) for key, one in tree.items()}

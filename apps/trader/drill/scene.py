@@ -42,7 +42,7 @@ _DUST: Final = Decimal("0.01")
 
 
 class SceneFailed(Exception):
-    """Something did not happen, or happened and must not."""
+    """An expected event of the drill did not happen, or a forbidden one happened."""
 
 
 class Scene:
@@ -71,11 +71,11 @@ class Scene:
         self.schedule = schedule
         self.folder = folder
         self.seen: list[str] = []
-        """Lines about what happened, for a person."""
+        """Observations of the drill part, one line each, for output."""
         self.entries = 1
-        """How many orders to buy the exchange may have taken at the end."""
+        """Number of buy orders expected at the exchange when the drill part ends."""
         self.unprotected_seconds = 0.0
-        """How long coins were held without a stop, wall seconds."""
+        """Time in which coins were held without a stop, wall seconds."""
         self.is_sold_by_hand = False
         """Whether a person has sold coins that the trader did not buy."""
         self.symbol = symbol
@@ -99,7 +99,7 @@ class Scene:
         )
 
     def on_account(self, work: Callable[[AccountService], T]) -> T:
-        """Do something with the account of the exchange."""
+        """Call a function with the account of the simulated exchange."""
         return self.simulator.on_account(work)
 
     def held(self) -> Decimal:
@@ -187,7 +187,7 @@ class Scene:
         )
 
     def until_fault(self, count: int = 1) -> None:
-        """Wait until faults have happened, so many since the start."""
+        """Wait until this number of faults has happened since the start."""
         self.until(lambda: len(self.simulator.faults.log) >= count, ACT_SECONDS, "an order is sent")
 
     def enter(self, number: int = 0) -> None:
@@ -258,7 +258,7 @@ class Scene:
         self.seen.append(f"{bought} bought, 0 doubled, ledgers equal")
 
     def close(self) -> None:
-        """End the trader, whatever it does."""
+        """End the trader process; kill it if it does not end."""
         self.trader.close()
 
     def _balance(self) -> Decimal:

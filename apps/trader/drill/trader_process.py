@@ -23,7 +23,7 @@ class TraderProcess:
     """One run of the trader in a folder; a killed one is started again as another."""
 
     def __init__(self, program: Sequence[str], folder: Path) -> None:
-        """Start it.
+        """Start the trader.
 
         Args:
             program: Command line of the trader, without its arguments.
@@ -31,7 +31,7 @@ class TraderProcess:
         """
         self.started = time.monotonic()
         self.lines: list[str] = []
-        """What it has printed, stderr included."""
+        """Lines that the trader has printed, stderr included."""
         self._process = subprocess.Popen(  # noqa: S603 - our own program
             [*program, "--live", "--config", "trader.yaml"],
             cwd=folder,
@@ -59,7 +59,7 @@ class TraderProcess:
         return any(all(text in line for text in texts) for line in list(self.lines))
 
     def kill(self) -> None:
-        """Kill it at once, as a power cut does."""
+        """Kill the trader at once (SIGKILL), as a power cut does."""
         self._process.kill()
         self._end()
 
@@ -75,7 +75,7 @@ class TraderProcess:
         return code
 
     def close(self) -> None:
-        """Kill it if it has not ended."""
+        """Kill the trader if it has not ended."""
         if self.is_running:
             self._process.kill()
         self._end()

@@ -53,7 +53,7 @@ class Evaluation(Struct, frozen=True):
 
 
 class EvaluationFailure(Struct, frozen=True):
-    """Why there is no evaluation."""
+    """Reason why there is no evaluation."""
 
     kind: Literal["late", "ended", "failed"]
     """`late`: no reply in time; `ended`: the worker process ended; `failed`: the code raised or
@@ -102,11 +102,11 @@ class StrategyEvaluator:
         """Requests that wait for their turn, in its order."""
         self._worker: WorkerConnection | None = None
         self._busy: WorkerConnection | None = None
-        """The worker while it evaluates."""
+        """Worker that evaluates now; None: none does."""
         self._unclaimed: WorkerConnection | None = None
         """A worker whose reply is not awaited any more: it cannot be used again."""
         self._checked = 0.0
-        """When the last check began, monotonic seconds."""
+        """Time when the last check for left processes began, monotonic seconds."""
         self._check: asyncio.Task[bool] | None = None
         """Whether the strategy has left processes running; awaited before the next evaluation."""
         self._loaded: LoadedStrategy | None = None

@@ -65,7 +65,7 @@ class _Helper:
         self._control = control
         self._output = output
         self._workers: dict[int, _Worker] = {}
-        """By the file descriptor of the status socket."""
+        """Workers keyed by the file descriptor of their status socket."""
         self._exit_codes: dict[int, int] = {}
         """Wait statuses of ended children, by process id."""
         self._child_ended, self._wake = os.pipe()

@@ -30,7 +30,7 @@ class StrategyOutput:
         self._is_cut = False
 
     def pass_on(self) -> None:
-        """Write what is there to stderr, as far as it may be."""
+        """Write the strategy's waiting output to stderr, up to the limit of output."""
         for _ in range(16):
             try:
                 piece = os.read(self.descriptor, _PIECE)
@@ -39,13 +39,13 @@ class StrategyOutput:
             self._write(piece)
 
     def end(self) -> None:
-        """Let what is printed go to stderr directly again."""
+        """Connect stdout and stderr with the program's stderr again."""
         self.pass_on()
         for standard in (1, 2):
             os.dup2(self._stderr, standard)
 
     def close(self) -> None:
-        """Close what only the helper needs; in a forked worker."""
+        """Close the descriptors that only the helper needs; called in a forked worker."""
         os.close(self._stderr)
         os.close(self.descriptor)
 

@@ -19,7 +19,7 @@ class AccountNotes:
     """What one symbol's session has seen of the account beyond its own trades."""
 
     def __init__(self, book: LiveBook) -> None:
-        """Begin; the first reading is what later ones are compared with."""
+        """Begin; later readings of the account are compared with the first one."""
         self._book = book
         self._known: dict[str, Decimal] | None = None
         self._last: dict[str, Decimal] = {}

@@ -63,7 +63,7 @@ class LiveExecutor(LiveBook):
         *,
         times: LiveTimes,
     ) -> None:
-        """As for `LiveBook`."""
+        """Begin; the arguments are those of `LiveBook`."""
         super().__init__(context, fence, funds, broker, exchange, states, times=times)
         self._account = AccountCheck(self)
         self._exits = ExitSender(self, self._account)

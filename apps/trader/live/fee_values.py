@@ -27,15 +27,15 @@ class FeeValues:
     """Values of fees in third currencies, in the quote currency of one symbol's account."""
 
     def __init__(self, book: LiveBook) -> None:
-        """Begin; a price is requested once there is such a fee."""
+        """Begin; a price is requested when the first fee in a third currency appears."""
         self._book = book
         self._requested: dict[str, float] = {}
         """When the price of a market was requested last, monotonic, by symbol."""
         self._since: float | None = None
-        """Since when a price is not known, monotonic; None: each is."""
+        """Time since a price has not been known, monotonic seconds; None: all prices are known."""
         self._estimated: set[str] = set()
         self.unpriced = ""
-        """Market whose price of now the last look lacked; empty: none."""
+        """Market without a current price at the last look; empty: all prices were known."""
 
     def look(self, fees: Mapping[str, FeeSum]) -> Decimal | None:
         """Return what fees cost at prices of now, quote currency; None: a price is not known.

@@ -23,10 +23,10 @@ class HeldBalances:
         self.reading: AccountSnapshot | BalanceReading | None = None
         """The last reading; None: no reading since the start."""
         self._changed = 0.0
-        """When orders of ours last changed what is held or free, monotonic."""
+        """Time when own orders last changed held or free balances, monotonic seconds."""
 
     def note_change(self) -> None:
-        """Note that an order of ours has changed what is held or free."""
+        """Note that an own order has changed held or free balances."""
         self._changed = time.monotonic()
 
     @property

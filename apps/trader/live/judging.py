@@ -19,13 +19,13 @@ NAMES: Final = "account names"
 
 
 class Judge:
-    """What one symbol's account has that is not ours, or lacks."""
+    """Differences of one symbol's account: orders and fills of others, and missing coins."""
 
     def __init__(self, book: LiveBook) -> None:
         """Begin; nothing is missing before the first reading."""
         self._book = book
         self._missing_since: float | None = None
-        """Since when readings miss coins of the position, monotonic; None: they do not."""
+        """Time since coins of the position have been missing, monotonic seconds; None: none are."""
         self._missing_again = 0.0
         """When the account is read again because coins are missing, monotonic."""
         self._nameless: frozenset[str] = frozenset()
@@ -139,7 +139,7 @@ class Judge:
         )
 
     def store(self, found: Difference, now_ms: int, *, client_order_id: str = "") -> None:
-        """Store a difference, if it is not.
+        """Store a difference, unless it is stored already.
 
         Args:
             found: The difference.

@@ -146,7 +146,7 @@ async def open_access(
     held_account: str | None = None,
     is_unknown_allowed: bool = False,
 ) -> LiveAccess:
-    """Open the account of a key; the stack closes it.
+    """Open the account of an API key; the exit stack closes the account.
 
     With a position or an order open no key is refused: what is wrong with it bans entries.
 

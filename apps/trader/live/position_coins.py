@@ -23,16 +23,16 @@ class PositionCoins:
         self._book = book
         self._before: Decimal | None = None
         self.covered = _ZERO
-        """What is there of the position, base currency."""
+        """Amount of the position that is in the account, base currency."""
         self.is_short = False
         """Whether coins of the position are missing: gone, or sold by others and hidden by the
         account's own coins."""
         self.sold = _ZERO
-        """What others have sold of the position by executions that were read, base currency."""
+        """Amount of the position that others have sold, by executions read, base currency."""
         self._missing = _ZERO
-        """What no order may sell of the position, base currency."""
+        """Amount of the position that no order may sell, base currency."""
         self._needed: Decimal | None = None
-        """What the account has where all coins of positions are there, base currency; None: not
+        """Balance of the account if no coins of positions were missing, base currency; None: not
         computed since the last reading."""
         self._complete: Decimal | None = None
         """Balance of the last reading, base currency, if nothing was missing in it; else None."""

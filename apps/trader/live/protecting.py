@@ -134,7 +134,7 @@ class Protector:
 
     @property
     def _held(self) -> Decimal:
-        """Return what a stop should sell, base currency."""
+        """Return the amount that a stop should sell, base currency."""
         # What cancelled stops have sold, and no execution is known of yet.
         stops = self._book.stops
         sold = sum((one.state.filled - one.state.booked for one in stops), Decimal(0))

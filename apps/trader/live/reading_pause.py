@@ -23,7 +23,7 @@ class ReadingPause:
 
     @property
     def is_over(self) -> bool:
-        """Return whether a reading may begin by now."""
+        """Return whether the pause is over, so that a reading may begin."""
         return time.monotonic() >= self._not_before
 
     @property

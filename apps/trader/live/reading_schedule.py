@@ -11,10 +11,10 @@ from trader.live.reading_pause import ReadingPause
 
 
 class ReadingSchedule:
-    """When one symbol's account is read next."""
+    """Decides when one symbol's account is read next."""
 
     def __init__(self, book: LiveBook) -> None:
-        """Begin: it is read at once."""
+        """Begin; the account is due to be read at once."""
         self._book = book
         self._pause = ReadingPause(book.times.read_again)
         self._asked = -1e9

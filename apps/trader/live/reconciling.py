@@ -55,7 +55,7 @@ class AccountCheck:
         self._history = HistoryReading(book, self._older)
         self._schedule = ReadingSchedule(book)
         self.held = HeldBalances(book)
-        """What the account holds."""
+        """Balances of the account."""
         self.copies = OtherCopies(book)
         """Other copies of the database that trade the symbol on the account."""
         self._found = FoundOrders(book, self._judge, self._older, self.copies)
@@ -111,7 +111,7 @@ class AccountCheck:
         self._judge.forget_missing()
 
     def note_change(self) -> None:
-        """Note that an order of ours has changed what is held or free."""
+        """Note that an own order has changed held or free balances."""
         self.held.note_change()
         self._schedule.read_soon()
 

@@ -29,7 +29,7 @@ from trader.strategy_origin import check_origin
 
 
 class Start(Struct, frozen=True):
-    """What a start trades, with the evaluator of each symbol."""
+    """Symbols that a start trades, with the evaluator of each."""
 
     plan: StartPlan
     evaluators: tuple[StrategyEvaluator, ...]

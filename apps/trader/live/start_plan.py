@@ -30,13 +30,13 @@ from trader.traded_symbols import TradedSymbol
 
 
 class StartPlan(Struct, frozen=True):
-    """What a start trades, and which of its symbols only exit."""
+    """Symbols that a start trades, and those among them that only exit."""
 
     settings: TraderSettings
     symbols: tuple[TradedSymbol, ...]
     """Symbols of the settings, then others with an open position or order."""
     exits_only: Mapping[str, str] = field(default_factory=dict[str, str])
-    """Why a symbol gets exits only, in words, by symbol."""
+    """Reason why a symbol gets exits and no entries, by symbol."""
     held: Mapping[str, TradedSymbol] = field(default_factory=dict[str, TradedSymbol])
     """Series with an open position or order, by symbol, as their last session traded them."""
     stand_ins: Mapping[str, str] = field(default_factory=dict[str, str])

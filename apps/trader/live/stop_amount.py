@@ -20,7 +20,7 @@ _ZERO: Final = Decimal(0)
 
 
 class StopAmount:
-    """How much of one symbol's position a stop can sell."""
+    """Computes how much of one symbol's position a stop can sell."""
 
     def __init__(self, book: LiveBook, account: AccountCheck) -> None:
         """Begin; a stop that rests for a part of the position may lack coins that are locked."""
@@ -34,7 +34,7 @@ class StopAmount:
         self._refused: Decimal | None = None
         """Amount of the stop that the exchange has refused last."""
         self._free: Decimal | None = None
-        """What a stop can sell, base currency; None: all."""
+        """Amount that a stop can sell, base currency; None: the whole position."""
         self._doubted: float | None = None
         """Since when others may have sold coins of the position, monotonic; None: they have not."""
         self.locked = _ZERO

@@ -24,7 +24,7 @@ _FIRST_PRICE_SECONDS: Final = 5.0
 
 
 class Obstacle(Struct, frozen=True):
-    """Why no stop can rest at the exchange."""
+    """Reason why no stop can rest at the exchange, with measure and remedy."""
 
     reason: str
     measure: str
@@ -34,7 +34,7 @@ class Obstacle(Struct, frozen=True):
 
 
 class StopWatch:
-    """Where the stop of one symbol's position is."""
+    """Watches where the stop of one symbol's position is: at the exchange or in the trader."""
 
     def __init__(self, book: LiveBook) -> None:
         """Begin; nothing has been looked at yet."""

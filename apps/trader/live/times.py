@@ -4,7 +4,7 @@ from msgspec import Struct
 
 
 class LiveTimes(Struct, frozen=True):
-    """How long things may take, wall seconds."""
+    """Durations and limits of the live trader, wall seconds."""
 
     first_look: float = 0.5
     """Time between the first two look-ups of an order; doubles to `longest_look`."""

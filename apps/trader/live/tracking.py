@@ -46,12 +46,12 @@ class LiveOrder:
 
     @property
     def state(self) -> OrderState:
-        """Return what its events add up to."""
+        """Return the state of the order that its events lead to."""
         return self.tracked.state
 
     @property
     def identity(self) -> str:
-        """Return its client order id."""
+        """Return the client order id of the order."""
         return self.tracked.order.client_order_id
 
     @property
@@ -85,11 +85,11 @@ class LiveOrder:
 
     @property
     def is_resting_stop(self) -> bool:
-        """Return whether it is a stop that may be filled at any moment."""
+        """Return whether the order is a stop that may be filled at any moment."""
         return self.order.is_protection and not self.state.is_done
 
     def is_look_due(self, times: LiveTimes) -> bool:
-        """Return whether it is time for another look-up."""
+        """Return whether the order is due to be looked up again."""
         if self.looked is None:
             return True
         pause = min(times.first_look * 2 ** min(self.looks - 1, 10), times.longest_look)

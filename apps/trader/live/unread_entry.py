@@ -87,7 +87,7 @@ class UnreadEntry:
 
     @property
     def amount(self) -> Decimal:
-        """Return what a stop may sell beyond the position, base currency.
+        """Return the amount that a stop may sell beyond the position, base currency.
 
         What was sold since the entry was sent is left out: a stop without known executions of its
         entry may have fired.

@@ -84,7 +84,7 @@ class _Sender:
             threading.Thread(target=self._work, name=f"alert-{number}", daemon=True).start()
 
     def take(self, event: Event) -> None:
-        """Queue an event, if it is an alert; returns at once."""
+        """Queue an event if it is an alert; return at once."""
         if event.event not in KINDS:
             return
         while not self._put(event):

@@ -33,7 +33,7 @@ class Causes:
         sessions: Sequence[StoredSession],
         orders: Sequence[OrderRecord],
     ) -> None:
-        """Take what is stored.
+        """Take the stored sessions and orders of one symbol.
 
         Args:
             store: The open database.

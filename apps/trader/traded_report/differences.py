@@ -36,7 +36,7 @@ class BacktestTrade(Struct, frozen=True):
 
     @property
     def exit_text(self) -> str:
-        """Return when and by what it was left."""
+        """Return kind and time of the trade's exit, as a text."""
         trade = self.trade
         if trade.exit_timestamp is None or trade.exit_kind is None:
             return "still open"
@@ -202,7 +202,7 @@ def _tested_text(one: BacktestTrade) -> str:
 
 
 def _span_text(entry: int, left: int | None) -> str:
-    """Return entry and exit; the day once where both are on one."""
+    """Return the times of entry and exit; an exit on the day of the entry has no date."""
     start = format_utc(entry)
     if left is None:
         return f"{start}, still open"

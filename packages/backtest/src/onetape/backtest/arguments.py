@@ -43,7 +43,7 @@ class Account:
     """
 
     def __init__(self, **values: Any) -> None:
-        """Take the settings that differ from their defaults.
+        """Take the account's settings by name; settings that are left out have their defaults.
 
         Raises:
             UsageError: there is no such setting, or a value is of another type.
@@ -90,7 +90,7 @@ def _field_names(values: Mapping[str, Any], model: type[Struct], kind: str) -> d
 
 
 def _converted(kind: str, name: str, value: Any, declared: Declared) -> Any:
-    """Return a value as the type of its setting.
+    """Return a value, converted to the type of its setting.
 
     Raises:
         UsageError: the value has another type.

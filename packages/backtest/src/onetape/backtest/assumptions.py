@@ -80,7 +80,7 @@ def _intrabar_words(finer: str, runs: Sequence[SymbolRun]) -> dict[str, str]:
 
 
 def _words_together(backtest: Backtest, words: dict[str, str]) -> dict[str, str]:
-    """Return the assumptions of several symbols on one account.
+    """Return the assumptions of a run in which several symbols share an account.
 
     Args:
         backtest: The backtest.

@@ -88,7 +88,7 @@ def _end_note(ends: dict[SeriesKey, int], config: BacktestConfig) -> list[str]:
 
 
 def _parted(moments: dict[SeriesKey, int], moment: int) -> tuple[str, str]:
-    """Return the symbols that have this moment, and the others."""
+    """Return the symbols whose series begins or ends at a moment, and the other symbols."""
     named = [
         sorted(key.symbol for key in moments if (moments[key] == moment) is has)
         for has in (True, False)
@@ -103,7 +103,7 @@ def _verb(moments: dict[SeriesKey, int], moment: int, verb: str) -> str:
 def _fetch(
     keys: Sequence[SeriesKey], config: BacktestConfig, start: int | None, end: int | None
 ) -> str:
-    """Return the command that fetches what these symbols lack."""
+    """Return the command that fetches the missing candles of symbols."""
     first, *others = sorted(keys, key=lambda key: key.symbol)
     return repair_command(first, config, start, end, others=[key.symbol for key in others])
 

@@ -121,7 +121,7 @@ def _known(value: float) -> float | None:
 
 
 def _inside(run: SymbolRun, finer: str | None, bar: int) -> list[str]:
-    """Return the fills of this candle, and the levels that it met."""
+    """Return lines about the fills and the levels that were met inside a candle."""
     result, digits = run.result, run.digits
     lines: list[str] = []
     if result.untraded is not None and result.untraded[bar]:

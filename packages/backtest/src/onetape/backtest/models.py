@@ -46,7 +46,7 @@ class CandleWindow(Struct, frozen=True):
     gaps: tuple[IndexedGap, ...] = ()
     """Unexplained gaps: before the first candle, in the warm-up and in the range."""
     accepted: Mapping[str, int] = field(default_factory=dict[str, int])
-    """How many of the known outages a person accepted, by reason."""
+    """Number of known outages that a person accepted, by reason."""
     origin: Origin | None = None
     """Where candles of the simulator come from; None for those of a real exchange."""
     startup_moved: int = 0
@@ -132,7 +132,7 @@ class Backtest(Struct, frozen=True):
     metrics: Metrics
     """Metrics of the account."""
     range_notes: tuple[str, ...] = ()
-    """Which of several symbols decided the range, in sentences."""
+    """Sentences on the symbols that decided the range of the run."""
     strategy_note: str = ""
     """Warning about values that a strategy function reads from outside; empty: no warning."""
     seconds: float = 0.0

@@ -214,7 +214,7 @@ def _begin(
     closed: Sequence[int],
     work: Callable[[Any], bytes],
 ) -> None:
-    """Prepare a worker process; the signals are blocked until then."""
+    """Prepare a worker process; signals are blocked until it is prepared."""
     global _work  # a worker process evaluates one work
     end_with_parent(parent)
     for number in _PARENT_SIGNALS:
@@ -244,7 +244,7 @@ def _evaluate_one(job: Any) -> bytes | None:
 
 
 def _reuse_memory() -> None:
-    """Let the C library reuse freed columns, where it can.
+    """Let the C library reuse the memory of freed columns, if it has the setting.
 
     Else it returns each one to the system, which has to clear every page of the next one: a third
     of the time of a combination.

@@ -84,9 +84,9 @@ class TradeRecord(Trade, frozen=True, gc=False):
     """A round trip with the reasons of its entry and its exit, as printed and saved."""
 
     entry_reason: str
-    """Why the position was entered, in words."""
+    """Reason of the entry, as a text."""
     exit_reason: str
-    """Why the position was left, in words; empty while open."""
+    """Reason of the exit, as a text; empty while the position is open."""
 
 
 #: Fields of a trade in a document, and columns of trades.csv.

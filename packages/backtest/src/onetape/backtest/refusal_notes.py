@@ -1,4 +1,4 @@
-"""Why orders were refused, and what to do about it."""
+"""Sentences on refused orders: cause and remedy."""
 
 from collections import Counter
 from collections.abc import Sequence

@@ -14,7 +14,7 @@ Steps = tuple[tuple[int, float], ...]
 
 
 class TradeLevels(NamedTuple):
-    """The steps of both levels; empty without a stop and a target."""
+    """Steps of stop and target of one trade; empty where the trade has no such level."""
 
     stop: Steps
     target: Steps

@@ -54,11 +54,11 @@ class _LinePrinter:
         self._waiting: queue.Queue[tuple[TextIO, str] | None] = queue.Queue(MOST_WAITING)
         self._lock = threading.Lock()
         self._left_out = 0
-        """Lines since the last one that the queue took."""
+        """Number of lines left out since the queue last had room for one."""
         self._failed = 0
-        """Lines since the last one that was written."""
+        """Number of lines lost in failed writes since the last written line."""
         self._is_inside_line = False
-        """Whether the line that was written last lacks its end."""
+        """Whether the last line was written only in part, without its newline."""
         self._thread = threading.Thread(target=self._run, name="line printer", daemon=True)
         self._thread.start()
 

@@ -26,7 +26,7 @@ _FAULTS: Final = (UsageError, ConfigurationError)
 
 
 class Places:
-    """Where each setting was given, by the source that takes precedence."""
+    """Source that gave each setting: flag, variable, file or default."""
 
     def __init__(self, declared: Mapping[str, Declared]) -> None:
         """Begin with the defaults alone; the declarations are those of the program."""
@@ -75,10 +75,10 @@ class Places:
 
 
 class Loaded(Generic[S]):
-    """The settings of a program, and where each of them was given."""
+    """Settings of a program, with the source of each."""
 
     def __init__(self, settings: S, places: Places) -> None:
-        """Take both."""
+        """Take the settings and their sources."""
         self.settings = settings
         self.places = places
 
@@ -187,7 +187,7 @@ def _iterate_sources(
     environment: Mapping[str, str],
     flags: Tree,
 ) -> Generator[tuple[Tree, Source]]:
-    """Give what each source has, and the source; what wins comes last."""
+    """Yield the settings of each source, with the source; a later one takes precedence."""
     if file is not None:
         # Only a file needs YAML, which takes 10 ms to import.
         from onetape.cli.settings_file import read_settings

@@ -27,11 +27,11 @@ class Source(NamedTuple):
 
     @property
     def is_flags(self) -> bool:
-        """Return whether these are the flags of the command line."""
+        """Return whether the source is the command line."""
         return self.error_class is UsageError
 
     def error(self, key: str, text: str) -> OnetapeError:
-        """Return the error of a key, with its place."""
+        """Return the error about a key, whose text names the place of the setting."""
         return self.error_class(f"{self.place(key)}: {text}", setting=key)
 
 

@@ -124,7 +124,7 @@ def _make_refusal(key: str, expected: str, value: object, source: Source) -> Exc
 
 
 def _describe_expected(text: str) -> str:
-    """Return what msgspec expected, in the words of a person."""
+    """Return the type that msgspec expected, in words for a user."""
     expected = re.sub(r" - at `\$.*?`$", "", text)
     expected = re.sub(r"^Expected `(.*?)`.*$", r"expected \1", expected)
     expected = re.sub(r"^Object missing required field `(.*?)`.*$", r"\1 is missing", expected)

@@ -53,7 +53,7 @@ def claim_stdout() -> None:
 
 
 def flush_all() -> None:
-    """Write what is still buffered, wherever there is a place for it.
+    """Write the buffered output of stdout and stderr, as far as they can be written.
 
     Raises:
         OSError: the output cannot be written.

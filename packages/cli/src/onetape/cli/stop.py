@@ -36,13 +36,13 @@ class StopRequest:
         """Take over the signals, unless this is the loop of a thread, which gets none."""
         self._event = asyncio.Event()
         self.name = ""
-        """Name of the request, `SIGTERM` or `Ctrl-C`; empty before it."""
+        """Cause of the stop, `SIGTERM` or `Ctrl-C`; empty: no stop was requested."""
         loop = asyncio.get_running_loop()
         for number in (signal.SIGTERM, signal.SIGINT) if takes_signals else ():
             loop.add_signal_handler(number, self._stop, number)
 
     def request(self, name: str) -> None:
-        """Request the stop, under the name of its cause."""
+        """Request the stop; the name is that of its cause."""
         self.name = name
         self._event.set()
 

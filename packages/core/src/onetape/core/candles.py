@@ -204,7 +204,7 @@ class Candles(Struct, frozen=True):
         )
 
     def taken(self, numbers: NDArray[np.integer]) -> "Candles":
-        """Return the candles of these numbers, in this order, as copies."""
+        """Return the candles with these indices, in the order of the indices, as copies."""
         return Candles(
             self.timestamp[numbers],
             self.open[numbers],

@@ -1,4 +1,4 @@
-"""The series that a program takes where nothing names another one."""
+"""Default exchange, symbol and timeframe of the programs."""
 
 from typing import Final
 

@@ -9,7 +9,7 @@ from onetape.core.timeframes import Timeframe
 
 
 class Quirks(Struct, frozen=True):
-    """How one exchange serves candles."""
+    """Differences of one exchange in how it serves candles."""
 
     page_limit: int
     """Maximum number of candles in one response."""
@@ -28,7 +28,7 @@ class Quirks(Struct, frozen=True):
     unserved_timeframes: Mapping[str, str] = field(default_factory=dict[str, str])
     """Timeframes that CCXT names and that cannot be used, each with the reason."""
     source: str = ""
-    """Where the values of this entry were found."""
+    """Source of the entry's values, such as a method of CCXT."""
 
 
 _THURSDAY: Final = "its weeks begin on Thursday, ours on Monday: resample 1d candles"

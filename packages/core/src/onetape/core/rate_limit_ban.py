@@ -19,7 +19,7 @@ class RateLimitBan(Struct, frozen=True):
     """Beginning of the ban, epoch milliseconds of the computer's time; None: not stored."""
 
     def left_ms(self, now_ms: int) -> int:
-        """Return how long it goes on, milliseconds; 0 or less: it is over.
+        """Return the remaining time of the ban, milliseconds; 0 or less: the ban is over.
 
         A ban that began later than now does not count: the computer's clock was set back since.
 

@@ -37,6 +37,6 @@ def parse_spot_symbol(text: str) -> str:
 
 
 def split_symbol(symbol: str) -> tuple[str, str]:
-    """Return both currencies of a spot symbol."""
+    """Return base and quote currency of a spot symbol."""
     base, _, quote = symbol.partition("/")
     return base, quote

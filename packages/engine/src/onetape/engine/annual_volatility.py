@@ -1,4 +1,4 @@
-"""How much a market moves, known before an order."""
+"""Annual volatility of a market, computed from the closes before an order."""
 
 import math
 

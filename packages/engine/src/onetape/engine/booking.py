@@ -1,4 +1,4 @@
-"""A fill as it is written down: exact."""
+"""Exact booking of a fill, in Decimal."""
 
 from decimal import Context, Decimal
 from typing import Literal

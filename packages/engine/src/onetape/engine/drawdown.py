@@ -12,7 +12,7 @@ _BLOCK = 128
 
 
 class Drawdown(NamedTuple):
-    """One fall; indices count the equity curve."""
+    """One drawdown: depth, and indices into the equity curve."""
 
     ratio: float
     """Part of the high that was lost at the lowest point; zero or negative."""
@@ -27,7 +27,7 @@ class Drawdown(NamedTuple):
 
 
 class Highs(Struct, frozen=True):
-    """How high an account stood."""
+    """Running maximum of an equity curve."""
 
     high: FloatArray
     """The highest equity so far, shape (n,)."""
@@ -81,7 +81,7 @@ def _curve(equity: FloatArray, high: FloatArray) -> FloatArray:
 
 
 def max_drawdown(equity: FloatArray, start: float = 0.0, highs: Highs | None = None) -> Drawdown:
-    """Return the fall that lost the largest part of its high.
+    """Return the drawdown with the largest loss as a part of its high.
 
     The largest part is not always the largest amount: a fall from 1,000 to 500 outweighs one from
     11,000 to 10,000.

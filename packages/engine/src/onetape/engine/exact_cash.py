@@ -184,7 +184,7 @@ def _unit_changes(rules: AccountConfig) -> tuple[Decimal, Decimal, Decimal, Deci
 
 
 def _price_unit(price_step: Decimal, trading_rules: TradingRules) -> Decimal:
-    """Return what the price steps of all months are whole numbers of."""
+    """Return the unit of which the price steps of all months are multiples."""
     finer = [month.price_step for month in trading_rules.months or () if month.price_step]
     if not finer:
         return price_step

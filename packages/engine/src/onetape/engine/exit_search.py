@@ -50,13 +50,13 @@ class PositionColumns(NamedTuple):
     """Bar at whose open each position ends without a level; it is not searched."""
 
     def taken(self, rows: IntArray) -> "PositionColumns":
-        """Return the positions or exits in these rows."""
+        """Return the rows with these indices, as copies."""
         return PositionColumns(
             self.entry[rows], self.price[rows], self.highest[rows], self.at[rows], self.end[rows]
         )
 
     def put(self, rows: IntArray, new: "PositionColumns") -> None:
-        """Replace the positions or exits in these rows, in place."""
+        """Replace the rows with these indices, in place."""
         for column, values in zip(self, new, strict=True):
             column[rows] = values
 
@@ -74,19 +74,19 @@ class ExitColumns(NamedTuple):
     """Whether the prices of the exit's bar allow another exit as well."""
 
     def taken(self, rows: IntArray | NDArray[np.bool_]) -> "ExitColumns":
-        """Return the positions or exits in these rows."""
+        """Return the rows with these indices, as copies."""
         return ExitColumns(
             self.bar[rows], self.kind[rows], self.price[rows], self.is_ambiguous[rows]
         )
 
     def put(self, rows: IntArray | NDArray[np.bool_], new: "ExitColumns") -> None:
-        """Replace the positions or exits in these rows, in place."""
+        """Replace the rows with these indices, in place."""
         for column, values in zip(self, new, strict=True):
             column[rows] = values
 
     @classmethod
     def unknown(cls, bar: IntArray) -> "ExitColumns":
-        """Return exits at these bars that no level made."""
+        """Return exits at these bars that were not made by a level."""
         count = len(bar)
         return cls(
             bar.copy(),
@@ -162,7 +162,7 @@ class ExitSearch:
         return found
 
     def guess(self, positions: PositionColumns) -> tuple[ExitColumns, NDArray[np.bool_]]:
-        """Return how positions ended that end soon, and which those are.
+        """Return the exits of positions that end soon, and a mask of these positions.
 
         Many are looked at with little effort each; those that last are left.
         """

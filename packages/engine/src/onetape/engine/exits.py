@@ -48,7 +48,7 @@ SIGNAL, TIME_STOP, STOP_LOSS, TRAILING_STOP, TARGET = range(len(EXIT_KINDS))
 
 
 class Levels(NamedTuple):
-    """Where a position is left within one bar; quote currency."""
+    """Exit prices of a position within one bar, quote currency."""
 
     stop: float
     """Stop level known before the bar opened; minus infinity: no stop."""
@@ -85,7 +85,7 @@ class Levels(NamedTuple):
 
 
 class BarExit(NamedTuple):
-    """How a bar ended a position."""
+    """Exit of a position within one bar: kind and price."""
 
     price: float
     """Price of the exit before slippage, inside the bar."""

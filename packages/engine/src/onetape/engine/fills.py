@@ -33,7 +33,7 @@ _LEAST = 1 - 1e-9
 
 
 class ModelFill(NamedTuple):
-    """One order, executed."""
+    """Fill of one order by the fill model."""
 
     side: Literal["buy", "sell"]
     price: float
@@ -103,7 +103,7 @@ class FillModel(Struct, frozen=True):
 
     @classmethod
     def of(cls, rules: AccountConfig) -> "FillModel":
-        """Return the model of these rules."""
+        """Return the fill model of an account's rules."""
         trading_rules, loss = rules.trading_rules, rules.exits.first_stop
         return cls(
             fee_rate=rules.fee_rate,
@@ -287,7 +287,7 @@ class FillModel(Struct, frozen=True):
         return price, unit_cost, min(amount, budget / unit_cost)
 
     def _sellable(self, base: float) -> float:
-        """Return how many coins can be sold; the rest is dust."""
+        """Return the amount that can be sold, base currency; the rest is dust."""
         if not self.amount_step:
             return base
         return min(
@@ -362,5 +362,5 @@ def sell_fill(
 
 
 def _share(amount: float, volume: float) -> float:
-    """Return the order's part of its candle's volume, at most 1."""
+    """Return an order's amount divided by the volume of its candle, at most 1."""
     return min(1.0, amount / volume) if volume > 0 else 1.0

@@ -37,7 +37,7 @@ _LEAST_LEFT: Final = 2e-12
 
 
 class _Alone(NamedTuple):
-    """One symbol as if it were alone."""
+    """One symbol, traded as if it had the account alone."""
 
     symbol: SymbolState
     route: Route | None

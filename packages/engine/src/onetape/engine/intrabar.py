@@ -54,7 +54,7 @@ class IntrabarExit(NamedTuple):
     timestamp: int
     """Open of the intrabar candle that ended the position, epoch seconds; 0: none did."""
     undecided: UndecidedReason | None
-    """Why the intrabar candles do not decide; None: they decide."""
+    """Reason why the intrabar candles do not decide; None: they decide."""
 
     @property
     def goes_on(self) -> bool:

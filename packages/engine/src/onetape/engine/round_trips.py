@@ -45,7 +45,7 @@ class Trade(Struct, frozen=True):
     exit_index: int | None
     """Candle that filled the sell, at its open or at a level inside it; None: open at the end."""
     exit_timestamp: int | None
-    """That candle's open, epoch seconds UTC."""
+    """Open time of the candle that filled the sell, epoch seconds UTC; None: open at the end."""
     exit_price: float | None
     """Slippage included."""
     amount: float

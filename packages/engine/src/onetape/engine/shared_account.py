@@ -56,23 +56,23 @@ class SharedAccount:
         self._asks_equity = rules[0].sizing in _OF_EQUITY
         times = [symbol.candles.timestamp for symbol in symbols]
         self._places = [None if is_whole(own, axis) else places_on(axis, own) for own in times]
-        """By symbol where on the axis its candles stand; None: on all of it."""
+        """Positions of each symbol's candles on the time axis; None: the whole axis."""
         self._ends = [len(own) for own in times]
         self._closes = [symbol.candles.close for symbol in symbols]
         self._open: list[int] = []
         """Symbols with a position, ascending."""
         self._blocked: dict[int, int] = {}
-        """By symbol the candidate that found all slots full, until one is free."""
+        """Candidate of each symbol that waits because all slots are full, by symbol."""
         self._skipped_run = [NO_CANDIDATE] * len(symbols)
-        """By symbol the run of BUYs that was counted as skipped last."""
+        """Last run of BUYs that was counted as skipped, by symbol."""
         self._events: list[int] = []
         """A heap of the numbers that order events."""
         self._awaited = [(ENTRY, NO_CANDIDATE, 0, 0)] * len(symbols)
-        """By symbol the event that it waits for: kind, candidate, bar, place on the axis."""
+        """Next event of each symbol: kind, candidate, bar, index on the time axis."""
         self._fill_places = array("q")
         """Index on the common time axis of each fill's candle."""
         self._cash_after = array("d", [self.cash])
-        """At the start and after each fill."""
+        """Cash at the start and after each fill, quote currency."""
 
     def begin(self) -> None:
         """Await each symbol's first entry."""

@@ -129,7 +129,7 @@ Event = (
 
 
 class Enter(Struct, frozen=True, tag=True):
-    """Buy now, at the market; the account's rules decide how much."""
+    """Buy now, at the market; the account's rules decide the amount."""
 
     symbol: str
     timestamp: int

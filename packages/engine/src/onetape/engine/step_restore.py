@@ -17,7 +17,7 @@ from onetape.engine.step_state import (
 
 
 class CandleFacts(Struct, frozen=True):
-    """What is stored of one candle of a symbol."""
+    """Stored facts of one candle of a symbol."""
 
     candle: Candle
     has_trade: bool = True

@@ -1,4 +1,4 @@
-"""What the trading rules keep between two events (stepper.py).
+"""State of the trading rules between two events (stepper.py).
 
 The state holds no money: how much an order buys or sells is known when it fills, from the account's
 own fills. All of it can be stored (msgspec) and rebuilt from stored facts (step_restore.py).
@@ -52,7 +52,7 @@ class StepRules(Struct, frozen=True):
 
 
 class HeldPosition(Struct, frozen=True):
-    """A position, as its stops and targets see it."""
+    """A position with the values that its stop and target depend on."""
 
     entry_price: float
     """Price of the entry before slippage, quote currency."""
@@ -225,7 +225,7 @@ class SymbolStepState(Struct, frozen=True):
 
 
 class StepState(Struct, frozen=True):
-    """What the rules keep of an account."""
+    """State of the trading rules of an account, by symbol."""
 
     symbols: dict[str, SymbolStepState] = field(default_factory=dict[str, SymbolStepState])
 

@@ -1,4 +1,4 @@
-"""Since when an exchange has candles of a market."""
+"""Time of the first candle that an exchange has of a market."""
 
 from datetime import UTC, datetime
 from typing import Final

@@ -66,7 +66,7 @@ class SimulatorClock:
         self._base = 0.0
         """When the time that is carried on was there, monotonic seconds; 0: none is."""
         self._answered = 0.0
-        """When the simulator responded last, monotonic seconds."""
+        """Time of the simulator's last response, monotonic seconds."""
         self.seed = 0
         """Seed of the simulator's market."""
         self.replays: bool | None = None

@@ -34,7 +34,7 @@ class SendWindow(Struct, frozen=True):
 
 
 class OrderTerms(Struct, frozen=True):
-    """What is ordered."""
+    """Terms of an order: symbol, side, amount or cost, and prices."""
 
     client_order_id: str
     symbol: str

@@ -36,7 +36,7 @@ class _Error(NamedTuple):
 
 
 class _Codes(Struct, frozen=True):
-    """Codes of one exchange that leave no doubt, each with its kind."""
+    """Error codes of one exchange that prove a refusal, each with its kind."""
 
     kinds: Mapping[str, RefusalKind | Literal["other"]]
     ranges: tuple[tuple[int, int, RefusalKind], ...] = ()

@@ -19,7 +19,7 @@ from onetape.exchange.trading_records import fields_of
 
 
 class Halves(Struct, frozen=True):
-    """What has become of the two orders."""
+    """Outcome of the replacement of a stop: of the old and of the new order."""
 
     old: Decimal | Refused | Unknown
     """What the cancelled order had filled, base currency; or why it is not cancelled."""
@@ -27,7 +27,7 @@ class Halves(Struct, frozen=True):
 
 
 def read_replace(exchange: str, result: CallResult, replaced_id: str) -> Halves:
-    """Return the outcome of both orders.
+    """Return the outcome for the cancelled and for the new order.
 
     Args:
         exchange: CCXT exchange id, or `simulator`.
@@ -83,6 +83,6 @@ def _new(
 
 
 def _refusal(exchange: str, fields: Mapping[str, Any]) -> Refused | Unknown:
-    """Return what an error inside of the response proves."""
+    """Return the outcome that an error inside the response proves."""
     refused = refusal_in(exchange, 400, json.dumps(fields))
     return refused or Unknown(f"an error that proves nothing: {fields.get('code')}")

@@ -24,7 +24,7 @@ _COLUMNS: Final = 6
 
 @dataclass(slots=True)
 class Response:
-    """The response to one read."""
+    """Response of an exchange to one request for candles."""
 
     body: str = ""
     raw: Sequence[object] = field(default_factory=list[object])

@@ -119,7 +119,7 @@ class RestExchange:
         self._listing = asyncio.Lock()
         """Held while the list of markets is requested again."""
         self._listed = -math.inf
-        """When the newest list of markets was requested, monotonic seconds."""
+        """Time at which the newest list of markets was requested, monotonic seconds."""
         self._note = note
         self._noted: set[str] = set()
         self._symbol = ""

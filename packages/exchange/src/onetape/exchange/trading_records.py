@@ -72,7 +72,7 @@ class OrderSnapshot(Struct, frozen=True):
 
 
 class Balance(Struct, frozen=True):
-    """What an account has of one currency."""
+    """Free and locked balance of an account in one currency."""
 
     free: Decimal
     locked: Decimal
@@ -88,7 +88,7 @@ class Replacement(Struct, frozen=True):
 
     old: Literal["cancelled", "kept", "unknown"]
     old_filled: Decimal
-    """What the cancelled stop had sold, base currency."""
+    """Amount that the cancelled stop had sold, base currency."""
     reason: str
     """Why the old one was not cancelled, or is not known to be; empty where it was."""
     new: "OrderSnapshot | OrderRefused | OrderUnknown"
@@ -119,7 +119,7 @@ class OrderUnknown(Exception):
     """Whether the exchange has carried out the request is not known."""
 
     def __init__(self, reason: str) -> None:
-        """Take what happened."""
+        """Take the reason, one line."""
         super().__init__(reason)
         self.reason = reason
 

@@ -14,7 +14,7 @@ _CLOCK: Final[int] = getattr(time, "CLOCK_BOOTTIME", time.CLOCK_MONOTONIC)
 
 
 class Wall(Protocol):
-    """The computer's time; a test gives one that passes at once."""
+    """Wall time and sleep; a test passes an object whose sleep takes no time."""
 
     def seconds(self) -> float:
         """Return seconds that never run back, from no particular beginning."""
@@ -30,7 +30,7 @@ class Wall(Protocol):
 
 
 class ComputerWall:
-    """Wall time as it is."""
+    """Wall time and sleep of the computer."""
 
     def seconds(self) -> float:
         """Return seconds that never run back; those that the computer sleeps count."""

@@ -1,4 +1,4 @@
-"""Commands of a person to a trader, and what they add up to.
+"""Commands of a person to a trader, and the state that they result in.
 
 A command is a row of the table `controls`; it comes from any channel and survives a restart.
 
@@ -22,7 +22,7 @@ _CLOSES: Final = ("exit", "flatten")
 
 
 class Control(Struct, frozen=True):
-    """One command."""
+    """One command of a person to a trader."""
 
     number: int
     """Commands of an account are carried out in the order of their numbers."""
@@ -30,7 +30,7 @@ class Control(Struct, frozen=True):
     at_ms: int
     """When the command was given, by the computer's time, epoch milliseconds."""
     given_by: str
-    """Who gave it, such as `anna on host`."""
+    """Person who gave the command, such as `anna on host`."""
     is_done: bool = False
     """Whether the trader has carried out the one-time part of the command: closing the position."""
     symbol: str | None = None
@@ -40,7 +40,7 @@ class Control(Struct, frozen=True):
 
 
 class ControlState(Struct, frozen=True):
-    """What the commands of one account add up to."""
+    """State that the commands of one account result in."""
 
     pause: Control | None = None
     """The command that forbids entries; None: entries are allowed."""

@@ -14,7 +14,7 @@ from onetape.execution.risk_state import RiskState
 
 
 class EntryTerms(Struct, frozen=True):
-    """What a buy would take, at this moment."""
+    """Cost and amounts of a buy, computed at the moment of the check."""
 
     cost: Decimal
     """Cost of the entry, fees included, quote currency."""
@@ -31,18 +31,18 @@ class EntryTerms(Struct, frozen=True):
 
 
 class MarketView(Struct, frozen=True):
-    """What is known of the market; None: not known."""
+    """Prices and ages of market data; None: not known."""
 
     bid: Decimal | None
     ask: Decimal | None
     quote_age_seconds: float | None
     data_age_seconds: float | None
     clock_skew_seconds: float | None
-    """How far the exchange's time is from the trader's, either way."""
+    """Absolute difference of the exchange's time and the trader's, seconds."""
 
 
 class ExitTerms(Struct, frozen=True):
-    """What a sell would take, base currency."""
+    """Amounts of a sell, base currency."""
 
     amount: Decimal
     held: Decimal

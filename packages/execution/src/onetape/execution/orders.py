@@ -83,7 +83,7 @@ Effect = LookUp | FetchFills | Book | Settled | Alarm
 
 
 class OrderState(Struct, frozen=True):
-    """An order by its events."""
+    """State of an order that its events lead to."""
 
     amount: Decimal | None = None
     """Ordered amount, base currency; None where it depends on the price, as for a buy by cost."""

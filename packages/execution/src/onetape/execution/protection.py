@@ -25,7 +25,7 @@ class RestingStop(Struct, frozen=True):
 
 
 class StopPolicy(Struct, frozen=True):
-    """How readily a resting stop is changed."""
+    """Rules for when a resting stop is moved."""
 
     min_rise: Decimal = Decimal("0.001")
     """Minimum rise of the level that moves the stop, as a ratio of the stop's price."""

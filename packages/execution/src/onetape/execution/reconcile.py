@@ -80,7 +80,7 @@ class ExchangeSnapshot(Struct, frozen=True):
 
 
 class Difference(Struct, frozen=True):
-    """One difference."""
+    """One difference between our records and the exchange's."""
 
     kind: DifferenceKind
     subject: str

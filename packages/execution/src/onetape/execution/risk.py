@@ -15,7 +15,7 @@ OK: Final = "ok"
 
 
 class OrderContext(Struct, frozen=True):
-    """What is known at the moment of a decision."""
+    """Facts that are known at the moment of a decision."""
 
     is_decided_before: bool
     """Whether an earlier session decided on this candle."""

@@ -28,7 +28,7 @@ class Breach(Struct, frozen=True):
 
 
 class RiskState(Struct, frozen=True):
-    """What the limits of an account are measured from."""
+    """Values that the limits of an account are measured from."""
 
     day: str
     """Day in the time zone of the limits, such as 2024-03-01."""

@@ -30,7 +30,7 @@ class FetchReport(Struct, frozen=True):
     """Closed candles whose fetched value differs from the stored one; see the revisions."""
 
     def plus(self, other: "FetchReport") -> "FetchReport":
-        """Return both together."""
+        """Return the sums of both reports."""
         return FetchReport(
             self.inserted + other.inserted,
             self.present + other.present,

@@ -304,7 +304,7 @@ def _make_evidence(
 
 
 def _touch(store: Store, key: SeriesKey, entry: Entry, requested_ms: int) -> None:
-    """Store that an accepted gap was requested; it stays as it is."""
+    """Store the time of a request for an accepted gap; the gap stays accepted."""
     set_gap(
         store,
         key,

@@ -172,7 +172,7 @@ def part_signals(
 
 
 class Job(Struct, frozen=True):
-    """One combination to evaluate."""
+    """One parameter combination to evaluate."""
 
     parameters: ParameterSet
     has_details: bool = False
@@ -183,7 +183,7 @@ class Evaluator:
     """Evaluates combinations, in any process."""
 
     def __init__(self, strategy: type[Strategy], context: SearchContext) -> None:
-        """Compute what all combinations share, once for all processes."""
+        """Compute the data that all combinations share, once for all processes."""
         self._strategy = strategy
         self._context = context
         self._columns = IndicatorCache((context.window.candles, *context.higher.values()))

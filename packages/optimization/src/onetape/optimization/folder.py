@@ -51,7 +51,7 @@ def key_of(parameters: Mapping[str, Any]) -> str:
 
 
 def folder_name(context: Mapping[str, Any]) -> str:
-    """Return the folder's name: equal grounds share it."""
+    """Return the name of the folder for a context; equal contexts have one folder."""
     digest = hashlib.sha256(json.dumps(context, sort_keys=True).encode()).hexdigest()
     symbol = str(context["symbol"]).replace("/", "-")
     return f"{context['strategy']}_{symbol}_{context['timeframe']}_{digest[:_ID_DIGITS]}"
@@ -77,7 +77,7 @@ class MemoryResults:
         return self._by_key[key_of(parameters)]
 
     def add(self, line: bytes) -> dict[str, Any]:
-        """Take the line of one combination."""
+        """Add the result of one combination, given as a JSON line."""
         result = msgspec.json.decode(line)
         self._by_key[key_of(result["parameters"])] = result
         return result
@@ -141,7 +141,7 @@ class Results:
 
 
 def _checked(folder: Path, line: bytes) -> dict[str, Any]:
-    """Return the result that a kept line holds.
+    """Return the result of a stored line.
 
     Raises:
         ConfigurationError: the line has no result.
@@ -167,7 +167,7 @@ def _no_result(folder: Path, why: str) -> ConfigurationError:
 
 @contextmanager
 def opened(root: Path, context: Mapping[str, Any]) -> Generator[Results]:
-    """Give the results of a context, for one optimization at a time.
+    """Open the results of a context; only one optimization at a time has them open.
 
     Raises:
         ConfigurationError: the folder cannot be written, or another optimization is at it.

@@ -164,7 +164,7 @@ def plan_search(config: BacktestConfig, options: SearchOptions) -> SearchPlan:
 def prepared_plan(
     cls: type[Strategy], ranges: tuple[ParameterRange, ...], options: SearchOptions
 ) -> SearchPlan:
-    """Return a plan with how far its combinations look back.
+    """Return the plan of an optimization, with the lookback of its combinations.
 
     It has all combinations of a grid and of random draws, and none yet of Optuna's samplers.
 
@@ -270,7 +270,7 @@ def _judgement(
 
 
 def choice_digest(market: Market, options: SearchOptions, points: Sequence[ParameterSet]) -> bytes:
-    """Return the digest of what was chosen from, and by what."""
+    """Return the digest of the combinations that a choice was made from, and of its criteria."""
     content = msgspec.json.encode(
         [market.identity, list(options.metrics), options.min_trades, list(points)], order="sorted"
     )

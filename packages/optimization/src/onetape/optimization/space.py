@@ -42,7 +42,7 @@ class ParameterRange(Struct, frozen=True):
 
     @property
     def is_fixed(self) -> bool:
-        """Return whether there is nothing to choose."""
+        """Return whether the parameter has a single value."""
         return len(self.values) == 1
 
     @property
@@ -66,7 +66,7 @@ class ParameterRange(Struct, frozen=True):
         return f"{', '.join(texts[:3])} ... {texts[-1]} ({len(texts)} values)"
 
     def drawn(self, random: Random) -> Any:
-        """Return one value at random."""
+        """Return one value of the range, drawn at random."""
         if self.values:
             return random.choice(self.values)
         if self.is_whole:
@@ -183,7 +183,7 @@ def _given_range(
 
 
 def _ends(strategy: str, info: ParameterInfo, text: str) -> tuple[Decimal, Decimal, Decimal | None]:
-    """Return both ends of a range, and its step where one is given."""
+    """Return the ends of a range, and its step if one is given."""
     parts = text.split(":")
     try:
         numbers = [Decimal(part.strip()) for part in parts]

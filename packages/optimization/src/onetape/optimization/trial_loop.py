@@ -38,7 +38,7 @@ class Trials:
         record: Callable[[Sequence[ParameterSet]], None],
         most: int | None,
     ) -> None:
-        """Take what the loop needs.
+        """Prepare the loop; nothing is proposed yet.
 
         Args:
             plan: Takes the combinations that can be evaluated.
@@ -56,7 +56,7 @@ class Trials:
         self._is_new: list[bool] = []
         self._shown = self._planned_failures = 0
         self.earlier = 0
-        """Combinations whose result was there before."""
+        """Number of combinations whose result an earlier optimization had stored."""
 
     def prepare(self) -> int:
         """Propose the first batch; return how many of its combinations have no result."""

@@ -52,10 +52,10 @@ class _Entry(Struct, omit_defaults=True):
 
 
 class TrialsLedger:
-    """The ledger of one market."""
+    """Ledger of the trials on one market."""
 
     def __init__(self, root: Path, exchange: str, symbol: str) -> None:
-        """Read what is there.
+        """Read the stored trials of the market.
 
         Raises:
             ConfigurationError: the file cannot be read, or a line is invalid.

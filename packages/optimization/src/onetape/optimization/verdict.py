@@ -8,7 +8,7 @@ from msgspec.structs import asdict
 
 
 class Rung(Struct, frozen=True):
-    """One question and its answer."""
+    """One test of the verdict, with its result."""
 
     name: str
     """Statement that is tested, such as `profitable after costs`."""
@@ -21,7 +21,7 @@ class Rung(Struct, frozen=True):
 
 
 class Verdict(Struct, frozen=True):
-    """All rungs, in their order."""
+    """Verdict on a result: its tests, in their order."""
 
     rungs: tuple[Rung, ...]
 

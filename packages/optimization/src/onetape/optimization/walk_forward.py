@@ -67,7 +67,7 @@ class WindowChoice(Struct, frozen=True):
 
 
 class ParameterStability(Struct, frozen=True):
-    """How much a chosen parameter moves between windows."""
+    """Changes of a chosen parameter from window to window."""
 
     name: str
     values: list[Any]
@@ -100,7 +100,7 @@ class WindowEvaluator:
     def __init__(
         self, strategy: type[Strategy], context: SearchContext, windows: Sequence[Window]
     ) -> None:
-        """Compute what all combinations share."""
+        """Compute the data that all combinations share."""
         self._strategy, self._context, self._windows = strategy, context, windows
         self._columns = IndicatorCache((context.window.candles, *context.higher.values()))
         self._backgrounds: list[MetricsContext] = [

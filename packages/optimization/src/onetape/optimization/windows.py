@@ -28,7 +28,7 @@ class Scheme(Struct, frozen=True):
 
     @property
     def text(self) -> str:
-        """Return such as `365d/90d, rolling`."""
+        """Return the scheme as a text such as `365d/90d, rolling`."""
         kind = "anchored" if self.is_anchored else "rolling"
         return f"{_text(self.train_seconds)}/{_text(self.test_seconds)}, {kind}"
 

@@ -26,7 +26,7 @@ class ReportTitle(Struct, frozen=True):
     strategy: str
     """Display name of the strategy, such as `RSI`."""
     generated_at_ms: int
-    """When the run was made, epoch milliseconds UTC."""
+    """Time at which the run was made, epoch milliseconds UTC."""
     kind: str = "Backtest of"
     """What the page shows, before the market: `Backtest of`, `Paper trading of`."""
     parameters: Mapping[str, str] = field(default_factory=dict[str, str])
@@ -38,7 +38,7 @@ class ReportTitle(Struct, frozen=True):
     origin: Origin | None = None
     """Origin of the simulator's candles, shown in a banner; None for a real exchange."""
     warning: str = ""
-    """Why the result is not to be trusted, in short; shown in red under the headline."""
+    """Short reason why the result is not reliable; shown in red under the headline."""
     warning_text: str = ""
     """Finding behind `warning`, and the command that shows more; shown after it."""
 

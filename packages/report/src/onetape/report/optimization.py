@@ -32,7 +32,7 @@ class OptimizationPage(Struct, frozen=True, kw_only=True):
 
     title: str
     heading: str
-    """What was optimized, in one line."""
+    """Description of the optimization, in one line."""
     verdict: str
     """Verdict on the best combination, in one line."""
     trials: str

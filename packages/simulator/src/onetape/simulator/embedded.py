@@ -41,7 +41,7 @@ class EmbeddedSimulator:
 
     @property
     def url(self) -> str:
-        """Where it listens, such as `http://127.0.0.1:40123`."""
+        """Address of the simulator, such as `http://127.0.0.1:40123`."""
         return self._simulator.url
 
     @property
@@ -110,7 +110,7 @@ class _Thread(threading.Thread):
             self._started_event.set()
 
     def ready(self) -> EmbeddedSimulator:
-        """Wait until it listens.
+        """Wait until the simulator listens; return it.
 
         Raises:
             ConfigurationError: the address cannot be used.

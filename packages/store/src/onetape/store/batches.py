@@ -26,7 +26,7 @@ def is_increasing(timestamps: IntArray) -> bool:
 
 
 def sort_rows(rows: list[Candle]) -> list[Candle]:
-    """Return rows oldest first; of those of one time the last."""
+    """Return rows oldest first; of several rows with one time, only the last."""
     by_time = {row.timestamp: row for row in rows}
     return sorted(by_time.values())
 

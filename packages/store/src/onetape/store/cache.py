@@ -42,7 +42,7 @@ class _InTheWayError(Exception):
 
 
 class Chunk(Struct, frozen=True):
-    """A span whose closed candles are in a file."""
+    """A range of time whose closed candles are in a cache file."""
 
     start: int
     """Start of the chunk's span, epoch seconds."""
@@ -53,7 +53,7 @@ class Chunk(Struct, frozen=True):
 
     @property
     def file_name(self) -> str:
-        """The name of its file in the cache folder."""
+        """Name of the chunk's file in the cache folder."""
         return f"{self.key.hex()}.chunk"
 
 

@@ -69,7 +69,7 @@ class InsertReport(Struct, frozen=True):
     """Values that differ from what was stored, and are in `revisions` for the first time."""
 
     def plus(self, other: "InsertReport") -> "InsertReport":
-        """Return both together."""
+        """Return the sums of both reports."""
         return InsertReport(
             self.inserted + other.inserted,
             self.present + other.present,

@@ -37,7 +37,7 @@ Row = tuple[Any, ...]
 
 
 class Stored(Struct, frozen=True):
-    """What became of the sound rows of a batch."""
+    """Counts of the sound rows of a batch by what was done with them."""
 
     inserted: int = 0
     present: int = 0

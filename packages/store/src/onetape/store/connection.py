@@ -33,7 +33,7 @@ class Copy(Protocol):
     """A copy of a database under way."""
 
     def step(self, pages: int) -> bool:
-        """Copy that many pages more; return whether it is done."""
+        """Copy the next pages; return whether the copy is complete."""
         ...
 
     def finish(self) -> None:

@@ -42,7 +42,7 @@ class CorrectedDecision(Struct, frozen=True):
     signal: int
     """Signal of the strategy at the decision: -1 sell, 0 hold, 1 buy."""
     corrected_ms: int
-    """When the decision was marked, market time, epoch milliseconds."""
+    """Time at which the decision was marked, market time, epoch milliseconds."""
     failure: str | None = None
     """Why the strategy returned no signal, such as `strategy late`; None where it returned one."""
 

@@ -45,7 +45,7 @@ class Store:
         """Wrap an open connection; use `open_store`."""
         self.path = path
         self.patience_seconds = WRITE_PATIENCE_SECONDS
-        """How long a write waits for other processes in all."""
+        """Maximum time that a write waits for other processes, seconds."""
         self.log_limit_bytes = LOG_LIMIT_BYTES
         """A bulk write that finds the log larger than this waits for readers to let it be cut."""
         self.yields_to_traders = True

@@ -42,14 +42,14 @@ _COLUMNS = (
 
 
 class Evidence(Struct, frozen=True):
-    """What the exchange's responses prove of a range that is missing."""
+    """Evidence from the exchange's responses on a missing range."""
 
     answers: int = 0
     """Number of responses that contained both neighbours of the range and nothing in it."""
     answered_ms: int | None = None
-    """Market time of the first of these responses, epoch milliseconds."""
+    """Market time of the first response counted in `answers`, epoch milliseconds."""
     window_start: int | None = None
-    """Time that the first of those responses was requested from, epoch seconds."""
+    """Start of the request for the first response counted in `answers`, epoch seconds."""
 
 
 NO_EVIDENCE: Final = Evidence()

@@ -131,7 +131,7 @@ def _build_higher(
 def _intersect(
     ranges: list[tuple[int, int]], others: list[tuple[int, int]]
 ) -> list[tuple[int, int]]:
-    """Return the parts of half-open ranges that lie in others too.
+    """Return the intersection of two lists of half-open ranges.
 
     Args:
         ranges: Sorted, free of overlaps.
@@ -153,7 +153,7 @@ def _intersect(
 
 
 def _is_inside(opens: IntArray, ranges: list[tuple[int, int]]) -> NDArray[np.bool_]:
-    """Return which times lie in one of the half-open ranges."""
+    """Return a mask of the times that lie in one of the half-open ranges."""
     inside = np.zeros(len(opens), dtype=np.bool_)
     for start, end in ranges:
         low, high = np.searchsorted(opens, (start, end))

@@ -26,7 +26,7 @@ class Latecomer(Struct, frozen=True):
 
     @property
     def text(self) -> str:
-        """Return what happened, in words."""
+        """Return the description of the late symbol, one line."""
         return (
             f"the entries at {format_utc(self.timestamp)} went on without {self.symbol} after "
             f"{self.waited_seconds:g} s: {self.reason}"

@@ -86,7 +86,7 @@ def acquire_lease(
 
 
 def _is_held(stored: _Stored, now_ms: int, seconds: float, lock: ProcessLock | None) -> bool:
-    """Return whether a stored lease keeps others out."""
+    """Return whether a stored lease is valid, so that no other process may take it."""
     if stored.expires_ms <= now_ms:
         return False
     if lock is not None and lock.is_taken:

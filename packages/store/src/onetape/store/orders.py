@@ -33,7 +33,7 @@ INTENDED: Final = ("intended", '{"type":"intended"}')
 
 
 class OrderChange(Struct, frozen=True):
-    """New events of one order, and what it is after them."""
+    """New events of one order, with its state before and after them."""
 
     client_order_id: str
     events: tuple[tuple[str, str], ...]
@@ -41,7 +41,7 @@ class OrderChange(Struct, frozen=True):
     number: int
     """Number of events of the order that were stored before."""
     before: OrderStatus
-    """Status of the order before these events."""
+    """Status of the order before the new events."""
     status: OrderStatus
     filled: Decimal
     """Filled amount that the exchange reported, base currency."""
@@ -65,7 +65,7 @@ class OrderChange(Struct, frozen=True):
     sent_ms: int | None = None
     """Time at which the request was sent, epoch milliseconds; None: no request was sent now."""
     ordered_amount: Decimal | None = None
-    """What was sent, base currency; None: no amount was computed now."""
+    """Amount that was sent, base currency; None: no amount was computed now."""
 
 
 class StoredOrder(Struct, frozen=True):

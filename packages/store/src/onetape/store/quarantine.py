@@ -24,7 +24,7 @@ _SERIES: Final = "exchange = ? AND symbol = ? AND timeframe = ?"
 
 
 class RefusedRows(Struct, frozen=True):
-    """How many rows of a series were refused for one fault."""
+    """Number of rows of a series that were refused for one fault."""
 
     key: SeriesKey
     fault: str

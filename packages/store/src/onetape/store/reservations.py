@@ -50,7 +50,7 @@ class AccountCash:
         self._newest = 0
         """Number of the newest trade that has been read."""
         self._flow = Decimal(0)
-        """What the trades up to that one took and brought, quote currency."""
+        """Sum of the payments of all trades up to `_newest`, quote currency; buys are negative."""
         self.other_fees: dict[str, FeeSum] = {}
         """Fees of the trades up to that one in third currencies, which no cash shows, by currency.
         """

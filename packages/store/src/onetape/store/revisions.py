@@ -40,7 +40,7 @@ _SELECT: Final = (
 
 
 class Revision(Struct, frozen=True):
-    """A value that differs from the one stored."""
+    """A fetched value of a closed candle that differs from the stored value."""
 
     id: int
     key: SeriesKey

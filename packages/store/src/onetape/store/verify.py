@@ -211,7 +211,7 @@ def _find_left_behind(
 def _merge_runs(
     key: SeriesKey, timeframe: Timeframe, rows: Sequence[tuple[int, FindingKind, str]]
 ) -> Iterator[Finding]:
-    """Make neighbouring rows with one fault one finding."""
+    """Merge neighbouring rows with one fault into one finding."""
     begun = 0
     for number, (timestamp, kind, text) in enumerate(rows):
         # A candle with an invalid open time is taken to last one second.

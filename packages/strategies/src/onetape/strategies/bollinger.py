@@ -28,7 +28,7 @@ class Bollinger(Strategy):
 
     @property
     def lookback(self) -> int:
-        """The bands depend on one window."""
+        """Return the period of the bands."""
         return self.period
 
     def evaluate(self, candles: Candles, higher: Mapping[str, Candles]) -> Signals:

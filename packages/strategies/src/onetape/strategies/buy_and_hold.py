@@ -18,7 +18,7 @@ class BuyAndHold(Strategy):
 
     @property
     def lookback(self) -> int:
-        """Nothing is looked at."""
+        """Return 1: the signal does not depend on candles."""
         return 1
 
     def evaluate(self, candles: Candles, higher: Mapping[str, Candles]) -> Signals:
@@ -28,6 +28,6 @@ class BuyAndHold(Strategy):
         return Signals(signal, {}, reason=signal, reason_texts={BUY: "at once"})
 
     def describe(self, signals: Signals, index: int, *, holding: bool) -> str:
-        """Return what it waits for."""
+        """Return the text `never sells`, or `buys at once` without a position."""
         del signals, index
         return "never sells" if holding else "buys at once"

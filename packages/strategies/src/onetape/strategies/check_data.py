@@ -86,7 +86,7 @@ class CheckData(Struct, frozen=True, dict=True):
 
 
 class Windows(Struct, frozen=True):
-    """How many candles the last signal is made of."""
+    """Number of candles, of each timeframe, that the last signal is computed from."""
 
     candles: int
     higher: int

@@ -1,4 +1,4 @@
-"""What a check of a strategy found."""
+"""Result of the bias check of a strategy."""
 
 from collections.abc import Sequence
 from typing import Final, Literal
@@ -17,22 +17,24 @@ FAILED: Final = 2
 
 
 class Difference(Struct, frozen=True):
-    """One bar on which a strategy does not decide alike."""
+    """A bar whose signal depends on which candles the strategy gets."""
 
     index: int
     timestamp: int
     """Open time of the bar, epoch seconds."""
     kind: Kind
     whole: int | None
+    """Signal from all candles; None: not evaluated."""
     prefix: int | None
+    """Signal from the candles up to the bar; None: not evaluated."""
     window: int | None
-    """The three signals; None where it was not evaluated."""
+    """Signal from the bar's window; None: not evaluated."""
     text: str = ""
     """Message of the strategy's failure."""
 
 
 class CheckResult(Struct, frozen=True):
-    """What a check found."""
+    """Result of a bias check."""
 
     bars: int
     """Number of bars of the range."""
@@ -57,7 +59,7 @@ class CheckResult(Struct, frozen=True):
 
     @property
     def is_clean(self) -> bool:
-        """Return whether nothing was found."""
+        """Return whether the check found no difference and no failure."""
         return self.first is None
 
     @property
@@ -67,12 +69,12 @@ class CheckResult(Struct, frozen=True):
 
 
 class Seen(Struct, frozen=True):
-    """The signals of windows."""
+    """Signals that the strategy returned for the windows of some bars."""
 
     bars: IntArray
-    """Indices of the bars, increasing."""
+    """Indices of the bars that were checked, increasing."""
     signals: SignalArray
-    """The signal of each bar's window; FAILED where it failed."""
+    """Signal of each bar's window; FAILED: the window raised an error."""
     failure: str = ""
     """Message of the first failure."""
 
@@ -86,7 +88,7 @@ def result_of(
     first: Difference | None,
     look_ahead: Difference | None = None,
 ) -> CheckResult:
-    """Return the result over these bars."""
+    """Return the result of a check over these bars."""
     start, end = (int(data.candles.timestamp[bars[number]]) for number in (0, -1))
     return CheckResult(len(data), checked, start, end, windows, tuple(differing), first, look_ahead)
 
@@ -100,6 +102,6 @@ def difference_at(
     window: int | None,
     text: str = "",
 ) -> Difference:
-    """Return a difference on a bar, by its index."""
+    """Return the difference on the bar with an index."""
     timestamp = int(data.candles.timestamp[bar])
     return Difference(bar, timestamp, kind, whole, prefix, window, text)

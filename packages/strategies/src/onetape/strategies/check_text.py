@@ -1,4 +1,4 @@
-"""What a check found, in words."""
+"""Text of the result of a bias check."""
 
 from typing import Any, Final
 

@@ -23,7 +23,7 @@ class Donchian(Strategy):
 
     @property
     def lookback(self) -> int:
-        """The longer range, and the bar that leaves it."""
+        """Return the longer of both ranges, and one for the bar that leaves it."""
         return max(self.entry, self.exit) + 1
 
     def evaluate(self, candles: Candles, higher: Mapping[str, Candles]) -> Signals:
@@ -46,7 +46,7 @@ class Donchian(Strategy):
         )
 
     def describe(self, signals: Signals, index: int, *, holding: bool) -> str:
-        """Return such as `high20 61,240, low10 58,100 (buys over high20)`."""
+        """Return a text such as `high20 61,240, low10 58,100 (buys over high20)`."""
         high, low = self._names
         seen = ", ".join(
             f"{name} {level_text(signals.indicators[name][index])}" for name in (high, low)

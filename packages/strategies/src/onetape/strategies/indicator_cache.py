@@ -48,7 +48,7 @@ class IndicatorCache:
         self._block = np.empty(most_bytes // np.dtype(np.float64).itemsize)
         self._taken = 0
         self._made: dict[Hashable, FloatArray] = {}
-        """Parts of the block."""
+        """Cached columns, as parts of `_block`, by function and arguments."""
 
     @contextmanager
     def used(self) -> Generator[None]:

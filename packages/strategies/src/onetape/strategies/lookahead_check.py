@@ -98,7 +98,7 @@ def check_strategy(
     *,
     after_run: bool = False,
 ) -> CheckResult:
-    """Check these bars.
+    """Check a strategy on these bars for look-ahead and insufficient lookback.
 
     Args:
         make: Makes a fresh strategy.
@@ -172,7 +172,7 @@ def judge(
 
 
 def explained(make: Maker, data: CheckData, bar: int, whole: int, window: int) -> Difference:
-    """Return why a bar differs, by the candles up to it."""
+    """Return the difference on a bar; its kind follows from the candles up to the bar."""
     try:
         prefix = prefix_signal(make(), data, bar)
     except OnetapeError as error:

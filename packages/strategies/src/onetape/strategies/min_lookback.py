@@ -71,7 +71,7 @@ def _most(data: CheckData, differing: Sequence[int], name: str) -> int:
 
 
 class _Search:
-    """Tries windows of other lengths."""
+    """Searches for the shortest window with unchanged signals."""
 
     def __init__(
         self,
@@ -81,7 +81,7 @@ class _Search:
         whole: SignalArray,
         wider: Callable[[int], Windows],
     ) -> None:
-        """Take what stays the same."""
+        """Take the data that all windows share."""
         self._strategy = make()
         self._data = data
         self._bars = bars

@@ -22,16 +22,16 @@ _YES_NO = {"true": True, "yes": True, "false": False, "no": False}
 
 
 class Bounds(Struct, frozen=True):
-    """What `parameter` was given for a field."""
+    """Arguments of `parameter` for one field of a strategy."""
 
     ge: float | None
     """Smallest value allowed."""
     le: float | None
     """Largest value allowed."""
     choices: tuple[ParameterValue, ...]
-    """The values allowed; empty: any within the bounds."""
+    """Allowed values; empty: any value within the bounds."""
     help: str
-    """One sentence for the command line and the docs."""
+    """Description of the parameter, one sentence for command line and docs."""
 
 
 class ParameterInfo(Struct, frozen=True):
@@ -48,7 +48,7 @@ class ParameterInfo(Struct, frozen=True):
     le: float | None
     """Largest value allowed; None: no bound."""
     choices: tuple[ParameterValue, ...]
-    """The values allowed; empty: any within the bounds."""
+    """Allowed values; empty: any value within the bounds."""
     help: str
     """Description of the parameter in one sentence."""
 

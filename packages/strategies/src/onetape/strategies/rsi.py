@@ -42,7 +42,7 @@ class Rsi(Strategy):
 
     @property
     def lookback(self) -> int:
-        """One candle more for a cross, which compares two."""
+        """Return the lookback of RSI, and one candle more if the entry is a cross."""
         return indicators.rsi_lookback(self.period) + (self.entry == "cross_up")
 
     def evaluate(self, candles: Candles, higher: Mapping[str, Candles]) -> Signals:
@@ -59,7 +59,7 @@ class Rsi(Strategy):
         )
 
     def describe(self, signals: Signals, index: int, *, holding: bool) -> str:
-        """Return such as `RSI 41.2 (buys under 30)`."""
+        """Return a text such as `RSI 41.2 (buys under 30)`."""
         value = signals.indicators["RSI"][index]
         seen = "not known yet" if np.isnan(value) else f"{value:.1f}"
         rule = f"sells {self._when_to_sell}" if holding else f"buys {self._when_to_buy}"

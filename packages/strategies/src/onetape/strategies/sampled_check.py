@@ -83,7 +83,7 @@ def quick_check(
 def sample_check(
     make: Maker, data: CheckData, whole: SignalArray, whole_seconds: float = 0.0
 ) -> CheckResult:
-    """Check a few bars.
+    """Check a strategy on a sample of the bars, within a limit of time.
 
     Args:
         make: Makes a fresh strategy.
@@ -107,16 +107,16 @@ def sample_check(
 
 
 class _Budget:
-    """The time that a check may take."""
+    """Limit of processor time and wall time of a check."""
 
     def __init__(self, seconds: float = MOST_SECONDS) -> None:
-        """Begin now, with so many seconds of the processor."""
+        """Start the limit now, with this many seconds of processor time."""
         self._processor = time.thread_time() + seconds
         self._wall = time.monotonic() + _MOST_WALL_SECONDS
 
     @property
     def is_spent(self) -> bool:
-        """Return whether it is over."""
+        """Return whether the time of the check is used up."""
         return time.thread_time() > self._processor or time.monotonic() > self._wall
 
 

@@ -169,7 +169,7 @@ class BuiltCandleFeed:
             request.exception()
 
     async def missed(self, rest: RestExchange) -> StreamEvent | bool:
-        """Compare the last price with REST's."""
+        """Compare the last price with the last price of REST; return whether trades were missed."""
         return await self._trades.missed(rest)
 
     def close(self) -> None:
@@ -205,12 +205,12 @@ class PolledCandleFeed:
         return CandleUpdate(changed, self._connection) if changed else None
 
     async def missed(self, rest: RestExchange) -> bool:
-        """REST is where the candles come from: it has nothing newer."""
+        """Return False: the candles come from REST, which has nothing newer."""
         del rest
         return False
 
     def close(self) -> None:
-        """Nothing runs in the background."""
+        """Do nothing, because nothing runs in the background."""
 
 
 class PolledTickerFeed:
@@ -235,12 +235,12 @@ class PolledTickerFeed:
         return TickerUpdate(self._rest.now_ms(), found.bid, found.ask, found.last)
 
     async def missed(self, rest: RestExchange) -> bool:
-        """REST is where the prices come from: it has nothing newer."""
+        """Return False: the prices come from REST, which has nothing newer."""
         del rest
         return False
 
     def close(self) -> None:
-        """Nothing runs in the background."""
+        """Do nothing, because nothing runs in the background."""
 
 
 def _with_trade(row: Candle | None, opened: int, trade: PublicTrade, *, is_counted: bool) -> Candle:

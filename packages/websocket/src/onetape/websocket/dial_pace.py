@@ -39,7 +39,7 @@ class DialPace:
     """The queue of dials of one exchange, in a file that programs share, or in memory."""
 
     def __init__(self, path: Path | None, *, clock: Callable[[], float] = time.monotonic) -> None:
-        """Prepare.
+        """Prepare the queue; the shared file is opened when it is needed.
 
         Args:
             path: Shared file, made where it is missing; None: the queue is this object's alone.

@@ -72,7 +72,7 @@ class CandleFeed:
         self._is_cached = any(
             one in self._client.candle_sockets for one in self._client.clients.values()
         )
-        """Whether the next read returns what came before this feed began."""
+        """Whether the next read returns candles that CCXT had before this feed began."""
         if self._is_cached:
             # Where the socket is open already, its next frame may take long to come.
             self._frame.set()
@@ -96,7 +96,7 @@ class CandleFeed:
         return self._changed()
 
     async def missed(self, rest: RestExchange) -> CandleUpdate | bool:
-        """Compare the newest candle with REST's."""
+        """Compare the newest candle with that of REST; see `Feed.missed`."""
         since = None if self._newest is None else self._newest.timestamp
         newest = await newest_candles(rest, self._symbol, self._timeframe, since=since)
         if self._newest is None:
@@ -177,15 +177,15 @@ class TickerFeed:
         return update
 
     async def missed(self, rest: RestExchange) -> bool:
-        """Compare the last price with REST's."""
+        """Compare the last price with the last price of REST; return whether frames were missed."""
         return await _is_price_newer(self, rest, self._symbol, self._last)
 
     def known(self, last: float | None) -> None:
-        """Take a price of REST for the last one."""
+        """Set the last known price to a price from REST."""
         self._last = last
 
     def close(self) -> None:
-        """Nothing runs in the background."""
+        """Do nothing, because nothing runs in the background."""
 
 
 class TradeFeed:
@@ -223,15 +223,15 @@ class TradeFeed:
         return TradeUpdate(trades, self._client.connections + self._overruns)
 
     async def missed(self, rest: RestExchange) -> bool:
-        """Compare the last price with REST's."""
+        """Compare the last price with the last price of REST; return whether frames were missed."""
         return await _is_price_newer(self, rest, self._symbol, self._last_price)
 
     def known(self, last: float | None) -> None:
-        """Take a price of REST for the last one."""
+        """Set the last known price to a price from REST."""
         self._last_price = last
 
     def close(self) -> None:
-        """Nothing runs in the background."""
+        """Do nothing, because nothing runs in the background."""
 
 
 async def newest_candles(

@@ -19,7 +19,7 @@ class IdleTimer:
         self._postponed_until = 0.0
 
     def add(self, stream: str) -> None:
-        """Expect frames on one more stream."""
+        """Add a stream whose frames the timer waits for."""
         self._streams.add(stream)
 
     def restart(self) -> None:

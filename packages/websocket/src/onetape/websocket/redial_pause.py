@@ -14,7 +14,7 @@ STEADY_SECONDS: Final = 10.0
 
 
 class RedialPause:
-    """The pauses of one stream."""
+    """Growing pauses of one stream between attempts to open it."""
 
     def __init__(self, *, after_dials: float, after_connections: float) -> None:
         """Begin with the first pause.

@@ -33,7 +33,7 @@ class PacedSender:
         self._waiting: list[tuple[Any, asyncio.Future[None]]] = []
         self._sending: asyncio.Task[None] | None = None
         self._free_at = 0.0
-        """When the next message may leave, monotonic seconds."""
+        """Time at which the next message may be sent, monotonic seconds."""
 
     async def send(self, message: Any) -> None:
         """Send a message, alone or merged with others; return once it is sent.

@@ -34,7 +34,7 @@ class Subscription:
     """One feed that is read in the background."""
 
     def __init__(self, feed: Feed, timer: IdleTimer, *, exchange: str, news: asyncio.Event) -> None:
-        """Begin to read.
+        """Begin to read the feed in the background.
 
         Args:
             feed: What is read.
@@ -63,7 +63,7 @@ class Subscription:
         return waiting
 
     def put(self, event: StreamEvent) -> None:
-        """Add an event to what waits to be taken."""
+        """Add an event to the events that wait to be taken."""
         self._waiting = merged(self._waiting, event)
         self.news.set()
 
@@ -80,7 +80,7 @@ class Subscription:
         self.feed.close()
 
     async def _read_on(self) -> None:
-        """Read until an error that reading again will not end; the error is kept for `take`."""
+        """Read until an error that a retry will not end; `take` raises the error."""
         pause = RedialPause(
             after_dials=LONGEST_DIAL_PAUSE_SECONDS, after_connections=LONGEST_PAUSE_SECONDS
         )
@@ -101,7 +101,7 @@ class Subscription:
                 self.put(event)
 
     async def _read(self) -> StreamEvent | None:
-        """Read once.
+        """Read the next event of the feed.
 
         Raises:
             ExchangeUnreachable: reading again may help; the text has the cause of the break.

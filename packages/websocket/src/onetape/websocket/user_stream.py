@@ -104,10 +104,10 @@ class UserStream:
         self._balance_events: dict[str, Any] = {}
         self._task: asyncio.Task[None] | None = None
         self.is_open = False
-        """Whether events arrive now, as far as is known."""
+        """Whether the stream is open, as far as is known."""
         self._is_lost = False
         self._connections = 0
-        """How many connections there were when the stream was opened."""
+        """Number of connections that the client had made when the stream was opened."""
 
     async def __aenter__(self) -> Self:
         """Begin to read in the background."""

@@ -24,7 +24,7 @@ class Manifest(msgspec.Struct, frozen=True):
     format: int
     """Version of the layout of the folder."""
     made: str
-    """When the run was made, ISO 8601, UTC."""
+    """Time at which the run was made, ISO 8601, UTC."""
     versions: dict[str, str]
     """Versions of Onetape, Python and the libraries that the numbers depend on."""
     digests: dict[str, str]

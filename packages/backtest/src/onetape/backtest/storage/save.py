@@ -79,7 +79,7 @@ def save_run(
 
 
 def _sweep(root: Path) -> None:
-    """Delete what runs that were killed have left half written."""
+    """Delete half-written folders of runs that were killed."""
     for path in root.glob(".????????T??????Z_*"):
         with contextlib.suppress(OSError):
             if time.time() - path.stat().st_mtime > _RUBBISH_AFTER_SECONDS:

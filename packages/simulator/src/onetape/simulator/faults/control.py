@@ -24,7 +24,7 @@ class FaultControl:
     """
 
     def __init__(self, faults: Faults) -> None:
-        """Rule over these faults."""
+        """Serve the endpoints that list, add and remove these faults."""
         self._faults = faults
 
     def add_to(self, app: web.Application) -> None:

@@ -183,7 +183,7 @@ class FaultInjector:
         call: Call,
         found: tuple[str, JsonObject],
     ) -> list[Frame]:
-        """Return the frames with one fault in them."""
+        """Return the frames after one fault was applied."""
         fault, (key, event) = firing.fault, found
         if fault.kind == "ws_silence":
             return []
@@ -230,7 +230,7 @@ class FaultInjector:
         await self._put_all(frames)
 
     def later(self, work: Callable[[], Awaitable[object]]) -> None:
-        """Do something in a separate task, which ends with the socket."""
+        """Run work in a separate task, which ends with the socket."""
 
         async def finish() -> None:
             try:

@@ -57,7 +57,7 @@ class Kind:
 
     @property
     def allowed(self) -> frozenset[str]:
-        """Every setting that it takes."""
+        """Names of the settings that a fault of the kind allows."""
         extra = {"shape"} if self.shapes else set[str]()
         extra |= {"when"} if self.whens else set[str]()
         return _ALWAYS | self.settings | extra

@@ -124,7 +124,7 @@ class Fault(msgspec.Struct, frozen=True, forbid_unknown_fields=True, omit_defaul
 
     @property
     def place(self) -> Kind:
-        """What its kind takes."""
+        """Settings, variants and moments that the fault's kind allows."""
         return KINDS[self.kind]
 
     @property
@@ -134,12 +134,12 @@ class Fault(msgspec.Struct, frozen=True, forbid_unknown_fields=True, omit_defaul
 
     @property
     def moment(self) -> str:
-        """When it acts, or the usual moment of its kind."""
+        """Moment at which the fault acts; by default that of its kind."""
         return self.when or self.place.whens[0]
 
     @property
     def is_before(self) -> bool:
-        """Whether it keeps the request from the exchange."""
+        """Whether the fault acts before the request reaches the exchange."""
         return bool(self.place.whens) and self.moment == "before"
 
     def given(self) -> dict[str, Any]:

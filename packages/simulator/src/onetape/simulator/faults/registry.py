@@ -61,11 +61,11 @@ class Fired:
     """Seed of the timeline; with `fault` and `call` it determines every random draw."""
 
     def document(self) -> JsonObject:
-        """Return it as in `GET /simulator/faults/log`."""
+        """Return the firing as in `GET /simulator/faults/log`."""
         return {name: getattr(self, name) for name in self.__slots__}
 
     def line(self) -> str:
-        """Return it as one line for a person."""
+        """Return the firing as one line of text."""
         label = f" ({self.name})" if self.name else ""
         return (
             f"fault {self.fault}{label}: {self.kind} on {self.on}, call {self.call}, "
@@ -112,7 +112,7 @@ class _Entry:
         self.anchor(self.added_ms, self.added_wall)
 
     def anchor(self, added_ms: int, added_wall: float) -> None:
-        """Count all offsets from these two moments."""
+        """Set the market time and the wall time that the fault's offsets count from."""
         fault, forever = self.fault, float("inf")
         self.added_ms, self.added_wall = added_ms, added_wall
         begins = added_ms if fault.market_from is None else moment_ms(fault.market_from, added_ms)
@@ -128,11 +128,11 @@ class _Entry:
         self.wall = (added_wall + first / 1_000, added_wall + last / 1_000)
 
     def is_on(self, now_ms: int, wall: float) -> bool:
-        """Return whether its time has come and has not passed."""
+        """Return whether the fault is active at these times."""
         return self.market[0] <= now_ms < self.market[1] and self.wall[0] <= wall < self.wall[1]
 
     def fits(self, call: Call) -> bool:
-        """Return whether it acts on such a call."""
+        """Return whether the fault acts on a call."""
         fault = self.fault
         return (
             _acts_at(fault, call.place)

@@ -30,13 +30,13 @@ class RestFaults:
     """Applies faults to requests and handshakes."""
 
     def __init__(self, faults: Faults, states: States) -> None:
-        """Look these faults up at each request."""
+        """Apply these faults to requests."""
         self._faults = faults
         self._states = states
 
     @web.middleware
     async def middleware(self, request: web.Request, handler: Handler) -> web.StreamResponse:
-        """Answer a request, or do not."""
+        """Handle a request, or apply a fault to it."""
         if not self._faults.any or request.path.startswith(OWN):
             return await handler(request)
         symbol = await symbol_of(request)

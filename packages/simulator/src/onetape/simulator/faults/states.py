@@ -23,7 +23,7 @@ class States:
     """The lasting faults that are active now."""
 
     def __init__(self, faults: Faults, clock: Clock) -> None:
-        """Look these faults up."""
+        """Begin; the states follow from these faults and this clock."""
         self._faults = faults
         self._clock = clock
 

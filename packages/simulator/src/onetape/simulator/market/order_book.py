@@ -18,7 +18,7 @@ BOTH_SIDES: Final[tuple[BookSide, BookSide]] = ("bid", "ask")
 
 @dataclass(frozen=True, slots=True)
 class Book:
-    """The best offers at a moment, and the trade that left them."""
+    """Best bid and ask at a moment, and the trade before it."""
 
     update_id: int
     bid: int

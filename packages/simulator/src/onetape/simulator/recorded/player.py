@@ -69,7 +69,7 @@ class Player:
 
     @property
     def url(self) -> str:
-        """Where it listens, such as `http://127.0.0.1:8791`."""
+        """Address of the player, such as `http://127.0.0.1:8791`."""
         return url_of(self._host, self._port)
 
     async def __aenter__(self) -> "Player":

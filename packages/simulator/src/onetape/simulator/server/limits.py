@@ -49,11 +49,11 @@ class Rate:
 
     @property
     def seconds(self) -> int:
-        """Length of its window."""
+        """Length of the limit's window, seconds."""
         return self.count * _UNITS[self.unit]
 
     def document(self, count: int) -> JsonObject:
-        """Return it as in a reply's `rateLimits`, with how much of it is used."""
+        """Return the limit as in a reply's `rateLimits`, with its used count."""
         return {
             "rateLimitType": self.kind,
             "interval": self.unit,
@@ -142,7 +142,7 @@ class Limits:
 
     @web.middleware
     async def middleware(self, request: web.Request, handler: Handler) -> web.StreamResponse:
-        """Count a request, then answer or refuse it."""
+        """Count a request, then handle or refuse it."""
         if is_handshake(request):
             return self.dialled(request) or await handler(request)
         if not request.path.startswith(("/api/", "/sapi/")):
@@ -188,7 +188,7 @@ class Limits:
         return [window.rate.document(window.at(now)) for window in windows]
 
     def is_banned(self, address: str) -> bool:
-        """Return whether nothing of an address is served now."""
+        """Return whether requests of an address are refused because of a ban."""
         return self._client(address).banned_until > self._wall()
 
     def served_ms(self, excess: Excess) -> int:
@@ -280,7 +280,7 @@ class MessageLimit:
         self._times: deque[float] = deque(maxlen=MOST_MESSAGES)
 
     def is_over(self) -> bool:
-        """Count a message and return whether it is one too many."""
+        """Count a message; return whether the limit is exceeded."""
         if not self._enforced:
             return False
         now = self._wall()

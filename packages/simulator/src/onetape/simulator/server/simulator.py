@@ -119,7 +119,7 @@ class Simulator:
 
     @property
     def url(self) -> str:
-        """Where it listens, such as `http://127.0.0.1:8790`."""
+        """Address of the simulator, such as `http://127.0.0.1:8790`."""
         return url_of(self._host, self._port)
 
     async def start(self) -> None:

@@ -59,7 +59,7 @@ class Connection(Socket):
         self._due: dict[str, float] = {}
 
     def subscribe(self, names: list[str]) -> None:
-        """Add streams; those that are there already go on as they are.
+        """Add streams; streams that are subscribed already go on unchanged.
 
         Raises:
             CommandError: a name is no stream, or they would be more than 1,024. None is added.
@@ -79,7 +79,7 @@ class Connection(Socket):
         self._wake.set()
 
     def wake(self) -> None:
-        """Look at the market now: a driver moved the clock."""
+        """Send now what has become due, because a driver moved the clock."""
         self._due = dict.fromkeys(self._due, 0.0)
         super().wake()
 
@@ -144,7 +144,7 @@ class Connection(Socket):
             return _refusal(error, number)
 
     def _done(self, command: JsonObject) -> object:
-        """Carry out a command and return its result."""
+        """Carry out a stream command of the client; return its result."""
         methods: dict[str, Callable[[list[object]], object]] = {
             "SUBSCRIBE": self._subscribed,
             "UNSUBSCRIBE": self._unsubscribed,

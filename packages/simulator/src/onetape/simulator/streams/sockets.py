@@ -64,11 +64,11 @@ class Socket:
         self._warned = False
 
     def wake(self) -> None:
-        """Look for what is due now."""
+        """Send now what has become due."""
         self._wake.set()
 
     def abort(self) -> None:
-        """Cut the connection at once, without a word: the client sees a broken socket."""
+        """Cut the connection at once, without a close frame: the client gets a broken socket."""
         self._closed = True
         self._wake.set()
         reset(self._transport)
@@ -79,7 +79,7 @@ class Socket:
             await self._progress.wait_for(lambda: self._closed or self._reached_ms >= market_ms)
 
     async def serve(self) -> None:
-        """Answer what comes and send what is due until the socket ends."""
+        """Handle messages and send due frames until the socket ends."""
         tasks = [asyncio.create_task(self._send_loop()), asyncio.create_task(self._ping_loop())]
         try:
             await self._read_loop()
@@ -93,11 +93,11 @@ class Socket:
                 self._progress.notify_all()
 
     async def _received(self, text: str) -> None:
-        """Carry out a message, and respond to it."""
+        """Carry out a client's message, and respond to it."""
         raise NotImplementedError
 
     async def _send_due(self, now_ms: int) -> None:
-        """Send what has become due by this market time."""
+        """Send the frames that are due by a market time."""
         raise NotImplementedError
 
     def _idle_seconds(self) -> float | None:
@@ -198,7 +198,7 @@ class Sockets:
         self._refuse_until = 0.0
 
     def wake(self) -> None:
-        """Let every socket look for what is due now."""
+        """Let every socket send what has become due."""
         for socket in self._open:
             socket.wake()
 
@@ -224,7 +224,7 @@ class Sockets:
         return len(cut)
 
     def _made(self, response: web.WebSocketResponse, request: web.Request) -> Socket:
-        """Return what serves a new client.
+        """Return the socket object that serves a new client.
 
         Raises:
             web.HTTPBadRequest: the address names a stream that does not exist.

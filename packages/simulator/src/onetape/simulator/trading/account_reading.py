@@ -29,14 +29,14 @@ class AccountReading:
         return any(one.fault.kind == "ack_only" for one in self._faults.fire(call))
 
     def orders(self) -> Iterable[Order]:
-        """Return all visible orders as they are seen, oldest first."""
+        """Return all orders as a client reads them now, oldest first."""
         seen_ms = self._seen_ms("orders")
         if seen_ms is None:
             return self._exchange.orders.values()
         return self._exchange.orders_at(seen_ms)
 
     def order(self, order: Order) -> Order | None:
-        """Return an order as it is seen; None where it is not visible yet."""
+        """Return an order as a client reads it now; None: it is not visible yet."""
         if self._seen_ms("orders") is None:
             return order
         return next((one for one in self.orders() if one.id == order.id), None)
@@ -57,7 +57,7 @@ class AccountReading:
         return [(asset, *past.get(asset, (ZERO, ZERO))) for asset in assets]
 
     def _seen_ms(self, what: str) -> int | None:
-        """Return the time as of which something is read; None is now."""
+        """Return the time whose state a client reads, epoch milliseconds; None: now."""
         delays = [
             firing.fault.seconds or 0.0
             for firing in self._faults.states("visibility_delay", f"reading {what}")

@@ -117,12 +117,12 @@ class AccountService:
         }
 
     def deposit(self, asset: str, amount: Decimal) -> None:
-        """Add to what is free."""
+        """Add an amount to the free balance of an asset."""
         self._actions.deposit(asset, amount, self._clock.now_ms())
         self.sockets.wake()
 
     def withdraw(self, asset: str, amount: Decimal) -> None:
-        """Take from what is free.
+        """Take an amount from the free balance of an asset.
 
         Raises:
             Refusal: -2010, not so much is free.

@@ -10,7 +10,7 @@ from onetape.simulator.trading.money import ZERO, text_8
 
 @dataclass(slots=True)
 class Balance:
-    """One asset of the account."""
+    """Balance of the account in one asset."""
 
     free: Decimal = ZERO
     locked: Decimal = ZERO

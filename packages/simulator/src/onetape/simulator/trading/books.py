@@ -64,7 +64,7 @@ class Books:
         return found
 
     def balances_at(self, time_ms: int) -> dict[str, tuple[Decimal, Decimal]]:
-        """Return free and locked by asset as they were at a time."""
+        """Return free and locked balances by asset, as they were at a time."""
         found: dict[str, tuple[Decimal, Decimal]] = {}
         for row in self.ledger.balances:
             if cast("int", row["time_ms"]) <= time_ms:
@@ -190,7 +190,7 @@ class Books:
         self._report_end(order, now_ms)
 
     def relock(self, order: Order, now_ms: int, reason: str) -> None:
-        """Set aside exactly what the rest of the order needs."""
+        """Lock exactly the balance that the rest of the order needs."""
         change = order.needed_lock() - order.locked
         order.locked += change
         self._move(now_ms, order.spends, reason, order, free=-change, locked=change)

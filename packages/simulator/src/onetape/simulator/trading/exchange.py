@@ -317,7 +317,7 @@ class Exchange:
         return self._feed.next_hit(symbol, self._cursors[name], until_ms, low, high)
 
     def _match(self, name: str, tick: Tick) -> None:
-        """Fill and wake what one trade reaches."""
+        """Fill the open orders and activate the stops that one trade reaches."""
         orders = list(self._books.open[name].values())
         left = tick.amount
         for order in sorted(orders, key=_priority):

@@ -102,7 +102,7 @@ class KeyRing:
         self._keys[key.key] = key
 
     def revoke(self, name: str) -> None:
-        """Remove a key: its requests are refused from now on.
+        """Remove a key; requests with it are refused from now on.
 
         Raises:
             KeyError: there is no such key.

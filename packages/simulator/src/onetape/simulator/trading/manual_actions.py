@@ -26,11 +26,11 @@ class ManualActions:
         self._orders = 0
 
     def deposit(self, asset: str, amount: Decimal, now_ms: int) -> None:
-        """Add to what is free."""
+        """Add an amount to the free balance of an asset."""
         self._exchange.adjust(asset, amount, now_ms, "deposit")
 
     def withdraw(self, asset: str, amount: Decimal, now_ms: int) -> None:
-        """Take from what is free.
+        """Take an amount from the free balance of an asset.
 
         Raises:
             Refusal: not so much is free.
@@ -90,7 +90,7 @@ class ManualActions:
         return [order.id for order in orders]
 
     def drain(self, asset: str, now_ms: int) -> Decimal:
-        """Take all that is free of an asset, and return how much it was."""
+        """Take the whole free balance of an asset; return the amount."""
         self._exchange.settle(now_ms)
         free = self._exchange.account.free(asset)
         if free:

@@ -73,12 +73,12 @@ class Order:
 
     @property
     def list_id(self) -> int:
-        """Number of its order list; -1 without one."""
+        """Number of the order's list; -1: the order is in no list."""
         return -1 if self.list is None else self.list.id
 
     @property
     def sibling(self) -> "Order | None":
-        """The other order of its list, while that is open."""
+        """The other order of the order list, while that order is open."""
         if self.list is None:
             return None
         return next((one for one in self.list.orders if one is not self and one.is_open), None)
@@ -90,27 +90,27 @@ class Order:
 
     @property
     def side(self) -> Side:
-        """Whether it buys or sells."""
+        """Side of the order, BUY or SELL."""
         return self.request.side
 
     @property
     def is_open(self) -> bool:
-        """Whether anything can still happen to it."""
+        """Whether the order is open: it may be filled, cancelled or expire."""
         return self.status in ("NEW", "PARTIALLY_FILLED")
 
     @property
     def is_waiting(self) -> bool:
-        """Whether it waits for its stop price."""
+        """Whether the order waits for its stop price."""
         return self.working_ms < 0
 
     @property
     def remaining(self) -> int:
-        """What is not filled yet, in steps."""
+        """Amount that is not filled yet, in steps."""
         return self.quantity - self.filled
 
     @property
     def spends(self) -> str:
-        """The asset that it gives away."""
+        """Asset that the order spends."""
         return self.symbol.quote if self.side == "BUY" else self.symbol.base
 
     @property
@@ -120,7 +120,7 @@ class Order:
 
     @property
     def expiry_reason(self) -> str:
-        """Why it expired, by Binance's name for it."""
+        """Reason why the order expired, by Binance's name."""
         request = self.request
         if self.lost_to_sibling:
             return "OCO_TRIGGER"
@@ -134,7 +134,7 @@ class Order:
         return "INSUFFICIENT_LIQUIDITY"
 
     def stopped_by(self, price: int) -> bool:
-        """Return whether a trade at this price (ticks) wakes it."""
+        """Return whether a trade at a price (ticks) activates the stop."""
         stop = self.request.stop
         return price <= stop if self.falls_to_stop else price >= stop
 
@@ -174,7 +174,7 @@ class OrderList:
 
     @property
     def is_open(self) -> bool:
-        """Whether one of its orders is open."""
+        """Whether one of the list's orders is open."""
         return any(order.is_open for order in self.orders)
 
 

@@ -161,7 +161,7 @@ def _state(order: Order) -> JsonObject:
 
 
 def _expiry(order: Order) -> JsonObject:
-    """Return why an order expired, if it did."""
+    """Return the fields on why an order expired; empty for other orders."""
     return {"expiryReason": order.expiry_reason} if order.status == "EXPIRED" else {}
 
 

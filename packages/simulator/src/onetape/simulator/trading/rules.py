@@ -37,7 +37,7 @@ class RuleBook:
         return Rules(1, 1, Decimal(symbol.min_notional), Decimal(symbol.max_market_quantity))
 
     def is_changed(self, symbol: SpotSymbol) -> bool:
-        """Return whether a market's rules are others than its own."""
+        """Return whether the rules of a market were changed."""
         return symbol.id in self._changed
 
     def change(

@@ -80,7 +80,7 @@ class FreqtradeStrategy(Strategy):
     candle_timeframe: ClassVar[str]
     """Timeframe that the class states."""
     source: ClassVar[FreqtradeClass]
-    """The class as the text of its file states it."""
+    """The strategy class, read from the text of its file."""
     without_effect: ClassVar[str]
     """Settings of the file that have no effect here, as a sentence; empty without any."""
 

@@ -134,7 +134,7 @@ def _check_timeframe(frame: Any, name: str, given: Timeframe) -> None:
 
 
 def joined(dataframe: Any, columns: Any, known_from: Any, opens: Any, *, ffill: bool) -> Any:
-    """Return candles with columns of others.
+    """Return candles with the columns of the informative candles added.
 
     Args:
         dataframe: The candles, shape (n,).

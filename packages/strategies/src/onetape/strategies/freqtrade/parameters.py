@@ -51,7 +51,7 @@ class IntParameter(NumericParameter):
 
 
 class RealParameter(NumericParameter):
-    """A number between two bounds."""
+    """A real number between two bounds."""
 
 
 class DecimalParameter(NumericParameter):
@@ -77,7 +77,7 @@ class DecimalParameter(NumericParameter):
 
 
 class CategoricalParameter(BaseParameter):
-    """One of several values."""
+    """A parameter with a list of allowed values."""
 
     def __init__(self, categories: Sequence[Any], *, default: Any = None, **rest: Any) -> None:
         """Take the values; the first one is the default where none is given."""
@@ -91,10 +91,10 @@ class CategoricalParameter(BaseParameter):
 
 
 class BooleanParameter(CategoricalParameter):
-    """Yes or no."""
+    """A parameter that is True or False."""
 
     def __init__(self, *, default: Any = None, **rest: Any) -> None:
-        """Take the default, or yes."""
+        """Take the default; without one, True."""
         super().__init__([True, False], default=default, **rest)
 
 
