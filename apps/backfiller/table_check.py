@@ -17,7 +17,7 @@ from onetape.core.errors import DataError
 from onetape.core.timeframes import Timeframe
 from onetape.core.words import format_count
 
-#: Of a table that is read rightly, no more rows are refused: so many, or one of a hundred.
+#: Maximum refused rows of a table that is read correctly: `_FEW_ROWS`, or one of `_FEW_PART`.
 _FEW_ROWS: Final = 5
 _FEW_PART: Final = 100
 

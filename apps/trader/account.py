@@ -39,7 +39,7 @@ def account_name(settings: TraderSettings, keys: Sequence[SeriesKey]) -> str:
         keys: The series that it trades, at least one.
 
     Raises:
-        UsageError: so many symbols need a name from the settings.
+        UsageError: the account needs a name from the settings, because of the number of symbols.
     """
     name = settings.account_name
     if name is not None:

@@ -30,9 +30,9 @@ from trader.command_rows import parse_command, rows_of
 
 #: Bytes of a file that are read; a line that is longer is not a command.
 MOST_BYTES: Final = 4_096
-#: A file whose last line has no end may still be written; it is read after so many wall seconds.
+#: Wall seconds after which a file is read whose last line has no newline: it may still be written.
 UNFINISHED_SECONDS: Final = 2.0
-#: A renamed file is read after so many wall seconds: who had opened it before may still write.
+#: Wall seconds after which a renamed file is read: a program that has it open may still write.
 SETTLED_SECONDS: Final = 0.2
 
 

@@ -21,7 +21,7 @@ from trader.warm_up import WarmUp
 
 #: The strategy looks at least this often, and at once when a candle closes.
 LOOP_SECONDS = 1.0
-#: Pending exits wait so long for the first candles over REST, wall seconds.
+#: Time that pending exits wait for the first candles over REST, wall seconds.
 WARM_UP_PATIENCE_SECONDS = 3.0
 #: How long the first decision waits for the stream, which it needs to become an order.
 FIRST_DECISION_PATIENCE_SECONDS = 3.0

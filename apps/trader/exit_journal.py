@@ -31,7 +31,7 @@ class ExitJournal:
 
         Args:
             database: Path of the database file.
-            account: Account whose exits are kept.
+            account: Account whose exits are stored.
         """
         name = hashlib.sha256(account.encode()).hexdigest()[:8]
         self.path = Path(f"{os.path.realpath(database)}-exits-{name}")
@@ -72,7 +72,7 @@ class ExitJournal:
         return any(self._kept)
 
     def entries(self) -> list[ExitObligation]:
-        """Return the exits that are kept, in no order; empty and torn slots are left out.
+        """Return the stored exits, in no order; empty and half-written slots are left out.
 
         A slot that cannot be read is left out too, and `fault` has the reason.
         """

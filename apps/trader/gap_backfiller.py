@@ -32,7 +32,7 @@ LONGEST_PAUSE_SECONDS = 60.0
 LONGEST_FAILED_PAUSE_SECONDS = 2.0
 #: While a rate limit ban goes on, its end is looked up this often, wall seconds.
 BAN_PAUSE_SECONDS = 15.0
-#: In a long outage a line is printed so often, wall seconds.
+#: Interval of the printed lines in a long outage, wall seconds.
 NOTE_SECONDS = 60.0
 #: How long the exchange's mark of a candle that has ended is waited for, wall seconds.
 MARK_PATIENCE_SECONDS = 1.0
@@ -141,7 +141,7 @@ class GapBackfiller:
         if due != self._due:
             self._due = due
             if read_row_at(self._context.store, self._context.key, due) is not None:
-                # The stream brought it, so REST has it: a quiet time before it is over.
+                # The stream brought the candle, so REST has it: the time without trades is over.
                 self._absent.reset()
         if not self._absent.is_over or (missing == due and self._is_mark_awaited(due)):
             return

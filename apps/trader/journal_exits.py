@@ -1,4 +1,4 @@
-"""Exits that are kept in the journal alone, while the database cannot be written."""
+"""Exits that are stored in the journal only, while the database cannot be written."""
 
 from collections.abc import Callable
 from decimal import Decimal
@@ -25,7 +25,7 @@ class JournalExits:
         orders: ExitOrders,
         rules: Callable[[], RuleStepper],
     ) -> None:
-        """Begin; nothing is kept yet.
+        """Begin; no exit is stored yet.
 
         Args:
             context: Context of the traded symbol.

@@ -12,12 +12,12 @@ from trader.session_context import SessionContext
 
 #: A symbol of a trader that cannot be proven dead is free again after this.
 LEASE_SECONDS = 20.0
-#: `keep` writes nothing for so long after a renewal: each write has to wait for other processes.
+#: Time after a renewal in which `keep` writes nothing: each write has to wait for other processes.
 KEEP_MS = 1_000
 
 
 class Lease:
-    """Kept alive by renewing it; a holder that let it run out notices before it writes more.
+    """Lease of an account and a symbol, renewed while the trader runs and checked before writes.
 
     With real orders there are two: of our account, and of the account at the exchange, which may
     have another name in another trader. The second is what each write proves.

@@ -10,7 +10,7 @@ from trader.supervisor import Supervisor
 
 #: Source of the problem.
 OUTAGE: Final = "stream outage"
-#: A stream is opened and found quiet within `stale_after_seconds` and this, wall seconds.
+#: Time in addition to `stale_after_seconds` in which a stream is opened and found quiet, seconds.
 MARGIN_SECONDS: float = 15.0
 
 
@@ -25,7 +25,7 @@ class OutageNotice:
         Args:
             recorder: Shows whether the stream is up, and why it was lost.
             supervisor: Supervisor that gets the problem.
-            stale_after_seconds: Without a frame for so long, a stream is quiet or dead.
+            stale_after_seconds: Time without a frame after which a stream is quiet or lost.
         """
         self._recorder = recorder
         self._supervisor = supervisor

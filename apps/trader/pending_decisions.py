@@ -8,8 +8,8 @@ import asyncio
 import contextlib
 from typing import Final
 
-#: Work of a symbol waits so long for the decisions of the others, wall seconds. Exits of the
-#: forming candle are part of that work, so it is a moment.
+#: Time that work of a symbol waits for the decisions of the others, wall seconds; short, because
+#: exits of the forming candle are part of that work.
 MOMENT_SECONDS: Final = 0.02
 
 

@@ -13,7 +13,7 @@ from trader.session_context import SessionContext
 from trader.states import TraderStates
 from trader.stream_recorder import StreamRecorder
 
-#: The price is fetched over REST once an exit is pending and the stream down for so long, seconds.
+#: Time that the stream is down before the price for a pending exit is fetched over REST, seconds.
 AFTER_SECONDS: float = 5.0
 #: Between two checks, wall seconds.
 LOOK_SECONDS: Final = 1.0

@@ -265,7 +265,7 @@ async def trade_in_sessions(
         check_kind(store, settings.exchange, is_sandbox=settings.sandbox)
         if access is not None:
             quote = markets[0].quote
-            # Another account may have been opened while a person was asked.
+            # Another account may have been opened before the person answered.
             hold_shared_money(store, plan, access)
             settings = hold_live_account(store, settings, account, access, quote, exchange.now_ms())
             if access.is_confirmed:

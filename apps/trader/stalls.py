@@ -11,7 +11,7 @@ from onetape.exchange.waiting import ComputerWall
 
 #: A thread that has not run for longer than this has not watched the market, seconds.
 STALL_SECONDS: Final = 10.0
-#: After a stall, frames that waited in the sockets are read for so long, seconds.
+#: Time after a stall in which frames that waited in the sockets are read, seconds.
 BACKLOG_SECONDS: Final = 5.0
 _WALL: Final = ComputerWall()
 

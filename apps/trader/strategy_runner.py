@@ -44,10 +44,10 @@ from trader.states import TraderStates
 from trader.stream_recorder import StreamRecorder
 from trader.window import fresh_candles
 
-#: Exits of the forming candle wait so long for the decision on the candle before, wall seconds.
+#: Time that exits of the forming candle wait for the decision on the candle before, wall seconds.
 EXITS_WAIT_SECONDS: Final = 1.0
-#: A BUY waits so long for the fill of an exit at an exchange, wall seconds: the longest time that a
-#: stop has to fire, and that a sell has to be acknowledged.
+#: Time that a BUY waits for the fill of an exit at an exchange, wall seconds: the longest time that
+#: a stop has to fire, and that a sell has to be acknowledged.
 BUY_WAIT_SECONDS: Final = 10.0
 
 
@@ -288,7 +288,7 @@ class StrategyRunner:
             what = "checked for an exit of the open position only, no entries"
         context = self._context
         if read_last_decision(context.store, context.session.session) is not None:
-            # This session had begun: an error of the file kept it from deciding.
+            # This session had begun: an error of the file prevented the decision.
             self._missed_because = "the trader could not decide"
         print_line(f"{self._missed_because} from {span}: {passed} {what}")
         self._missed_until = timestamp

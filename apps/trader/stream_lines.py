@@ -1,4 +1,4 @@
-"""Lines about the stream: where candles come from, and quiet markets."""
+"""Lines about the stream: source of the candles, and times without a trade."""
 
 import time
 
@@ -6,7 +6,7 @@ from onetape.cli.output import print_line
 from onetape.core.words import format_duration
 from onetape.websocket.events import StreamOpened
 
-#: A market that is quiet again and again is printed this often, wall seconds.
+#: Least interval between two lines about a market without trades, wall seconds.
 QUIET_LINE_SECONDS = 3_600.0
 
 
@@ -24,14 +24,14 @@ def source_line(opened: StreamOpened) -> str:
 
 
 class QuietLines:
-    """Prints that a market is quiet, once in an hour."""
+    """Prints that a market has no trades, at most once in an hour."""
 
     def __init__(self) -> None:
         """Begin without a line."""
         self._printed: float | None = None
 
     def print_quiet(self, seconds: float) -> None:
-        """Print that no frame came for so long, unless that was printed lately."""
+        """Print the time without a frame, unless it was printed within the last hour."""
         now = time.monotonic()
         if self._printed is not None and now - self._printed < QUIET_LINE_SECONDS:
             return

@@ -34,11 +34,11 @@ from trader.stream_candles import StreamCandleWriter
 from trader.stream_lines import QuietLines, source_line
 from trader.ticker_recorder import TickerRecorder
 
-#: The price of a frame that waits for REST may be sold at for so long, seconds.
+#: Time in which a position may be sold at the price of a frame that waits for REST, seconds.
 FRESH_SECONDS = 5.0
-#: Frames wait so long for REST before their prices are used without the candles before, seconds.
+#: Time after which the prices of frames that wait for REST are used despite the gap, seconds.
 PROMPT_SECONDS = 1.0
-#: The watch of a stream ends once its newest candle has not been sound for so long, seconds.
+#: Time with an unsound newest candle after which the watch of a stream ends, seconds.
 UNSOUND_SECONDS = 5.0
 
 

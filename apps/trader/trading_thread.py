@@ -17,10 +17,10 @@ from onetape.cli.program import EXIT_INTERRUPTED
 from onetape.cli.stop import StopRequest
 from onetape.core.words import format_duration
 
-#: A thread that has not run for so long is reported, wall seconds.
+#: Time that a thread has not run before it is reported, wall seconds.
 STUCK_SECONDS = 10.0
 LOOK_SECONDS = 1.0
-#: A thread that has not ended so long after the stop is left behind, wall seconds.
+#: Time after the stop in which a thread must end before it is left behind, wall seconds.
 FORCED_END_SECONDS = 5.0
 #: Ended by SIGTERM, as shells count it.
 EXIT_TERMINATED: Final = 143

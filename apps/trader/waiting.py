@@ -12,7 +12,7 @@ from trader.states import Problem
 #: Source of the problem.
 CANDLES: Final = "candles"
 
-#: A candle that ended may be late by so much, wall seconds, before its absence is printed.
+#: Lateness of a candle that ended before its absence is printed, wall seconds.
 PATIENCE_SECONDS: float = 15.0
 #: Kinds of reasons.
 NOTHING: Final = "nothing stored"

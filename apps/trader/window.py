@@ -15,7 +15,7 @@ from onetape.store.candles import find_missing, read_closed_timestamps, read_las
 from onetape.store.gaps import find_unexplained
 from trader.session_context import SessionContext
 
-#: At most so many closed candles are evaluated and decided on in one go.
+#: Maximum number of closed candles that are evaluated and decided on in one go.
 MOST_ROWS: Final = 1_000
 
 

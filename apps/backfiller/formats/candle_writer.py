@@ -13,7 +13,7 @@ import numpy as np
 from onetape.core.candles import Candles, FloatArray
 from onetape.core.errors import ConfigurationError, UsageError
 
-#: So many rows become text at a time.
+#: Number of rows that become text at a time.
 _BLOCK_ROWS: Final = 100_000
 _HEADER: Final = "timestamp,open,high,low,close,volume"
 

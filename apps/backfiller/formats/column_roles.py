@@ -158,7 +158,7 @@ def is_futures_header(header: Sequence[str]) -> bool:
 
 
 def columns_counted(count: int, source: str, *, has_time_of_day: bool = False) -> Places:
-    """Return where the columns are in a table of so many columns without a header.
+    """Return where the columns are in a table with this number of columns and without a header.
 
     Args:
         count: Number of columns.
@@ -166,7 +166,7 @@ def columns_counted(count: int, source: str, *, has_time_of_day: bool = False) -
         has_time_of_day: The first column is a date and the second a time of day.
 
     Raises:
-        DataError: tables of so many columns are unknown, or which is which is not certain.
+        DataError: tables with this number of columns are unknown, or the columns are ambiguous.
     """
     if has_time_of_day and count == len(FIELDS) + 1:
         return Places((0, 2, 3, 4, 5, 6), 1)

@@ -22,7 +22,7 @@ from onetape.core.words import format_count, format_error
 if TYPE_CHECKING:
     import pandas as pd
 
-#: So much text becomes columns at a time; as Python texts it takes ten times as much.
+#: Bytes of text that become columns at a time; as Python texts they take ten times as much memory.
 _BLOCK_BYTES: Final = 4 * 2**20
 #: No line of a table is longer.
 _LONGEST_LINE: Final = 2**20
@@ -75,7 +75,7 @@ def _describe(
 
 
 def _read_full(file: IO[bytes], count: int) -> bytes:
-    """Return so many bytes, or what is left: a compressed file may give fewer at a time."""
+    """Return this number of bytes, or the rest; a compressed file may return fewer per read."""
     pieces: list[bytes] = []
     while count > 0 and (piece := file.read(count)):
         pieces.append(piece)

@@ -27,7 +27,7 @@ _LABELS: Final = {
 _CONTRACT: Final = re.compile(r"[^/:]+/[^/:]+:.+")
 #: Other codes of a coin that files of many exchanges have.
 _OTHER_CODES: Final = {"BTC": "XBT", "DOGE": "XDG"}
-#: So many values are printed of a column that should hold one.
+#: Number of values printed of a column that should hold a single one.
 _PRINTED: Final = 3
 
 

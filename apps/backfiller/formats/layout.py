@@ -21,7 +21,7 @@ from backfiller.formats.number_formats import NumberStyle, is_number, number_sty
 from onetape.core.errors import DataError
 from onetape.core.printable import escape_unprintable
 
-#: The lines above the rows, and some rows, are in so many bytes; a line is no longer.
+#: Bytes at the start of a file that hold the lines above the rows, and some rows; none is longer.
 HEAD_BYTES: Final = 65_536
 #: A comma may also be in numbers, so it counts only where no other separates as many cells.
 _DELIMITERS: Final = ";\t|,"

@@ -22,7 +22,7 @@ SUFFIXES: Final = (".csv", ".txt", ".json", ".feather", ".parquet")
 _MEMBER_SUFFIXES: Final = (".csv", ".txt", ".json")
 #: The flag of a member that is encrypted.
 _ENCRYPTED: Final = 0x1
-#: No packed table of candles unpacks to so many bytes: five years of seconds have 160 million rows.
+#: Maximum unpacked size of a table of candles; five years of 1s candles have 160 million rows.
 MOST_BYTES: Final = 8 * 2**30
 
 

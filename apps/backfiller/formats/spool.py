@@ -11,14 +11,14 @@ from onetape.core.candles import Candles, FloatArray, IntArray
 from onetape.core.clock import format_utc
 from onetape.core.errors import ConfigurationError, DataError
 
-#: Rows up to so many bytes stay in memory; more go to a temporary file without a name.
+#: Bytes of rows that stay in memory; more rows go to a temporary file without a name.
 _MEMORY_BYTES: Final = 64 * 2**20
 _ROW_BYTES: Final = 48
 #: Rows that are given at a time, about.
 _WINDOW_ROWS: Final = 200_000
-#: Every so many rows one time is kept, from which the windows are cut.
+#: Of this many rows one time is stored; the windows are cut at these times.
 _SAMPLE_EVERY: Final = 256
-#: Of rows without a readable time, so many are kept: as many as the quarantine keeps.
+#: Maximum number of rows without a readable time that are stored: that of the quarantine.
 _MOST_UNREADABLE: Final = 1_000
 
 

@@ -14,7 +14,7 @@ from onetape.core.errors import DataError
 
 #: Columns behind the sixth in Binance's rows: close time, quote volume, trades, three more.
 _BINANCE_OTHERS: Final = 6
-#: Binance writes prices of spot with so many decimals.
+#: Number of decimals with which Binance writes spot prices.
 _SPOT_DECIMALS: Final = 8
 #: Note on rows for which `is_unlike_spot` is true.
 UNLIKE_SPOT: Final = (
@@ -36,7 +36,7 @@ _EXCHANGED: Final = ("close", "high", "low", "open", "volume")
 #: where they are exchanged.
 _ROWS_THAT_TELL: Final = 20
 _JUMPS_APART: Final = 4
-#: So many rows show the order of columns.
+#: Number of rows that show the order of columns.
 _ORDER_ROWS: Final = 50_000
 
 

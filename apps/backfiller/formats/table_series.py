@@ -28,7 +28,7 @@ _SHORTEST_MONTH: Final = 28 * 86_400
 _LONGEST_MONTH: Final = 31 * 86_400
 #: Fewer rows may be far apart because candles are missing.
 _STEPS_THAT_TELL: Final = 10
-#: Distances rarer than one of so many are no sign of the timeframe.
+#: A distance of times is no sign of the timeframe if rarer than one in this many.
 _RARE: Final = 100
 _EXCHANGE_ID: Final = re.compile(r"[a-z][a-z0-9_]*")
 

@@ -1,4 +1,4 @@
-"""`backtester list`: the runs that were kept."""
+"""`backtester list`: the saved runs."""
 
 from onetape.cli import options
 

@@ -20,7 +20,7 @@ from trader.brokers.live_records import (
     BalanceReading,
 )
 
-#: A reading of now spends so long on look-ups of unknown orders, wall seconds, and on so many.
+#: Limits of one reading for look-ups of unknown orders: wall seconds, and number of orders.
 NAMING_SECONDS: Final = 2.0
 MOST_NAMED: Final = 10
 #: Between two look-ups of orders of the past, wall seconds: one weighs 4 of the 6,000 that Binance

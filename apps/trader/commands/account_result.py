@@ -22,7 +22,7 @@ from onetape.store.market_data import read_trading_rules
 from onetape.store.reading import read_newest_row
 from trader.commands.round_trips import PRECISION, RoundTrip, fees_of, round_trips
 
-#: The decimals of prices are those of so many of the last candles.
+#: Number of the last candles that decide the decimals of prices.
 LEAST_CANDLES: Final = 100
 
 

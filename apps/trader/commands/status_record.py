@@ -49,7 +49,7 @@ Condition = Literal["trading", "degraded", "halted", "stopped", "failed", "dead"
 EXIT_DEGRADED: Final = 10
 EXIT_HALTED: Final = 11
 EXIT_NOT_RUNNING: Final = 12
-#: A trader renews its lease each second; one that does not for so long cannot write, or hangs.
+#: Seconds without a renewal of its lease after which a trader cannot write, or hangs.
 LATE_RENEWAL_SECONDS: Final = 5.0
 _LATE_REMEDY: Final = (
     "see what it printed: the disk may be full, the file locked or read-only; restart it if it "

@@ -37,11 +37,11 @@ from trader.traded_symbols import TradedSymbol, traded_symbols
 
 #: A market of the simulator for symbols that it does not have.
 OTHER_SYMBOL: Final = "BTC/USDT"
-#: A stream without a message for so long is silent, wall seconds; longer settings are cut to it.
+#: Maximum `stale_after_seconds` of a drill, wall seconds; longer settings are cut to it.
 SILENCE_SECONDS: Final = 10.0
-#: The account holds money and coins for so many unexpected entries.
+#: Number of unexpected entries that the account's money and coins are enough for.
 _ENTRIES: Final = 10
-#: Lines of the trader that are kept of a part that did not pass.
+#: Number of the trader's last lines that are shown of a part that did not pass.
 _SHOWN_LINES: Final = 4
 _NUMBERS: Final = count(1)
 

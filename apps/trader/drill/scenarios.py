@@ -18,7 +18,7 @@ from trader.drill.trader_process import SIMULATOR_KEY
 NOTICE_SECONDS: Final = 60.0
 #: Files of a trader whose disk is full may not grow beyond this, bytes; its exit journal has them.
 _FULL_DISK_BYTES: Final = 32_768
-#: The exchange's clock is ahead by so much after its jump, market seconds.
+#: Jump of the exchange's clock, market seconds.
 _JUMP_SECONDS: Final = 30.0
 #: A stop that was refused rests again within this time, wall seconds.
 _STOP_AGAIN_SECONDS: Final = 45.0
@@ -105,7 +105,7 @@ def lose_answer(scene: Scene) -> None:
 
 
 def silence_stream(scene: Scene) -> None:
-    """Let the candle stream fall silent with a position, and the SELL come meanwhile."""
+    """Interrupt the messages of the candle stream with a position, and send the SELL meanwhile."""
     scene.enter()
     fault = scene.simulator.faults.add(kind="ws_silence", stream="*@kline_*")
     scene.leave(seconds=NOTICE_SECONDS)

@@ -24,7 +24,7 @@ from trader.drill.schedule import Schedule
 from trader.drill.trader_process import TraderProcess
 
 T = TypeVar("T")
-#: Market time moves on so often while a scene waits, wall seconds.
+#: Interval between two steps of market time while a scene waits, wall seconds.
 STEP_SECONDS: Final = 0.1
 #: Market time jumps to this long before the close of a candle, milliseconds.
 BEFORE_CLOSE_MS: Final = 1_500

@@ -295,7 +295,7 @@ def main() -> None:
     os.dup2(null, 0)
     os.close(null)
     _prctl(_SET_CHILD_SUBREAPER, 1)
-    # A helper that a strategy has stopped goes on when the trader dies, and ends all.
+    # A helper that a strategy has stopped continues when the trader ends, and ends all workers.
     _prctl(_SET_PDEATHSIG, int(signal.SIGCONT))
     # What a strategy prints goes to stderr, also where C code prints it.
     output = StrategyOutput()

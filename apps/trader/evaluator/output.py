@@ -5,10 +5,10 @@ import select
 import time
 from typing import Final
 
-#: So many bytes are passed on at once, and so many more each second; the rest is dropped.
+#: Bytes that are passed on at once, and bytes more for each second; the rest is dropped.
 BURST_BYTES: Final = 65_536
 BYTES_PER_SECOND: Final = 16_384
-#: A pipe that has room takes so many bytes without waiting.
+#: Bytes that a pipe with room takes without waiting.
 _PIECE: Final = 4_096
 _CUT: Final = b"\n(the strategies print more than 16 KiB a second: the rest is dropped)\n"
 

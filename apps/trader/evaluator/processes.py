@@ -23,7 +23,7 @@ SECOND_LOOK_SECONDS: Final = 0.25
 #: How long the helper may take to report why a worker ended, seconds.
 REASON_SECONDS: Final = 2.0
 MEGABYTE: Final = 1_000_000
-#: A reply of at most so many bytes, with its length before it, is read at once where it is whole.
+#: Maximum bytes of a reply, its length included, that is read at once if it has arrived whole.
 SHORT_BYTES: Final = 65_536
 #: Instead of a reply with a length that no reply has; it cannot be decoded.
 _NO_REPLY: Final = b""

@@ -7,7 +7,7 @@ from onetape.cli.program import TRACEBACK_VARIABLE
 from trader.live.book import LiveBook
 from trader.states import Problem
 
-#: The account could not be read for so long: a problem, wall seconds.
+#: Time without a reading of the account after which a problem is reported, wall seconds.
 UNREAD_SECONDS: Final = 30.0
 #: Source of the problem that the account cannot be read.
 READING: Final = "account reading"

@@ -155,7 +155,7 @@ def check_first_entry(
 
 
 def _check_real_money(settings: TraderSettings) -> None:
-    """Refuse real money while faults are known, unless a person wants it anyway."""
+    """Refuse real money while faults are known, unless a person accepts them by a flag."""
     if not settings.sandbox and not settings.untested_exchange:
         raise SafetyRefusal(
             "no order was ever sent with real money by this program, and docs/live.md lists faults "

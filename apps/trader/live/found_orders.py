@@ -91,7 +91,7 @@ class FoundOrders:
         return order.side == "sell" and order.status == "open" and self._book.position.is_flat
 
     def _is_left_alone(self, order: OrderSnapshot) -> bool:
-        """Return whether a person wants an order with an id of ours left alone."""
+        """Return whether a person has decided to leave an order with one of our ids alone."""
         context, number = self._book.context, order.exchange_order_id
         kinds = ("foreign order", "foreign fills")
         account = context.session.account

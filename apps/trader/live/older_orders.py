@@ -61,7 +61,7 @@ class OlderOrders:
 
     @property
     def is_to_take_over(self) -> bool:
-        """Return whether a person wants older orders taken over, and they are not yet."""
+        """Return whether a person has decided to take older orders over, which is not done yet."""
         stored = self._stored
         return stored is not None and self._is_adopted and stored.ended_ms is None
 

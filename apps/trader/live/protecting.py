@@ -33,7 +33,7 @@ from trader.live.tracking import LiveOrder
 from trader.live.unread_entry import UnreadEntry, level_at
 
 _LONGEST_PAUSE_SECONDS: Final = 3_600.0
-#: A stop that others cancel is set again so many times.
+#: Number of times that a stop cancelled by others is placed again.
 _RESTORED: Final = 1
 
 

@@ -120,6 +120,6 @@ def _has_nameless_fill(book: LiveBook, answer: AbsenceAnswer, orders_of_others: 
 
 
 def _locks_coins(book: LiveBook, one: LiveOrder, answer: AbsenceAnswer) -> bool:
-    """Return whether so many coins are locked that the stop may rest, although it is not shown."""
+    """Return whether enough coins are locked for the stop to rest, although it is not shown."""
     held, amount = answer.balances.get(book.context.market.base), one.order.ordered_amount
     return amount is None or (held is not None and held.locked >= amount)

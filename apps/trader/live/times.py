@@ -20,15 +20,15 @@ class LiveTimes(Struct, frozen=True):
     """Least time between two responses that lack a stop without a response, before another one is
     placed or the coins are sold; the order itself stays unknown until it is proven absent."""
     stop_fires: float = 5.0
-    """A resting stop whose level was passed has so long to fire before the position is sold."""
+    """Time that a resting stop whose level was passed has to fire before the position is sold."""
     stop_taken: float = 2.0
-    """An exit whose stop others have cancelled waits so long before the account is read again and
+    """Time that an exit whose stop others have cancelled waits before the account is read again and
     the position sold: another copy of the database may be selling it."""
     acknowledge: float = 5.0
     """A sell that is not acknowledged after this is replaced by the stop, as far as coins are
     there."""
     entry_waits: float = 10.0
-    """An entry whose turn it is waits so long for the account to be read."""
+    """Time that an entry whose turn it is waits for the account to be read."""
     poll: float = 10.0
     """Time between two readings of the account, without its stream of events."""
     poll_with_stream: float = 20.0
@@ -62,13 +62,13 @@ class LiveTimes(Struct, frozen=True):
     stop_moves: float = 10.0
     """Least time between two changes of a stop because its level has risen."""
     naked: float = 5.0
-    """A position without a stop at the exchange for so long is a problem that is reported."""
+    """Time without a stop at the exchange after which a position is reported as a problem."""
     price_poll: float = 5.0
     """Time between two price requests while a position is open and the stream sends no price."""
     price_is_old: float = 30.0
     """A level that is watched here, with a price older than this, is watched by nothing."""
     sale_doubt: float = 5.0
-    """A stop that rests keeps its amount so long where others may have sold coins of the position.
+    """Time that a resting stop keeps its amount where others may have sold coins of the position.
     """
     executions_unread: float = 2.0
     """An entry whose executions are not known so long after it was filled gets a stop without them.

@@ -29,7 +29,7 @@ KINDS: Final = ("state", "trade", "session")
 WORKERS: Final = 4
 #: Alerts that wait; the oldest one is dropped for a new one.
 MOST_WAITING: Final = 100
-#: At the end of the program its last alerts have so long.
+#: Time for the last alerts at the end of the program, wall seconds.
 END_SECONDS: Final = 1.0
 #: Fields that are variables of the command too.
 _VARIABLES: Final = ("account", "symbol", "state", "reason", "remedy", "side", "amount", "price")

@@ -24,9 +24,9 @@ from onetape.core.errors import UsageError
 from trader.monitoring.folders import make_folder_of
 from trader.monitoring.settings import MonitoringSettings
 
-#: A session that has not beaten for so long does not work, monotonic seconds.
+#: Time without a heartbeat after which a session does not work, monotonic seconds.
 STALE_SECONDS: Final = 30.0
-#: The address has so long to respond.
+#: Timeout of a heartbeat's request, seconds.
 REQUEST_SECONDS: Final = 10.0
 
 

@@ -23,7 +23,7 @@ from trader.monitoring.settings import MonitoringSettings
 
 #: A file of this size is renamed, bytes.
 MOST_BYTES: Final = 10_000_000
-#: Renamed files that are kept.
+#: Number of renamed log files that are not deleted.
 KEPT_FILES: Final = 5
 #: Events that wait for a disk that does not respond; later ones are dropped.
 MOST_WAITING: Final = 10_000

@@ -1,4 +1,4 @@
-"""Read the candles of a run from the store, and refuse a range that cannot be trusted."""
+"""Read the candles of a run from the store, and refuse a range with unexplained gaps."""
 
 from collections.abc import Sequence
 

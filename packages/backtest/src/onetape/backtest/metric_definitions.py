@@ -180,7 +180,7 @@ DEFINITIONS: Final[tuple[Definition, ...]] = (
 LABELS: Final = {one.field: one.label for one in DEFINITIONS}
 #: What buying and holding has a value of too.
 HELD: Final = ("total_return", "final_equity", "max_drawdown")
-#: A growth of some hours, compounded over a year, may have 200 digits; so many are enough.
+#: Largest ratio that is shown: a growth of some hours, compounded over a year, may have 200 digits.
 _LARGEST: Final = 1e6
 UNIT_WORDS: Final[dict[Unit, str]] = {
     "part": "part; shown as %",

@@ -107,7 +107,7 @@ class WorkerPool:
         try:
             assert self._pool is not None  # noqa: S101 - the context has started it
             running[self._pool.submit(_evaluate, jobs)] = chunk
-        except BrokenProcessPool:  # a process has died since
+        except BrokenProcessPool:  # a process has ended since
             from concurrent.futures import Future
 
             failed: Future[list[bytes | None]] = Future()

@@ -33,7 +33,7 @@ _AT_ONCE: Final = 2_000
 class TradeSequence(Sequence[TradeRecord], ABC):
     """Trades in time order.
 
-    Records are made on access and not kept: all at once would take the memory of half the candles.
+    Records are made on access, not stored: all of them would take the memory of half the candles.
     """
 
     @abstractmethod

@@ -21,7 +21,7 @@ from onetape.core.words import format_count
 
 #: Lines that wait for an output that does not take them; later ones are left out.
 MOST_WAITING: Final = 10_000
-#: At the end lines that still wait have so long to be written, wall seconds.
+#: Time for lines that still wait at the end of the program to be written, wall seconds.
 FLUSH_SECONDS: Final = 1.0
 
 

@@ -87,7 +87,7 @@ def without_collection() -> Generator[None]:
 
 
 def refuse_flags_before(context: "typer.Context", name: str) -> None:
-    """Refuse a flag before a command: it would be the program's own and silently ignored.
+    """Refuse a flag before a command: it would be a flag of the program, and be ignored.
 
     Args:
         context: Context of the program; a command was named.

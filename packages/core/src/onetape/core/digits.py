@@ -15,7 +15,7 @@ from msgspec import Struct
 if TYPE_CHECKING:
     from onetape.core.candles import FloatArray
 
-#: A value may miss a decimal of so many digits by this part of itself: what float arithmetic adds.
+#: Relative error of float arithmetic by which a value may miss the decimal that it stands for.
 _NOISE: Final = 1e-12
 #: A value with more significant digits than these is not a decimal: its digits are noise.
 _MOST_SIGNIFICANT: Final = 11
@@ -160,13 +160,13 @@ class Digits(Struct, frozen=True):
 
 
 def format_fixed(value: float, decimals: int, *, signed: bool = False) -> str:
-    """Return a number with so many decimals; one that rounds to zero has no sign."""
+    """Return a number with this count of decimals; a number that rounds to zero has no sign."""
     text = f"{value:+,.{decimals}f}" if signed else f"{value:,.{decimals}f}"
     return text if text.strip("+-0.,") else text.lstrip("-+")
 
 
 def format_number(value: float, digits: int = 8, *, commas: bool = False) -> str:
-    """Return a number of so many significant digits at most, without exponent: `0.00000031`."""
+    """Return a number with a maximum of significant digits, without exponent: `0.00000031`."""
     if not math.isfinite(value):
         return f"{value}"
     number = Decimal(f"{value:.{digits - 1}e}")

@@ -88,7 +88,7 @@ class StoreError(DataError):
 
 
 class StoreLocked(StoreError):
-    """Another process kept the database file locked for longer than a write waits."""
+    """Another process had the database file locked for longer than a write waits."""
 
 
 class StoreFull(StoreError):

@@ -13,7 +13,8 @@ from onetape.core.digits import (
 from onetape.core.price_steps import with_month_steps
 from onetape.core.trading_rules import TradingRules
 
-#: Orders fill at opens, which are all looked at; of the other prices so many of the last candles.
+#: Number of last candles whose high, low and close are looked at; opens are all looked at, because
+#: orders fill at them.
 _LAST: Final = 10_000
 
 

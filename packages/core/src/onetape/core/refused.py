@@ -4,7 +4,7 @@ from collections import Counter
 from collections.abc import Sequence
 from typing import Final
 
-#: So much of the first refused row is shown.
+#: Maximum number of characters shown of the first refused row.
 _LONGEST_ROW: Final = 200
 
 

@@ -15,7 +15,7 @@ from onetape.core.errors import UsageError
 from onetape.core.timeframes import FIRST_MONDAY_SECONDS, Timeframe
 from onetape.core.untraded import find_untraded_rows
 
-#: Volumes are decimals with at most so many digits.
+#: Maximum number of decimals of volumes.
 _MOST_DIGITS: Final = 8
 #: Every whole number up to here is a double.
 _WHOLE_LIMIT: Final = 2.0**53

@@ -17,7 +17,7 @@ from onetape.engine.time_axis import on_axis
 
 
 class BuyAndHoldResult(Struct, frozen=True):
-    """All cash put in at the first open that a strategy could have had, and kept."""
+    """Buy and hold: all cash invested at the first open that a strategy could have used."""
 
     final_equity: float
     """Equity at the last close, quote currency."""
@@ -36,7 +36,7 @@ def buy_and_hold(candles: Candles, rules: AccountConfig) -> BuyAndHoldResult | N
 
 
 def buy_and_hold_result(equity: FloatArray, cash: float) -> BuyAndHoldResult:
-    """Return the numbers of an account that bought and kept; shape (n,), n above 0."""
+    """Return the result of an account that bought and held; shape (n,), n above 0."""
     final = float(equity[-1])
     return BuyAndHoldResult(final, final / cash - 1.0, max_drawdown(equity).ratio)
 

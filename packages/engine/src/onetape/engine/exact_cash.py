@@ -21,7 +21,7 @@ from onetape.core.trading_rules import TradingRules
 from onetape.engine.account_config import AccountConfig
 from onetape.engine.fills import FillValues
 
-#: An order without an amount step that leaves no more than one part in so many leaves nothing.
+#: Without an amount step, a remainder of at most one part in this many counts as nothing.
 _NOISE_PARTS: Final = 10**12
 #: Binary digits behind the point to begin with: enough for most changes.
 _TWOS: Final = 96
@@ -134,7 +134,7 @@ class ExactCash:
         return (numerator << (self._twos - twos)) * self._tens
 
     def _refine(self, twos: int) -> None:
-        """Make the units so small that there are at least so many binary digits."""
+        """Make the units smaller until there are at least this many binary digits."""
         if twos > self._twos:
             self._units <<= twos - self._twos
             self._per_one <<= twos - self._twos

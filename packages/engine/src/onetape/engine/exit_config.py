@@ -8,7 +8,7 @@ from msgspec import field
 from onetape.core.errors import UsageError
 from onetape.core.setting import DeclaredStruct, Setting
 
-#: No range has so many candles, and sums of such counts fit into 64 bits.
+#: More candles than any range has; sums of such counts fit into 64 bits.
 MOST_BARS: Final = 1_000_000_000
 #: Part of a price by which its level is moved towards it: more than two products of floats may err.
 NOISE: Final = 2.0**-50

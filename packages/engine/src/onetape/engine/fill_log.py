@@ -42,7 +42,7 @@ class FillColumns(NamedTuple):
     """Kind of each sell, as EXIT_KINDS counts, shape (number of sells,)."""
 
 
-#: Fills that are kept as Python's objects before they become columns.
+#: Number of fills that are stored as Python objects before they become columns.
 _CHUNK: Final = 4_096
 _NO_FILLS: Final = FillColumns(
     np.empty(0, dtype=np.int64), np.empty((0, 6)), np.empty(0), np.empty(0, dtype=np.int8)
@@ -50,7 +50,7 @@ _NO_FILLS: Final = FillColumns(
 
 
 class FillLog:
-    """Fills and refused orders of one symbol; fills are kept in columns."""
+    """Fills and refused orders of one symbol; fills are stored in columns."""
 
     def __init__(self, model: FillModel, carried: OpenPosition | None = None) -> None:
         """Begin an empty log, or with a position that an earlier range opened."""

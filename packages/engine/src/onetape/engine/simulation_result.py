@@ -76,7 +76,7 @@ class SimulationResult(Struct, frozen=True, dict=True):
 
     @property
     def refused(self) -> tuple[tuple[int, RefusedOrder], ...]:
-        """Return the orders that account or market kept from being filled, with their candle."""
+        """Return the orders that account or market refused, with their candle."""
         return tuple(self.fill_log.refused)
 
     @property

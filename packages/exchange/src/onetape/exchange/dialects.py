@@ -83,7 +83,7 @@ class Dialect(Struct, frozen=True, kw_only=True):
     first_call: str | None = None
     """Method of CCXT that reads the account before the first order; call it at the start."""
     order_rates: tuple[tuple[int, int], ...]
-    """Orders that the exchange takes of an account in so many seconds; entries use half of it."""
+    """Order limits of an account, each a number of orders and seconds; entries use half of each."""
     evidence: Evidence = "untested"
     corrections: tuple[str, ...] = ()
     """Corrections of wrong requests of CCXT."""
@@ -242,7 +242,7 @@ def entry_rate_obstacle(dialect: Dialect, sent_since: Callable[[int], int]) -> s
 
     Args:
         dialect: Dialect of the exchange.
-        sent_since: Returns how many orders the account has sent in the last so many seconds.
+        sent_since: Returns how many orders the account has sent within a number of seconds.
     """
     for most, seconds in dialect.order_rates:
         sent = sent_since(seconds)

@@ -22,9 +22,9 @@ from onetape.exchange.waiting import Wall
 #: A local simulator responds at once or not at all; at the start it may still be busy.
 FIRST_TIMEOUT_SECONDS = 2.0
 TIMEOUT_SECONDS = 0.4
-#: After a request without a response none is sent for so long: the caller waits for each.
+#: Pause after a request without a response, seconds; the caller waits for each request.
 PAUSE_SECONDS = 1.0
-#: A steady time is carried on by the monotonic clock for so long before the next request.
+#: Time for which the monotonic clock continues a steady time before the next request, seconds.
 CARRY_SECONDS = 5.0
 _NO_ANSWER = (OSError, http.client.HTTPException, ValueError, KeyError, TypeError)
 

@@ -26,7 +26,7 @@ def time_windows(dialect: Dialect, since_ms: int, now_ms: int) -> Iterator[tuple
         yield first_ms, last_ms
         if last_ms > now_ms:
             return
-        # Both ends are inclusive, and a trade is kept by its id: the ranges overlap at one moment.
+        # Both ends are inclusive, and trades are stored by id: the ranges overlap at one moment.
         first_ms = last_ms
 
 

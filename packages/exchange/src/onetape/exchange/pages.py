@@ -22,7 +22,7 @@ from onetape.exchange.rest import RestExchange
 _DAY: Final = Timeframe.parse("1d")
 #: Empty pages in a row before days are requested instead, where those are longer.
 _EMPTY_PAGES: Final = 2
-#: So many pages in a row that go no further than the requested time are an error.
+#: Number of pages in a row without progress beyond the requested time that are an error.
 STUCK_PAGES: Final = 3
 #: Turns of the loop after which CCXT has put a question on the wire.
 _TURNS: Final = 3
@@ -280,7 +280,7 @@ def _cut(
     """Return the sound candles of `[start, stop)`, and the rows that break a rule.
 
     Of two rows with one time the later in the response counts. A row with an invalid time stays in,
-    so that the quarantine sees it; a sound one outside the range was merely not requested.
+    so that it is quarantined; a sound one outside the range was merely not requested.
     """
     sent = batch.columns()
     faults = find_candle_faults(sent, timeframe)

@@ -23,8 +23,8 @@ from onetape.exchange.waiting import ProcessRateLimitBans, RateLimitBans, Wall
 
 #: Pauses double up to this.
 LONGEST_PAUSE_SECONDS: Final = 60.0
-#: Before the first response a read gives up after so many first pauses, so after about 4 s: who has
-#: no network needs now.
+#: Number of first pauses, about 4 s in all, after which a read without any response gives up: a
+#: user without network should see the error soon.
 FIRST_RETRY_PAUSES: Final = 8
 #: Least time between two notes that a read waits.
 NOTE_EVERY_SECONDS: Final = 60.0
@@ -34,9 +34,9 @@ MOST_IN_FLIGHT: Final = 2
 BAN_SECONDS: Final = 120.0
 #: The longest ban that Binance imposes; a longer one in a response is a wrong number.
 LONGEST_BAN_SECONDS: Final = 3 * 86_400.0
-#: So many bans in a row, each waited for, have another cause than the request rate.
+#: Number of bans in a row, each waited for, that must have another cause than the request rate.
 MOST_BANS: Final = 5
-#: So many bans of late are known by what they were counted as.
+#: Number of recent bans that are stored, so that none is counted twice.
 MOST_COUNTED_BANS: Final = 64
 #: Too many requests, a ban, and maintenance.
 _BANNING: Final = frozenset({429, 418, 503})
@@ -197,7 +197,7 @@ class RetryPolicy:
         return self._ban_end - self._wall.seconds()
 
     def _count(self, ban: RateLimitBan, seconds: float) -> None:
-        """Take a ban that goes on for so long from now; one that ends later stays."""
+        """Add a ban of this length from now on; a ban that ends later stays."""
         self._counted.append(ban)
         end = self._wall.seconds() + min(seconds, LONGEST_BAN_SECONDS)
         if end > self._ban_end:

@@ -65,7 +65,7 @@ def advance_risk(
         orders: Sent by the account in the last minute.
     """
     day = compute_day(limits, now_ms)
-    # A clock that was set back must not begin an earlier day again: its losses would be forgotten.
+    # A clock that was set back must not begin an earlier day again: its losses would not count.
     if day > state.day:
         state = replace(state, day=day, day_equity=equity)
     state = replace(state, peak_equity=max(state.peak_equity, equity), equity=equity)

@@ -76,7 +76,7 @@ async def fetch_closed(
 def reread_from(store: Store, key: SeriesKey, *, count: int = REREAD_CANDLES) -> int | None:
     """Return the open (epoch seconds) of the `count`-th newest closed candle, or None without any.
 
-    A fetch that begins there sees late revisions. At least two are always read again.
+    A fetch that begins there includes late revisions. At least two are always read again.
     """
     newest = read_last_closed(store, key, max(count, LEAST_REREAD))
     return int(newest.timestamp[0]) if len(newest) else None

@@ -37,9 +37,9 @@ from onetape.store.gaps import (
 Range = tuple[int, int]
 #: Market time, in milliseconds, between the first response and the one that proves.
 APART_MS: Final = 120_000
-#: So many responses without a candle, and the trader decides without it, proven or not.
+#: Number of responses without a candle after which the trader decides without it, proven or not.
 DECIDING_ANSWERS: Final = 3
-#: A request begins so many candles before the first gap at most, so that its window is a new one.
+#: Maximum number of candles before the first gap at which a request begins, to vary its window.
 _MOST_LEAD: Final = 4
 
 

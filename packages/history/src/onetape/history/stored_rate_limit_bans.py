@@ -1,4 +1,4 @@
-"""Rate limit bans kept in the store: every process on the file obeys them."""
+"""Rate limit bans in the store: every process on the file obeys them."""
 
 from onetape.core.rate_limit_ban import RateLimitBan
 from onetape.store.database import Store

@@ -29,7 +29,7 @@ PAGE: Final = "optimization.html"
 _ID_DIGITS: Final = 10
 
 
-#: What a metric is kept as; infinity is null, and buy and hold has metrics of its own.
+#: Type of a stored metric; infinity is null, and buy and hold has its own metrics.
 _Value = int | float | bool | None
 _Part = dict[str, _Value | dict[str, _Value]]
 _METRICS: Final = frozenset(Metrics.__struct_fields__)

@@ -61,7 +61,7 @@ class SharpeEvidence(Struct, frozen=True):
     trials: int
     """Number of trials that deflate the in-sample ratio."""
     threshold: float
-    """Ratio that the best of so many trials without skill reaches on average."""
+    """Ratio that the best of this number of trials without skill reaches on average."""
     deflated: float
     """Probability that the true in-sample Sharpe ratio is above `threshold`."""
     spread_of_trials: float | None
@@ -73,7 +73,7 @@ class SharpeEvidence(Struct, frozen=True):
     minimum_track_record_days: float | None
     """Days that the in-sample ratio needs to be above 0 at 95 %; None for a ratio below 0."""
     minimum_backtest_years: float
-    """Years under which the best of so many trials without skill reaches a ratio of 1."""
+    """Years under which the best of this number of trials without skill reaches a ratio of 1."""
     smallest_detectable: float
     """True ratio that this range and number of trials detect in 4 of 5 cases."""
 

@@ -75,7 +75,7 @@ class OptimizationResult:
         return {name: first[name] for name in self.results.attrs["parameters"]}
 
     def __repr__(self) -> str:
-        """Return the first rows, with the warning that the best of many is luck in part."""
+        """Return the first rows, with the warning that the best of many is partly chance."""
         names = self.results.attrs["parameters"]
         columns = [self.rank, *(name for name in _SHOWN if name != self.rank)]
         shown = [*names, *(f"{part}_{one}" for one in columns for part in ("in", "out"))]

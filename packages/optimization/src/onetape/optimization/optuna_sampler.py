@@ -112,7 +112,7 @@ def _sampler(options: SearchOptions, batch: int) -> "BaseSampler":
         case "nsga2":
             return samplers.NSGAIISampler(seed=seed, population_size=max(2, options.batch))
         case "qmc":
-            # One sequence over all batches: its place is kept by the study.
+            # One sequence over all batches: the study stores the place in it.
             return samplers.QMCSampler(seed=options.seed % (1 << 32), scramble=True)
         case _:
             return samplers.TPESampler(seed=seed, multivariate=True, constant_liar=True)

@@ -15,7 +15,7 @@ from onetape.strategies.output_capture import stdout_to_stderr
 #: Combinations that show how far a sampler's proposals may look back, in addition to the corners.
 _PROBES: Final = 200
 _MOST_CORNERS: Final = 256
-#: Refusals whose text is kept.
+#: Number of refusals whose text is stored.
 _MOST_REFUSALS: Final = 1_000
 
 

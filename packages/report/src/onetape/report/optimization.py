@@ -40,7 +40,7 @@ class OptimizationPage(Struct, frozen=True, kw_only=True):
     parts: Sequence[str]
     """In-sample and out-of-sample range, one line each."""
     findings: Sequence[str]
-    """Sentences on how far the ranking can be trusted, and notes."""
+    """Sentences on how reliable the ranking is, and notes."""
     warning: str = ""
     """Fault found by the bias check of the best combination, in short; empty: none."""
     warning_text: str = ""

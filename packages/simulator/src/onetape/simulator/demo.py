@@ -39,7 +39,7 @@ BACKTEST_DAYS: Final = 180
 PARAMETERS: Final = {"period": "7", "buy": "35", "sell": "65"}
 #: How many times as fast as the clock: a quarter of a second for a candle of an hour.
 SPEED: Final = 14_400.0
-#: So much of the market has happened when the trader comes: the first trades of the candle.
+#: Market seconds before the trader starts: the first trades of the candle.
 FIRST_SECONDS: Final = 300
 #: How many candles the trader misses on the stream when its socket is cut.
 CUT_CANDLES: Final = 3

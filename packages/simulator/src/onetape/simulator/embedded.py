@@ -101,7 +101,7 @@ class _Thread(threading.Thread):
         self._error: BaseException | None = None
 
     def run(self) -> None:
-        """Serve; an error of the start is kept for the thread that waits for it."""
+        """Serve; an error of the start is stored for the thread that waits for it."""
         try:
             asyncio.run(self._serve())
         except BaseException as error:

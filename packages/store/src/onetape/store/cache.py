@@ -86,9 +86,9 @@ def load_chunk(folder: Path, chunk: Chunk, into: Candles) -> bool:
 def fill_cache(store: Store, key: SeriesKey, start: int, end: int) -> None:
     """Cache the spans that hold closed candles of `[start, end)` and are not cached yet.
 
-    Gives up without a word where something stands in the way: a writer at work, a file or folder
-    that cannot be written, a full disk. The next reader tries again. Must not be called inside a
-    transaction: the moment that its owner sees is not ours to end.
+    Returns without an error if the cache cannot be written: a writer is at work, a file or folder
+    cannot be written, or the disk is full. The next reader tries again. Must not be called inside a
+    transaction: the snapshot of its owner must not end here.
     """
     folder = get_cache_folder(store.path)
     built = 0

@@ -13,7 +13,7 @@ from typing import Final
 from onetape.core.errors import ConfigurationError, StoreError
 from onetape.store.database import Store, open_store
 
-#: The log is folded into the file once it has so many pages, 16 MB.
+#: Number of pages (16 MB) at which the write-ahead log is moved into the file.
 LOG_PAGES: Final = 4_000
 #: Between two checkpoints at least: a reader may keep the log from being begun again.
 PAUSE_SECONDS: Final = 1.0

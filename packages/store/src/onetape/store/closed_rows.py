@@ -283,7 +283,7 @@ def _clear_unproven(
     """Delete rows of these candles that are not closed.
 
     A forming row left by a process that was killed would block the final one forever. A row of
-    plain SQL may have been read as closed: a different value of it is kept as a revision.
+    plain SQL may have been read as closed: a different value of it is stored as a revision.
     """
     sent: dict[int, Row] = {row[0]: row for row in rows}
     unproven = [row for row in before if row[6] != 1 and row[0] in sent]

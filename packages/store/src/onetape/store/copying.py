@@ -20,7 +20,7 @@ from onetape.store.connection import Connection, connect
 
 #: 4 MiB: between two steps a signal gets through.
 PAGES_A_STEP = 1_024
-#: A draft that was not written to for so long belongs to a process that was killed.
+#: Time without a write after which a draft belongs to a process that was killed.
 STALE_AFTER_SECONDS = 3_600.0
 
 

@@ -73,7 +73,7 @@ class Store:
 
     @contextmanager
     def read(self) -> Generator[Connection]:
-        """Give the connection inside one read transaction: every query sees the same moment.
+        """Yield the connection inside one read transaction: all queries read one snapshot.
 
         Raises:
             StoreError: the file cannot be read.

@@ -112,7 +112,7 @@ def set_gap(
 ) -> None:
     """Write down that candles of `[start, end)` are missing; what was known of it is replaced.
 
-    What was known of the parts outside stays. The date when it was first seen is kept, and the date
+    The facts on the parts outside stay. The date when it was first seen stays, and the date
     since when it has its state where the state stays the same.
 
     Args:
@@ -238,7 +238,7 @@ def find_unexplained(
         store: The open database.
         key: The series.
         gaps: Sorted, free of overlaps.
-        answers: Also leave out unproven ranges that at least so many responses left out.
+        answers: Also leave out unproven ranges that at least this number of responses left out.
     """
     if not gaps:
         return []

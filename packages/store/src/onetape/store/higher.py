@@ -117,7 +117,7 @@ def _build_higher(
     smaller = Timeframe.parse(key.timeframe)
     # To the end: a candle behind the last window proves that it is over where its own last is gone.
     base = read_closed_between(store, key, gaps[0][0], end)
-    # These few candles may be a quiet hour of a series that has volume: judged as in the whole.
+    # A few candles without trades may belong to a series with volume: the whole series decides.
     reports_volume = bool(base.volume.any()) or has_volume(store, key)
     made = resample(base, smaller, larger, has_volume=reports_volume)
     certain = _is_inside(made.timestamp, gaps)

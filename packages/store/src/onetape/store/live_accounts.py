@@ -265,7 +265,7 @@ def store_difference_answer(
         number: Of the difference.
         answer: What a person has decided.
         answered_ms: Time of the answer by the computer's clock, epoch milliseconds.
-        price: What each coin of a forgotten position brought, quote currency; None: not stated.
+        price: Price at which a forgotten position was sold, quote currency; None: not stated.
 
     Raises:
         StoreError: the file cannot be written.

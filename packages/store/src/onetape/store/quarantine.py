@@ -1,6 +1,6 @@
 """Rows that were refused: how many of each fault, and what the exchange sent for the first ones.
 
-A row that is sent again and again is kept once, with how often it came. An exchange that turns mad
+A row that is sent again and again is stored once, with its count. An exchange that goes wrong
 must not fill the disk: of each series and fault, quarantine keeps the first `KEPT_PAYLOADS` rows,
 and `quarantine_counts` counts all. Times are epoch milliseconds.
 """
@@ -16,9 +16,9 @@ from onetape.store.connection import Connection
 from onetape.store.database import Store
 
 Source = Literal["rest", "ws", "import", "resample"]
-#: Refused rows kept of each series and fault; the others are only counted.
+#: Maximum refused rows stored of each series and fault; the others are only counted.
 KEPT_PAYLOADS: Final = 1_000
-#: So much is kept of each.
+#: Maximum number of characters stored of each refused row.
 MOST_CHARACTERS: Final = 4_000
 _SERIES: Final = "exchange = ? AND symbol = ? AND timeframe = ?"
 
@@ -29,7 +29,7 @@ class RefusedRows(Struct, frozen=True):
     key: SeriesKey
     fault: str
     refused: int
-    """Different rows; of those that are not kept, each time that one came."""
+    """Number of different rows; a row that is not stored counts each time that it comes."""
     first_seen_ms: int
     last_seen_ms: int
 
@@ -107,7 +107,7 @@ def _keep(
     source: Source,
     seen_ms: int,
 ) -> None:
-    """Keep the rows of one fault, each with what was sent; one that is kept is counted."""
+    """Store the rows of one fault, each with its text; a row that is stored already is counted."""
     times = Counter(payload for payload, _ in sent)
     row_of = dict(reversed(sent))
     known = {

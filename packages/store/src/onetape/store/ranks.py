@@ -18,7 +18,7 @@ STREAM_CLOSE: Final = 3
 #: REST, later than that.
 REST_SETTLED: Final = 4
 
-#: So long after the close, in milliseconds of market time, the value of REST counts as final.
+#: Time after the close from which the value of REST counts as final, market time, milliseconds.
 SETTLED_MS: Final = 60_000
 #: What each rank is called in output.
 RANK_NAMES: Final = (

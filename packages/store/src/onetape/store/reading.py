@@ -16,7 +16,7 @@ from onetape.store.columns import read_columns, read_proven_end
 from onetape.store.connection import Connection
 from onetape.store.database import Store
 
-#: So many rows are read about as fast as a chunk file is opened and checked.
+#: Number of rows that are read about as fast as a chunk file is opened and checked.
 ROWS_WITHOUT_CACHE: Final = 4_000
 
 

@@ -116,7 +116,7 @@ def open_data_outage(
 
 
 def close_data_outages(store: Store, session: str, *, to_ms: int) -> None:
-    """Write down that a session sees the market again and has filled what it missed."""
+    """Store the end of a data outage: the session follows the market again, and gaps are filled."""
     with store.write() as connection:
         connection.execute(
             "UPDATE data_outages SET to_ms = ? WHERE session = ? AND to_ms IS NULL",

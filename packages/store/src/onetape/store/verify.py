@@ -48,7 +48,7 @@ _SUSPECT: Final = (
     f"AND high < {PRICE_LIMIT:e} AND volume >= 0 AND volume < {VOLUME_LIMIT:e}) IS NOT TRUE"
 )
 _RULE_BROKEN: Final = "CHECK constraint failed in "
-#: quick_check stops after so many; damaged pages come first, rows that break a rule after them.
+#: Number of findings after which quick_check stops; damaged pages come before unsound rows.
 _MOST_LINES: Final = 10_000
 
 

@@ -123,7 +123,7 @@ def prefix_signal(strategy: Strategy, data: CheckData, bar: int) -> int:
 
 
 def window_signal(strategy: Strategy, data: CheckData, bar: int, windows: Windows) -> int:
-    """Return the signal of a bar from its last candles, as a trader sees them."""
+    """Return the signal of a bar from its last candles, as a trader evaluates them."""
     segment, end = segment_at(data.segments, bar), bar + 1
     start = max(segment.start, end - windows.candles)
     higher = segment.higher(data.candles, data.higher, start, end, windows.higher)

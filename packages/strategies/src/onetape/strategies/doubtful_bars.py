@@ -111,7 +111,7 @@ def _unlike(
         with muted():
             signals = checked_signals(make(), candles, higher, are_sound=data.are_sound).signal
     except OnetapeError:
-        # A series with gaps may be too much for it: the sample sees what there is to see.
+        # A series with gaps may be too much for it: the sample finds what there is to find.
         return []
     return ends[signals[window - 1 :: window] != whole[ends]].tolist()
 

@@ -22,7 +22,7 @@ from onetape.core.candles import Candles, FloatArray
 
 _P = ParamSpec("_P")
 
-#: Columns take so much memory at most; when it is full, all of them make room.
+#: Maximum memory of the cached columns; when it is full, all of them are dropped.
 MOST_BYTES: Final = 32 << 20
 
 

@@ -91,7 +91,7 @@ class Signals(Struct, frozen=True):
 class Strategy(ABC):
     """Base of all strategies. Subclasses are frozen dataclasses whose fields are the parameters.
 
-    `evaluate` is pure: no file, no network, no clock, no state kept between calls. It may be called
+    `evaluate` is pure: no file, no network, no clock, no state between calls. It may be called
     from several threads.
     """
 

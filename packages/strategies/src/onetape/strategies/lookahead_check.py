@@ -45,7 +45,7 @@ from onetape.strategies.repeatability import bars_unlike_again, bars_unlike_fres
 
 #: Called with how many bars are done.
 Progress = Callable[[int], None]
-#: Above so many bars a part of the range is checked unless all of it is requested.
+#: Number of bars above which only a part of the range is checked, unless all bars are requested.
 MOST_BARS: Final = 200_000
 #: Bars whose cause is looked into, in addition to the first one, and that are evaluated by fresh
 #: instances.

@@ -1,4 +1,4 @@
-"""Whether a strategy repeats itself: no chance, no clock, and nothing kept between two calls."""
+"""Whether a strategy repeats itself: no chance, no clock, and no state between two calls."""
 
 from typing import Final
 

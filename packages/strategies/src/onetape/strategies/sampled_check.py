@@ -42,7 +42,7 @@ from onetape.strategies.segments import segment_at
 _MEANING: Final[dict[Kind, str]] = {"look-ahead": "do not trust this result"}
 _OTHERWISE: Final = "the trader would decide otherwise"
 
-#: A range of at most so many bars is checked whole, as `backtester check` does.
+#: Maximum number of bars of a range that is checked whole, as `backtester check` does.
 WHOLE_BARS: Final = 5_000
 #: Unless that would take longer, by the pace of a few bars: seconds of the processor.
 WHOLE_SECONDS: Final = 1.0
@@ -53,12 +53,12 @@ SAMPLED_BARS: Final = 200
 #: Candles that all their windows hold together: a long lookback is tried on fewer bars.
 _MOST_CANDLES: Final = 200_000
 _LEAST_BARS: Final = 20
-#: All candles are evaluated once more, at another time of day, where that takes so many seconds.
+#: Maximum seconds of an evaluation of all candles that is repeated, at another time of day.
 _AGAIN_SECONDS: Final = 0.01
-#: Else so many bars.
+#: Number of bars whose evaluation is repeated where all candles would take longer.
 _AGAIN_BARS: Final = 8
-#: A strategy that takes longer is left after so many seconds of the processor; which bars came
-#: first is the same each time.
+#: Processor seconds after which the check of a slow strategy ends; the order of its bars is always
+#: the same.
 MOST_SECONDS: Final = 0.5
 #: The same on the wall clock, for a strategy that waits, and for a machine that is busy.
 _MOST_WALL_SECONDS: Final = 2.0
@@ -236,7 +236,7 @@ def _chosen(
 def _drawn(
     rng: random.Random, data: CheckData, bars: IntArray, whole: SignalArray, count: int
 ) -> list[int]:
-    """Return so many of the bars, half of them such that signal something."""
+    """Return a sample of the bars; half of them have a BUY or SELL."""
     if len(bars) <= count:
         return bars.tolist()
     signalling = data.signalling(whole, bars)

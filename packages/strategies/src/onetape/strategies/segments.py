@@ -70,7 +70,7 @@ class Segment(Struct, frozen=True):
     """End of the latest gap of each higher timeframe, epoch seconds; older candles are not used."""
 
     def higher(self, candles: Candles, higher: Higher, start: int, end: int, count: int) -> Higher:
-        """Return the higher candles that a window of this segment sees.
+        """Return the higher-timeframe candles of a window of this segment.
 
         Args:
             candles: All traded candles.

@@ -34,7 +34,7 @@ class UserModuleLoader(SourceFileLoader):
 
     source: bytes = b""
     imported_texts: "dict[Path, bytes] | None" = None
-    """Text of each file that a strategy file imports from its folder, by path; None: not kept."""
+    """Text of each file that a strategy file imports from its folder, by path; None: not stored."""
 
     def get_code(self, fullname: str) -> Any:
         """Return the compiled text and keep it for the digest."""
@@ -57,7 +57,7 @@ class _UserModuleFinder:
     def look_in(self, folder: Path, texts: dict[Path, bytes]) -> None:
         """Look in this folder from now on, and put the texts that are loaded into `texts`.
 
-        What came of an earlier file is forgotten, so that it is read again.
+        Modules of an earlier file are removed, so that the file is read again.
         """
         if self not in sys.meta_path:
             sys.meta_path.insert(0, self)

@@ -16,7 +16,7 @@ from onetape.websocket.feeds import TradeFeed, newest_candles
 
 #: Seconds between two questions for candles or prices that no stream carries.
 POLL_SECONDS = 5.0
-#: The first candles of a connection wait so long for REST, seconds.
+#: Time that the first candles of a connection wait for REST, seconds.
 BASE_PATIENCE_SECONDS = 2.0
 #: Candles that a late trade may still change.
 BUILT_CANDLES_KEPT = 3
@@ -84,7 +84,7 @@ class CandleBuilder:
             self._rows[opened] = changed[opened] = row
         for opened in sorted(self._rows)[:-BUILT_CANDLES_KEPT]:
             del self._rows[opened]
-            # A trade of a candle that is not kept any more would begin that candle again.
+            # A trade of a candle that was dropped would begin that candle again.
             self._first = max(first, self._timeframe.next(opened))
         return [changed[opened] for opened in sorted(changed)]
 

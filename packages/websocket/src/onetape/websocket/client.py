@@ -252,7 +252,7 @@ def _guard(
         try:
             handle(message)
         except Exception as error:
-            # Whatever CCXT stumbles over, its loop would end silently: report the stream lost.
+            # After an error inside CCXT its loop would end without a report: report the loss.
             client.on_error(NetworkError(f"bad frame ({type(error).__name__}: {error})"))
         for frame in frames:
             frame.set()

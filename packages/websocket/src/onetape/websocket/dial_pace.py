@@ -21,7 +21,7 @@ T = TypeVar("T")
 
 #: Between two dials of all programs together, seconds: 100 in five minutes.
 DIAL_SECONDS = 3.0
-#: So many dials may leave at once after a time without any.
+#: Number of dials that may be sent at once after a time without any.
 BURST_DIALS = 50
 #: A program that waits for its next dial looks this often whether another one is connected.
 LOOK_SECONDS = 0.5

@@ -30,7 +30,7 @@ class IdleTimer:
         self._behind_since.clear()
 
     def postpone(self, seconds: float) -> None:
-        """Let no time without frames count for so long: REST has nothing newer either."""
+        """Count the time without frames again only after a pause: REST has nothing newer either."""
         self._postponed_until = time.monotonic() + seconds
 
     def note_frame(self, stream: str, price: float | None) -> None:

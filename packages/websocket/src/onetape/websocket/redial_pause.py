@@ -9,7 +9,7 @@ from typing import Final
 
 #: The first pause, wall seconds; each one that follows is twice as long.
 FIRST_PAUSE_SECONDS: Final = 0.2
-#: A connection that was open for so long was a good one: the pauses begin again, wall seconds.
+#: Time that a connection must have been open for the pauses to begin again, wall seconds.
 STEADY_SECONDS: Final = 10.0
 
 

@@ -45,7 +45,7 @@ from onetape.websocket.feeds import CandleFeed, Feed, TickerFeed, TradeFeed
 from onetape.websocket.idle import IdleTimer
 from onetape.websocket.subscription import Subscription
 
-#: The idle timer is looked at so many times while it runs, and pauses so long at least.
+#: Number of checks of the idle timer while it runs, and the shortest pause between two of them.
 LOOKS = 8
 LEAST_LOOK_SECONDS = 0.05
 STALE_AFTER_SECONDS = 30.0
@@ -197,7 +197,7 @@ class WebSocketManager:
         return await self._next(TradeUpdate, self._watched[key])
 
     async def events(self, symbol: str, timeframe: str) -> AsyncGenerator[StreamEvent]:
-        """Yield candles and tickers of one market forever, and when the stream broke or is quiet.
+        """Yield candles, tickers and changes of the connection of one market, forever.
 
         The first event is `StreamOpened`.
 

@@ -117,7 +117,7 @@ def load_run(name: str | os.PathLike[str] = LAST, root: Path | None = None) -> R
 
     Args:
         name: `last`, an id or the beginning of one, a folder's name, or the path of a folder.
-        root: Where runs are kept; None: data/runs.
+        root: Folder of the saved runs; None: data/runs.
 
     Raises:
         UsageError: no run is called so, or several are.

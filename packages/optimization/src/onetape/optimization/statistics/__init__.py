@@ -1,1 +1,1 @@
-"""Statistics of a chosen strategy: how much of the best trial's result is luck. Pure functions."""
+"""Statistics of a chosen strategy: how much of the best result is chance. Pure functions."""

@@ -107,7 +107,7 @@ def shuffled_drawdowns(
 ) -> Interval | None:
     """Return the interval of 90 % of the maximum drawdown over shuffled trades.
 
-    The order of trades is luck, their total is not: only the drawdown has an interval.
+    The order of trades is random, their total is not: only the drawdown has an interval.
 
     Args:
         trade_returns: Return of equity by each trade, in order.

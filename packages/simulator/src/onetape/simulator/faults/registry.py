@@ -14,7 +14,7 @@ from onetape.simulator.faults.kinds import OVER_WEBSOCKET
 from onetape.simulator.faults.model import Fault, make_fault
 from onetape.simulator.server.wire import JsonObject
 
-#: The log keeps the first so many firings; more would add nothing.
+#: Maximum number of firings in the log, the first ones; more would add nothing.
 MOST_LOGGED: Final = 100_000
 #: Kinds that hold for many events of a socket; the log has the first only.
 LASTING: Final = frozenset({"ws_silence", "ws_half_open"})

@@ -18,7 +18,7 @@ from onetape.simulator.faults.transport import hang, reset
 from onetape.simulator.server.wire import JsonObject, json_text
 
 Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
-#: A request that is held "forever" is held so long.
+#: Time that a request with the setting "forever" is held, seconds.
 HANG_SECONDS: Final = 3_600.0
 #: Paths that no fault touches: the simulator's own.
 OWN: Final = "/simulator"

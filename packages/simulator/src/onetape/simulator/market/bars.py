@@ -87,12 +87,12 @@ def opens_between(timeframe: Timeframe, start: int, end: int) -> IntArray:
 
 
 def with_quiet(picked: Bars, opens: IntArray, quiet: BoolArray) -> Bars:
-    """Return bars of which the quiet ones are flat, of volume 0, at the close before them.
+    """Return bars; those without a trade are flat, with volume 0, at the close before them.
 
     Args:
-        picked: For each open its bar, or the last one before it where it is quiet; shape (n,).
+        picked: Bar of each open, or the last bar before it if the open has no trade; shape (n,).
         opens: Opens of the bars, epoch seconds, shape (n,).
-        quiet: Which have no trade, shape (n,).
+        quiet: Whether an open has no trade, shape (n,).
     """
     loud, close = (~quiet).astype(np.int64), picked.close
     return Bars(
@@ -175,7 +175,7 @@ def _sums(values: IntArray, edge: IntArray) -> IntArray:
 def _traded_prices(
     bars: Bars, quiet: BoolArray, edge: IntArray, ends: IntArray
 ) -> tuple[IntArray, IntArray, IntArray, IntArray]:
-    """Return the four prices of the groups `[edge, ends)` by their bars that are not quiet."""
+    """Return the four prices of the groups `[edge, ends)` by their bars with trades."""
     high, low, close = bars.high, bars.low, bars.close[ends - 1]
     if not quiet.any():
         highest, lowest = np.maximum.reduceat(high, edge), np.minimum.reduceat(low, edge)

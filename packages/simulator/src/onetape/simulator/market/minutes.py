@@ -49,7 +49,7 @@ from onetape.simulator.market.symbols import SpotSymbol
 WICK_MASK: Final = (1 << 18) - 1
 WICK_LEAST: Final = 0.02
 WICK_MORE: Final = 0.28
-#: A large move brings more volume, up to that of a move of so many standard deviations.
+#: A larger move brings more volume, up to a move of this many standard deviations.
 MOST_SURGE: Final = 12.0
 
 
@@ -161,7 +161,7 @@ def _traded(
     tick_price = exponential(log_price) * (symbol.anchor * 10.0**symbol.price_digits)
     bounds = np.maximum(np.rint(tick_price), 1.0)
     ids = pairs_before_each(seed, symbol, variance, begin, last)
-    # The volume of quiet minutes moves to the next minute with trades.
+    # The volume of minutes without a trade moves to the next minute with trades.
     pairs_before = np.append(ids[rows[0]], ids[rows + 1])
     index = rows + begin
     noise = hashed(key_of(seed, symbol.id, "minute"), index)

@@ -13,10 +13,10 @@ from onetape.simulator.market.symbols import SpotSymbol
 #: Keys, first minute and last minute (exclusive) of some paths.
 ReadPaths = Callable[[Sequence[int], int, int], list[Path]]
 #: Pairs of trades in the calmest minute (two halves are the four special trades), and what comes on
-#: top in a minute of mean variance: in a lively market, and in one with quiet minutes.
+#: top in a minute of mean variance: in a lively market, and in one with minutes without a trade.
 LIVELY_PAIRS: Final = (4, 8.0)
 THIN_PAIRS: Final = (2, 2.0)
-#: Trades that an outage kept back come within so many minutes after it.
+#: Number of minutes after an outage in which the delayed trades come.
 CATCH_UP_MINUTES: Final = 256
 
 

@@ -22,13 +22,13 @@ _DAY: Final = 86_400
 _HOUR: Final = 3_600
 #: Days computed in one go: long enough to use NumPy well, short enough to stay in the cache.
 BATCH_DAYS: Final = 16
-#: Days of minute bars kept (130 KB each).
+#: Days of minute bars in memory (130 KB each).
 KEPT_MINUTE_DAYS: Final = 96
-#: Days of hour bars kept (2 KB each): eight markets over nearly three years.
+#: Days of hour bars in memory (2 KB each): eight markets over nearly three years.
 KEPT_HOUR_DAYS: Final = 8_000
-#: Minutes of trades kept (2 KB each): two of every market of the long list.
+#: Minutes of trades in memory (2 KB each): two of every market of the long list.
 KEPT_TRADE_MINUTES: Final = 8_192
-#: Blocks of minutes kept for their trades (8 KB each).
+#: Blocks of minutes in memory for their trades (8 KB each).
 KEPT_PARTS: Final = 256
 _BLOCK_MINUTES: Final = 64
 
@@ -311,7 +311,7 @@ class SimulatedMarket:
                 run += 1
             computed = shape(self._computed_days(symbol, day, run))
             for new in range(day, run):
-                # A block of its own, so that one day kept does not keep the whole run.
+                # A separate block, so that one cached day does not hold the whole run in memory.
                 block = np.stack(computed.between(new * _DAY, (new + 1) * _DAY).columns())
                 kept[symbol.id, new] = block
                 parts.append(block)

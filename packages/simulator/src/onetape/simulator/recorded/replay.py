@@ -20,7 +20,7 @@ from onetape.simulator.market.bars import TIMEFRAMES
 from onetape.simulator.market.price_path import END_SECONDS, ORIGIN_SECONDS
 from onetape.simulator.market.symbols import MOST_NOTIONAL, SpotSymbol
 
-#: Amounts have at most so many digits after the point; finer ones are rounded.
+#: Maximum number of digits after the point of amounts; more digits are rounded.
 MOST_DIGITS: Final = 8
 #: Prices have as many digits after the point as the file has, up to these.
 MOST_PRICE_DIGITS: Final = 18
@@ -28,7 +28,7 @@ MOST_PRICE_DIGITS: Final = 18
 MOST_TICKS: Final = 10**13
 #: Part of itself by which a price may change where all its digits cannot be served.
 MOST_MISSED: Final = 1e-9
-#: Without a start of its own a replay begins after so many candles: they are the history.
+#: Number of candles before a replay without a configured start; they are its history.
 HISTORY_CANDLES: Final = 500
 _HEADER: Final = ["timestamp", "open", "high", "low", "close", "volume"]
 #: File names such as `binance_BTC-USDT_1h_20170817.csv.gz` state what is in the file.

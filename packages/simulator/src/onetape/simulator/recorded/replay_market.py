@@ -34,7 +34,7 @@ from onetape.simulator.market.symbols import SpotSymbol
 from onetape.simulator.market.trades import NO_TRADES, Trades, trades_of_bar
 from onetape.simulator.recorded.replay import Replay, Series
 
-#: Candles whose trades, and whose minutes, are kept.
+#: Number of candles whose trades, and whose minutes, are cached.
 KEPT_CANDLES: Final = 1_024
 #: Pairs of trades in a candle: two a minute, and no more than this.
 MOST_PAIRS: Final = 1_440

@@ -19,7 +19,7 @@ from onetape.simulator.server.wire import JsonObject, json_text, json_value, kli
 from onetape.simulator.streams.market_streams import Streams
 from onetape.simulator.streams.ws_api import WsApi
 
-#: `GET /simulator/ledger` answers with at most so many candles.
+#: Maximum number of candles in a response to `GET /simulator/ledger`.
 MOST_LEDGER_ROWS: Final = 200_000
 
 

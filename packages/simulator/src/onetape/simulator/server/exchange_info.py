@@ -48,7 +48,7 @@ def exchange_info(
 def exchange_info_text(
     symbols: tuple[SpotSymbol, ...], now_ms: int, rules: RuleBook, *, permission_sets: bool = True
 ) -> bytes:
-    """Return the whole reply as JSON; the text of each market is made once and kept."""
+    """Return the whole reply as JSON; the text of each market is made once and cached."""
     now = now_ms // 1_000
     head = json_text(exchange_info((), now_ms, permission_sets=permission_sets))
     entries = ",".join(

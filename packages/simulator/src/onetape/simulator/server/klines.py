@@ -23,7 +23,7 @@ MOST_KLINES: Final = 1_000
 #: a page makes at most one block more than it needs.
 BLOCK_CANDLES: Final = 500
 BLOCK_DAYS: Final = 64
-#: Blocks kept: 40 MB.
+#: Number of cached blocks: 40 MB.
 KEPT_BLOCKS: Final = 512
 _NUMBER: Final = "^[0-9]{1,20}$"
 _DAY: Final = 86_400

@@ -26,7 +26,7 @@ Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
 WALL: Callable[[], float] = time.monotonic
 _UNITS: Final = {"SECOND": 1, "MINUTE": 60, "HOUR": 3_600, "DAY": 86_400}
 _LETTERS: Final = {"SECOND": "S", "MINUTE": "M", "HOUR": "H", "DAY": "D"}
-#: After so many refusals within its window a client that goes on is banned.
+#: Number of refusals within a window after which a client that sends another request is banned.
 PATIENT_REFUSALS: Final = 10
 FIRST_BAN_SECONDS: Final = 120.0
 LONGEST_BAN_SECONDS: Final = 3 * 86_400.0
@@ -255,7 +255,7 @@ class Limits:
         return Excess(418, -1003, text, left)
 
     def _market_ms(self, left_seconds: float) -> int:
-        """Return the market time after so much real time."""
+        """Return the market time after a span of real time."""
         speed = clock_speed(self._clock) or 1.0
         return self._clock.now_ms() + round(left_seconds * 1_000 * speed)
 

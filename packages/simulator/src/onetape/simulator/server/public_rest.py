@@ -40,7 +40,7 @@ _MINI_KEYS: Final = (
     "symbol", "openPrice", "highPrice", "lowPrice", "lastPrice", "volume", "quoteVolume",
     "openTime", "closeTime", "firstId", "lastId", "count",
 )  # fmt: skip
-#: So many markets of a list are worked out in one go.
+#: Number of markets of a list that are computed in one go.
 _TOGETHER: Final = 32
 Query = Mapping[str, str]
 Handler = Callable[[web.Request], Awaitable[web.Response]]

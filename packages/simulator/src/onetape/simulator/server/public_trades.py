@@ -48,7 +48,7 @@ def aggregate_rows(
         market: Where.
         symbol: What was traded.
         now_ms: Market time, epoch milliseconds.
-        limit: At most so many, the first ones, or without a start the last ones.
+        limit: Maximum number of trades: the first ones, or the last ones without a start.
         from_id: Trades from this id on.
         start_ms: Trades from this moment on, epoch milliseconds.
         end_ms: No trades after this moment.

@@ -16,7 +16,7 @@ from onetape.simulator.streams.feeds import Feed, InvalidStream, make_feed
 from onetape.simulator.streams.frames import text_frames
 from onetape.simulator.streams.sockets import Socket
 
-#: After so many events of one stream the other tasks of the loop have a turn.
+#: Number of events of one stream after which other tasks of the loop run.
 TURN_EVENTS: Final = 50
 MOST_STREAMS: Final = 1_024
 _METHODS: Final = (

@@ -13,9 +13,9 @@ from onetape.simulator.server.context import ServerContext
 from onetape.simulator.server.limits import MessageLimit
 from onetape.simulator.server.wire import JsonObject
 
-#: A socket whose reader lets nothing through for so long (wall time) is cut.
+#: Time without progress of its reader after which a socket is cut, wall seconds.
 SEND_SECONDS: Final = 10.0
-#: The server pings so often, and cuts a socket that has been silent for so long, as Binance does.
+#: Interval of pings, and time without a pong after which a socket is cut, seconds, as at Binance.
 PING_SECONDS: Final = 20.0
 SILENT_SECONDS: Final = 60.0
 #: What may wait for a slow reader, and the interval of the check how far it is.

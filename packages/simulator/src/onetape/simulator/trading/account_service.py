@@ -125,7 +125,7 @@ class AccountService:
         """Take an amount from the free balance of an asset.
 
         Raises:
-            Refusal: -2010, not so much is free.
+            Refusal: -2010, the free balance is smaller.
         """
         self._actions.withdraw(asset, amount, self._clock.now_ms())
         self.sockets.wake()

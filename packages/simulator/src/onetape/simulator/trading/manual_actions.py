@@ -33,7 +33,7 @@ class ManualActions:
         """Take an amount from the free balance of an asset.
 
         Raises:
-            Refusal: not so much is free.
+            Refusal: the free balance is smaller.
         """
         self._exchange.adjust(asset, -amount, now_ms, "withdrawal")
 

@@ -21,7 +21,7 @@ class BaseParameter:
         load: bool = True,
         **options: Any,
     ) -> None:
-        """Begin at the default; the search space and its options are kept, and not used."""
+        """Begin at the default; the search space and its options are stored, and not used."""
         self.value: Any = default
         self.space, self.optimize, self.load, self.options = space, optimize, load, options
 

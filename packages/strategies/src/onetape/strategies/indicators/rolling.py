@@ -24,7 +24,7 @@ class WindowPart(NamedTuple):
     columns: tuple[FloatArray, ...]
 
     def before(self, bars: int) -> "WindowPart":
-        """Return the windows that end so many bars earlier; the first ones have no meaning."""
+        """Return the windows that end a number of bars earlier; the first ones have no meaning."""
         return WindowPart(self.bars, tuple(_shifted(column, bars) for column in self.columns))
 
 
