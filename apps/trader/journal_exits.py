@@ -103,9 +103,9 @@ class JournalExits:
         if fault:
             # It is tried again with the next candle, or the next frame.
             is_new, self._unkept = self._unkept != entry, entry
-            return f"{reason}: not kept for a restart, {fault}" if is_new else None
+            return f"{reason}: not stored for a restart, {fault}" if is_new else None
         self._kept = entry
-        return f"{reason}: kept in the journal until the database can be written"
+        return f"{reason}: stored in the journal until the database can be written"
 
 
 def exit_reason(context: SessionContext, exit_: Exit, candle: Candle) -> str:

@@ -83,7 +83,7 @@ class TradingSession:
             context.store.path, make_lease_name(context.session.account, context.key.symbol)
         )
         if self._journal.fault:
-            notes.append(f"exits cannot be kept on a full disk: {self._journal.fault}")
+            notes.append(f"exits cannot be stored on a full disk: {self._journal.fault}")
         self._exit_watch = ExitWatch(
             context, exchange, self._supervisor, states, self._events, lambda: self._exits
         )

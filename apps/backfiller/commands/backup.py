@@ -61,5 +61,5 @@ def put_back(
     if json_:
         print_json({"database": path, "backup": file, "kept": kept})
     else:
-        before = f"; what was there is kept as {kept}" if kept else ""
+        before = f"; the database before is saved as {kept}" if kept else ""
         print_line(f"{path} is now the backup {file}{before}")

@@ -229,7 +229,7 @@ def test_a_run_of_a_range_without_ends_keeps_the_end_that_it_had(
         (("--at", "2024-02-01", "--cahs", "5"), 2, "No such option: --cahs"),
         (("--at", "2024-02-01", "list"), 2, "unexpected extra argument"),
         (("--at", "1999-02-01", "--exchange", "simulator"), 4, "has no candle there"),
-        (("--at", "2024-02-01", "--run", "zz"), 2, "no run is kept in"),
+        (("--at", "2024-02-01", "--run", "zz"), 2, "no run is saved in"),
     ],
 )
 def test_a_wrong_call_is_one_line(

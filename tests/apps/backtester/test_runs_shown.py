@@ -181,7 +181,7 @@ def test_compare_of_equal_runs_states_it(kept: Callable[..., Path], backtester: 
 @pytest.mark.parametrize(
     ("arguments", "words"),
     [
-        (("show", "zz"), "no run is kept in data/runs; run: uv run backtester"),
+        (("show", "zz"), "no run is saved in data/runs; run: uv run backtester"),
         (("compare", "last"), "compare needs two runs or more"),
         (("--cash", "5", "list"), "put --cash behind the command"),
     ],

@@ -161,7 +161,7 @@ async def pass_the_stop(opened: Market, trading: Desk, lines: Lines) -> None:
     for hundredth in range(5, 96, 5):
         await opened.go_to(1 + hundredth / 100)
         await asyncio.sleep(0.02)
-    await trading.until(lambda: lines.have("kept in the journal until the database"))
+    await trading.until(lambda: lines.have("stored in the journal until the database"))
 
 
 @pytest.mark.parametrize("how", ["the lock ends", "the trader is started again"])

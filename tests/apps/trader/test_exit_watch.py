@@ -21,7 +21,7 @@ from trader.exit_journal import ExitJournal
 
 Run = Callable[[Any], Any]
 StrategyFile = Callable[..., str]
-KEPT = "kept in the journal until the database can be written"
+KEPT = "stored in the journal until the database can be written"
 
 
 @pytest.fixture

@@ -282,7 +282,7 @@ def test_a_batch_that_fails_leaves_nothing_of_itself(
     store: Store, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(candles_module, "find_candle_faults", all_sound)
-    with pytest.raises(StoreError, match="none was kept; please report this"):
+    with pytest.raises(StoreError, match="none was stored; please report this"):
         by_rows(store, KEY, [candle(0), BAD_ROWS["negative"]])
     assert read_closed_range(store, KEY) is None
 

@@ -115,7 +115,7 @@ def test_the_file_as_it_was_is_kept_next_to_it_and_named_once(
     assert (version_of(kept), rows_of(kept)) == (1, before)
     assert stat.S_IMODE(kept.stat().st_mode) == 0o600
     assert [record.getMessage() for record in caplog.records] == [
-        f"{old} was brought up to schema {NEWEST_VERSION}; as it was, it is kept as {kept}"
+        f"{old} was migrated to schema {NEWEST_VERSION}; a copy from before is saved as {kept}"
     ]
 
 

@@ -151,7 +151,7 @@ DEFINITIONS: Final[tuple[Definition, ...]] = (
         "refused_orders",
         "refused orders",
         "count",
-        "orders that account or market kept from being filled",
+        "orders that account or market refused",
         is_brief=False,
     ),
     Definition(

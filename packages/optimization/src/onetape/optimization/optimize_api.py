@@ -83,7 +83,7 @@ class OptimizationResult:
         return (
             f"{format_count(len(self.results), 'combination')}{failed}, ranked in-sample by "
             f"{self.rank} "
-            f"(the best of many is luck in part)\n{self.results[shown].head(10)}\n"
+            f"(the best of many is partly chance)\n{self.results[shown].head(10)}\n"
             f"verdict: {self.verdict}"
         )
 

@@ -145,7 +145,7 @@ def _store(
     inserted = arrived - len(closed)
     if inserted + present != len(rows):
         raise StoreError(
-            f"of {len(rows)} {key} candles only {inserted + present} arrived and none was kept; "
+            f"of {len(rows)} {key} candles only {inserted + present} arrived and none was stored; "
             "please report this"
         )
     revised = connection.execute(

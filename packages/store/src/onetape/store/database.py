@@ -237,7 +237,7 @@ def open_store(path: Path, *, create: bool, whole: bool = False) -> Store:
             raise
     if kept is not None:
         print_note(
-            f"{path} was brought up to schema {NEWEST_VERSION}; as it was, it is kept as {kept}"
+            f"{path} was migrated to schema {NEWEST_VERSION}; a copy from before is saved as {kept}"
         )
     return store
 

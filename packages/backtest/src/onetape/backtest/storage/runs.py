@@ -142,7 +142,7 @@ def load_run(name: str | os.PathLike[str] = LAST, root: Path | None = None) -> R
         ids = ", ".join(_id(one) for one in found[-8:])
         raise UsageError(f"{len(found)} runs are called {text}...; write more of one: {ids}")
     if not folders:
-        raise UsageError(f"no run is kept in {root}; run: uv run backtester")
+        raise UsageError(f"no run is saved in {root}; run: uv run backtester")
     hint = suggest_name(text, [LAST, *(_id(one) for one in folders)])
     raise UsageError(f"no run is called {text!r}{hint}; see: uv run backtester list")
 
