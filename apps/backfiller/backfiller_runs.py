@@ -56,7 +56,7 @@ def endpoints_of(
 
 
 def endpoint_of(exchange: str, simulator_url: str | None, stack: ExitStack) -> Endpoint:
-    """Return where an exchange is; a simulator that is started for it lives as long as the stack.
+    """Return the endpoint of an exchange; a simulator that is started for it ends with the stack.
 
     Raises:
         ConfigurationError: the simulator's address is invalid.

@@ -77,7 +77,7 @@ class DecisionLog:
         return [*self._new_wait(report), *self._new_day(report)]
 
     def _new_wait(self, report: DecisionReport) -> list[str]:
-        """Return since when orders are possible after a gap, where it is not printed yet."""
+        """Return the time of the first possible order after a gap, unless it is printed already."""
         is_new = report.wait not in ("", self._wait)
         self._wait = report.wait
         return [report.wait] if is_new else []
@@ -93,7 +93,7 @@ class DecisionLog:
 
 
 def decision_line(context: SessionContext, report: DecisionReport) -> str:
-    """Return such as `14:00 close 61,240 RSI 41.2 (buys under 30): HOLD, next 15:00`."""
+    """Return a line such as `14:00 close 61,240 RSI 41.2 (buys under 30): HOLD, next 15:00`."""
     decision = report.decision
     closed = context.timeframe.next(decision.timestamp)
     following = context.timeframe.next(closed)

@@ -83,7 +83,7 @@ class Failed(Struct, frozen=True):
 def plan_import(
     files: Iterable[Path], wanted: Wanted, room: ExitStack
 ) -> tuple[list[Planned], list[Failed]]:
-    """Return the tables to import, and those that cannot be imported; no format_table is read.
+    """Return the tables to import, and those that cannot be imported; no table is read.
 
     Of an archive with several tables the flags choose some; for any other file a flag that
     contradicts its name wins, after a note on stderr.

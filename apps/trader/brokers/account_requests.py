@@ -31,7 +31,7 @@ _OLDEST_FIRST: Final = ("fromId",)
 
 
 class AccountRequests:
-    """Reads one market of an account; all of it runs in the event loop of the client."""
+    """Reads one market of an account; it runs in the event loop of the client."""
 
     def __init__(self, client: PrivateClient, symbol: str) -> None:
         """Begin; nothing is requested yet.

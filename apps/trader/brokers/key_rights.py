@@ -48,7 +48,7 @@ class KeyRights:
             self.refusal = str(error)
 
     def look(self, every_seconds: float) -> None:
-        """Read the rights again where it is time; what is found is there later.
+        """Read the rights again if it is time; the result arrives later in `found`.
 
         Args:
             every_seconds: Between two readings, wall seconds.

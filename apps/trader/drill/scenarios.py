@@ -34,7 +34,7 @@ class Scenario(Struct, frozen=True):
 
     @property
     def is_playable(self) -> bool:
-        """Return whether this computer can play it."""
+        """Return whether this computer can run the drill part."""
         return sys.platform == "linux" or not self.is_for_linux
 
 

@@ -103,7 +103,7 @@ class Scene:
         return self.simulator.on_account(work)
 
     def held(self) -> Decimal:
-        """Return how many coins the account has beyond those that it had at the start."""
+        """Return the number of coins that the account has in addition to those at the start."""
         return self._balance() - self._baseline
 
     def covered(self) -> Decimal:

@@ -159,14 +159,14 @@ def _left(run: SymbolRun, trade: Trade) -> str:
 
 
 def _kept(run: SymbolRun, buy: ModelFill) -> str:
-    """Return what a fee in coins left of a buy; empty where it left all."""
+    """Return the text on the amount of a buy after a fee in coins; empty without such a fee."""
     if buy.fee_in != "base" or not buy.fee:
         return ""
     return f", {format_number(buy.base_change, commas=True)} after the fee"
 
 
 def _number(result: SimulationResult, trade: Trade) -> int:
-    """Return which trade of the run it is; two may be equal, and end on the same candle."""
+    """Return the number of a trade in the run; two trades may be equal, and end on one candle."""
     return next(at for at, one in enumerate(result.trades) if one is trade)
 
 
@@ -211,7 +211,7 @@ def _warm_up_text(run: SymbolRun, index: int) -> str:
 
 
 def _followed(run: SymbolRun, bar: int, signal: int) -> str:
-    """Return what the signal of this candle led to, or why it led to nothing."""
+    """Return the result of a candle's signal: its order, or the reason why there was none."""
     result = run.result
     following = bar + 1
     if waiting_for(run.segments, run.window.warm_up + bar) is not None:

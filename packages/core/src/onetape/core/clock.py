@@ -104,7 +104,7 @@ def format_day(timestamp: int) -> str:
 
 
 def check_range(start: int, end: int) -> None:
-    """Refuse a range that ends before it starts, or at once.
+    """Refuse a range whose end is not after its start.
 
     Raises:
         UsageError: the end is not after the start; names the settings `to` and `from`.

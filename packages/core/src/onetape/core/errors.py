@@ -45,7 +45,7 @@ class OnetapeError(Exception):
 
 @contextmanager
 def naming_settings(*settings: str) -> Generator[None]:
-    """Add to errors from inside which settings they are about."""
+    """Add the names of settings to errors that are raised inside."""
     try:
         yield
     except OnetapeError as error:

@@ -33,7 +33,7 @@ class RateLimitBan(Struct, frozen=True):
         return min(self.until_ms - now_ms, self.until_ms - self.began_ms)
 
     def replaces(self, known: "RateLimitBan | None") -> bool:
-        """Return whether this ban, which is newer, counts and not the one known so far.
+        """Return whether this newer ban replaces the known one.
 
         The one that ends later counts. Where the clock was set back since the known one was
         stored, its end is that of another clock.

@@ -10,7 +10,7 @@ _YEAR_SECONDS = 365 * 86_400
 
 
 def volatility_before(closes: FloatArray, bar: int, bars: int, candle_seconds: int) -> float | None:
-    """Return the volatility a year of the closes before a bar, or None for too few of them.
+    """Return the annual volatility of the closes before a bar; None: too few closes.
 
     The sample standard deviation of the last `bars` logarithmic changes, times the root of the
     candles in a year of 365 days.

@@ -225,7 +225,7 @@ def _merge_runs(
 
 
 def _find_broken_rules(connection: Connection, lines: Counter[str]) -> Iterator[Finding]:
-    """Give what quick_check finds of rows that break a rule of their table and no series names."""
+    """Yield findings of quick_check on rows that break a rule and belong to no named series."""
     candles = f"{_RULE_BROKEN}ohlcv_data"
     for line, count in lines.items():
         rows = count
