@@ -132,7 +132,7 @@ class Desk:
         self.stop = stop
         self.task = task
 
-    async def until(self, holds: Callable[[], Any], seconds: float = 60.0) -> None:
+    async def until(self, holds: Callable[[], Any], seconds: float = 120.0) -> None:
         """Wait until a condition holds; an error of the session is raised."""
         deadline = asyncio.get_running_loop().time() + seconds
         while not holds():

@@ -1,6 +1,16 @@
 """Strategy files whose code does to its process what it should not."""
 
+from collections.abc import Mapping
 from pathlib import Path
+from typing import Any
+
+import pytest
+
+from onetape.core.candles import Candles
+from trader.evaluator.evaluator import Evaluation, EvaluationFailure, StrategyEvaluator
+
+#: Only an evaluation that hangs takes so long, also on a busy machine.
+PATIENT_SECONDS = 120.0
 
 SOURCE = """
 import ctypes, os, signal, subprocess, sys, threading, time
@@ -94,6 +104,30 @@ def write_hostile(folder: Path, attack: str, condition: str = "True") -> str:
     text = SOURCE.format(folder=str(folder), attack=attack, condition=condition)
     path.write_text(text, encoding="utf-8")
     return str(path)
+
+
+def let_others_be_slow(monkeypatch: pytest.MonkeyPatch, hanging: int) -> None:
+    """Let only the evaluation be late in which a strategy hangs; a busy machine is slow in others.
+
+    Args:
+        monkeypatch: Of the test.
+        hanging: Open of the newest candle of that evaluation, epoch seconds.
+    """
+    evaluate = StrategyEvaluator.evaluate
+
+    async def patient(
+        self: StrategyEvaluator,
+        candles: Candles,
+        higher: Mapping[str, Any],
+        rows: int,
+        seconds: float,
+    ) -> Evaluation | EvaluationFailure:
+        is_hanging = candles.timestamp[-1] == hanging
+        return await evaluate(
+            self, candles, higher, rows, seconds if is_hanging else PATIENT_SECONDS
+        )
+
+    monkeypatch.setattr(StrategyEvaluator, "evaluate", patient)
 
 
 def noted_processes(folder: Path) -> list[int]:

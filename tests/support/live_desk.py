@@ -1,6 +1,7 @@
 """The live orders of one symbol in a test: real store, real CCXT class, a simulator on loopback."""
 
 import asyncio
+import time
 from collections.abc import AsyncGenerator, Callable, Iterable, Mapping
 from contextlib import AsyncExitStack, asynccontextmanager, suppress
 from decimal import Decimal
@@ -52,6 +53,8 @@ ACCOUNT = "live test"
 #: The account has coins of its own, and cash for ten orders: nothing hides behind a refusal.
 BALANCE = {"USDT": Decimal(50_000), "BTC": Decimal(2)}
 BASELINE = Decimal(2)
+#: A round of driving the orders takes so long on a quiet machine, and counts so long at most.
+QUIET_ROUND_SECONDS, MOST_ROUND_SECONDS = 0.02, 0.05
 QUICK = LiveTimes(
     first_look=0.03,
     longest_look=0.2,
@@ -95,6 +98,8 @@ class LiveDesk:
         self.states = TraderStates(now_ms=exchange.now_ms, write=lambda rows: None)
         self.executor: LiveExecutor
         self.client: PrivateClient
+        self.driven_seconds = 0.0
+        """How long the orders were driven, without what a busy machine adds to a round."""
         self.fixed_price: float | None = None
         """Price where the simulator is in another process."""
 
@@ -161,7 +166,7 @@ class LiveDesk:
 
     async def until_sent(self, order: Order) -> None:
         """Wait until an order has reached the simulator, without storing what it responds."""
-        deadline = asyncio.get_running_loop().time() + 20
+        deadline = asyncio.get_running_loop().time() + 60
         while order.client_order_id not in self.taken:
             if asyncio.get_running_loop().time() > deadline:
                 raise AssertionError("the order was not sent")
@@ -200,7 +205,7 @@ class LiveDesk:
     async def next_reports(self) -> list[OrderReport]:
         """Take what the broker reports next away from the executor."""
         broker = self.executor.broker
-        async with asyncio.timeout(20):
+        async with asyncio.timeout(60):
             while True:
                 broker.reported.clear()
                 if found := broker.events():
@@ -211,22 +216,40 @@ class LiveDesk:
         """Report an event once more, as a stream does that repeats itself."""
         self.executor.broker.add(one)
 
-    async def until(self, holds: Callable[[], Any], seconds: float = 60.0) -> None:
+    async def until(self, holds: Callable[[], Any], seconds: float = 120.0) -> None:
         """Drive the orders until a condition holds."""
-        deadline = asyncio.get_running_loop().time() + seconds
+        loop = asyncio.get_running_loop()
+        now = loop.time()
+        deadline = now + seconds
         while not holds():
-            if asyncio.get_running_loop().time() > deadline:
+            if now > deadline:
                 orders = "SELECT client_order_id, side, type, status, reason FROM orders"
                 raise AssertionError(f"did not come true in time: {self.query(orders)}")
             self.lease.renew()
             self.executor.drive(self.exchange.now_ms())
             self.resend()
             await asyncio.sleep(0.01)
+            before, now = now, loop.time()
+            self.driven_seconds += min(now - before, MOST_ROUND_SECONDS)
 
     async def drive(self, seconds: float) -> None:
-        """Drive the orders for a while."""
-        deadline = asyncio.get_running_loop().time() + seconds
-        await self.until(lambda: asyncio.get_running_loop().time() >= deadline)
+        """Drive the orders for so long at least, and as often as a quiet machine does."""
+        loop = asyncio.get_running_loop()
+        deadline, left = loop.time() + seconds, int(seconds / QUIET_ROUND_SECONDS)
+
+        def is_over() -> bool:
+            nonlocal left
+            left -= 1
+            return left < 0 and loop.time() >= deadline
+
+        await self.until(is_over)
+
+    async def until_read(self) -> None:
+        """Drive the orders until the account was read once more, from now on."""
+        now, account = time.monotonic(), self.executor._account  # pyright: ignore[reportPrivateUsage]
+        await self.until(
+            lambda: (reading := account.held.reading) is not None and reading.begun > now
+        )
 
     async def hold(self) -> None:
         """Enter, and wait until the position is open with its stop at the exchange."""

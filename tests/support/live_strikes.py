@@ -180,9 +180,9 @@ async def _recover(desk: LiveDesk) -> Strike:
     held_first = desk.coins > 0
     try:
         await desk.until(lambda: desk.executor.balance_is_known)
-        await desk.until(lambda: _is_safe(desk), 90)
+        await desk.until(lambda: _is_safe(desk))
         safe = time.monotonic() - began
-        await desk.until(lambda: desk.executor.is_at_rest and not desk.has_pending_exit, 90)
+        await desk.until(lambda: desk.executor.is_at_rest and not desk.has_pending_exit)
         resolved = time.monotonic() - began
         check(desk)
         if not desk.executor.position.is_flat:

@@ -118,7 +118,7 @@ async def run_campaign(db: Path, seed: int, orders: int) -> Campaign:
                 entries += 1
                 await _round_trip(desk, is_moved=chance.random() < 0.3)
             simulator.faults.clear()
-            await desk.until(lambda: not desk.executor.orders and not desk.problems, 60)
+            await desk.until(lambda: not desk.executor.orders and not desk.problems)
             desk.assert_ledgers_equal()
         except AssertionError as error:
             faults.append(str(error) or "ledgers differ")
@@ -142,12 +142,12 @@ async def _round_trip(desk: LiveDesk, *, is_moved: bool) -> None:
     """Enter, protect, maybe move the stop, and leave; an entry may be refused."""
     executor = desk.executor
     executor.set_level_source(lambda: None)
-    await desk.until(lambda: executor.balance_is_known and not desk.problems, 60)
+    await desk.until(lambda: executor.balance_is_known and not desk.problems)
     order = desk.enter()
-    await desk.until(lambda: order.client_order_id not in executor.orders, 60)
+    await desk.until(lambda: order.client_order_id not in executor.orders)
     if executor.position.is_flat:
         return
-    await desk.until(lambda: executor.is_at_rest, 60)
+    await desk.until(lambda: executor.is_at_rest)
     if is_moved and executor.stops:
         level = Decimal(repr(round(desk.price * 0.97, 2)))
         executor.set_level_source(lambda: ("trailing_stop", level))
@@ -156,9 +156,8 @@ async def _round_trip(desk: LiveDesk, *, is_moved: bool) -> None:
                 any(one.order.stop_price == level for one in executor.stops)
                 or executor.position.is_flat
             ),
-            60,
         )
     if not executor.position.is_flat:
         desk.leave()
-    await desk.until(lambda: executor.position.is_flat and not executor.orders, 60)
+    await desk.until(lambda: executor.position.is_flat and not executor.orders)
     assert desk.coins < Decimal("0.0001"), f"{desk.coins:f} BTC are left"

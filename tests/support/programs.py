@@ -11,7 +11,8 @@ from pathlib import Path
 from types import TracebackType
 from typing import Self
 
-PATIENCE_SECONDS = 60.0
+#: Only a program that hangs takes so long, also on a busy machine.
+PATIENCE_SECONDS = 180.0
 
 
 class Program:
@@ -71,6 +72,14 @@ class Program:
                 if count == 0:
                     return line
 
+    def until_error(self, beginning: str) -> None:
+        """Wait until a line that begins so was printed on stderr."""
+        deadline = time.monotonic() + PATIENCE_SECONDS
+        while not any(line.startswith(beginning) for line in self.errors):
+            if time.monotonic() > deadline:
+                raise AssertionError(f"no line {beginning!r} in time; stderr {self.errors}")
+            time.sleep(0.01)
+
     def send(self, number: signal.Signals) -> None:
         """Send it a signal."""
         self._process.send_signal(number)
@@ -107,4 +116,5 @@ class Program:
 
     def _read_errors(self) -> None:
         assert self._process.stderr is not None
-        self.errors += [line.rstrip("\n") for line in self._process.stderr]
+        for line in self._process.stderr:
+            self.errors.append(line.rstrip("\n"))

@@ -85,7 +85,7 @@ def test_the_process_goes_on_with_the_next_symbol_while_the_trader_is_busy(
     async def scene(evaluator: StrategyEvaluator) -> None:
         tasks = [asyncio.create_task(evaluated(evaluator, SERIES[number])) for number in (0, 1)]
         await asyncio.sleep(0)
-        deadline = time.monotonic() + 10
+        deadline = time.monotonic() + 60
         while len(noted_processes(tmp_path)) < 2:
             assert time.monotonic() < deadline, "the second evaluation waited for the trader"
             time.sleep(0.001)  # noqa: ASYNC251 - the loop is held up on purpose

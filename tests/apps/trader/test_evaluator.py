@@ -16,6 +16,7 @@ import pytest
 import hostile_strategies as hostile
 from desk import strategy_evaluator
 from hostile_strategies import is_running, noted_processes, write_hostile
+from loop_stalls import LoopStalls
 from onetape.cli.common_settings import StrategySettings
 from onetape.core.errors import ConfigurationError, UsageError
 from onetape.strategies import checked_signals, load_strategy
@@ -26,7 +27,7 @@ from trader.evaluator.processes import StrategyHelper
 Run = Callable[[Any], Any]
 CANDLES = random_candles(120, seed=1)
 QUICK_SECONDS = 0.3
-PATIENT_SECONDS = 20.0
+PATIENT_SECONDS = 60.0
 
 pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="looks into /proc")
 
@@ -62,7 +63,7 @@ async def failure_of(
     return found
 
 
-async def until(holds: Callable[[], bool], seconds: float = 10.0) -> None:
+async def until(holds: Callable[[], bool], seconds: float = 60.0) -> None:
     deadline = time.monotonic() + seconds
     while not holds():
         assert time.monotonic() < deadline, "the condition did not come true in time"
@@ -118,20 +119,13 @@ def test_the_event_loop_goes_on_and_the_next_candle_is_evaluated_when_a_strategy
 ) -> None:
     attack, kind, words = ATTACKS[what]
     name = write_hostile(tmp_path, attack, condition=f"not (FOLDER / {'done'!r}).exists()")
-    stalls: list[float] = []
-
-    async def watch() -> None:
-        while True:
-            before = time.monotonic()
-            await asyncio.sleep(0.01)
-            stalls.append(time.monotonic() - before)
 
     async def scene() -> None:
         async with evaluating(name) as evaluator:
-            watching = asyncio.create_task(watch())
             seconds = QUICK_SECONDS if kind == "late" else PATIENT_SECONDS
-            found = await evaluated(evaluator, seconds)
-            watching.cancel()
+            async with LoopStalls() as stalls:
+                found = await evaluated(evaluator, seconds)
+            assert stalls.longest_seconds < 0.25
             if kind is None:
                 assert isinstance(found, Evaluation), found
             else:
@@ -142,7 +136,6 @@ def test_the_event_loop_goes_on_and_the_next_candle_is_evaluated_when_a_strategy
             assert await signal_of(evaluator) == 1
 
     run(scene())
-    assert max(stalls, default=0.0) < 0.25
     assert capfd.readouterr().out == ""
 
 
@@ -194,9 +187,17 @@ def test_a_late_worker_is_ended_with_the_processes_that_it_has_started(
 
     async def scene() -> None:
         async with evaluating(name) as evaluator:
-            evaluation = asyncio.create_task(failure_of(evaluator, 2.0))
-            await until(lambda: len(noted_processes(tmp_path)) == 4)
+            for seconds in (2.0, 10.0, 50.0):
+                (tmp_path / "processes").unlink(missing_ok=True)
+                evaluation = asyncio.create_task(failure_of(evaluator, seconds))
+                await until(
+                    lambda task=evaluation: len(noted_processes(tmp_path)) == 4 or task.done()
+                )
+                # A busy machine may take longer to fork.
+                if not evaluation.done():
+                    break
             processes = noted_processes(tmp_path)
+            assert len(processes) == 4
             assert all(map(is_running, processes))
             assert (await evaluation).kind == "late"
             await until(lambda: not any(map(is_running, processes)))
@@ -209,10 +210,13 @@ def test_one_worker_that_hangs_holds_up_no_other(run: Run, tmp_path: Path) -> No
 
     async def scene() -> None:
         async with evaluating(name) as hanging, evaluating("rsi") as other:
-            late = asyncio.create_task(failure_of(hanging, 1.0))
+            given_up = asyncio.create_task(failure_of(hanging, 600.0))
             for _ in range(5):
                 assert isinstance(await evaluated(other), Evaluation)
-            assert not late.done()
+            assert not given_up.done()
+            given_up.cancel()
+            late = asyncio.create_task(failure_of(hanging, 1.0))
+            assert isinstance(await evaluated(other), Evaluation)
             assert (await late).kind == "late"
             assert isinstance(await evaluated(other), Evaluation)
 
@@ -272,7 +276,7 @@ def test_the_process_of_a_strategy_is_the_first_that_ends_where_memory_runs_out(
 
     async def scene() -> None:
         async with evaluating(name) as evaluator:
-            running = asyncio.create_task(failure_of(evaluator, 5.0))
+            running = asyncio.create_task(failure_of(evaluator))
             await until(lambda: len(noted_processes(tmp_path)) == 1)
             (process_id,) = noted_processes(tmp_path)
             score = Path(f"/proc/{process_id}/oom_score_adj").read_text("ascii")  # noqa: ASYNC240

@@ -4,7 +4,10 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import pytest
+
 from desk import HOUR, MARCH, Desk, Market, desk, market
+from hostile_strategies import let_others_be_slow
 
 Run = Callable[[Any], Any]
 StrategyFile = Callable[..., str]
@@ -52,8 +55,9 @@ async def step_to(opened: Market, trading: Desk, hours: range) -> None:
 
 
 def test_a_sell_on_a_candle_whose_evaluation_was_late_is_sold_after_the_next_one(
-    run: Run, db: Path, strategy_file: StrategyFile
+    run: Run, db: Path, strategy_file: StrategyFile, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    let_others_be_slow(monkeypatch, MARCH + 2 * HOUR)
     name = strategy_file(hanging(0, 2), "hangs")
 
     async def scene() -> None:
@@ -65,15 +69,16 @@ def test_a_sell_on_a_candle_whose_evaluation_was_late_is_sold_after_the_next_one
             await step_to(opened, trading, range(1, 4))
             assert sides(trading) == ["buy"]
             await step_to(opened, trading, range(4, 5))
-            await trading.until(lambda: sides(trading) == ["buy", "sell"], seconds=5)
+            await trading.until(lambda: sides(trading) == ["buy", "sell"])
             assert trading.query("SELECT end_reason FROM exit_obligations") == [("filled",)]
 
     run(scene())
 
 
 def test_a_sell_on_a_candle_that_was_late_before_a_restart_is_sold_after_it(
-    run: Run, db: Path, strategy_file: StrategyFile
+    run: Run, db: Path, strategy_file: StrategyFile, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    let_others_be_slow(monkeypatch, MARCH + 2 * HOUR)
     name = strategy_file(hanging(0, 2), "hangs")
 
     async def scene() -> None:
@@ -87,14 +92,15 @@ def test_a_sell_on_a_candle_that_was_late_before_a_restart_is_sold_after_it(
                 opened, db, strategy=name, number=2, strategy_timeout_seconds=1.0
             ) as trading:
                 await trading.until_live(opened)
-                await trading.until(lambda: sides(trading) == ["buy", "sell"], seconds=5)
+                await trading.until(lambda: sides(trading) == ["buy", "sell"])
 
     run(scene())
 
 
 def test_a_late_sell_neither_cancels_nor_leaves_an_entry_that_was_decided_after_it(
-    run: Run, db: Path, strategy_file: StrategyFile
+    run: Run, db: Path, strategy_file: StrategyFile, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    let_others_be_slow(monkeypatch, MARCH)
     name = strategy_file(hanging(1, 0), "hangs")
 
     async def scene() -> None:
@@ -112,7 +118,7 @@ def test_a_late_sell_neither_cancels_nor_leaves_an_entry_that_was_decided_after_
             await opened.go_to(2.1)
             await trading.until_decided(1)
             waiting = "SELECT side FROM orders WHERE status = 'open'"
-            await trading.until(lambda: trading.query(waiting) == [("buy",)], seconds=5)
+            await trading.until(lambda: trading.query(waiting) == [("buy",)])
             reviewed = "SELECT correction FROM decisions WHERE correction IS NOT NULL"
             await trading.until(lambda: trading.query(reviewed))
             opened.gate.lets_pass = lambda _: True

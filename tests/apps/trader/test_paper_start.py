@@ -12,6 +12,7 @@ from pathlib import Path
 
 import pytest
 
+from busy_loop import BusyLoop
 from held_lock import locked
 from onetape.core.errors import ExchangeRefused, ExchangeUnreachable
 from onetape.simulator.embedded import EmbeddedSimulator, embedded_simulator
@@ -28,7 +29,7 @@ from trader.traded_symbols import traded_symbols
 from trader.waiting_start import WaitingStart
 
 NAME, SYMBOL = "own", "BTC/USDT"
-#: From SIGTERM to the end of a start that waits, seconds.
+#: From SIGTERM to the end of a start that waits, processor seconds of a loop beside it.
 STOP_SECONDS = 8
 WAITS = "; a position or order is open: no entries and no exits until "
 
@@ -75,7 +76,7 @@ def heartbeat_of(db: Path) -> dict[str, str]:
     """Return the states of the next heartbeat."""
     file = db.parent.parent / "beat.json"
     file.unlink(missing_ok=True)
-    deadline = time.monotonic() + 60
+    deadline = time.monotonic() + 180
     while not file.exists():
         assert time.monotonic() < deadline
         time.sleep(0.05)
@@ -84,10 +85,10 @@ def heartbeat_of(db: Path) -> dict[str, str]:
 
 def stop(program: Program) -> None:
     """End a start that waits."""
-    began = time.monotonic()
-    program.send(signal.SIGTERM)
-    assert program.ends() == 0
-    assert time.monotonic() - began < STOP_SECONDS
+    with BusyLoop() as beside:
+        program.send(signal.SIGTERM)
+        assert program.ends() == 0
+        assert beside.seconds < STOP_SECONDS
     assert program.lines[-1] == "SIGTERM: stopped before trading began"
     assert program.errors == []
 
@@ -106,9 +107,9 @@ def simulator_at(port: int) -> Generator[Callable[[], None]]:
     wanted, ended = threading.Event(), threading.Event()
 
     def simulate() -> None:
-        wanted.wait(60)
+        wanted.wait(180)
         with simulating(port=port):
-            ended.wait(60)
+            ended.wait(180)
 
     thread = threading.Thread(target=simulate)
     thread.start()

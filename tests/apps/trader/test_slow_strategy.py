@@ -10,7 +10,7 @@ import pytest
 
 import hostile_strategies as hostile
 from desk import HOUR, KEY, MARCH, OFTEN, desk, market
-from hostile_strategies import noted_processes, write_hostile
+from hostile_strategies import let_others_be_slow, noted_processes, write_hostile
 from onetape.engine import ExitConfig
 from onetape.store.candles import read_last_closed
 from onetape.strategies import checked_signals
@@ -33,13 +33,13 @@ def test_a_stop_sells_while_the_strategy_hangs(run: Run, db: Path, tmp_path: Pat
         async with (
             market(0.25) as opened,
             desk(
-                opened, db, strategy=name, exits=time_stop, strategy_timeout_seconds=50
+                opened, db, strategy=name, exits=time_stop, strategy_timeout_seconds=600
             ) as trading,
         ):
             await trading.until(trading.fills)
             await opened.go_to(1.1)
             await trading.until(lambda: noted_processes(tmp_path))
-            await trading.until(lambda: len(trading.fills()) == 2, seconds=20)
+            await trading.until(lambda: len(trading.fills()) == 2)
             assert MARCH not in trading.decided()
 
     run(scene())
@@ -58,7 +58,7 @@ def test_the_strategy_begins_before_the_trader_looks_at_the_next_candle(
         start(self, timestamps, is_repeated=is_repeated)
 
     def watch_after_strategy(self: RuleRunner, decided: int | None) -> None:
-        deadline = time.monotonic() + 10
+        deadline = time.monotonic() + 60
         while started and not late and not noted_processes(tmp_path):
             if time.monotonic() > deadline:
                 late.extend(started)
@@ -78,8 +78,13 @@ def test_the_strategy_begins_before_the_trader_looks_at_the_next_candle(
 
 
 def test_a_candle_without_signals_does_not_let_a_run_of_buys_enter_again(
-    run: Run, db: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+    run: Run,
+    db: Path,
+    tmp_path: Path,
+    capsys: pytest.CaptureFixture[str],
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
+    let_others_be_slow(monkeypatch, MARCH + HOUR)
     name = write_hostile(tmp_path, HANGS, condition=f"candles.timestamp[-1] == {MARCH + HOUR}")
 
     async def scene() -> None:

@@ -12,8 +12,9 @@ from typing import Any
 
 import pytest
 
-from desk import HOUR, MARCH, Market, desk, market
+from desk import HOUR, MARCH, desk, market
 from held_lock import locked
+from loop_stalls import LoopStalls
 from onetape.cli.stop import StopRequest
 from onetape.core.candles import Candle
 from onetape.websocket.events import CandleUpdate, StreamLost, TickerUpdate
@@ -23,51 +24,32 @@ from trader.trading_thread import run_in_thread
 Run = Callable[[Any], Any]
 
 
-class LongestStall:
-    """Measures how late an event loop wakes a task, seconds."""
-
-    def __init__(self) -> None:
-        self.seconds = 0.0
-
-    async def measure(self) -> None:
-        loop = asyncio.get_running_loop()
-        while True:
-            before = loop.time()
-            await asyncio.sleep(0.005)
-            self.seconds = max(self.seconds, loop.time() - before)
-
-
-async def longest_stall(opened: Market, seconds: float, hour: float) -> float:
-    """Let the market move for so long, and return the longest stall of this loop."""
-    stall = LongestStall()
-    measuring = asyncio.create_task(stall.measure())
-    loop = asyncio.get_running_loop()
-    end = loop.time() + seconds
-    while loop.time() < end:
-        hour += 0.001
-        await opened.go_to(hour)
-        await asyncio.sleep(0.01)
-    measuring.cancel()
-    return stall.seconds
-
-
-def test_a_locked_file_holds_up_the_sockets_no_more_than_a_quiet_run_does(
-    run: Run, db: Path
+@pytest.mark.parametrize("in_thread", [True, False])
+def test_a_locked_file_holds_up_the_sockets_only_without_a_separate_thread(
+    run: Run, db: Path, in_thread: bool, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    async def scene() -> tuple[float, float]:
-        async with market(0.25) as opened, desk(opened, db, in_thread=True) as trading:
+    printed: list[str] = []
+
+    def is_degraded() -> bool:
+        printed.append(capsys.readouterr().out)
+        return "degraded: " in "".join(printed)
+
+    async def scene() -> float:
+        async with market(0.25) as opened, desk(opened, db, in_thread=in_thread) as trading:
             await trading.until_decided(-1)
             await trading.until_live(opened)
-            quiet = await longest_stall(opened, 2.0, 0.5)
             with locked(db):
-                held = await longest_stall(opened, 2.5, 0.7)
-            await trading.until(
-                lambda: trading.query("SELECT 1 FROM trader_states WHERE state = 'degraded'")
-            )
-            return quiet, held
+                async with LoopStalls() as stalls:
+                    hour = 0.7
+                    while not is_degraded():
+                        hour += 0.001
+                        await opened.go_to(hour)
+                        await asyncio.sleep(0.01)
+                    await asyncio.sleep(0.5)
+            return stalls.longest_seconds
 
-    quiet, held = run(scene())
-    assert held <= 5 * max(quiet, 0.01)
+    # A write waits for a second in the thread that makes it.
+    assert (run(scene()) < 0.5) is in_thread
 
 
 def test_frames_that_came_while_the_file_was_locked_are_stored_after_it(
@@ -114,16 +96,28 @@ def test_a_thread_that_hangs_is_reported_and_so_is_its_end(
     async def work(stop: StopRequest) -> None:
         del stop
         await asyncio.sleep(0.1)
-        time.sleep(0.5)  # noqa: ASYNC251 - as a disk that does not respond
-        await asyncio.sleep(0.2)
+        # As a disk that does not respond.
+        while not is_printed("degraded: "):
+            time.sleep(0.01)  # noqa: ASYNC251
+        time.sleep(0.5)  # noqa: ASYNC251
+        while not is_printed("trading again after"):  # noqa: ASYNC110 - a line sets no event
+            await asyncio.sleep(0.01)
+
+    def is_printed(beginning: str) -> bool:
+        printed.append(capsys.readouterr().out)
+        return any(line.startswith(beginning) for line in "".join(printed).splitlines())
 
     async def scene() -> None:
         await run_in_thread(StopRequest(takes_signals=False), work)
 
+    printed: list[str] = []
     run(scene())
-    hangs, over = capsys.readouterr().out.splitlines()
-    assert hangs.startswith("degraded: the trader's own thread has not run for 0 s")
-    assert over.startswith("trading again after")
+    printed.append(capsys.readouterr().out)
+    lines = "".join(printed).splitlines()
+    # On a busy machine the thread may not run at other moments either.
+    for hangs, over in zip(lines[::2], lines[1::2], strict=True):
+        assert hangs.startswith("degraded: the trader's own thread has not run for 0 s")
+        assert over.startswith("trading again after")
 
 
 HANGING = """
@@ -135,7 +129,7 @@ trading_thread.FORCED_END_SECONDS = 0.2
 
 async def work(stop):
     print("hangs", flush=True)
-    time.sleep(60)
+    time.sleep(600)
 
 async def main():
     await trading_thread.run_in_thread(StopRequest(), work)
@@ -152,7 +146,7 @@ def test_sigterm_ends_a_trader_whose_thread_hangs() -> None:
         assert process.stdout.readline() == "hangs\n"
         process.send_signal(signal.SIGTERM)
         try:
-            assert process.wait(10) == 143
+            assert process.wait(60) == 143
         finally:
             process.kill()
         assert process.stdout.read().startswith("SIGTERM: ended while the trader's own thread")

@@ -15,6 +15,7 @@ from typing import Any
 
 import pytest
 
+from busy_loop import BusyLoop
 from onetape.store.database import open_store
 from programs import Program
 
@@ -42,6 +43,8 @@ class Sixths(Strategy):
         place = candles.timestamp // 60 % 6
         return Signals(np.where(place == 0, 1, np.where(place == 3, -1, 0)).astype(np.int8), {})
 """
+#: The same without a SELL: a position is there for as long as a busy machine takes.
+KEEPS = SIXTHS.replace("np.where(place == 3, -1, 0)", "0")
 
 
 @pytest.fixture
@@ -54,10 +57,12 @@ def simulator(tmp_path_factory: pytest.TempPathFactory) -> Generator[str]:
         yield re.findall(r"http://[\d.:]+\d", program.until("simulator:"))[0]
 
 
-def trader(folder: Path, url: str, *flags: str, timeframe: str = "1m") -> Program:
+def trader(
+    folder: Path, url: str, *flags: str, timeframe: str = "1m", source: str = SIXTHS
+) -> Program:
     own = folder / "user" / "strategies"
     own.mkdir(parents=True, exist_ok=True)
-    (own / "sixths.py").write_text(SIXTHS, encoding="utf-8")
+    (own / "sixths.py").write_text(source, encoding="utf-8")
     return Program(
         "trader", "--live", "--exchange", "simulator", "--simulator-url", url,
         "--timeframe", timeframe, "--strategy", "sixths", "--stop-loss", "0.2",
@@ -74,7 +79,7 @@ def control(url: str, verb: str, document: object, *, method: str = "POST") -> N
         {"Content-Type": "application/json", "X-Onetape-Control": "1"},
         method=method,
     )
-    with urllib.request.urlopen(request, timeout=10) as answer:  # noqa: S310
+    with urllib.request.urlopen(request, timeout=60) as answer:  # noqa: S310
         assert answer.status == 200
 
 
@@ -108,11 +113,12 @@ def status(folder: Path) -> str:
 
 def stop_after_entry(program: Program) -> None:
     """Send SIGTERM once a position was bought, and wait for a clean end within 8 s."""
-    program.until("entry: bought ")
-    began = time.monotonic()
-    program.send(signal.SIGTERM)
-    assert program.ends() == 0
-    assert time.monotonic() - began < 8
+    with BusyLoop() as beside:
+        program.until("entry: bought ")
+        beside.begin()
+        program.send(signal.SIGTERM)
+        assert program.ends() == 0
+        assert beside.seconds < 8
 
 
 def test_the_program_trades_is_killed_goes_on_and_stops_with_its_stop_in_place(
@@ -138,9 +144,9 @@ def test_the_program_trades_is_killed_goes_on_and_stops_with_its_stop_in_place(
         second.until("exit: sold ")
         stop_after_entry(second)
     programs = [first, second]
-    while "on the exchange" not in status(folder) and len(programs) < 8:
-        # The strategy has sold before the signal came.
-        with trader(folder, simulator, *log) as again:
+    if "on the exchange" not in status(folder):
+        # The strategy has sold before the signal came; this one never sells.
+        with trader(folder, simulator, *log, source=KEEPS) as again:
             stop_after_entry(again)
         programs.append(again)
     assert "on the exchange" in status(folder)
@@ -263,7 +269,7 @@ def test_row_65_a_strategy_that_fails_when_it_is_loaded_leaves_a_paper_position_
     tmp_path: Path, simulator: str
 ) -> None:
     file = tmp_path / "own.py"
-    file.write_text(SIXTHS, encoding="utf-8")
+    file.write_text(KEEPS, encoding="utf-8")
 
     def started() -> Program:
         return Program(
@@ -274,7 +280,7 @@ def test_row_65_a_strategy_that_fails_when_it_is_loaded_leaves_a_paper_position_
     with started() as program:
         program.until("bought ", inside="on paper")
         program.send(signal.SIGKILL)
-    file.write_text(f"{SIXTHS}raise ValueError\n", encoding="utf-8")
+    file.write_text(f"{KEEPS}raise ValueError\n", encoding="utf-8")
     with started() as program:
         program.until("degraded: exits only: ", inside="ValueError")
         assert "stop loss " in status(tmp_path)
@@ -296,14 +302,14 @@ def test_row_68_sigterm_leaves_a_stop_for_the_part_that_an_entry_has_filled(
         {"kind": "events", "stream": "user", "shape": "lost"},
     )
     control(simulator, "faults", faults)
-    with trader(folder, simulator) as program:
+    with trader(folder, simulator) as program, BusyLoop() as beside:
         program.until("entry: no clear response")
         assert [fill["side"] for fill in ledger(simulator, "fills")] == ["BUY", "BUY"]
-        began = time.monotonic()
+        beside.begin()
         program.send(signal.SIGTERM)
         control(simulator, "faults", {}, method="DELETE")
         assert program.ends() == 0
-        assert time.monotonic() - began < 8
+        assert beside.seconds < 8
     assert sum(line.startswith("entry: bought ") for line in program.lines) == 2
     last = {one["order_id"]: one for one in ledger(simulator, "orders")}
     entry, stop = last.values()
@@ -340,7 +346,7 @@ def test_row_138_programs_with_copies_of_one_database_stop_instead_of_trading_tw
         program.ends()
     shutil.copytree(one / "data", other / "data")
     with started(one) as first, started(other) as second:
-        deadline = time.monotonic() + 60
+        deadline = time.monotonic() + 180
         while not halted(first, second):
             assert time.monotonic() < deadline, (first.lines, second.lines)
             time.sleep(0.1)
