@@ -94,8 +94,8 @@ def yaml_of(program: Program) -> str:
     name = program.name
     header = (
         f"What `uv run {name}` {program.does} without flags. Your own copy goes to "
-        f"user/config/{name}.yaml, which git ignores. Flags win over the environment "
-        f"({name.upper()}__{program.variable}), the environment wins over this file."
+        f"user/config/{name}.yaml, which git ignores. Flags take precedence over the environment "
+        f"({name.upper()}__{program.variable}), the environment over this file."
     )
     lines = [*textwrap.wrap(header, _WIDTH - 2, break_on_hyphens=False)]
     body = list(_yaml_lines(program.model))

@@ -147,7 +147,9 @@ class TraderSettings(DeclaredStruct, frozen=True, kw_only=True):
         int,
         Setting("Memory that the strategy may use (address space of its process), MB.", ge=512),
     ] = 4_096
-    ticker_days: Annotated[float, Setting("How long tickers are kept.", ge=0)] = 7.0
+    ticker_days: Annotated[
+        float, Setting("Tickers that are older than this are deleted.", ge=0)
+    ] = 7.0
     monitoring: MonitoringSettings = MonitoringSettings()
     """Settings of JSON log, alerts and heartbeat."""
     db: Annotated[Path | None, DATABASE] = None

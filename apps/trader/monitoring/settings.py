@@ -28,7 +28,7 @@ class MonitoringSettings(DeclaredStruct, frozen=True, kw_only=True):
         ),
     ] = None
     alert_timeout_seconds: Annotated[
-        float, Setting("An alert command that has not ended by then is killed.", ge=1)
+        float, Setting("An alert command that runs longer than this is killed.", ge=1)
     ] = 30.0
     heartbeat_file: Annotated[
         Path | None,
@@ -42,4 +42,4 @@ class MonitoringSettings(DeclaredStruct, frozen=True, kw_only=True):
             empty="none",
         ),
     ] = None
-    heartbeat_seconds: Annotated[float, Setting("Between two heartbeats.", ge=1)] = 60.0
+    heartbeat_seconds: Annotated[float, Setting("Interval between two heartbeats.", ge=1)] = 60.0

@@ -35,7 +35,7 @@ class Places:
         self._ranks: dict[str, int] = {}
 
     def add(self, source: Source, keys: Sequence[str]) -> None:
-        """Take the keys that a source gives; it wins over all sources before."""
+        """Add the keys that a source gives; they take precedence over all sources before."""
         self._sources.append(source)
         self._ranks.update(dict.fromkeys(keys, len(self._sources) - 1))
 
