@@ -12,7 +12,7 @@ from onetape.store.database import Store
 from onetape.store.gaps import ACCEPTED, Gap, clear_gaps, read_gaps, set_gaps
 
 Range = tuple[int, int]
-#: The longest reason.
+#: Maximum length of a reason, characters.
 MOST_CHARACTERS: Final = 100
 _SEPARATORS: Final = ("..", "/", " to ")
 _DAY_SECONDS: Final = 86_400

@@ -43,7 +43,7 @@ def backfill_all(settings: BackfillerSettings, *, days: int | None, as_json: boo
     every = None if settings.every is None else Timeframe.parse(settings.every)
     with ExitStack() as stack:
         with RunDatabase(job.path, job.exchanges[0]):
-            pass  # a file that cannot be used is reported before anything is started
+            pass  # An unusable file is reported before anything is started.
         endpoints = endpoints_of(job, settings.simulator_url, stack)
         asyncio.run(_until_stopped(job, endpoints, every, as_json=as_json))
 

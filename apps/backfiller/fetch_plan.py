@@ -67,7 +67,7 @@ def plan_series(
     newest = last_closed_open(timeframe, exchange.now_ms(), exchange.quirks.close_grace_ms)
     stop = timeframe.next(newest) if end is None else min(end, timeframe.next(newest))
     first = timeframe.ceil(start)
-    stop = max(stop, first)  # a range in which no candle opens is empty, and ends where it begins
+    stop = max(stop, first)  # A range in which no candle opens is empty: its end equals its start.
     if store is None:
         wanted = [(first, stop)] if first < stop else []
     else:

@@ -28,7 +28,7 @@ SERIES_AT_ONCE: Final = 4
 
 T = TypeVar("T")
 Outcome = Summary | Failure
-#: What a series fails with alone: another may have another symbol, or another exchange.
+#: Errors that concern one series: others may have another symbol, or another exchange.
 _OWN_FAULT: Final = (ExchangeError, UsageError, RowsRefused)
 
 

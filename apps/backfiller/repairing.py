@@ -28,10 +28,10 @@ from onetape.store.gaps import find_unexplained
 from onetape.store.unsound_rows import quarantine_forming_rows, quarantine_unsound_rows
 from onetape.store.verify import Finding, verify
 
-#: A proof that is older, market time in milliseconds, is put to the test by another question.
+#: Age from which a proof is checked by another request, market time, milliseconds.
 _OLD_PROOF_MS = 86_400_000
 NEVER_MS = 2**62
-#: What a fetch repairs; the other kinds are of rows that must go first, or of the file.
+#: Kinds of findings that a fetch repairs; others need rows removed first, or concern the file.
 _FETCHED = ("gap", "forming row left behind")
 _UNSOUND = ("off-grid time", "high/low", "bad price", "bad volume")
 

@@ -186,7 +186,7 @@ def _carry_over(store: Store, key: SeriesKey, large_gaps: list[Gap], gaps: list[
 def _state_of(states: set[GapState]) -> GapState | None:
     """Return what is known of a candle whose smaller ones are missing for several causes."""
     if states <= {CONFIRMED, NO_TRADES, ACCEPTED}:
-        # What rests on the word of a person rests on it as a whole.
+        # If a part was accepted by a person, the whole counts as accepted.
         return next((one for one in (ACCEPTED, NO_TRADES, CONFIRMED) if one in states), None)
     return UNKNOWN_IMPORT if UNKNOWN_IMPORT in states else None
 

@@ -12,9 +12,9 @@ from onetape.core.timeframes import Timeframe
 AFTER_CLOSE_SECONDS: Final = 12.0
 #: Many backfillers would otherwise send requests in one moment.
 JITTER_SECONDS: Final = 20.0
-#: Both together take at most this part of an interval.
+#: Maximum part of an interval that both delays together take.
 MOST_OF_INTERVAL: Final = 0.2
-#: Longest nap: a computer that was asleep notices after one that it is late.
+#: Longest sleep, seconds: after a suspension of the computer the delay is noticed this soon.
 NAP_SECONDS: Final = 30.0
 
 

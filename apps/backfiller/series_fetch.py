@@ -128,7 +128,7 @@ async def fetch_series(
             progress(before + timeframe.count_between(since, page.covered_until), plan.candles)
             refused.update(page.refused)
 
-        # One candle of overlap with what is stored: a late revision of it is seen.
+        # One candle of overlap with the stored ones, so that a late revision of it is found.
         overlaps = part_start > plan.start and read_row_at(store, key, part_start) is None
         first = timeframe.shift(part_start, -1) if overlaps else part_start
         fetched = fetched.plus(

@@ -88,7 +88,7 @@ def _checked(
     timeframe = timeframe_of(planned, times.distances)
     key = SeriesKey(planned.exchange, planned.symbol, timeframe.name)
     now = timeframe.floor(now_ms // 1_000)
-    # A table that ends with the candle of its own making has lost it already.
+    # A table that ends with the forming candle has lost it already: the range ends before it.
     drops = wanted.drop_last and 0 <= times.last < now
     end = times.last if drops else now
     sound = _check_rows(read, timeframe, end, has_header=read.notes.has_header, source=source)

@@ -50,7 +50,7 @@ def chosen_backtest(given: Mapping[str, Any], command: str = "") -> Chosen:
 
 def loaded_settings(given: Mapping[str, Any]) -> Loaded[BacktesterSettings]:
     """Return the settings of a backtest as they were given; arguments as in `chosen_backtest`."""
-    # Every command that runs a strategy's code comes here first; help was printed by then.
+    # Every command that runs a strategy's code calls this first, after help was printed.
     claim_stdout()
     from_, to = parse_range_flags(given["from_"], given["to"], given["timerange"])
     flags = collect_flag_values(BacktesterSettings, {**given, "from_": from_, "to": to})

@@ -61,7 +61,7 @@ def parsed_flags(arguments: Sequence[str], command: str) -> dict[str, Any]:
     Raises:
         TyperException: a flag is no flag of a backtest.
     """
-    # The program itself would take what is no flag for the name of another command.
+    # Arguments that are no flags would be taken for the name of another command.
     alone = typer.Typer(add_completion=False)
     alone.command()(take_flags)
     return typer.main.get_command(alone).make_context(f"backtester {command}", [*arguments]).params

@@ -15,7 +15,7 @@ _NAME: Final = re.compile(r"[a-z][a-z0-9_]*")
 #: A file of such a name would stand in the way of what it is written for: pytest, and its imports.
 _TAKEN: Final = ("conftest", "numpy", "onetape")
 _TEMPLATES: Final = Path(__file__).parent / "templates"
-#: What the templates are called, and so what stands in them for the name.
+#: Name of the templates, which is also the placeholder for the name in them.
 _NAME_IN_TEMPLATE, _CLASS_IN_TEMPLATE = "my_strategy", "MyStrategy"
 _COMMANDS_IN_TEMPLATE: Final = "NEXT_COMMANDS"
 

@@ -38,14 +38,14 @@ def stoppable(words: str) -> Generator[None]:
         raise _Ended(number)
 
     found = {number: signal.getsignal(number) for number in ENDING_SIGNALS}
-    # Who started it may want one ignored, as nohup does.
+    # The process that started this one may have set a signal to be ignored, as nohup does.
     before = {number: handler for number, handler in found.items() if handler != signal.SIG_IGN}
     for number in before:
         signal.signal(number, ended)
     try:
         yield
     except (KeyboardInterrupt, _Ended) as error:
-        with contextlib.suppress(OSError):  # the terminal may be what is gone
+        with contextlib.suppress(OSError):  # The terminal may be closed.
             note(f"backtester: {words}")
         number = error.number if isinstance(error, _Ended) else signal.SIGINT
         raise SystemExit(128 + number) from None

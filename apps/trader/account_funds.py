@@ -141,7 +141,7 @@ class AccountFunds:
         Raises:
             StoreError: the file cannot be read.
         """
-        # One moment: a fill of another process between two reads would count once or twice.
+        # One snapshot: a fill of another process between two reads would count twice or not at all.
         with self._store.read():
             positions = self._open_positions()
             prices = [price_of(key) for key, _ in positions]

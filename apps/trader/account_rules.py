@@ -27,7 +27,7 @@ from onetape.engine import (
     step,
 )
 
-#: An event that lets entries have their turn and changes nothing else.
+#: An event that only lets due entries be carried out.
 _TURN = CandlesOpened(())
 
 
@@ -147,7 +147,7 @@ class AccountRules(LookAhead):
             return
         if late:
             self._report_late(late)
-        # An exit at the open has been waited for; one inside a candle brings nothing to its open.
+        # Exits at the open are done; an exit inside the candle brings no money at its open.
         before = self.state.symbols
         self.state, intents = step(self.rules, self.state, _TURN, entries="at_once")
         entries = [intent for intent in intents if isinstance(intent, Enter)]
@@ -182,7 +182,7 @@ class AccountRules(LookAhead):
                 try:
                     handler.enter(entry)
                 except Exception as error:
-                    # It is the error of that symbol, whose event led to whatever this one is.
+                    # The error belongs to the symbol of the entry, not to the symbol of this event.
                     handler.fail(error)
         finally:
             self._is_entering = False

@@ -11,15 +11,15 @@ from onetape.exchange.rest import RestExchange
 from trader.stalls import computer_seconds
 from trader.states import Problem, TraderStates
 
-#: Clocks are compared this often, wall seconds.
+#: Interval between two comparisons of the clocks, wall seconds.
 COMPARE_SECONDS = 180.0
-#: Until a comparison that failed is tried again, wall seconds.
+#: Pause after a failed comparison, wall seconds.
 AGAIN_SECONDS = 10.0
-#: The time of day and the monotonic clock part by more than this when the clock is set.
+#: Difference of time of day and monotonic clock above which the clock was set, milliseconds.
 STEP_MS = 1_000
-#: A line is printed about a clock that is wrong by more than this.
+#: Error of the clock above which a line is printed, milliseconds.
 SKEW_MS = 1_000
-#: A clock that is wrong by more than this degrades the trader.
+#: Error of the clock above which the trader is degraded, milliseconds.
 DEGRADING_SKEW_MS = 60_000
 #: Source of the problem.
 CLOCK = "clock"
@@ -61,7 +61,7 @@ class ClockWatch:
         except ExchangeError:
             if self._was_set:
                 raise
-            return  # The monotonic clock is right for long; tried again soon.
+            return  # The monotonic clock is right for a long time; the request is repeated soon.
         was_set, self._was_set = self._was_set, False
         self._due = computer_seconds() + COMPARE_SECONDS
         if was_set and not self._exchange.states_time:

@@ -28,7 +28,7 @@ from onetape.store.copying import flush
 from onetape.store.database import Store
 from trader.command_rows import parse_command, rows_of
 
-#: Bytes of a file that are read; a line that is longer is not a command.
+#: Maximum bytes of a file that are read; a longer line is not a command.
 MOST_BYTES: Final = 4_096
 #: Wall seconds after which a file is read whose last line has no newline: it may still be written.
 UNFINISHED_SECONDS: Final = 2.0
@@ -113,12 +113,12 @@ def _rename(store: Store, path: Path) -> list[str]:
             return []
     except OSError as error:
         return [_fault(path, "be read", error, _READABLE)]
-    # The write lock: of two traders one renames it.
+    # The write lock: only one of two traders renames the file.
     with store.write():
         try:
             if path.exists():
                 path.rename(_new_name(path))
-                # After a power cut it must not have its first name again.
+                # After a power cut the file must not have its first name again.
                 flush(path.parent)
         except OSError as error:
             remedy = "make it a file of the trader's user, in a folder where that user may write"
@@ -165,7 +165,7 @@ def _add_commands(
     printed: list[str] = []
     now_ms = time.time_ns() // 1_000_000
     if len(content) > MOST_BYTES:
-        # The start of a line is another command: without its account it is for every one.
+        # A cut line is another command: without its account it would be for every account.
         content = content[: content.rfind(b"\n", 0, MOST_BYTES) + 1]
         printed.append(f"{name}: what follows its first {MOST_BYTES:,} bytes is not read")
     for line in (line.strip() for line in content.decode("utf-8", "replace").splitlines()):
@@ -185,7 +185,7 @@ def _add_commands(
 def _is_settled(path: Path) -> bool:
     """Return whether there is a renamed file that is not written to any more."""
     with suppress(FileNotFoundError):
-        # A rename changes this time; one after now is of a clock that was set back.
+        # A rename changes this time; a time after now is from before the clock was set back.
         age = time.time() - path.stat().st_ctime
         return not 0 <= age < SETTLED_SECONDS
     return False

@@ -127,6 +127,6 @@ def user_and_host() -> str:
     try:
         user = getpass.getuser()
     except (KeyError, OSError):
-        # A container may run as a number that has no name.
+        # A container may run as a user id without a name.
         user = "unknown user"
     return f"{user} on {socket.gethostname()}"

@@ -27,7 +27,7 @@ SIGNALS: Final[dict[signal.Signals, ControlVerb]] = {
     signal.SIGUSR2: "flatten",
 }
 
-#: Before a command that could not be stored is stored again, wall seconds.
+#: Pause before storing a command is tried again, wall seconds.
 AGAIN_SECONDS = 1.0
 
 

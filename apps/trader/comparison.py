@@ -18,7 +18,7 @@ from trader.session_context import SessionContext
 
 #: A candle without a position is compared this many candles after its close.
 COMPARE_AFTER_CANDLES = 5
-#: One comparison in as many requests of the exchange's rate: a tenth of it.
+#: Comparisons use one in this number of the exchange's requests: a tenth of the rate.
 REQUESTS_PER_COMPARISON = 10
 #: Between two comparisons at least, and the longest pause where REST has no such candle, wall
 #: seconds.

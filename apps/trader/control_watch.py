@@ -15,7 +15,7 @@ from trader.session_context import SessionContext
 from trader.settings_reload import SettingsReload
 from trader.states import TraderStates
 
-#: Between two looks for new commands, wall seconds.
+#: Interval between two checks for new commands, wall seconds.
 LOOK_SECONDS: Final = 0.25
 
 
@@ -67,7 +67,7 @@ class ControlWatch:
         for control in found.closing:
             self._close(control)
         for control in found.reloads:
-            # It is of the whole account: the first symbol that looks carries it out.
+            # The command is for the whole account: the first symbol that finds it carries it out.
             finish_control(context.store, control.number, done_ms=self._exchange.now_ms())
             for line in self._reload.reload(applies_to_open=control.applies_to_open):
                 print_line(line)

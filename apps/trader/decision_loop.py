@@ -19,7 +19,7 @@ from trader.supervisor import Supervisor
 from trader.waiting import CANDLES, WaitNotice
 from trader.warm_up import WarmUp
 
-#: The strategy looks at least this often, and at once when a candle closes.
+#: Longest interval between two checks for a decision; a closed candle is checked at once.
 LOOP_SECONDS = 1.0
 #: Time that pending exits wait for the first candles over REST, wall seconds.
 WARM_UP_PATIENCE_SECONDS = 3.0
@@ -76,7 +76,7 @@ async def run_decisions(
             gap_backfiller.closed.clear()
             recorder.note_running()
             if not runner.is_first and runner.start_next():
-                # Its request leaves now: what follows runs while the strategy does.
+                # The request is sent now: the code below runs while the strategy does.
                 await asyncio.sleep(0)
             lease.keep()
             for line in runner.evaluate_again():
@@ -88,7 +88,7 @@ async def run_decisions(
                 _say(log, report)
                 _print_fill(broker, orders, exits, runner.decided, is_live=recorder.live)
             pending.note(symbol, is_pending=runner.is_deciding)
-            # What comes after a decision waits for it: symbols and traders decide at one moment.
+            # Work after a decision waits for it: symbols and traders decide at the same moment.
             if not runner.is_deciding:
                 await pending.wait_for_others()
             if has_decided and runner.start_next():

@@ -56,7 +56,7 @@ class ExitJournal:
         kept = structs.replace(obligation, reason=obligation.reason[:_LONGEST_REASON])
         text = msgspec.json.encode(kept)
         head = len(text).to_bytes(4, "big") + zlib.crc32(text).to_bytes(4, "big")
-        # One that an earlier process left may still be needed.
+        # An exit that an earlier process stored may still be needed.
         slot = self._kept.index("") if "" in self._kept else self._next
         try:
             self._write(slot, head + text)

@@ -68,7 +68,7 @@ class ExitOrders:
         halt = read_control_state(context.store, context.session.account).halt
         self.halt = None if halt is None else pause_text(halt)
         if broker.is_entry_in_flight:
-            # What it still fills may belong to a position whose first part is sold.
+            # A later fill may belong to a position whose first part is sold.
             return
         end_obligations_of_closed_positions(
             context.store,
@@ -254,7 +254,7 @@ class ExitOrders:
         order = self._broker.open_order
         if order is None or order.side != "buy" or self.halt is not None:
             return None
-        # The strategy may have thought for long since the last time.
+        # The strategy may have computed for a long time since the last check.
         self._lease.renew()
         return self._broker.fill_open_order(candle, self._exchange.now_ms())
 
@@ -313,7 +313,7 @@ class ExitOrders:
         order = self._broker.open_order
         if order is None or order.side != "sell" or self.halt is not None:
             return None
-        # The strategy may have thought for long since the last time.
+        # The strategy may have computed for a long time since the last check.
         self._lease.renew()
         now_ms = self._exchange.now_ms()
         if self._broker.is_live:

@@ -83,7 +83,7 @@ async def warm_up_larger(context: SessionContext, exchange: RestExchange, end: i
         key = replace(context.key, timeframe=larger.name)
         first_open = context.timeframe.shift(end, 1 - context.window)
         start = _first_needed(context, larger, first_open)
-        # The one that is under way, and whatever REST is late with, are made of traded candles.
+        # Forming candles, and those that REST does not have yet, are built from traded candles.
         stop = larger.floor(end)
         await fetch_noting(exchange, context.store, key, start=start, end=stop)
 

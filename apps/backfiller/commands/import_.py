@@ -56,7 +56,7 @@ _DropLast = Annotated[
         help="Leave out the last candle of each file: it may not have been complete.",
     ),
 ]
-#: Failures that are named in the last line.
+#: Number of failures that are named in the last line.
 _MOST_NAMED = 5
 
 

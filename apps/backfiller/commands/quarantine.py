@@ -12,7 +12,7 @@ if TYPE_CHECKING:
     from onetape.core.candles import SeriesKey
     from onetape.store.quarantine import QuarantinedRow, RefusedRows
 
-#: Characters of a row that are shown for people.
+#: Number of characters of a row that are shown in text output.
 _SHOWN = 60
 
 

@@ -35,7 +35,7 @@ def verify_store(
     from onetape.store.verify import verify
 
     with open_database(db, config, exchange) as store:
-        # Without flags all series, and those too whose rows nothing else can read.
+        # Without flags: all series, also those whose rows no other command can read.
         keys: list[SeriesKey] | None = None
         if exchange or symbol or timeframe:
             is_chosen = series_filter(exchange, symbol, timeframe)

@@ -68,7 +68,7 @@ def _parquet_batches(
     places = _places(schema, bases, columns, notes, part.source, is_spot)
     chosen = [*places.fields, *_labels(schema, places).values()]
     names = [schema.names[place] for place in chosen]
-    # By number: of columns that share a name the file has several. Nested ones shift numbers.
+    # By number, because several columns may share a name. Nested columns shift the numbers.
     if len(set(schema.names)) == len(schema.names):
         for batch in table.iter_batches(_BATCH_ROWS, columns=names):
             yield batch.select(names), len(places.fields)

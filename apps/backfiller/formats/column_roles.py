@@ -9,7 +9,7 @@ from msgspec import Struct
 from onetape.core.errors import DataError, UsageError
 from onetape.core.printable import escape_unprintable
 
-#: In the order of a candle.
+#: Columns in the order of a candle.
 FIELDS: Final = ("timestamp", "open", "high", "low", "close", "volume")
 _NAMES: Final = {
     "timestamp": "timestamp", "time": "timestamp", "date": "timestamp", "datetime": "timestamp",

@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 
 #: Bytes of text that become columns at a time; as Python texts they take ten times as much memory.
 _BLOCK_BYTES: Final = 4 * 2**20
-#: No line of a table is longer.
+#: Maximum length of a line of a table, bytes.
 _LONGEST_LINE: Final = 2**20
 
 
@@ -143,7 +143,7 @@ def _parsed_twice(text: bytes, layout: Layout, source: str) -> "pd.DataFrame":
             except ValueError as error:
                 if isinstance(error, pd.errors.ParserError):
                     raise
-        # Some cell is not a number: all are read as text, and that one's row will be refused.
+        # Some cell is not a number: all cells are read as text, and its row is refused later.
         return _parsed(text, dtype=str, **options)
     except pd.errors.ParserWarning as error:
         raise DataError(
@@ -167,7 +167,7 @@ def _parsed(text: bytes, **options: Any) -> "pd.DataFrame":
 
     read = cast("Callable[..., pd.DataFrame]", pd.read_csv)  # its overloads have no **options
     with warnings.catch_warnings():
-        # Cells beyond the first line's would be cut off, and with them half of two glued rows.
+        # Cells beyond the first line's would be cut off, also of two rows in one line.
         warnings.simplefilter("error", pd.errors.ParserWarning)
         return read(BytesIO(text), **options)
 

@@ -44,7 +44,7 @@ _TIMES: Final = (
 _EITHER: Final = {"%d/%m/%Y": "%m/%d/%Y", "%d-%m-%Y": "%m-%d-%Y"}
 _TIME_OF_DAY: Final = re.compile(r"\d{1,2}:\d{2}(:\d{2}(\.\d+)?)?( ?[AaPp][Mm])?|\d{6}")
 _DATE: Final = re.compile("|".join(pattern for pattern, _ in _DATES))
-#: A column of dates has no more forms than this.
+#: Maximum number of different date formats in a column.
 _MOST_FORMS: Final = 6
 
 
@@ -113,7 +113,7 @@ class DateReader:
             elif second > 12 >= first or parts[3].str.contains("[AaPp][Mm]$", regex=True).any():
                 self._month_first = True  # with am and pm as in the United States
             elif parts[3].nunique() > 1 and (first > 1 or second > 1):
-                # Hours of some days in a row, which would be hours of one day in each month.
+                # Hours of some days in a row, and not of one day in each of several months.
                 as_days = [len({*zip(numbers[2], numbers[at], strict=True)}) for at in (0, 1)]
                 self._month_first = as_days[0] < as_days[1]
                 if as_days[0] == as_days[1]:

@@ -28,9 +28,9 @@ if TYPE_CHECKING:
     import pandas as pd
 
 _PIECE_BYTES: Final = 2 * 2**20
-#: Of a document that is no plain list, more is not read: it takes ten times as much of memory.
+#: Maximum bytes of a document that is no plain list: it takes ten times as much memory.
 _MOST_WHOLE_BYTES: Final = 32 * 2**20
-#: Between two rows or records; brackets in texts are found out by what does not parse.
+#: Text between two rows or records; a match inside a text is detected because it does not parse.
 _BETWEEN: Final = re.compile(rb"([\]}])\s*,\s*(?=[\[{])")
 #: A row or record in each line, as pandas writes them with `lines=True`.
 _LINES: Final = re.compile(rb"(\{[^{}\n]*\}|\[[^\[\]\n]*\])[ \t\r]*\n\s*[{\[]")

@@ -26,7 +26,7 @@ HEAD_BYTES: Final = 65_536
 #: A comma may also be in numbers, so it counts only where no other separates as many cells.
 _DELIMITERS: Final = ";\t|,"
 _SEPARATOR_LINE: Final = re.compile(r'"?sep=(.)"?\s*', re.IGNORECASE)
-#: Lines above the rows are no more.
+#: Maximum number of lines above the rows.
 _MOST_LINES_ABOVE: Final = 100
 #: Rows from which the notation of numbers is found.
 _SAMPLE_ROWS: Final = 200
@@ -63,7 +63,7 @@ def encoding_of(head: bytes, source: str) -> str:
         return "utf-16"
     if b"\0" not in head:
         return "utf-8-sig"
-    # Text of Latin letters and digits in UTF-16 has every second byte 0.
+    # In UTF-16, every second byte of Latin letters and digits is 0.
     for encoding, nulls in (("utf-16-le", head[1::2]), ("utf-16-be", head[0::2])):
         if nulls.count(0) > 0.9 * len(nulls):
             return encoding
@@ -106,14 +106,14 @@ def _delimiter(lines: Sequence[str]) -> str:
     def counts(delimiter: str) -> int:
         return sum(len(_cells(line, delimiter)) >= _FEWEST_CELLS for line in sample)
 
-    # Of equals the first: a comma is the last that is considered.
+    # If several have the same count, the first of them: the comma comes last.
     return max(_DELIMITERS, key=counts)
 
 
 def _cells(line: str, delimiter: str) -> list[str]:
     try:
         rows: list[list[str]] = list(csv.reader([line], delimiter=delimiter, skipinitialspace=True))
-    except csv.Error:  # a cell that is longer than any of a table
+    except csv.Error:  # A cell is too long to belong to a table.
         return [line]
     return [cell.strip() for cell in rows[0]] if rows else []
 
@@ -209,7 +209,7 @@ def _header(
             pass
         else:
             return merged, []
-    # Lines of fewer cells than a row are no attempt to name its columns.
+    # A line with fewer cells than a row has does not name its columns.
     if fault is not None:
         raise fault
     if not sample and above:

@@ -58,7 +58,7 @@ def number_style(cells: Iterable[str], source: str) -> NumberStyle:
     if any(text.count(",") > 1 for text in commas):
         return NumberStyle(".", ",", is_plain=False)
     if any(not re.fullmatch(r"[+-]?[1-9]\d{0,2},\d{3}", text) for text in commas):
-        # No group of three digits, so a comma of this table is not between thousands.
+        # The comma does not separate groups of three digits, so it is a decimal comma.
         return NumberStyle(",", "", is_plain=False)
     if any("." in text for text in texts):
         return NumberStyle(".", ",", is_plain=False)

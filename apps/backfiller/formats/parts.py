@@ -79,7 +79,7 @@ def parts_of(path: Path, room: ExitStack) -> list[Part]:
 
 
 def _members(path: Path, source: str, room: ExitStack) -> list[Part]:
-    # One object for all members: the list of an archive of thousands takes long to read.
+    # One object for all members: the list of an archive with thousands takes long to read.
     try:
         archive = room.enter_context(zipfile.ZipFile(path))
     except (zipfile.BadZipFile, OSError, ValueError, NotImplementedError) as error:

@@ -14,7 +14,7 @@ from onetape.core.errors import ConfigurationError, DataError
 #: Bytes of rows that stay in memory; more rows go to a temporary file without a name.
 _MEMORY_BYTES: Final = 64 * 2**20
 _ROW_BYTES: Final = 48
-#: Rows that are given at a time, about.
+#: Approximate number of rows that are yielded at a time.
 _WINDOW_ROWS: Final = 200_000
 #: Of this many rows one time is stored; the windows are cut at these times.
 _SAMPLE_EVERY: Final = 256

@@ -54,7 +54,7 @@ class ReadTable(Struct):
     """The first row with a time or a number that could not be read, as the file has it."""
 
 
-#: Gives the blocks of a table.
+#: Function that yields the blocks of a table.
 _Reader = Callable[..., Iterator[Block]]
 _READERS: Final[dict[str, _Reader]] = {
     ".csv": csv_blocks,

@@ -105,7 +105,7 @@ def plan_import(
             failed.append(Failed(str(file), error))
             continue
         nameless: list[Part] = []
-        # Where names state the markets, a name without one is of no market that a flag names.
+        # Where other names state their market, a name without one does not get the flag's market.
         is_flag_for_nameless = wanted.symbol is not None and all(map(_says_no_market, parts))
         for part in parts:
             if part.member and not _is_chosen(part, wanted):

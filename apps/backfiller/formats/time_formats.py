@@ -14,7 +14,7 @@ from onetape.core.printable import escape_unprintable
 if TYPE_CHECKING:
     import pandas as pd
 
-#: How many of each are a second. Binance's archives changed from ms to us with 2025-01-01.
+#: Number of each unit in a second. Binance's archives changed from ms to us on 2025-01-01.
 UNITS: Final = {"s": 1, "ms": 1_000, "us": 1_000_000, "ns": 1_000_000_000}
 #: The unit of dates such as 2024-01-31T14:00:00Z.
 ISO: Final = "iso"

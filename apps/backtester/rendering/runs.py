@@ -22,7 +22,7 @@ LIST_HEAD: Final = (
 )
 #: Digits of a digest that are shown.
 _SHOWN_DIGITS: Final = 12
-#: What of two checks is compared; how many bars they took depends on range and pace.
+#: Fields of two checks that are compared; their number of bars depends on range and speed.
 _OF_CHECK: Final = ("clean", "differing", "first_bad_bar", "kind")
 
 

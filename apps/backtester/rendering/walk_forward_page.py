@@ -23,7 +23,7 @@ from onetape.optimization.walk_forward_run import WalkForwardRun
 from onetape.report.walk_forward import WalkForwardPage, write_walk_forward_page
 
 PAGE: Final = "walk_forward.html"
-#: Points of the picture; more would not be seen.
+#: Number of points of the chart; more would not be visible.
 _MOST_POINTS: Final = 2_000
 
 

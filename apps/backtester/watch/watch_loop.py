@@ -33,7 +33,7 @@ if TYPE_CHECKING:
 
 #: Seconds between two looks at the files.
 LOOK_EVERY_SECONDS: Final = 0.2
-#: An editor that writes in steps is given this long, in seconds, after a change.
+#: Time after a change for an editor that writes in steps, seconds.
 SETTLE_SECONDS: Final = 0.1
 #: Seconds after which a line states that a backtest takes long.
 SLOW_AFTER_SECONDS: Final = 10.0

@@ -23,7 +23,7 @@ from trader.brokers.live_records import (
 #: Limits of one reading for look-ups of unknown orders: wall seconds, and number of orders.
 NAMING_SECONDS: Final = 2.0
 MOST_NAMED: Final = 10
-#: Between two look-ups of orders of the past, wall seconds: one weighs 4 of the 6,000 that Binance
+#: Interval of look-ups of past orders, wall seconds: one costs 4 of the 6,000 weight that Binance
 #: allows in a minute.
 NAMING_PAUSE_SECONDS: Final = 0.1
 #: Ways of paging in which executions come oldest first, so that a later attempt can go on.
@@ -77,7 +77,7 @@ class AccountRequests:
         try:
             async with asyncio.timeout(NAMING_SECONDS):
                 for number in numbers:
-                    # Where it fails, others come first next time.
+                    # If the look-up fails, other orders come first next time.
                     self._nameless[number] = self._nameless.pop(number)
                     await self._name(number, found)
         except TimeoutError:
@@ -109,7 +109,7 @@ class AccountRequests:
         """
         client, begun = self._client, time.monotonic()
         if since_ms < self._past_since_ms:
-            # What an attempt has read that began later lacks the beginning.
+            # Executions that were read from a later start on lack the beginning.
             self._past = {}
         self._past_since_ms = since_ms
         if self._past and client.dialect.trades_paging in _OLDEST_FIRST:
@@ -142,5 +142,5 @@ class AccountRequests:
         try:
             found[number] = await self._client.look_up_number(self._symbol, number)
         except (ExchangeError, OrderUnknown):
-            # It stays nameless, which is counted in the next reading and reported from there.
+            # The order stays unknown; the next reading counts and reports it.
             return

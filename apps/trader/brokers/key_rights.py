@@ -39,7 +39,7 @@ class KeyRights:
     def note_accepted(self) -> None:
         """Note that the account was read with the key."""
         if self.refusal is not None:
-            # It may have other rights now.
+            # The key may have other rights now.
             self.refusal, self._is_soon = None, True
 
     def note_refused(self, error: ExchangeError) -> None:

@@ -306,7 +306,7 @@ class LiveBroker:
                 self.stream_opened_ms = self._client.now_ms()
                 self._is_reading_due = True
                 if self.key_rights is not None:
-                    # A key that was changed may be why the stream was lost.
+                    # The stream may have been lost because the key was changed.
                     self.key_rights.read_soon()
             case UserStreamLost():
                 self.stream_opened_ms = None
@@ -367,7 +367,7 @@ class LiveBroker:
 
     async def _ask_price(self, symbol: str) -> None:
         begun = time.monotonic()
-        # A price that cannot be read gets old, which is noticed by its age.
+        # If the price cannot be read, the last one gets too old, which is checked elsewhere.
         with contextlib.suppress(ExchangeError):
             self.prices[symbol] = await self._client.last_price(symbol), begun
 

@@ -74,7 +74,7 @@ class OrderRequests:
         if sent.filled is not None:
             self._report_order(identity, sent, sent.trades)
             return
-        # The response is an acknowledgement alone.
+        # The response is only an acknowledgement.
         self._report(identity, Acknowledged(sent.exchange_order_id))
         is_stop = request.stop_price is not None
         await self.look_up(identity, request.timestamp_ms, is_stop=is_stop)
@@ -89,7 +89,7 @@ class OrderRequests:
             self._report(replaced_id, CancelRefused(reason))
             self._report(identity, Unanswered(reason))
             raise
-        # The old stop comes first: what the new one means depends on whether the old one rests.
+        # The old stop comes first: the outcome of the new one depends on whether the old one rests.
         if found.old == "cancelled":
             self._report(replaced_id, StatusReport("canceled", found.old_filled))
         else:

@@ -71,7 +71,7 @@ class PaperExecutor(Executor):
     def _closes_position(self, order: Order) -> bool:
         """Return whether an order to sell belongs to the present position."""
         entry = self.entry_order_id
-        # Of an order of an earlier version the entry may not be known.
+        # The entry may not be known for an order of an earlier version.
         return order.side == "sell" and entry is not None and order.entry_order_id in (None, entry)
 
     @property
@@ -233,6 +233,6 @@ class PaperExecutor(Executor):
                 current, [*own, *reports], now_ms, source=self._broker.name, row=row, note=note
             )
         except BaseException:
-            # Nothing of it is stored: the order is as before, and the events come again.
+            # Nothing was stored: the order is as before, and the events are reported again.
             self._broker = PaperExchange([current.order.client_order_id])
             raise

@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from onetape.core.digits import Digits
     from trader.commands.status_record import TraderStatus
 
-#: Wall seconds between two looks of --watch.
+#: Interval of --watch, wall seconds.
 WATCH_SECONDS: Final = 2.0
 #: Puts the cursor into the first line and clears the terminal.
 _CLEAR: Final = "\x1b[H\x1b[2J"

@@ -9,9 +9,9 @@ from msgspec import Struct
 
 from onetape.store.read_only import open_read_only
 
-#: Begins the client order ids of orders by hand in the simulator.
+#: First characters of the client order ids of manual orders in the simulator.
 BY_HAND: Final = "web_"
-#: Begins the ids of what a person has written off.
+#: First characters of the ids of positions that a person has written off.
 _CORRECTION: Final = "correction-"
 
 

@@ -151,7 +151,7 @@ def _run_part(drill: Drill, scenario: Scenario, traded: TradedSymbol, stop: Even
         embedded_simulator(
             clock=SteppedClock(drill.schedules[symbol].start_ms, pace=1.0),
             balance=_balance(drill.settings, symbol),
-            # The trader's lock is on the account: each part has one of its own.
+            # The trader locks the account: each part of the drill has its own account.
             account_id=1_000 * os.getpid() + next(_NUMBERS),
         ) as simulator,
     ):

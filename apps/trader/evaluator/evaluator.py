@@ -152,7 +152,7 @@ class StrategyEvaluator:
         try:
             reply = await self._call(encode(request), LOAD_SECONDS)
         except HelperEnded:
-            # The helper ended while it started the worker; there is another helper by now.
+            # The helper ended while it started the worker; another helper runs now.
             await self._discard()
             reply = await self._call(encode(request), LOAD_SECONDS)
         if isinstance(reply, Failure):
@@ -209,7 +209,7 @@ class StrategyEvaluator:
         worker = self._worker
         if worker is not None and request.worker is not worker:
             request.worker, request.unsent = worker, worker.send_now(request.message)
-        # Behind a message that is not sent to its end no other one may be sent.
+        # No message may be sent after a message that was sent only in part.
         self._busy = None if request.unsent else worker
 
     async def _evaluate(

@@ -64,7 +64,7 @@ class WorkerPool:
 
     def __enter__(self) -> "WorkerPool":
         """Fork the processes."""
-        gc.freeze()  # else collecting garbage in a child would copy every page of the parent
+        gc.freeze()  # Otherwise garbage collection in a child would copy every page of the parent.
         try:
             self._start()
         except BaseException:
@@ -202,7 +202,7 @@ def _collect(
             broken.append(chunk)
         else:
             results += [(number, one) for (number, _), one in zip(chunk, found, strict=True)]
-    if broken:  # the pool fails all that it had
+    if broken:  # The pool fails all jobs that it had.
         broken += running.values()
         running.clear()
     return results, broken

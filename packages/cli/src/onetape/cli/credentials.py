@@ -95,7 +95,7 @@ def _read_file(path: Path, name: str, notes: list[str]) -> str:
     except OSError as error:
         raise ConfigurationError(f"{name}: cannot read {path} ({error.strerror})") from error
     except UnicodeDecodeError:
-        # The error holds the bytes.
+        # The error would contain the bytes of the secret.
         raise ConfigurationError(f"{name}: {path} is not text") from None
     if status.st_mode & (stat.S_IRGRP | stat.S_IROTH) and Path("/run/secrets") not in path.parents:
         notes.append(f"others on this computer may read {path}: chmod 600 {path}")

@@ -74,7 +74,7 @@ def _convert_value(one: Declared, value: Any) -> Any:
         return _parse_named_values(one.flag, texts)
     if get_origin(one.kind) is list:
         return list(texts)
-    # An empty one of several makes all of it empty, which is refused. As one text, a table
+    # One empty value makes the whole value empty, which is refused. As one text, a table
     # replaces that of a file rather than add to it.
     return ",".join(texts) if all(text.strip() for text in texts) else ""
 

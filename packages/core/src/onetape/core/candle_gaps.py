@@ -5,9 +5,9 @@ import numpy as np
 from onetape.core.candles import IntArray
 from onetape.core.timeframes import FIRST_MONDAY_SECONDS, Timeframe
 
-#: Months from the year 0, from which candles of several months are counted, to 1970-01.
+#: Months from the year 0 to 1970-01; candles of several months are counted from the year 0.
 _MONTHS_TO_EPOCH = 1970 * 12
-#: Times that are looked at together.
+#: Number of times that are processed together.
 _ROWS = 16_384
 
 

@@ -18,9 +18,9 @@ IntArray = NDArray[np.int64]
 
 #: The last second a candle may open at: the year 3000. Milliseconds taken for seconds exceed it.
 LATEST_TIMESTAMP = 32_503_680_000
-#: No price in any quote currency reaches it; infinity does.
+#: Upper bound of prices in any quote currency; infinity is above it.
 PRICE_LIMIT = 1e15
-#: No volume in any base currency reaches it.
+#: Upper bound of volumes in any base currency.
 VOLUME_LIMIT = 1e18
 
 _TIME_OUT_OF_RANGE = "time out of range"

@@ -25,9 +25,9 @@ _SHOWN_SIGNIFICANT: Final = 8
 _LEAST_SIGNIFICANT: Final = 5
 #: Fewest significant digits of the start cash.
 _MONEY_SIGNIFICANT: Final = 5
-#: Most decimals that are written.
+#: Maximum number of decimals that are written.
 _MOST_DECIMALS: Final = 20
-#: Decimals of an amount of which nothing is known.
+#: Decimals of an amount whose market has no known step.
 _AMOUNT_DECIMALS: Final = 6
 #: Significant digits of what all cash buys, and of an amount too small for its decimals.
 _ALL_IN_SIGNIFICANT: Final = 10
@@ -43,7 +43,7 @@ _CASH_CODES: Final = (
     "VND ZAR DAI UST USTC BIDR IDRT BVND BRZ GYEN XSGD"
 )
 _CASH: Final = frozenset(_CASH_CODES.split())
-#: Values that are looked at in one round: what they need stays in the processor's cache.
+#: Number of values processed in one go, so that their memory stays in the processor's cache.
 _BLOCK: Final = 1 << 14
 
 

@@ -99,7 +99,7 @@ QUIRKS: Final = {
         source="bitfinex.fetch_ohlcv: limit max 10000, `start` with sort 1 and no end",
     ),
 }  # fmt: skip
-#: For an exchange that was not looked at: small pages work everywhere, a long grace is never wrong.
+#: For exchanges without an entry: small pages work everywhere, and a long grace is never wrong.
 UNKNOWN: Final = Quirks(page_limit=200, close_grace_ms=10_000)
 
 

@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 STEP_TOLERANCE = 1e-6
 #: Tolerance as a part of the number of steps: the noise of a few float operations.
 _COUNT_NOISE = 2.0**-50
-#: Values that are looked at in one round: what they need stays in the processor's cache.
+#: Number of values processed in one go, so that their memory stays in the processor's cache.
 _BLOCK = 1 << 14
 
 

@@ -5,13 +5,13 @@ from typing import Final
 
 from onetape.core.printable import escape_unprintable
 
-#: Most characters of an error's text that a message shows.
+#: Maximum number of characters of an error's text in a message.
 _LONGEST_ERROR_LINE: Final = 500
 
 
 def suggest_name(name: str, known: Iterable[str]) -> str:
     """Return `; did you mean 'x'?` for the known name nearest to a wrong one, or nothing."""
-    import difflib  # no run that goes well needs it
+    import difflib  # A run without an error does not need the module.
 
     names = list(known)
     near = difflib.get_close_matches(name, names, n=1, cutoff=0.5)

@@ -40,7 +40,7 @@ MAX_OPEN_TRADES: Final = Setting(
     empty="as many as symbols",
     ge=1,
 )
-#: More money than this is a slip of the keyboard, and its results would overflow.
+#: Maximum amount of money; more is a typing error, and its results would overflow.
 MOST_MONEY: Final = 1_000_000_000_000_000
 
 

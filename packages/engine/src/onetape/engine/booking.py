@@ -9,7 +9,7 @@ from onetape.core.trading_rules import round_for_booking
 from onetape.engine.account_config import AccountConfig
 from onetape.engine.fills import ModelFill
 
-#: Digits enough for the exact product of two prices and a fee rate.
+#: Number of digits for the exact product of two prices and a fee rate.
 _EXACT = Context(prec=80)
 
 

@@ -25,9 +25,9 @@ from onetape.engine.fills import FillValues
 _NOISE_PARTS: Final = 10**12
 #: Binary digits behind the point to begin with: enough for most changes.
 _TWOS: Final = 96
-#: Most of them whose power of two is a float.
+#: Maximum number of binary digits: the power of two must be a float.
 _MOST_TWOS: Final = 1_023
-#: Digits enough for any product of steps and fee rates.
+#: Number of digits for the exact product of steps and fee rates.
 _EXACT: Final = Context(prec=200)
 
 

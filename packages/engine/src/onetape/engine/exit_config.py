@@ -270,5 +270,5 @@ class ExitConfig(DeclaredStruct, frozen=True, kw_only=True):
         return (1 + ratio) * self.limit_break_even - 1 if self.net_targets else ratio
 
 
-#: Nothing but the strategy's own SELL.
+#: Exits of an account that exits only by the strategy's SELL.
 NO_EXITS: Final = ExitConfig()

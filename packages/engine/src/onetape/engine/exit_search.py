@@ -31,7 +31,7 @@ _LONE_LEVEL: Final = 7
 _WIDEST_LEVEL: Final = 16
 #: Bars searched in all for positions that may not be needed, as a multiple of the candles.
 _GUESSED: Final = 16
-#: Bars looked at in one round: what they need stays in the processor's cache.
+#: Number of bars processed in one go, so that their memory stays in the processor's cache.
 _CELLS: Final = 1 << 16
 
 

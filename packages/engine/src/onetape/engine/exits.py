@@ -42,7 +42,7 @@ ExitKind = Literal["signal", "time_stop", "stop_loss", "trailing_stop", "target"
 #: Two stops are equal up to this ratio. At its offset a trailing stop is found by way of the entry
 #: price or of the highest price: equal in exact numbers, and a few roundings apart in floats.
 EQUAL_UP_TO: Final = 1 + 8 * NOISE
-#: The kinds by their number in an array.
+#: Exit kinds, by their number in an array.
 EXIT_KINDS: Final[tuple[ExitKind, ...]] = get_args(ExitKind)
 SIGNAL, TIME_STOP, STOP_LOSS, TRAILING_STOP, TARGET = range(len(EXIT_KINDS))
 

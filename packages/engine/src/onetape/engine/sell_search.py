@@ -7,7 +7,7 @@ import numpy as np
 from onetape.core.candles import FloatArray, IntArray
 from onetape.engine.due_orders import OrderBars
 
-#: A SELL from before the range was looked at there.
+#: Close of a SELL from before the range: it counted there, so it counts here.
 _COUNTS: Final = np.inf
 
 

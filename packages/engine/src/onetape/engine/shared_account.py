@@ -16,7 +16,7 @@ from onetape.engine.exits import TARGET
 from onetape.engine.symbol_state import SymbolState
 from onetape.engine.time_axis import is_whole, places_on
 
-#: What happens at one moment, in this order.
+#: Kinds of events, in the order in which those of one moment are carried out.
 EXIT_AT_OPEN, ENTRY, EXIT_INSIDE = range(3)
 #: Sizings that depend on the equity of the account.
 _OF_EQUITY: Final = ("equity_share", "risk_per_trade", "volatility_target")

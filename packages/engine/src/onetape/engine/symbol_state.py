@@ -22,7 +22,7 @@ from onetape.engine.month_models import MonthModels
 from onetape.engine.ratios import candle_seconds
 from onetape.engine.refused_orders import RefusedOrder
 
-#: Exits that are orders of an open.
+#: Kinds of exits that fill at an open.
 _AT_OPEN: Final = (SIGNAL, TIME_STOP)
 
 

@@ -7,7 +7,7 @@ from onetape.core.timeframes import Timeframe
 from onetape.exchange.pages import first_open
 from onetape.exchange.rest import RestExchange
 
-#: No exchange is older.
+#: Earliest possible time of an exchange's first candle.
 _BEGINNING: Final = int(datetime(2010, 7, 1, tzinfo=UTC).timestamp())
 
 

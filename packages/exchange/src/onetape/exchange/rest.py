@@ -29,7 +29,7 @@ from onetape.exchange.waiting import ComputerWall, RateLimitBans, Wall
 
 T = TypeVar("T")
 
-#: Before the second attempt of a read; doubles from then on.
+#: Pause before the second attempt of a read, seconds; later pauses double.
 FIRST_PAUSE_SECONDS = 0.5
 #: How long a read may keep failing once the exchange has responded in this session.
 RETRY_SECONDS = 600.0
@@ -37,7 +37,7 @@ RETRY_SECONDS = 600.0
 AGREEMENT_MS = 1_000
 #: Pause before an unchanged exchange time is requested again: some send whole seconds.
 SAME_TIME_PAUSE_SECONDS = 1.5
-#: For a caller that tries again itself.
+#: Time that a read may keep failing for a caller that tries again itself, seconds.
 BRIEF_RETRY_SECONDS = 4.0
 
 

@@ -21,14 +21,14 @@ from onetape.core.rate_limit_ban import RateLimitBan
 from onetape.exchange.translate import HttpRefusal, RateLimited, translated
 from onetape.exchange.waiting import ProcessRateLimitBans, RateLimitBans, Wall
 
-#: Pauses double up to this.
+#: Longest pause between two attempts, seconds.
 LONGEST_PAUSE_SECONDS: Final = 60.0
 #: Number of first pauses, about 4 s in all, after which a read without any response gives up: a
 #: user without network should see the error soon.
 FIRST_RETRY_PAUSES: Final = 8
 #: Least time between two notes that a read waits.
 NOTE_EVERY_SECONDS: Final = 60.0
-#: Requests under way at once: after the first refusal at most one more can arrive.
+#: Maximum simultaneous requests: after the first refusal at most one more can arrive.
 MOST_IN_FLIGHT: Final = 2
 #: Length of a ban whose response states no end: the shortest that Binance imposes.
 BAN_SECONDS: Final = 120.0
@@ -175,7 +175,7 @@ class RetryPolicy:
                 spell.bans += 1
                 seconds = max(seconds, BAN_SECONDS if self._banned_seconds() <= 0 else 0.0)
                 spell.banned_seconds += max(seconds, self._banned_seconds())
-            # Siblings pause too: the exchange counts all of this address together.
+            # Other reads pause too: the exchange counts all requests of this address together.
             self._add_ban(seconds, "HTTP 418" if error.is_ban else "HTTP 429")
             seconds = 0.0
         left = self._budget_seconds() - (self._wall.seconds() - spell.began - spell.banned_seconds)

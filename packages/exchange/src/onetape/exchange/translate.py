@@ -31,7 +31,7 @@ _MEANINGS: Final = {
 }
 #: Client errors that another attempt may change: a timeout, too early, and those of rate limits.
 _PASSING_CLIENT_ERRORS: Final = frozenset({408, 418, 425, 429})
-#: Where another place or exchange helps.
+#: Client errors that only another location or exchange avoids.
 _ELSEWHERE: Final = frozenset({403, 451})
 _LONGEST_MESSAGE: Final = 160
 #: Where exchanges put the message of an error, the best first.
@@ -93,7 +93,7 @@ def translated(exchange: str, refusal: HttpRefusal | None = None) -> Generator[N
     except ccxt.BaseError as error:
         raise _ours(exchange, error, refusal or HttpRefusal()) from error
     except (TypeError, ValueError, LookupError, AttributeError, ArithmeticError) as error:
-        # CCXT parses without looking: a body of another type surfaces as one of these.
+        # CCXT parses without checks: a body of another type raises one of these errors.
         if refusal is not None and _is_final(refusal.status):
             raise ExchangeRefused(_refused_text(exchange, refusal.status, refusal)) from error
         raise ExchangeUnreachable(

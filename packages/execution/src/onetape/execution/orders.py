@@ -148,7 +148,7 @@ def advance(state: OrderState, event: OrderEvent) -> tuple[OrderState, tuple[Eff
         case CancelRequested():
             after, effects = replace(state, is_cancel_requested=True), ()
         case CancelRefused(reason, is_proven):
-            # Where it is cancelled anyway, another program or a person has done it.
+            # If the order is cancelled after a proven refusal, others have cancelled it.
             is_requested = state.is_cancel_requested and not is_proven
             after = replace(state, is_cancel_requested=is_requested)
             effects = () if state.is_done else (LookUp(reason),)

@@ -106,7 +106,7 @@ def choose_protection_step(
     fault = stop_fault(amount, price * (1 - policy.limit_offset), trading_rules)
     changed = Replace(stop.client_order_id, amount, price, "the amount that is held has changed")
     if stop.amount > amount:
-        # It would sell coins that were not bought here.
+        # The stop would sell coins that were not bought here.
         return Withdraw(stop.client_order_id, changed.reason) if fault else changed
     if stop.amount < amount and not fault and seconds_since_change >= policy.grow_seconds:
         return changed

@@ -7,7 +7,7 @@ from typing import Annotated, ClassVar
 from onetape.core.errors import UsageError
 from onetape.core.setting import DeclaredStruct, Setting
 
-#: A larger amount of money is a slip of the keyboard.
+#: Maximum amount of money; more is a typing error.
 _MOST_MONEY = 1_000_000_000_000_000
 
 
@@ -125,7 +125,7 @@ def load_time_zone(name: str) -> tzinfo:
     """
     if name == "UTC":
         return UTC
-    from zoneinfo import ZoneInfo  # only who states another zone waits for it
+    from zoneinfo import ZoneInfo  # The import takes time only if another time zone is set.
 
     try:
         return ZoneInfo(name)
@@ -136,5 +136,5 @@ def load_time_zone(name: str) -> tzinfo:
         ) from error
 
 
-#: With every limit at its default.
+#: Limits at their defaults.
 DEFAULT_LIMITS = RiskLimits()

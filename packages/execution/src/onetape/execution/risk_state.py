@@ -14,7 +14,7 @@ from msgspec.structs import replace
 
 from onetape.execution.risk_limits import RiskLimits, load_time_zone
 
-#: Limits whose breach stays.
+#: Limits whose breach lasts until a person clears it.
 LimitName = Literal["daily loss", "drawdown", "orders per minute"]
 
 

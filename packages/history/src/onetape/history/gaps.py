@@ -269,7 +269,7 @@ def _note(
     known = read_gap_ledger(store, key, gap.start, gap.end)
     kept = [(each.start, each.end) for each in known if each.state in (ACCEPTED, NO_TRADES)]
     for start, end in _subtract_ranges(gap, kept):
-        # A finding about another extent was about another gap: a candle has come since.
+        # A finding on another range was about another gap: a candle has been stored since.
         before = next((each for each in known if (each.start, each.end) == (start, end)), None)
         if before is not None and before.state in EXPLAINED and not is_left_out:
             continue
@@ -297,7 +297,7 @@ def _make_evidence(
 ) -> Evidence:
     """Return the evidence so far with the newest response, where it counts."""
     if before is None or before.answered_ms is None or before.answered_ms > requested_ms:
-        # The first response that counts; one of a later time was dated by another clock.
+        # The first response that counts; a later time was dated by another clock.
         return Evidence(1, requested_ms, window_start) if is_left_out else Evidence()
     answers = before.answers + 1 if is_left_out else before.answers
     return Evidence(answers, before.answered_ms, before.window_start)

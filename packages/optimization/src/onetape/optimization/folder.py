@@ -120,7 +120,7 @@ class Results:
         """
         result = msgspec.json.decode(line)
         key = key_of(result["parameters"])
-        if result != self._by_key.get(key):  # else it failed again, in the same words
+        if result != self._by_key.get(key):  # else: it failed again with the same error
             try:
                 self._append(line + b"\n")
             except OSError as error:

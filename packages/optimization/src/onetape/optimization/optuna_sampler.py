@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 
 #: Batches without a new combination after which the space counts as exhausted.
 _MOST_EMPTY_BATCHES: Final = 8
-#: Seeds of batches do not meet those of another seed.
+#: Factor that separates the seeds of batches of two different seeds.
 _BATCHES_PER_SEED: Final = 1_000_003
 
 

@@ -17,7 +17,7 @@ BATCH: Final = 32
 #: Samplers: ours, and those of Optuna.
 OWN_SAMPLERS: Final = ("grid", "random")
 OPTUNA_SAMPLERS: Final = ("tpe", "cmaes", "nsga2", "qmc")
-#: More combinations are a mistake of typing; a larger grid is work for samplers.
+#: Maximum size of a grid; larger spaces need a sampler.
 MOST_COMBINATIONS: Final = 100_000
 #: Trials beyond which TPE takes longer to propose a combination than to evaluate it.
 _MOST_TPE_TRIALS: Final = 5_000

@@ -10,7 +10,7 @@ from onetape.core.candles import Candles, FloatArray, IntArray
 
 #: Above this many candles the chart draws longer ones; each then stands for several.
 MAX_DRAWN_CANDLES: Final = 50_000
-#: As many candles as a year of hours has are drawn of each market, however many markets there are.
+#: Maximum candles drawn of each market: those of a year of hours, for any number of markets.
 _YEAR_OF_HOURS: Final = 366 * 24
 _STEPS: Final = {
     "1m": 60, "3m": 180, "5m": 300, "15m": 900, "30m": 1_800, "1h": 3_600, "2h": 7_200,

@@ -47,7 +47,7 @@ CUT_CANDLES: Final = 3
 REFUSE_SECONDS: Final = 600.0
 HOUR: Final = 3_600
 DAY: Final = 24 * HOUR
-#: A round trip that has not come after this many candles will not come.
+#: Number of candles after which a missing round trip counts as a failure.
 PATIENCE_CANDLES: Final = 90
 
 app = typer.Typer(add_completion=False, rich_markup_mode=None)

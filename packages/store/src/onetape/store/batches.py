@@ -39,7 +39,7 @@ def sort_columns(candles: Candles, *, without: Iterable[int]) -> Candles:
     if kept.all() and is_increasing(timestamp):
         return candles
     numbers = np.flatnonzero(kept)
-    # Stable, so that those of one time stay in the order they came in.
+    # A stable sort: rows of one time stay in the order in which they came.
     numbers = numbers[np.argsort(timestamp[numbers], kind="stable")]
     times = timestamp[numbers]
     numbers = numbers[np.append(times[1:] != times[:-1], np.ones(1, dtype=np.bool_))[: len(times)]]

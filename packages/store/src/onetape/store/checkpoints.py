@@ -46,7 +46,7 @@ def _run(store: Store, is_due: threading.Event, is_over: threading.Event) -> Non
         if is_over.is_set():
             return
         is_due.clear()
-        # An error of the file is that of the next commit too, whose thread reports it.
+        # An error of the file is also raised at the next commit, whose thread reports it.
         with suppress(StoreError, ConfigurationError):
             store.checkpoint()
         is_over.wait(PAUSE_SECONDS)

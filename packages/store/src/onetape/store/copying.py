@@ -34,7 +34,7 @@ def copy_database(source: Path, target: Path) -> None:
         apsw.Error: as raised by SQLite.
     """
     with closing(connect(source)) as original, closing(connect(target)) as copy:
-        # Pins the moment: the steps below would otherwise each see a newer one and start over.
+        # Holds one snapshot: each step below would otherwise read a newer one and start again.
         original.execute("BEGIN; SELECT count(*) FROM sqlite_master").fetchall()
         backup = copy.backup("main", original, "main")
         try:

@@ -180,7 +180,7 @@ class Store:
         log = log_of(self.path)
         deadline = time.monotonic() + self.patience_seconds
         while _get_size(log) > self.log_limit_bytes:
-            # Others cannot write while this waits for a reader, so it tries again instead.
+            # Others cannot write while this call waits for a reader, so it is repeated instead.
             self._connection.set_busy_timeout(0)
             try:
                 busy = self._connection.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchall()[0][0]

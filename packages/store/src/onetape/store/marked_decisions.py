@@ -9,7 +9,7 @@ from onetape.core.candles import SeriesKey
 from onetape.core.timeframes import Timeframe
 from onetape.store.connection import Connection
 
-#: So many candles a decision may rest on where the windows of the strategies are not known.
+#: Number of candles that a decision may depend on if the windows of strategies are not known.
 USUAL_WINDOW: Final = 1_000
 
 

@@ -67,7 +67,7 @@ def read_first_traded_after(store: Store, key: SeriesKey, timestamp: int) -> Can
     if first is None or not is_untraded(first) or not has_volume(store, key):
         return first
     with store.read() as connection:
-        # `not is_untraded`, in SQL: a halt may be a thousand candles long.
+        # `not is_untraded`, in SQL: a trading halt may be a thousand candles long.
         rows = connection.execute(
             "SELECT timestamp, open, high, low, close, volume FROM ohlcv_data WHERE exchange = ? "
             "AND symbol = ? AND timeframe = ? AND timestamp > ? "

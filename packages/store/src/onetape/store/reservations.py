@@ -20,7 +20,7 @@ from onetape.store.connection import Connection
 from onetape.store.database import Store
 from onetape.store.leases import Fence, check_lease
 
-#: Digits enough for any sum of products of prices and amounts.
+#: Number of digits for the exact sum of products of prices and amounts.
 PRECISION: Final = 80
 
 

@@ -211,7 +211,7 @@ def _accept(store: Store, connection: Connection, one: Revision) -> None:
     )
     if one.rank == STREAM_CLOSE:
         note_stream_close(connection, one.key, one.new.timestamp, closed_ms=one.seen_ms)
-    # What ranks higher stays open, and what came later of the same rank.
+    # Revisions that rank higher stay open, and later ones of the same rank.
     connection.execute(
         f"UPDATE revisions AS r SET accepted = 1 WHERE {_CANDLE} AND accepted = 0 "
         f"AND ({REVISION_RANK_SQL} < ? OR ({REVISION_RANK_SQL} = ? AND id <= ?))",

@@ -118,7 +118,7 @@ def _verify_series(store: Store, connection: Connection, key: SeriesKey) -> Iter
         f"max(timestamp) FILTER (WHERE closed IS NOT 0) FROM ohlcv_data WHERE {_SERIES}",
         (*_get_grid(timeframe), *key.names),
     ).fetchall()[0]
-    # So many candles, each sound and at an open of its own, leave no room for a gap.
+    # If their number fills the range, sound candles at different opens leave no gap.
     if suspects or (others and others <= timeframe.count_between(first, last)):
         yield from _find_gaps(store, key)
     if suspects:

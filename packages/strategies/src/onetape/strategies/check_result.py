@@ -12,7 +12,7 @@ from onetape.strategies.interface import SignalArray
 #: What is wrong with a strategy.
 Kind = Literal["look-ahead", "warm-up", "not repeatable", "state", "fails"]
 
-#: Stands for the signal of a window that failed.
+#: Value in place of the signal of a window that failed.
 FAILED: Final = 2
 
 

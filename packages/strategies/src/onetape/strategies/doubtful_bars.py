@@ -21,9 +21,9 @@ from onetape.strategies.higher_timeframes import HigherCandles
 from onetape.strategies.interface import SignalArray
 from onetape.strategies.output_capture import muted
 
-#: Candles that are evaluated at most.
+#: Maximum number of candles that are evaluated.
 _MOST_CANDLES: Final = 100_000
-#: Seconds that this may take, by the pace of the whole range.
+#: Seconds that the evaluation of doubtful bars may take, estimated from the whole range.
 _MOST_SECONDS: Final = 0.05
 
 
@@ -48,7 +48,7 @@ def find_doubtful_bars(
         rng: Chooses.
     """
     if data.higher and len(data.segments) > 1:
-        # What is seen of higher candles differs between segments.
+        # The visible higher-timeframe candles differ between segments.
         return []
     pace = whole_seconds / len(data.candles)
     candles = min(_MOST_CANDLES, int(_MOST_SECONDS / pace) if pace else _MOST_CANDLES)

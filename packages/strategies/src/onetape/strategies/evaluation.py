@@ -92,7 +92,7 @@ def _unwritable(column: Any) -> Any:
         column = column.copy()
         column.flags.writeable = False
         return column
-    # Of a view that is merely marked, a strategy could take the mark away again.
+    # A strategy could make a view writeable again if only its flag were set.
     return np.frombuffer(column.data.toreadonly(), column.dtype)
 
 

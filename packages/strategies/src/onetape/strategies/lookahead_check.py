@@ -114,7 +114,7 @@ def check_strategy(
     windows = Windows.of(make())
     if after_run:
         _mislead(make, data)
-    # The windows first: what a strategy keeps of the whole, wherever, is not there yet.
+    # Windows come first: state that a strategy stores from all candles does not exist yet.
     seen = Seen(bars, *evaluate(make, data, bars, windows, on_progress))
     whole = signals_of(make(), data)
     return judge(make, data, seen, whole, windows)

@@ -2,7 +2,7 @@
 
 from typing import Final
 
-#: A strategy is never given fewer, so that one with a short lookback warms up.
+#: Minimum number of candles that a strategy gets, so that a short lookback is enough to warm up.
 LEAST_CANDLES: Final = 100
 
 

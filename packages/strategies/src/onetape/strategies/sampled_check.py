@@ -44,11 +44,11 @@ _OTHERWISE: Final = "the trader would decide otherwise"
 
 #: Maximum number of bars of a range that is checked whole, as `backtester check` does.
 WHOLE_BARS: Final = 5_000
-#: Unless that would take longer, by the pace of a few bars: seconds of the processor.
+#: Processor seconds that checking the whole range may take, estimated from a few bars.
 WHOLE_SECONDS: Final = 1.0
 #: Bars from which the pace is measured.
 _PACE_BARS: Final = 16
-#: Bars that are looked at.
+#: Number of bars in the sample.
 SAMPLED_BARS: Final = 200
 #: Candles that all their windows hold together: a long lookback is tried on fewer bars.
 _MOST_CANDLES: Final = 200_000
@@ -60,7 +60,7 @@ _AGAIN_BARS: Final = 8
 #: Processor seconds after which the check of a slow strategy ends; the order of its bars is always
 #: the same.
 MOST_SECONDS: Final = 0.5
-#: The same on the wall clock, for a strategy that waits, and for a machine that is busy.
+#: Wall seconds after which the check ends, for a strategy that waits, and on a busy machine.
 _MOST_WALL_SECONDS: Final = 2.0
 
 
@@ -142,7 +142,7 @@ def quick_text(result: CheckResult, command: str) -> str:
         return f"passed, {format_count(result.bars, 'bar')}"
     where = f"first {format_utc(found.timestamp)} UTC ({found.kind}): {meaning(found.kind)}"
     if not result.checked:
-        # It did not repeat itself, whatever its windows give.
+        # The strategy did not repeat its signals, whatever its windows return.
         return f"DIFFER, {where}; why: {command}"
     parts: list[str] = []
     if found.kind != "fails":

@@ -14,7 +14,7 @@ from onetape.exchange.rest import RestExchange
 from onetape.websocket.events import CandleUpdate, PublicTrade, StreamEvent, TickerUpdate
 from onetape.websocket.feeds import TradeFeed, newest_candles
 
-#: Seconds between two questions for candles or prices that no stream carries.
+#: Seconds between two requests for candles or prices that no stream has.
 POLL_SECONDS = 5.0
 #: Time that the first candles of a connection wait for REST, seconds.
 BASE_PATIENCE_SECONDS = 2.0

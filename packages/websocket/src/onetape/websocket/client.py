@@ -28,7 +28,7 @@ from onetape.websocket.sending import PacedSender
 CLOSE_SECONDS = 1.0
 #: The longest pause before a dial, seconds; CCXT's own grow to 30 s.
 LONGEST_PAUSE_SECONDS = 3.5
-#: How many dials of an outage have such a pause where programs cannot share a queue of dials.
+#: Number of dials in an outage with this pause, if programs cannot share a queue of dials.
 FIRST_DIALS = 12
 #: The pause after a handshake that was refused for too many requests, where it has no Retry-After.
 BAN_PAUSE_SECONDS = 30.0

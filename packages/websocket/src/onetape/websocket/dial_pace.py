@@ -19,7 +19,7 @@ from typing import Final, TypeVar
 
 T = TypeVar("T")
 
-#: Between two dials of all programs together, seconds: 100 in five minutes.
+#: Interval between two dials of all programs together, seconds: 100 in five minutes.
 DIAL_SECONDS = 3.0
 #: Number of dials that may be sent at once after a time without any.
 BURST_DIALS = 50
@@ -27,7 +27,7 @@ BURST_DIALS = 50
 LOOK_SECONDS = 0.5
 #: Times further in the future are from before the computer was started again.
 _LONGEST_QUEUE_SECONDS: Final = 3_600.0
-#: Until when the dials so far fill the queue, and when a program was last connected, monotonic
+#: Time up to which earlier dials fill the queue, and time of the last connection, monotonic
 #: seconds.
 _TIMES: Final = struct.Struct("<dd")
 #: How often a lock that another program holds is tried for, and the pause between, seconds.

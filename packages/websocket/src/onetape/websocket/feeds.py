@@ -143,7 +143,7 @@ class CandleFeed:
             if self._seen.get(time) != (row, is_final)
         )
         if any(time is not None and time not in rows for time in list(self._seen)[-1:]):
-            # So much came between two reads that the newest candle known left CCXT's cache, and
+            # More candles came than CCXT's cache holds: the newest known candle is gone, and
             # maybe its last frame with it: as good as a break of the connection.
             self._overruns += 1
         self._seen = rows

@@ -9,7 +9,7 @@ import time
 from collections.abc import Awaitable, Callable
 from typing import Any, Final, TypeGuard, cast
 
-#: Between two messages of a socket, seconds: four a second leave one for the response to a ping.
+#: Interval of a socket's messages, seconds: four a second leave one for the response to a ping.
 PAUSE_SECONDS: Final = 0.26
 #: Streams that one message subscribes to, at most: Binance takes messages of a few kilobytes.
 MOST_STREAMS: Final = 100

@@ -92,7 +92,7 @@ class Subscription:
                 await asyncio.sleep(pause.next_seconds())
                 continue
             except Exception as error:
-                # A task that fails alone is not noticed: the reader of the events raises its error.
+                # The error of a background task would be lost: the reader of the events raises it.
                 self.fail(error)
                 return
             pause.note_open()

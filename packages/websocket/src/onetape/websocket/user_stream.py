@@ -154,7 +154,7 @@ class UserStream:
                 pause.note_open()
                 await self._read_on()
             except Exception as error:
-                # Whatever CCXT stumbles over: nothing depends on an event, and the next connection
+                # Any error inside CCXT: nothing depends on an event, and the next connection
                 # is a new one.
                 self._note_lost(error)
             except asyncio.CancelledError:

@@ -321,7 +321,7 @@ class WebSocketManager:
                 self._break(f"no message for {seconds:.0f} s")
                 return
             is_confirmed = has_missed is not None
-            # REST is tried again sooner; a socket that is dead does not respond CCXT's pings.
+            # REST is tried again sooner; a broken socket does not respond to CCXT's pings.
             timer.postpone(limit if is_confirmed else limit / 2)
             for subscription in self._subscriptions(symbol):
                 subscription.put(StreamQuiet(seconds, is_confirmed))

@@ -103,7 +103,7 @@ def config_of(manifest: Manifest) -> BacktestConfig:
         exchange=found.exchange,
         symbols=tuple(found.symbol.split(",")),
         timeframe=found.timeframe,
-        # The newest candle of a day that the settings name may not be the newest one now.
+        # The newest candle of a day in the settings may not be the newest one now.
         start=manifest.result.from_,
         end=manifest.result.to,
         strategy=StrategyChoice(found.strategy.name, found.strategy.parameters, USER_FOLDER),

@@ -17,7 +17,7 @@ def chosen_rows(firing: Firing, opens_ms: list[int]) -> list[int]:
     """Return the places of the candles that a fault spoils; one is drawn where it names none."""
     fault = firing.fault
     if fault.candle_from is None and fault.candle_to is None:
-        # Not the last of a page: that one forms, and a client fetches it again anyway.
+        # Not the last row of a page: it is forming, and a client fetches it again anyway.
         count = max(len(opens_ms) - 1, min(len(opens_ms), 1))
         return [firing.random.randrange(count)] if count else []
     first = 0 if fault.candle_from is None else moment_ms(fault.candle_from, firing.added_ms)

@@ -21,7 +21,7 @@ FLOOD_PER_SECOND: Final = 15_000
 FLOOD_SECONDS: Final = 5.0
 DELAY_SECONDS: Final = 5.0
 TURN_SECONDS: Final = 0.01
-#: An event takes one of these; after it the others wait for the next event.
+#: Faults of which an event gets one; the others wait for the next event.
 _ENDS: Final = frozenset({"ws_close", "ws_abort", "ws_half_open"})
 _numbers = itertools.count(1)
 Frame = JsonObject | str | bytes

@@ -3,7 +3,7 @@
 from dataclasses import dataclass
 from typing import Final
 
-#: Wrong bodies of a response with status 200.
+#: Variants of invalid bodies of a response with status 200.
 BODY_SHAPES: Final = (
     "html", "null", "empty_object", "empty_list", "truncated", "octet_stream", "empty", "text",
     "no_symbols",
@@ -21,7 +21,7 @@ CANDLE_SHAPES: Final = (
     "time_negative", "time_off_grid",
 )  # fmt: skip
 EVENT_SHAPES: Final = ("lost", "delayed", "duplicated", "reordered")
-#: What is seen late.
+#: Data that `visibility_delay` delays.
 HIDDEN_SHAPES: Final = ("all", "orders", "fills", "balances")
 REFUSE_SHAPES: Final = ("status", "page", "hang", "reset")
 

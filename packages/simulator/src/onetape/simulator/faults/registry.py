@@ -317,7 +317,7 @@ class Faults:
         return firing
 
     def _firing(self, entry: _Entry) -> Firing:
-        # A source of its own for each call: what other calls drew before does not matter.
+        # A separate generator for each call, so that draws of other calls do not matter.
         random = Random(f"{self._seed}/{entry.number}/{entry.calls}")  # noqa: S311 - no secret
         return Firing(
             entry.fault, entry.number, entry.calls, random, entry.began_ms, entry.added_ms

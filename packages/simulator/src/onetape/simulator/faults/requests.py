@@ -92,7 +92,7 @@ class RequestFaults:
     def _refusal(self, fault: Fault, number: object) -> JsonObject:
         error = error_of(fault)
         if fault.code is None and fault.text is None:
-            # Over REST it would be a proxy's page; a WebSocket has no proxy that could send one.
+            # Over REST the body is a proxy's page; on a WebSocket no proxy sends one.
             error = {"code": _UNKNOWN, "msg": TEXTS[_UNKNOWN]}
         wait = (fault.headers or {}).get("Retry-After", "")
         if wait.isdecimal():

@@ -22,7 +22,7 @@ Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
 HANG_SECONDS: Final = 3_600.0
 #: Paths that no fault touches: the simulator's own.
 OWN: Final = "/simulator"
-#: A request bears one of these; after the first the others wait for the next request.
+#: Faults of which a request gets one; the others wait for the next request.
 TERMINAL: Final = frozenset({"timeout", "reset", "cut_body", "drip", "wrong_body", "status"})
 
 

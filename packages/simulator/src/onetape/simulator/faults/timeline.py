@@ -10,7 +10,7 @@ from onetape.cli.settings_file import load_yaml_nodes
 from onetape.core.errors import ConfigurationError
 from onetape.simulator.faults.model import Fault, FaultError, make_fault
 
-#: No timeline is larger.
+#: Maximum size of a timeline file, bytes.
 MOST_BYTES: Final = 10_000_000
 _FORM = "a timeline has `seed: N` (optional) and `faults:` with one `- kind: ...` each"
 

@@ -14,7 +14,7 @@ def reset(transport: asyncio.Transport | None) -> None:
         return
     socket = transport.get_extra_info("socket")
     if socket is not None:
-        # A linger of 0 s makes the close a reset; otherwise it would be a polite end.
+        # A linger of 0 s makes the close a reset; otherwise it would be a normal end.
         with contextlib.suppress(OSError):
             socket.setsockopt(SOL_SOCKET, SO_LINGER, struct.pack("ii", 1, 0))
     transport.abort()

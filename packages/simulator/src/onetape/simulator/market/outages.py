@@ -17,7 +17,7 @@ from onetape.simulator.market.symbols import SpotSymbol
 #: An outage begins in most stretches of 2**18 minutes (half a year), never near their ends.
 _STRETCH_BITS: Final = 18
 _STRETCH_MARGIN: Final = 4_096
-#: This name of all leaves seed 7, the demo's, whole from August 2025 to the end of 2026.
+#: This name gives seed 7, the demo's, no outage from August 2025 to the end of 2026.
 _OUTAGES: Final = "outage 78"
 _OUTAGE_CHANCE: Final = 0.7
 #: Shortest and longest time without candles, minutes; short ones are more frequent.

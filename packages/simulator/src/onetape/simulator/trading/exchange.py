@@ -348,7 +348,7 @@ class Exchange:
     def _end_sibling(self, order: Order, now_ms: int) -> None:
         """End the other order of a list as soon as this one trades or wakes."""
         if (sibling := order.sibling) is not None:
-            # What is set aside for both passes to the one that goes on.
+            # The balance locked for both orders passes to the remaining order.
             sibling.lost_to_sibling = True
             self._books.end(sibling, "EXPIRED", now_ms)
 

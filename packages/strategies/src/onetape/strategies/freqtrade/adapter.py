@@ -53,7 +53,7 @@ _LONG_COLUMNS: Final = ("enter_long", "exit_long", "buy", "sell")
 _SHORT_COLUMNS: Final = ("enter_short", "exit_short")
 _TAG_COLUMNS: Final = ("enter_tag", "exit_tag", "buy_tag", "sell_tag")
 _NOT_DRAWN: Final = frozenset((*_CANDLE_COLUMNS, *_LONG_COLUMNS, *_SHORT_COLUMNS, *_TAG_COLUMNS))
-#: Indicators that are drawn at most.
+#: Maximum number of indicators that are drawn.
 _MOST_DRAWN: Final = 40
 #: An indicator this near to the price, as a ratio of medians, is drawn over the candles.
 _PRICE_LIKE: Final = (0.5, 2.0)

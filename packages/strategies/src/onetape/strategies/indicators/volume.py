@@ -140,7 +140,7 @@ def _epoch_seconds(timestamp: Any) -> IntArray:
 def _time_zone(name: str) -> tzinfo:
     if name == "UTC":
         return UTC
-    from zoneinfo import ZoneInfo  # only sessions of another zone need it
+    from zoneinfo import ZoneInfo  # Only sessions of another time zone need the module.
 
     try:
         return ZoneInfo(name)
