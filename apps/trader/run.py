@@ -54,7 +54,7 @@ from trader.live.first_day import first_day_lines
 from trader.live.key_watch import rights_after_start
 from trader.live.keys import keys_for
 from trader.live.opening import LiveAccess, hold_live_account, open_access
-from trader.live.shared_money import check_shared_money, hold_shared_money
+from trader.live.shared_money import check_shared_money, warn_of_shared_money
 from trader.live.start_checks import Start, ask_markets, check_accounts, check_other_accounts
 from trader.live.start_plan import StartPlan
 from trader.locked_start import (
@@ -265,8 +265,7 @@ async def trade_in_sessions(
         check_kind(store, settings.exchange, is_sandbox=settings.sandbox)
         if access is not None:
             quote = markets[0].quote
-            # Another account may have been opened before the person answered.
-            hold_shared_money(store, plan, access)
+            warn_of_shared_money(store, plan, access)
             settings = hold_live_account(store, settings, account, access, quote, exchange.now_ms())
             if access.is_confirmed:
                 confirm_live_account(store, account, confirmed_ms=exchange.now_ms())

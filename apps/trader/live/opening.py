@@ -228,17 +228,22 @@ def hold_live_account(
         now_ms: Market time, epoch milliseconds.
 
     Raises:
-        SafetyRefusal: the account was opened with a key of another account of the exchange.
+        SafetyRefusal: the account was opened with a key of another account of the exchange, or
+            another account counts the money that it would take whole.
         UsageError: there is no money to trade with.
     """
     known = read_live_account(store, account)
     if known is None:
         baseline = {name: one.total for name, one in access.balances.items()}
         exchange = access.client.endpoint.exchange
-        open_live_account(
+        takes_all = settings.cash is None and not read_account_series(store, account)
+        other = open_live_account(
             store,
             LiveAccount(account, exchange, access.exchange_account, baseline, now_ms, None),
+            sole_currency=quote if takes_all else None,
         )
+        if other is not None:
+            raise make_shared_money_refusal(account, other, quote, exchange)
     elif known.exchange_account != access.exchange_account:
         raise SafetyRefusal(
             f"account {account} was opened on account {known.exchange_account} of "
@@ -253,6 +258,24 @@ def hold_live_account(
         but = f": {booked:f} {quote} are booked as positions of other accounts" if booked else ""
         raise UsageError(f"the account has no free {quote} to trade with{but}")
     return structs.replace(settings, cash=free)
+
+
+def make_shared_money_refusal(
+    account: str, other: str, currency: str, exchange: str
+) -> SafetyRefusal:
+    """Return the refusal of a new account without `cash` whose money another account counts.
+
+    Args:
+        account: Name of the new account.
+        other: Name of the other account.
+        currency: Currency of the money.
+        exchange: CCXT exchange id of both.
+    """
+    return SafetyRefusal(
+        f"account {other} trades with {currency} on the same account of {exchange}, and account "
+        f"{account} would count the same money: state the amount of the new account with --cash, "
+        f'or go on with the other one: --account "{other}"'
+    )
 
 
 def _lock_symbol(endpoint: Endpoint, account: str, symbol: str, lock_file: Path) -> ProcessLock:

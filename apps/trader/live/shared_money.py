@@ -10,7 +10,6 @@ from decimal import Decimal
 from pathlib import Path
 
 from onetape.cli.output import print_line
-from onetape.core.errors import SafetyRefusal
 from onetape.core.symbols import split_symbol
 from onetape.core.trading_rules import format_decimal
 from onetape.store.account_reading import read_accounts
@@ -18,7 +17,7 @@ from onetape.store.accounts import Account, read_account
 from onetape.store.database import Store, open_store
 from onetape.store.live_accounts import read_live_account
 from onetape.store.reservations import AccountCash
-from trader.live.opening import LiveAccess
+from trader.live.opening import LiveAccess, make_shared_money_refusal
 from trader.live.start_plan import StartPlan
 
 
@@ -39,8 +38,10 @@ def check_shared_money(path: Path, plan: StartPlan, access: LiveAccess) -> None:
             _check(plan, _others(store, plan, access))
 
 
-def hold_shared_money(store: Store, plan: StartPlan, access: LiveAccess) -> None:
-    """Check again right before an account is opened; warn where the money is not enough for all.
+def warn_of_shared_money(store: Store, plan: StartPlan, access: LiveAccess) -> None:
+    """Warn where the money of a new account is not enough for all that count it.
+
+    One without `cash` is refused in the transaction that opens it (`open_live_account`).
 
     Args:
         store: The database of the trader.
@@ -48,11 +49,9 @@ def hold_shared_money(store: Store, plan: StartPlan, access: LiveAccess) -> None
         access: The account of the key.
 
     Raises:
-        SafetyRefusal: as `check_shared_money`.
         StoreError: the file cannot be used.
     """
     others, cash = _others(store, plan, access), plan.settings.cash
-    _check(plan, others)
     if not others or cash is None:
         return
     first = others[0]
@@ -64,8 +63,7 @@ def hold_shared_money(store: Store, plan: StartPlan, access: LiveAccess) -> None
         print_line(
             f"account {plan.account} and {names} together count on {format_decimal(counted)} "
             f"{first.currency}, and the account at {first.exchange} has {format_decimal(money)}: "
-            "an "
-            "entry may be smaller than the rules state, or refused",
+            "an entry may be smaller than the rules state, or refused",
             level="WARNING",
         )
 
@@ -75,12 +73,7 @@ def _check(plan: StartPlan, others: Sequence[Account]) -> None:
         return
     first, cash = others[0], plan.settings.cash
     if cash is None:
-        raise SafetyRefusal(
-            f"account {first.name} trades with {first.currency} on the same account of "
-            f"{first.exchange}, and account {plan.account} would count the same money: state "
-            "the amount of the new account with --cash, or go on with the other one: "
-            f'--account "{first.name}"'
-        )
+        raise make_shared_money_refusal(plan.account, first.name, first.currency, first.exchange)
 
 
 def _others(store: Store, plan: StartPlan, access: LiveAccess) -> list[Account]:

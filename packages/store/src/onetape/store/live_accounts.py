@@ -9,7 +9,7 @@ from uuid import uuid4
 from msgspec import Struct
 
 from onetape.core.trading_rules import format_decimal
-from onetape.store.connection import insert_row
+from onetape.store.connection import Connection, insert_row
 from onetape.store.database import Store
 from onetape.store.leases import Fence, check_lease
 
@@ -79,14 +79,28 @@ def read_live_account(store: Store, account: str) -> LiveAccount | None:
     return LiveAccount(*values)
 
 
-def open_live_account(store: Store, account: LiveAccount) -> None:
+def open_live_account(
+    store: Store, account: LiveAccount, *, sole_currency: str | None = None
+) -> str | None:
     """Store an account with real orders; one that is stored stays as it is.
+
+    Args:
+        store: The open database.
+        account: The account.
+        sole_currency: Currency whose money the account takes whole: it is not stored where another
+            account counts the same money; None: it may share.
+
+    Returns:
+        Name of the other account, which may just be opened by another process; None: it is stored.
 
     Raises:
         StoreError: the file cannot be written.
     """
     baseline = {name: format_decimal(amount) for name, amount in account.baseline.items()}
     with store.write(durable=True) as connection:
+        other = None if sole_currency is None else _find_sharer(connection, account, sole_currency)
+        if other is not None:
+            return other
         connection.execute(
             "INSERT OR IGNORE INTO live_accounts (account, exchange, exchange_account, baseline, "
             "opened_ms, confirmed_ms) VALUES (?, ?, ?, ?, ?, ?)",
@@ -99,6 +113,21 @@ def open_live_account(store: Store, account: LiveAccount) -> None:
                 account.confirmed_ms,
             ),
         )
+    return None
+
+
+def _find_sharer(connection: Connection, account: LiveAccount, currency: str) -> str | None:
+    """Return the first other account that counts money of the same account at the exchange.
+
+    An account that has no start balance yet is just being opened, with whatever currency.
+    """
+    return connection.execute(
+        "SELECT l.account FROM live_accounts l LEFT JOIN accounts a USING (account) "
+        "WHERE l.exchange = ? AND l.exchange_account = ? AND l.account <> ? "
+        "AND (a.account IS NULL OR (a.currency = ? AND a.start_balance IS NOT NULL)) "
+        "ORDER BY l.opened_ms, l.account LIMIT 1",
+        (account.exchange, account.exchange_account, account.account, currency),
+    ).get
 
 
 def first_opened_ms(store: Store, exchange: str, exchange_account: str) -> int | None:
