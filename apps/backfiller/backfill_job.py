@@ -1,4 +1,4 @@
-"""What a run is to fetch: the series, the range, and the file they go into."""
+"""Task of one backfiller run: the series, the range, and the database file."""
 
 from collections.abc import Sequence
 from pathlib import Path
@@ -31,7 +31,7 @@ class BackfillJob(Struct, frozen=True):
     days: int | None
     """Number of days before today, and today, by the exchange's clock; instead of start and end."""
     retry_seconds: float
-    """How long a failing read is repeated once its exchange has responded, seconds."""
+    """Time that a failing read is repeated once its exchange has responded, seconds."""
 
     @property
     def exchanges(self) -> list[str]:

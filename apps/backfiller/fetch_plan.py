@@ -21,7 +21,7 @@ Range = tuple[int, int]
 
 
 class FetchPlan(Struct, frozen=True):
-    """What is requested of one series. Times are epoch seconds, ranges half-open."""
+    """Requests of one series. Times are epoch seconds, ranges half-open."""
 
     key: SeriesKey
     start: int

@@ -22,7 +22,7 @@ from onetape.store.reading import read_closed_between
 
 
 class Imported(Struct, frozen=True):
-    """What became of one table. Times are epoch seconds, the range is half-open."""
+    """Result of the import of one table. Times are epoch seconds, the range is half-open."""
 
     source: str
     exchange: str

@@ -31,7 +31,7 @@ from onetape.store.reading import read_closed_between
 
 
 class Resampled(Struct, frozen=True):
-    """What became of one series. Times are epoch seconds, the range is half-open."""
+    """Result of resampling one series. Times are epoch seconds, the range is half-open."""
 
     exchange: str
     symbol: str

@@ -28,7 +28,7 @@ Progress = Callable[[int, int], None]
 
 
 class Summary(Struct, frozen=True):
-    """What one run did for one series. Times are epoch seconds, ranges half-open."""
+    """Result of one run for one series. Times are epoch seconds, ranges half-open."""
 
     exchange: str
     symbol: str

@@ -11,7 +11,7 @@ from onetape.core.setting import DeclaredStruct, Setting
 
 
 class BackfillerSettings(DeclaredStruct, frozen=True, kw_only=True):
-    """What to fetch, from where, into which file."""
+    """Settings of the backfiller: series, range and database file."""
 
     symbol: Annotated[list[str], SYMBOL._replace(file_example="[BTC/USDT, ETH/USDT]")] = (
         msgspec.field(default_factory=lambda: [DEFAULT_SYMBOL])

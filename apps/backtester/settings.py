@@ -17,7 +17,7 @@ from onetape.engine.account_config import (
 
 
 class BacktesterSettings(DeclaredStruct, frozen=True, kw_only=True):
-    """What to replay, with which strategy and which money."""
+    """Settings of the backtester: candles, strategy, account and exits."""
 
     from_: Annotated[
         str | None,

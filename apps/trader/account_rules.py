@@ -116,7 +116,7 @@ class AccountRules(LookAhead):
         self._due = deque[Enter]()
         self._is_entering = False
         self._untraded: dict[str, int] = {}
-        """By symbol the newest candle without a trade so far, epoch seconds."""
+        """Newest candle without a trade so far, epoch seconds, by symbol."""
         self._awaited: tuple[int, float] = (0, 0.0)
         """The open whose entries wait, epoch seconds, and since when, monotonic seconds."""
         self._printed = 0

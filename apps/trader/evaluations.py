@@ -91,7 +91,7 @@ class _Running(Struct, frozen=True):
 
 
 class Evaluations:
-    """At most one evaluation at a time. All methods are called in one event loop."""
+    """Runs at most one evaluation at a time; all methods are called in one event loop."""
 
     def __init__(
         self,

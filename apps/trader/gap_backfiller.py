@@ -66,7 +66,7 @@ class GapBackfiller:
         self.inserted = 0
         """Candles that REST has added in this session."""
         self.refused = ""
-        """Why rows of the last response were refused, with the first of them; empty for none."""
+        """Reason why rows of the last response were refused, with the first row; empty: none."""
         self.closed = asyncio.Event()
         """Set when a candle was closed or a new one began; the task that waits for it clears it."""
 

@@ -74,7 +74,7 @@ class OrderBooking:
         self._funds = funds
         funds.attach(context.key, self)
         self.halt: str | None = None
-        """Which command of a person forbids orders of any kind, in words; None: no command does."""
+        """Description of the command that forbids all orders; None: no command does."""
         self._fills = read_fills(
             context.store,
             context.session.account,

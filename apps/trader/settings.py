@@ -33,7 +33,7 @@ class SymbolSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_f
 
 
 class TraderSettings(DeclaredStruct, frozen=True, kw_only=True):
-    """What to trade, with which strategy and which money."""
+    """Settings of the trader: symbols, strategies, account, exits and limits."""
 
     mode: Annotated[
         str,

@@ -62,7 +62,7 @@ class TraderStates:
         self._since = time.monotonic()
         self._reminded = self._since
         self.pause: str | None = None
-        """Which command of a person forbids entries, in words; None: no command does."""
+        """Description of the command that forbids entries; None: no command does."""
 
     @property
     def state(self) -> TraderState:

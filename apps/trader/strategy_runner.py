@@ -62,7 +62,7 @@ class DecisionReport(Struct, frozen=True):
     blocked: str | None
     """Reason why a signal led to no order; None: nothing blocked the order."""
     wait: str = ""
-    """Since when orders are possible after a gap in the warm-up; empty without such a gap."""
+    """Time from which orders are possible after a gap in the warm-up; empty: no such gap."""
     is_missed: bool = False
     """Whether the candle closed while no session ran, or while the trader could not decide."""
 
@@ -112,7 +112,7 @@ class StrategyRunner:
         self._evaluated = deque[EvaluatedCandle]()
         """Candles whose evaluation is done and that are not decided on, oldest first."""
         self._waiting_since: float | None = None
-        """Since when a BUY waits for an exit, monotonic seconds; None: none does."""
+        """Time since a BUY waits for an exit, monotonic seconds; None: none waits."""
         review = Evaluations(context, exchange, states, on_evaluated)
         self._review = CorrectionReview(
             context, review, self._leave_for, on_start=exits.note_correction

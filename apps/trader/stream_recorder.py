@@ -82,7 +82,7 @@ class StreamRecorder:
         self._stalls = StallWatch(exchange.clock)
         self._went_live = asyncio.Event()
         self.watch: Watch | None = None
-        """Since when the stream is followed without a break; None while it is down."""
+        """Beginning of the time in which the stream is up without a break; None: it is down."""
         self.lost_reason = ""
         """Reason of the last loss of the stream; empty before the first loss."""
         self.is_quiet = False

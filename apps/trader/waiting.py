@@ -33,7 +33,7 @@ class WaitNotice:
         self._context = context
         self._gap_backfiller = gap_backfiller
         self._since: dict[tuple[str, bool], float] = {}
-        """When each reason was found first since the last decision, monotonic seconds."""
+        """Time when each reason was first found since the last decision, monotonic seconds."""
         self._problems: dict[tuple[str, bool], Problem] = {}
         """Found since the last decision, oldest first."""
 

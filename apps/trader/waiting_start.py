@@ -49,14 +49,14 @@ class WaitingStart:
         stops = "a stop at the exchange stays"
         self._stops = stops if plan.settings.mode == "live" else "no stop is watched meanwhile"
         self.end = ""
-        """What is printed when the last wait is over; empty: the start has not waited."""
+        """Text that is printed when the last wait is over; empty: the start has not waited."""
         self._store: Store | None = None
         self._leases: list[NamedLease] = []
         self._beating: asyncio.Task[None] | None = None
         self._since: float | None = None
         """Time when the wait began, epoch seconds; None: no wait."""
         self._began = 0.0
-        """When the wait began, monotonic seconds."""
+        """Time when the wait began, monotonic seconds."""
         self._failures: dict[str, float] = {}
         """Time when each failure was last printed, monotonic seconds, by its text."""
         self._has_printed = False

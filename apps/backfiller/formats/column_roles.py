@@ -1,4 +1,4 @@
-"""Which column of a table is which: by its header, by their number, or by a flag."""
+"""Find the columns of a candle in a table: by header, number of columns, or flag."""
 
 import re
 from collections.abc import Sequence
@@ -48,7 +48,7 @@ _BY_COUNT: Final = (6, 7, 12)
 
 
 class Places(Struct, frozen=True):
-    """Where the six columns of a candle are in a table, as numbers of columns from 0."""
+    """Positions of the six columns of a candle in a table, counted from 0."""
 
     fields: tuple[int, ...]
     """Time, open, high, low, close, volume; volume is missing where the table has none."""

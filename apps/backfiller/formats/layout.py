@@ -35,7 +35,7 @@ _FEWEST_CELLS: Final = 5
 
 
 class Layout(Struct, frozen=True):
-    """How the rows of a CSV file are to be read."""
+    """Layout of a CSV file: how its rows are read."""
 
     encoding: str
     delimiter: str

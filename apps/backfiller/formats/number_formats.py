@@ -21,7 +21,7 @@ _MARKED: Final = re.compile(rf"[+-]?\d[\d.,]*(?:{_GROUPS}\d{{3}})*[\d.,]*")
 
 
 class NumberStyle(Struct, frozen=True):
-    """How the numbers of a table are written."""
+    """Notation of the numbers of a table: decimal point and separator of thousands."""
 
     decimal: str = "."
     thousands: str = ""

@@ -29,7 +29,7 @@ class ReadOptions(Struct, frozen=True):
     """Flags on how to read tables."""
 
     time_unit: str | None = None
-    """What numbers of time count: s, ms, us, ns or iso; None recognises it by their size."""
+    """Unit of numbers of time: s, ms, us, ns or iso; None: recognised by their size."""
     zone: ZoneInfo | None = None
     """Time zone of dates without an offset; None: UTC."""
     columns: Sequence[str] | None = None

@@ -34,7 +34,7 @@ _EXCHANGE_ID: Final = re.compile(r"[a-z][a-z0-9_]*")
 
 
 class Wanted(Struct, frozen=True):
-    """What flags state of the files; None: names and contents must state it."""
+    """Facts about the files from flags; None: names and contents must state them."""
 
     exchange: str | None = None
     symbol: str | None = None

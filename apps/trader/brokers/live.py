@@ -91,14 +91,14 @@ class LiveBroker:
         )
         self._running: dict[tuple[str, str], Future[None]] = {}
         self.fault: str = ""
-        """Why the account could not be read at the last attempt; empty where it could."""
+        """Reason why the last attempt to read the account failed; empty: it did not fail."""
         self.past_fault: str = ""
-        """Why old executions could not be read at the last attempt that failed."""
+        """Reason why old executions could not be read at the last failed attempt."""
         self._unexpected = ""
         """The last unexpected error of another request: one that did not come from the exchange."""
         self._is_reading_due = False
         self.stream_opened_ms: int | None = None
-        """Since when the account's events arrive, exchange time; None: they do not."""
+        """Exchange time since which the account's events arrive; None: they do not arrive."""
         if stream is not None:
             stream.listen(self._note_user_event)
         self.prices: dict[str, tuple[Decimal, float]] = {}

@@ -42,7 +42,7 @@ class AccountSnapshot(Struct, frozen=True):
 
 
 class BalanceReading(Struct, frozen=True):
-    """What an account holds, whether or not its orders and executions were read with it."""
+    """Balances of an account, also without a reading of its orders and executions."""
 
     asked_ms: int
     """Exchange time right before the request, epoch milliseconds."""
@@ -52,7 +52,7 @@ class BalanceReading(Struct, frozen=True):
 
 
 class AccountHistory(Struct, frozen=True):
-    """What was executed in one market since a time that may be long ago."""
+    """Executions in one market since a time that may be long ago."""
 
     begun: float
     """Monotonic time right before the requests, seconds; later events may be missing."""

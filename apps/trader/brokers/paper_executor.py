@@ -43,7 +43,7 @@ class PaperExecutor(Executor):
     """Sends the orders of one symbol to an exchange on paper."""
 
     def __init__(self, context: SessionContext, fence: Fence, funds: AccountFunds) -> None:
-        """As for `OrderBooking`; the exchange on paper keeps the orders that it acknowledged."""
+        """Begin; arguments as for `OrderBooking`. The paper exchange stores acknowledged orders."""
         super().__init__(context, fence, funds, where="on paper")
         self._open: TrackedOrder | None = None
         self._known_waiting: str | None = None

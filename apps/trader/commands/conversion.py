@@ -21,7 +21,7 @@ class Converter:
         self._store = store
         self._currency = currency
         self._series: dict[str, tuple[SeriesKey, bool]] = {}
-        """By currency the series that is used, and whether its price is upside down."""
+        """Series used for each currency, and whether its price is the inverse, by currency."""
 
     @property
     def sources(self) -> list[str]:

@@ -53,7 +53,7 @@ class SignalNow(Struct, frozen=True):
 
 
 class TradedCandle(Struct, frozen=True):
-    """What the trader of an account did on one candle."""
+    """Decision and order of an account's trader on one candle."""
 
     account: Account
     strategy: str

@@ -79,16 +79,16 @@ class Protection(Struct, frozen=True):
 
 
 class StopPlace(Struct, frozen=True):
-    """Where the stop of a live position is."""
+    """Place of the stop of a live position."""
 
     place: Literal["exchange", "here", "none"]
-    """Where the stop is; `here`: the running trader alone watches its level."""
+    """Place of the stop; `here`: only the running trader watches its level."""
     price: Decimal | None
     """Price of the stop, quote currency; None: no stop."""
     reason: str
-    """Why no stop is at the exchange; empty if one is there, or the reason is not known."""
+    """Reason why no stop is at the exchange; empty: one is there, or the reason is not known."""
     unprotected_seconds: float | None
-    """How long the position had no stop at the exchange, market time; None: not known."""
+    """Time that the position had no stop at the exchange, market time; None: not known."""
 
 
 class TraderStatus(Struct, frozen=True):
@@ -121,11 +121,11 @@ class TraderStatus(Struct, frozen=True):
     obligations: list[ExitObligation]
     last_problem: StateChange | None
     last_late: Latecomer | None
-    """When entries of the account went on without this symbol last; None: never."""
+    """Last time at which entries of the account did not wait for this symbol; None: never."""
     pause: str | None
-    """Which command of a person forbids entries, in words; None: no command does."""
+    """Description of the command that forbids entries; None: no command does."""
     halt: str | None
-    """Which command of a person forbids orders of any kind, in words; None: no command does."""
+    """Description of the command that forbids all orders; None: no command does."""
     now_ms: int
     """Market time, epoch milliseconds; for a simulator, the newest time that is stored."""
 

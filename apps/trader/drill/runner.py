@@ -53,7 +53,7 @@ class PartResult(Struct, frozen=True):
     symbol: str
     is_passed: bool
     seen: str
-    """What was observed in the drill part; a failure comes first."""
+    """Observations of the drill part, as text; a failure comes first."""
     seconds: float
     """Duration of the drill part, wall seconds."""
     unprotected_seconds: float

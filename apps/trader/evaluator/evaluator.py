@@ -44,7 +44,7 @@ _KEY: Final = 1
 
 
 class Evaluation(Struct, frozen=True):
-    """What a strategy returned for some candles."""
+    """Signals and other results of a strategy for some candles."""
 
     signal: SignalArray
     """1 BUY, -1 SELL, 0 HOLD for each candle, shape (n,)."""

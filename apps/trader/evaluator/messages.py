@@ -84,7 +84,7 @@ class EvaluateRequest(Struct, frozen=True, tag="evaluate"):
 
 
 class LoadedStrategy(Struct, frozen=True, tag="loaded"):
-    """What the trader reads of a strategy without running its code."""
+    """Facts about a loaded strategy that the trader reads without running its code."""
 
     name: str
     lookback: int

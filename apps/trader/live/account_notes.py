@@ -16,7 +16,7 @@ _ZERO = Decimal(0)
 
 
 class AccountNotes:
-    """What one symbol's session has seen of the account beyond its own trades."""
+    """Changes of the account that one symbol's session found beyond its own trades."""
 
     def __init__(self, book: LiveBook) -> None:
         """Begin; later readings of the account are compared with the first one."""

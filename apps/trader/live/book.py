@@ -70,7 +70,7 @@ class LiveBook(Executor):
         self.tag = context.tag
         self.times = times
         self.sizes = OrderSizes(context)
-        """How large an order may be."""
+        """Limits for the size of an order."""
         self.orders: dict[str, LiveOrder] = {
             one.order.client_order_id: LiveOrder(one) for one in self._unfinished
         }

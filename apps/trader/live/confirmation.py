@@ -34,12 +34,12 @@ from trader.settings import TraderSettings
 
 
 class FirstEntry(Struct, frozen=True):
-    """What a start has found out about the account's first entry."""
+    """Facts for a start about the account's first entry."""
 
     is_open: bool
     """Whether a person still has to confirm the first entry."""
     drill_ms: int = 0
-    """When the drill of these settings passed, epoch milliseconds."""
+    """Time at which the drill of these settings passed, epoch milliseconds."""
 
 
 def plan_whole_start(

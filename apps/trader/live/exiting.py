@@ -49,15 +49,15 @@ class ExitSender:
         self._refusals = 0
         self._not_before = 0.0
         self._read = -1e9
-        """When the account was read again because coins are not free yet, monotonic."""
+        """Time when the account was read again because coins were not free, monotonic seconds."""
         self._taken: float | None = None
-        """Since when others may be selling the position, monotonic; None: nothing shows that."""
+        """Time since others may be selling the position, monotonic seconds; None: no sign of it."""
         self._has_sold_part = False
         """Whether the exit that was sent last sells a part, so that another one follows at once."""
         self._part_ended: float | None = None
-        """When that exit was first seen to be over, monotonic; None: it is on its way."""
+        """Time when that exit was first found to be over, monotonic seconds; None: it is open."""
         self._dust: str | None = None
-        """Why no order can sell the position, whose value is small; None: an order can."""
+        """Reason why no order can sell the position, whose value is small; None: an order can."""
 
     @property
     def _is_small(self) -> bool:

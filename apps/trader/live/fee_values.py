@@ -30,7 +30,7 @@ class FeeValues:
         """Begin; a price is requested when the first fee in a third currency appears."""
         self._book = book
         self._requested: dict[str, float] = {}
-        """When the price of a market was requested last, monotonic, by symbol."""
+        """Time of the last request for a market's price, monotonic seconds, by symbol."""
         self._since: float | None = None
         """Time since a price has not been known, monotonic seconds; None: all prices are known."""
         self._estimated: set[str] = set()

@@ -12,10 +12,10 @@ from trader.live.booked_coins import CORRECTED
 
 
 class FillsOfOthers:
-    """What one symbol's session has read of executions that are not the trader's."""
+    """Executions of one symbol's account that are not the trader's."""
 
     def __init__(self, book: LiveBook) -> None:
-        """Take whose orders are known to be of others; their executions come with the readings."""
+        """Begin with the stored orders of others; their executions come with the readings."""
         self._book = book
         self._fills: dict[str, OwnTrade] = {}
         self._numbers: set[str] = set()

@@ -27,7 +27,7 @@ class Judge:
         self._missing_since: float | None = None
         """Time since coins of the position have been missing, monotonic seconds; None: none are."""
         self._missing_again = 0.0
-        """When the account is read again because coins are missing, monotonic."""
+        """Time when the account is read again because coins are missing, monotonic seconds."""
         self._nameless: frozenset[str] = frozenset()
 
     @property

@@ -31,7 +31,7 @@ OLDER_ORDER: Final = "older order"
 
 
 class OlderOrders:
-    """What one symbol's session has found of orders that are older than the account."""
+    """Orders of one symbol that are older than the account in the database."""
 
     def __init__(self, book: LiveBook) -> None:
         """Begin with what a person has answered before."""

@@ -33,7 +33,7 @@ _ADVICE: Final = (
 
 
 class OtherCopies:
-    """What one symbol's session has seen of other copies of the database."""
+    """Orders of other copies of the database, as found by one symbol's session."""
 
     def __init__(self, book: LiveBook) -> None:
         """Begin; nothing is read yet."""
@@ -46,7 +46,7 @@ class OtherCopies:
         """What open orders of other copies sell, base currency; less of it counts only once later
         readings confirm that."""
         self._less_since: float | None = None
-        """Since when readings have less than `locked`, monotonic; None: they do not."""
+        """Time since readings have less than `locked`, monotonic seconds; None: they do not."""
 
     @property
     def is_seen(self) -> bool:

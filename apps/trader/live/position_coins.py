@@ -16,7 +16,7 @@ _ZERO = Decimal(0)
 
 
 class PositionCoins:
-    """What one symbol's last reading of the account has of the position."""
+    """Coins of one symbol's position that the last reading of the account shows."""
 
     def __init__(self, book: LiveBook) -> None:
         """Begin; nothing is missing before the first reading."""

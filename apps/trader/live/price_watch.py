@@ -24,7 +24,7 @@ class KnownPrice(Struct, frozen=True):
 
 
 class PriceWatch:
-    """What is known of one market's price."""
+    """Last known price of one market, with its age."""
 
     def __init__(self, book: LiveBook) -> None:
         """Begin; nothing is requested before a price is needed."""

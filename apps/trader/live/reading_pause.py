@@ -8,7 +8,7 @@ import time
 
 
 class ReadingPause:
-    """How long the next reading of one symbol's account waits because readings fail."""
+    """Pause before the next reading of one symbol's account after failed readings."""
 
     def __init__(self, first_seconds: float) -> None:
         """Begin; none has failed.

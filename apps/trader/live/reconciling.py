@@ -42,7 +42,7 @@ _ZERO: Final = Decimal(0)
 
 
 class AccountCheck:
-    """What the exchange has of one symbol's account."""
+    """Compares one symbol's account at the exchange with the database."""
 
     def __init__(self, book: LiveBook) -> None:
         """Begin; nothing has been read yet."""

@@ -27,18 +27,18 @@ class StopAmount:
         self._book = book
         self._account = account
         self._opened: dict[str, float] = {}
-        """When each stop that rests was first seen to do so, monotonic, by client order id."""
+        """Time when each resting stop was first found resting, monotonic, by client order id."""
         is_partial = bool(self._resting()) and self._resting() < self._whole(book.position.own)
         self._refused_at: float | None = time.monotonic() if is_partial else None
-        """Since when it is not sure that all coins are free, monotonic; None: they are."""
+        """Time since it is uncertain that all coins are free, monotonic seconds; None: they are."""
         self._refused: Decimal | None = None
         """Amount of the stop that the exchange has refused last."""
         self._free: Decimal | None = None
         """Amount that a stop can sell, base currency; None: the whole position."""
         self._doubted: float | None = None
-        """Since when others may have sold coins of the position, monotonic; None: they have not."""
+        """Time since others may have sold coins of the position, monotonic; None: they have not."""
         self.locked = _ZERO
-        """What the stop leaves out because others have locked it, base currency."""
+        """Amount that the stop leaves out because others have locked it, base currency."""
 
     def note_refused(self, amount: Decimal, replaced: Decimal | None) -> None:
         """Note that the exchange took no stop of an amount, base currency.

@@ -41,13 +41,13 @@ class StopWatch:
         self._book = book
         self._log = StopLog(book)
         self.obstacle: Obstacle | None = None
-        """Why no stop can rest at the exchange; None: nothing is known against one."""
+        """Reason why no stop can rest at the exchange; None: no reason is known."""
         self.naked_since: float | None = None
-        """Since when the position has no stop at the exchange, monotonic; None: it has one."""
+        """Time since the position has no stop at the exchange, monotonic seconds; None: it has."""
         self.locked = Decimal(0)
-        """What of the position others have locked, so that no stop covers it, base currency."""
+        """Amount of the position that others have locked, without a stop, base currency."""
         self.withheld = Decimal(0)
-        """What others may have sold of the position, so that no stop covers it, base currency."""
+        """Amount of the position that others may have sold, without a stop, base currency."""
         self.largest: Decimal | None = None
         """Largest stop that the market takes if that is less than the position; None: it is not."""
         self._uncovered_since: float | None = None

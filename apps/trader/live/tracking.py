@@ -30,7 +30,7 @@ class LiveOrder:
         self.has_begun = False
         """Whether the stops are cancelled so that this exit can be sent."""
         self.bare_since: float | None = None
-        """Since when this exit could not be sent although no stop rests, monotonic."""
+        """Time since this exit could not be sent although no stop rests, monotonic seconds."""
         self.looked: float | None = None
         self.looks = 0
         self.absences: list[float] = []

@@ -24,13 +24,13 @@ _ZERO: Final = Decimal(0)
 
 
 class UnreadEntry:
-    """What one symbol's entry has bought beyond its known executions."""
+    """Coins that one symbol's entry has bought beyond its known executions."""
 
     def __init__(self, book: LiveBook) -> None:
         """Begin; nothing was looked at yet."""
         self._book = book
         self._since: float | None = None
-        """Since when executions of the entry are missing, monotonic; None: none are."""
+        """Time since executions of the entry are missing, monotonic seconds; None: none are."""
         self._booked = _ZERO
 
     @property

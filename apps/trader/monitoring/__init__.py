@@ -1,1 +1,1 @@
-"""What a person far away notices a trader by: JSON log, alerts and heartbeat."""
+"""Remote monitoring of a trader: JSON log, alerts and heartbeat."""

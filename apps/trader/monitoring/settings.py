@@ -7,7 +7,7 @@ from onetape.core.setting import DeclaredStruct, Setting
 
 
 class MonitoringSettings(DeclaredStruct, frozen=True, kw_only=True):
-    """How a person who is away is notified about a trader."""
+    """Settings of log, alerts and heartbeat."""
 
     log_json: Annotated[
         Path | None,

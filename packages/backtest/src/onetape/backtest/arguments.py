@@ -56,7 +56,7 @@ class Account:
 
 
 class Exits:
-    """How a position is left in addition to the strategy's SELL, under the names of the flags.
+    """Exits in addition to the strategy's SELL, under the names of the flags.
 
     `Exits(stop_loss=0.05, take_profit=0.1, trailing_stop=0.03, time_stop=24, target={0: 0.02})`.
     """

@@ -22,7 +22,7 @@ class CommonRange(Struct, frozen=True):
     end: int
     """End of the range, epoch seconds, exclusive."""
     notes: tuple[str, ...]
-    """Which symbol begins last or ends first, where that decided, and how to fetch the rest."""
+    """Sentences on the symbol that limits the range, and on how to fetch the rest."""
     left_out: dict[str, int]
     """Open (epoch seconds) of a last row that is not proven closed, by symbol."""
 

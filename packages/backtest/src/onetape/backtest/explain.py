@@ -46,7 +46,7 @@ class CandleExplanation(Struct, frozen=True):
     signal: str
     """Signal on the candle: BUY, HOLD or SELL."""
     reason: str
-    """Why the strategy returned the signal, in words; empty: no reason was returned."""
+    """Reason that the strategy returned for the signal; empty: none."""
     followed: str
     """Description of the order after the signal and its fill, or why no order was made."""
     digits: Digits

@@ -48,7 +48,7 @@ class CandleWindow(Struct, frozen=True):
     accepted: Mapping[str, int] = field(default_factory=dict[str, int])
     """Number of known outages that a person accepted, by reason."""
     origin: Origin | None = None
-    """Where candles of the simulator come from; None for those of a real exchange."""
+    """Origin of the simulator's candles; None: candles of a real exchange."""
     startup_moved: int = 0
     """Candles by which the start was moved: the strategy decides on none of the first ones."""
 
@@ -89,7 +89,7 @@ class SymbolInput(Struct, frozen=True):
 
 
 class SymbolRun(Struct, frozen=True):
-    """What a backtest read, evaluated and traded of one symbol."""
+    """Candles, signals and result of one symbol in a backtest."""
 
     window: CandleWindow
     higher: HigherTimeframes

@@ -14,7 +14,7 @@ class Quirks(Struct, frozen=True):
     page_limit: int
     """Maximum number of candles in one response."""
     close_grace_ms: int
-    """How long after a candle's end REST may still respond with a value that is not final."""
+    """Time after a candle's end in which REST may return a value that is not final."""
     finds_next: bool = False
     """A response begins with the first candle at or after the requested time, however far it is.
 

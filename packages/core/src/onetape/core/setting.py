@@ -32,7 +32,7 @@ from onetape.core.words import suggest_name
 
 
 class Setting(NamedTuple):
-    """What is stated of a setting in addition to its type and its default."""
+    """Declaration of a setting, in addition to its type and its default."""
 
     help: str
     """Help text in whole sentences, for `--help`, the YAML files and the docs."""
@@ -70,7 +70,7 @@ class Setting(NamedTuple):
     is_joined: bool = False
     """Whether the flag may be repeated, and the values are joined by commas."""
     once: str = ""
-    """Why the flag may be given only once, as the end of an error; empty: the last one counts."""
+    """Reason why the flag may be given only once, for the error; empty: the last one counts."""
     key: str = ""
     """Dotted key of the setting, if it differs from the field's name."""
 

@@ -29,7 +29,7 @@ class Recording(Struct, frozen=True):
 
 
 class SimulatedSource(Struct, frozen=True):
-    """What a simulator's candles are made from."""
+    """Source of a simulator's candles: a seed or a recording."""
 
     seed: int
     recordings: Mapping[str, Recording] | None

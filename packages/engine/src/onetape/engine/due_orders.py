@@ -151,7 +151,7 @@ def without_untraded(candles: Candles, untraded: NDArray[np.bool_] | None) -> Ca
 
 
 class DueOrders(Struct, frozen=True):
-    """What is due on each bar, from which follows how long an order waited."""
+    """Orders that are due on each bar, with the bars that may fill them."""
 
     orders: NDArray[np.int8]
     """Order due at each open: 1 BUY, -1 SELL, 0 none; shape (n,)."""

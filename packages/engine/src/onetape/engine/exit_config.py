@@ -16,7 +16,7 @@ _FIVE_PERCENT: Final = "0.05 is 5 %"
 
 
 class ExitConfig(DeclaredStruct, frozen=True, kw_only=True):
-    """How a position is left in addition to the strategy's SELL; nothing is the default.
+    """Exits of a position in addition to the strategy's SELL; none by default.
 
     All are measured from the price that the entry was filled at, before its slippage.
     """

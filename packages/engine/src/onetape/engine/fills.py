@@ -70,7 +70,7 @@ FillValues = tuple[float, float, float, float, float, float]
 
 
 class OrderContext(Struct, frozen=True, gc=False):
-    """What the size and the slippage of an order depend on, in addition to its price."""
+    """Values that size and slippage of an order depend on, in addition to its price."""
 
     volume: float = 0.0
     """Volume of the candle before the fill, base currency."""

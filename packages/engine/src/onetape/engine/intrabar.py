@@ -46,7 +46,7 @@ class IntrabarSource(Struct, frozen=True):
 
 
 class IntrabarExit(NamedTuple):
-    """How the intrabar candles of one bar end a position, or why they do not decide."""
+    """Exit of a position by the intrabar candles of one bar, or why they do not decide."""
 
     exit: BarExit | None
     """Price and kind of the exit; None: the position goes on, or `undecided` has the reason why the

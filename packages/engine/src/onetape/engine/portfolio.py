@@ -53,7 +53,7 @@ class SymbolSeries(Struct, frozen=True):
 
 
 class PortfolioResult(Struct, frozen=True, dict=True):
-    """What a run over several symbols did; arrays have shape (m,), one entry per moment."""
+    """Result of a run over several symbols; arrays have shape (m,), one entry per moment."""
 
     rules: AccountConfig
     """Account settings of the run; the trading rules are those of the first symbol."""

@@ -19,7 +19,7 @@ _SHORTEST_MONTH_SECONDS = 28 * DAY_SECONDS
 
 
 class Calendar(Struct, frozen=True):
-    """What metrics need of the candles' times, the same for every run over them."""
+    """Calendar of the candles for metrics, the same for every run over them."""
 
     candle_seconds: int
     """Length of a candle, seconds; 0 for fewer than two candles."""

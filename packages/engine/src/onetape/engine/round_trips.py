@@ -55,7 +55,7 @@ class Trade(Struct, frozen=True):
     exit_fee: float
     """Quote currency; 0 while open."""
     profit: float
-    """What came back less what was paid, fees included; at the last close while open."""
+    """Proceeds less cost, fees included; at the last close while the trade is open."""
     profit_ratio: float
     """`profit` divided by what was paid; 0.05 is 5 %."""
     bars_held: int

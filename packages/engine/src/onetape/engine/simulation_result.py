@@ -17,7 +17,7 @@ from onetape.engine.round_trips import Trade, TradeEntry, TradeExit, trade_of
 
 
 class AccountState(Struct, frozen=True):
-    """Where an account stands after a range; a run over what follows goes on from it."""
+    """State of an account after a range, from which a run over the next range continues."""
 
     cash: float
     """Cash of the account, quote currency."""
@@ -36,7 +36,7 @@ class AccountState(Struct, frozen=True):
 
 
 class SimulationResult(Struct, frozen=True, dict=True):
-    """What a run did; arrays have shape (m,), one entry per candle from `start_index` on."""
+    """Result of a run; arrays have shape (m,), one entry per candle from `start_index` on."""
 
     rules: AccountConfig
     """Account settings of the run."""

@@ -77,10 +77,10 @@ class OrderInFlight(Struct, frozen=True):
 
 
 class SymbolStepState(Struct, frozen=True):
-    """What the rules keep of one symbol. Candles are numbered from 0 on, in the order they come."""
+    """State of the trading rules of one symbol. Candles are numbered from 0 on, as they come."""
 
     candles: int = 0
-    """How many candles have closed: the number of the candle that is open or comes next."""
+    """Number of closed candles, which is the number of the candle that is open or comes next."""
     closed: int | None = None
     """Open of the newest closed candle, epoch seconds; None: no candle has closed."""
     opened: OpenedCandle | None = None

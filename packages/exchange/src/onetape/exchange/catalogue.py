@@ -10,7 +10,7 @@ from onetape.core.symbols import SIMULATOR_ID
 
 
 class ExchangeFacts(Struct, frozen=True):
-    """What is known of one exchange before any request."""
+    """Facts about one exchange from CCXT's description, without a request."""
 
     exchange: str
     """CCXT exchange id, or `simulator`."""

@@ -27,7 +27,7 @@ class OrderQuery(Struct, frozen=True):
     """Parameter with the client order id; None: the returned list is searched for the id."""
     params: Mapping[str, Any] = field(default_factory=dict[str, Any])
     list_path: tuple[str, ...] = ()
-    """Where the response has its list or table of orders; empty: the response is one order."""
+    """Keys to the list or table of orders in the response; empty: the response is one order."""
 
 
 class Dialect(Struct, frozen=True, kw_only=True):
@@ -38,7 +38,7 @@ class Dialect(Struct, frozen=True, kw_only=True):
     stop_id_params: tuple[str, ...] = ()
     """Parameters of a stop order that also carry the client order id."""
     buys_by: Literal["amount", "cost"] = "amount"
-    """What a market buy states: base currency, or quote currency to spend."""
+    """Amount in a market buy: of base currency, or of quote currency to spend."""
     cost_params: Mapping[str, Any] | None = None
     """Parameters of a market buy that states its cost; None: only an amount can be stated."""
     stop_price_param: str
@@ -59,7 +59,7 @@ class Dialect(Struct, frozen=True, kw_only=True):
     """Look-ups of stop orders; empty: the look-ups of other orders."""
     deadline: DeadlineKind
     window_ms: int = 5_000
-    """How long after its intent an order may still arrive and have an effect."""
+    """Time after its intent in which an order may still arrive and have an effect."""
     number_params: Mapping[str, Any] = field(default_factory=dict[str, Any])
     """Parameters of a look-up by the exchange's order id."""
     balances_path: tuple[str, ...]

@@ -21,7 +21,7 @@ _HEX: Final = frozenset("0123456789abcdef")
 
 
 class SendWindow(Struct, frozen=True):
-    """When a request was intended, and until when it may have an effect, by the exchange's time."""
+    """Times of a request by the exchange's clock: its intent, and the end of its effect."""
 
     intended_ms: int
     """Exchange time of the intent, epoch milliseconds; the request states it, however late."""

@@ -47,7 +47,7 @@ class Unknown(Struct, frozen=True):
     """The response proves nothing."""
 
     reason: str
-    """Why the outcome is unknown: one line without addresses, so without signatures."""
+    """Reason why the outcome is unknown: one line without addresses or signatures."""
 
 
 class Absent(Struct, frozen=True):

@@ -18,7 +18,7 @@ class KeyNotAccepted(ExchangeRefused):
 
 
 class KeyPermissions(Struct, frozen=True):
-    """What a key may do; None: the exchange does not state it."""
+    """Rights of a key; None: the exchange does not state it."""
 
     may_trade: bool | None
     """Whether the API key may place spot orders."""

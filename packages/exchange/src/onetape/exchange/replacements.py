@@ -22,7 +22,7 @@ class Halves(Struct, frozen=True):
     """Outcome of the replacement of a stop: of the old and of the new order."""
 
     old: Decimal | Refused | Unknown
-    """What the cancelled order had filled, base currency; or why it is not cancelled."""
+    """Filled amount of the cancelled order, base currency; or why it is not cancelled."""
     new: Accepted | Refused | Unknown
 
 

@@ -27,7 +27,7 @@ class RequestRecord:
 
 @dataclass(frozen=True, slots=True)
 class CallResult:
-    """How a call ended: a value or an error, and the response behind it."""
+    """Result of a call: a value or an error, with the response."""
 
     value: Any
     error: Exception | None

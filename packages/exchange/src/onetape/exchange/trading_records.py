@@ -84,13 +84,13 @@ class Balance(Struct, frozen=True):
 
 
 class Replacement(Struct, frozen=True):
-    """What has become of a stop and of the one that was to take its place."""
+    """Outcome of the replacement of a stop: of the old and of the new order."""
 
     old: Literal["cancelled", "kept", "unknown"]
     old_filled: Decimal
     """Amount that the cancelled stop had sold, base currency."""
     reason: str
-    """Why the old one was not cancelled, or is not known to be; empty where it was."""
+    """Reason why the old order was not cancelled, or may not be; empty: it was cancelled."""
     new: "OrderSnapshot | OrderRefused | OrderUnknown"
 
 

@@ -46,7 +46,7 @@ class ComputerWall:
 
 
 class RateLimitBans(Protocol):
-    """Until when no request is sent to one exchange: it counts by address, not by program.
+    """Rate limit bans of one exchange, which counts by address and not by program.
 
     All who share one obey it: clients in one process share the object, processes a file.
     """

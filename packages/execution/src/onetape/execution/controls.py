@@ -28,7 +28,7 @@ class Control(Struct, frozen=True):
     """Commands of an account are carried out in the order of their numbers."""
     verb: ControlVerb
     at_ms: int
-    """When the command was given, by the computer's time, epoch milliseconds."""
+    """Time at which the command was given, by the computer's clock, epoch milliseconds."""
     given_by: str
     """Person who gave the command, such as `anna on host`."""
     is_done: bool = False

@@ -24,7 +24,7 @@ class Submitted(Struct, frozen=True, tag="submitted", omit_defaults=True):
     deadline_ms: int | None = None
     """Exchange time after which the exchange refuses the request as too late; None: none."""
     total_before: Decimal | None = None
-    """What the account had of the base currency before the send; None: it is not known."""
+    """Balance of the base currency before the send; None: not known."""
     read_ms: int | None = None
     """Exchange time of the reading that `total_before` is from: later executions are not in it.
     None: it has all that were booked before the send."""

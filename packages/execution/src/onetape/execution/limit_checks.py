@@ -21,7 +21,7 @@ class EntryTerms(Struct, frozen=True):
     min_cost: Decimal
     """The market takes no smaller order, and no smaller sell of what it leaves."""
     stop_cost: Decimal | None
-    """What the protective stop would bring at its limit price; None: the position has no stop."""
+    """Proceeds of the protective stop at its limit price; None: the position has no stop."""
     free: Decimal
     """Quote currency that is free, less all reservations, those of other processes included."""
     position: Decimal

@@ -89,7 +89,7 @@ class OrderState(Struct, frozen=True):
     """Ordered amount, base currency; None where it depends on the price, as for a buy by cost."""
     stage: Stage = "intended"
     outcome: Outcome | None = None
-    """How the order ended; None before its end."""
+    """Outcome of the order; None before its end."""
     filled: Decimal = Decimal(0)
     """Filled amount by the largest report of the exchange, base currency."""
     booked: Decimal = Decimal(0)
@@ -101,7 +101,7 @@ class OrderState(Struct, frozen=True):
     deadline_ms: int | None = None
     """Exchange time after which the request cannot arrive any more; None: it was not sent."""
     total_before: Decimal | None = None
-    """What the account had of the base currency before the send; None: it is not known."""
+    """Balance of the base currency before the send; None: not known."""
     read_ms: int | None = None
     """Exchange time of the reading that `total_before` is from: later executions are not in it.
     None: it has all that were booked before the send."""

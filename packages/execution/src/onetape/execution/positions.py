@@ -24,9 +24,9 @@ class Position(Struct, frozen=True):
     base: Decimal = Decimal(0)
     """Amount held, base currency, fees taken from it deducted; dust included."""
     quote: Decimal = Decimal(0)
-    """What buying and selling left, quote currency: negative while a position is open."""
+    """Proceeds of sells less cost of buys, quote currency; negative while a position is open."""
     cost: Decimal = Decimal(0)
-    """What the open position was bought for, quote currency, without fees; 0 while flat."""
+    """Cost of the open position, quote currency, without fees; 0 while flat."""
     fees: Mapping[str, Decimal] = field(default_factory=dict[str, Decimal])
     """Fees of all fills by currency; negative for rebates."""
     entry_order_id: str | None = None

@@ -41,7 +41,7 @@ class ExchangeOrder(Struct, frozen=True):
     client_order_id: str
     is_open: bool
     created_ms: int = 0
-    """When the exchange took it, by its own time, epoch milliseconds; 0: it does not state it."""
+    """Exchange time at which the order was accepted, epoch milliseconds; 0: not stated."""
 
 
 class LedgerSnapshot(Struct, frozen=True):
@@ -58,9 +58,9 @@ class LedgerSnapshot(Struct, frozen=True):
     """Amount of the open position by the stored fills, base currency."""
     base: str
     baseline: Decimal = Decimal(0)
-    """What the account had before its first session, base currency; none of it is ever sold."""
+    """Amount in the account before its first session, base currency; it is never sold."""
     sold_by_others: Decimal = Decimal(0)
-    """What others have sold in this market, net, while the position was open, base currency."""
+    """Net amount that others have sold while the position was open, base currency."""
     began_ms: int | None = None
     """Since when this process alone sends the orders of this installation, by the exchange's time,
     epoch milliseconds; None: it is not known."""

@@ -20,7 +20,7 @@ class OrderContext(Struct, frozen=True):
     is_decided_before: bool
     """Whether an earlier session decided on this candle."""
     late_reason: str | None
-    """Why this is not the newest closed candle, in words; None where it is the newest."""
+    """Reason why this is not the newest closed candle; None: it is the newest."""
     age_seconds: float
     """Time since the close of the candle, on the wall clock."""
     max_age_seconds: float
@@ -31,7 +31,7 @@ class OrderContext(Struct, frozen=True):
     lookback: int
     """Candles that the strategy needs for one signal."""
     higher_obstacle: str | None
-    """Why higher timeframes have not enough candles, in words; None where they have."""
+    """Reason why higher timeframes lack candles; None: they have enough."""
     is_stream_up: bool
     open_order: str | None
     """Side of the open order, or None."""

@@ -12,7 +12,7 @@ _MOST_MONEY = 1_000_000_000_000_000
 
 
 class RiskLimits(DeclaredStruct, frozen=True, kw_only=True):
-    """What no entry may exceed. Exits pass every limit; an exit is a position that ends."""
+    """Limits of entries. Exits pass every limit; an exit is a position that ends."""
 
     section: ClassVar[str] = "risk"
 

@@ -102,7 +102,7 @@ class Judgement(Struct, frozen=True):
 
 
 class Judged(Struct, frozen=True):
-    """What is judged: a backtest, the same one with doubled costs, and the market."""
+    """Input of the verdict: a backtest, its repetition with doubled costs, and the market."""
 
     metrics: Metrics
     doubled: Metrics

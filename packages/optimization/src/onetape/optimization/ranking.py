@@ -47,7 +47,7 @@ class RankStability(Struct, frozen=True):
 
 
 class LeastTrades(Struct, frozen=True):
-    """How many closed trades a combination needs, so that its metrics mean anything."""
+    """Number of closed trades that a combination needs for its metrics to be meaningful."""
 
     in_sample: int = 0
     """Closed in-sample trades that a combination needs to be ranked."""

@@ -28,7 +28,7 @@ class ReportTitle(Struct, frozen=True):
     generated_at_ms: int
     """Time at which the run was made, epoch milliseconds UTC."""
     kind: str = "Backtest of"
-    """What the page shows, before the market: `Backtest of`, `Paper trading of`."""
+    """Words before the market in the title: `Backtest of`, `Paper trading of`."""
     parameters: Mapping[str, str] = field(default_factory=dict[str, str])
     """Parameters of the strategy, in display order."""
     rules: Mapping[str, str] = field(default_factory=dict[str, str])

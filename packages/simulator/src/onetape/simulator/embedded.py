@@ -51,7 +51,7 @@ class EmbeddedSimulator:
 
     @property
     def faults(self) -> "Faults":
-        """What goes wrong; faults may be added, removed and read from this thread."""
+        """Faults of the simulator; they may be added, removed and read from this thread."""
         return self._simulator.faults
 
     def on_account(self, work: "Callable[[AccountService], T]") -> T:

@@ -315,7 +315,7 @@ class SeriesSummary(Struct, frozen=True):
     """Open of the last candle, epoch seconds."""
     rows: int
     sources: tuple[str, ...]
-    """Where they came from: import, resample, rest, ws, and sql for rows without a source."""
+    """Sources of the rows: import, resample, rest, ws, and sql for rows without a source."""
 
 
 def read_stored_series(store: Store) -> list[SeriesSummary]:

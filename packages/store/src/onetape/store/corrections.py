@@ -44,7 +44,7 @@ class CorrectedDecision(Struct, frozen=True):
     corrected_ms: int
     """Time at which the decision was marked, market time, epoch milliseconds."""
     failure: str | None = None
-    """Why the strategy returned no signal, such as `strategy late`; None where it returned one."""
+    """Reason for the missing signal, such as `strategy late`; None: there was a signal."""
 
 
 def accept_corrections(

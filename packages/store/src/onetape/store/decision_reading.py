@@ -37,7 +37,7 @@ class DecisionRecord(Struct, frozen=True):
     action: str
     decided_ms: int
     corrected_ms: int | None
-    """When the candles that it rests on were corrected; None: they were not."""
+    """Time at which candles of the decision were corrected; None: they were not."""
     correction: str | None
     """Result of the evaluation on the corrected candles, in words."""
 

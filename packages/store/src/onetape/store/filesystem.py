@@ -1,4 +1,4 @@
-"""What a file lies on, and which file has a name.
+"""File systems and identities of database files.
 
 The processes on one database share memory and locks, which needs one computer and a disk of its
 own. Network drives cannot do it; folders shared with a host system or another machine claim to.

@@ -22,7 +22,7 @@ class Latecomer(Struct, frozen=True):
     waited_seconds: float
     """Time that the entries had waited for the symbol, seconds of the wall clock."""
     reason: str
-    """What the symbol lacked, as a text."""
+    """Cause of the delay, such as a missing decision, as a text."""
 
     @property
     def text(self) -> str:

@@ -43,7 +43,7 @@ class StoredDifference(Struct, frozen=True):
     seen_ms: int
     answer: Answer | None
     ended_ms: int | None = None
-    """Since when it is over, market time, epoch milliseconds; None: it is open."""
+    """Time at which the difference ended, market time, epoch milliseconds; None: it is open."""
 
 
 def read_installation_tag(store: Store) -> str:

@@ -22,11 +22,11 @@ class StopState(Struct, frozen=True):
     price: Decimal | None
     """Price of the stop order or of the watched level, quote currency; None: not known."""
     reason: str
-    """Why no stop is at the exchange, or for which part one is, in words; otherwise empty."""
+    """Reason why no stop is at the exchange, or the part that it covers; otherwise empty."""
     since_ms: int
     """Market time from which the stop is at this place, epoch milliseconds."""
     unprotected_ms: int
-    """How long the position had no stop at the exchange, until `updated_ms`."""
+    """Time that the position had no stop at the exchange, until `updated_ms`, milliseconds."""
     updated_ms: int
     """Market time of the last change of the row, epoch milliseconds."""
 
@@ -41,7 +41,7 @@ class StopState(Struct, frozen=True):
 
 
 class UnprotectedTime(Struct, frozen=True):
-    """How long the positions of an account had no stop at the exchange, milliseconds."""
+    """Time that the positions of an account had no stop at the exchange, milliseconds."""
 
     positions: int
     total_ms: int

@@ -36,7 +36,7 @@ _OPTIONS: Final = "__onetape_options__"
 
 
 class Entries(Struct, frozen=True):
-    """What a strategy function returns; all columns have one value per candle."""
+    """Result of a strategy function; all columns have one value per candle."""
 
     entry: Any
     """Whether to buy; boolean Series or array, shape (n,)."""

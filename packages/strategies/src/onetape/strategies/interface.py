@@ -96,7 +96,7 @@ class Strategy(ABC):
     """
 
     name: ClassVar[str]
-    """How the strategy is chosen on the command line: lower case, digits, underscores."""
+    """Name of the strategy on the command line: lower case, digits, underscores."""
     higher_timeframes: ClassVar[tuple[str, ...]] = ()
     """CCXT timeframes above the traded one that `evaluate` needs in `higher`, such as ("1d",)."""
 

@@ -106,7 +106,7 @@ class BuiltCandleFeed:
         """Rows of REST that came after their candle had been returned without them."""
         self._request: asyncio.Task[tuple[int, list[Candle]]] | None = None
         self._next_request: float | None = None
-        """When REST is requested again for the candle under way, monotonic; None: not at all."""
+        """Time of the next request to REST for the forming candle, monotonic; None: no request."""
 
     async def read(self) -> CandleUpdate | None:
         """Wait for trades, and return the candles that they changed."""

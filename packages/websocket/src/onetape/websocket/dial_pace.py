@@ -50,7 +50,7 @@ class DialPace:
         self._guard = threading.Lock()
         self._times = (0.0, 0.0)
         self.fault: str | None = None
-        """Why the shared file cannot be used; then the queue is this object's alone."""
+        """Reason why the shared file cannot be used; the queue is then local to this object."""
 
     async def reserve(self) -> float:
         """Take the next place in the queue; return how long to wait for it, seconds."""

@@ -7,7 +7,7 @@ from msgspec import Struct
 from onetape.core.candles import Candle
 
 CandleSource = Literal["stream", "trades", "polling"]
-"""Where live candles come from: the exchange's candle stream, its trade stream, or REST."""
+"""Source of live candles: the exchange's candle stream, its trade stream, or REST."""
 
 
 class StreamOpened(Struct, frozen=True):

@@ -10,7 +10,7 @@ from onetape.simulator.trading.rules import RuleBook
 
 @dataclass(frozen=True, slots=True)
 class ServerContext:
-    """What every socket of a simulator shares: faults, limits and rules."""
+    """Context that all sockets of a simulator share: faults, limits and rules."""
 
     faults: Faults
     states: States
