@@ -1,6 +1,6 @@
 """Progress on stderr: a bar for each running series in a terminal, now and then a line elsewhere.
 
-Other lines on stderr meanwhile go through here too, so that it does not tear the bars.
+Other lines on stderr also pass through this module, so that they do not break the bars.
 """
 
 import sys

@@ -1,7 +1,7 @@
 """The exchange's time: compared at the start, on each connection, regularly, and after a step.
 
 Market time follows the exchange and the monotonic clock, so a wrong clock of the computer changes
-no candle. A line is printed anyway: leases, bans and other programs use it.
+no candle. A line is printed anyway, because leases, bans and other programs use that clock.
 """
 
 from onetape.cli.output import print_line

@@ -1,12 +1,12 @@
 """Commands that a person writes into a file next to the database.
 
-The file is named as the database with `-commands` behind it, and has a command in each line, such
-as `exit BTC/USDT`. The first trader that looks gives the file another name, which is never used
-again, so that lines that are added from then on begin another one. A moment later a trader stores
-its commands as rows, and that name with them, in one transaction. Only then is the file removed:
-one that is still there, because the program ended in between, is known by its name.
+The file has the name of the database with `-commands` appended, and one command in each line, such
+as `exit BTC/USDT`. The first trader that finds the file renames it to a name that is never used
+again, so that lines added later begin a new file. A moment later a trader stores the commands as
+rows, together with that name, in one transaction. Only then is the file removed: if the program
+ends in between, the stored name shows that the commands of the file are stored already.
 
-A file that cannot be read or renamed is left where it is: nothing that trades ends because of it.
+A file that cannot be read or renamed is left in place: no trader ends because of it.
 """
 
 import errno

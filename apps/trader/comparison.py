@@ -1,8 +1,8 @@
 """Compare the candles that the stream closed with REST, many with one page.
 
-Each is compared within ten candles, at a tenth of the exchange's request rate at most, and never
-before a minute has passed since its close: until then REST may still respond with another value.
-With a position open it is compared as soon as that.
+Each candle is compared within ten candles, at a tenth of the exchange's request rate at most, and
+never within a minute after its close, in which REST may still return another value. With a position
+open, the candle is compared right after that minute.
 """
 
 import time

@@ -1,8 +1,8 @@
-"""A file that takes exits on a full disk too: its blocks are there before they are needed.
+"""A file that stores exits also on a full disk, because its blocks are allocated at the start.
 
-Each exit that is decided is written here first, then to the database. What the database could not
-take is stored there as soon as it can be. The file has a fixed number of slots, which are
-overwritten in place, oldest first; a slot that was torn by a crash does not have its checksum.
+Each decided exit is written to this file first, then to the database. An exit that the database
+could not store is stored there as soon as possible. The file has a fixed number of slots, which are
+overwritten in place, oldest first; a slot that a crash has half written has no valid checksum.
 """
 
 import hashlib

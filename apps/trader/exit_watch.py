@@ -2,7 +2,7 @@
 
 The levels of the rules are compared with the prices of the stream, and the strategy is evaluated on
 the candles that close: on a copy of the newest candles in memory, where stream and REST are stored
-by the same rules as in the file. An exit is kept in the journal; it becomes an obligation of the
+by the same rules as in the file. An exit is stored in the journal; it becomes an obligation of the
 position once the file can be written, in this session or in the next one.
 """
 

@@ -1,6 +1,6 @@
-"""Fetch closed candles over REST: the warm-up, those of a break, those that no mark has closed.
+"""Fetch closed candles over REST: for the warm-up, after a break, and without a mark of the stream.
 
-Where the stream marks final candles, its mark is waited for a moment before the candle is fetched.
+If the stream marks final candles, a candle is fetched only after a short wait for its mark.
 """
 
 import asyncio

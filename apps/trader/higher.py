@@ -1,8 +1,8 @@
 """Higher-timeframe candles for a strategy that needs them, as in the backtester.
 
-Those of the past come over REST with the warm-up. Those that end while the trader runs are built
-from the traded candles, because no exchange has them at the moment of their end, and stored: a
-later backtest of the database gets the very candles that were decided on.
+Past candles come over REST with the warm-up. Candles that end while the trader runs are built from
+the traded candles, because no exchange has them at the moment of their end. They are stored, so
+that a later backtest of the database gets the same candles that were decided on.
 """
 
 import numpy as np

@@ -1,7 +1,7 @@
 """Exits that only the journal has: stored once their position is known, dropped once it is closed.
 
-A position may not be booked yet when its exit is read from the journal: an order of it has no
-response, or a backup of the database was restored and its orders are taken over from the exchange.
+A position may not be booked yet when its exit is read from the journal: one of its orders has no
+response, or a backup of the database was restored and the orders are taken over from the exchange.
 """
 
 from onetape.cli.output import print_line

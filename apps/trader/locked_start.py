@@ -1,7 +1,7 @@
 """A start on a locked database file: with a position or an order open it waits for the file.
 
-Without one, or where it cannot trade for another reason, it ends with the error. What the running
-trader does while its file is locked is decided by the supervisor.
+Without a position or an order, or if it cannot trade for another reason, the start ends with the
+error. The supervisor decides what a running trader does while its file is locked.
 """
 
 import asyncio

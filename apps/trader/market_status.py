@@ -1,7 +1,7 @@
 """The traded market, fetched again: whether it is halted or delisted, and its largest orders.
 
-The first is looked at while the stream carries nothing. A position in a delisted market is taken
-out of the ledger once a person has answered that it is over.
+Halt and delisting are checked while the stream sends nothing. A position in a delisted market is
+taken out of the ledger once a person has answered that it is over.
 """
 
 import asyncio

@@ -1,8 +1,8 @@
 """Evaluate decisions again, so that no exit is lost to a wrong candle or to a late strategy.
 
-Decisions are evaluated again whose candles were corrected, and those for which the strategy
-returned no signal. That never enters a position. Where such a decision turns into SELL while the
-position that the decision was made in is open, that position has to be left.
+Decisions are evaluated again if their candles were corrected, or if the strategy returned no
+signal. The result never enters a position. If it is SELL, and the position that was open at the
+decision is still open, that position is sold.
 """
 
 from collections.abc import Callable

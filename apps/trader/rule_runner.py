@@ -1,8 +1,9 @@
 """Runs the trading rules of one symbol on paper: feeds the stepper, carries out what follows.
 
 The rules are those of `onetape.engine.stepper`. A closed candle is fed once, before it is decided
-on: its first trade, then its prices. Of the forming one only what cannot change any more counts: a
-target that it has reached waits for its close, because a stop in the same candle comes first.
+on: its first trade, then its prices. A forming candle counts only as far as it cannot change any
+more: a target that it has reached waits for its close, because a stop in the same candle has
+precedence.
 
 A level that was passed while the market was not watched is sold at the first price after it
 (`lateness`).

@@ -1,11 +1,11 @@
 """Keeps a trader running: watches every task, and has one table of reactions to errors.
 
-Nothing ends a trader but a person (a signal), a broken strategy or setting, or a refusal for
-safety. Every other error degrades it: no entries until the error is over, exits and stops go on.
+Only a person (a signal), a broken strategy or setting, or a refusal for safety ends a trader. Every
+other error degrades it: no entries until the error is over, exits and stops go on.
 
 An error of the exchange stops one task, which runs again after a back-off. An error of the database
-file, or an unforeseen one, stops all of them: what they hold in memory may not be what is
-stored, so it is built again from the file, as at the start of the program.
+file, or an unexpected one, stops all tasks: their memory may differ from the stored state, so it is
+built again from the file, as at the start of the program.
 """
 
 import asyncio

@@ -1,8 +1,8 @@
 """Serve the newest report on this computer alone, to a page that polls for a newer one.
 
-A page from a file could not do that: browsers let no file read another, and the report's own policy
-forbids all loading. So the file stays as it is, fit to be sent to other people, and what is served
-carries one more script, which may send requests to this server only.
+A page from a file could not poll: browsers let no file read another file, and the report's own
+policy forbids all loading. So the report file is unchanged and can be sent to other people; the
+served page has an additional script, which may send requests to this server only.
 """
 
 import json

@@ -1,7 +1,7 @@
 """The watch: a backtest in a separate process at each save, its report served to the browser.
 
-A separate process, because a strategy may import what one process would not read again, such as a
-library that is worked on; and one that hangs can be ended at the next save.
+In a separate process, changed libraries that a strategy imports are read again, and a strategy that
+hangs can be ended at the next save.
 """
 
 import math

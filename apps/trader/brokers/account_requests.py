@@ -1,8 +1,8 @@
 """The requests that read an account at a real exchange in one market: now, and its past.
 
-A reading of now is brief: stops and exits, which rest on it, wait for nothing that is old. Whose an
-execution of an unknown order is takes a request of its own for each order; where that fails, the
-order stays nameless, and is looked up again with a later reading.
+A reading of the present state is short, because stops and exits wait for it and must not wait for
+old executions. To find the owner of an unknown order's execution takes a separate request for each
+order; if the request fails, the order stays unknown and is looked up again by a later reading.
 """
 
 import asyncio

@@ -1,7 +1,7 @@
 """Keeps the error of an account comparison while the session is built again.
 
-The error may be raised by each comparison. So the next ones wait, longer each time, and what
-protects a position does not wait for them.
+Each comparison may raise the error again. So later comparisons wait, longer each time; the
+protection of a position does not wait for them.
 """
 
 import time

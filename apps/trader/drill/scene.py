@@ -1,7 +1,7 @@
 """One part of a drill: a simulator, a trader, and what both have done.
 
 The clock of the simulator is stepped. While a scene waits, market time goes on as fast as the
-computer's; the end of a candle comes at once, when the scene lets it come.
+computer's time; the end of a candle is reached in one step, when the scene requests it.
 """
 
 import time

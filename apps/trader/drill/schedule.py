@@ -1,8 +1,8 @@
 """When a drill's strategy signals: at candles after which the invented market moves little.
 
-A position of a drill is held over one candle. The market stands still while things go wrong, and
-moves on to the end of that candle; the stop and the target of the configuration should not be
-reached on the way, because a drill shows exits by itself.
+A position of a drill is held over one candle. Market time stands still while a fault acts, and then
+moves to the end of that candle. The price should not reach the configured stop or target on the
+way, because separate parts of the drill test exits.
 """
 
 from typing import Final

@@ -10,7 +10,7 @@ requests, and one for its status. On the status socket the trader sends `c` to c
 that the strategy left running; the helper sends `.` if no process is left. When a worker ends, the
 helper sends the reason and closes the socket; when the trader closes it, the helper ends the
 worker.
-When the trader is gone, all is ended.
+When the trader has ended, the helper and all workers end.
 """
 
 import contextlib

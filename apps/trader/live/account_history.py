@@ -1,8 +1,8 @@
 """Executions from before a session, read once and apart; stops do not need them.
 
-They show what others have sold since the position was opened, and orders of this installation that
-the file lacks because a backup was restored. An entry waits for them; so does an exit where the
-account has coins of its own, which it might sell in place of the position's.
+These executions show sales of others since the position was opened, and orders of this installation
+that the file lacks because a backup was restored. An entry waits for them; so does an exit if the
+account has coins of its own, which the exit might sell in place of the position's.
 """
 
 import time

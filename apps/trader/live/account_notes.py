@@ -1,7 +1,7 @@
 """Prints what changes on the account and leaves every position covered: deposits, other trades.
 
-What the account has beyond the trader's own trades changes only by what others do. A change counts
-once two readings in a row have it: one reading may fall between a trade and its booking.
+Apart from the trader's own trades, the account changes only by actions of others. A change counts
+once two readings in a row show it, because one reading may fall between a trade and its booking.
 """
 
 from collections.abc import Mapping

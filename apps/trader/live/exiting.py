@@ -1,10 +1,10 @@
 """Sells a position: first the stop that rests is cancelled and its end is known, then one order.
 
-While the stop may still be filled, nothing is sold: both together would sell coins that were not
-bought here. Where the level of the stop itself was passed, it gets a moment to fire. The stop is
-kept until the account was read. Coins that the exchange still shows as locked are waited for. An
-exit that cannot be sent within seconds after the stop is gone sells what is free, or is put off,
-and the stop put back. It is pending until nothing is left that an order can sell.
+While the stop may still be filled, nothing is sold: stop and exit together would sell coins that
+were not bought here. If the price has passed the level of the stop, the stop gets a moment to fire.
+The stop stays until the account was read. The exit waits for coins that the exchange still shows as
+locked. If it cannot be sent within seconds after the end of the stop, it sells the free coins, or
+it is put off and the stop is placed again. The exit is pending until no coins are left to sell.
 """
 
 import time

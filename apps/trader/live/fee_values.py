@@ -1,7 +1,7 @@
 """What fees in a third currency, such as BNB, cost an account: the loss limits deduct it.
 
-Such fees are part neither of the cash nor of a position. They are converted at a price of now, read
-over REST, so that a fee that was paid in coins of a position of the account counts there too: the
+Such fees are part neither of the cash nor of a position. They are converted at the present price,
+read over REST. A fee that was paid in coins of one of the account's positions counts twice, so the
 loss is overstated then, never understated.
 """
 

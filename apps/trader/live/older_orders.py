@@ -1,9 +1,9 @@
 """Orders of this installation that are older than their account in this file.
 
-An account is opened with its first session, and what it holds then is stored as coins of its own.
-Where an order of ours is older, a backup from before that session was restored: coins of a position
-count as the account's own, and its stop belongs to no position. Such orders are neither taken over
-nor cancelled, and nothing is entered, until a person has answered.
+An account is opened with its first session, and the coins that it has then are stored as its own.
+If one of our orders is older, a backup from before that session was restored: coins of a position
+count as the account's own, and the stop belongs to no position. Until a person has answered, such
+orders are neither taken over nor cancelled, and there are no entries.
 """
 
 from collections.abc import Iterable

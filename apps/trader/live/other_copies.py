@@ -1,10 +1,11 @@
 """Orders of another copy of this database that trades the same account.
 
-Each order is stored before it is sent. One with an id of this installation that the exchange took
-after this session had begun, and that the file lacks, was sent by a process with a copy of the
-file, on another computer, where neither lease nor lock is seen. It is not taken over: each entry
-and each exit would be made twice. No entry and no exit of the symbol is sent until a person has
-answered, or the trader is started again; orders from before a start are those of a restored backup.
+Each order is stored before it is sent. If the exchange has taken an order with an id of this
+installation after the beginning of this session, and the file does not have it, a process on
+another computer with a copy of the file has sent it; lease and lock do not reach that far. The
+order is not taken over, because each entry and each exit would be made twice. No entry and no exit
+of the symbol is sent until a person has answered, or the trader is started again; orders from
+before a start are those of a restored backup.
 """
 
 import time

@@ -1,7 +1,7 @@
 """The last price of a market for an open position: by the stream, and over REST where it is old.
 
-While the stream sends prices, the rules look at each candle and sell at a level by themselves. This
-is for the time in which they see nothing.
+While the stream sends prices, the rules check each candle and sell at a level by themselves. This
+module is for the time without prices.
 """
 
 import time

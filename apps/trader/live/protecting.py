@@ -1,10 +1,10 @@
 """Keeps a stop at the exchange while a position is open and no exit is on its way.
 
-A stop that is refused sells nothing: its level is watched here, as on paper, and the stop is tried
-again more and more rarely. A stop that is cancelled by others is set again once; after that it
-stays away, and entries stop. While a person has forbidden orders (`trader halt`), what is filled
-keeps or gets its stop, and nothing else is sent. A level that the price has passed sells the
-position, also where a stop rests that has not sold it.
+If a stop is refused, its level is watched here, as on paper, and the stop is tried again after
+growing pauses. If others cancel a stop, it is placed again once; after a second time it is not, and
+there are no entries. While a person has forbidden orders (`trader halt`), a filled position keeps
+or gets its stop, and nothing else is sent. Once the price has passed the level, the position is
+sold, also if a resting stop has not sold it.
 """
 
 import time

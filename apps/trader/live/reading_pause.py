@@ -1,7 +1,7 @@
 """Paces readings of the account that fail: the next one waits a second, then twice as long.
 
-Many things call for a reading at once. While readings fail, each of them would start one more as
-soon as the last has ended, which exhausts the exchange's request rate and prolongs a ban.
+Many events require a reading at once. While readings fail, each event would start another reading
+as soon as the last one ends, which would exhaust the request rate and prolong a ban.
 """
 
 import time

@@ -1,7 +1,7 @@
 """When the account is read: repeatedly, at once after a change of ours, and soon after an event.
 
-Events of the account may come many times a second, and each of them would call for a reading of
-every symbol. So readings that events call for keep a distance, which grows with the symbols.
+Events of the account may come many times a second, and each of them requires a reading of every
+symbol. So there is a pause between readings after events, which grows with the number of symbols.
 """
 
 import time

@@ -1,9 +1,9 @@
 """Compares the account at the exchange with ours: at the start before anything, then repeatedly.
 
-The exchange is right about money. What belongs to us is taken over: executions that no event has
-brought, and orders of this installation that the file does not have, because a backup was restored.
-What belongs to others stays untouched and stops entries. Coins that are missing stop everything in
-this symbol until a person has looked, but for a stop for the coins of the position that are there.
+The exchange's record of money takes precedence. Our own executions without an event, and our own
+orders that the file lacks because a backup was restored, are taken over. Orders and executions of
+others are not touched and stop entries. Missing coins stop all orders of the symbol until a person
+has answered, except for a stop for the coins of the position that are left.
 """
 
 import time

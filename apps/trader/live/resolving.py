@@ -1,11 +1,11 @@
 """Finds out what became of orders: by look-ups alone, never by sending again.
 
-An order is absent only where the exchange has responded so twice, each time completely (the order
-by its id, own trades, balances), by its own clock after the order's deadline, with some seconds in
-between, and the second time a minute after the deadline: exchanges have been seen to deny orders
-that they had, for tens of seconds. A request that failed proves nothing. For ten minutes neither
-does a response with balances that have moved as the order would have moved them, or with an
-execution whose order is not known.
+An order counts as absent only if two complete responses of the exchange (the order by its id, own
+trades, balances) lack it. Both must come after the order's deadline, by the exchange's clock, with
+some seconds in between, and the second one a minute after the deadline, because exchanges have not
+shown accepted orders for tens of seconds. A failed request proves nothing. For ten minutes, a
+response proves nothing either if balances have changed as the order would have changed them, or if
+it has an execution whose order is not known.
 """
 
 import time

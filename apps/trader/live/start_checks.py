@@ -1,9 +1,9 @@
 """Reasons to refuse a start; with an open position, what the start leaves out instead.
 
-A start that holds a position or an order is not refused because of a symbol that holds nothing:
-that symbol is left out, and the others enter nothing until a person has put it right. Nor is it
-refused because of a position in a market that is not listed any more: nothing can be sold there, so
-that symbol is named and left out, and the others go on.
+With a position or an order open, a start is not refused because of a symbol without one: that
+symbol is left out, and the others make no entries until a person has corrected the cause. A start
+is not refused either because of a position in a market that is not listed any more: nothing can be
+sold there, so that symbol is named and left out, and the others go on.
 """
 
 import time

@@ -1,7 +1,7 @@
 """What a start with a position trades, read from the file before anything is sent or requested.
 
-A position or an order that is open is looked after by every start, whatever has changed: its symbol
-goes on with the strategy and timeframe of its last session, and enters nothing.
+Every start continues an open position or order, whatever has changed: its symbol goes on with the
+strategy and timeframe of its last session, and makes no entries.
 """
 
 from collections.abc import Mapping, Sequence

@@ -1,11 +1,11 @@
 """For how much of a position its stop is placed: what others have locked or sold is left out.
 
-While others may have sold coins of the position, and it is not read whether, all that the account
-lacks counts as sold.
+While others may have sold coins of the position, and their executions are not read, all coins that
+the account lacks count as sold.
 
-A stop is first tried for all coins, also for locked ones: a balance may be shown late. Where the
-exchange has refused that, and a reading of the account since then has fewer free coins, it is
-placed for those, until a reading has enough.
+A stop is first tried for all coins, also for locked ones, because a balance may be shown late. If
+the exchange refuses that stop, and a later reading of the account has fewer free coins, the stop is
+placed for the free coins, until a reading has enough.
 """
 
 import time

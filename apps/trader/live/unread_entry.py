@@ -1,9 +1,9 @@
 """An entry that is filled and whose executions are not known: a stop for what the order states.
 
 A position is the sum of known executions, so it lacks the coins of such an entry. Some responses
-state what an order has filled before its executions can be read. Where that lasts for seconds, the
-filled amount, less the largest fee that an exchange may have taken from it, gets a stop. Its level
-is that of the price that the entry was meant for. It covers all once the executions are known.
+state what an order has filled before its executions can be read. If that lasts for seconds, the
+filled amount, less the largest fee that an exchange may have taken from it, gets a stop at the
+level that belongs to the expected price. Once the executions are known, the stop covers all.
 """
 
 import time

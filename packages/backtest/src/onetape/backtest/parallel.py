@@ -2,7 +2,7 @@
 
 Candles are inherited by the fork: nothing is copied or pickled. Jobs and results travel through
 `concurrent.futures`. Jobs that follow each other go to one process in chunks, because a process
-remembers indicators. The death of a process costs only the job that killed it.
+caches indicators. If a job kills its process, only that job is lost.
 """
 
 import contextlib

@@ -1,8 +1,8 @@
 """Print the lines of a program that may neither wait for its output nor end because of it.
 
-A terminal that is stopped with Ctrl-S, a pipe whose reader stands still, a full disk behind a
-redirection: a write to them blocks or fails. Inside `printing_in_thread` a separate thread writes
-the lines, and those that cannot be written are left out.
+A write to a terminal that is stopped with Ctrl-S, to a pipe whose reader does not read, or to a
+file on a full disk blocks or fails. Inside `printing_in_thread` a separate thread writes the lines,
+and those that cannot be written are left out.
 """
 
 import contextlib

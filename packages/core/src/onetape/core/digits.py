@@ -1,8 +1,8 @@
 """How many decimals prices, amounts and money have, and how they are written: the one module.
 
-Prices have the decimals of the market's price step, else those of the candles, whose floats carry
-noise. Money has two decimals in currencies with about the value of a dollar and eight in coins, and
-more where the account is so small that two would hide what it earns.
+Prices have the decimals of the market's price step; without a step, those of the candles, whose
+floats have rounding noise. Money has two decimals in currencies with about the value of a dollar
+and eight in coins, and more if the account is so small that its profit would not be visible.
 """
 
 import math

@@ -1,8 +1,8 @@
 """The price step of a market in each month: exchanges change it, and state today's only.
 
-A stated step that is coarser than the prices of a month was not the market's step in that month:
-the candles show a finer one. The finer of both holds. Amount step and least order have changed as
-well, but no candle shows what they were.
+If the stated step is coarser than the prices of a month, it was not the market's step in that
+month: the finer step of the candles is used. Amount step and least order have changed as well, but
+no candle shows their earlier values.
 """
 
 from decimal import Decimal

@@ -1,7 +1,7 @@
 """The cash that several symbols share, without rounding error.
 
-What one symbol's order leaves is all that the next one has, and may be a millionth of the account:
-a float's error, which is nothing compared with the whole, would be seen in that order. So the cash
+The next symbol's order can only use the cash that the order before has left, which may be a
+millionth of the account: the rounding error of a float would be visible in that order. So the cash
 is a whole number of units, each 1 / (10^tens 2^twos): the change of a fill in whole steps is a
 decimal, and that of one without steps a float, which is a whole number over a power of two. Sums of
 whole numbers are exact, and Python rounds their quotient to the nearest float.

@@ -3,9 +3,9 @@
 With an amount of quote or base currency for each entry, what one symbol does changes another's
 orders only by leaving no slot or too little cash. So each symbol is traded as if it were alone with
 all the money; then all fills are put in the order of events and the cash is added up, exactly. As
-long as each entry finds a slot and enough cash, every event is the one that `SharedAccount` would
-have come to, because its fills depend on nothing else. From the first one that does not on, that
-account goes on event by event.
+long as each entry finds a slot and enough cash, every event equals that of `SharedAccount`, because
+its fills depend on nothing else. From the first entry without a slot or cash on, `SharedAccount`
+continues event by event.
 """
 
 from collections.abc import Sequence

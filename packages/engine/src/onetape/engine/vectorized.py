@@ -1,7 +1,7 @@
 """The trades of the plainest rules in columns: no steps, no minimums, no impact, fee in quote.
 
-It makes the very numbers of `FillModel`, operation by operation; where an order would be refused it
-gives up, and `account.trade_alone` goes through the trades one by one.
+The results are equal to those of `FillModel`, because each operation is the same. If an order would
+be refused, this computation is abandoned, and the trades are computed one by one.
 """
 
 from typing import NamedTuple

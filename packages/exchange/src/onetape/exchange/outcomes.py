@@ -1,4 +1,4 @@
-"""What a send, a cancel or a look-up has come to: the only reader of their responses and errors.
+"""Outcomes of a send, a cancel or a look-up: the only reader of their responses and errors.
 
 accepted    the exchange has the order, under an id of its own
 refused     the exchange, or CCXT before the send, has proven that nothing was done

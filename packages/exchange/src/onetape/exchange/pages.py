@@ -1,8 +1,8 @@
 """The pager: closed candles of a range, page by page, by the times that come back.
 
-Never by counts: a page may be short in the middle of history and full at a gap. Pages overlap by
-one candle, so that a candle the exchange revised meanwhile is seen again. Each question moves on by
-a candle at least, so that no exchange, whatever it responds, keeps the pager forever.
+The number of rows decides nothing: a page may be short in the middle of history and full at a gap.
+Pages overlap by one candle, so that a candle that the exchange has revised meanwhile is read again.
+Each request advances by at least one candle, so that the pager always ends.
 """
 
 import asyncio

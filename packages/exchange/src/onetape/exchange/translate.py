@@ -1,8 +1,8 @@
-"""CCXT's exceptions turned into ours: the one border between the two families.
+"""Convert CCXT's exceptions into ours: the only place that does so.
 
-CCXT's tree mixes what may pass with what will not: HTTP 451 (blocked region) is an
-ExchangeNotAvailable there, error -1006 (unknown state) no NetworkError, and a response cut short a
-bare ExchangeError. So the response's status decides where there is one.
+CCXT's classes mix temporary and permanent errors: HTTP 451 (blocked region) is an
+ExchangeNotAvailable, error -1006 (unknown state) is no NetworkError, and a response that is cut off
+is a bare ExchangeError. So the status of the response decides, if there is one.
 """
 
 import json

@@ -1,7 +1,8 @@
 """The limits as verdicts on one order: a list for entries and a list for exits.
 
-A verdict is `ok` or why not, in words. What is not known never passes an entry. An exit is only
-held back by what would make it wrong: selling more than the position has, or what is being sold.
+A verdict is `ok`, or the reason as a text. An entry fails a check whose value is not known. An exit
+is only held back if it would be wrong: if it sells more than the position has, or coins that
+another order is selling.
 """
 
 from decimal import Decimal

@@ -1,8 +1,8 @@
 """What fills of one market add up to. Amounts are Decimals; the fold adds nothing up twice.
 
-A position begins with the first buy after flat and ends when less is left of what was bought for it
-than the market lets one sell. What is left then is dust: no position, but part of the account. The
-next sell may take it along; the next position does not need it, because it may leave the account.
+A position begins with the first buy after flat. It ends when less is left of its coins than the
+market lets one sell. The rest is dust: no position, but part of the account. The next sell may
+include it; the next position does not need it, because dust may leave the account.
 """
 
 from collections.abc import Iterable, Mapping

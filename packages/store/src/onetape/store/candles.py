@@ -3,7 +3,7 @@
 Two ways in, one rule each. REST rows are proven closed: they displace a row of the same candle that
 is not closed, and never one that is. Live rows replace the forming candle; it is closed by the
 exchange's mark (stream_closes.py) or by REST. A row that breaks a rule goes to quarantine, because
-OR IGNORE would drop it without a word.
+OR IGNORE would drop it without an error.
 """
 
 from collections.abc import Iterable, Mapping, Sequence

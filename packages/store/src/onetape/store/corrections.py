@@ -1,4 +1,4 @@
-"""Corrections: values that outrank what decisions rested on, and what becomes of those decisions.
+"""Corrections: values that outrank the values that decisions used, and their effect on decisions.
 
 A decision on which the strategy returned no signal is evaluated again in the same way.
 

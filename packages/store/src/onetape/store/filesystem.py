@@ -1,7 +1,8 @@
 """File systems and identities of database files.
 
-The processes on one database share memory and locks, which needs one computer and a disk of its
-own. Network drives cannot do it; folders shared with a host system or another machine claim to.
+The processes on one database share memory and locks, which requires one computer and a local disk.
+Network drives do not support this; folders shared with a host system or another machine may report
+support without having it.
 """
 
 import os

@@ -1,4 +1,4 @@
-"""A lock of the kernel that ends with its process, whatever ends it: proof that it is dead.
+"""A lock of the kernel that ends with its process: a free lock proves that the process has ended.
 
 It is one byte of a file next to the database (POSIX, `lockf`). Child processes do not inherit it.
 A process that closes the file once loses all its locks on it, so the file stays open until its end.

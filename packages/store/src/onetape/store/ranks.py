@@ -1,8 +1,8 @@
 """Ranks of candle values: which of two values of one candle is the better one, by its origin.
 
-A stale frame of the stream must never displace what the exchange gave minutes later, whatever came
-last. The rank of a stored row follows from its columns `source` and `closed`, and from the table
-`early_reads`.
+A stale frame of the stream must never replace a value that the exchange gave minutes later, even if
+the frame came last. The rank of a stored row follows from its columns `source` and `closed`, and
+from the table `early_reads`.
 """
 
 from typing import Final

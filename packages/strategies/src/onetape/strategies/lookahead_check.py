@@ -5,13 +5,13 @@ each bar i three signals are compared:
 
     whole    of bar i, from all candles, later ones included
     prefix   of bar i, from all candles up to it
-    window   of bar i, from its last max(100, lookback) candles, as the trader sees them
+    window   of bar i, from its last max(100, lookback) candles, as in the trader
 
 Where window and whole differ, the prefix shows why: if it differs from the whole, later candles
 changed the past (look-ahead); if not, the window is too short (warm-up). Windows are evaluated by
-instances that never saw the whole, oldest first, so that nothing remembered can help; a strategy
-that does not repeat itself is named as such. A window that fails hides nothing: the others are
-evaluated anyway.
+instances that never got the whole range, oldest first, so that no stored state can help; a strategy
+that does not repeat its signals is reported as such. If a window fails, the others are evaluated
+anyway.
 """
 
 import random

@@ -1,7 +1,7 @@
 """When the streams of a symbol have carried nothing for too long, all of them or one alone.
 
-A market without trades sends no frames, and that is no fault. But where the ticker has a new price
-and the candles do not follow, the candle stream is dead, and the other way round.
+A market without trades sends no frames, and that is no fault. But if the ticker has a new price and
+no new candle comes, the candle stream is broken, and vice versa.
 """
 
 import time

@@ -1,8 +1,8 @@
 """The account's own events through CCXT Pro: orders, executions and changes of balances.
 
-An exchange may lose an event, repeat it, or send it late; so an event is news, never a proof, and
-who reads them reads the account itself again from time to time. CCXT wakes no task for a frame that
-comes between two calls, and returns rows that later frames change: here each frame wakes the
+An exchange may lose an event, repeat it, or send it late. So an event proves nothing, and the
+reader of events also reads the account itself from time to time. CCXT wakes no task for a frame
+that comes between two calls, and returns rows that later frames change: here each frame wakes the
 reader, which copies what is new out of CCXT's caches.
 """
 

@@ -5,8 +5,8 @@ What CCXT Pro leaves to its user, and this class does:
   candle stays as it was at the mark (marks.py).
 - A socket that stays open and carries nothing raises nothing: an idle timer reads over REST, and
   breaks the connection where REST has something newer. Where REST does not respond either, the
-  connection stays as long as it answers CCXT's pings.
-- A malformed frame ends the receive loop without a word: a guard turns it into a lost stream.
+  connection stays as long as it responds to CCXT's pings.
+- A malformed frame ends the receive loop without an error: a guard turns it into a lost stream.
 - A break between two calls raises nothing: each connection gets a number of its own.
 - Rows come back cut from the tail of a cache, and change under the caller: the cache is read by
   timestamp, and copied at once.
