@@ -16,6 +16,7 @@ from onetape.cli.output import print_line
 from onetape.cli.stop import StopRequest
 from onetape.core.candles import SeriesKey
 from onetape.core.errors import OnetapeError, naming_settings
+from onetape.core.folders import DATA_FOLDER
 from onetape.core.symbols import SIMULATOR_ID
 from onetape.core.timeframes import Timeframe
 from onetape.core.trading import Session
@@ -236,7 +237,7 @@ async def _open(
             [one.key.symbol for one in plan.symbols],
             stack,
             credentials,
-            data_folder=trader_database(plan.settings).parent,
+            data_folders=(trader_database(plan.settings).parent, DATA_FOLDER),
             held_account=plan.exchange_account,
             is_unknown_allowed=plan.settings.untested_exchange,
         )

@@ -2,7 +2,7 @@
 
 import os
 import tempfile
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from contextlib import AsyncExitStack
 from decimal import Decimal
 from pathlib import Path
@@ -142,7 +142,7 @@ async def open_access(
     stack: AsyncExitStack,
     credentials: Credentials,
     *,
-    data_folder: Path | None = None,
+    data_folders: Iterable[Path] = (),
     held_account: str | None = None,
     is_unknown_allowed: bool = False,
 ) -> LiveAccess:
@@ -155,8 +155,8 @@ async def open_access(
         symbols: What is to be traded; no other process of this computer may trade them there.
         stack: Closes what is opened.
         credentials: API key of the account.
-        data_folder: Folder of the database, which containers share; None: programs with the same
-            folder for temporary files alone exclude each other.
+        data_folders: Folders that containers share: of the database, and of all data. Without any,
+            only programs with the same folder for temporary files exclude each other.
         held_account: The exchange's id of the account with an open position or order; None: no
             position or order is open.
         is_unknown_allowed: Whether a key may be used of which the exchange does not state what it
@@ -188,7 +188,7 @@ async def open_access(
             raise
         account, balances, ban = held_account, {}, _ban_of(error)
     temporary = Path(tempfile.gettempdir()) / f"onetape-accounts-{os.getuid()}"
-    shared = [] if data_folder is None else [data_folder / "onetape-accounts"]
+    shared = {folder.resolve() / "onetape-accounts": None for folder in data_folders}
     for symbol in symbols:
         for lock_file in (temporary, *shared):
             stack.callback(_lock_symbol(endpoint, account, symbol, lock_file).release)

@@ -4,8 +4,9 @@ Each order is stored before it is sent. If the exchange has taken an order with 
 installation after the beginning of this session, and the file does not have it, a process on
 another computer with a copy of the file has sent it; lease and lock do not reach that far. The
 order is not taken over, because each entry and each exit would be made twice. No entry and no exit
-of the symbol is sent until a person has answered, or the trader is started again; orders from
-before a start are those of a restored backup.
+of the symbol is sent until a person has answered, also after a start: a container is started again
+without a person. If no other copy was seen, orders from before a start are those of a restored
+backup.
 """
 
 import time
@@ -15,11 +16,13 @@ from typing import Final
 
 from onetape.exchange.trading_records import OrderSnapshot
 from onetape.store.live_accounts import (
+    StoredDifference,
     add_difference,
     end_difference,
     is_live_order,
     open_differences,
 )
+from onetape.store.sessions import read_session_start
 from trader.live.book import LiveBook
 from trader.states import Problem
 
@@ -28,16 +31,14 @@ OTHER_COPY: Final = "other copy"
 #: Source of the problem in the other symbols of the account.
 ELSEWHERE: Final = "other copy elsewhere"
 _ZERO: Final = Decimal(0)
-_ADVICE: Final = (
-    "stop the other copy, then run: uv run trader reconcile (or start this trader again)"
-)
+_ADVICE: Final = "stop the other copy, then run: uv run trader reconcile"
 
 
 class OtherCopies:
     """Orders of other copies of the database, as found by one symbol's session."""
 
     def __init__(self, book: LiveBook) -> None:
-        """Begin; nothing is read yet."""
+        """Begin with what an earlier session has seen; nothing is read yet."""
         self._book = book
         self._is_read = False
         self.began_ms = book.context.session.started_ms
@@ -48,6 +49,7 @@ class OtherCopies:
         readings confirm that."""
         self._less_since: float | None = None
         """Time since readings have less than `locked`, monotonic seconds; None: they do not."""
+        self._report_stored()
 
     @property
     def is_seen(self) -> bool:
@@ -65,27 +67,18 @@ class OtherCopies:
             Whether the orders of the other copy are to be taken over, which was stopped.
         """
         book = self._book
-        context, session = book.context, book.context.session
+        context = book.context
         if not self._is_read:
             # The trader's reckoning of the exchange's time may be ahead.
             self.began_ms, self._is_read = min(self.began_ms, asked_ms), True
-        is_stopped, texts, elsewhere = False, list[str](), ""
-        for stored in open_differences(context.store, session.account):
-            if stored.kind != OTHER_COPY:
-                continue
-            if stored.subject != context.key.symbol:
-                elsewhere = stored.subject if stored.seen_ms >= session.started_ms else elsewhere
-                continue
-            is_answered = stored.answer == "adopt"
-            if is_answered or stored.document.get("session") != session.session:
+        is_stopped = False
+        for stored in self._stored():
+            if stored.subject == context.key.symbol and stored.answer == "adopt":
                 end_difference(context.store, stored.number, ended_ms=now_ms)
-                is_stopped = is_stopped or is_answered
-            else:
-                texts.append(str(stored.document.get("text")))
+                is_stopped = True
         if is_stopped:
             self.began_ms, self.locked = asked_ms, _ZERO
-        self._report(texts[-1] if texts else None)
-        self._report_elsewhere(elsewhere)
+        self._report_stored()
         return is_stopped
 
     def take(self, orders: Iterable[OrderSnapshot], now_ms: int) -> None:
@@ -106,7 +99,7 @@ class OtherCopies:
             f"another copy of this database trades {symbol} on this account: it has sent order "
             f"{order.client_order_id} ({order.side}), which is not in this file"
         )
-        document = {"text": text, "symbol": symbol, "session": session.session}
+        document = {"text": text, "symbol": symbol, "began_ms": self.began_ms}
         add_difference(
             store, book.fence, session.account, OTHER_COPY, symbol, document, seen_ms=now_ms
         )
@@ -143,6 +136,32 @@ class OtherCopies:
             if now - self._less_since < self._book.times.missing:
                 return
         self.locked, self._less_since = locked, None
+
+    def _stored(self) -> list[StoredDifference]:
+        """Return the differences of the account that are not over."""
+        context = self._book.context
+        found = open_differences(context.store, context.session.account)
+        return [one for one in found if one.kind == OTHER_COPY]
+
+    def _report_stored(self) -> None:
+        """Report what is stored of other copies and not answered yet."""
+        symbol = self._book.context.key.symbol
+        waiting = [one for one in self._stored() if one.answer is None]
+        here = [one for one in waiting if one.subject == symbol]
+        for one in here:
+            self.began_ms = min(self.began_ms, self._first_ms(one))
+        self._report(str(here[-1].document.get("text")) if here else None)
+        self._report_elsewhere(next((one.subject for one in waiting if one not in here), ""))
+
+    def _first_ms(self, stored: StoredDifference) -> int:
+        """Return since when orders may be those of a copy that was seen, epoch milliseconds."""
+        known = stored.document.get("began_ms")
+        if known is not None:
+            return int(known)
+        # An earlier version stored the session that has seen the copy.
+        name = str(stored.document.get("session", ""))
+        started_ms = read_session_start(self._book.context.store, name)
+        return stored.seen_ms if started_ms is None else started_ms
 
     def _report(self, text: str | None) -> None:
         """Report another copy in the symbol; None: there is none."""

@@ -5,7 +5,7 @@ import io
 import os
 import subprocess
 import sys
-from collections.abc import Callable, Coroutine
+from collections.abc import Callable, Coroutine, Sequence
 from contextlib import AsyncExitStack
 from decimal import Decimal
 from pathlib import Path
@@ -56,8 +56,8 @@ KEY = Credentials("simulator", "simulator")
 async def main():
     async with AsyncExitStack() as stack:
         exchange = await stack.enter_async_context(RestExchange(Endpoint("simulator", sys.argv[1])))
-        folder = Path(sys.argv[2]) if len(sys.argv) > 2 else None
-        await open_access(exchange, ["BTC/USDT"], stack, KEY, data_folder=folder)
+        folders = [Path(one) for one in sys.argv[2:]]
+        await open_access(exchange, ["BTC/USDT"], stack, KEY, data_folders=folders)
         sys.stdout.write("open\\n")
         sys.stdout.flush()
         await asyncio.to_thread(sys.stdin.read)
@@ -72,7 +72,7 @@ def opened(
     *,
     key: str = "simulator",
     held_account: str | None = None,
-    data_folder: Path | None = None,
+    data_folders: Sequence[Path] = (),
 ) -> LiveAccess:
     credentials = Credentials(key, key)
 
@@ -81,7 +81,7 @@ def opened(
             endpoint = Endpoint("simulator", simulator.url)
             exchange = await stack.enter_async_context(RestExchange(endpoint))
             access = await open_access(
-                exchange, [SYMBOL], stack, credentials, data_folder=data_folder,
+                exchange, [SYMBOL], stack, credentials, data_folders=data_folders,
                 held_account=held_account,
             )  # fmt: skip
             if work is not None:
@@ -111,16 +111,19 @@ def test_row_67_a_second_trader_of_an_account_and_symbol_is_refused() -> None:
         opened(simulator)
 
 
+@pytest.mark.parametrize("places", [("", ""), ("one", "other")])
 def test_row_67_a_second_container_with_another_file_in_the_same_folder_is_refused(
-    tmp_path: Path,
+    tmp_path: Path, places: tuple[str, str]
 ) -> None:
     """Containers share the folder of the data, and no folder for temporary files."""
     data, temporary = tmp_path / "data", tmp_path / "temporary"
-    data.mkdir()
     temporary.mkdir()
+    for place in places:
+        (data / place).mkdir(parents=True, exist_ok=True)
+    first, second = ((data / place, data) for place in places)
     with embedded_simulator() as simulator:
         holder = subprocess.Popen(
-            [sys.executable, "-c", HOLDER, simulator.url, str(data)],
+            [sys.executable, "-c", HOLDER, simulator.url, *map(str, first)],
             stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True,
             env=os.environ | {"TMPDIR": str(temporary)},
         )  # fmt: skip
@@ -129,10 +132,10 @@ def test_row_67_a_second_container_with_another_file_in_the_same_folder_is_refus
             while holder.stdout.readline() not in ("open\n", ""):
                 pass
             with pytest.raises(SafetyRefusal, match="on the same account"):
-                opened(simulator, data_folder=data)
+                opened(simulator, data_folders=second)
             holder.kill()
             holder.wait()
-        opened(simulator, data_folder=data)
+        opened(simulator, data_folders=second)
 
 
 def test_row_67_two_names_of_one_account_cannot_trade_a_symbol_from_one_file(

@@ -193,16 +193,32 @@ def test_row_138_the_answer_that_the_copy_was_stopped_takes_its_orders_over(
     run(scenario)
 
 
-def test_row_138_a_start_after_the_copy_was_stopped_takes_its_orders_over(tmp_path: Path) -> None:
+@pytest.mark.parametrize("is_of_before", [False, True])
+def test_row_138_a_start_takes_the_orders_of_a_copy_over_once_a_person_has_answered(
+    tmp_path: Path, is_of_before: bool
+) -> None:
     async def scenario() -> None:
         async with two_copies(tmp_path) as (one, other):
             await one.hold()
             await other.until(lambda: is_seen(other))
             await one.until(lambda: one.executor.stops[0].state.stage == "open")
             await one.pass_time(1)
+            if is_of_before:
+                store_as_before(other)
             other.lease.release()
-            path = tmp_path / "second.db"
+            path, sent = tmp_path / "second.db", one.taken
             async with live_desk(path, simulator=one.simulator, number=4) as again:
+                assert is_seen(again)
+                await again.until(lambda: again.executor.balance_is_known)
+                again.enter()
+                await again.drive(0.5)
+                assert is_seen(again)
+                assert again.states.state == "halted"
+                assert again.executor.position.is_flat
+                assert (one.taken, again.fills) == (sent, [])
+                again.lease.release()
+                answer(again)
+            async with live_desk(path, simulator=one.simulator, number=5) as again:
                 await again.until(lambda: not again.executor.position.is_flat)
                 await again.until(lambda: again.executor.stops[0].state.stage == "open")
                 assert not is_seen(again)
@@ -250,6 +266,16 @@ def test_row_138_own_orders_that_have_no_answer_yet_are_none_of_a_copy(tmp_path:
                 assert len(other.resting) == 1
 
     run(scenario)
+
+
+def store_as_before(desk: LiveDesk) -> None:
+    """Store the other copy as an earlier version did: with the session that has seen it."""
+    document = "json_remove(json_set(document, '$.session', ?), '$.began_ms')"
+    with desk.store.write() as connection:
+        connection.execute(
+            f"UPDATE account_differences SET document = {document}",
+            (desk.context.session.session,),
+        )
 
 
 def answer(desk: LiveDesk) -> None:

@@ -81,6 +81,14 @@ def read_newest_session(store: Store, account: str, symbol: str) -> Session | No
     return Session(*head)
 
 
+def read_session_start(store: Store, session: str) -> int | None:
+    """Return when a session began, epoch milliseconds; None: it is not stored."""
+    with store.read() as connection:
+        return connection.execute(
+            "SELECT started_ms FROM sessions WHERE session = ?", (session,)
+        ).get
+
+
 def change_session_rules(store: Store, session: str, rules: Mapping[str, Any]) -> None:
     """Replace the settings of order size, costs and exits of a session that goes on.
 
