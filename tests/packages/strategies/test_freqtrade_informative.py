@@ -108,7 +108,7 @@ def test_a_merge_by_another_timeframe_would_know_candles_early_and_is_refused(tm
         name = written(tmp_path, named, f"own{own[1]}higher{higher[1]}.py")
         strategy = load_strategy(name)
         if refusal is None:
-            assert window_difference(name, random_candles(1_100, seed=4)) is None
+            assert window_difference(name, random_candles(620, seed=4)) is None
             continue
         with pytest.raises(ConfigurationError, match=refusal):
             checked_signals(strategy, candles, higher_of(strategy, candles))
