@@ -14,8 +14,9 @@ from onetape.store.accounts import Account
 from onetape.store.controls import NewControl
 
 VERBS: Final[tuple[ControlVerb, ...]] = get_args(ControlVerb)
-#: Commands that close positions: each symbol has a separate row, so that each is done once.
-_CLOSING: Final = ("exit", "flatten")
+#: Commands with a separate row for each symbol: several processes may trade an account, and each
+#: carries out the rows of its symbols once.
+_BY_SYMBOL: Final = ("exit", "flatten", "reload")
 
 
 class Command(Struct, frozen=True):
@@ -77,7 +78,7 @@ def parse_exit_symbol(text: str | None) -> str | None:
 def rows_of(
     traded: Sequence[Account], command: Command, *, at_ms: int, given_by: str
 ) -> list[NewControl]:
-    """Return the rows of a command: one for each account, of an exit one for each symbol.
+    """Return the rows of a command: one for each account, or one for each symbol of an account.
 
     Args:
         traded: Accounts of the database, one for each of their symbols.
@@ -95,8 +96,8 @@ def rows_of(
     ]
     if not reached:
         raise UsageError(_no_account(traded, command))
-    is_closing = command.verb in _CLOSING
-    if not is_closing:
+    is_by_symbol = command.verb in _BY_SYMBOL
+    if not is_by_symbol:
         reached = list({one.name: one for one in reached}.values())
     return [
         NewControl(
@@ -104,7 +105,7 @@ def rows_of(
             command.verb,
             at_ms,
             given_by,
-            one.symbol if is_closing else None,
+            one.symbol if is_by_symbol else None,
             command.applies_to_open,
         )
         for one in reached

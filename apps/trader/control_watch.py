@@ -67,9 +67,8 @@ class ControlWatch:
         for control in found.closing:
             self._close(control)
         for control in found.reloads:
-            # The command is for the whole account: the first symbol that finds it carries it out.
             finish_control(context.store, control.number, done_ms=self._exchange.now_ms())
-            for line in self._reload.reload(applies_to_open=control.applies_to_open):
+            for line in self._reload.carry_out(control):
                 print_line(line)
         line = self._reload.apply_pending()
         if line is not None:
@@ -87,6 +86,8 @@ class ControlWatch:
 
     def _pause(self, pause: Control | None) -> None:
         text = None if pause is None else pause_text(pause)
+        # A halt after a pause is a change, too.
+        text = self._orders.halt or text
         if text == self._states.pause:
             return
         self._states.pause = text

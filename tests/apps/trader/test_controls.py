@@ -135,6 +135,28 @@ def test_a_pause_keeps_the_position_and_an_exit_without_one_closes_nothing(
     assert "exit by anna on host: there is no position to close" in capsys.readouterr().out
 
 
+@pytest.mark.parametrize("first", ["pause", "flatten"])
+def test_a_halt_after_a_pause_is_printed_and_forbids_orders_of_any_kind(
+    run: Run, db: Path, buys: str, capsys: pytest.CaptureFixture[str], first: str
+) -> None:
+    async def scene() -> None:
+        async with market(0.25) as opened, desk(opened, db, strategy=buys) as trading:
+            await trading.until_live(opened)
+            give(trading, first)
+            await trading.until(lambda: "paused by anna on host" in capsys.readouterr().out)
+            give(trading, "halt")
+            await trading.until(
+                lambda: (
+                    "halted by anna on host" in (text := capsys.readouterr().out)
+                    and "no order of any kind" in text
+                )
+            )
+            give(trading, "resume")
+            await trading.until(lambda: "resumed: " in capsys.readouterr().out)
+
+    run(scene())
+
+
 @pytest.mark.parametrize("verb", ["flatten", "halt", "exit"])
 def test_a_command_while_an_order_to_buy_is_due_cancels_it_or_prints_that_it_goes_on(
     run: Run, db: Path, buys: str, capsys: pytest.CaptureFixture[str], verb: str

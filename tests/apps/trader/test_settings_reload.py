@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 from msgspec.structs import replace
 
-from desk import ACCOUNT, OFTEN, Desk, Market, desk, market
+from desk import ACCOUNT, KEY, OFTEN, Desk, Market, desk, market
 from onetape.cli.common_settings import StrategySettings
 from onetape.core.errors import ConfigurationError
 from onetape.engine import ExitConfig
@@ -174,3 +174,27 @@ def test_of_the_list_of_symbols_those_that_changed_are_named() -> None:
     }
     turned = changed_settings(TraderSettings(symbols=old), TraderSettings(symbols=old[::-1]))
     assert turned == {"symbols": "symbols (their order changed)"}
+
+
+def test_each_process_of_an_account_reads_the_settings_again_once(
+    run: Run, db: Path, capsys: Capture
+) -> None:
+    """One process trades BTC/USDT, and another one ETH/USDT, as the rows of one command."""
+
+    async def scene() -> None:
+        printed = Printed(capsys)
+        async with market(0.25) as opened, desk(opened, db) as trading:
+            await trading.until_live(opened)
+            symbols = ("ETH/USDT", KEY.symbol, KEY.symbol)
+            rows = [NewControl(ACCOUNT, "reload", 1, "anna", symbol) for symbol in symbols]
+            with reloading_with(lambda: trading.context.settings):
+                insert_controls(trading.store, rows)
+                waiting = "SELECT symbol FROM controls WHERE done_ms IS NULL"
+                await trading.until(lambda: trading.query(waiting) == [("ETH/USDT",)])
+                await trading.until(lambda: printed.has("reload: "))
+                give_pause = NewControl(ACCOUNT, "pause", 2, "anna")
+                insert_controls(trading.store, [give_pause])
+                await trading.until(lambda: printed.has("paused by"))
+        assert printed.text.count("reload: the settings have not changed") == 1
+
+    run(scene())

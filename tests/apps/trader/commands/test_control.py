@@ -25,7 +25,7 @@ def test_a_command_is_stored_for_the_only_account(
     ended = trader(verb, *(["all"] if verb == "exit" else []))
     name = account.session.account
     assert (ended.code, verbs(name)) == (0, [verb])
-    symbol = " BTC/USDT" if verb in ("exit", "flatten") else ""
+    symbol = " BTC/USDT" if verb in ("exit", "flatten", "reload") else ""
     assert ended.out.startswith(f"{name}: {verb}{symbol} stored")
 
 

@@ -34,7 +34,8 @@ class Control(Struct, frozen=True):
     is_done: bool = False
     """Whether the trader has carried out the one-time part of the command: closing the position."""
     symbol: str | None = None
-    """The symbol whose position is closed; None: every symbol of the account."""
+    """The symbol whose position is closed, or whose process reads the settings again; None: every
+    symbol of the account."""
     applies_to_open: bool = False
     """Whether a reload changes the levels of a trade that is open."""
 
@@ -57,7 +58,8 @@ def fold_controls(controls: Iterable[Control], symbol: str | None = None) -> Con
 
     Args:
         controls: Controls of one account, by their numbers.
-        symbol: The symbol that is traded; commands for another one close nothing. None: any.
+        symbol: The symbol that is traded; commands for another one close nothing and read nothing
+            again. None: any.
     """
     pause: Control | None = None
     halt: Control | None = None

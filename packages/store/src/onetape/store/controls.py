@@ -20,7 +20,8 @@ class NewControl(Struct, frozen=True):
     """Time of the command by the computer's clock, epoch milliseconds."""
     given_by: str
     symbol: str | None = None
-    """Symbol that `exit` or `flatten` sells; None: every symbol of the account."""
+    """Symbol that `exit` or `flatten` sells, or whose process `reload` reaches; None: every symbol
+    of the account."""
     applies_to_open: bool = False
     """Whether `reload` changes the levels of a trade that is open."""
 
