@@ -189,7 +189,7 @@ def test_row_103_a_running_trader_frees_a_position_whose_market_is_delisted_mean
             await trading.until(lambda: newest(trading)[2].startswith("leave the symbol out"))
             assert not is_open(trading.store, traded)
 
-    run_watched(scene(), 60.0)
+    run_watched(scene(), 180.0)
 
 
 @pytest.mark.parametrize(

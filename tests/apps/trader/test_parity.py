@@ -116,4 +116,4 @@ def test_symbols_of_an_account_trade_as_in_the_backtest(
                     assert len(expected) - len(made) <= 1
                 assert count > HOURS // 5
 
-    run_watched(scene(), 60.0 + 2.0 * HOURS)
+    run_watched(scene(), 180.0 + 2.0 * HOURS)

@@ -56,9 +56,9 @@ def test_a_refusal_that_lasts_is_one_change_of_the_state_and_is_tried_more_and_m
             faults = opened.simulator.faults
             name = faults.add(kind="status", status=403, path="/api/v3/klines")
             dials = opened.gate.dials
+            before = time.monotonic()
             opened.gate.cut()
             await opened.go_to(1.1)
-            before = time.monotonic()
             await trading.until(lambda: len(faults.log) >= 7)
             # The stream sends one request, and then REST alone: after 0.05, 0.1, 0.2, 0.4 and 0.8
             # s.
@@ -141,8 +141,8 @@ def test_after_a_long_refusal_of_requests_and_dials_all_go_on_with_the_first_ans
             )
             opened.gate.refuses_sockets = False
             faults.remove(name)
-            await trading.until(lambda: reasons(trading)[-1][0] == "trading", 10)
-            await trading.until(lambda: trading.is_live, 10)
+            await trading.until(lambda: reasons(trading)[-1][0] == "trading")
+            await trading.until(lambda: trading.is_live)
             await trading.until_decided(1)
 
     run(scene())
@@ -246,18 +246,35 @@ def test_a_refused_look_at_the_market_degrades_until_it_is_answered(
     run(scene())
 
 
-def test_a_stream_that_stays_down_degrades_until_it_is_back(
-    run: Run, db: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr("trader.outage.MARGIN_SECONDS", -29.0)
+class MovedSeconds:
+    """The seconds that outages are measured by, which a test moves on."""
 
+    def __init__(self) -> None:
+        self.added = 0.0
+
+    def monotonic(self) -> float:
+        return time.monotonic() + self.added
+
+
+@pytest.fixture
+def seconds(monkeypatch: pytest.MonkeyPatch) -> MovedSeconds:
+    moved = MovedSeconds()
+    monkeypatch.setattr("trader.outage.time", moved)
+    return moved
+
+
+def test_a_stream_that_stays_down_degrades_until_it_is_back(
+    run: Run, db: Path, seconds: MovedSeconds
+) -> None:
     async def scene() -> None:
         async with market(0.25) as opened, desk(opened, db) as trading:
             await trading.until_live(opened)
             opened.gate.refuses_sockets = True
             opened.gate.cut()
+            await trading.until(lambda: not trading.is_live)
+            seconds.added += 45.0
             await trading.until(lambda: reasons(trading)[-1][0] == "degraded")
-            assert reasons(trading)[-1][1].startswith("no market data from the stream for 1 s: ")
+            assert reasons(trading)[-1][1].startswith("no market data from the stream for 45 s: ")
             opened.gate.refuses_sockets = False
             await opened.go_to(0.5)
             await trading.until(lambda: reasons(trading)[-1][0] == "trading")
@@ -267,10 +284,8 @@ def test_a_stream_that_stays_down_degrades_until_it_is_back(
 
 
 def test_a_stream_that_carries_unsound_candles_alone_degrades_with_that_reason(
-    run: Run, db: Path, monkeypatch: pytest.MonkeyPatch
+    run: Run, db: Path, seconds: MovedSeconds, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    monkeypatch.setattr("trader.outage.MARGIN_SECONDS", -29.0)
-
     async def scene() -> None:
         async with market(0.25) as opened, desk(opened, db) as trading:
             await trading.until_live(opened)
@@ -278,10 +293,14 @@ def test_a_stream_that_carries_unsound_candles_alone_degrades_with_that_reason(
             number = faults.add(kind="candles", shape="time_huge", stream="*@kline_*")
             opened.gate.cut()
             hours = 0.5
+            printed = ""
             while reasons(trading)[-1][0] != "degraded":
                 hours += 0.01
                 await opened.go_to(hours)
                 await asyncio.sleep(0.02)
+                printed += capsys.readouterr().out
+                if "candles of the stream are not sound" in printed:
+                    seconds.added = 45.0
             assert "its candles are not sound (time " in reasons(trading)[-1][1]
             faults.remove(number)
             await opened.go_to(hours + 0.1)

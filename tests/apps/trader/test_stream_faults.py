@@ -84,7 +84,7 @@ async def passed(opened: Market, trading: Desk, hour: float, holds: Callable[[],
         await asyncio.sleep(0.01)
         if trading.task.done():
             trading.task.result()
-        assert time.monotonic() - began < 60, "it did not come true"
+        assert time.monotonic() - began < 180, "it did not come true"
     return time.monotonic() - began
 
 
@@ -157,7 +157,7 @@ def test_after_mixed_stream_faults_no_candle_is_missing_or_wrong(
 ) -> None:
     monkeypatch.setattr("trader.comparison.FIRST_PAUSE_SECONDS", 0.01)
     monkeypatch.setattr("trader.comparison.REQUESTS_PER_COMPARISON", 0)
-    seen = run_watched(campaign(db, COUNT, SEED), 60.0 + 10.0 * COUNT)
+    seen = run_watched(campaign(db, COUNT, SEED), 180.0 + 10.0 * COUNT)
     print(  # noqa: T201 - the result of a campaign, shown by -rP
         f"{seen.faults} stream faults, seed {SEED}: {len(seen.wrong)} candles missing or wrong; "
         f"noticed after {max(seen.noticed):.2f} s at most with stale_after_seconds "

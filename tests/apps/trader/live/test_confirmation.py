@@ -145,7 +145,7 @@ def confirms(work: Callable[[LiveAccess, StopRequest], None], settings: TraderSe
             )
             opened = asyncio.Event()
             access.stream.listen(lambda event: opened.set())
-            await asyncio.wait_for(opened.wait(), 20)
+            await asyncio.wait_for(opened.wait(), 60)
             stop = StopRequest(takes_signals=False)
             work(access, stop)
             plan = StartPlan(settings, tuple(traded_symbols(settings)))

@@ -105,7 +105,7 @@ def test_a_stop_that_rests_is_kept_where_the_history_is_read_in_time(tmp_path: P
     """Coins of the account's own were withdrawn, which looks like a sale of others at first."""
 
     async def scenario() -> None:
-        times = structs.replace(QUICK, sale_doubt=20.0)
+        times = structs.replace(QUICK, sale_doubt=600.0)
         async with started_again(tmp_path / "x.db", withdrawn="1", times=times) as desk:
             # The first page is of the reading.
             desk.simulator.faults.add(structs.replace(LATE, seconds=0.5))
@@ -123,7 +123,7 @@ def test_a_stop_is_placed_once_the_history_shows_that_own_coins_were_withdrawn(
 ) -> None:
     async def scenario() -> None:
         async with started_again(tmp_path / "x.db", withdrawn="1", is_cancelled=True) as desk:
-            desk.simulator.faults.add(structs.replace(LATE, seconds=1.0))
+            desk.simulator.faults.add(structs.replace(LATE, seconds=3.0))
             await desk.until(lambda: is_checked(desk))
             await desk.drive(0.2)
             assert desk.resting == []

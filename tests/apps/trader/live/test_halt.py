@@ -7,6 +7,7 @@ import pytest
 
 from live_desk import LiveDesk
 from onetape.simulator.faults.model import Fault
+from trader.live import executors
 from trader.live.executors import settle_orders
 
 Run = Callable[..., None]
@@ -86,7 +87,11 @@ def test_a_stop_cancelled_by_hand_is_not_set_again_before_a_resume(run: Run) -> 
 
 
 @pytest.mark.parametrize("is_exit", [False, True])
-def test_row_68_the_end_of_the_program_leaves_no_position_naked(run: Run, is_exit: bool) -> None:
+def test_row_68_the_end_of_the_program_leaves_no_position_naked(
+    run: Run, is_exit: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(executors, "SETTLE_SECONDS", 60.0)
+
     async def scenario(desk: LiveDesk) -> None:
         if is_exit:
             await desk.hold()
@@ -106,7 +111,10 @@ def test_row_68_the_end_of_the_program_leaves_no_position_naked(run: Run, is_exi
     run(scenario)
 
 
-def test_row_68_a_start_that_is_ended_at_once_gives_a_naked_position_its_stop(run: Run) -> None:
+def test_row_68_a_start_that_is_ended_at_once_gives_a_naked_position_its_stop(
+    run: Run, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(executors, "SETTLE_SECONDS", 60.0)
     refused = Fault(
         "status", method="POST", path="/api/v3/order", nth=2, count=1_000, status=400, code=-2010,
         text="no", when="before",

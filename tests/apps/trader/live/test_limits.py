@@ -371,7 +371,7 @@ def test_fees_in_a_currency_without_a_market_count_with_the_highest_known_rate(
         desk.executor.context = context
         in_bitcoin = {"BTC": FeeSum(Decimal(1), Decimal(1))}
         reported = desk.executor.broker.reported
-        async with asyncio.timeout(20):
+        async with asyncio.timeout(60):
             while (cost := values.look(in_bitcoin)) is None:
                 reported.clear()
                 await reported.wait()

@@ -68,7 +68,7 @@ def test_each_difference_of_real_orders_has_one_named_cause(
                 save_market(trading.store, *KEY.names[:2], trading.context.market.trading_rules, 0)
                 await step_hours(opened, trading, range(HOURS))
 
-    run_watched(scene(), 60.0 + 3.0 * HOURS)
+    run_watched(scene(), 180.0 + 3.0 * HOURS)
     with open_store(db, create=False) as store:
         found = compare_account(store, read_traded(store), (name,))
     assert len(found.positions) > HOURS // 12

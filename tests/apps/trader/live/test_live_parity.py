@@ -79,4 +79,4 @@ def test_live_orders_with_ideal_fills_make_exactly_the_trades_of_the_backtest(
                 assert len(fills) - len(made) <= 1
                 assert len(made) > HOURS // 6
 
-    run_watched(scene(), 60.0 + 3.0 * HOURS)
+    run_watched(scene(), 180.0 + 3.0 * HOURS)

@@ -96,9 +96,9 @@ def test_a_folder_in_place_of_a_command_file_stops_neither_entries_nor_stops(
                 opened, db, strategy=strategy, exits=EXITS, cash="10000", live=QUICK, risk=LIMITS
             ) as trading:
                 await enter(opened, trading)
-                await trading.until(lambda: resting(opened) == ["STOP_LOSS"], 20)
+                await trading.until(lambda: resting(opened) == ["STOP_LOSS"])
 
-    run_watched(scene(), 60.0)
+    run_watched(scene(), 180.0)
     printed = capsys.readouterr().out
     assert printed.count("cannot be read (it is not a file)") == 1
     assert "degraded" not in printed
@@ -141,7 +141,7 @@ def test_stops_and_exits_go_on_after_an_error_of_the_file_while_no_candles_can_b
                 await trading.until(lambda: is_printed("locked"))
             assert resting(opened) == []
             opened.simulator.faults.remove(stops)
-            await trading.until(lambda: resting(opened) == ["STOP_LOSS"], 10)
+            await trading.until(lambda: resting(opened) == ["STOP_LOSS"])
             # Sent once and refused, the exit is pending.
             refuse(
                 opened, method="POST", path="/api/v3/order", count=1, status=400, code=-2010,
@@ -149,9 +149,9 @@ def test_stops_and_exits_go_on_after_an_error_of_the_file_while_no_candles_can_b
             )  # fmt: skip
             command = NewControl(ACCOUNT, "exit", 0, "anna on host", KEY.symbol)
             insert_controls(trading.store, [command])
-            await trading.until(lambda: sides(opened) == ["BUY", "SELL"], 10)
+            await trading.until(lambda: sides(opened) == ["BUY", "SELL"])
 
-    run_watched(scene(), 60.0)
+    run_watched(scene(), 180.0)
 
 
 def test_row_136_a_running_session_reads_the_limits_of_orders_again_and_exits_in_parts(
@@ -184,7 +184,7 @@ def test_row_136_a_running_session_reads_the_limits_of_orders_again_and_exits_in
             ended = trading.query("SELECT end_reason FROM exit_obligations")
             assert ended == [("filled",)]
 
-    run_watched(scene(), 60.0)
+    run_watched(scene(), 180.0)
 
 
 def copied(db: Path) -> Path:
@@ -229,7 +229,7 @@ def test_an_exit_of_the_journal_sells_a_position_that_the_restored_database_lack
             async with trader(number=2) as trading:
                 await trading.until(lambda: sides(opened) == ["BUY", "SELL"])
 
-    run_watched(scene(), 120.0)
+    run_watched(scene(), 180.0)
 
 
 @pytest.mark.usefixtures("quick_pauses")
@@ -272,5 +272,5 @@ def test_a_stop_is_placed_although_each_comparison_of_the_account_raises_an_erro
                 await trading.until(lambda: trading.query(newest) == [("trading",)])
                 assert sides(opened) == ["BUY"]
 
-    run_watched(scene(), 120.0)
+    run_watched(scene(), 180.0)
     assert "a stop is placed for coins that were bought and are free" in "".join(printed)

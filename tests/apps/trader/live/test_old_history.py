@@ -266,7 +266,7 @@ def test_a_history_from_before_a_long_error_of_the_file_is_read_again(tmp_path: 
                 broker = desk.executor.broker
                 await desk.until(lambda: broker.is_asking("past", "BTC/USDT"))
                 # From here on nothing is stored; the history arrives.
-                async with asyncio.timeout(20):
+                async with asyncio.timeout(60):
                     while broker.is_asking("past", "BTC/USDT"):
                         broker.reported.clear()
                         await broker.reported.wait()

@@ -53,4 +53,4 @@ def test_a_sell_while_an_exit_waits_for_its_next_attempt_changes_nothing(
             exits = "SELECT DISTINCT obligation FROM orders WHERE side='sell' AND NOT is_protection"
             assert len(trading.query(exits)) == 1
 
-    run_watched(scene(), 60.0)
+    run_watched(scene(), 180.0)

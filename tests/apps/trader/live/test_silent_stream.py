@@ -61,4 +61,4 @@ def test_a_level_that_the_price_passes_while_the_stream_is_down_sells_once_by_th
             cause = "SELECT cause, end_reason FROM exit_obligations"
             await trading.until(lambda: trading.query(cause) == [("stop_loss", "filled")])
 
-    run_watched(scene(), 60.0)
+    run_watched(scene(), 180.0)

@@ -293,10 +293,10 @@ def test_a_start_with_a_position_waits_for_an_exchange_that_cannot_be_reached(
     has_ended = threading.Event()
 
     def simulate() -> None:
-        lines.get(timeout=60)
+        lines.get(timeout=180)
         balance = {"BTC": Decimal(1), "USDT": Decimal(100)}
         with embedded_simulator(port=port, balance=balance):
-            has_ended.wait(60)
+            has_ended.wait(180)
 
     simulating = threading.Thread(target=simulate)
     simulating.start()
@@ -338,7 +338,7 @@ def test_a_start_that_waits_for_the_exchange_ends_by_sigterm(
     print_to(lines, monkeypatch)
 
     def end() -> None:
-        lines.get(timeout=60)
+        lines.get(timeout=180)
         os.kill(os.getpid(), signal.SIGTERM)
 
     refused = Fault("status", status=403, path="/api/v3/exchangeInfo")
@@ -364,7 +364,7 @@ def test_a_start_that_waits_for_the_exchange_is_shown_by_status(
             return read_status(store, account)
 
     def end() -> None:
-        lines.get(timeout=60)
+        lines.get(timeout=180)
         seen.append(status())
         os.kill(os.getpid(), signal.SIGTERM)
 

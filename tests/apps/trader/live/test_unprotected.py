@@ -213,7 +213,7 @@ def test_an_exit_that_was_refused_with_the_stop_is_none_until_it_is_tried_again(
         await desk.until(lambda: desk.resting)
         await desk.until(lambda: desk.stop_state and desk.stop_state.place == "exchange")
 
-    times = structs.replace(QUICK, exit_again=60.0, stop_again=2.0)
+    times = structs.replace(QUICK, exit_again=600.0, stop_again=2.0)
     run(scenario, times=times)
 
 

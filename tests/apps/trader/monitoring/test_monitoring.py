@@ -23,7 +23,7 @@ from trader.monitoring.heartbeat import beat
 from trader.monitoring.run import monitored
 from trader.monitoring.settings import MonitoringSettings
 
-PATIENCE_SECONDS = 60.0
+PATIENCE_SECONDS = 180.0
 #: Appends stdin and a variable of the environment to a file.
 NOTIFIER = """
 import os, sys
