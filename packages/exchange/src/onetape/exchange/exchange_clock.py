@@ -4,9 +4,14 @@ It is the exchange's own time at the last comparison, carried on by the computer
 Before the first comparison it is the computer's time at the start, carried on in the same way.
 """
 
+from typing import Final
+
 from msgspec import Struct
 
 from onetape.exchange.waiting import Wall
+
+#: How often two clocks are read next to each other; the readings that are closest count.
+_READINGS: Final = 3
 
 
 class TimeSample(Struct, frozen=True):
@@ -85,4 +90,10 @@ class ExchangeClock:
         return self._step_base_ms - before
 
     def _parting_ms(self) -> int:
-        return self._wall.epoch_ms() - round(self._wall.seconds() * 1_000)
+        """Read both clocks at one moment: a stop of the process between them is no step."""
+        readings: list[tuple[float, int]] = []
+        for _ in range(_READINGS):
+            seconds = self._wall.seconds()
+            parting_ms = self._wall.epoch_ms() - round(seconds * 1_000)
+            readings.append((self._wall.seconds() - seconds, parting_ms))
+        return min(readings)[1]
