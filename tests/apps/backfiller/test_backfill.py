@@ -14,6 +14,8 @@ from typing import Any
 from onetape.core.candles import Candles, SeriesKey
 from onetape.history.fetch import REREAD_CANDLES
 from onetape.simulator.defaults import DEFAULT_SEED
+from onetape.simulator.embedded import embedded_simulator
+from onetape.simulator.market.clock import make_clock
 from onetape.simulator.market.simulated_market import SimulatedMarket
 from onetape.store.candles import read_row_at, read_stored_series, replace_forming
 from onetape.store.database import Store, open_store
@@ -25,6 +27,8 @@ DATABASE = Path("data/simulator.db")
 HOUR, DAY = 3_600, 86_400
 #: 2024-03-01 00:00 UTC: the running hour of the simulator opened here.
 FORMING = 1_709_251_200
+#: Its time, 00:20.
+NOW_MS = (FORMING + 20 * 60) * 1_000
 KEY = SeriesKey("simulator", "BTC/USDT", "1h")
 
 
@@ -160,7 +164,7 @@ def child(*arguments: str, folder: Path) -> subprocess.Popen[str]:
 
 def test_a_process_of_its_own_needs_nothing_but_a_folder(folder: Path) -> None:
     process = child("--exchange", "simulator", "--days", "2", "--json", folder=folder)
-    out, err = process.communicate(timeout=60)
+    out, err = process.communicate(timeout=180)
     assert (process.returncode, err) == (0, "")
     (summary,) = json.loads(out)["series"]
     assert 48 <= summary["stored"] <= 72
@@ -170,23 +174,27 @@ def test_a_process_of_its_own_needs_nothing_but_a_folder(folder: Path) -> None:
 
 
 def test_a_killed_run_goes_on_where_it_was_and_ends_in_the_same_table(
-    simulated: Run, simulator_url: str, folder: Path
+    backfiller: Run, folder: Path
 ) -> None:
     minutes = SeriesKey("simulator", "BTC/USDT", "1m")
     arguments = ("--timeframe", "1m", "--days", "20")
-    address = ("--exchange", "simulator", "--simulator-url", simulator_url)
-    process = child(*address, *arguments, folder=folder)
-    deadline = time.monotonic() + 60
-    while not DATABASE.exists() or len(stored_candles(minutes)) < 3_000:
-        assert time.monotonic() < deadline
-        assert process.poll() is None, process.communicate()[1]
-        time.sleep(0.01)
-    process.send_signal(signal.SIGKILL)
-    process.communicate()
-    killed_at = len(stored_candles(minutes))
-    wanted = 20 * 1_440 + 20
-    assert 3_000 <= killed_at < wanted
+    with embedded_simulator(clock=make_clock(start_ms=NOW_MS, stepped=True)) as simulator:
+        # A request is never answered: on a busy machine too, the run has not ended.
+        number = simulator.faults.add(kind="timeout", path="/api/v3/klines", nth=9)
+        address = ("--exchange", "simulator", "--simulator-url", simulator.url)
+        process = child(*address, *arguments, folder=folder)
+        deadline = time.monotonic() + 180
+        while not DATABASE.exists() or len(stored_candles(minutes)) < 3_000:
+            assert time.monotonic() < deadline
+            assert process.poll() is None, process.communicate()[1]
+            time.sleep(0.01)
+        process.send_signal(signal.SIGKILL)
+        process.communicate()
+        simulator.faults.remove(number)
+        killed_at = len(stored_candles(minutes))
+        wanted = 20 * 1_440 + 20
+        assert 3_000 <= killed_at < wanted
 
-    (summary,) = simulated(*arguments).series
+        (summary,) = backfiller(*address, "--json", *arguments).series
     assert summary["inserted"] == wanted - killed_at
     assert same(stored_candles(minutes), own(FORMING - 20 * DAY, FORMING + 20 * 60, "1m"))

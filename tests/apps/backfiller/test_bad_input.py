@@ -122,7 +122,7 @@ def test_a_folder_that_is_not_writable_is_named(simulator_url: str, folder: Path
         capture_output=True,
         text=True,
         check=False,
-        timeout=60,
+        timeout=180,
     )
     assert (done.returncode, done.stdout) == (3, "")
     assert done.stderr.startswith("backfiller: cannot create locked/data/x.db: Permission denied")

@@ -6,6 +6,7 @@ Each test names its row; what single reads do is tested with onetape.exchange.
 import json
 import re
 import sqlite3
+import threading
 import time
 from collections.abc import Callable, Iterator
 from contextlib import closing
@@ -99,7 +100,9 @@ def test_a_fault_that_passes_costs_a_note_and_no_candle(
 ) -> None:
     defaults = RestExchange.__init__.__kwdefaults__
     assert defaults is not None
-    monkeypatch.setitem(defaults, "timeout_seconds", 0.5)
+    # A busy machine may respond late.
+    seconds = 2.0 if fault["kind"] in ("timeout", "drip") else 60.0
+    monkeypatch.setitem(defaults, "timeout_seconds", seconds)
     simulator.faults.add(**fault, path=KLINES, nth=2, count=1)
     ended = fetch()
     assert (ended.code, stored() == own()) == (0, True)
@@ -148,9 +151,19 @@ def test_a_clear_no_ends_the_run_at_once_and_keeps_what_came_row_9(
 def test_maintenance_is_waited_for_with_few_words_row_10(
     fetch: Run, simulator: EmbeddedSimulator
 ) -> None:
-    simulator.faults.add(kind="latency", seconds=0.3, path=KLINES)
-    simulator.faults.add(kind="maintenance", wall_from="0.6s", wall_for="2s")
+    number = simulator.faults.add(kind="maintenance")
+
+    def end_maintenance() -> None:
+        # It is met, however long a busy machine takes to begin.
+        while not simulator.faults.log:
+            time.sleep(0.01)
+        time.sleep(1.5)
+        simulator.faults.remove(number)
+
+    ending = threading.Thread(target=end_maintenance)
+    ending.start()
     ended = fetch()
+    ending.join()
     assert (ended.code, stored() == own()) == (0, True)
     assert ended.err.count("\n") == 1
     assert "trying again for" in ended.err
@@ -170,12 +183,16 @@ def test_patience_that_is_used_up_ends_the_run_and_the_next_one_goes_on_row_10(
 
 def test_a_ban_of_another_process_is_obeyed_row_7(fetch: Run) -> None:
     fetch("--to", "2024-02-29")
-    until = time.time() + 1.5
-    with open_store(DATABASE, create=False) as store:
-        save_rate_limit_ban(store, "simulator", RateLimitBan(int(until * 1_000), "HTTP 418"))
-    ended = fetch()
-    assert time.time() >= until
-    assert ended.code == 0
+    for seconds in (1.5, 10.0, 40.0):
+        until = time.time() + seconds
+        with open_store(DATABASE, create=False) as store:
+            save_rate_limit_ban(store, "simulator", RateLimitBan(int(until * 1_000), "HTTP 418"))
+        ended = fetch()
+        assert time.time() >= until
+        assert ended.code == 0
+        # A busy machine may request the first candle after the ban.
+        if ended.err:
+            break
     assert "simulator: rate limit ban (HTTP 418), no request until" in ended.err
     assert ended.err.count("\n") == 1
 

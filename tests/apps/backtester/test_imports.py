@@ -61,7 +61,7 @@ def loaded(folder: Path, module: str, *arguments: str) -> set[str]:
         capture_output=True,
         text=True,
         check=False,
-        timeout=60,
+        timeout=180,
     )
     assert (done.returncode, done.stderr) == (0, "")
     before, after = json.loads(target.read_text())

@@ -59,7 +59,7 @@ def run(folder: Path, *arguments: str, output: str = "") -> subprocess.Completed
         capture_output=True,
         text=True,
         check=False,
-        timeout=60,
+        timeout=180,
     )
 
 

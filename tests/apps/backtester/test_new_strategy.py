@@ -39,7 +39,7 @@ def test_the_new_test_passes_and_the_new_strategy_runs_and_is_clean(
         capture_output=True,
         text=True,
         check=False,
-        timeout=60,
+        timeout=180,
     )
     assert done.returncode == 0, done.stdout
     assert "2 passed" in done.stdout

@@ -60,6 +60,12 @@ def fragile(folder: Path, sleep: str = "0") -> str:
     return f"{path}:Fragile"
 
 
+def stalling(folder: Path) -> str:
+    """Write one that stalls at a period of 30 until the folder has a file `go on`."""
+    may_go_on = f"os.path.exists({str(folder / 'go on')!r})"
+    return fragile(folder, f"0.01 if self.period < 30 or {may_go_on} else 600")
+
+
 def trials(found: Document) -> Document:
     """Return the numbers of trials and looks."""
     return {name: count for name, count in found["trials"].items() if name != "repeated"}
@@ -224,17 +230,18 @@ def test_a_half_written_line_is_tried_again(optimize: Run) -> None:
 
 def test_a_killed_optimization_goes_on(optimize: Run, database: Path, tmp_path: Path) -> None:
     del database
-    wanted = ("--strategy", fragile(tmp_path, "0.03"), "--param", "period=10:49")
+    wanted = ("--strategy", stalling(tmp_path), "--param", "period=10:49")
     with Program(
         "backtester", "optimize", "--exchange", "simulator", *wanted, folder=tmp_path
     ) as one:
         kept = tmp_path / "data/optimizations"
-        deadline = time.monotonic() + 20
+        deadline = time.monotonic() + 180
         while sum(len(lines(path.parent)) for path in kept.glob(f"*/{RESULTS}")) < 5:
             assert time.monotonic() < deadline
             time.sleep(0.02)
         one.send(signal.SIGKILL)
         one.ends()
+    (tmp_path / "go on").touch()
     found = optimize(*wanted, "--no-check")
     periods = sorted(line["parameters"]["period"] for line in lines(found["folder"]))
     assert 5 <= found["trials"]["earlier"] < 40
@@ -402,12 +409,12 @@ def test_a_signal_ends_an_optimization_with_its_code_and_prints_how_it_goes_on(
 ) -> None:
     before = children_of(os.getpid())
     del database
-    wanted = ("--strategy", fragile(tmp_path, "0.05"), "--param", "period=10:49")
+    wanted = ("--strategy", stalling(tmp_path), "--param", "period=10:49")
     with Program(
         "backtester", "optimize", "--exchange", "simulator", *wanted, folder=tmp_path
     ) as one:
         kept = tmp_path / "data/optimizations"
-        deadline = time.monotonic() + 20
+        deadline = time.monotonic() + 180
         while not any(path.stat().st_size for path in kept.glob(f"*/{RESULTS}")):
             assert time.monotonic() < deadline
             time.sleep(0.02)
@@ -416,6 +423,7 @@ def test_a_signal_ends_an_optimization_with_its_code_and_prints_how_it_goes_on(
         printed = "backtester: stopped; it goes on where it was: run the same command again"
         assert (one.lines, one.errors) == ([], [printed])
     assert children_of(os.getpid()) == before
+    (tmp_path / "go on").touch()
     # The check would evaluate this slow strategy on 200 windows.
     assert optimize(*wanted, "--no-check")["trials"]["earlier"] > 0
 

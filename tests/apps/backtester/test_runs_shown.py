@@ -29,7 +29,7 @@ def in_terminal(columns: int, *arguments: str, folder: Path) -> str:
     fcntl.ioctl(terminal, termios.TIOCSWINSZ, struct.pack("HHHH", 24, columns, 0, 0))
     sizeless = {name: value for name, value in os.environ.items() if name != "COLUMNS"}
     command = [sys.executable, "-m", "backtester.entry", *arguments]
-    subprocess.run(command, cwd=folder, stdout=terminal, env=sizeless, check=True, timeout=60)
+    subprocess.run(command, cwd=folder, stdout=terminal, env=sizeless, check=True, timeout=180)
     os.close(terminal)
     printed = b""
     with contextlib.suppress(OSError):  # which is how the end is reported

@@ -85,7 +85,7 @@ def test_a_killed_search_of_tpe_resumes_to_the_same_result(
         "backtester", "optimize", "--exchange", "simulator", *wanted, folder=tmp_path
     ) as one:
         kept = tmp_path / "data/optimizations"
-        deadline = time.monotonic() + 60
+        deadline = time.monotonic() + 180
         while sum(len(path.read_bytes().splitlines()) for path in kept.glob(f"*/{RESULTS}")) < 12:
             assert time.monotonic() < deadline
             time.sleep(0.01)

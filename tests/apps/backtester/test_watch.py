@@ -63,6 +63,13 @@ def watched(own: Path, tmp_path: Path) -> Iterator[Program]:
         yield program
 
 
+def save(path: Path, text: str) -> None:
+    """Write a file at one moment: a watch on a busy machine may see a half-written one."""
+    other = path.with_suffix(".new")
+    other.write_text(text)
+    other.replace(path)
+
+
 def address(program: Program) -> str:
     """Return where the report is served."""
     found = re.search(r"http://127\.0\.0\.1:\d+/", program.lines[0])
@@ -90,7 +97,7 @@ def test_a_save_of_the_settings_runs_again(watched: Program, tmp_path: Path) -> 
     first = watched.lines[-1]
     settings = tmp_path / "user/config/backtester.yaml"
     settings.parent.mkdir()
-    settings.write_text("account:\n  fee_rate: 0.01\n")
+    save(settings, "account:\n  fee_rate: 0.01\n")
     assert watched.until("", inside="mine: return ")[9:] != first[9:]
 
 
@@ -104,9 +111,9 @@ def test_a_save_of_a_file_that_the_strategy_imports_runs_again(
     with Program("backtester", *FLAGS, folder=tmp_path) as program:
         # It is looked at before it is there.
         program.until("", inside="ModuleNotFoundError")
-        (folder / "my_tools.py").write_text("N = 20\n")
+        save(folder / "my_tools.py", "N = 20\n")
         first = program.until("", inside="mine: return ")
-        (folder / "my_tools.py").write_text("N = 50\n")
+        save(folder / "my_tools.py", "N = 50\n")
         assert program.until("", inside="mine: return ")[9:] != first[9:]
 
 
@@ -114,8 +121,9 @@ def test_a_save_is_checked_and_a_look_into_the_future_is_reported(
     page: Page, watched: Program, own: Path
 ) -> None:
     assert "bias check: passed, 288 bars" in watched.lines[-1]
-    own.write_text(
-        STRATEGY.replace("self.period)\n        return", "self.period)[::-1]\n        return")
+    save(
+        own,
+        STRATEGY.replace("self.period)\n        return", "self.period)[::-1]\n        return"),
     )
     printed = watched.until("", inside="mine: return ")
     assert "(look-ahead): do not trust this result" in printed
@@ -126,29 +134,29 @@ def test_a_save_is_checked_and_a_look_into_the_future_is_reported(
     tops = "['.market', '#watch'].map((one) => document.querySelector(one).getBoundingClientRect())"
     head, bar = page.run(f"{tops}.map((box) => [box.top, box.bottom])")
     assert head[0] >= bar[1]
-    own.write_text(STRATEGY)
+    save(own, STRATEGY)
     page.wait_for(f"!!document.getElementById('watch') && {BAR} === ''")
 
 
 def test_a_broken_save_is_one_line_and_the_next_one_runs(watched: Program, own: Path) -> None:
-    own.write_text(STRATEGY.replace("return self.period + 1", "return self.period +"))
+    save(own, STRATEGY.replace("return self.period + 1", "return self.period +"))
     assert "line 13: SyntaxError" in watched.until("", inside="backtester: strategy file")
-    own.write_text(STRATEGY)
+    save(own, STRATEGY)
     watched.until("", inside="mine: return ")
     assert (len(watched.lines), watched.errors) == (4, [])
 
 
 def test_the_open_report_reloads_at_a_save(page: Page, own: Path) -> None:
     assert "period20" in page.run(PERIOD)
-    own.write_text(STRATEGY.replace("parameter(20", "parameter(5"))
+    save(own, STRATEGY.replace("parameter(20", "parameter(5"))
     page.wait_for(f"!!document.getElementById('watch') && {PERIOD}.includes('period5')")
     assert page.complaints() == []
 
 
 def test_a_broken_save_is_shown_on_the_page_until_it_is_fixed(page: Page, own: Path) -> None:
-    own.write_text(STRATEGY + "\n1 / 0\n")
+    save(own, STRATEGY + "\n1 / 0\n")
     page.wait_for(f"{BAR}.includes('ZeroDivisionError')")
-    own.write_text(STRATEGY)
+    save(own, STRATEGY)
     page.wait_for(f"!!document.getElementById('watch') && {BAR} === ''")
 
 
@@ -168,7 +176,7 @@ def test_a_watch_that_begins_broken_shows_its_first_report_later(
         tab = Page(chromium, 1280, 900)
         tab.call("Page.navigate", url=address(program))
         tab.wait_for("document.body && document.body.textContent.includes('No report yet')")
-        own.write_text(STRATEGY)
+        save(own, STRATEGY)
         tab.wait_for("!!document.getElementById('rules-title')")
         assert tab.complaints() == []
         tab.close()
