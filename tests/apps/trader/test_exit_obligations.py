@@ -9,6 +9,7 @@ from typing import Any
 
 import pytest
 
+from busy_loop import BusyLoop
 from desk import ACCOUNT, HOUR, KEY, MARCH, Desk, Market, desk, market
 from gate import kline
 from onetape.core.clock import SteppedClock, SystemClock, format_utc
@@ -618,10 +619,10 @@ def test_a_stop_is_sold_by_the_stream_while_rest_accepts_requests_and_does_not_a
             await opened.go_to(1.3)
             requested = len(opened.gate.kline_requests)
             await trading.until(lambda: len(opened.gate.kline_requests) > requested)
-            began = asyncio.get_running_loop().time()
-            async with low_prices(opened, stop) as price:
-                await until_stopped_at(trading, price)
-            assert asyncio.get_running_loop().time() - began < 10
+            with BusyLoop() as beside:
+                async with low_prices(opened, stop) as price:
+                    await until_stopped_at(trading, price)
+                assert beside.seconds < 10
             opened.gate.rest_delay_seconds = 0.0
 
     run(scene())
