@@ -27,13 +27,39 @@ SIGNALS: Final[dict[signal.Signals, ControlVerb]] = {
     signal.SIGUSR2: "flatten",
 }
 
+#: Signals that came while no event loop took them, oldest first.
+_waiting: list[signal.Signals] = []
+
 #: Pause before storing a command is tried again, wall seconds.
 AGAIN_SECONDS = 1.0
 
 
 @contextlib.contextmanager
+def holding_command_signals() -> Generator[None]:
+    """Let signals wait for `taking_command_signals` while the block runs, in the main thread.
+
+    Without that a signal would end the program before it has an event loop, and at its end.
+    """
+    before = {number: signal.signal(number, _hold) for number in SIGNALS}
+    try:
+        yield
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)
+        _waiting.clear()
+
+
+def _hold(number: int, frame: object) -> None:
+    """Let a signal wait."""
+    del frame
+    _waiting.append(signal.Signals(number))
+
+
+@contextlib.contextmanager
 def taking_command_signals(database: Path, account: str) -> Generator[None]:
     """Store the commands of signals while the block runs, in the running loop of the main thread.
+
+    Those that came before are stored first.
 
     Args:
         database: The file of the trader.
@@ -49,11 +75,14 @@ def taking_command_signals(database: Path, account: str) -> Generator[None]:
 
     for number in SIGNALS:
         loop.add_signal_handler(number, partial(take, number))
+    while _waiting:
+        take(_waiting.pop(0))
     try:
         yield
     finally:
         for number in SIGNALS:
             loop.remove_signal_handler(number)
+            signal.signal(number, _hold)
         for task in running:
             task.cancel()
 

@@ -41,7 +41,7 @@ from trader.account import (
     release_unsent_entries,
 )
 from trader.brokers.live import LiveBroker
-from trader.command_signals import taking_command_signals
+from trader.command_signals import holding_command_signals, taking_command_signals
 from trader.evaluator.evaluator import StrategyEvaluator
 from trader.evaluator.messages import LoadedStrategy
 from trader.evaluator.processes import StrategyHelper
@@ -103,6 +103,7 @@ def run_trader(
         strategy_fault=strategy_fault or fault_of_strategies(settings),
     )
     with ExitStack() as stack:
+        stack.enter_context(holding_command_signals())
         helper = StrategyHelper()
         stack.callback(helper.close)
         helper.start()

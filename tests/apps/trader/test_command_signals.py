@@ -10,7 +10,7 @@ import pytest
 
 from traded_accounts import TradedAccount
 from trader import command_signals
-from trader.command_signals import taking_command_signals
+from trader.command_signals import holding_command_signals, taking_command_signals
 
 
 def stored(account: TradedAccount) -> list[str]:
@@ -49,3 +49,23 @@ def test_a_command_by_signal_on_a_full_disk_is_stored_once_there_is_room(
         asyncio.run(scenario(account))
         assert stored(account) == ["flatten"]
     assert printed.count("not stored yet") == 1
+
+
+def test_signals_before_the_event_loop_runs_are_commands_and_those_at_the_end_kill_nothing(
+    tmp_path: Path,
+) -> None:
+    async def scenario(account: TradedAccount) -> None:
+        with taking_command_signals(account.store.path, account.name):
+            async with asyncio.timeout(60):
+                while len(stored(account)) < 2:
+                    await asyncio.sleep(0.01)
+
+    before = signal.getsignal(signal.SIGUSR1)
+    with TradedAccount(tmp_path / "x.db", "mine", cash="1000") as account:
+        with holding_command_signals():
+            os.kill(os.getpid(), signal.SIGUSR1)
+            os.kill(os.getpid(), signal.SIGUSR2)
+            asyncio.run(scenario(account))
+            os.kill(os.getpid(), signal.SIGUSR1)
+        assert sorted(stored(account)) == ["flatten", "pause"]
+    assert signal.getsignal(signal.SIGUSR1) is before
