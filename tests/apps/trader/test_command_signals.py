@@ -54,11 +54,16 @@ def test_a_command_by_signal_on_a_full_disk_is_stored_once_there_is_room(
 def test_signals_before_the_event_loop_runs_are_commands_and_those_at_the_end_kill_nothing(
     tmp_path: Path,
 ) -> None:
+    async def until_stored(account: TradedAccount, count: int) -> None:
+        async with asyncio.timeout(60):
+            while True:
+                if len(stored(account)) == count:
+                    return
+                await asyncio.sleep(0.01)
+
     async def scenario(account: TradedAccount) -> None:
         with taking_command_signals(account.store.path, account.name):
-            async with asyncio.timeout(60):
-                while len(stored(account)) < 2:
-                    await asyncio.sleep(0.01)
+            await until_stored(account, 2)
 
     before = signal.getsignal(signal.SIGUSR1)
     with TradedAccount(tmp_path / "x.db", "mine", cash="1000") as account:
