@@ -15,6 +15,7 @@ from trader.commands.common import CONFIG, open_accounts, select_accounts
 
 if TYPE_CHECKING:
     from onetape.execution.controls import ControlVerb
+    from onetape.store.database import Store
 
 
 class Chosen(Struct, frozen=True):
@@ -166,7 +167,21 @@ def _give(
                 lease is not None and is_alive(store, name, lease, wall_ms)
                 for name, lease in leases
             )
-            effect = "its trader acts within a second" if is_running else "no trader runs on it now"
-            later = "" if is_running else "; the next one that starts acts on it"
+            effect = "no trader runs on it now; the next one that starts acts on it"
+            if is_running:
+                symbols = [one.symbol for one in found if one.name == row.account]
+                effect = _describe_effect(store, row.account, row.symbol or symbols[0])
             what = row.verb if row.symbol is None else f"{row.verb} {row.symbol}"
-            print_line(f"{row.account}: {what} stored; {effect}{later}")
+            print_line(f"{row.account}: {what} stored; {effect}")
+
+
+def _describe_effect(store: "Store", account: str, symbol: str) -> str:
+    """Return when the running trader of a symbol acts on a command."""
+    from onetape.store.account_reading import read_last_session, read_state
+    from trader.states import WAITING
+
+    session = read_last_session(store, account, symbol)
+    state = None if session is None else read_state(store, session.session)
+    if state is not None and state.reason.startswith(WAITING):
+        return "its trader waits for the exchange, and acts on it once it trades"
+    return "its trader acts within a second"

@@ -8,7 +8,9 @@ import pytest
 
 from onetape.store.controls import read_controls
 from onetape.store.database import open_store
+from onetape.store.trader_states import StateChange, insert_state_changes
 from traded_accounts import DATABASE, Ended, TradedAccount
+from trader.states import WAITING
 
 Run = Callable[..., Ended]
 
@@ -64,3 +66,13 @@ def test_without_a_database_nothing_is_made(trader: Run, folder: Path) -> None:
     ended = trader("pause")
     assert (ended.code, ended.err.count("\n")) == (4, 1)
     assert not (folder / "data").exists()
+
+
+def test_a_command_to_a_trader_that_waits_for_the_exchange_is_not_promised_within_a_second(
+    trader: Run, account: TradedAccount
+) -> None:
+    assert "acts within a second" in trader("pause").out
+    change = StateChange(1_000, "degraded", f"{WAITING} since 2024-03-01 00:00 UTC", "")
+    insert_state_changes(account.store, account.session.session, [change])
+    found = trader("exit", "all").out
+    assert "its trader waits for the exchange, and acts on it once it trades" in found
