@@ -113,7 +113,7 @@ class ControlWatch:
         if self._orders.is_entry_in_flight:
             if control.number not in self._waiting:
                 self._waiting.add(control.number)
-                what = "what the order to buy has filled is sold once that is known"
+                what = "coins of the order to buy are sold once its fills are known"
                 print_line(f"{reason}: {what}")
             return
         if not self._orders.has_position:

@@ -131,7 +131,7 @@ class CorrectionReview:
             cause, how = marked.failure, f"evaluated again ({marked.failure})"
         effect = NO_ORDER
         if signal == SELL and self._require_exit(marked.timestamp, f"{cause}: {text}"):
-            effect = "the position is left"
+            effect = "the position is sold"
         store_correction(context.store, marked, f"{text}: {effect}")
         if marked.failure is not None and effect == NO_ORDER:
             # After an outage there may be a thousand of them.

@@ -303,7 +303,7 @@ class TradingSession:
             if not await settle_orders(self._broker, self._exchange, self._lease):
                 print_line(
                     "an order is on its way, or a position has no stop at the exchange; the next "
-                    "session looks first what has become of it"
+                    "session looks up the outcome first"
                 )
 
     def _end(self, reason: str) -> None:

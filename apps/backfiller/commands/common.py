@@ -157,5 +157,7 @@ def database_of(db: Path | None, exchanges: list[str]) -> Path:
     from onetape.core.symbols import SIMULATOR_ID
 
     if SIMULATOR_ID in exchanges and len(exchanges) > 1:
-        raise UsageError("--exchange simulator goes alone: its candles have a file of their own")
+        raise UsageError(
+            "--exchange simulator excludes other exchanges: its candles are in a separate file"
+        )
     return choose_database_path(db, exchanges[0])

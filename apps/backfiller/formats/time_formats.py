@@ -165,7 +165,7 @@ class TimeReader:
         self.outside += int(np.count_nonzero(~known))
         if not self._units and len(whole):
             raise DataError(
-                f"{self._source}: the time {_number_text(values)} lies between 2009 and 2100 in "
+                f"{self._source}: the time {_number_text(values)} is between 2009 and 2100 in "
                 "no unit, or is not a whole number; "
                 "name its unit with --time-unit s, ms, us or ns, or iso for a date"
             )

@@ -123,7 +123,7 @@ def optimize(
         own += ["--param", text]
     chosen = chosen_by([*own, *context.args], "optimize")
     config = chosen.config
-    goes_on = stoppable("stopped; it goes on where it was: run the same command again")
+    goes_on = stoppable("stopped; to continue, run the same command again")
     if walk_forward is not None:
         from backtester.rendering.walk_forward_page import show_walk_forward
         from onetape.optimization.walk_forward_run import run_walk_forward

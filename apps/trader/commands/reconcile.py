@@ -59,10 +59,10 @@ _MEANINGS: Final = {
     "--adopt: its orders are taken over",
     "older order": "no entries in this symbol; answer --adopt where this account's orders of that "
     "time are to be taken over with their coins, or --save where they are to be left alone",
-    "delisted": "its money and its slot stay taken; once its coins are sold, converted or "
+    "delisted": "money and slot of the position stay taken; once its coins are sold, converted or "
     "withdrawn, answer --forget",
-    "foreign order": "no entries in this symbol while it is open; answer --save to let them go on",
-    "foreign fills": "no entries in this symbol; answer --save to let them go on",
+    "foreign order": "no entries in this symbol while the order is open; --save allows entries",
+    "foreign fills": "no entries in this symbol; answer --save to allow entries again",
 }
 
 #: Answers that fit a kind of difference; `keep` fits the others.

@@ -112,7 +112,7 @@ def silence_stream(scene: Scene) -> None:
     scene.simulator.faults.remove(fault)
     if not scene.simulator.faults.log:
         raise SceneFailed(
-            "the fault of the silent stream was never met: the stream had nothing to send"
+            "the fault of the silent stream did not act: the stream had nothing to send"
         )
 
 

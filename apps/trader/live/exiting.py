@@ -28,7 +28,7 @@ from trader.states import Problem
 EXIT: Final = "exit"
 _ZERO: Final = Decimal(0)
 _OF_STOPS: Final = ("stop_loss", "trailing_stop")
-_SELL_BY_HAND: Final = "sell it by hand where this lasts, then run: uv run trader reconcile"
+_SELL_BY_HAND: Final = "if this lasts, sell the position by hand, then run: uv run trader reconcile"
 _LONGEST_PAUSE_SECONDS: Final = 300.0
 _KEEP_RUNNING: Final = "keep this program running"
 _UNREAD: Final = (
@@ -87,17 +87,17 @@ class ExitSender:
             return Obstacle(
                 "the API key may not trade, or is not accepted",
                 "no order can be sent",
-                "put the key right at the exchange, or sell by hand",
+                "correct the rights of the key at the exchange, or sell by hand",
             )
         if self._account.copies.is_seen:
             return Obstacle(
                 "another copy of this database trades the symbol",
-                "nothing is sold before a person has answered, but by a stop",
+                "only a stop sells before a person has answered",
                 "stop the other copy, then run: uv run trader reconcile",
             )
         if self._account.is_sale_of_others_possible and not self._account.is_missing:
             return Obstacle(
-                _UNREAD, "nothing is sold before they are, but by a stop", _SELL_BY_HAND
+                _UNREAD, "only a stop sells before these executions are read", _SELL_BY_HAND
             )
         if self._account.bars_exits:
             return Obstacle(
@@ -108,11 +108,11 @@ class ExitSender:
         if book.unread_entry is not None:
             return Obstacle(
                 "executions of the entry are not known",
-                "nothing is sold before they are, but by a stop",
+                "only a stop sells before these executions are known",
                 _SELL_BY_HAND,
             )
         if not self.may_begin:
-            measure = "nothing is sold before it is tried again"
+            measure = "nothing is sold before the next try"
             return Obstacle("the exit could not be made", measure, _SELL_BY_HAND)
         limit, looked_up = book.times.acknowledge, "it is looked up, and nothing is sold meanwhile"
         if one is not None and not one.is_unsent and one.waited >= limit:
@@ -180,7 +180,7 @@ class ExitSender:
             EXIT,
             Problem(
                 text,
-                f"it is tried again in {pause:.0f} s; the stop is put back meanwhile",
+                f"the exit is tried again in {pause:.0f} s; meanwhile the stop is placed again",
                 _SELL_BY_HAND,
             ),
         )

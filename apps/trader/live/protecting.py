@@ -213,7 +213,7 @@ class Protector:
                 self._changed = time.monotonic()
                 book.request_cancel(book.orders[identity], reason, now_ms)
             case Unprotectable(reason):
-                self._watch.obstacle = Obstacle(reason, "the market takes no such stop")
+                self._watch.obstacle = Obstacle(reason, "the market does not accept this stop")
             case _:
                 pass
 

@@ -420,7 +420,7 @@ def test_a_signal_ends_an_optimization_with_its_code_and_prints_how_it_goes_on(
             time.sleep(0.02)
         one.send(number)
         assert one.ends() == code
-        printed = "backtester: stopped; it goes on where it was: run the same command again"
+        printed = "backtester: stopped; to continue, run the same command again"
         assert (one.lines, one.errors) == ([], [printed])
     assert children_of(os.getpid()) == before
     (tmp_path / "go on").touch()

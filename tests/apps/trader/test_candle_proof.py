@@ -247,7 +247,7 @@ def test_a_corrected_sell_leaves_a_position_whose_buy_waited_for_a_trade(
             await opened.go_to(rise + 1.1)
             await trading.until(lambda: len(trading.fills()) == 2)
             (_, text) = corrected(trading)[-1]
-            assert text == "signal HOLD -> SELL: the position is left"
+            assert text == "signal HOLD -> SELL: the position is sold"
 
     run(scene())
 
@@ -337,7 +337,7 @@ def test_a_correction_that_turns_hold_into_sell_leaves_the_position(
             if guarded:
                 await trading.until(lambda: len(trading.fills()) == 2)
                 (_, text) = corrected(trading)[-1]
-                assert text == "signal HOLD -> SELL: the position is left"
+                assert text == "signal HOLD -> SELL: the position is sold"
             else:
                 await asyncio.sleep(0.5)
             return [each.side for each in trading.fills()]
@@ -384,7 +384,7 @@ def test_a_correction_reaches_every_account_on_the_series(
             await opened.go_to(rise + 1.1)
             await other.until(lambda: first.source(rise) == (1, "rest"))
             await other.until(lambda: [one.side for one in other.fills()] == ["buy", "sell"])
-            text = "signal HOLD -> SELL: the position is left"
+            text = "signal HOLD -> SELL: the position is sold"
             await other.until(lambda: (MARCH + rise * HOUR, text) in corrected(other))
             assert [one.side for one in first.fills()] == ["buy"]
 

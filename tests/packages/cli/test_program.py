@@ -123,7 +123,7 @@ run_app(app, "app")
         (
             ">/dev/full",
             "app: standard output cannot be written: No space left on device; "
-            "give it another place",
+            "choose another output",
         ),
     ],
 )

@@ -37,7 +37,7 @@ def test_a_network_drive_is_refused_before_anything_is_made(
     """Failure mode 55."""
     mounted(kind)
     path = Path("/mnt/nas/data/onetape.db")
-    with pytest.raises(ConfigurationError, match=f"{path} lies on a network drive .{kind}"):
+    with pytest.raises(ConfigurationError, match=f"{path} is on a network drive .{kind}"):
         open_store(path, create=True)
 
 
@@ -49,7 +49,7 @@ def test_a_shared_folder_is_warned_of(
     mounted(kind)
     filesystem.check_file_system(Path("/mnt/with blank/onetape.db"))
     (record,) = caplog.records
-    assert f"lies in a shared folder ({kind})" in record.getMessage()
+    assert f"is in a shared folder ({kind})" in record.getMessage()
 
 
 def test_a_disk_inside_a_network_drive_is_a_disk(mounted: Callable[[str], None]) -> None:

@@ -200,7 +200,7 @@ def test_times_as_databases_and_months_write_them_are_read(text: str, hours: flo
 
 @pytest.mark.parametrize("value", [1_735_689_600.5, 45_352.25, 28_487_520])
 def test_a_number_that_is_no_time_is_shown_as_the_file_has_it(value: float) -> None:
-    with pytest.raises(DataError, match=f"the time {value} lies between 2009 and 2100 in no unit"):
+    with pytest.raises(DataError, match=f"the time {value} is between 2009 and 2100 in no unit"):
         read([value])
 
 

@@ -128,7 +128,7 @@ def test_a_position_whose_entry_was_on_its_way_at_the_command_is_closed_once_it_
 
     run(scenario)
     lines = capsys.readouterr().out
-    waits = f"{verb} by anna on host: what the order to buy has filled is sold once that is known"
+    waits = f"{verb} by anna on host: coins of the order to buy are sold once its fills are known"
     assert lines.count(waits) == 1 + is_restarted
     assert "there is no position to close" not in lines
 

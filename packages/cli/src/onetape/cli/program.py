@@ -132,7 +132,7 @@ def _run_for_exit_code(function: Callable[[], object], name: str) -> int:
         if error.errno not in _NO_OUTPUT or error.filename is not None:
             return _report_unexpected(name, error)
         _print_no_more()
-        text = f"standard output cannot be written: {error.strerror}; give it another place"
+        text = f"standard output cannot be written: {error.strerror}; choose another output"
         return _fail(name, text, ConfigurationError.exit_code)
     except Exception as error:
         return _report_unexpected(name, error)

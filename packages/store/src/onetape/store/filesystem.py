@@ -31,12 +31,12 @@ def check_file_system(path: Path) -> None:
     kind = read_file_system(path)
     if kind in NETWORK:
         raise ConfigurationError(
-            f"{path} lies on a network drive ({kind}), where processes cannot share a database; "
+            f"{path} is on a network drive ({kind}), where processes cannot share a database; "
             "name a file on a disk of this computer with --db"
         )
     if kind in SHARED_FOLDERS or kind.startswith("fuse."):
         print_note(
-            f"{path} lies in a shared folder ({kind}), where two programs at once can damage it; "
+            f"{path} is in a shared folder ({kind}), where two programs at once can damage it; "
             "use a disk of this computer, or in a container a named volume"
         )
 

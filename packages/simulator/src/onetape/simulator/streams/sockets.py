@@ -177,7 +177,7 @@ class Socket:
         """Send frames that are made already, at the reader's pace.
 
         Raises:
-            ConnectionResetError: the reader stands still, or is gone.
+            ConnectionResetError: the reader does not read, or has gone.
         """
         if self._transport is None:
             return
@@ -185,7 +185,7 @@ class Socket:
         patience = time.monotonic() + SEND_SECONDS
         while self._transport.get_write_buffer_size() > MOST_UNSENT_BYTES:
             if time.monotonic() > patience or self._transport.is_closing():
-                raise ConnectionResetError("the reader stands still, or is gone")
+                raise ConnectionResetError("the reader does not read, or has gone")
             await asyncio.sleep(DRAIN_SECONDS)
 
 
