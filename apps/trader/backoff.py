@@ -21,7 +21,7 @@ class Backoff:
         """Begin the next pause, and return its length in seconds.
 
         Args:
-            known_seconds: How long trying again is known to be in vain; then this pause is as long.
+            known_seconds: Time in which a retry is known to fail; this pause is as long.
         """
         seconds = self._next_seconds
         self._next_seconds = min(2 * seconds, self._longest_seconds)

@@ -69,7 +69,7 @@ class ReportServer:
     """Listens on 127.0.0.1, on a port that was free. Use it as a context manager."""
 
     def __init__(self, newest: Newest) -> None:
-        """Bind; requests are answered inside `with`."""
+        """Bind the socket; requests are handled inside `with`."""
         self._server = _Server(("127.0.0.1", 0), _handler(newest))
         self._server.daemon_threads = True
         self._thread = threading.Thread(target=self._server.serve_forever, daemon=True)
@@ -105,10 +105,10 @@ class _Server(ThreadingHTTPServer):
 
 def _handler(newest: Newest) -> type[BaseHTTPRequestHandler]:
     class Handler(BaseHTTPRequestHandler):
-        """Answers GET of `/` and `/state`."""
+        """Handles GET of `/` and `/state`."""
 
         def do_GET(self) -> None:
-            """Answer, unless the request comes from a foreign page (`core.loopback`)."""
+            """Respond, unless the request comes from a foreign page (`core.loopback`)."""
             port = self.connection.getsockname()[1]
             host, origin = self.headers.get("Host"), self.headers.get("Origin")
             if not (is_own_host(host, port) and is_own_origin(origin, host)):

@@ -117,7 +117,7 @@ def silence_stream(scene: Scene) -> None:
 
 
 def lose_fills(scene: Scene) -> None:
-    """Answer orders without their fills, and send no fill on the stream."""
+    """Respond to orders without their fills, and send no fill on the stream."""
     scene.simulator.faults.add(kind="ack_only")
     scene.simulator.faults.add(kind="fills", shape="lost")
     scene.enter()

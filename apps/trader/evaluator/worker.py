@@ -42,7 +42,7 @@ from trader.evaluator.messages import (
 
 
 def serve(connection: socket.socket) -> None:
-    """Answer requests until the trader closes its end of the connection.
+    """Handle requests until the trader closes its end of the connection.
 
     Raises:
         OSError: the connection is broken, or the strategy's code has closed it.

@@ -42,7 +42,7 @@ def _joined(answers: list[bytes], counts: list[int]) -> tuple[SignalArray, str]:
     """Return the signals of all parts, and the first failure of the first part that has one.
 
     Args:
-        answers: For each part, a byte for each signal and then the text of its first failure.
+        answers: Results of each part: a byte for each signal, then the text of its first failure.
         counts: Number of signals of each part.
     """
     signals = [answer[:count] for answer, count in zip(answers, counts, strict=True)]

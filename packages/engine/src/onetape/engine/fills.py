@@ -196,7 +196,7 @@ class FillModel(Struct, frozen=True):
         least_amount, least_notional = self.min_amount * _LEAST, self.min_notional * _LEAST
         if amount <= 0 or amount < least_amount or notional < least_notional:
             return self._too_small("buy", amount, notional)
-        # Rounding may make the cost a hair more than the cash; no more is spent than there is.
+        # Rounding may make the cost slightly more than the cash; no more than the cash is spent.
         if self.fee_in_base:
             fee, cost, kept = amount * fee_rate, notional, amount - amount * fee_rate
         else:

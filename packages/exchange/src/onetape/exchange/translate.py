@@ -84,7 +84,7 @@ def translated(exchange: str, refusal: HttpRefusal | None = None) -> Generator[N
 
     Args:
         exchange: Exchange id, for the error texts.
-        refusal: Filled with the HTTP error that the read was answered with, while it runs.
+        refusal: Filled with the HTTP error of the response to the read, while it runs.
     """
     try:
         yield

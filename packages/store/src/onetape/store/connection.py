@@ -106,7 +106,7 @@ def retry_while_locked(action: Callable[[], T], seconds: float) -> T:
         except apsw.BusyError:
             if time.monotonic() >= deadline:
                 raise
-            # Waiting 0.5 to 3 ms at random is fairer than SQLite's growing naps.
+            # Waiting 0.5 to 3 ms at random is fairer than SQLite's growing sleeps.
             time.sleep(random.uniform(0.0005, 0.003))  # noqa: S311 - jitter, no secret
 
 

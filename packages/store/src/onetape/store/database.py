@@ -109,7 +109,7 @@ class Store:
         self.check_in_place()
         with translated(self.path, self._connection):
             connection.execute(f"PRAGMA synchronous = {'FULL' if durable else 'NORMAL'}")
-            # SQLite's own waiting naps for up to 100 ms, and busier writers go first meanwhile.
+            # SQLite's own wait sleeps for up to 100 ms, and busier writers go first meanwhile.
             connection.set_busy_timeout(0)
             try:
                 retry_while_locked(lambda: connection.execute(BEGIN_WRITE), self.patience_seconds)

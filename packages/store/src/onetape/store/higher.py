@@ -64,7 +64,7 @@ def larger_between(
         larger: The higher timeframe.
         start: Start of the range, epoch seconds, inclusive.
         end: Close of the last lower-timeframe candle that may be used, epoch seconds.
-        answers: So many responses that leave a candle out explain it; None: only a proof does.
+        answers: Number of responses without a candle that explain its absence; None: only a proof.
 
     Raises:
         UsageError: the higher timeframe is no multiple of the lower one.

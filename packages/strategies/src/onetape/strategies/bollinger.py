@@ -35,7 +35,7 @@ class Bollinger(Strategy):
         """Return the signals; see the class."""
         del higher
         bands = indicators.bollinger(candles.close, self.period, self.width)
-        # Where the price stands still the bands lie on it, give or take a rounding.
+        # Where the price stands still, the bands equal it, apart from rounding.
         noise = candles.close * indicators.NOISE
         limit = bands.middle if self.exit == "middle" else bands.upper
         under = bands.lower - candles.close > noise

@@ -168,7 +168,7 @@ def _pace(make: Maker, data: CheckData) -> float:
         taken.append(time.thread_time() - began)
         if budget.is_spent:
             break
-    # Of the quicker ones: the first bar pays for imports, and others for a machine that is busy.
+    # Of the quicker ones: the first bar includes imports, and others are slow on a busy machine.
     return sorted(taken)[len(taken) // 4]
 
 

@@ -1,6 +1,6 @@
 """The exchange's own mark that a candle is final, read from the raw frame: CCXT drops it.
 
-Binance and its sister exchanges send `k.x`, Bybit `confirm`, OKX the last of nine columns. The
+Binance and its regional exchanges send `k.x`, Bybit `confirm`, OKX the last of nine columns. The
 streams of other exchanges have no such mark in CCXT 4.5.90.
 """
 

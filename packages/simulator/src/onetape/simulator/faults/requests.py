@@ -30,7 +30,7 @@ class RequestFaults:
         self._clock = clock
 
     async def answer(self, method: str, symbol: str, number: object, work: Work) -> None:
-        """Answer a request, or do not.
+        """Handle a request, or apply a fault to it.
 
         Args:
             method: Such as `order.place`.

@@ -36,8 +36,8 @@ LONG_SWINGS: Final = (0.25, 0.3, 0.4, 0.5, 0.7, 0.85)
 #: Halvings that make regimes, of stretches of 23 days down to 1.4 days, and their spread.
 REGIME_DEPTHS: Final = range(9, 14)
 REGIME_SPREAD: Final = 0.33
-#: From this depth on (stretches of 2.8 days) a stretch has a roughness of its own: a trend, twice
-#: as ever, or to and fro.
+#: From this depth on (stretches of 2.8 days) each stretch draws one of four values of roughness: a
+#: trend, two usual values, and movement without direction.
 ROUGH_DEPTH: Final = 12
 ROUGHNESS: Final = (0.4, 1.0, 1.0, 1.25)
 #: A block of 2**13 minutes (5.7 days) holds a jump with this chance, of this size (1 is a factor

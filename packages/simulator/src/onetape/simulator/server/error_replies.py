@@ -4,7 +4,7 @@ from onetape.simulator.server.wire import JsonObject
 
 
 class Refusal(Exception):
-    """A request that is answered with an error, in Binance's form."""
+    """A request whose response is an error, in Binance's form."""
 
     def __init__(
         self, code: int, message: str, status: int = 400, data: JsonObject | None = None

@@ -51,10 +51,10 @@ class Block:
 
 
 class Klines:
-    """Answers requests for candles from blocks of text that are made once."""
+    """Responds to requests for candles with blocks of text that are made once."""
 
     def __init__(self, market: SimulatedMarket) -> None:
-        """Answer from this market."""
+        """Serve the candles of this market."""
         self._market = market
         self._blocks: OrderedDict[tuple[str, str, int], Block] = OrderedDict()
 

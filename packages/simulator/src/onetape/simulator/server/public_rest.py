@@ -1,4 +1,4 @@
-"""The public REST endpoints of Binance spot under /api/v3, answered from the market."""
+"""The public REST endpoints of Binance spot under /api/v3, with data of the market."""
 
 import asyncio
 import inspect
@@ -47,7 +47,7 @@ Handler = Callable[[web.Request], Awaitable[web.Response]]
 
 
 class PublicRest:
-    """Answers the endpoints that need no key.
+    """Handles the endpoints that need no key.
 
     Served: `ping`, `time`, `exchangeInfo`, `klines`, `depth`, `avgPrice`, `trades`,
     `historicalTrades`, `aggTrades`, `ticker/24hr`, `ticker/price` and `ticker/bookTicker`. Every
@@ -55,7 +55,7 @@ class PublicRest:
     """
 
     def __init__(self, market: SimulatedMarket, clock: Clock, rules: RuleBook) -> None:
-        """Answer from this market at this clock's time, with these trading rules."""
+        """Serve this market at this clock's time, with these trading rules."""
         self._rules = rules
         self._market = market
         self._clock = clock

@@ -65,7 +65,7 @@ class AccountApi:
         faults: Faults | None = None,
         account_id: int = replies.USER_ID,
     ) -> None:
-        """Answer for this account at this clock's time; faults delay and shorten responses."""
+        """Serve this account at this clock's time; faults delay and shorten responses."""
         self._exchange = exchange
         self._account_id = account_id
         self._reading = AccountReading(exchange, clock, Faults() if faults is None else faults)

@@ -24,7 +24,7 @@ class AccountReading:
         self._faults = faults
 
     def is_ack_only(self, symbol: SpotSymbol) -> bool:
-        """Return whether a new order is answered without status and fills (`ack_only`)."""
+        """Return whether the response to a new order lacks status and fills (`ack_only`)."""
         call = Call("reply", "a new order", symbol=symbol.id)
         return any(one.fault.kind == "ack_only" for one in self._faults.fire(call))
 

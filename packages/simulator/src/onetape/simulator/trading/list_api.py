@@ -35,7 +35,7 @@ class ListApi:
     def __init__(
         self, exchange: Exchange, clock: Clock, symbol_of: Callable[[Params], SpotSymbol]
     ) -> None:
-        """Answer for this account; `symbol_of` returns the market that a request names."""
+        """Serve this account; `symbol_of` returns the market that a request names."""
         self._exchange = exchange
         self._clock = clock
         self._symbol_of = symbol_of

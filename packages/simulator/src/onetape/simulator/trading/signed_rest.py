@@ -41,7 +41,7 @@ Handler = Callable[[web.Request], Awaitable[web.Response]]
 
 
 class SignedRest:
-    """Checks key, permission, time and signature of each request, then answers it.
+    """Checks key, permission, time and signature of each request, then handles it.
 
     Parameters come in the query, in a form body, or in both; the signature is made of the two, one
     behind the other, without itself.
@@ -55,7 +55,7 @@ class SignedRest:
         clock: Clock,
         changed: Callable[[], None],
     ) -> None:
-        """Answer for this account; `changed` is called after every request."""
+        """Serve this account; `changed` is called after every request."""
         self._exchange = exchange
         self._api = api
         self._keys = keys

@@ -1,4 +1,4 @@
-"""freqtrade's parameters of a strategy: IntParameter and its family."""
+"""freqtrade's parameters of a strategy: IntParameter and the other classes."""
 
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any

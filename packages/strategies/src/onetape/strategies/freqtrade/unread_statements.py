@@ -1,7 +1,7 @@
 """Statements that give a strategy class settings or methods in a form that is not read.
 
 What a file states is read from its text, before it runs. A setting that comes from another file, or
-that code gives while it runs, would be missed without a word.
+that code gives while it runs, would be missed without an error.
 """
 
 import ast
