@@ -100,7 +100,7 @@ async def measure_traders(count: int, orders: int, clocks: Clocks) -> list[float
 
 @asynccontextmanager
 async def exchange(clocks: Clocks) -> AsyncGenerator[str]:
-    """Give the address of a simulator whose orders are noted."""
+    """Yield the address of a simulator whose orders are noted."""
     clock = make_clock(start_ms=START_MS, speed=SPEED)
     async with Simulator(clock=clock, balance={"USDT": Decimal(100_000)}) as simulator:
         book: Any = simulator.account.exchange

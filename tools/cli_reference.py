@@ -63,7 +63,7 @@ def page_text() -> str:
 
 
 def _sections(command: Any, name: str, *, depth: int) -> Iterator[str]:
-    """Give a section for a command and for each command below it.
+    """Yield a section for a command and for each command below it.
 
     Args:
         command: Click's command or group.

@@ -99,7 +99,7 @@ def strategies_in(folder: Path) -> list[tuple[str, Path]]:
 def freqtrade_results(
     python: str, files: Sequence[tuple[str, Path]], folder: Path
 ) -> Iterator[dict[str, Any]]:
-    """Give freqtrade's trades of each strategy."""
+    """Yield freqtrade's trades of each strategy."""
     jobs = [
         json.dumps({"strategy": name, "path": str(file.parent.resolve()), "pair": SYMBOL})
         for name, file in files

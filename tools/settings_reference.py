@@ -175,7 +175,7 @@ def with_lines(page: str, name: str, lines: Iterable[str], path: Path) -> str:
 
 
 def metric_rows() -> Iterator[str]:
-    """Give the lines of the table of metrics."""
+    """Yield the lines of the table of metrics."""
     yield "| metric | field | unit | formula | source |\n|---|---|---|---|---|\n"
     for one in DEFINITIONS:
         unit = UNIT_WORDS[one.unit]
@@ -183,7 +183,7 @@ def metric_rows() -> Iterator[str]:
 
 
 def table_lines(section: str) -> Iterator[str]:
-    """Give the lines of the table of `account`, `exits` or `risk`."""
+    """Yield the lines of the table of `account`, `exits` or `risk`."""
     declared = collect_settings(RiskLimits if section == "risk" else AccountConfig)
     yield "| key | what it does | unit | default | flag |\n|---|---|---|---|---|\n"
     for one in _members(declared.values(), section):

@@ -56,7 +56,7 @@ class Display:
 
     @contextmanager
     def series(self, title: str) -> Generator[Progress]:
-        """Give a function to report progress to, for as long as one series is fetched."""
+        """Yield a function to report progress to, for as long as one series is fetched."""
         if self._bars is None:
             yield _lines(title)
             return
@@ -75,7 +75,7 @@ class Display:
 
 @contextmanager
 def shown(series: int) -> Generator[Display]:
-    """Give the display of a run; it is gone from the terminal afterwards, but for the notes.
+    """Yield the display of a run; it is gone from the terminal afterwards, but for the notes.
 
     Args:
         series: How many are fetched; the failure of a single one is the program's own last line.

@@ -82,7 +82,7 @@ class OrderServer:
 async def private_client(
     exchange: str, url: str, *, before: Callable[[Any], None] | None = None, **settings: Any
 ) -> AsyncGenerator[RequestTap]:
-    """Give a tap on CCXT's unchanged class of an exchange, whose every address is `url`.
+    """Yield a tap on CCXT's unchanged class of an exchange, whose every address is `url`.
 
     Args:
         exchange: CCXT exchange id.

@@ -14,7 +14,7 @@ from onetape.simulator.server.simulator import Simulator
 async def socket(
     simulator: Simulator, path: str, *, autoping: bool = True
 ) -> AsyncGenerator[aiohttp.ClientWebSocketResponse]:
-    """Give an open socket of a simulator."""
+    """Yield an open socket of a simulator."""
     async with (
         aiohttp.ClientSession() as session,
         session.ws_connect(simulator.url + path, autoping=autoping) as opened,

@@ -26,7 +26,7 @@ async def real_client(
     markets: dict[str, str],
     note: Callable[[str], None] = lambda _: None,
 ) -> AsyncGenerator[RestExchange]:
-    """Give a client of an exchange whose every address is `url`.
+    """Yield a client of an exchange whose every address is `url`.
 
     Args:
         exchange: CCXT id.

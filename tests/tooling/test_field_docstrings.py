@@ -14,7 +14,7 @@ WITHOUT_SUBJECT = re.compile(
 
 
 def field_docstrings(tree: ast.Module) -> Iterator[tuple[str, str]]:
-    """Give class, name and docstring of each documented field."""
+    """Yield class, name and docstring of each documented field."""
     for found in ast.walk(tree):
         if not isinstance(found, ast.ClassDef):
             continue

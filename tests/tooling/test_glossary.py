@@ -11,7 +11,7 @@ PAGE = Path("docs", "glossary.md")
 
 
 def _rows(repository: Path) -> Iterator[tuple[str, str]]:
-    """Give each term with the place that it names."""
+    """Yield each term with the place that it names."""
     text = (repository / PAGE).read_text(encoding="utf-8")
     for term, place in re.findall(r"^\| ([^|]+) \| [^|]+ \| `([^`]+)` \|$", text, re.MULTILINE):
         if term != "term":

@@ -32,7 +32,7 @@ def arrow_blocks(
     *,
     is_spot: bool,
 ) -> Iterator[Block]:
-    """Give the rows of a Parquet or Feather file.
+    """Yield the rows of a Parquet or Feather file.
 
     Raises:
         DataError: the file is damaged, or has no candles of a spot market.

@@ -84,7 +84,7 @@ def _read_full(file: IO[bytes], count: int) -> bytes:
 
 
 def _pieces(head: bytes, file: IO[bytes], layout: Layout, part: Part) -> Iterator[bytes]:
-    """Give the rows as UTF-8 text, a few megabytes of whole lines at a time."""
+    """Yield the rows as UTF-8 text, a few megabytes of whole lines at a time."""
     decoder = codecs.getincrementaldecoder(layout.encoding)(errors="replace")
     total, left, skip = 0, b"", layout.skip
     chunk = head

@@ -91,7 +91,7 @@ class Spool:
         self._end += len(candles) * _ROW_BYTES
 
     def windows(self) -> Iterator[Candles]:
-        """Give all rows with a readable time, oldest first and each once, some at a time.
+        """Yield all rows with a readable time, oldest first and each once, some at a time.
 
         Raises:
             DataError: two rows of one time differ.

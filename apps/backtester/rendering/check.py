@@ -63,7 +63,7 @@ def check_failure(checked: "CheckedSeries") -> "CheckFailed | None":
 
 @contextmanager
 def progress_bar(title: str, total: int) -> Generator[Callable[[int], None]]:
-    """Give a function to report progress to; the bar is on stderr, where that is a terminal."""
+    """Yield a function to report progress to; the bar is on stderr, where that is a terminal."""
     import sys
 
     if not sys.stderr.isatty():

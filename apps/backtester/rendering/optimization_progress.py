@@ -16,7 +16,7 @@ LINE_EVERY_SECONDS: Final = 5.0
 
 @contextmanager
 def show_progress(total: int, earlier: int = 0) -> Generator[Display]:
-    """Give the display of an optimization; the bar is gone afterwards.
+    """Yield the display of an optimization; the bar is gone afterwards.
 
     Args:
         total: Number of combinations.

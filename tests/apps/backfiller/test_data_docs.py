@@ -26,7 +26,7 @@ def page(repository: Path) -> str:
 
 
 def rows(start: int, count: int, step: int) -> Iterator[tuple[int, str]]:
-    """Give times and the rest of candle rows, without those of the two gaps."""
+    """Yield times and the rest of candle rows, without those of the two gaps."""
     for time in range(start, start + count * step, step):
         if not (GAP <= time < GAP + 6 * HOUR or EARLIER_GAP <= time < EARLIER_GAP + 3 * HOUR):
             yield time, "100,101,99,100.5,7"

@@ -19,7 +19,7 @@ Script = Callable[[str, str], Answer]
 
 @asynccontextmanager
 async def account(exchange: str, script: Script) -> AsyncGenerator[PrivateClient]:
-    """Give the client of an account on an exchange that responds by a script."""
+    """Yield the client of an account on an exchange that responds by a script."""
     key = Credentials("key", "c2VjcmV0c2VjcmV0", "phrase")
     async with (
         OrderServer(script) as server,

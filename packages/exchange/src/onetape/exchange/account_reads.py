@@ -94,7 +94,7 @@ class AccountReader(PrivateConnection):
     async def fill_pages(
         self, symbol: str, *, since_ms: int, exchange_order_id: str | None = None
     ) -> AsyncGenerator[tuple[OwnTrade, ...]]:
-        """Give the account's executions in one market page by page, as the exchange orders them.
+        """Yield the account's executions in one market page by page, as the exchange orders them.
 
         Args:
             symbol: The market.

@@ -9,7 +9,7 @@ from onetape.exchange.trading_records import fields_of
 
 
 def time_windows(dialect: Dialect, since_ms: int, now_ms: int) -> Iterator[tuple[int, int | None]]:
-    """Give the time ranges that together reach from a time until now, epoch milliseconds.
+    """Yield the time ranges that together reach from a time until now, epoch milliseconds.
 
     Args:
         dialect: Dialect of the exchange, which may limit the length of a range.

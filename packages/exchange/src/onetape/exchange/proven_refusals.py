@@ -189,7 +189,7 @@ def _in_ranges(codes: _Codes, error: _Error) -> RefusalKind | None:
 
 
 def _errors_in(exchange: str, document: Any) -> Iterator[_Error]:
-    """Give the errors of a document; none where it has none, or is not the exchange's own."""
+    """Yield the errors of a document; none where it has none, or is not the exchange's own."""
     if isinstance(document, dict):
         yield from _READERS[exchange](cast("dict[str, Any]", document))
 

@@ -74,7 +74,7 @@ def _sweep(path: Path) -> None:
 
 @contextmanager
 def draft_of(path: Path) -> Generator[Path]:
-    """Give an empty file next to `path`, 0600, which is gone afterwards unless it was renamed.
+    """Yield an empty file next to `path`, 0600, which is gone afterwards unless it was renamed.
 
     Raises:
         ConfigurationError: the folder cannot be made or written.

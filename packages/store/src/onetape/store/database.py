@@ -92,7 +92,7 @@ class Store:
 
     @contextmanager
     def write(self, *, durable: bool = False, bulk: bool = False) -> Generator[Connection]:
-        """Give the connection inside one write transaction; an exception rolls it back.
+        """Yield the connection inside one write transaction; an exception rolls it back.
 
         Args:
             durable: Commit reaches the disk before this returns: for orders and trades. Without

@@ -335,7 +335,7 @@ def _get_state(entry: Entry) -> tuple[object, ...]:
 def _cut(
     gaps: list[tuple[int, int]], known: list[Entry]
 ) -> Iterator[tuple[int, int, Entry | None]]:
-    """Give the parts of the gaps, each with the row of the ledger that covers it.
+    """Yield the parts of the gaps, each with the row of the ledger that covers it.
 
     Both must be sorted and free of overlaps.
     """

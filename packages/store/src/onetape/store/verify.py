@@ -130,7 +130,7 @@ def _verify_series(store: Store, connection: Connection, key: SeriesKey) -> Iter
 def _find_only_refused(
     connection: Connection, keys: Sequence[SeriesKey] | None
 ) -> Iterator[Finding]:
-    """Give the series that have no closed candle because rows of theirs were refused."""
+    """Yield the series that have no closed candle because rows of theirs were refused."""
     rows = connection.execute(
         "SELECT exchange, symbol, timeframe, fault, max(refused), sum(refused) "
         "FROM quarantine_counts q WHERE NOT EXISTS (SELECT 1 FROM ohlcv_data o "

@@ -128,7 +128,7 @@ def _imports(text: bytes) -> tuple[tuple[str, int], ...]:
 
 
 def _places(folder: Path, file: Path, name: str, level: int) -> Iterator[Path]:
-    """Give the files that a dotted name may stand for, its packages first."""
+    """Yield the files that a dotted name may stand for, its packages first."""
     parts = name.split(".")
     if level == 0 and parts[0] in sys.stdlib_module_names:
         return

@@ -12,7 +12,7 @@ _TEXT_METHODS: Final = frozenset(
 
 
 def pair_name_faults(function: ast.FunctionDef) -> Iterator[tuple[int, str, str]]:
-    """Give line, text and cause of each use of `metadata["pair"]` that decides by its name.
+    """Yield line, text and cause of each use of `metadata["pair"]` that decides by its name.
 
     The pair as a key of a dict of the strategy's own, or as an argument, decides nothing.
     """

@@ -126,7 +126,7 @@ def parameters_of_class(cls: type) -> dict[str, BaseParameter]:
 
 
 def adjustable(parameters: Mapping[str, BaseParameter]) -> Iterator[Adjustable]:
-    """Give those parameters whose values are numbers, texts or yes/no of one type."""
+    """Yield those parameters whose values are numbers, texts or yes/no of one type."""
     for name, one in parameters.items():
         if isinstance(one, CategoricalParameter):
             kinds: set[type] = {type(value) for value in (*one.categories, one.value)}

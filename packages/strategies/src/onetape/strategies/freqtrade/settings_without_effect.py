@@ -26,7 +26,7 @@ def without_effect_text(found: FreqtradeClass) -> str:
 
 
 def _settings(found: FreqtradeClass) -> Iterator[tuple[int, str]]:
-    """Give line and name of each setting."""
+    """Yield line and name of each setting."""
     for name, attribute in found.attributes.items():
         if name in WITHOUT_EFFECT and not _is_default(found, name):
             yield attribute.line, name

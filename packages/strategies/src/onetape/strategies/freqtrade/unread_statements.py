@@ -17,7 +17,7 @@ _FUNCTIONS: Final = (ast.FunctionDef, ast.AsyncFunctionDef)
 
 
 def unread_statements(found: FreqtradeClass) -> Iterator[tuple[int, str, str]]:
-    """Give line, name and remedy of each statement that is not read."""
+    """Yield line, name and remedy of each statement that is not read."""
     known = {"object", *found.base_names, *(body.name for body in found.bodies)}
     for body in found.bodies:
         yield from _unknown_bases(body, known)
@@ -36,7 +36,7 @@ def _unknown_bases(body: ast.ClassDef, known: set[str]) -> Iterator[tuple[int, s
 
 
 def _unread_in_body(statement: ast.stmt) -> Iterator[tuple[int, str, str]]:
-    """Give the names of the interface that a statement of a class's body sets unread."""
+    """Yield the names of the interface that a statement of a class's body sets unread."""
     match statement:
         case ast.FunctionDef():
             return
@@ -52,7 +52,7 @@ def _unread_in_body(statement: ast.stmt) -> Iterator[tuple[int, str, str]]:
 
 
 def _of_scope(node: ast.AST) -> Iterator[ast.AST]:
-    """Give a node and all below it, without the bodies of functions and classes."""
+    """Yield a node and all below it, without the bodies of functions and classes."""
     yield node
     if isinstance(node, (*_FUNCTIONS, ast.ClassDef, ast.Lambda)):
         return
@@ -73,7 +73,7 @@ def _bound_names(node: ast.AST) -> tuple[str, ...]:
 
 
 def _set_by_code(node: ast.AST) -> Iterator[tuple[int, str, str]]:
-    """Give what code sets: `self.stoploss = -0.1`, `setattr(self, "stoploss", -0.1)`."""
+    """Yield what code sets: `self.stoploss = -0.1`, `setattr(self, "stoploss", -0.1)`."""
     match node:
         case ast.Attribute(_, name, ast.Store() | ast.Del()) if name in READ_NAMES:
             yield node.lineno, f"{ast.unparse(node)} = ...", _IN_BODY

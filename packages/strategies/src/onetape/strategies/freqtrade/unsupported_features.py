@@ -97,7 +97,7 @@ def _node_faults(node: ast.AST, names: Mapping[str, str]) -> Iterator[_Fault]:
 
 
 def _part_faults(node: ast.Attribute, names: Mapping[str, str]) -> Iterator[_Fault]:
-    """Give an attribute of a part of freqtrade that is not written here."""
+    """Yield an attribute of a part of freqtrade that is not written here."""
     from onetape.strategies.freqtrade.import_modules import offered_names
 
     owner = dotted_name(node.value, names)
@@ -112,7 +112,7 @@ def _part_faults(node: ast.Attribute, names: Mapping[str, str]) -> Iterator[_Fau
 
 
 def _inner_imports(node: ast.FunctionDef | ast.ClassDef) -> Iterator[_Fault]:
-    """Give imports of freqtrade that run later than the file's own ones."""
+    """Yield imports of freqtrade that run later than the file's own ones."""
     for one in ast.walk(node):
         match one:
             case ast.Import(imported):
@@ -144,7 +144,7 @@ def _decorator_faults(node: ast.expr, names: Mapping[str, str]) -> Iterator[_Fau
 
 
 def _import_faults(module: ast.Module) -> Iterator[_Fault]:
-    """Give imports of parts of freqtrade that are not written here."""
+    """Yield imports of parts of freqtrade that are not written here."""
     from onetape.strategies.freqtrade.import_modules import is_ours, offered_names
 
     for node in ast.walk(module):
