@@ -96,7 +96,7 @@ def accept_gaps(
 
 
 def undo_accepted(store: Store, keys: Sequence[SeriesKey], wanted: Range) -> int:
-    """Take back that gaps of a range were accepted; return how many candles are "not fetched" now.
+    """Undo accepted gaps of a range; return how many candles are "not fetched" now.
 
     Raises:
         DataError: no gap of the range is accepted.

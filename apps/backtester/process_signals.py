@@ -9,22 +9,22 @@ from onetape.backtest.parallel import ENDING_SIGNALS
 
 
 class _Ended(BaseException):
-    """A signal came; no code of a strategy shall take it for a failure of its own."""
+    """A signal came; a BaseException, so that no strategy code catches it as a failure."""
 
     def __init__(self, number: int) -> None:
-        """Take which."""
+        """Take the number of the signal."""
         super().__init__(number)
         self.number = number
 
 
 @contextmanager
 def stoppable(words: str) -> Generator[None]:
-    """Let Ctrl-C, SIGTERM and SIGHUP end what is inside, after all that has to be done.
+    """End the block on Ctrl-C, SIGTERM or SIGHUP, after its cleanup.
 
-    A second SIGTERM or SIGHUP ends the process at once: a strategy may keep the first.
+    A second SIGTERM or SIGHUP ends the process at once: a strategy may catch the first.
 
     Args:
-        words: The line that is printed then.
+        words: Line that is printed after a signal.
 
     Raises:
         SystemExit: a signal came; the exit code is 128 and the signal's number, as shells count.

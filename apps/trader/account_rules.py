@@ -43,7 +43,7 @@ class EntryHandler(Protocol):
         ...
 
     def fail(self, error: Exception) -> None:
-        """Take an error of `enter` or `drop_entry`, to be raised in the task of the symbol."""
+        """Store an error of `enter` or `drop_entry`, to be raised in the task of the symbol."""
         ...
 
 

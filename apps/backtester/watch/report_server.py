@@ -37,7 +37,7 @@ class Newest:
         self._error = ""
 
     def show(self, page: str, warning: str = "") -> None:
-        """Take a newer report; all that is wrong now is what its check warns of."""
+        """Show a newer report; only a warning of its check is shown above it."""
         with self._lock:
             self._page, self._error = page, warning
             self._version += 1

@@ -17,7 +17,7 @@ class ComparisonFaults:
     """What the comparisons of one symbol's account have raised since the last good one."""
 
     def __init__(self) -> None:
-        """Begin; none has raised."""
+        """Begin without an error."""
         self.text = ""
         """The last error in one line; empty where the last comparison was good."""
         self._failures = 0

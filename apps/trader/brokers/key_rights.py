@@ -33,7 +33,7 @@ class KeyRights:
         return self._client.endpoint.exchange
 
     def read_soon(self) -> None:
-        """Let the rights be read with the next look."""
+        """Request that the rights are read with the next look."""
         self._is_soon = True
 
     def note_accepted(self) -> None:

@@ -99,11 +99,11 @@ class PaperExecutor(Executor):
         return opened
 
     def set_level_source(self, source: Callable[[], tuple[str, Decimal] | None]) -> None:
-        """Take what returns kind and price of the position's stop by the rules; unused on paper."""
+        """Set the function that returns kind and price of the position's stop; unused on paper."""
         del source
 
     def set_level_exit(self, leave: Callable[[str, Decimal, str], None]) -> None:
-        """Take what sells the position at a passed level (kind, price, reason); unused on paper."""
+        """Set the function that sells at a passed level (kind, price, reason); unused on paper."""
         del leave
 
     def new_order_id(self) -> str:

@@ -45,7 +45,7 @@ def _choose(
 
 
 def _for_accounts(function: Callable[..., None]) -> Callable[..., None]:
-    """Give a command the flags of `_choose`, behind its own; its first argument is the result."""
+    """Add the flags of `_choose` to a command, after its own; its first argument is the result."""
     flags = inspect.signature(_choose).parameters
     _, *own = inspect.signature(function).parameters.values()
     parameters = [*own, *flags.values()]

@@ -192,7 +192,7 @@ def refuse_stop(scene: Scene) -> None:
 
 
 def fill_disk(scene: Scene) -> None:
-    """Let no file grow with a position: nothing is sent unstored, and the exit comes later."""
+    """Allow no file to grow with a position: no order is sent unstored, and the exit is late."""
     scene.enter()
     orders = len(scene.records().own)
     unlimited = resource.RLIM_INFINITY
@@ -212,7 +212,7 @@ def fill_disk(scene: Scene) -> None:
 
 
 def jump_clock(scene: Scene) -> None:
-    """Let the exchange's clock jump ahead at the entry, and over the SELL with a position."""
+    """Move the exchange's clock ahead at the entry, and beyond the SELL with a position."""
     fault = scene.simulator.faults.add(kind="clock_skew", seconds=_JUMP_SECONDS)
     scene.signal_buy()
     scene.until(

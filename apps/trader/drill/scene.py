@@ -173,15 +173,15 @@ class Scene:
         self.until(lambda: self.simulator.clock.now_ms() > close_ms, ACT_SECONDS, "a candle closes")
 
     def signal_buy(self, number: int = 0) -> None:
-        """Let the candle with a BUY end."""
+        """End the candle with a BUY."""
         self.close_candle(self.schedule.buys[number])
 
     def signal_sell(self, number: int = 0) -> None:
-        """Let the candle with a SELL end."""
+        """End the candle with a SELL."""
         self.close_candle(self.schedule.sells[number])
 
     def fail_order(self, kind: str, **settings: Any) -> None:
-        """Let something go wrong with the next order or cancellation at the exchange."""
+        """Add a fault for the next order or cancellation at the exchange."""
         self.simulator.faults.add(
             kind=kind, **{"method": "POST", "path": "/api/v3/order", "count": 1, **settings}
         )
@@ -203,7 +203,7 @@ class Scene:
         self.seen.append(f"stop on the exchange {waited:.1f} s {when}")
 
     def leave(self, number: int = 0, seconds: float = ACT_SECONDS) -> None:
-        """Let the strategy sell, and wait until the position is closed."""
+        """Signal SELL, and wait until the position is closed."""
         self.signal_sell(number)
         self.until_flat("after the SELL", seconds)
 

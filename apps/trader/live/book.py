@@ -125,11 +125,11 @@ class LiveBook(Executor):
         return True
 
     def set_level_source(self, source: Callable[[], Level | None]) -> None:
-        """Take what returns kind and price of the position's stop by the rules."""
+        """Set the function that returns kind and price of the position's stop by the rules."""
         self.level_source = source
 
     def set_level_exit(self, leave: LevelExit) -> None:
-        """Take what sells the position at a level that was passed: kind, price and reason."""
+        """Set the function that sells the position at a passed level (kind, price, reason)."""
         self.level_exit = leave
 
     def new_order_id(self) -> str:

@@ -377,7 +377,7 @@ class ExitSender:
         return limit_sellable(held, held, self._book.context.market.trading_rules)
 
     def _read_again(self) -> None:
-        """Let the account be read again, at the pace of readings that fail."""
+        """Request another reading of the account, with the pauses of failed readings."""
         now = time.monotonic()
         if now - self._read >= self._book.times.read_again:
             self._read = now

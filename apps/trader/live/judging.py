@@ -41,7 +41,7 @@ class Judge:
         return self._book.states.has_problem(COINS)
 
     def forget_missing(self) -> None:
-        """Begin again: the last reading misses nothing, or the position was corrected."""
+        """Begin again: no coins were missing in the last reading, or the position was corrected."""
         self._missing_since = None
 
     def note_missing(self) -> bool:

@@ -27,7 +27,7 @@ class ReadingSchedule:
         return self._pause.has_failed
 
     def read_soon(self) -> None:
-        """Let the account be read at once; where readings fail, after their pause."""
+        """Request a reading of the account at once; after failed readings, after their pause."""
         self._is_soon = True
 
     def note_event(self) -> None:

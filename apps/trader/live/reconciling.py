@@ -92,7 +92,7 @@ class AccountCheck:
         return self._snapshot is not None and not self._snapshot.nameless
 
     def read_soon(self) -> None:
-        """Let the account be read at once; where readings fail, after their pause."""
+        """Request a reading of the account at once; after failed readings, after their pause."""
         self._schedule.read_soon()
 
     def note_event(self) -> None:

@@ -107,7 +107,7 @@ class RequestTap:
         body: str,
         *request: object,
     ) -> str:
-        """Take CCXT's place for a hook of its own: called with each response, returns the body."""
+        """Hook in CCXT's place, called with each response; returns the body."""
         del reason, url, method, headers, request
         running = self._running.get()
         if running is not None:

@@ -64,7 +64,7 @@ class ProcessRateLimitBans:
     """Rate limit bans that only this process has."""
 
     def __init__(self) -> None:
-        """Begin with none."""
+        """Begin without a ban."""
         self._latest: RateLimitBan | None = None
 
     def latest(self) -> RateLimitBan | None:

@@ -64,7 +64,7 @@ class _Responses(Struct):
     refused: list[int] = field(default_factory=list[int])
 
     def see(self, page: Page) -> None:
-        """Take a page."""
+        """Add a page."""
         self.requested.append((page.since, page.covered_until))
         self.opens.update(page.opens)
         self.refused += [row.timestamp for row in page.refused]

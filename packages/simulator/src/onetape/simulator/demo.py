@@ -244,7 +244,7 @@ class _Follower:
         return LIVE_FROM + (self.decisions - 1) * HOUR
 
     def end_candle(self) -> None:
-        """Let the candle end that forms, after the trader: the next one leaves no row."""
+        """End the forming candle, after the trader; the next candle leaves no row."""
         end_ms = (self._closed + HOUR) * 1_000
         self._clock.allow_until(end_ms)
         while self._clock.now_ms() < end_ms:

@@ -21,7 +21,7 @@ PAUSE_SECONDS: Final = 1.0
 
 @contextmanager
 def checkpoints_in_thread(store: Store) -> Generator[None]:
-    """Let a thread make the checkpoints of a store while the block lasts; its commits make none.
+    """Make the checkpoints of a store in a thread while the block lasts; commits make none.
 
     Args:
         store: The open database; used by the thread that commits, as before.

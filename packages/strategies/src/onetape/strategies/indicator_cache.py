@@ -52,7 +52,7 @@ class IndicatorCache:
 
     @contextmanager
     def used(self) -> Generator[None]:
-        """Let the indicators that are called inside share; other threads do not."""
+        """Cache the indicators that are called inside the block, in this thread only."""
         token = _USED.set(self)
         try:
             yield

@@ -53,7 +53,7 @@ def _classes(ahead: datetime.timedelta) -> tuple[Any, Any]:
 
 @contextlib.contextmanager
 def moved_clock(ahead_seconds: int = AHEAD_SECONDS) -> Generator[None]:
-    """Let Python code of this process see a time that is days ahead, while the block lasts.
+    """Move the time that Python code of this process reads days ahead, while the block lasts.
 
     It is for code that is loaded inside: names that were imported before keep the true time, and so
     do compiled libraries.

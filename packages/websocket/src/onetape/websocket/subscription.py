@@ -68,7 +68,7 @@ class Subscription:
         self.news.set()
 
     def fail(self, error: Exception) -> None:
-        """Let the reader, now or later, get an error after what waits to be taken."""
+        """Store an error that the reader gets after the waiting events."""
         self._error = error
         self.news.set()
 

@@ -129,7 +129,7 @@ class UserStream:
         return bool(has.get("watchOrders") and has.get("watchMyTrades"))
 
     def listen(self, listener: Callable[[UserEvent], None]) -> None:
-        """Let events be passed to a function, in the stream's event loop; thread-safe.
+        """Pass the events to a function, in the stream's event loop; thread-safe.
 
         The first one is `UserStreamOpened` where the stream is open already.
         """

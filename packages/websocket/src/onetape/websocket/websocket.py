@@ -286,7 +286,7 @@ class WebSocketManager:
             timer.restart()
 
     def _idle_watch_ended(self, task: "asyncio.Task[None]") -> None:
-        """Let no stream go on unwatched: an error of the task ends every subscription."""
+        """End every subscription after an error of the idle task: no stream runs unwatched."""
         error = None if task.cancelled() else task.exception()
         if isinstance(error, Exception):
             for subscription in self._open:

@@ -193,7 +193,7 @@ class Sockets:
     """All open sockets of one kind; a subclass makes each (`_made`)."""
 
     def __init__(self) -> None:
-        """Begin with none."""
+        """Begin without an open socket."""
         self._open: set[Socket] = set()
         self._refuse_until = 0.0
 

@@ -123,7 +123,7 @@ def offered_names(module: str) -> frozenset[str] | None:
 
 @contextmanager
 def freqtrade_modules() -> Generator[None]:
-    """Let imports of `freqtrade` inside find our own modules."""
+    """Make imports of `freqtrade` inside the block find our own modules."""
     names = _modules()
     tops = {name.partition(".")[0] for name in names}
     before = {name: one for name, one in sys.modules.items() if name.partition(".")[0] in tops}
