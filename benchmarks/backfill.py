@@ -117,7 +117,7 @@ def trader(path: Path, number: int, end: Any, waits: Any) -> None:
     from onetape.store.candles import replace_forming
     from onetape.store.database import open_store
     from onetape.store.leases import acquire_lease, renew_lease
-    from onetape.store.market_data import Ticker, insert_ticker
+    from onetape.store.market_data import BestPrices, insert_ticker
 
     pace, key = random.Random(number), SeriesKey("simulator", f"T{number}/USDT", "1m")  # noqa: S311
     found: list[float] = []
@@ -128,7 +128,7 @@ def trader(path: Path, number: int, end: Any, waits: Any) -> None:
             began = time.perf_counter()
             replace_forming(store, key, Candle(START, 1.0, 2.0, 0.5, 1.5, 9.0), seen_ms=now_ms())
             found.append((time.perf_counter() - began) * 1_000)
-            ticker = Ticker(now_ms(), 1.0, 1.1, 1.05)
+            ticker = BestPrices(now_ms(), 1.0, 1.1, 1.05)
             insert_ticker(store, key.exchange, key.symbol, ticker)
             renew_lease(store, name, token, now_ms=now_ms(), seconds=20)
     waits.put(found)

@@ -16,7 +16,7 @@ from recording import machine, measure, print_document, refuse_slow_imports
 
 from onetape.core.candles import Candle, SeriesKey
 from onetape.core.trading import Session
-from onetape.store.accounts import Account, open_account
+from onetape.store.accounts import AccountSeries, open_account
 from onetape.store.candles import insert_closed
 from onetape.store.database import Store, open_store
 from onetape.store.leases import Fence, acquire_lease, make_lease_name
@@ -61,7 +61,7 @@ def _fill_account(store: Store, name: str, symbol: str, sessions: int) -> None:
             (START + number * each * HOUR) * 1_000, {"stop_loss": 0.05},
         )  # fmt: skip
         if number == 0:
-            opened = Account(
+            opened = AccountSeries(
                 name, "paper", *key.names, "rsi", "USDT", Decimal(10_000), session.started_ms
             )
             open_account(store, opened, fence)

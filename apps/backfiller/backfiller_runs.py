@@ -16,7 +16,7 @@ from backfiller.gap_remedies import open_gaps_text
 from backfiller.progress import shown
 from backfiller.run_database import RunDatabase
 from backfiller.schedule import run_every
-from backfiller.series_fetch import Failure, Summary
+from backfiller.series_fetch import SeriesFailure, Summary
 from backfiller.settings import BackfillerSettings
 from onetape.cli.addresses import check_simulator_url
 from onetape.cli.output import note, print_json, print_line
@@ -113,7 +113,7 @@ def _print(outcomes: Sequence[Outcome], path: Path, *, as_json: bool, compact: b
         document: dict[str, Any] = {
             "database": path,
             "series": [summary.document() for summary in summaries],
-            "failed": [one.document() for one in outcomes if isinstance(one, Failure)],
+            "failed": [one.document() for one in outcomes if isinstance(one, SeriesFailure)],
         }
         if compact:  # one line for each run of a schedule
             print_line(json.dumps(document, default=str, allow_nan=False))
@@ -143,7 +143,7 @@ def raise_failures(outcomes: Sequence[object], *, only: bool = False) -> None:
     Raises:
         OnetapeError: of several errors one of the class with the highest exit code.
     """
-    failures = [outcome for outcome in outcomes if isinstance(outcome, Failure)]
+    failures = [outcome for outcome in outcomes if isinstance(outcome, SeriesFailure)]
     if len(outcomes) == len(failures) == 1:
         raise failures[0].error
     if not failures or only:

@@ -10,9 +10,9 @@ from typing import Any, Final, TypeVar
 from msgspec import Struct
 
 from backfiller.backfill_job import BackfillJob
-from backfiller.progress import Display
+from backfiller.progress import ProgressDisplay
 from backfiller.run_database import RunDatabase
-from backfiller.series_fetch import Failure, Summary, fetch_series
+from backfiller.series_fetch import SeriesFailure, Summary, fetch_series
 from onetape.cli.stop import cancel_and_wait
 from onetape.core.candles import SeriesKey
 from onetape.core.errors import ExchangeError, RowsRefused, UsageError
@@ -27,7 +27,7 @@ from onetape.store.simulated_source import require_source
 SERIES_AT_ONCE: Final = 4
 
 T = TypeVar("T")
-Outcome = Summary | Failure
+Outcome = Summary | SeriesFailure
 #: Errors that concern one series: others may have another symbol, or another exchange.
 _OWN_FAULT: Final = (ExchangeError, UsageError, RowsRefused)
 
@@ -43,7 +43,10 @@ class Ready(Struct, frozen=True):
 
 
 async def fetch_all(
-    job: BackfillJob, endpoints: Mapping[str, Endpoint], database: RunDatabase, display: Display
+    job: BackfillJob,
+    endpoints: Mapping[str, Endpoint],
+    database: RunDatabase,
+    display: ProgressDisplay,
 ) -> list[Outcome]:
     """Fetch every series of a job; return what became of each, in the job's order.
 
@@ -62,16 +65,16 @@ async def each_exchange(
     job: BackfillJob,
     endpoints: Mapping[str, Endpoint],
     database: RunDatabase,
-    display: Display,
+    display: ProgressDisplay,
     work: Callable[[Ready], Awaitable[Sequence[T]]],
-) -> list[T | Failure]:
+) -> list[T | SeriesFailure]:
     """Open every exchange of a job, side by side, and do some work with the series it has.
 
     Returns:
         What the work gave for each series, or why it could not be done, in the job's order.
     """
 
-    async def one(exchange: str) -> list[T | Failure]:
+    async def one(exchange: str) -> list[T | SeriesFailure]:
         keys = job.keys_of(exchange)
         try:
             async with RestExchange(
@@ -105,18 +108,18 @@ async def side_by_side(work: Iterable[Coroutine[Any, Any, T]]) -> list[T]:
 
 
 def failed(
-    key: SeriesKey, error: ExchangeError | UsageError | RowsRefused, display: Display
-) -> Failure:
+    key: SeriesKey, error: ExchangeError | UsageError | RowsRefused, display: ProgressDisplay
+) -> SeriesFailure:
     """Print once why a series is not served, and return the error."""
     display.failure(str(error))
-    return Failure(key, error)
+    return SeriesFailure(key, error)
 
 
 async def _prepare(
-    job: BackfillJob, exchange: RestExchange, keys: list[SeriesKey], display: Display
-) -> tuple[Ready, dict[SeriesKey, Failure]]:
+    job: BackfillJob, exchange: RestExchange, keys: list[SeriesKey], display: ProgressDisplay
+) -> tuple[Ready, dict[SeriesKey, SeriesFailure]]:
     """Load the markets and the time; separate the series that the exchange does not have."""
-    failures: dict[SeriesKey, Failure] = {}
+    failures: dict[SeriesKey, SeriesFailure] = {}
     markets: dict[SeriesKey, MarketInfo] = {}
     for key in keys:
         try:
@@ -135,7 +138,7 @@ async def _prepare(
 
 
 async def _fetch_exchange(
-    ready: Ready, endpoints: Mapping[str, Endpoint], database: RunDatabase, display: Display
+    ready: Ready, endpoints: Mapping[str, Endpoint], database: RunDatabase, display: ProgressDisplay
 ) -> list[Outcome]:
     exchange, store = ready.exchange, database.opened()
     await check_source(endpoints[exchange.endpoint.exchange], store)

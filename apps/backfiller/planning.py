@@ -14,7 +14,7 @@ from backfiller.fetch_plan import FetchPlan, plan_series
 from backfiller.fetch_round import Ready, each_exchange
 from backfiller.progress import shown
 from backfiller.run_database import RunDatabase
-from backfiller.series_fetch import Failure
+from backfiller.series_fetch import SeriesFailure
 from backfiller.settings import BackfillerSettings
 from onetape.cli.output import print_json, print_line
 from onetape.core.words import format_count
@@ -62,7 +62,7 @@ def print_plan(settings: BackfillerSettings, *, days: int | None, as_json: bool)
             {
                 "database": job.path,
                 "series": [one.document() for one in timed],
-                "failed": [one.document() for one in plans if isinstance(one, Failure)],
+                "failed": [one.document() for one in plans if isinstance(one, SeriesFailure)],
                 "seconds": round(seconds, 1),
             }
         )
@@ -80,7 +80,7 @@ def print_plan(settings: BackfillerSettings, *, days: int | None, as_json: bool)
 
 async def _plan_all(
     job: BackfillJob, endpoints: Mapping[str, Endpoint], database: RunDatabase
-) -> Sequence[Timed | Failure]:
+) -> Sequence[Timed | SeriesFailure]:
     async def plan(ready: Ready) -> list[Timed]:
         began = time.monotonic()
         await ready.exchange.compare_clocks()

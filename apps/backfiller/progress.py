@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 LINE_EVERY_SECONDS = 5.0
 
 
-class Display:
+class ProgressDisplay:
     """Shows the progress of the series being fetched, and notes."""
 
     def __init__(self, bars: "Bars | None", *, shows_failures: bool) -> None:
@@ -74,17 +74,17 @@ class Display:
 
 
 @contextmanager
-def shown(series: int) -> Generator[Display]:
+def shown(series: int) -> Generator[ProgressDisplay]:
     """Yield the display of a run; it is gone from the terminal afterwards, but for the notes.
 
     Args:
         series: How many are fetched; the failure of a single one is the program's own last line.
     """
     if not sys.stderr.isatty():
-        yield Display(None, shows_failures=series > 1)
+        yield ProgressDisplay(None, shows_failures=series > 1)
         return
     with _bars() as bars:
-        yield Display(bars, shows_failures=series > 1)
+        yield ProgressDisplay(bars, shows_failures=series > 1)
 
 
 def _bars() -> "Bars":

@@ -13,7 +13,7 @@ from backfiller.fetch_round import Ready, check_source, each_exchange, failed
 from backfiller.gap_remedies import OpenGap
 from backfiller.progress import shown
 from backfiller.run_database import RunDatabase
-from backfiller.series_fetch import Failure
+from backfiller.series_fetch import SeriesFailure
 from onetape.core.candles import SeriesKey
 from onetape.core.errors import ExchangeError, StoreError, UsageError
 from onetape.core.timeframes import Timeframe
@@ -149,7 +149,7 @@ def check_undamaged(findings: Sequence[Finding], path: Path) -> None:
 
 async def repair_all(
     job: BackfillJob, endpoints: Mapping[str, Endpoint], store: Store, *, all_gaps: bool
-) -> list[Repaired | Failure]:
+) -> list[Repaired | SeriesFailure]:
     """Repair every series of a job; one that the exchange refuses stops no other.
 
     Args:
@@ -162,9 +162,9 @@ async def repair_all(
         StoreError: the file cannot be written.
     """
 
-    async def repair(ready: Ready) -> list[Repaired | Failure]:
+    async def repair(ready: Ready) -> list[Repaired | SeriesFailure]:
         await check_source(endpoints[ready.exchange.endpoint.exchange], store)
-        done: list[Repaired | Failure] = []
+        done: list[Repaired | SeriesFailure] = []
         for key in ready.keys:
             try:
                 done.append(await repair_series(ready.exchange, store, key, all_gaps=all_gaps))

@@ -85,7 +85,7 @@ class Summary(Struct, frozen=True):
         return document
 
 
-class Failure(Struct, frozen=True):
+class SeriesFailure(Struct, frozen=True):
     """A series that could not be fetched; what was stored of it before stays."""
 
     key: SeriesKey

@@ -108,7 +108,7 @@ def _checked(
     )
 
 
-class _Times(Struct, frozen=True):
+class _ReadTimes(Struct, frozen=True):
     """The times of a table that could be read, each once."""
 
     rows: int
@@ -118,7 +118,7 @@ class _Times(Struct, frozen=True):
     """Number of occurrences of each distance between neighbouring rows, in seconds."""
 
 
-def _times_of(spool: Spool) -> _Times:
+def _times_of(spool: Spool) -> _ReadTimes:
     distances: Counter[int] = Counter()
     rows, last = 0, -1
     for window in spool.windows():
@@ -127,7 +127,7 @@ def _times_of(spool: Spool) -> _Times:
         distances.update(dict(zip(steps.tolist(), counts.tolist(), strict=True)))
         rows += len(window)
         last = int(window.timestamp[-1])
-    return _Times(rows, last, distances)
+    return _ReadTimes(rows, last, distances)
 
 
 def _count_from(spool: Spool, start: int) -> int:

@@ -8,7 +8,7 @@ from backtester.settings import BacktesterSettings
 from onetape.backtest.config import BacktestConfig, StrategyChoice
 from onetape.cli.dates import parse_range_flags
 from onetape.cli.flag_values import collect_flag_values
-from onetape.cli.loading import Loaded, Places, find_settings_file, load_settings
+from onetape.cli.loading import Loaded, SettingPlaces, find_settings_file, load_settings
 from onetape.cli.stdout import claim_stdout
 from onetape.core.dates import parse_moment
 from onetape.core.errors import naming_settings
@@ -18,17 +18,17 @@ from onetape.core.timeframes import Timeframe
 from onetape.strategies.registry import check_choice
 
 
-class Chosen(NamedTuple):
+class ChosenBacktest(NamedTuple):
     """The backtest that flags, environment and file describe."""
 
     config: BacktestConfig
     report: Path | None
     """Path of the report; None: in the folder of the run."""
-    places: Places
+    places: SettingPlaces
     """Source of each setting (flag, variable or file), for later error messages."""
 
 
-def chosen_backtest(given: Mapping[str, Any], command: str = "") -> Chosen:
+def chosen_backtest(given: Mapping[str, Any], command: str = "") -> ChosenBacktest:
     """Return the configuration of a backtest.
 
     Args:
@@ -45,7 +45,7 @@ def chosen_backtest(given: Mapping[str, Any], command: str = "") -> Chosen:
         config = config_of(settings)
         parameters = None if command == "optimize" else settings.strategy.parameters
         check_choice(settings.strategy.name, parameters, USER_FOLDER)
-    return Chosen(config, settings.report, loaded.places)
+    return ChosenBacktest(config, settings.report, loaded.places)
 
 
 def loaded_settings(given: Mapping[str, Any]) -> Loaded[BacktesterSettings]:

@@ -11,7 +11,7 @@ from onetape.cli import options
 from onetape.cli.flags import takes_settings
 
 if TYPE_CHECKING:
-    from backtester.configuration import Chosen
+    from backtester.configuration import ChosenBacktest
 
 _Save = Annotated[
     bool | None,
@@ -67,7 +67,7 @@ def parsed_flags(arguments: Sequence[str], command: str) -> dict[str, Any]:
     return typer.main.get_command(alone).make_context(f"backtester {command}", [*arguments]).params
 
 
-def chosen_by(arguments: Sequence[str], command: str) -> "Chosen":
+def chosen_by(arguments: Sequence[str], command: str) -> "ChosenBacktest":
     """Return the backtest that the flags describe, for a command that takes them all.
 
     Args:

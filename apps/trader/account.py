@@ -16,7 +16,7 @@ from onetape.core.symbols import split_symbol
 from onetape.core.trading_rules import format_decimal
 from onetape.execution.positions import sum_position
 from onetape.store.account_reading import is_alive, read_lease
-from onetape.store.accounts import Account, open_account, read_account_series
+from onetape.store.accounts import AccountSeries, open_account, read_account_series
 from onetape.store.database import Store
 from onetape.store.leases import Fence, make_lease_name
 from onetape.store.ledger import read_fills
@@ -79,7 +79,7 @@ def check_account_settings(settings: TraderSettings) -> None:
 
 
 def check_account(
-    stored: Sequence[Account], settings: TraderSettings, key: SeriesKey, strategy: str
+    stored: Sequence[AccountSeries], settings: TraderSettings, key: SeriesKey, strategy: str
 ) -> None:
     """Refuse a stored account that was opened for something else.
 
@@ -177,7 +177,7 @@ def hold_account(context: SessionContext, fence: Fence) -> tuple[SessionContext,
         return _with_balance(context, balance), [] if is_known else [new]
     if stored:
         _check_covers_fills(context, asked_balance(context.settings))
-    opened = Account(
+    opened = AccountSeries(
         name,
         session.mode,
         *key.names,

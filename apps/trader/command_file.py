@@ -21,8 +21,8 @@ from uuid import uuid4
 
 from onetape.core.errors import UsageError
 from onetape.store.account_reading import read_traded
-from onetape.store.accounts import Account
-from onetape.store.connection import Connection
+from onetape.store.accounts import AccountSeries
+from onetape.store.connection import DatabaseConnection
 from onetape.store.controls import add_command_file, add_controls, is_command_file_stored
 from onetape.store.copying import flush
 from onetape.store.database import Store
@@ -159,7 +159,7 @@ def _store_commands(store: Store, name: str, path: Path) -> list[str]:
 
 
 def _add_commands(
-    connection: Connection, traded: Sequence[Account], name: str, content: bytes
+    connection: DatabaseConnection, traded: Sequence[AccountSeries], name: str, content: bytes
 ) -> list[str]:
     """Add the commands of a file inside a transaction; return what to print."""
     printed: list[str] = []

@@ -10,7 +10,7 @@ from onetape.core.errors import UsageError
 from onetape.core.symbols import parse_spot_symbol
 from onetape.core.words import suggest_name
 from onetape.execution.controls import ControlVerb
-from onetape.store.accounts import Account
+from onetape.store.accounts import AccountSeries
 from onetape.store.controls import NewControl
 
 VERBS: Final[tuple[ControlVerb, ...]] = get_args(ControlVerb)
@@ -19,7 +19,7 @@ VERBS: Final[tuple[ControlVerb, ...]] = get_args(ControlVerb)
 _BY_SYMBOL: Final = ("exit", "flatten", "reload")
 
 
-class Command(Struct, frozen=True):
+class NewCommand(Struct, frozen=True):
     """One command of a person, before it is stored."""
 
     verb: ControlVerb
@@ -31,7 +31,7 @@ class Command(Struct, frozen=True):
     """Whether a reload changes the levels of the open trade too."""
 
 
-def parse_command(line: str) -> Command:
+def parse_command(line: str) -> NewCommand:
     """Return the command of a line such as `exit BTC/USDT --account mine`.
 
     Raises:
@@ -63,7 +63,7 @@ def parse_command(line: str) -> Command:
         raise UsageError(f"{line!r}: {verb} takes nothing else, found {rest[-1]!r}")
     if verb == "exit" and not rest:
         raise UsageError(f"{line!r}: exit takes a symbol, or all")
-    return Command(verb, parse_exit_symbol(rest[0] if rest else None), account, applies_to_open)
+    return NewCommand(verb, parse_exit_symbol(rest[0] if rest else None), account, applies_to_open)
 
 
 def parse_exit_symbol(text: str | None) -> str | None:
@@ -76,7 +76,7 @@ def parse_exit_symbol(text: str | None) -> str | None:
 
 
 def rows_of(
-    traded: Sequence[Account], command: Command, *, at_ms: int, given_by: str
+    traded: Sequence[AccountSeries], command: NewCommand, *, at_ms: int, given_by: str
 ) -> list[NewControl]:
     """Return the rows of a command: one for each account, or one for each symbol of an account.
 
@@ -112,7 +112,7 @@ def rows_of(
     ]
 
 
-def _no_account(traded: Sequence[Account], command: Command) -> str:
+def _no_account(traded: Sequence[AccountSeries], command: NewCommand) -> str:
     names = list(dict.fromkeys(one.name for one in traded))
     if command.account is not None and command.account not in names:
         return f"no account {command.account!r}{suggest_name(command.account, names)}"

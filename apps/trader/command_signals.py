@@ -19,7 +19,7 @@ from onetape.execution.controls import ControlVerb
 from onetape.store.account_reading import read_traded
 from onetape.store.controls import insert_controls
 from onetape.store.database import open_store
-from trader.command_rows import Command, rows_of
+from trader.command_rows import NewCommand, rows_of
 
 #: Commands by the signal that gives them.
 SIGNALS: Final[dict[signal.Signals, ControlVerb]] = {
@@ -89,7 +89,7 @@ def taking_command_signals(database: Path, account: str) -> Generator[None]:
 
 async def _store(database: Path, account: str, number: signal.Signals) -> None:
     """Store the command of a signal, when the file can be written; print that it is, or why not."""
-    command = Command(SIGNALS[number], account=account)
+    command = NewCommand(SIGNALS[number], account=account)
     wall_ms = time.time_ns() // 1_000_000
     printed = ""
 

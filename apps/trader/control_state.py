@@ -1,7 +1,7 @@
 """The commands of a person that hold for an account, read from the database."""
 
 from onetape.core.clock import format_utc
-from onetape.execution.controls import Control, ControlState, fold_controls
+from onetape.execution.controls import ControlCommand, ControlState, fold_controls
 from onetape.store.controls import read_controls
 from onetape.store.database import Store
 
@@ -19,7 +19,9 @@ def read_control_state(store: Store, account: str, symbol: str | None = None) ->
     """
     return fold_controls(
         (
-            Control(number, verb, at_ms, given_by, bool(is_done), of_symbol, bool(applies_to_open))
+            ControlCommand(
+                number, verb, at_ms, given_by, bool(is_done), of_symbol, bool(applies_to_open)
+            )
             for number, verb, at_ms, given_by, is_done, of_symbol, applies_to_open in read_controls(
                 store, account
             )
@@ -28,7 +30,7 @@ def read_control_state(store: Store, account: str, symbol: str | None = None) ->
     )
 
 
-def pause_text(pause: Control) -> str:
+def pause_text(pause: ControlCommand) -> str:
     """Return who forbade entries or orders of any kind, and since when."""
     done = "halted" if pause.verb == "halt" else "paused"
     return f"{done} by {pause.given_by} since {format_utc(pause.at_ms // 1_000)}"

@@ -5,7 +5,7 @@ from typing import Final
 
 from onetape.cli.output import print_line
 from onetape.exchange.rest import RestExchange
-from onetape.execution.controls import Control
+from onetape.execution.controls import ControlCommand
 from onetape.store.controls import finish_control
 from trader.command_file import CommandFiles
 from trader.control_state import pause_text, read_control_state
@@ -75,7 +75,7 @@ class ControlWatch:
             print_line(line)
         await asyncio.sleep(LOOK_SECONDS)
 
-    def _halt(self, halt: Control | None) -> None:
+    def _halt(self, halt: ControlCommand | None) -> None:
         """Forbid orders of any kind, or allow them again."""
         if halt is None:
             self._orders.halt = None
@@ -84,7 +84,7 @@ class ControlWatch:
         if cancelled is not None:
             print_line(cancelled)
 
-    def _pause(self, pause: Control | None) -> None:
+    def _pause(self, pause: ControlCommand | None) -> None:
         text = None if pause is None else pause_text(pause)
         # A halt after a pause is a change, too.
         text = self._orders.halt or text
@@ -103,7 +103,7 @@ class ControlWatch:
         if cancelled is not None:
             print_line(cancelled)
 
-    def _close(self, control: Control) -> None:
+    def _close(self, control: ControlCommand) -> None:
         """Close the position for a command; where the program is killed meanwhile, once only.
 
         While it is not known what an entry at the exchange has filled, the command stays open: the

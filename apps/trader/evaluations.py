@@ -21,7 +21,7 @@ from onetape.strategies import HOLD, Signals
 from trader.evaluator.evaluator import Evaluation, EvaluationFailure
 from trader.evaluator.failures import STRATEGY, gate_of, problem_of
 from trader.evaluator.messages import CandleView
-from trader.higher import Absent, larger_candles
+from trader.higher import MissingHigherCandles, larger_candles
 from trader.live.start_plan import has_open_series
 from trader.session_context import SessionContext
 from trader.states import TraderStates
@@ -47,7 +47,7 @@ class EvaluatedCandle(Struct, frozen=True):
     verdict: str
     """Verdict of the gate `strategy`: ok, or why there is no signal."""
     warmup: Warmup
-    absent: Absent
+    absent: MissingHigherCandles
     """Description of missing higher-timeframe candles."""
     is_repeated: bool
     """Whether an earlier session decided on the candle; its line is printed again."""
@@ -76,13 +76,13 @@ class EvaluatedCandle(Struct, frozen=True):
         return HOLD if self.warmup.missing and is_short else int(self.signals.signal[-1])
 
 
-class _Running(Struct, frozen=True):
+class _RunningEvaluation(Struct, frozen=True):
     """An evaluation that has started."""
 
     rows: int
     """Number of the last candles that are decided on."""
     window: DecisionWindow
-    absent: list[Absent]
+    absent: list[MissingHigherCandles]
     """Missing higher-timeframe candles, one entry for each candle that is decided on."""
     task: "asyncio.Task[Evaluation | EvaluationFailure]"
     is_repeated: bool
@@ -112,7 +112,7 @@ class Evaluations:
         self._exchange = exchange
         self._states = states
         self._on_done = on_done
-        self._running: _Running | None = None
+        self._running: _RunningEvaluation | None = None
         self._failure: str | None = None
         """Kind of failure of the last evaluation, or None."""
         self._goes_on = False
@@ -162,7 +162,7 @@ class Evaluations:
             context.evaluator.evaluate(window.candles, higher, rows, self._deadline_seconds())
         )
         task.add_done_callback(lambda _: self._on_done())
-        self._running = _Running(
+        self._running = _RunningEvaluation(
             rows, window, absent, task, is_repeated, started_seconds=time.monotonic()
         )
 

@@ -22,7 +22,7 @@ from trader.session_context import SessionContext
 from trader.window import wait_text
 
 
-class Absent(Struct, frozen=True):
+class MissingHigherCandles(Struct, frozen=True):
     """Description of missing higher-timeframe candles; empty: none is missing."""
 
     gate: str = ""
@@ -32,7 +32,7 @@ class Absent(Struct, frozen=True):
 
 def larger_candles(
     context: SessionContext, candles: Candles, *, seen_ms: int
-) -> tuple[Higher, Absent]:
+) -> tuple[Higher, MissingHigherCandles]:
     """Return the higher-timeframe candles for these candles, and which are missing.
 
     Those before an unexplained gap are left out: no window crosses it.
@@ -46,7 +46,7 @@ def larger_candles(
         StoreError: the file cannot be read, or what was built cannot be written.
     """
     found: dict[str, HigherCandles] = {}
-    absent = Absent()
+    absent = MissingHigherCandles()
     for larger in context.higher_timeframes:
         start = _first_needed(context, larger, int(candles.timestamp[0]))
         end = context.timeframe.next(int(candles.timestamp[-1]))
@@ -133,16 +133,18 @@ def _first_needed(context: SessionContext, larger: Timeframe, first_open: int) -
     return max(0, larger.shift(first_open, -count))
 
 
-def _absent(context: SessionContext, known: LargerCandles, larger: Timeframe) -> Absent:
+def _absent(
+    context: SessionContext, known: LargerCandles, larger: Timeframe
+) -> MissingHigherCandles:
     """Return what is missing; not before the first candle of a market, which is new then."""
     if not len(known.candles):
-        return Absent(f"no {larger.name} candle is known yet")
+        return MissingHigherCandles(f"no {larger.name} candle is known yet")
     if not known.gaps:
-        return Absent()
+        return MissingHigherCandles()
     count = window_size(context.strategy.higher_lookback)
     full = context.timeframe.shift(larger.shift(known.gaps[-1][1], count), context.window)
     warm_up = f"{count} {larger.name} candles and {format_count(context.window, 'traded candle')}"
-    return Absent(
+    return MissingHigherCandles(
         f"{larger.name} candles missing from {format_utc(known.gaps[0][0])}",
         wait_text(larger, known.gaps[-1], full, warm_up),
     )

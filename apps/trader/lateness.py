@@ -14,7 +14,7 @@ from onetape.store.candles import read_row_at
 from trader.session_context import SessionContext
 
 
-class Watch(Struct, frozen=True):
+class StreamWatch(Struct, frozen=True):
     """The present time in which the stream is followed without a break."""
 
     first: Candle
@@ -23,14 +23,14 @@ class Watch(Struct, frozen=True):
     """Stored values of the candle `first` from before the watch; None: it was not stored."""
 
 
-def watch_from(context: SessionContext, first: Candle) -> Watch:
+def watch_from(context: SessionContext, first: Candle) -> StreamWatch:
     """Return the watch that begins now, before its first candle is stored.
 
     Args:
         context: Context of the traded symbol.
         first: The newest candle of the stream.
     """
-    return Watch(first, read_row_at(context.store, context.key, first.timestamp))
+    return StreamWatch(first, read_row_at(context.store, context.key, first.timestamp))
 
 
 def late_note(

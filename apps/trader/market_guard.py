@@ -8,7 +8,7 @@ import asyncio
 from onetape.core.clock import format_utc
 from onetape.core.errors import DataError, ExchangeUnreachable
 from onetape.core.symbols import SIMULATOR_ID
-from onetape.exchange.market_clock import SimulatedMarket, ask_simulator
+from onetape.exchange.market_clock import SimulatorInfo, ask_simulator
 from onetape.exchange.rest import RestExchange
 from onetape.store.candles import read_last_closed_before
 from onetape.store.simulated_source import require_source
@@ -38,7 +38,7 @@ async def check_same_market(context: SessionContext, exchange: RestExchange) -> 
         _check_time(context, simulated.now_ms)
 
 
-async def find_simulated_market(exchange: RestExchange) -> SimulatedMarket | None:
+async def find_simulated_market(exchange: RestExchange) -> SimulatorInfo | None:
     """Return which market a simulator has; None for a real exchange, which is sent nothing.
 
     Raises:
@@ -48,7 +48,7 @@ async def find_simulated_market(exchange: RestExchange) -> SimulatedMarket | Non
 
 
 def check_market(
-    context: SessionContext, exchange: RestExchange, simulated: SimulatedMarket | None
+    context: SessionContext, exchange: RestExchange, simulated: SimulatorInfo | None
 ) -> None:
     """Refuse a market that is not the one the file holds; nothing is sent to a real exchange.
 

@@ -3,7 +3,7 @@
 from decimal import Decimal
 
 from onetape.core.trading import Order, Session, Side
-from onetape.store.market_data import Ticker
+from onetape.store.market_data import BestPrices
 
 
 def new_order(
@@ -16,7 +16,7 @@ def new_order(
     *,
     signal_timestamp: int,
     decided_ms: int,
-    ticker: Ticker | None = None,
+    ticker: BestPrices | None = None,
     decision: str | None = None,
     entry_order_id: str | None = None,
     obligation: str | None = None,

@@ -23,7 +23,7 @@ from onetape.execution.events import (
     get_event_kind,
     to_json,
 )
-from onetape.execution.orders import Book, OrderState, Settled, advance, fold
+from onetape.execution.orders import OrderState, Settled, StoreFill, advance, fold
 from onetape.execution.positions import Position, get_least_amount, sum_position
 from onetape.store.candles import read_last_closed
 from onetape.store.leases import Fence
@@ -180,7 +180,7 @@ class OrderBooking:
             fills += [
                 self._make_fill(order, effect.fill, now_ms, row)
                 for effect in effects
-                if isinstance(effect, Book)
+                if isinstance(effect, StoreFill)
             ]
             is_settled = is_settled or Settled() in effects
         refusals = [

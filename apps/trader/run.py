@@ -23,7 +23,7 @@ from onetape.core.trading import Session
 from onetape.core.trading_rules import TradingRules
 from onetape.engine import AccountConfig
 from onetape.exchange.clients import Endpoint
-from onetape.exchange.market_clock import SimulatedMarket
+from onetape.exchange.market_clock import SimulatorInfo
 from onetape.exchange.rest import (
     BRIEF_RETRY_SECONDS,
     MarketInfo,
@@ -213,7 +213,7 @@ class _Opened(Struct, frozen=True):
     start: Start
     markets: Sequence[MarketInfo]
     access: LiveAccess | None
-    simulated: SimulatedMarket | None
+    simulated: SimulatorInfo | None
     """Description of the simulated market; None for a real exchange."""
 
 
@@ -253,7 +253,7 @@ async def trade_in_sessions(
     access: LiveAccess | None,
     stop: StopRequest,
     *,
-    simulated: SimulatedMarket | None,
+    simulated: SimulatorInfo | None,
 ) -> None:
     """Open the database and trade until the stop; runs in the trading thread."""
     settings, account = plan.settings, plan.account

@@ -7,7 +7,7 @@ from functools import partial
 from typing import Any
 
 from onetape.cli.stop import StopRequest, cancel_and_wait
-from onetape.exchange.market_clock import SimulatedMarket
+from onetape.exchange.market_clock import SimulatorInfo
 from onetape.exchange.rest import RestExchange
 from onetape.store.sessions import start_session
 from onetape.store.trader_states import insert_state_changes
@@ -25,7 +25,7 @@ async def run_session(
     context: SessionContext,
     exchange: RestExchange,
     stop: StopRequest,
-    simulated: SimulatedMarket | None,
+    simulated: SimulatorInfo | None,
 ) -> None:
     """Trade one symbol; arguments and errors are those of `run_sessions`."""
     await run_sessions([context], exchange, stop, simulated)
@@ -35,7 +35,7 @@ async def run_sessions(
     contexts: Sequence[SessionContext],
     exchange: RestExchange,
     stop: StopRequest,
-    simulated: SimulatedMarket | None,
+    simulated: SimulatorInfo | None,
 ) -> None:
     """Trade symbols of one account until SIGTERM or Ctrl-C, then store how their sessions ended.
 

@@ -17,7 +17,7 @@ from onetape.core.errors import OnetapeError
 from onetape.core.setting import build_settings_tree, collect_settings
 from onetape.core.symbols import parse_spot_symbol
 from onetape.engine import StepRules
-from onetape.execution.controls import Control
+from onetape.execution.controls import ControlCommand
 from onetape.store.sessions import change_session_rules
 from trader.account_rules import AccountRules
 from trader.session_context import SessionContext
@@ -63,7 +63,7 @@ class SettingsReload:
         self._carried_out: tuple[int, str] | None = None
         """Time and giver of the command that was carried out last."""
 
-    def carry_out(self, control: Control) -> list[str]:
+    def carry_out(self, control: ControlCommand) -> list[str]:
         """Read the settings again for a command, once for all symbols; return what to print.
 
         Args:

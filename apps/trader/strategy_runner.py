@@ -19,7 +19,7 @@ from onetape.core.clock import format_utc
 from onetape.core.trading import Action, Decision, ExitObligation, Order
 from onetape.core.words import format_count
 from onetape.exchange.rest import RestExchange
-from onetape.execution.risk import OK, OrderContext, check_entry, check_exit, find_obstacle
+from onetape.execution.risk import OK, RiskContext, check_entry, check_exit, find_obstacle
 from onetape.store.account_reading import read_last_decision
 from onetape.store.candles import (
     read_last_closed,
@@ -355,7 +355,7 @@ class StrategyRunner:
             is_missed=timestamp < self._missed_until,
         )
 
-    def _order_context(self, found: EvaluatedCandle) -> OrderContext:
+    def _order_context(self, found: EvaluatedCandle) -> RiskContext:
         """Return what the checks before an order depend on."""
         context, timestamp = self._context, found.timestamp
         close_ms = context.timeframe.next(timestamp) * 1_000
@@ -366,7 +366,7 @@ class StrategyRunner:
             late = f"{self._missed_because} when it closed"
         order = self._broker.open_order
         missing = found.warmup.missing
-        return OrderContext(
+        return RiskContext(
             is_decided_before=found.is_repeated,
             late_reason=None if is_newest else late,
             # On the wall clock: in a simulation that runs fast, an hour may pass during the

@@ -26,7 +26,7 @@ from onetape.websocket.events import (
     TradeUpdate,
 )
 from trader.gap_backfiller import NEVER, GapBackfiller
-from trader.lateness import Watch, watch_from
+from trader.lateness import StreamWatch, watch_from
 from trader.market_guard import check_same_market
 from trader.session_context import SessionContext
 from trader.stalls import StallWatch, computer_seconds
@@ -77,11 +77,11 @@ class StreamRecorder:
         self._source_line = ""
         """The line about the source of the candles that was printed last."""
         self._inserted_at_loss = NEVER
-        self._suspended: Watch | None = None
+        self._suspended: StreamWatch | None = None
         """The watch before frames ceased to come while REST does not respond; None: they come."""
         self._stalls = StallWatch(exchange.clock)
         self._went_live = asyncio.Event()
-        self.watch: Watch | None = None
+        self.watch: StreamWatch | None = None
         """Beginning of the time in which the stream is up without a break; None: it is down."""
         self.lost_reason = ""
         """Reason of the last loss of the stream; empty before the first loss."""
@@ -175,7 +175,7 @@ class StreamRecorder:
         print_line(f"{reason}: {effect}")
         self._open_outage(reason)
 
-    def _watch_again(self, watch: Watch) -> None:
+    def _watch_again(self, watch: StreamWatch) -> None:
         """Go on after frames have not come for a while, on the same connection."""
         self._suspended, self.watch = None, watch
         self._went_live.set()

@@ -5,7 +5,7 @@ from typing import Final
 
 from onetape.core.candles import PRICE_LIMIT
 from onetape.exchange.rest import RestExchange
-from onetape.store.market_data import Ticker, delete_tickers_before, insert_ticker
+from onetape.store.market_data import BestPrices, delete_tickers_before, insert_ticker
 from onetape.websocket.events import TickerUpdate
 from trader.session_context import SessionContext
 
@@ -26,7 +26,7 @@ class TickerRecorder:
         """Epoch second of the ticker that was stored last."""
         self._cleaned_ms = 0
         """Market time when old tickers were deleted last, epoch milliseconds."""
-        self.ticker: Ticker | None = None
+        self.ticker: BestPrices | None = None
         """The newest best prices; None before the first."""
 
     def store(self, update: TickerUpdate) -> None:
@@ -37,7 +37,7 @@ class TickerRecorder:
         if time_ms is None or not 0 <= now_ms - time_ms <= DAY_MS:
             time_ms = now_ms
         prices = (_convert_price(value) for value in (update.bid, update.ask, update.last))
-        ticker = self.ticker = Ticker(time_ms, *prices)
+        ticker = self.ticker = BestPrices(time_ms, *prices)
         if ticker.bid is None and ticker.ask is None and ticker.last is None:
             return
         second = ticker.timestamp_ms // 1_000

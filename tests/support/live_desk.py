@@ -26,11 +26,11 @@ from onetape.simulator.faults.model import Fault
 from onetape.simulator.market.clock import make_clock
 from onetape.simulator.market.price_moves import PriceMove
 from onetape.simulator.server.simulator import Simulator
-from onetape.simulator.trading.orders import OrderRequest
-from onetape.store.accounts import Account, open_account
+from onetape.simulator.trading.orders import RequestedOrder
+from onetape.store.accounts import AccountSeries, open_account
 from onetape.store.database import Store, open_store
 from onetape.store.live_accounts import LiveAccount, open_live_account, read_installation_tag
-from onetape.store.market_data import Ticker, insert_ticker
+from onetape.store.market_data import BestPrices, insert_ticker
 from onetape.store.obligations import open_obligation
 from onetape.store.orders import insert_order
 from onetape.store.sessions import start_session
@@ -157,7 +157,7 @@ class LiveDesk:
     def quote(self) -> None:
         """Store a fresh bid and ask."""
         price = self.price
-        ticker = Ticker(self.exchange.now_ms(), price * 0.9999, price * 1.0001, price)
+        ticker = BestPrices(self.exchange.now_ms(), price * 0.9999, price * 1.0001, price)
         insert_ticker(self.store, *KEY.names[:2], ticker)
 
     def row(self, price: float) -> Candle:
@@ -270,7 +270,7 @@ class LiveDesk:
         """Sell coins by a limit order far above the price, as on the exchange's page."""
         exchange = self.simulator.account.exchange
         symbol = next(one for one in exchange.symbols if one.id == "BTCUSDT")
-        request = OrderRequest(
+        request = RequestedOrder(
             symbol, "SELL", "LIMIT", quantity=int(amount.scaleb(5)), price=int(self.price * 200),
             time_in_force="GTC", client_id="web_1",
         )  # fmt: skip
@@ -478,7 +478,7 @@ async def live_desk(
         )
         lease = Lease(context)
         stack.callback(lease.release)
-        opened = Account(
+        opened = AccountSeries(
             account, "live", *KEY.names, "test", "USDT", Decimal(10_000), exchange.now_ms()
         )
         open_account(store, opened, lease.fence)

@@ -25,7 +25,7 @@ from onetape.core.trading import Fill, Order, Session, Side
 from onetape.engine import AccountConfig, OrderContext, RefusedOrder, StepRules, buy_fill
 from onetape.execution.events import Acknowledged, FillReport, OrderEvent, StatusReport, Submitted
 from onetape.execution.positions import Position, sum_position
-from onetape.store.accounts import Account, open_account
+from onetape.store.accounts import AccountSeries, open_account
 from onetape.store.database import Store, open_store
 from onetape.store.leases import Fence, acquire_lease, make_lease_name
 from onetape.store.ledger import read_fills
@@ -95,7 +95,7 @@ class Spender:
         self.session = Session(
             f"s{number}", "trader", "paper", ACCOUNT, *key, "rsi", {}, "0", number
         )
-        account = Account(ACCOUNT, "paper", *key, "rsi", "USDT", START, 0)
+        account = AccountSeries(ACCOUNT, "paper", *key, "rsi", "USDT", START, 0)
         open_account(store, account, self.fence)
         start_session(store, self.session, self.fence)
         self.cash = AccountCash(store, ACCOUNT, "paper")

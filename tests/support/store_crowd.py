@@ -24,7 +24,7 @@ import apsw
 from onetape.core.errors import OnetapeError
 from onetape.store.database import Store, open_store
 from onetape.store.leases import acquire_lease, renew_lease
-from onetape.store.market_data import Ticker, insert_ticker
+from onetape.store.market_data import BestPrices, insert_ticker
 from store_guards import without
 
 BULK_ROWS = 2_000
@@ -185,7 +185,7 @@ def adder(path: Path, worker: Worker, _span: Span) -> None:
 
 
 def _row(store: Store, worker: Worker) -> None:
-    ticker = Ticker(worker.done, 1.0, None, None)
+    ticker = BestPrices(worker.done, 1.0, None, None)
     insert_ticker(store, "binance", f"W{worker.number}/USDT", ticker)
 
 

@@ -6,14 +6,14 @@ from pathlib import Path
 from typing import Any
 
 from onetape.store import database
-from onetape.store.connection import Connection, connect
+from onetape.store.connection import DatabaseConnection, connect
 from onetape.store.migrations import migrate
 
 
 class WithoutGuard:
     """A connection that runs other statements than the ones it is given."""
 
-    def __init__(self, connection: Connection, replaced: Mapping[str, str]) -> None:
+    def __init__(self, connection: DatabaseConnection, replaced: Mapping[str, str]) -> None:
         """Wrap a connection."""
         self._connection = connection
         self._replaced = replaced
@@ -53,7 +53,7 @@ def _create_in_place(path: Path) -> None:
         migrate(handle, path)
 
 
-def _nobody(_: Connection) -> bool:
+def _nobody(_: DatabaseConnection) -> bool:
     return False
 
 

@@ -12,7 +12,7 @@ from onetape.core.symbols import split_symbol
 from onetape.core.trading import Decision, ExitObligation, Fill, Mode, Order, Session, Side
 from onetape.core.trading_rules import TradingRules
 from onetape.execution.events import Acknowledged, Submitted
-from onetape.store.accounts import Account, open_account
+from onetape.store.accounts import AccountSeries, open_account
 from onetape.store.candles import insert_closed
 from onetape.store.database import open_store
 from onetape.store.leases import Fence, acquire_lease, make_lease_name, release_lease
@@ -86,7 +86,7 @@ class TradedAccount:
             f"session of {name}{self._suffix}", "trader", mode, name, *self.key.names, strategy,
             parameters or {}, "0", at_ms(opened_hours), rules or {},
         )  # fmt: skip
-        opened = Account(
+        opened = AccountSeries(
             name, mode, *self.key.names, strategy, self.quote, Decimal(cash),
             at_ms(opened_hours),
         )  # fmt: skip

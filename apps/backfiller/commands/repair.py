@@ -46,7 +46,7 @@ def repair_store(
     from backfiller.backfill_job import make_job_for_keys
     from backfiller.backfiller_runs import endpoints_of, raise_failures
     from backfiller.repairing import check_undamaged, open_findings, repair_all
-    from backfiller.series_fetch import Failure
+    from backfiller.series_fetch import SeriesFailure
     from onetape.cli.output import print_json, print_line
     from onetape.core.clock import SystemClock
     from onetape.core.words import format_count
@@ -64,7 +64,7 @@ def repair_store(
             for key in keys
             if any(one.key == key for one in findings) or _has_proofs(store, key)
         ]
-        outcomes: Sequence[Repaired | Failure] = []
+        outcomes: Sequence[Repaired | SeriesFailure] = []
         if broken:
             job = make_job_for_keys(broken, store.path, retry_seconds=settings.retry_seconds)
             endpoints = endpoints_of(job, url, stack)
@@ -74,10 +74,10 @@ def repair_store(
             numbers = [one.id for key in keys for one in read_revisions(store, key)]
             accepted = accept_outranking(store, numbers, accepted_ms=SystemClock().now_ms())
         path = store.path
-    done = [one for one in outcomes if not isinstance(one, Failure)]
+    done = [one for one in outcomes if not isinstance(one, SeriesFailure)]
     raise_failures(outcomes, only=True)
     if json_:
-        failed = [one.document() for one in outcomes if isinstance(one, Failure)]
+        failed = [one.document() for one in outcomes if isinstance(one, SeriesFailure)]
         series = [one.document() for one in done]
         print_json({"database": path, "series": series, "failed": failed, "accepted": accepted})
     else:

@@ -7,11 +7,16 @@ from typing import IO, TYPE_CHECKING, Any, Final
 
 import numpy as np
 
-from backfiller.formats.column_roles import Places, columns_given, columns_named, is_futures_header
+from backfiller.formats.column_roles import (
+    ColumnPlaces,
+    columns_given,
+    columns_named,
+    is_futures_header,
+)
 from backfiller.formats.labels import label_places, label_values
 from backfiller.formats.number_formats import numbers_of
 from backfiller.formats.parts import Part
-from backfiller.formats.row_blocks import NO_VOLUME, Block, TableNotes
+from backfiller.formats.row_blocks import NO_VOLUME, RowBlock, TableNotes
 from backfiller.formats.table_kinds import futures_header
 from onetape.core.errors import ConfigurationError, DataError
 from onetape.core.printable import escape_unprintable
@@ -31,7 +36,7 @@ def arrow_blocks(
     notes: TableNotes,
     *,
     is_spot: bool,
-) -> Iterator[Block]:
+) -> Iterator[RowBlock]:
     """Yield the rows of a Parquet or Feather file.
 
     Raises:
@@ -106,7 +111,7 @@ def _places(
     notes: TableNotes,
     source: str,
     is_spot: bool,
-) -> Places:
+) -> ColumnPlaces:
     if not schema.names:
         raise DataError(f"{source} has no columns")
     names = [_plain(name) for name in schema.names]
@@ -117,10 +122,10 @@ def _places(
     places = columns_named(names, bases, source)
     if len(places.fields) < 6:
         notes.add(NO_VOLUME)
-    return Places(places.fields)
+    return ColumnPlaces(places.fields)
 
 
-def _labels(schema: Any, places: Places) -> dict[str, int]:
+def _labels(schema: Any, places: ColumnPlaces) -> dict[str, int]:
     """Return the columns that name the market of a row, with their places."""
     found = label_places([_plain(name) for name in schema.names])
     return {name: place for name, place in found.items() if place not in places.fields}
@@ -133,7 +138,7 @@ def _plain(name: str) -> str:
     return name
 
 
-def _block(batch: Any, fields: int, source: str) -> Block:
+def _block(batch: Any, fields: int, source: str) -> RowBlock:
     """Return a batch whose first columns are the fields of a candle, the others its labels."""
     import pandas as pd
 
@@ -149,7 +154,7 @@ def _block(batch: Any, fields: int, source: str) -> Block:
         batch.schema.names[number]: batch.column(number).unique().to_pylist()
         for number in range(fields, batch.num_columns)
     }
-    return Block(columns[0], tuple(prices), empty, labels=label_values(labels))
+    return RowBlock(columns[0], tuple(prices), empty, labels=label_values(labels))
 
 
 def _column(column: Any, name: str, source: str) -> "pd.Series":

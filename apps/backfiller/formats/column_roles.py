@@ -47,7 +47,7 @@ _FUTURES_HEADER: Final = {
 _BY_COUNT: Final = (6, 7, 12)
 
 
-class Places(Struct, frozen=True):
+class ColumnPlaces(Struct, frozen=True):
     """Positions of the six columns of a candle in a table, counted from 0."""
 
     fields: tuple[int, ...]
@@ -75,7 +75,7 @@ def parse_columns(text: str) -> tuple[str, ...]:
     return names
 
 
-def columns_named(header: Sequence[str], bases: Sequence[str], source: str) -> Places:
+def columns_named(header: Sequence[str], bases: Sequence[str], source: str) -> ColumnPlaces:
     """Return where the columns are in a table with a header.
 
     Args:
@@ -113,7 +113,7 @@ def columns_named(header: Sequence[str], bases: Sequence[str], source: str) -> P
                 "rename them to timestamp,open,high,low,close,volume"
             )
         places.append(found[field][0])
-    return Places(tuple(places), time_of_day)
+    return ColumnPlaces(tuple(places), time_of_day)
 
 
 def _time_places(plain: Sequence[str], found: dict[str, list[int]]) -> int | None:
@@ -157,7 +157,7 @@ def is_futures_header(header: Sequence[str]) -> bool:
     return {plain_name(name) for name in header} >= _FUTURES_HEADER
 
 
-def columns_counted(count: int, source: str, *, has_time_of_day: bool = False) -> Places:
+def columns_counted(count: int, source: str, *, has_time_of_day: bool = False) -> ColumnPlaces:
     """Return where the columns are in a table with this number of columns and without a header.
 
     Args:
@@ -169,16 +169,16 @@ def columns_counted(count: int, source: str, *, has_time_of_day: bool = False) -
         DataError: tables with this number of columns are unknown, or the columns are ambiguous.
     """
     if has_time_of_day and count == len(FIELDS) + 1:
-        return Places((0, 2, 3, 4, 5, 6), 1)
+        return ColumnPlaces((0, 2, 3, 4, 5, 6), 1)
     if count not in _BY_COUNT or has_time_of_day:
         raise DataError(
             f"{source} has no header and {count} columns, so which is which cannot be known; "
             "name them: --columns timestamp,open,high,low,close,volume, with - for any other"
         )
-    return Places((0, 1, 2, 3, 4, 5))
+    return ColumnPlaces((0, 1, 2, 3, 4, 5))
 
 
-def columns_given(names: Sequence[str], count: int, source: str) -> Places:
+def columns_given(names: Sequence[str], count: int, source: str) -> ColumnPlaces:
     """Return where the columns are that a flag names.
 
     Raises:
@@ -186,7 +186,7 @@ def columns_given(names: Sequence[str], count: int, source: str) -> Places:
     """
     if count < len(names):
         raise DataError(f"{source} has {count} columns, and --columns names {len(names)}")
-    return Places(tuple(names.index(field) for field in FIELDS if field in names))
+    return ColumnPlaces(tuple(names.index(field) for field in FIELDS if field in names))
 
 
 def plain_name(name: str) -> str:

@@ -13,7 +13,7 @@ from backfiller.formats.labels import label_places, label_values
 from backfiller.formats.layout import HEAD_BYTES, Layout, read_layout
 from backfiller.formats.number_formats import numbers_of
 from backfiller.formats.parts import MOST_BYTES, Part, too_large
-from backfiller.formats.row_blocks import NO_VOLUME, Block, TableNotes
+from backfiller.formats.row_blocks import NO_VOLUME, RowBlock, TableNotes
 from backfiller.formats.table_kinds import UNLIKE_SPOT, futures_header, is_unlike_spot
 from onetape.core.candles import FloatArray
 from onetape.core.errors import DataError
@@ -35,7 +35,7 @@ def csv_blocks(
     notes: TableNotes,
     *,
     is_spot: bool,
-) -> Iterator[Block]:
+) -> Iterator[RowBlock]:
     """Yield the rows of a CSV file in blocks.
 
     Raises:
@@ -172,7 +172,7 @@ def _parsed(text: bytes, **options: Any) -> "pd.DataFrame":
         return read(BytesIO(text), **options)
 
 
-def _block(frame: "pd.DataFrame", layout: Layout, *, is_named: bool) -> Block:
+def _block(frame: "pd.DataFrame", layout: Layout, *, is_named: bool) -> RowBlock:
     fields = [frame[str(place)] for place in layout.places.fields]
     times = fields[0]
     if layout.places.time_of_day is not None:
@@ -186,4 +186,4 @@ def _block(frame: "pd.DataFrame", layout: Layout, *, is_named: bool) -> Block:
         behind = range(6, layout.width) if layout.places.time_of_day is None else range(0)
         others = tuple(numbers_of(frame[str(place)], layout.style) for place in behind)
     labels = {name: frame[str(at)].unique() for name, at in label_places(layout.header).items()}
-    return Block(times, tuple(prices), empty, others, label_values(labels))
+    return RowBlock(times, tuple(prices), empty, others, label_values(labels))

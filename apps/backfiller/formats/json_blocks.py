@@ -10,7 +10,7 @@ import msgspec
 import numpy as np
 
 from backfiller.formats.column_roles import (
-    Places,
+    ColumnPlaces,
     columns_counted,
     columns_given,
     columns_named,
@@ -20,7 +20,7 @@ from backfiller.formats.file_names import is_contract_name
 from backfiller.formats.labels import label_places, label_values
 from backfiller.formats.number_formats import numbers_of
 from backfiller.formats.parts import MOST_BYTES, Part, too_large
-from backfiller.formats.row_blocks import NO_VOLUME, Block, TableNotes
+from backfiller.formats.row_blocks import NO_VOLUME, RowBlock, TableNotes
 from backfiller.formats.table_kinds import futures_answer, futures_header
 from onetape.core.errors import DataError
 
@@ -55,7 +55,7 @@ def json_blocks(
     notes: TableNotes,
     *,
     is_spot: bool,
-) -> Iterator[Block]:
+) -> Iterator[RowBlock]:
     """Yield the rows of a JSON file in blocks.
 
     Raises:
@@ -271,15 +271,15 @@ class _RowReader:
         self._notes = notes
         self._is_spot = is_spot
         self._header: list[str] | None = None
-        self._places: Places | None = None
+        self._places: ColumnPlaces | None = None
         self._width = 0
 
-    def block(self, rows: list[Any]) -> Block:
+    def block(self, rows: list[Any]) -> RowBlock:
         import pandas as pd
 
         if self._places is None:
             self._begin(rows[0])
-        places = cast("Places", self._places)
+        places = cast("ColumnPlaces", self._places)
         if self._header is None:
             if any(
                 not isinstance(row, list) or len(cast("list[Any]", row)) != self._width
@@ -302,7 +302,7 @@ class _RowReader:
         others = () if self._notes.has_header else [numbers_of(_series(one)) for one in columns[6:]]
         found = label_places(self._header or ())
         labels = label_values({name: _scalars(columns[at]) for name, at in found.items()})
-        return Block(times, tuple(prices), empty, tuple(others), labels)
+        return RowBlock(times, tuple(prices), empty, tuple(others), labels)
 
     def _begin(self, first: object) -> None:
         if isinstance(first, dict):

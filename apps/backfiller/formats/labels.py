@@ -8,7 +8,7 @@ from msgspec import Struct, field
 
 from backfiller.formats.column_roles import plain_name
 from backfiller.formats.file_names import ends_in_quote, is_contract_name
-from backfiller.formats.row_blocks import Block, TableNotes
+from backfiller.formats.row_blocks import RowBlock, TableNotes
 from backfiller.formats.table_kinds import futures_answer
 from onetape.core.errors import DataError
 from onetape.core.printable import escape_unprintable
@@ -80,7 +80,7 @@ class LabelCheck(Struct):
     """Whether a flag states that these are candles of a spot market."""
     found: dict[str, frozenset[str]] = field(default_factory=dict[str, frozenset[str]])
 
-    def look(self, block: Block) -> None:
+    def look(self, block: RowBlock) -> None:
         """Take the labels (symbol, timeframe, exchange) of one block of rows.
 
         Raises:

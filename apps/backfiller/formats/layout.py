@@ -10,7 +10,7 @@ from msgspec import Struct
 
 from backfiller.formats.column_roles import (
     FIELDS,
-    Places,
+    ColumnPlaces,
     columns_counted,
     columns_given,
     columns_named,
@@ -43,7 +43,7 @@ class Layout(Struct, frozen=True):
     """Number of lines above the first row."""
     width: int
     """Number of columns, by the header, or by the first row without a header."""
-    places: Places
+    places: ColumnPlaces
     header: tuple[str, ...]
     """Names of the columns; empty for a table without a header."""
     style: NumberStyle
@@ -231,11 +231,11 @@ def _merged(above: Sequence[Sequence[str]], wide: Sequence[Sequence[str]]) -> li
     return merged
 
 
-def _checked_time(places: Places, sample: Sequence[Sequence[str]]) -> Places:
+def _checked_time(places: ColumnPlaces, sample: Sequence[Sequence[str]]) -> ColumnPlaces:
     """Return the places with a column of the time of day only where it holds one."""
     at = places.time_of_day
     if at is None or not sample or at >= len(sample[0]) or is_time_of_day(sample[0][at]):
         return places
     if is_number(sample[0][at]):  # the epoch, in addition to a date
-        return Places((at, *places.fields[1:]))
-    return Places(places.fields)
+        return ColumnPlaces((at, *places.fields[1:]))
+    return ColumnPlaces(places.fields)

@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 NO_VOLUME: Final = "has no column of volume, so its volume is stored as 0"
 
 
-class Block(Struct, frozen=True):
+class RowBlock(Struct, frozen=True):
     """Some rows of a table in the order of the file."""
 
     times: "pd.Series"

@@ -8,7 +8,7 @@ import numpy as np
 from msgspec import Struct
 
 from backfiller.formats.column_roles import FIELDS
-from backfiller.formats.row_blocks import Block, TableNotes
+from backfiller.formats.row_blocks import RowBlock, TableNotes
 from onetape.core.candles import Candles
 from onetape.core.errors import DataError
 
@@ -84,7 +84,7 @@ class KindCheck(Struct):
     foreign_quote_volume: int = 0
     with_volume: int = 0
 
-    def look(self, block: Block) -> None:
+    def look(self, block: RowBlock) -> None:
         """Count in one block of rows the signs of the kind of the table.
 
         Raises:
@@ -125,7 +125,7 @@ class KindCheck(Struct):
                 "do not belong among the candles of a spot market"
             )
 
-    def _check_maker(self, block: Block) -> None:
+    def _check_maker(self, block: RowBlock) -> None:
         seventh = block.others[0]
         if len(block.others) == 1:
             foreign = seventh != np.rint(seventh)

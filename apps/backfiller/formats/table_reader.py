@@ -15,7 +15,7 @@ from backfiller.formats.csv_blocks import csv_blocks
 from backfiller.formats.json_blocks import json_blocks
 from backfiller.formats.labels import LabelCheck, pair_names
 from backfiller.formats.parts import Part
-from backfiller.formats.row_blocks import Block, TableNotes
+from backfiller.formats.row_blocks import RowBlock, TableNotes
 from backfiller.formats.spool import Spool
 from backfiller.formats.table_kinds import KindCheck
 from backfiller.formats.time_formats import UNREADABLE, TimeReader
@@ -55,7 +55,7 @@ class ReadTable(Struct):
 
 
 #: Function that yields the blocks of a table.
-_Reader = Callable[..., Iterator[Block]]
+_Reader = Callable[..., Iterator[RowBlock]]
 _READERS: Final[dict[str, _Reader]] = {
     ".csv": csv_blocks,
     ".txt": csv_blocks,
@@ -147,7 +147,7 @@ def _bases(part: Part, symbol: str) -> tuple[str, ...]:
     return tuple(dict.fromkeys(code for code in codes if code))
 
 
-def _candles(block: Block, times: TimeReader, table: ReadTable) -> Candles:
+def _candles(block: RowBlock, times: TimeReader, table: ReadTable) -> Candles:
     table.rows += len(block.times)
     seconds = times.read(block.times)
     candles = Candles(seconds, *block.prices)
@@ -161,7 +161,7 @@ def _candles(block: Block, times: TimeReader, table: ReadTable) -> Candles:
 
 
 def _first_unreadable(
-    block: Block, candles: Candles, empty: "np.ndarray[tuple[int], np.dtype[np.bool_]]"
+    block: RowBlock, candles: Candles, empty: "np.ndarray[tuple[int], np.dtype[np.bool_]]"
 ) -> str | None:
     """Return the first row of which something could not be read, or None."""
     numbers = np.add.reduce([np.isnan(column) for column in block.prices])

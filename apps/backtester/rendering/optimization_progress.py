@@ -8,14 +8,14 @@ from typing import Final
 
 from onetape.cli.output import note
 from onetape.core.printable import escape_unprintable
-from onetape.optimization.trial_loop import Display
+from onetape.optimization.trial_loop import OptimizationDisplay
 
 #: Seconds between two lines where there is no terminal.
 LINE_EVERY_SECONDS: Final = 5.0
 
 
 @contextmanager
-def show_progress(total: int, earlier: int = 0) -> Generator[Display]:
+def show_progress(total: int, earlier: int = 0) -> Generator[OptimizationDisplay]:
     """Yield the display of an optimization; the bar is gone afterwards.
 
     Args:
@@ -23,7 +23,7 @@ def show_progress(total: int, earlier: int = 0) -> Generator[Display]:
         earlier: So many of them were tried by an earlier start: they took no time of this one.
     """
     if not sys.stderr.isatty():
-        yield Display(_lines(total, earlier), note)
+        yield OptimizationDisplay(_lines(total, earlier), note)
         return
     from rich.console import Console
     from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn
@@ -42,7 +42,7 @@ def show_progress(total: int, earlier: int = 0) -> Generator[Display]:
         def printed(text: str) -> None:
             console.print(escape_unprintable(text), markup=False, highlight=False, soft_wrap=True)
 
-        yield Display(moved, printed)
+        yield OptimizationDisplay(moved, printed)
 
 
 def progress_line(done: int, total: int, earlier: int, seconds: float) -> str:

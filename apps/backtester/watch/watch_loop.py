@@ -73,11 +73,11 @@ def watch(context: "typer.Context") -> None:
     ):
         path = Path(report or Path(folder) / "report.html").resolve()
         print_line(f"report: {server.address} (reloads by itself; Ctrl-C ends)")
-        Watch(words, config and Path(config), path, newest).until(stop)
+        BacktestWatch(words, config and Path(config), path, newest).until(stop)
     print_line("watch ended")
 
 
-class Watch:
+class BacktestWatch:
     """Runs one backtest at a time, and starts it again when a file changes."""
 
     def __init__(

@@ -25,7 +25,7 @@ from onetape.exchange.trading_records import (
 from onetape.execution.broker import OrderReport
 from onetape.websocket.user_stream import (
     BalanceMoved,
-    OrderChanged,
+    OrderUpdate,
     TradeMade,
     UserEvent,
     UserStream,
@@ -294,7 +294,7 @@ class LiveBroker:
     def _note_user_event(self, event: UserEvent) -> None:
         """Take an event of the account; one of an order that is not ours is sorted out later."""
         match event:
-            case OrderChanged(order) if order.symbol == self._symbol:
+            case OrderUpdate(order) if order.symbol == self._symbol:
                 for one in events_of(order, ()):
                     self.add(OrderReport(order.client_order_id, one))
             case TradeMade(trade, client_order_id) if trade.symbol == self._symbol:

@@ -11,7 +11,7 @@ from onetape.core.errors import OnetapeError, UsageError
 from onetape.core.folders import USER_FOLDER
 from onetape.engine import AccountConfig, ExitConfig
 from onetape.store.account_reading import StoredSession
-from onetape.store.accounts import Account
+from onetape.store.accounts import AccountSeries
 from trader.strategy_origin import ORIGIN
 
 
@@ -67,7 +67,7 @@ def find_choice(session: StoredSession, names: Iterable[str | None]) -> Strategy
 
 def backtest_config(
     database: Path,
-    traded: Sequence[Account],
+    traded: Sequence[AccountSeries],
     session: StoredSession,
     choices: Sequence[StrategyChoice],
     start: int,

@@ -14,7 +14,7 @@ from onetape.core.symbols import split_symbol
 from onetape.core.trading import Fill
 from onetape.core.trading_rules import NO_TRADING_RULES, TradingRules
 from onetape.execution.positions import sum_position
-from onetape.store.accounts import Account, read_account_series
+from onetape.store.accounts import AccountSeries, read_account_series
 from onetape.store.candles import read_last_closed
 from onetape.store.database import Store
 from onetape.store.ledger import read_fills
@@ -29,7 +29,7 @@ LEAST_CANDLES: Final = 100
 class AccountResult(Struct, frozen=True):
     """Money of one account. Amounts of money are in its quote currency, exact."""
 
-    account: Account
+    account: AccountSeries
     fills: list[Fill]
     """Fills of the account, oldest first."""
     round_trips: list[RoundTrip]
@@ -68,12 +68,12 @@ class AccountResult(Struct, frozen=True):
         return self.equity / start - 1
 
 
-def series_of(account: Account) -> SeriesKey:
+def series_of(account: AccountSeries) -> SeriesKey:
     """Return the series that an account trades."""
     return SeriesKey(account.exchange, account.symbol, account.timeframe)
 
 
-def read_account_fills(store: Store, account: Account) -> list[Fill]:
+def read_account_fills(store: Store, account: AccountSeries) -> list[Fill]:
     """Return the fills of an account, oldest first.
 
     Raises:
@@ -84,7 +84,7 @@ def read_account_fills(store: Store, account: Account) -> list[Fill]:
     )
 
 
-def read_result(store: Store, account: Account) -> AccountResult:
+def read_result(store: Store, account: AccountSeries) -> AccountResult:
     """Return positions, profit and fees of an account so far.
 
     Raises:
@@ -100,7 +100,7 @@ def read_result(store: Store, account: Account) -> AccountResult:
     return with_other_symbols(own, others)
 
 
-def _read_symbol(store: Store, account: Account) -> AccountResult:
+def _read_symbol(store: Store, account: AccountSeries) -> AccountResult:
     """Return what an account has earned in one symbol, as if it traded no other."""
     fills = read_account_fills(store, account)
     newest = read_newest_row(store, series_of(account))
@@ -160,7 +160,7 @@ def _whole(parts: Sequence[AccountResult]) -> AccountResult:
         )
 
 
-def read_digits(store: Store, account: Account) -> Digits:
+def read_digits(store: Store, account: AccountSeries) -> Digits:
     """Return the decimals that prices, amounts and money of an account are shown with.
 
     Raises:
@@ -173,7 +173,7 @@ def read_digits(store: Store, account: Account) -> Digits:
 
 
 def account_result(
-    account: Account,
+    account: AccountSeries,
     fills: list[Fill],
     last_price: Decimal | None,
     trading_rules: TradingRules | None = None,

@@ -11,7 +11,7 @@ from onetape.core.errors import ConfigurationError, DataError, StoreError
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
-    from onetape.store.accounts import Account
+    from onetape.store.accounts import AccountSeries
     from onetape.store.database import Store
 
 CONFIG = Annotated[
@@ -85,7 +85,7 @@ def select_accounts(
     accounts: list[str] | None,
     symbols: list[str] | None,
     exchange: str | None,
-) -> "list[Account]":
+) -> "list[AccountSeries]":
     """Return the accounts that the flags leave, all of them where there are no flags.
 
     An account that trades several symbols is there once for each of them.

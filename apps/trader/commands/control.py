@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from onetape.store.database import Store
 
 
-class Chosen(Struct, frozen=True):
+class ChosenAccounts(Struct, frozen=True):
     """Accounts and database that a command is for."""
 
     names: list[str] | None
@@ -40,8 +40,8 @@ def _choose(
     exchange: options.Exchange = None,
     db: options.Database = None,
     config: CONFIG = None,
-) -> Chosen:
-    return Chosen(account, all_, exchange, db, config)
+) -> ChosenAccounts:
+    return ChosenAccounts(account, all_, exchange, db, config)
 
 
 def _for_accounts(function: Callable[..., None]) -> Callable[..., None]:
@@ -62,20 +62,20 @@ def _for_accounts(function: Callable[..., None]) -> Callable[..., None]:
 
 
 @_for_accounts
-def pause_entries(chosen: Chosen) -> None:
+def pause_entries(chosen: ChosenAccounts) -> None:
     """Make no entries until `trader resume`; exits, stops and targets go on."""
     _give(chosen, "pause")
 
 
 @_for_accounts
-def resume_entries(chosen: Chosen) -> None:
+def resume_entries(chosen: ChosenAccounts) -> None:
     """End a pause, a halt or a flatten."""
     _give(chosen, "resume")
 
 
 @_for_accounts
 def exit_position(
-    chosen: Chosen,
+    chosen: ChosenAccounts,
     *,
     symbol: Annotated[
         str, typer.Argument(metavar="SYMBOL|all", help="Symbol of the position, or all.")
@@ -91,7 +91,7 @@ def exit_position(
 
 
 @_for_accounts
-def halt_orders(chosen: Chosen) -> None:
+def halt_orders(chosen: ChosenAccounts) -> None:
     """Send no orders until `trader resume`, on paper no stops either; cancel open orders.
 
     A stop at an exchange stays. A stop, target or SELL that becomes due is stored, and the position
@@ -101,14 +101,14 @@ def halt_orders(chosen: Chosen) -> None:
 
 
 @_for_accounts
-def flatten_position(chosen: Chosen) -> None:
+def flatten_position(chosen: ChosenAccounts) -> None:
     """Sell every open position at the newest price; make no entries until `trader resume`."""
     _give(chosen, "flatten")
 
 
 @_for_accounts
 def reload_settings(
-    chosen: Chosen,
+    chosen: ChosenAccounts,
     *,
     apply_to_open: Annotated[
         bool,
@@ -124,7 +124,7 @@ def reload_settings(
 
 
 def _give(
-    chosen: Chosen,
+    chosen: ChosenAccounts,
     verb: "ControlVerb",
     symbol: str | None = None,
     *,
@@ -136,7 +136,7 @@ def _give(
     from onetape.store.controls import insert_controls
     from onetape.store.database import open_store
     from onetape.store.leases import make_lease_name
-    from trader.command_rows import Command, rows_of, user_and_host
+    from trader.command_rows import NewCommand, rows_of, user_and_host
 
     names = chosen.names
     if names and chosen.is_all:
@@ -152,7 +152,7 @@ def _give(
             "or take all with --all"
         )
     wall_ms = time.time_ns() // 1_000_000
-    command = Command(verb, symbol, applies_to_open=applies_to_open)
+    command = NewCommand(verb, symbol, applies_to_open=applies_to_open)
     rows = rows_of(found, command, at_ms=wall_ms, given_by=user_and_host())
     with open_store(path, create=False) as store:
         insert_controls(store, rows)

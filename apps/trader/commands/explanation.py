@@ -15,7 +15,7 @@ from onetape.core.timeframes import Timeframe
 from onetape.core.trading import Fill
 from onetape.execution.positions import sum_position
 from onetape.store.account_reading import StoredSession
-from onetape.store.accounts import Account
+from onetape.store.accounts import AccountSeries
 from onetape.store.candles import read_last_closed
 from onetape.store.database import Store
 from onetape.store.decision_reading import (
@@ -55,7 +55,7 @@ class SignalNow(Struct, frozen=True):
 class TradedCandle(Struct, frozen=True):
     """Decision and order of an account's trader on one candle."""
 
-    account: Account
+    account: AccountSeries
     strategy: str
     opened: int
     """Open of the candle, epoch seconds."""
@@ -88,7 +88,7 @@ class TradedCandle(Struct, frozen=True):
 
 
 def explain_candle(
-    store: Store, account: Account, moment: int, strategies: Sequence[str | None] = ()
+    store: Store, account: AccountSeries, moment: int, strategies: Sequence[str | None] = ()
 ) -> TradedCandle:
     """Return what the trader of an account did on the candle that a moment lies in.
 
@@ -143,7 +143,7 @@ def explain_candle(
     )
 
 
-def _check_moment(store: Store, account: Account, opened: int) -> None:
+def _check_moment(store: Store, account: AccountSeries, opened: int) -> None:
     """Refuse a candle before the first or after the last decided one.
 
     Raises:
@@ -183,7 +183,7 @@ def _session_of(
 
 def _evaluate(
     store: Store,
-    account: Account,
+    account: AccountSeries,
     session: StoredSession,
     opened: int,
     strategies: Sequence[str | None],
@@ -260,7 +260,7 @@ def _one_fill_text(fill: Fill, digits: Digits) -> str:
     )
 
 
-def _position_text(fills: Sequence[Fill], account: Account, digits: Digits) -> str:
+def _position_text(fills: Sequence[Fill], account: AccountSeries, digits: Digits) -> str:
     base, quote = split_symbol(account.symbol)
     held = sum_position(fills, base, quote)
     if held.entry_order_id is None or held.base <= Decimal(0):
@@ -270,7 +270,7 @@ def _position_text(fills: Sequence[Fill], account: Account, digits: Digits) -> s
 
 def why_undecided(
     store: Store,
-    account: Account,
+    account: AccountSeries,
     sessions: Sequence[StoredSession],
     row: CandleRow | None,
     opened: int,

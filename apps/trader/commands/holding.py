@@ -8,7 +8,7 @@ from onetape.core.trading_rules import NO_TRADING_RULES
 from onetape.engine import AccountConfig
 from onetape.engine.buy_and_hold import buy_and_hold
 from onetape.store.account_reading import read_last_session
-from onetape.store.accounts import Account
+from onetape.store.accounts import AccountSeries
 from onetape.store.batches import convert_rows_to_columns
 from onetape.store.candles import read_row_at
 from onetape.store.database import Store
@@ -20,7 +20,7 @@ from trader.commands.account_result import series_of
 _COSTS: Final = ("fee_rate", "fee_currency", "slippage_bps", "spread_bps", "volume_impact")
 
 
-def read_mean_buy_and_hold(store: Store, symbols: Sequence[Account]) -> float | None:
+def read_mean_buy_and_hold(store: Store, symbols: Sequence[AccountSeries]) -> float | None:
     """Return the return of buying all symbols of an account in equal parts, and holding them.
 
     Args:
@@ -38,7 +38,7 @@ def read_mean_buy_and_hold(store: Store, symbols: Sequence[Account]) -> float | 
     return sum(known) / len(known) if known and len(known) == len(found) else None
 
 
-def read_buy_and_hold(store: Store, account: Account) -> float | None:
+def read_buy_and_hold(store: Store, account: AccountSeries) -> float | None:
     """Return the return of buying with the start balance when the account was opened.
 
     It is bought at the open of the first candle with a trade after the account was opened, with

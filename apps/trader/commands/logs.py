@@ -8,7 +8,7 @@ from onetape.cli import options
 from trader.commands.common import ACCOUNTS, CONFIG, open_accounts, select_accounts
 
 if TYPE_CHECKING:
-    from onetape.store.accounts import Account
+    from onetape.store.accounts import AccountSeries
     from onetape.store.database import Store
 
 _DAY_MS = 86_400_000
@@ -120,7 +120,7 @@ def parse_since(text: str, now_ms: int) -> int:
     return since
 
 
-def _market_time(store: "Store", accounts: "list[Account]") -> int:
+def _market_time(store: "Store", accounts: "list[AccountSeries]") -> int:
     """Return the present market time; of simulated markets the newest that is stored."""
     from onetape.core.clock import SystemClock
     from onetape.core.symbols import SIMULATOR_ID

@@ -10,7 +10,7 @@ from onetape.cli import options
 from trader.commands.common import ACCOUNTS, CONFIG, open_accounts, select_accounts
 
 if TYPE_CHECKING:
-    from onetape.store.accounts import Account
+    from onetape.store.accounts import AccountSeries
 
 
 def write_account_report(
@@ -54,7 +54,7 @@ def write_account_report(
     print_line(report_text(found, file, width=get_terminal_width()))
 
 
-def _one_account(chosen: "list[Account]") -> "list[Account]":
+def _one_account(chosen: "list[AccountSeries]") -> "list[AccountSeries]":
     """Return the records of the only account that was chosen.
 
     Raises:

@@ -29,7 +29,7 @@ from onetape.store.account_reading import (
     read_open_orders,
     read_state,
 )
-from onetape.store.accounts import Account
+from onetape.store.accounts import AccountSeries
 from onetape.store.candles import read_last_closed, read_row_at
 from onetape.store.database import Store
 from onetape.store.event_reading import CLEAN_ENDS
@@ -135,7 +135,7 @@ class TraderStatus(Struct, frozen=True):
         return self.holder is not None and self.holder.endswith(f" on {socket.gethostname()}")
 
 
-def read_status(store: Store, account: Account) -> TraderStatus:
+def read_status(store: Store, account: AccountSeries) -> TraderStatus:
     """Return the present state of the trader of an account.
 
     Raises:

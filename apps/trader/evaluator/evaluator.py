@@ -19,7 +19,7 @@ from onetape.strategies import Higher, SignalArray
 from trader.evaluator.messages import (
     CandleView,
     Evaluated,
-    Failure,
+    FailureReply,
     LoadedStrategy,
     LoadRequest,
     Reply,
@@ -155,7 +155,7 @@ class StrategyEvaluator:
             # The helper ended while it started the worker; another helper runs now.
             await self._discard()
             reply = await self._call(encode(request), LOAD_SECONDS)
-        if isinstance(reply, Failure):
+        if isinstance(reply, FailureReply):
             raise _error_of(reply)
         if not isinstance(reply, LoadedStrategy):
             raise self._failed("could not be loaded: its process sent something else")
@@ -236,7 +236,7 @@ class StrategyEvaluator:
             await self._discard()
             raise
         self._begin_check()
-        if isinstance(reply, Failure):
+        if isinstance(reply, FailureReply):
             return EvaluationFailure("failed", reply.text, _error_of(reply))
         found = _evaluation(reply, candles, rows)
         if found is None:
@@ -305,7 +305,7 @@ def _evaluation(reply: Reply, candles: int, rows: int) -> Evaluation | None:
     return Evaluation(signal, reply.views)
 
 
-def _error_of(failure: Failure) -> OnetapeError:
+def _error_of(failure: FailureReply) -> OnetapeError:
     """Return the error that a worker has sent."""
     kind = getattr(errors, failure.kind, ConfigurationError)
     if not (isinstance(kind, type) and issubclass(kind, OnetapeError)):

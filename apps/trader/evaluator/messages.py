@@ -124,7 +124,7 @@ class Evaluated(Struct, frozen=True, tag="evaluated"):
     """Indicators and descriptions of each candle that is decided on, oldest first."""
 
 
-class Failure(Struct, frozen=True, tag="failure"):
+class FailureReply(Struct, frozen=True, tag="failure"):
     """The strategy raised, or returned something that is not usable."""
 
     kind: str
@@ -135,7 +135,7 @@ class Failure(Struct, frozen=True, tag="failure"):
 
 
 Request = LoadRequest | EvaluateRequest
-Reply = LoadedStrategy | Evaluated | Failure
+Reply = LoadedStrategy | Evaluated | FailureReply
 _ENCODER: Final = msgspec.msgpack.Encoder()
 _REQUESTS: Final[msgspec.msgpack.Decoder[Request]] = msgspec.msgpack.Decoder(Request)
 _REPLIES: Final[msgspec.msgpack.Decoder[Reply]] = msgspec.msgpack.Decoder(Reply)

@@ -30,7 +30,7 @@ from trader.evaluator.messages import (
     CandleView,
     Evaluated,
     EvaluateRequest,
-    Failure,
+    FailureReply,
     LoadedStrategy,
     LoadRequest,
     Reply,
@@ -78,11 +78,11 @@ def _reply(request: Request, strategies: dict[int, Strategy]) -> Reply:
             return loaded
         return _evaluate(strategies[request.key], request)
     except OnetapeError as error:
-        return Failure(type(error).__name__, str(error), error.settings)
+        return FailureReply(type(error).__name__, str(error), error.settings)
     except BaseException as error:
         # Such as KeyboardInterrupt, raised by the strategy's code.
         text = f"the strategy's code raised {type(error).__name__}: {format_error(error)}"
-        return Failure(ConfigurationError.__name__, text)
+        return FailureReply(ConfigurationError.__name__, text)
 
 
 def _load(request: LoadRequest) -> tuple[Strategy, LoadedStrategy]:

@@ -9,7 +9,7 @@ from onetape.core.trading import Fill
 from onetape.exchange.trading_records import Balance
 from onetape.execution.positions import sum_position
 from onetape.store.account_reading import read_traded
-from onetape.store.accounts import Account
+from onetape.store.accounts import AccountSeries
 from onetape.store.database import Store
 from onetape.store.ledger import read_fills
 from onetape.store.live_accounts import read_live_account
@@ -102,7 +102,7 @@ def _compute_change(fill: Fill, currency: str) -> Decimal:
     return change - fill.fee if fill.fee_currency == currency else change
 
 
-def _read_traded_of(store: Store, exchange: str, exchange_account: str) -> Iterator[Account]:
+def _read_traded_of(store: Store, exchange: str, exchange_account: str) -> Iterator[AccountSeries]:
     """Yield what was traded on one account of an exchange, one record for each symbol."""
     for one in read_traded(store, "live"):
         if one.exchange != exchange:

@@ -6,7 +6,7 @@ from typing import Final
 from msgspec import structs
 
 from onetape.exchange.trading_records import OrderSnapshot, OwnTrade
-from onetape.execution.reconcile import Difference, DifferenceKind
+from onetape.execution.reconcile import AccountDifference, DifferenceKind
 from onetape.store.live_accounts import last_difference
 from trader.live.adopting import adopt
 from trader.live.book import LiveBook
@@ -41,13 +41,13 @@ class FoundOrders:
 
     def sort_out(
         self,
-        found: Iterable[Difference],
+        found: Iterable[AccountDifference],
         orders: Iterable[OrderSnapshot],
         fills: tuple[OwnTrade, ...],
         now_ms: int,
         *,
         is_history_read: bool,
-    ) -> list[Difference]:
+    ) -> list[AccountDifference]:
         """Take over orders that are ours, the oldest first; store those of others, return them.
 
         Args:
@@ -62,7 +62,7 @@ class FoundOrders:
         pairs = sorted(((one, by_number[one.subject]) for one in found), key=_age)
         older = [order for one, order in pairs if one.kind == "older order"]
         copied = [order for one, order in pairs if one.kind == "other copy"]
-        strange: list[Difference] = []
+        strange: list[AccountDifference] = []
         for one, order in pairs:
             if one.kind in ("own order", "own fills") and is_history_read:
                 if self._is_left_alone(order):
@@ -107,7 +107,7 @@ class FoundOrders:
         return order.status != "open" and last_ms is not None and self._older.is_past(last_ms)
 
 
-def _age(pair: tuple[Difference, OrderSnapshot]) -> tuple[int, int, str]:
+def _age(pair: tuple[AccountDifference, OrderSnapshot]) -> tuple[int, int, str]:
     """Return what sorts orders by their age; ids of one moment count up."""
     order = pair[1]
     return order.created_ms, len(order.exchange_order_id), order.exchange_order_id

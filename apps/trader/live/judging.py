@@ -5,7 +5,7 @@ from collections.abc import Iterable
 from decimal import Decimal
 from typing import Final
 
-from onetape.execution.reconcile import Difference
+from onetape.execution.reconcile import AccountDifference
 from onetape.store.live_accounts import add_difference, end_difference, open_differences
 from trader.live.account_history import STOPS_ALONE
 from trader.live.adopting import write_off
@@ -53,7 +53,7 @@ class Judge:
         self._missing_again = self._missing_since + limit
         return False
 
-    def report_missing(self, found: Difference, now_ms: int) -> None:
+    def report_missing(self, found: AccountDifference, now_ms: int) -> None:
         """Halt the symbol because coins are missing."""
         self.store(found, now_ms)
         self._book.states.report(
@@ -88,7 +88,12 @@ class Judge:
         )
 
     def judge(
-        self, strange: Iterable[Difference], covered: Decimal, now_ms: int, *, is_missing: bool
+        self,
+        strange: Iterable[AccountDifference],
+        covered: Decimal,
+        now_ms: int,
+        *,
+        is_missing: bool,
     ) -> bool:
         """Report what belongs to others, and end differences that are over or were judged.
 
@@ -138,7 +143,7 @@ class Judge:
             ),
         )
 
-    def store(self, found: Difference, now_ms: int, *, client_order_id: str = "") -> None:
+    def store(self, found: AccountDifference, now_ms: int, *, client_order_id: str = "") -> None:
         """Store a difference, unless it is stored already.
 
         Args:

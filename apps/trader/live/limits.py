@@ -17,7 +17,7 @@ from onetape.execution.limit_checks import EntryTerms, MarketView
 from onetape.execution.protection import round_down
 from onetape.store.candles import read_last_closed
 from onetape.store.live_accounts import read_live_account
-from onetape.store.market_data import Ticker, read_last_ticker
+from onetape.store.market_data import BestPrices, read_last_ticker
 from onetape.store.orders import count_sent_orders
 from trader.live.book import LiveBook
 from trader.live.fee_values import FeeValues
@@ -201,6 +201,6 @@ class EntryLimits:
             return None
         return Decimal(repr(price))
 
-    def _ticker(self, key: SeriesKey) -> Ticker | None:
+    def _ticker(self, key: SeriesKey) -> BestPrices | None:
         now_ms = self._book.exchange.now_ms()
         return read_last_ticker(self._book.context.store, key.exchange, key.symbol, now_ms=now_ms)

@@ -14,7 +14,7 @@ from typing import Final
 
 from onetape.exchange.trading_records import OrderSnapshot, OwnTrade
 from onetape.execution.reconcile import (
-    Difference,
+    AccountDifference,
     LedgerSnapshot,
     find_differences,
     find_unknown_orders,
@@ -343,7 +343,7 @@ class AccountCheck:
             if one.identity in text and one.state.stage == "open":
                 one.ask_soon()
 
-    def _note_missing(self, found: Difference, now_ms: int) -> None:
+    def _note_missing(self, found: AccountDifference, now_ms: int) -> None:
         """Halt the symbol once coins are missing in readings some seconds apart."""
         book = self._book
         if not self._judge.note_missing():

@@ -13,7 +13,7 @@ from onetape.cli.output import print_line
 from onetape.core.symbols import split_symbol
 from onetape.core.trading_rules import format_decimal
 from onetape.store.account_reading import read_accounts
-from onetape.store.accounts import Account, read_account
+from onetape.store.accounts import AccountSeries, read_account
 from onetape.store.database import Store, open_store
 from onetape.store.live_accounts import read_live_account
 from onetape.store.reservations import AccountCash
@@ -68,7 +68,7 @@ def warn_of_shared_money(store: Store, plan: StartPlan, access: LiveAccess) -> N
         )
 
 
-def _check(plan: StartPlan, others: Sequence[Account]) -> None:
+def _check(plan: StartPlan, others: Sequence[AccountSeries]) -> None:
     if not others:
         return
     first, cash = others[0], plan.settings.cash
@@ -76,7 +76,7 @@ def _check(plan: StartPlan, others: Sequence[Account]) -> None:
         raise make_shared_money_refusal(plan.account, first.name, first.currency, first.exchange)
 
 
-def _others(store: Store, plan: StartPlan, access: LiveAccess) -> list[Account]:
+def _others(store: Store, plan: StartPlan, access: LiveAccess) -> list[AccountSeries]:
     """Return the accounts that count the money of a new one; none where it is opened already."""
     if read_account(store, plan.account) is not None:
         return []
@@ -86,7 +86,7 @@ def _others(store: Store, plan: StartPlan, access: LiveAccess) -> list[Account]:
 
 def _accounts_in(
     store: Store, plan: StartPlan, exchange_account: str, quote: str
-) -> Iterator[Account]:
+) -> Iterator[AccountSeries]:
     """Yield the live accounts in a currency of the account at the exchange, but that of a plan."""
     for one in read_accounts(store, "live"):
         if one.currency != quote or one.name == plan.account:

@@ -16,7 +16,7 @@ from onetape.core.symbols import split_symbol
 from onetape.core.trading import Mode, Session
 from onetape.execution.positions import sum_position
 from onetape.store.account_reading import is_alive, read_lease, read_traded
-from onetape.store.accounts import Account, read_account_series
+from onetape.store.accounts import AccountSeries, read_account_series
 from onetape.store.database import Store
 from onetape.store.leases import make_lease_name
 from onetape.store.ledger import read_fills
@@ -129,7 +129,7 @@ def plan_start(
     )
 
 
-def is_open(store: Store, account: Account) -> bool:
+def is_open(store: Store, account: AccountSeries) -> bool:
     """Return whether a series of an account has an open position, or an order that is not over."""
     base, quote = split_symbol(account.symbol)
     fills = read_fills(
@@ -193,7 +193,7 @@ def _account_that_goes_on(
 
 def _with_stored_values(
     settings: TraderSettings,
-    account: Account,
+    account: AccountSeries,
     symbols: Sequence[TradedSymbol],
     exits_only: dict[str, str],
 ) -> TraderSettings:
@@ -214,7 +214,7 @@ def _with_stored_values(
     return settings
 
 
-def _as_stored(store: Store, account: Account) -> TradedSymbol:
+def _as_stored(store: Store, account: AccountSeries) -> TradedSymbol:
     """Return a series with the strategy and parameters of its last session."""
     session = read_newest_session(store, account.name, account.symbol)
     stored = {} if session is None else dict(session.parameters)

@@ -62,7 +62,7 @@ def sending_alerts(settings: MonitoringSettings) -> Generator[None]:
     if settings.alert_command is None:
         yield
         return
-    sender = _Sender(shlex.split(settings.alert_command), settings.alert_timeout_seconds)
+    sender = _AlertSender(shlex.split(settings.alert_command), settings.alert_timeout_seconds)
     with handling_events(sender.take):
         try:
             yield
@@ -70,7 +70,7 @@ def sending_alerts(settings: MonitoringSettings) -> Generator[None]:
             sender.end()
 
 
-class _Sender:
+class _AlertSender:
     """Runs alert commands in threads that wait for them."""
 
     def __init__(self, command: list[str], timeout_seconds: float) -> None:

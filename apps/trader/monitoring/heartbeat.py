@@ -85,7 +85,7 @@ def sending_heartbeats(settings: MonitoringSettings) -> Generator[None]:
         return
     _beats.clear()
     stopped = threading.Event()
-    sender = _Sender(settings)
+    sender = _HeartbeatSender(settings)
     thread = threading.Thread(target=sender.run, args=(stopped,), name="heartbeat", daemon=True)
     thread.start()
     try:
@@ -95,7 +95,7 @@ def sending_heartbeats(settings: MonitoringSettings) -> Generator[None]:
         stopped.set()
 
 
-class _Sender:
+class _HeartbeatSender:
     """Sends the heartbeats, and prints when one fails and when they work again."""
 
     def __init__(self, settings: MonitoringSettings) -> None:

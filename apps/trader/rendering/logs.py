@@ -9,12 +9,12 @@ from msgspec.structs import asdict
 
 from onetape.core.clock import format_utc
 from onetape.core.words import format_count
-from onetape.store.event_reading import Event
+from onetape.store.event_reading import TraderEvent
 from trader.rendering.blocks import wrapped
 
 
 def logs_text(
-    events: Sequence[Event],
+    events: Sequence[TraderEvent],
     database: Path,
     since_ms: int,
     *,
@@ -50,6 +50,6 @@ def logs_text(
     return "\n".join([*lines, *wrapped(last, "", "  ", width)])
 
 
-def event_document(event: Event) -> dict[str, Any]:
+def event_document(event: TraderEvent) -> dict[str, Any]:
     """Return an event for --json."""
     return asdict(event)

@@ -15,9 +15,9 @@ from onetape.core.timeframes import Timeframe
 from onetape.engine import Metrics
 from onetape.engine.metrics import equity_metrics, trade_metrics
 from onetape.engine.time_axis import on_axis
-from onetape.report import Difference
+from onetape.report import DifferenceCause
 from onetape.store.account_reading import StoredSession
-from onetape.store.accounts import Account
+from onetape.store.accounts import AccountSeries
 from onetape.store.candles import read_last_closed_before
 from onetape.store.database import Store
 from onetape.store.decision_reading import read_decided_range, read_orders, read_sessions
@@ -42,7 +42,7 @@ _END = 2**40
 class TradedAccount(Struct, frozen=True):
     """What an account traded, and the backtest of the same candles."""
 
-    account: Account
+    account: AccountSeries
     """Account with the first of its symbols."""
     session: StoredSession
     """The last session; its costs, sizes and exits are the backtest's."""
@@ -53,7 +53,7 @@ class TradedAccount(Struct, frozen=True):
     """Equity of what was traded at the closes of the backtest's candles, quote currency."""
     metrics: Metrics
     """Metrics of the traded account."""
-    differences: list[Difference]
+    differences: list[DifferenceCause]
     """Differences in the order of time; their money adds up to `total`."""
     unprotected: UnprotectedTime | None = None
     """How long live positions had no stop at the exchange; None: paper, or not stored."""
@@ -65,7 +65,7 @@ class TradedAccount(Struct, frozen=True):
 
 
 def compare_account(
-    store: Store, traded: Sequence[Account], strategies: Sequence[str | None] = ()
+    store: Store, traded: Sequence[AccountSeries], strategies: Sequence[str | None] = ()
 ) -> TradedAccount:
     """Return what an account traded, and the backtest of the same candles.
 
@@ -90,7 +90,7 @@ def compare_account(
     choices = [find_choice(own[-1], strategies) for own in sessions]
     backtest = run_backtest(backtest_config(store.path, traded, session, choices, start, end))
     positions: list[TradedPosition] = []
-    differences: list[Difference] = []
+    differences: list[DifferenceCause] = []
     start_balance = backtest.metrics.start_cash
     equity = np.full(len(backtest.timestamp), start_balance)
     left_over = 0.0
@@ -109,7 +109,7 @@ def compare_account(
     ]
     end_of_all = int(backtest.timestamp[-1])
     differences += [
-        Difference(end_of_all, "", "whole account", cause, money)
+        DifferenceCause(end_of_all, "", "whole account", cause, money)
         for money, cause in parts
         if abs(money) > start_balance * 1e-8
     ]
@@ -125,7 +125,7 @@ def compare_account(
     )
 
 
-def _check(store: Store, traded: Sequence[Account]) -> None:
+def _check(store: Store, traded: Sequence[AccountSeries]) -> None:
     first = traded[0]
     if first.start_balance is None:
         raise DataError(
@@ -146,7 +146,7 @@ def _check(store: Store, traded: Sequence[Account]) -> None:
         )
 
 
-def _range(store: Store, traded: Sequence[Account]) -> tuple[int, int]:
+def _range(store: Store, traded: Sequence[AccountSeries]) -> tuple[int, int]:
     """Return the first candle that was decided on, and the end of what can be compared.
 
     That is the end of the candle after the last one that every symbol decided on, whose order
@@ -170,11 +170,11 @@ def _range(store: Store, traded: Sequence[Account]) -> tuple[int, int]:
 
 def _compare_symbol(
     store: Store,
-    account: Account,
+    account: AccountSeries,
     run: SymbolRun,
     sessions: Sequence[StoredSession],
     start_balance: float,
-) -> tuple[list[TradedPosition], FloatArray, list[Difference]]:
+) -> tuple[list[TradedPosition], FloatArray, list[DifferenceCause]]:
     """Return the positions of one symbol, their profit at each close, and the differences."""
     candles = run.result.candles
     stored = read_orders(store, account, 0, _END)

@@ -9,7 +9,7 @@ from onetape.core.symbols import split_symbol
 from onetape.core.timeframes import Timeframe
 from onetape.report import ExitKind
 from onetape.store.account_reading import StoredSession
-from onetape.store.accounts import Account
+from onetape.store.accounts import AccountSeries
 from onetape.store.database import Store
 from onetape.store.decision_reading import OrderRecord, read_candle, read_decisions
 from onetape.store.latecomers import read_latecomers
@@ -29,7 +29,7 @@ class Causes:
     def __init__(
         self,
         store: Store,
-        account: Account,
+        account: AccountSeries,
         sessions: Sequence[StoredSession],
         orders: Sequence[OrderRecord],
     ) -> None:

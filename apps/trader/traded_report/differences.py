@@ -12,7 +12,7 @@ from msgspec import Struct
 from onetape.backtest.trade_records import EXIT_WORDS
 from onetape.core.clock import format_utc
 from onetape.engine import Trade
-from onetape.report import Difference
+from onetape.report import DifferenceCause
 from trader.traded_report.causes import Causes
 from trader.traded_report.positions import TradedPosition
 
@@ -48,7 +48,7 @@ def symbol_differences(
     tested: Sequence[BacktestTrade],
     causes: Causes,
     start_balance: float,
-) -> list[Difference]:
+) -> list[DifferenceCause]:
     """Return the differences of one symbol, by time.
 
     Args:
@@ -67,7 +67,7 @@ def symbol_differences(
         if abs(part.money) > least
     ]
     found += [
-        Difference(
+        DifferenceCause(
             one.entry_timestamp,
             one.symbol,
             f"only traded: {_traded_text(one)}",
@@ -81,7 +81,7 @@ def symbol_differences(
         for one in only_traded
     ]
     found += [
-        Difference(
+        DifferenceCause(
             one.trade.entry_timestamp,
             one.trade.symbol,
             f"only in the backtest: {_tested_text(one)}",
@@ -122,7 +122,7 @@ def match_trades(
 
 def _of_pair(
     position: TradedPosition, other: BacktestTrade, causes: Causes, *, is_first: bool
-) -> list[Difference]:
+) -> list[DifferenceCause]:
     """Return the parts of the difference between two trades; together they are all of it."""
     trade, amount = other.trade, position.amount
     fees = trade.entry_fee + trade.exit_fee
@@ -146,7 +146,7 @@ def _of_pair(
     ]
     what = _traded_text(position)
     return [
-        Difference(position.entry_timestamp, position.symbol, what, cause, money)
+        DifferenceCause(position.entry_timestamp, position.symbol, what, cause, money)
         for money, cause in parts
     ]
 

@@ -14,7 +14,7 @@ from typing import Any
 import pytest
 
 from backtester.watch.report_server import Newest, ReportServer
-from backtester.watch.watch_loop import Watch
+from backtester.watch.watch_loop import BacktestWatch
 from backtester.watch.watched_files import Watched, strategy_file
 from browser import Chromium, Page
 from programs import Program
@@ -228,7 +228,7 @@ def test_a_backtest_that_hangs_is_reported_once(
 ) -> None:
     own.write_text("while True:\n    pass\n")
     clock = itertools.count(0.0, 4.0)
-    watch = Watch(
+    watch = BacktestWatch(
         ["--exchange=simulator", "--strategy=mine"],
         None,
         tmp_path / "report.html",

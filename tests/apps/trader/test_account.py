@@ -15,7 +15,7 @@ from onetape.core.errors import SafetyRefusal, UsageError
 from onetape.core.setting import collect_settings
 from onetape.core.trading import Fill, Order, Session
 from onetape.engine import AccountConfig, ExitConfig
-from onetape.store.accounts import Account, read_account
+from onetape.store.accounts import AccountSeries, read_account
 from onetape.store.database import open_store
 from onetape.store.leases import Fence, acquire_lease
 from onetape.store.orders import insert_order, store_change
@@ -37,7 +37,7 @@ from trader.settings import TraderSettings
 T = TypeVar("T")
 Run = Callable[[Coroutine[Any, Any, T]], T]
 StrategyFile = Callable[..., str]
-STORED = Account(
+STORED = AccountSeries(
     ACCOUNT, "paper", "simulator", "BTC/USDT", "1h", "rsi", "USDT", Decimal("5000.1"), 0
 )
 

@@ -4,9 +4,9 @@ from collections.abc import Mapping
 
 import pytest
 
-from onetape.core.simulated import ORIGIN_WORDS, Origin, Recording, get_origin
+from onetape.core.simulated import ORIGIN_WORDS, CandleRecording, Origin, get_origin
 
-HOURS = {"BTC/USDT": Recording("1h", "d")}
+HOURS = {"BTC/USDT": CandleRecording("1h", "d")}
 
 
 @pytest.mark.parametrize(
@@ -21,11 +21,11 @@ HOURS = {"BTC/USDT": Recording("1h", "d")}
         (HOURS, "BTC/USDT", "15m", "inside recorded"),
         (HOURS, "BTC/USDT", "1m", "inside recorded"),
         (HOURS, "ETH/USDT", "1h", "unknown"),
-        ({"BTC/USDT": Recording("2h", "d")}, "BTC/USDT", "3h", "inside recorded"),
+        ({"BTC/USDT": CandleRecording("2h", "d")}, "BTC/USDT", "3h", "inside recorded"),
     ],
 )
 def test_candles_as_long_as_recorded_ones_are_recorded_and_shorter_ones_invented(
-    recordings: Mapping[str, Recording] | None, symbol: str, timeframe: str, origin: Origin
+    recordings: Mapping[str, CandleRecording] | None, symbol: str, timeframe: str, origin: Origin
 ) -> None:
     assert get_origin(recordings, symbol, timeframe) == origin
 

@@ -5,13 +5,13 @@ from typing import get_args
 from hypothesis import given
 from hypothesis import strategies as st
 
-from onetape.execution.controls import Control, ControlVerb, fold_controls
+from onetape.execution.controls import ControlCommand, ControlVerb, fold_controls
 
 verbs = st.sampled_from(get_args(ControlVerb))
 
 
-def controls(given_verbs: list[ControlVerb], *, is_done: bool = False) -> list[Control]:
-    return [Control(i, verb, i, "anna", is_done) for i, verb in enumerate(given_verbs)]
+def controls(given_verbs: list[ControlVerb], *, is_done: bool = False) -> list[ControlCommand]:
+    return [ControlCommand(i, verb, i, "anna", is_done) for i, verb in enumerate(given_verbs)]
 
 
 def test_no_command_allows_entries_and_closes_nothing() -> None:
@@ -46,7 +46,7 @@ def test_each_exit_is_to_be_carried_out_once(given_verbs: list[ControlVerb]) -> 
 
 
 def test_an_exit_closes_its_own_symbol_alone_and_one_without_a_symbol_closes_each() -> None:
-    of_bitcoin = Control(1, "exit", 1, "anna", symbol="BTC/USDT")
-    of_all = Control(2, "exit", 2, "anna")
+    of_bitcoin = ControlCommand(1, "exit", 1, "anna", symbol="BTC/USDT")
+    of_all = ControlCommand(2, "exit", 2, "anna")
     assert fold_controls([of_bitcoin, of_all], "BTC/USDT").closing == (of_bitcoin, of_all)
     assert fold_controls([of_bitcoin, of_all], "ETH/USDT").closing == (of_all,)

@@ -25,12 +25,12 @@ from onetape.execution.events import (
 )
 from onetape.execution.orders import (
     Alarm,
-    Book,
     Effect,
     FetchFills,
     LookUp,
     OrderState,
     Settled,
+    StoreFill,
     advance,
     fold,
 )
@@ -106,7 +106,7 @@ def test_every_order_of_doubled_lost_and_late_events_ends_as_at_the_exchange(
     assert (state.stage, state.outcome) == ("done", outcome)
     assert state.filled == state.booked == history.filled
     assert state.is_settled
-    booked = [effect.fill for effect in [*effects, *more] if isinstance(effect, Book)]
+    booked = [effect.fill for effect in [*effects, *more] if isinstance(effect, StoreFill)]
     assert sorted(booked, key=lambda fill: fill.trade_id) == history.fills
     assert Settled() in [*effects, *more]
 
@@ -174,7 +174,7 @@ def test_a_final_status_waits_for_its_fills() -> None:
     assert (state.is_done, state.is_settled, effects) == (True, False, (FetchFills(),))
     fill = FillReport("t1", Decimal(100), ONE, Decimal(0), "USDT")
     after, effects = advance(state, fill)
-    assert (after.is_settled, effects) == (True, (Book(fill), Settled()))
+    assert (after.is_settled, effects) == (True, (StoreFill(fill), Settled()))
 
 
 def test_an_order_reported_as_filled_without_an_amount_waits_for_its_fills() -> None:
@@ -182,7 +182,7 @@ def test_an_order_reported_as_filled_without_an_amount_waits_for_its_fills() -> 
     assert (state.is_done, state.is_settled, effects) == (True, False, (FetchFills(),))
     fill = FillReport("t1", Decimal(100), ONE, Decimal(0), "USDT")
     after, effects = advance(state, fill)
-    assert (after.is_settled, effects) == (True, (Book(fill), Settled()))
+    assert (after.is_settled, effects) == (True, (StoreFill(fill), Settled()))
 
 
 def test_an_order_that_was_taken_for_absent_and_fills_is_booked_with_an_alarm() -> None:
@@ -191,7 +191,7 @@ def test_an_order_that_was_taken_for_absent_and_fills_is_booked_with_an_alarm() 
     fill = FillReport("t1", Decimal(100), ONE, Decimal(0), "USDT")
     after, effects = advance(state, fill)
     assert (after.status, after.booked) == ("closed", ONE)
-    assert Book(fill) in effects
+    assert StoreFill(fill) in effects
     assert any(isinstance(effect, Alarm) for effect in effects)
 
 

@@ -2,9 +2,9 @@
 
 from msgspec.structs import replace
 
-from onetape.execution.risk import OK, OrderContext, check_entry, check_exit, find_obstacle
+from onetape.execution.risk import OK, RiskContext, check_entry, check_exit, find_obstacle
 
-FINE = OrderContext(
+FINE = RiskContext(
     is_decided_before=False,
     late_reason=None,
     age_seconds=1,

@@ -9,7 +9,7 @@ import pytest
 from msgspec.structs import replace
 
 from browser import Page
-from onetape.report import Comparison, Difference, ReportData, render_report
+from onetape.report import Comparison, DifferenceCause, ReportData, render_report
 
 Maker = Callable[..., ReportData]
 Opener = Callable[..., Page]
@@ -21,8 +21,10 @@ def compared(data: ReportData) -> ReportData:
         equity=data.equity * 1.01,
         rows=(("return", "-2.33%", "-4.92%"),),
         differences=(
-            Difference(0, data.title.symbol, "only in the backtest: 10:00 to 12:00", CAUSE, -12.5),
-            Difference(0, "", "whole account", "rounding", 2.5),
+            DifferenceCause(
+                0, data.title.symbol, "only in the backtest: 10:00 to 12:00", CAUSE, -12.5
+            ),
+            DifferenceCause(0, "", "whole account", "rounding", 2.5),
         ),
         total=-10.0,
     )

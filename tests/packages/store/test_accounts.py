@@ -10,13 +10,13 @@ import pytest
 from old_stores import make_old_store
 from onetape.core.errors import OnetapeError, SafetyRefusal
 from onetape.core.trading import Session
-from onetape.store.accounts import Account, open_account, read_account
+from onetape.store.accounts import AccountSeries, open_account, read_account
 from onetape.store.database import Store, open_store
 from onetape.store.leases import Fence, acquire_lease
 from onetape.store.sessions import read_newest_session, start_session
 
 BALANCE = Decimal("123456789012.123456789012345678")
-ACCOUNT = Account(
+ACCOUNT = AccountSeries(
     "mine", "paper", "binance", "BTC/USDT", "1h", "rsi", "USDT", BALANCE, 1_700_000_000_000
 )
 FENCE = Fence("mine", 1)
@@ -36,7 +36,7 @@ def test_a_start_balance_comes_back_to_the_last_digit(leased: Store) -> None:
 
 def test_opening_an_account_again_changes_nothing_of_it(leased: Store) -> None:
     open_account(leased, ACCOUNT, FENCE)
-    other = Account("mine", "paper", "kraken", "ETH/EUR", "1d", "macd", "EUR", Decimal(1), 5)
+    other = AccountSeries("mine", "paper", "kraken", "ETH/EUR", "1d", "macd", "EUR", Decimal(1), 5)
     open_account(leased, other, FENCE)
     assert read_account(leased, "mine") == ACCOUNT
 
@@ -63,7 +63,7 @@ def test_an_account_of_an_earlier_version_belongs_to_its_newest_session(tmp_path
         )
         connection.commit()
     with open_store(path, create=False) as store:
-        found = Account("a", "paper", "kraken", "ETH/EUR", "1d", "macd", "EUR", None, 1)
+        found = AccountSeries("a", "paper", "kraken", "ETH/EUR", "1d", "macd", "EUR", None, 1)
         assert read_account(store, "a") == found
 
 
@@ -76,7 +76,7 @@ def test_the_start_balance_of_an_account_of_an_earlier_version_is_stored_once(
         for balance in ("0.1", "7"):
             open_account(
                 store,
-                Account("a", "paper", "-", "-", "-", "-", "-", Decimal(balance), 0),
+                AccountSeries("a", "paper", "-", "-", "-", "-", "-", Decimal(balance), 0),
                 fence,
             )
         found = read_account(store, "a")

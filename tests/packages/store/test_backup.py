@@ -26,10 +26,10 @@ import sys
 from itertools import count
 from pathlib import Path
 from onetape.store.database import open_store
-from onetape.store.market_data import Ticker, insert_ticker
+from onetape.store.market_data import BestPrices, insert_ticker
 with open_store(Path(sys.argv[1]), create=False) as store:
     for moment in count():
-        insert_ticker(store, "binance", sys.argv[2], Ticker(moment, 1.0, None, None))
+        insert_ticker(store, "binance", sys.argv[2], BestPrices(moment, 1.0, None, None))
         print(moment, flush=True)
 """
 #: Opens a file and waits.

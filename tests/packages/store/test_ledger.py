@@ -11,7 +11,7 @@ from onetape.core.errors import SafetyRefusal, StoreError
 from onetape.core.trading import Decision, ExitObligation, Fill, Order, Session
 from onetape.core.trading_rules import TradingRules
 from onetape.execution.events import Acknowledged, CancelRequested, OrderEvent, StatusReport
-from onetape.store.accounts import Account, open_account
+from onetape.store.accounts import AccountSeries, open_account
 from onetape.store.database import Store
 from onetape.store.leases import Fence, acquire_lease
 from onetape.store.ledger import (
@@ -21,7 +21,7 @@ from onetape.store.ledger import (
     read_last_decided,
 )
 from onetape.store.market_data import (
-    Ticker,
+    BestPrices,
     delete_tickers_before,
     insert_ticker,
     read_last_ticker,
@@ -87,7 +87,7 @@ TRADE = Fill(
 OBLIGATION = ExitObligation(
     "e1", "a", "paper", "binance", "BTC/USDT", "o1", "market", 3_600, None, 5, "rsi over 70"
 )
-ACCOUNT = Account(
+ACCOUNT = AccountSeries(
     "a", "paper", "binance", "BTC/USDT", "1h", "rsi", "USDT", Decimal(10_000), 1
 )  # fmt: skip
 FENCE = Fence("a", 1)
@@ -288,8 +288,10 @@ def test_a_session_has_its_data_outages_and_how_it_ended(ordered: Store) -> None
 
 def test_tickers_are_read_newest_first_and_old_ones_go(store: Store) -> None:
     for moment, bid in ((1, 10.0), (3, 30.0), (2, 20.0)):
-        insert_ticker(store, "binance", "BTC/USDT", Ticker(moment, bid, None, None))
-    assert read_last_ticker(store, "binance", "BTC/USDT", now_ms=3) == Ticker(3, 30.0, None, None)
+        insert_ticker(store, "binance", "BTC/USDT", BestPrices(moment, bid, None, None))
+    assert read_last_ticker(store, "binance", "BTC/USDT", now_ms=3) == BestPrices(
+        3, 30.0, None, None
+    )
     assert delete_tickers_before(store, "binance", "BTC/USDT", 3) == 2
     assert read_last_ticker(store, "binance", "ETH/USDT", now_ms=3) is None
 
@@ -297,7 +299,7 @@ def test_tickers_are_read_newest_first_and_old_ones_go(store: Store) -> None:
 def test_a_ticker_dated_ahead_hides_no_newer_one_until_its_time_has_come(store: Store) -> None:
     now_ms, ahead_ms = 1_000_000, 1_000_000 + 3_600_000
     for moment in (now_ms, now_ms + 1_000, ahead_ms):
-        insert_ticker(store, "binance", "BTC/USDT", Ticker(moment, 1.0, None, None))
+        insert_ticker(store, "binance", "BTC/USDT", BestPrices(moment, 1.0, None, None))
 
     def known(now_ms: int) -> int | None:
         ticker = read_last_ticker(store, "binance", "BTC/USDT", now_ms=now_ms)
@@ -311,7 +313,7 @@ def test_a_ticker_dated_ahead_hides_no_newer_one_until_its_time_has_come(store: 
 
 def test_a_ticker_with_a_price_of_zero_is_refused(store: Store) -> None:
     with pytest.raises(StoreError, match="CHECK constraint failed"):
-        insert_ticker(store, "binance", "BTC/USDT", Ticker(1, 0.0, None, None))
+        insert_ticker(store, "binance", "BTC/USDT", BestPrices(1, 0.0, None, None))
 
 
 def test_market_steps_come_back_exact(store: Store) -> None:

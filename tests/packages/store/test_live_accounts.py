@@ -4,7 +4,7 @@ from concurrent.futures import ThreadPoolExecutor
 from decimal import Decimal
 from pathlib import Path
 
-from onetape.store.accounts import Account, open_account
+from onetape.store.accounts import AccountSeries, open_account
 from onetape.store.database import Store, open_store
 from onetape.store.leases import Fence, acquire_lease
 from onetape.store.live_accounts import LiveAccount, open_live_account, read_live_account
@@ -17,7 +17,7 @@ def make_account(name: str, exchange_account: str = "7") -> LiveAccount:
 def open_with_money(store: Store, name: str, currency: str) -> None:
     token = acquire_lease(store, name, "1@host", now_ms=0, seconds=60.0)
     symbol = f"BTC/{currency}"
-    opened = Account(name, "live", "binance", symbol, "1h", "rsi", currency, Decimal(100), 5)
+    opened = AccountSeries(name, "live", "binance", symbol, "1h", "rsi", currency, Decimal(100), 5)
     open_account(store, opened, Fence(name, token))
 
 

@@ -6,7 +6,7 @@ from onetape.store.database import Store
 from onetape.store.leases import acquire_lease
 from onetape.store.market_data import (
     DELETED_A_TIME,
-    Ticker,
+    BestPrices,
     delete_tickers_before,
     insert_ticker,
 )
@@ -59,7 +59,7 @@ def test_a_transaction_deletes_few_rows_so_that_others_get_their_turn(
 def test_a_table_that_is_cleaned_does_not_grow(store: Store) -> None:
     sizes: list[int] = []
     for moment in range(3_000):
-        insert_ticker(store, "binance", "BTC/USDT", Ticker(moment, 1.0, 2.0, 1.5))
+        insert_ticker(store, "binance", "BTC/USDT", BestPrices(moment, 1.0, 2.0, 1.5))
         if moment % 500 == 499:
             delete_tickers_before(store, "binance", "BTC/USDT", moment - 500)
             with store.read() as connection:

@@ -6,14 +6,14 @@ import pytest
 
 from onetape.core.candles import SeriesKey
 from onetape.core.errors import StoreError
-from onetape.core.simulated import Recording, SimulatedSource
+from onetape.core.simulated import CandleRecording, SimulatedSource
 from onetape.store.database import Store
 from onetape.store.simulated_source import read_origin, require_source
 
 KEY = SeriesKey("simulator", "BTC/USDT", "1h")
-BTC = {"BTC/USDT": Recording("1h", "aa")}
-OTHER_BTC = {"BTC/USDT": Recording("1h", "bb")}
-ETH = {"ETH/USDT": Recording("1d", "cc")}
+BTC = {"BTC/USDT": CandleRecording("1h", "aa")}
+OTHER_BTC = {"BTC/USDT": CandleRecording("1h", "bb")}
+ETH = {"ETH/USDT": CandleRecording("1d", "cc")}
 
 
 def rows_of(store: Store) -> object:
@@ -31,7 +31,7 @@ def test_a_file_that_nothing_was_read_into_does_not_state_its_origin(store: Stor
 
 @pytest.mark.parametrize(("recordings", "origin"), [({}, "invented"), (BTC, "recorded")])
 def test_a_file_keeps_the_origin_of_its_first_simulator(
-    store: Store, recordings: Mapping[str, Recording], origin: str
+    store: Store, recordings: Mapping[str, CandleRecording], origin: str
 ) -> None:
     require_source(store, SimulatedSource(7, recordings))
     before = rows_of(store)

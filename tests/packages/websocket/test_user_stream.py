@@ -19,7 +19,7 @@ from onetape.simulator.embedded import EmbeddedSimulator, embedded_simulator
 from onetape.simulator.faults.model import Fault
 from onetape.websocket.user_stream import (
     BalanceMoved,
-    OrderChanged,
+    OrderUpdate,
     TradeMade,
     UserEvent,
     UserStream,
@@ -64,7 +64,7 @@ class Desk:
 
 def ends_in(events: list[UserEvent]) -> dict[str, OrderSnapshot]:
     """Return the orders that are over, by client order id."""
-    orders = [one.order for one in events if isinstance(one, OrderChanged)]
+    orders = [one.order for one in events if isinstance(one, OrderUpdate)]
     return {one.client_order_id: one for one in orders if one.status != "open"}
 
 
@@ -121,7 +121,7 @@ def test_a_stream_that_breaks_is_lost_once_and_opened_again() -> None:
                 await desk.client.submit(order())
         await desk.until(lambda: desk.count(UserStreamOpened) == 3)
         await desk.client.submit(order())
-        await desk.until(lambda: isinstance(desk.events[-1], TradeMade | OrderChanged))
+        await desk.until(lambda: isinstance(desk.events[-1], TradeMade | OrderUpdate))
         reasons = [one.reason for one in desk.events if isinstance(one, UserStreamLost)]
         assert "bad frame" in reasons[0]
 

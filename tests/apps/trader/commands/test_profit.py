@@ -14,7 +14,7 @@ from onetape.core.candles import SeriesKey
 from onetape.core.trading import Fill, Side
 from onetape.core.trading_rules import TradingRules
 from onetape.execution.positions import sum_position
-from onetape.store.accounts import Account
+from onetape.store.accounts import AccountSeries
 from traded_accounts import DATABASE, Ended, TradedAccount, at_ms
 from trader.commands.account_result import account_result
 from trader.commands.periods import PERIODS, parse_timezone, profit_by_period
@@ -151,7 +151,9 @@ def money_after(trades: Sequence[Fill], price: Decimal) -> Decimal:
 def test_realised_and_unrealised_profit_add_up_to_the_equity(
     trades: list[Fill], price: Decimal
 ) -> None:
-    opened = Account("a", "paper", "binance", "BTC/USDT", "1h", "rsi", "USDT", Decimal(1_000), 0)
+    opened = AccountSeries(
+        "a", "paper", "binance", "BTC/USDT", "1h", "rsi", "USDT", Decimal(1_000), 0
+    )
     with localcontext(prec=100):
         result = account_result(opened, trades, price)
         assert result.unrealised is not None

@@ -14,7 +14,7 @@ from onetape.cli.events import Event, handling_events
 from onetape.engine import AccountConfig, Trade
 from onetape.report import render_report
 from onetape.store.account_reading import read_traded
-from onetape.store.accounts import Account
+from onetape.store.accounts import AccountSeries
 from onetape.store.controls import NewControl, insert_controls
 from onetape.store.database import open_store
 from onetape.store.latecomers import insert_latecomers
@@ -204,7 +204,7 @@ def test_the_page_stands_in_the_folder_of_the_database_and_is_named_after_the_ac
 @pytest.fixture(scope="module")
 def nothing_stored(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Causes]:
     """Return the causes of an account of which nothing is stored."""
-    account = Account("a", "paper", *KEY.names, "rsi", "USDT", None, 0)
+    account = AccountSeries("a", "paper", *KEY.names, "rsi", "USDT", None, 0)
     with open_store(tmp_path_factory.mktemp("empty") / "new.db", create=True) as store:
         yield Causes(store, account, [], [])
 

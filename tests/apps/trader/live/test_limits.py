@@ -15,7 +15,7 @@ from onetape.execution.risk_limits import RiskLimits
 from onetape.simulator.faults.model import Fault
 from onetape.store.candles import insert_closed
 from onetape.store.database import open_store
-from onetape.store.market_data import Ticker, insert_ticker
+from onetape.store.market_data import BestPrices, insert_ticker
 from onetape.store.orders import insert_order
 from onetape.store.reservations import FeeSum
 from onetape.store.risk_states import read_risk_states
@@ -115,7 +115,7 @@ def test_a_ticker_dated_ahead_neither_prices_the_account_nor_blinds_the_watch_of
         await desk.hold()
         price, now_ms = desk.price, desk.exchange.now_ms()
         watch = PriceWatch(desk.executor)
-        ahead = Ticker(now_ms + 3_600_000, price * 0.5, price * 0.6, price * 0.5)
+        ahead = BestPrices(now_ms + 3_600_000, price * 0.5, price * 0.6, price * 0.5)
         insert_ticker(desk.store, *KEY.names[:2], ahead)
         newest = watch.look(now_ms)
         assert newest is not None
@@ -155,7 +155,7 @@ def test_row_62_an_entry_whose_stop_would_be_under_the_minimum_is_not_sent(tmp_p
 def test_an_entry_without_a_bid_and_ask_is_not_sent(tmp_path: Path) -> None:
     async def play(desk: LiveDesk) -> None:
         order = desk.intend_entry()
-        quoteless = Ticker(desk.exchange.now_ms() + 1, None, None, desk.price)
+        quoteless = BestPrices(desk.exchange.now_ms() + 1, None, None, desk.price)
         insert_ticker(desk.store, *KEY.names[:2], quoteless)
         desk.turn()
         await desk.until(lambda: desk.executor.open_order is None)
@@ -169,7 +169,7 @@ def test_an_entry_with_an_old_bid_and_ask_is_not_sent(tmp_path: Path) -> None:
     async def play(desk: LiveDesk) -> None:
         order = desk.intend_entry()
         price = desk.price
-        old = Ticker(desk.exchange.now_ms() - 60_000, price * 0.9999, price * 1.0001, price)
+        old = BestPrices(desk.exchange.now_ms() - 60_000, price * 0.9999, price * 1.0001, price)
         insert_ticker(desk.store, *KEY.names[:2], old)
         desk.executor.fill_open_order(desk.row(price), desk.exchange.now_ms())
         await desk.until(lambda: desk.executor.open_order is None)
@@ -202,7 +202,7 @@ def test_a_loss_of_the_day_stops_entries_over_a_restart_until_a_person_clears_it
 ) -> None:
     async def play(desk: LiveDesk) -> None:
         await desk.hold()
-        falling = Ticker(desk.exchange.now_ms() + 1, desk.price * 0.5, desk.price, desk.price)
+        falling = BestPrices(desk.exchange.now_ms() + 1, desk.price * 0.5, desk.price, desk.price)
         insert_ticker(desk.store, *KEY.names[:2], falling)
         await desk.until(lambda: desk.states.has_problem("risk"))
         assert desk.resting, "the stop stays"
@@ -215,7 +215,7 @@ def test_a_loss_of_the_day_stops_entries_over_a_restart_until_a_person_clears_it
         assert "daily loss" in refusals(desk)
         clear_risk(desk.store, ACCOUNT, cleared_by="the test")
         await desk.until(lambda: not desk.states.has_problem("risk"))
-        recovered = Ticker(falling.timestamp_ms + 1, desk.price, desk.price, desk.price)
+        recovered = BestPrices(falling.timestamp_ms + 1, desk.price, desk.price, desk.price)
         insert_ticker(desk.store, *KEY.names[:2], recovered)
         again = desk.enter()
         await desk.until(lambda: again.client_order_id in desk.taken)
@@ -248,14 +248,14 @@ def test_a_position_is_worth_its_newest_price_and_none_that_is_old(tmp_path: Pat
         other = SeriesKey(KEY.exchange, "ETH/USDT", KEY.timeframe)
         found = live_limits.EntryLimits(desk.executor)
         now_ms, timeframe = desk.exchange.now_ms(), desk.context.timeframe
-        old = Ticker(now_ms - 36_000_000, 90.0, 91.0, 90.0)
+        old = BestPrices(now_ms - 36_000_000, 90.0, 91.0, 90.0)
         insert_ticker(desk.store, *other.names[:2], old)
         assert found.price_of(other) is None, "a bid of ten hours ago"
         newest = timeframe.shift(timeframe.floor(now_ms // 1_000), -1)
         row = Candle(newest, 50.0, 50.0, 50.0, 50.0, 1.0)
         insert_closed(desk.store, other, [row], source="rest", seen_ms=now_ms)
         assert found.price_of(other) == 50
-        insert_ticker(desk.store, *other.names[:2], Ticker(now_ms, 60.0, 61.0, 60.0))
+        insert_ticker(desk.store, *other.names[:2], BestPrices(now_ms, 60.0, 61.0, 60.0))
         assert found.price_of(other) == 60
 
     scene(tmp_path / "live.db", play, is_stepped=False)

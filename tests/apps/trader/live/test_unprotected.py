@@ -9,7 +9,7 @@ from msgspec import structs
 from live_desk import ACCOUNT, BALANCE, KEY, QUICK, LiveDesk
 from onetape.core.digits import Digits
 from onetape.simulator.faults.model import Fault
-from onetape.store.accounts import Account
+from onetape.store.accounts import AccountSeries
 from onetape.store.stop_states import read_unprotected_time
 from trader.commands.status_record import read_status
 from trader.rendering.status import stop_text
@@ -44,7 +44,7 @@ def silence(desk: LiveDesk) -> None:
 
 def shown(desk: LiveDesk) -> str:
     """Return the line of `trader status` about the stop."""
-    account = Account(ACCOUNT, "live", *KEY.names, "test", "USDT", Decimal(10_000), 0)
+    account = AccountSeries(ACCOUNT, "live", *KEY.names, "test", "USDT", Decimal(10_000), 0)
     found = read_status(desk.store, account).stop_place
     return stop_text(found, Digits(2, 5, 2))
 

@@ -219,7 +219,7 @@ def test_a_trader_that_is_halted_or_hangs_does_not_request_the_address(
     file = tmp_path / "beat.json"
     with counting_server() as (url, requested):
         settings = MonitoringSettings(heartbeat_file=file, heartbeat_url=url, heartbeat_seconds=1)
-        sender = heartbeat._Sender(settings)  # pyright: ignore[reportPrivateUsage]
+        sender = heartbeat._HeartbeatSender(settings)  # pyright: ignore[reportPrivateUsage]
         heartbeat._beats.clear()  # pyright: ignore[reportPrivateUsage]
         beat("mine", "BTC/USDT", "halted" if reason == "halted" else "trading")
         if reason == "stale":
@@ -235,7 +235,7 @@ def test_a_heartbeat_that_fails_is_printed_once_and_when_it_works_again(
     beat("mine", "BTC/USDT", "trading")
     with counting_server() as (url, _):
         pass
-    sender = heartbeat._Sender(  # pyright: ignore[reportPrivateUsage]
+    sender = heartbeat._HeartbeatSender(  # pyright: ignore[reportPrivateUsage]
         MonitoringSettings(heartbeat_url=url)
     )
     for _ in range(3):
@@ -268,7 +268,7 @@ def test_a_heartbeat_goes_on_after_an_answer_that_is_no_http(
     heartbeat._beats.clear()  # pyright: ignore[reportPrivateUsage]
     beat("mine", "BTC/USDT", "trading")
     with proxy_that_speaks_no_http() as url:
-        sender = heartbeat._Sender(  # pyright: ignore[reportPrivateUsage]
+        sender = heartbeat._HeartbeatSender(  # pyright: ignore[reportPrivateUsage]
             MonitoringSettings(heartbeat_url=url)
         )
         for _ in range(2):

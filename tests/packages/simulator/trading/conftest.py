@@ -9,7 +9,7 @@ import pytest
 from onetape.simulator.market.symbols import SYMBOLS, SpotSymbol
 from onetape.simulator.trading.exchange import Exchange
 from onetape.simulator.trading.fees import Fees
-from onetape.simulator.trading.orders import OrderRequest
+from onetape.simulator.trading.orders import RequestedOrder
 from onetape.simulator.trading.trade_feed import Cursor, Side, Tick
 
 #: Whole dollars and whole coins, so that a test can be read.
@@ -83,10 +83,10 @@ def open_exchange() -> Open:
 
 
 @pytest.fixture
-def ask() -> Callable[..., OrderRequest]:
+def ask() -> Callable[..., RequestedOrder]:
     """Return a function that writes an order for whole coins."""
 
-    def requested(side: Side, kind: str, quantity: int = 0, **more: object) -> OrderRequest:
-        return OrderRequest(COIN, side, kind, quantity=quantity, **more)  # type: ignore[arg-type] # pyright: ignore[reportArgumentType] - a test's shorthand
+    def requested(side: Side, kind: str, quantity: int = 0, **more: object) -> RequestedOrder:
+        return RequestedOrder(COIN, side, kind, quantity=quantity, **more)  # type: ignore[arg-type] # pyright: ignore[reportArgumentType] - a test's shorthand
 
     return requested

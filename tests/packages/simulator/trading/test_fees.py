@@ -7,10 +7,10 @@ from onetape.simulator.market.symbols import SYMBOLS
 from onetape.simulator.trading.exchange import Exchange
 from onetape.simulator.trading.fees import Fees
 from onetape.simulator.trading.money import ZERO
-from onetape.simulator.trading.orders import OrderRequest
+from onetape.simulator.trading.orders import RequestedOrder
 
 Open = Callable[..., Exchange]
-Ask = Callable[..., OrderRequest]
+Ask = Callable[..., RequestedOrder]
 
 
 def test_a_purchase_pays_in_the_coin_it_buys(open_exchange: Open, ask: Ask) -> None:
@@ -44,7 +44,7 @@ def test_too_little_bnb_pays_nothing_of_the_fee(open_exchange: Open, ask: Ask) -
 def test_bnb_that_the_rest_of_the_sale_needs_pays_no_fee(open_exchange: Open) -> None:
     exchange = open_exchange([(0, 100, 1)], in_bnb=True, BNB="25")
     (bnb,) = [symbol for symbol in exchange.symbols if symbol.base == "BNB"]
-    order = exchange.place(OrderRequest(bnb, "SELL", "MARKET", quantity=25), 0)
+    order = exchange.place(RequestedOrder(bnb, "SELL", "MARKET", quantity=25), 0)
     assert (order.status, exchange.account.free("BNB")) == ("FILLED", 0)
     assert {fill.fee_asset for fill in exchange.fills} == {"USDT"}
 

@@ -12,7 +12,7 @@ from onetape.simulator.market.tickers import book, depth
 from onetape.simulator.trading.exchange import Exchange
 from onetape.simulator.trading.market_trade_feed import MarketTradeFeed
 from onetape.simulator.trading.money import down, scaled
-from onetape.simulator.trading.orders import OrderRequest
+from onetape.simulator.trading.orders import RequestedOrder
 from onetape.simulator.trading.trade_feed import Side, Tick
 from repeatable import examples
 
@@ -94,7 +94,7 @@ def test_a_market_order_walks_exactly_the_book_that_depth_shows(
     rich = {asset: Decimal(10**12) for asset in (symbol.base, symbol.quote)}
     exchange = Exchange(FEED, MARKET.symbols, balance=rich, now_ms=now_ms)
     shown: Any = depth(MARKET, symbol, now_ms, 5_000)["asks" if side == "BUY" else "bids"]
-    order = exchange.place(OrderRequest(symbol, side, "MARKET", quantity=steps), now_ms)
+    order = exchange.place(RequestedOrder(symbol, side, "MARKET", quantity=steps), now_ms)
     left, value = scaled(steps, symbol.amount_digits), Decimal(0)
     for price, amount in ((Decimal(price), Decimal(amount)) for price, amount in shown):
         taken = min(left, amount)

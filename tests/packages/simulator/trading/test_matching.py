@@ -7,10 +7,10 @@ import pytest
 
 from onetape.simulator.server.error_replies import Refusal
 from onetape.simulator.trading.exchange import Exchange
-from onetape.simulator.trading.orders import Order, OrderRequest
+from onetape.simulator.trading.orders import RequestedOrder, SimulatedOrder
 
 Open = Callable[..., Exchange]
-Ask = Callable[..., OrderRequest]
+Ask = Callable[..., RequestedOrder]
 
 
 def prices(exchange: Exchange) -> list[tuple[int, int]]:
@@ -206,7 +206,7 @@ def test_a_cancel_that_comes_after_the_fill_is_refused(open_exchange: Open, ask:
 def test_a_client_id_is_free_again_once_its_order_is_done(open_exchange: Open, ask: Ask) -> None:
     exchange = open_exchange([(0, 100, 1)])
 
-    def placed() -> Order:
+    def placed() -> SimulatedOrder:
         return exchange.place(ask("BUY", "LIMIT", 1, price=90, client_id="mine"), 0)
 
     first = placed()

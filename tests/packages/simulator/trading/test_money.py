@@ -13,7 +13,7 @@ from onetape.simulator.server.error_replies import Refusal
 from onetape.simulator.trading.exchange import Exchange
 from onetape.simulator.trading.fees import Fees
 from onetape.simulator.trading.market_trade_feed import MarketTradeFeed
-from onetape.simulator.trading.orders import LIMITS, Order, OrderRequest
+from onetape.simulator.trading.orders import LIMITS, RequestedOrder, SimulatedOrder
 from repeatable import examples
 
 MARCH_MS = 1_709_251_200_000
@@ -51,7 +51,7 @@ def price_of(symbol: SpotSymbol, now_ms: int) -> int:
     return int(MARKET.running_trades(symbol, now_ms).price[-1])
 
 
-def request_of(wish: dict[str, Any], now_ms: int) -> OrderRequest:
+def request_of(wish: dict[str, Any], now_ms: int) -> RequestedOrder:
     """Return an order near the last price; `price` and `stop` are twenty-thousandths away from it.
 
     Above zero is where the order waits, below where it is met at once.
@@ -65,7 +65,7 @@ def request_of(wish: dict[str, Any], now_ms: int) -> OrderRequest:
     quote_value = Decimal(wish["value"]) / (1 if symbol.quote == "USDT" else 50_000)
     step_value = Decimal(last).scaleb(-symbol.price_digits - symbol.amount_digits)
     by_value = kind == "MARKET" and wish["by_value"]
-    return OrderRequest(
+    return RequestedOrder(
         symbol,
         wish["side"],
         kind,
@@ -94,7 +94,7 @@ def played(steps: list[Any], *, held: bool) -> Exchange:
         elif step[0] == "fees":
             exchange.fees.in_bnb = step[1]
         else:
-            waiting: list[Order] = exchange.open_orders()
+            waiting: list[SimulatedOrder] = exchange.open_orders()
             if waiting:
                 exchange.cancel(waiting[int(step[1]) % len(waiting)], now_ms)
     return exchange

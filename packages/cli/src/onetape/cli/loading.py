@@ -25,7 +25,7 @@ S = TypeVar("S", bound=msgspec.Struct)
 _FAULTS: Final = (UsageError, ConfigurationError)
 
 
-class Places:
+class SettingPlaces:
     """Source that gave each setting: flag, variable, file or default."""
 
     def __init__(self, declared: Mapping[str, Declared]) -> None:
@@ -77,7 +77,7 @@ class Places:
 class Loaded(Generic[S]):
     """Settings of a program, with the source of each."""
 
-    def __init__(self, settings: S, places: Places) -> None:
+    def __init__(self, settings: S, places: SettingPlaces) -> None:
         """Take the settings and their sources."""
         self.settings = settings
         self.places = places
@@ -129,7 +129,7 @@ def load_settings(
         UsageError: a flag cannot be used.
     """
     declared = collect_settings(model)
-    places = Places(declared)
+    places = SettingPlaces(declared)
     values: Tree = {}
     variables = os.environ if environment is None else environment
     is_fixed: set[str] = set()

@@ -137,7 +137,7 @@ class LedgerCorrected(OnetapeError):
     """The stored ledger was corrected on a command of a person; what is in memory is outdated."""
 
 
-class OrderChanged(SafetyRefusal):
+class StoredOrderChanged(SafetyRefusal):
     """The stored order is not what it was: another program, or a person, changed its rows.
 
     Nothing of the change that was to be stored is stored. What is stored now can be read again.

@@ -19,7 +19,7 @@ ORIGIN_WORDS: Final[Mapping[Origin, str]] = {
 }
 
 
-class Recording(Struct, frozen=True):
+class CandleRecording(Struct, frozen=True):
     """Recorded candles of one symbol, as a simulator replays them."""
 
     timeframe: str
@@ -32,11 +32,13 @@ class SimulatedSource(Struct, frozen=True):
     """Source of a simulator's candles: a seed or a recording."""
 
     seed: int
-    recordings: Mapping[str, Recording] | None
+    recordings: Mapping[str, CandleRecording] | None
     """Recordings of a replayed market by symbol; empty for an invented market, None: not known."""
 
 
-def get_origin(recordings: Mapping[str, Recording] | None, symbol: str, timeframe: str) -> Origin:
+def get_origin(
+    recordings: Mapping[str, CandleRecording] | None, symbol: str, timeframe: str
+) -> Origin:
     """Return where the candles of a simulated series come from.
 
     Args:

@@ -12,7 +12,7 @@ from msgspec import Struct
 
 from onetape.core.clock import Clock
 from onetape.core.errors import ExchangeUnreachable
-from onetape.core.simulated import Recording, SimulatedSource
+from onetape.core.simulated import CandleRecording, SimulatedSource
 from onetape.core.symbols import SIMULATOR_ID
 from onetape.exchange.clients import Endpoint
 from onetape.exchange.exchange_clock import ExchangeClock
@@ -133,7 +133,7 @@ class SimulatorClock:
         """Close the connection; the next request opens another."""
         self._disconnect()
 
-    def recordings(self) -> dict[str, Recording] | None:
+    def recordings(self) -> dict[str, CandleRecording] | None:
         """Return the recorded candles that the simulator replays, by symbol; as `SimulatedSource`.
 
         Raises:
@@ -146,7 +146,8 @@ class SimulatorClock:
                 self._connection.request("GET", "/simulator/recordings")
                 found: dict[str, dict[str, str]] = json.loads(self._connection.getresponse().read())
             return {
-                symbol: Recording(one["timeframe"], one["digest"]) for symbol, one in found.items()
+                symbol: CandleRecording(one["timeframe"], one["digest"])
+                for symbol, one in found.items()
             }
         except _NO_ANSWER as error:
             raise ExchangeUnreachable(
@@ -192,7 +193,7 @@ def market_clock(endpoint: Endpoint, wall: Wall) -> Clock:
     return SimulatorClock(endpoint.simulator_url)
 
 
-class SimulatedMarket(Struct, frozen=True):
+class SimulatorInfo(Struct, frozen=True):
     """Description of a simulator, as it serves it."""
 
     source: SimulatedSource
@@ -200,7 +201,7 @@ class SimulatedMarket(Struct, frozen=True):
     """Market time of the simulator, epoch milliseconds."""
 
 
-def ask_simulator(endpoint: Endpoint) -> SimulatedMarket | None:
+def ask_simulator(endpoint: Endpoint) -> SimulatorInfo | None:
     """Return which market a simulator has, and its time; None for a real exchange.
 
     It waits for the response: call it in a thread.
@@ -213,6 +214,6 @@ def ask_simulator(endpoint: Endpoint) -> SimulatedMarket | None:
     clock = SimulatorClock(endpoint.simulator_url)
     try:
         source = SimulatedSource(clock.seed, clock.recordings())
-        return SimulatedMarket(source, clock.now_ms())
+        return SimulatorInfo(source, clock.now_ms())
     finally:
         clock.close()

@@ -35,7 +35,7 @@ class CallResult:
 
 
 @dataclass(frozen=True, slots=True)
-class _Running:
+class _RunningRequest:
     call: CcxtCall
     record: RequestRecord
 
@@ -55,7 +55,9 @@ class RequestTap:
         self._sign: Callable[..., dict[str, Any]] = client.sign
         self._fetch: Callable[..., Awaitable[Any]] = client.fetch
         # Tasks of one client run at the same time, and CCXT stores the last response only.
-        self._running: Final[ContextVar[_Running | None]] = ContextVar("running", default=None)
+        self._running: Final[ContextVar[_RunningRequest | None]] = ContextVar(
+            "running", default=None
+        )
         client.milliseconds = self._time_ms
         client.sign = self._signed
         client.fetch = self._fetched
@@ -64,7 +66,7 @@ class RequestTap:
     async def perform(self, call: CcxtCall) -> CallResult:
         """Carry out a call once and return how it ended; every error of it is in the result."""
         record = RequestRecord()
-        token = self._running.set(_Running(call, record))
+        token = self._running.set(_RunningRequest(call, record))
         try:
             method: Callable[..., Awaitable[Any]] = getattr(self.client, call.method)
             # A copy: CCXT writes into the parameters that it is given.

@@ -21,7 +21,7 @@ _PAUSES: Final = ("pause", "halt", "flatten")
 _CLOSES: Final = ("exit", "flatten")
 
 
-class Control(Struct, frozen=True):
+class ControlCommand(Struct, frozen=True):
     """One command of a person to a trader."""
 
     number: int
@@ -43,17 +43,17 @@ class Control(Struct, frozen=True):
 class ControlState(Struct, frozen=True):
     """State that the commands of one account result in."""
 
-    pause: Control | None = None
+    pause: ControlCommand | None = None
     """The command that forbids entries; None: entries are allowed."""
-    halt: Control | None = None
+    halt: ControlCommand | None = None
     """The command that forbids orders of any kind; None: exits are allowed."""
-    closing: tuple[Control, ...] = ()
+    closing: tuple[ControlCommand, ...] = ()
     """Commands to close the position that are not carried out yet, oldest first."""
-    reloads: tuple[Control, ...] = ()
+    reloads: tuple[ControlCommand, ...] = ()
     """Commands to read the settings again that are not carried out yet, oldest first."""
 
 
-def fold_controls(controls: Iterable[Control], symbol: str | None = None) -> ControlState:
+def fold_controls(controls: Iterable[ControlCommand], symbol: str | None = None) -> ControlState:
     """Return the state that results from commands.
 
     Args:
@@ -61,10 +61,10 @@ def fold_controls(controls: Iterable[Control], symbol: str | None = None) -> Con
         symbol: The symbol that is traded; commands for another one close nothing and read nothing
             again. None: any.
     """
-    pause: Control | None = None
-    halt: Control | None = None
-    closing: list[Control] = []
-    reloads: list[Control] = []
+    pause: ControlCommand | None = None
+    halt: ControlCommand | None = None
+    closing: list[ControlCommand] = []
+    reloads: list[ControlCommand] = []
     for control in controls:
         if control.verb in _PAUSES:
             # A second pause changes nothing: the first one has its time.

@@ -63,7 +63,7 @@ class FetchFills(Struct, frozen=True):
     """Effect: the exchange has filled more than is known; fetch the fills."""
 
 
-class Book(Struct, frozen=True):
+class StoreFill(Struct, frozen=True):
     """Effect: store a fill, which is new."""
 
     fill: FillReport
@@ -79,7 +79,7 @@ class Alarm(Struct, frozen=True):
     reason: str
 
 
-Effect = LookUp | FetchFills | Book | Settled | Alarm
+Effect = LookUp | FetchFills | StoreFill | Settled | Alarm
 
 
 class OrderState(Struct, frozen=True):
@@ -205,7 +205,7 @@ def _apply_fill(state: OrderState, fill: FillReport) -> tuple[OrderState, tuple[
     )
     if after.amount is not None and booked >= after.amount:
         after = _apply_end(after, "filled")
-    return after, (*effects, Book(fill))
+    return after, (*effects, StoreFill(fill))
 
 
 def _raise_stage(state: OrderState, stage: Stage) -> OrderState:

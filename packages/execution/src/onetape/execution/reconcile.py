@@ -79,7 +79,7 @@ class ExchangeSnapshot(Struct, frozen=True):
     """Trade ids of executions, each with the exchange's id of its order."""
 
 
-class Difference(Struct, frozen=True):
+class AccountDifference(Struct, frozen=True):
     """One difference between our records and the exchange's."""
 
     kind: DifferenceKind
@@ -93,14 +93,14 @@ class Difference(Struct, frozen=True):
         return CONSEQUENCES[self.kind]
 
 
-def find_differences(ledger: LedgerSnapshot, exchange: ExchangeSnapshot) -> list[Difference]:
+def find_differences(ledger: LedgerSnapshot, exchange: ExchangeSnapshot) -> list[AccountDifference]:
     """Return the differences, the most serious first.
 
     Args:
         ledger: Ours.
         exchange: Records of the exchange, read after the ledger.
     """
-    found: list[Difference] = []
+    found: list[AccountDifference] = []
     if compute_covered(ledger, exchange.base_total) < ledger.position:
         text = (
             f"{exchange.base_total:f} {ledger.base} are there, and the position is "
@@ -112,11 +112,13 @@ def find_differences(ledger: LedgerSnapshot, exchange: ExchangeSnapshot) -> list
                 f"{ledger.sold_by_others:f} {ledger.base} since (where these were no coins of the "
                 "position, answer --save to their fills)"
             )
-        found.append(Difference("missing coins", ledger.base, text))
+        found.append(AccountDifference("missing coins", ledger.base, text))
     found += find_unknown_orders(ledger, exchange.orders, exchange.fills)
     listed = {order.client_order_id for order in exchange.orders if order.is_open}
     found += [
-        Difference("missing order", name, f"order {name} is not open at the exchange any more")
+        AccountDifference(
+            "missing order", name, f"order {name} is not open at the exchange any more"
+        )
         for name in sorted(ledger.open_orders - listed)
     ]
     return found
@@ -124,7 +126,7 @@ def find_differences(ledger: LedgerSnapshot, exchange: ExchangeSnapshot) -> list
 
 def find_unknown_orders(
     ledger: LedgerSnapshot, orders: Iterable[ExchangeOrder], fills: Mapping[str, str]
-) -> list[Difference]:
+) -> list[AccountDifference]:
     """Return the orders of the exchange that are not in our record, open or executed.
 
     An order with an id of ours was sent before a backup was restored. One that the exchange took
@@ -136,7 +138,7 @@ def find_unknown_orders(
         orders: Orders of the exchange, oldest first.
         fills: Trade ids of executions, each with the exchange's id of its order.
     """
-    found: list[Difference] = []
+    found: list[AccountDifference] = []
     filled = _count_unknown_fills(ledger, fills)
     for order in orders:
         if order.exchange_order_id in ledger.known:
@@ -150,14 +152,14 @@ def find_unknown_orders(
             f"{', its id is one of ours' if is_own else ''}"
         )
         if is_own and ledger.began_ms is not None and order.created_ms > ledger.began_ms:
-            found.append(Difference("other copy", order.exchange_order_id, text))
+            found.append(AccountDifference("other copy", order.exchange_order_id, text))
             continue
         if is_own and ledger.opened_ms is not None and 0 < order.created_ms < ledger.opened_ms:
-            found.append(Difference("older order", order.exchange_order_id, text))
+            found.append(AccountDifference("older order", order.exchange_order_id, text))
             continue
         whose = "own" if is_own else "foreign"
         what = "fills" if trades else "order"
-        found.append(Difference(f"{whose} {what}", order.exchange_order_id, text))  # pyright: ignore[reportArgumentType] - one of the kinds
+        found.append(AccountDifference(f"{whose} {what}", order.exchange_order_id, text))  # pyright: ignore[reportArgumentType] - one of the kinds
     return found
 
 

@@ -14,7 +14,7 @@ from onetape.core.clock import format_utc
 OK: Final = "ok"
 
 
-class OrderContext(Struct, frozen=True):
+class RiskContext(Struct, frozen=True):
     """Facts that are known at the moment of a decision."""
 
     is_decided_before: bool
@@ -37,7 +37,7 @@ class OrderContext(Struct, frozen=True):
     """Side of the open order, or None."""
 
 
-def check_entry(context: OrderContext) -> dict[str, str]:
+def check_entry(context: RiskContext) -> dict[str, str]:
     """Return each check that an order to buy must pass, with its verdict: `ok` or why not."""
     missing = context.missing_since
     is_too_old = context.age_seconds > context.max_age_seconds
@@ -55,7 +55,7 @@ def check_entry(context: OrderContext) -> dict[str, str]:
     return verdicts
 
 
-def check_exit(context: OrderContext) -> dict[str, str]:
+def check_exit(context: RiskContext) -> dict[str, str]:
     """Return each check that the SELL of a strategy must pass, with its verdict: `ok` or why not.
 
     A strategy that was given fewer candles than its lookback since an unexplained gap has no

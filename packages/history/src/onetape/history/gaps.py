@@ -27,8 +27,8 @@ from onetape.store.gaps import (
     EXPLAINED,
     NO_TRADES,
     UNPROVEN,
-    Entry,
     Evidence,
+    GapEntry,
     find_unexplained,
     read_gap_ledger,
     set_gap,
@@ -293,7 +293,7 @@ def _note(
 
 
 def _make_evidence(
-    before: Entry | None, window_start: int, requested_ms: int, *, is_left_out: bool
+    before: GapEntry | None, window_start: int, requested_ms: int, *, is_left_out: bool
 ) -> Evidence:
     """Return the evidence so far with the newest response, where it counts."""
     if before is None or before.answered_ms is None or before.answered_ms > requested_ms:
@@ -303,7 +303,7 @@ def _make_evidence(
     return Evidence(answers, before.answered_ms, before.window_start)
 
 
-def _touch(store: Store, key: SeriesKey, entry: Entry, requested_ms: int) -> None:
+def _touch(store: Store, key: SeriesKey, entry: GapEntry, requested_ms: int) -> None:
     """Store the time of a request for an accepted gap; the gap stays accepted."""
     set_gap(
         store,

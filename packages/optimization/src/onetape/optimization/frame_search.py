@@ -20,7 +20,7 @@ from onetape.optimization.samplers import make_sampler
 from onetape.optimization.search_options import MOST_COMBINATIONS, OWN_SAMPLERS, SearchOptions
 from onetape.optimization.search_plan import SearchPlan
 from onetape.optimization.space import ParameterRange, random_points
-from onetape.optimization.trial_loop import Display, Trials
+from onetape.optimization.trial_loop import OptimizationDisplay, Trials
 from onetape.strategies import Strategy
 from onetape.strategies.parameters import converted_parameters
 from onetape.strategies.segments import UnexplainedGaps
@@ -131,7 +131,7 @@ def evaluate_values(
     missing = trials.prepare()
     processes = max(1, min(options.processes, missing)) if is_own else options.processes
     with WorkerPool(work, processes) as pool:
-        trials.run(pool, Display(_show_nothing, _show_nothing))
+        trials.run(pool, OptimizationDisplay(_show_nothing, _show_nothing))
     found: list[TrialResult] = [results.result(point) for point in plan.points]
     if all("error" in one for one in found):
         raise ConfigurationError(

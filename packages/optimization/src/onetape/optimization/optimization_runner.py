@@ -35,7 +35,7 @@ from onetape.optimization.samplers import make_sampler, own_points
 from onetape.optimization.search_options import OWN_SAMPLERS, SearchOptions
 from onetape.optimization.search_plan import SearchPlan
 from onetape.optimization.space import ParameterRange, ParameterSet, ranges_of
-from onetape.optimization.trial_loop import Display, Trials, failure_line
+from onetape.optimization.trial_loop import OptimizationDisplay, Trials, failure_line
 from onetape.optimization.trials_ledger import TrialCounts, TrialsLedger, trial_digest
 from onetape.strategies import Strategy, lookback_of, strategy_class
 from onetape.strategies.output_capture import stdout_to_stderr
@@ -74,7 +74,7 @@ class Optimization(Struct, frozen=True):
 
 
 #: Opens the display, given the number of combinations and how many an earlier start had evaluated.
-ShowProgress = Callable[[int, int], contextlib.AbstractContextManager[Display]]
+ShowProgress = Callable[[int, int], contextlib.AbstractContextManager[OptimizationDisplay]]
 
 
 class Market(Struct, frozen=True):

@@ -18,7 +18,7 @@ from onetape.optimization.space import ParameterSet, value_text
 FAILURES_SHOWN: Final = 5
 
 
-class Display(NamedTuple):
+class OptimizationDisplay(NamedTuple):
     """Display of a running optimization."""
 
     done: Callable[[int], object]
@@ -63,7 +63,7 @@ class Trials:
         self._propose()
         return sum(not self._results.has(point) for point in self._new_points())
 
-    def run(self, pool: WorkerPool, display: Display) -> None:
+    def run(self, pool: WorkerPool, display: OptimizationDisplay) -> None:
         """Evaluate batch after batch until the sampler has no more."""
         if self._batch is None:
             self._propose()
@@ -97,7 +97,7 @@ class Trials:
         pairs = zip(self._batch or (), self._is_new, strict=True)
         return [point for point, new in pairs if new]
 
-    def _evaluate(self, pool: WorkerPool, display: Display, done: int) -> int:
+    def _evaluate(self, pool: WorkerPool, display: OptimizationDisplay, done: int) -> int:
         points = self._new_points()
         first = len(self._plan.points) - len(points)
         jobs = [
@@ -116,7 +116,7 @@ class Trials:
                 self._show(display, result)
         return done
 
-    def _show(self, display: Display, result: TrialResult) -> None:
+    def _show(self, display: OptimizationDisplay, result: TrialResult) -> None:
         self._shown += 1
         if self._shown <= FAILURES_SHOWN:
             display.note(failure_line(result))

@@ -37,7 +37,7 @@ class TrialCounts(Struct, frozen=True):
     """Choices whose result on the out-of-sample part was computed; this one is counted."""
 
 
-class _Entry(Struct, omit_defaults=True):
+class _LedgerLine(Struct, omit_defaults=True):
     """A line: some trials of a strategy, or one look at an out-of-sample part."""
 
     strategy: str
@@ -69,7 +69,7 @@ class TrialsLedger:
             raise self._failed(error) from error
         for line in content[: content.rfind(b"\n") + 1].splitlines():
             try:
-                self._read(msgspec.json.decode(line, type=_Entry))
+                self._read(msgspec.json.decode(line, type=_LedgerLine))
             except (msgspec.DecodeError, ValueError) as error:
                 raise ConfigurationError(
                     f"{self.path} has an invalid line ({error}); move the file away, and keep it: "
@@ -85,7 +85,7 @@ class TrialsLedger:
         new = [digest for digest in dict.fromkeys(digests) if digest not in self._trials]
         for at in range(0, len(new), _TRIALS_PER_LINE):
             packed = base64.b64encode(b"".join(new[at : at + _TRIALS_PER_LINE])).decode()
-            self._append(_Entry(strategy, timeframe, trials=packed))
+            self._append(_LedgerLine(strategy, timeframe, trials=packed))
 
     def record_look(
         self, strategy: str, timeframe: str, choice: bytes, start: int, end: int
@@ -103,7 +103,7 @@ class TrialsLedger:
             ConfigurationError: the file cannot be written.
         """
         if choice.hex() not in self._looks:
-            self._append(_Entry(strategy, timeframe, look=choice.hex(), start=start, end=end))
+            self._append(_LedgerLine(strategy, timeframe, look=choice.hex(), start=start, end=end))
 
     def counts(self, strategy: str, start: int, end: int) -> TrialCounts:
         """Return the numbers of trials, and the looks at parts that overlap a range."""
@@ -111,14 +111,14 @@ class TrialsLedger:
         looks = sum(first < end and last > start for first, last in self._looks.values())
         return TrialCounts(len(self._trials), own, looks)
 
-    def _read(self, entry: _Entry) -> None:
+    def _read(self, entry: _LedgerLine) -> None:
         packed = base64.b64decode(entry.trials, validate=True)
         for at in range(0, len(packed), _TRIAL_BYTES):
             self._trials.setdefault(packed[at : at + _TRIAL_BYTES], entry.strategy)
         if entry.look:
             self._looks.setdefault(entry.look, (entry.start, entry.end))
 
-    def _append(self, entry: _Entry) -> None:
+    def _append(self, entry: _LedgerLine) -> None:
         line = msgspec.json.encode(entry) + b"\n"
         try:
             self.path.parent.mkdir(parents=True, exist_ok=True)

@@ -2,7 +2,7 @@
 
 from onetape.report.data import (
     Comparison,
-    Difference,
+    DifferenceCause,
     ExitKind,
     Headline,
     LevelSteps,
@@ -17,7 +17,7 @@ from onetape.report.write import write_report
 
 __all__ = [
     "Comparison",
-    "Difference",
+    "DifferenceCause",
     "ExitKind",
     "Headline",
     "LevelSteps",

@@ -4,7 +4,7 @@ from html import escape
 
 from onetape.core.words import format_count
 from onetape.report.columns import digits_of
-from onetape.report.data import Comparison, Difference, ReportData
+from onetape.report.data import Comparison, DifferenceCause, ReportData
 
 
 def comparison_section(data: ReportData) -> str:
@@ -63,7 +63,7 @@ def _differences(data: ReportData, found: Comparison, quote: str) -> str:
     )
 
 
-def _row(one: Difference, data: ReportData) -> str:
+def _row(one: DifferenceCause, data: ReportData) -> str:
     text = digits_of(data, data).format_money(one.money, signed=True)
     symbol = f"<td>{escape(one.symbol)}</td>" if data.others else ""
     return (

@@ -116,7 +116,7 @@ class ReportTrade(Struct, frozen=True):
     """Price of the target, drawn until the exit."""
 
 
-class Difference(Struct, frozen=True):
+class DifferenceCause(Struct, frozen=True):
     """One cause of a difference between what was traded and a backtest."""
 
     timestamp: int
@@ -138,7 +138,7 @@ class Comparison(Struct, frozen=True):
     """Equity of the backtest at each candle's close, quote currency; shape of the candles."""
     rows: tuple[tuple[str, str, str], ...]
     """Label, value of the traded account and value of the backtest, as texts."""
-    differences: tuple[Difference, ...]
+    differences: tuple[DifferenceCause, ...]
     """Differences, oldest first; their money adds up to `total`."""
     total: float
     """Profit of the traded account less that of the backtest, quote currency."""

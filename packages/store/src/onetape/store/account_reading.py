@@ -10,7 +10,7 @@ from msgspec.structs import replace
 
 from onetape.core.candles import SeriesKey
 from onetape.core.trading import ExitObligation, Mode, Side
-from onetape.store.accounts import ACCOUNT_COLUMNS, Account, convert_account_row
+from onetape.store.accounts import ACCOUNT_COLUMNS, AccountSeries, convert_account_row
 from onetape.store.database import Store
 from onetape.store.orders import EXIT_REJECTED
 from onetape.store.process_lock import ProcessLock
@@ -81,7 +81,7 @@ class OpenOrder(Struct, frozen=True):
     """Trigger price of a stop that rests on the exchange, quote currency; None for other orders."""
 
 
-def read_accounts(store: Store, mode: Mode | None = None) -> list[Account]:
+def read_accounts(store: Store, mode: Mode | None = None) -> list[AccountSeries]:
     """Return the accounts of a mode, or of all modes, by name.
 
     Raises:
@@ -95,7 +95,7 @@ def read_accounts(store: Store, mode: Mode | None = None) -> list[Account]:
     return [convert_account_row(row) for row in rows]
 
 
-def read_traded(store: Store, mode: Mode | None = None) -> list[Account]:
+def read_traded(store: Store, mode: Mode | None = None) -> list[AccountSeries]:
     """Return the accounts, one record for each symbol that a session of the account traded.
 
     Each record has the series and the strategy of the newest session of its symbol; money and time
@@ -121,7 +121,7 @@ def read_traded(store: Store, mode: Mode | None = None) -> list[Account]:
     series: dict[str, list[tuple[Any, ...]]] = {}
     for name, *names in rows:
         series.setdefault(name, []).append(tuple(names))
-    found: list[Account] = []
+    found: list[AccountSeries] = []
     for one in accounts:
         for exchange, symbol, timeframe, strategy in series.get(one.name, []):
             found.append(
@@ -253,7 +253,7 @@ def read_last_decision(store: Store, session: str) -> StoredDecision | None:
     return StoredDecision(timestamp, signal, action, json.loads(gates), decided_ms)
 
 
-def read_open_orders(store: Store, account: Account) -> list[OpenOrder]:
+def read_open_orders(store: Store, account: AccountSeries) -> list[OpenOrder]:
     """Return the orders of an account and its symbol that are not finished, oldest first.
 
     Raises:
@@ -270,7 +270,7 @@ def read_open_orders(store: Store, account: Account) -> list[OpenOrder]:
     return [OpenOrder(*_with_decimal(tuple(_with_decimal(row, 5)), 8)) for row in rows]
 
 
-def read_open_obligations(store: Store, account: Account) -> list[ExitObligation]:
+def read_open_obligations(store: Store, account: AccountSeries) -> list[ExitObligation]:
     """Return the exits of an account and its symbol that are decided and not filled yet.
 
     Oldest first.
@@ -347,7 +347,7 @@ def read_highest_since(store: Store, key: SeriesKey, start: int) -> tuple[float,
     return highest or 0.0, count
 
 
-class Entry(Struct, frozen=True):
+class PositionEntry(Struct, frozen=True):
     """The order that opened a position."""
 
     filled_timestamp: int | None
@@ -356,7 +356,7 @@ class Entry(Struct, frozen=True):
     """Whether the market refused an order that sells the position."""
 
 
-def read_entry(store: Store, client_order_id: str) -> Entry:
+def read_entry(store: Store, client_order_id: str) -> PositionEntry:
     """Return the stored facts about the order that opened a position.
 
     Raises:
@@ -370,4 +370,4 @@ def read_entry(store: Store, client_order_id: str) -> Entry:
             f"SELECT EXISTS (SELECT 1 FROM orders WHERE entry_order_id = ? AND {EXIT_REJECTED})",
             (client_order_id,),
         ).get
-    return Entry(filled, bool(rejected))
+    return PositionEntry(filled, bool(rejected))

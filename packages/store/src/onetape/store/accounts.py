@@ -11,13 +11,13 @@ from onetape.core.trading_rules import format_decimal
 from onetape.store.database import Store
 from onetape.store.leases import Fence, check_lease
 
-#: Columns of the table accounts, in the order of the fields of `Account`.
+#: Columns of the table accounts, in the order of the fields of `AccountSeries`.
 ACCOUNT_COLUMNS: Final = (
     "account, mode, exchange, symbol, timeframe, strategy, currency, start_balance, opened_ms"
 )
 
 
-class Account(Struct, frozen=True):
+class AccountSeries(Struct, frozen=True):
     """An account, and one series that is traded with its money."""
 
     name: str
@@ -35,7 +35,7 @@ class Account(Struct, frozen=True):
     """Market time of the first session of the series, epoch milliseconds."""
 
 
-def read_account(store: Store, name: str) -> Account | None:
+def read_account(store: Store, name: str) -> AccountSeries | None:
     """Return the account of this name with the series that it was opened for; None: not opened."""
     with store.read() as connection:
         rows = connection.execute(
@@ -44,7 +44,7 @@ def read_account(store: Store, name: str) -> Account | None:
     return convert_account_row(rows[0]) if rows else None
 
 
-def read_account_series(store: Store, name: str) -> list[Account]:
+def read_account_series(store: Store, name: str) -> list[AccountSeries]:
     """Return the account of this name once for each symbol that is traded with its money.
 
     The series that it was opened for comes first; each other symbol has the timeframe and strategy
@@ -70,15 +70,15 @@ def read_account_series(store: Store, name: str) -> list[Account]:
     ]
 
 
-def convert_account_row(row: tuple[Any, ...]) -> Account:
+def convert_account_row(row: tuple[Any, ...]) -> AccountSeries:
     """Return the account of a row of `ACCOUNT_COLUMNS`."""
     values: list[Any] = list(row)
     balance = values[7]
     values[7] = None if balance is None else Decimal(balance)
-    return Account(*values)
+    return AccountSeries(*values)
 
 
-def open_account(store: Store, account: Account, fence: Fence) -> None:
+def open_account(store: Store, account: AccountSeries, fence: Fence) -> None:
     """Store an account that is new, or the start balance of one that has none yet.
 
     Args:

@@ -10,7 +10,7 @@ import apsw
 from msgspec import Struct
 
 from onetape.core.errors import ConfigurationError, SafetyRefusal, StoreError
-from onetape.store.connection import Connection, connect
+from onetape.store.connection import DatabaseConnection, connect
 from onetape.store.copying import check_pages, copy_database, draft_of, flush, name_new
 from onetape.store.migrations import check_ours
 from onetape.store.translate import translated
@@ -129,7 +129,7 @@ def _alone_with(path: Path) -> Generator[None]:
         yield
 
 
-def _check_leases(connection: Connection, path: Path) -> None:
+def _check_leases(connection: DatabaseConnection, path: Path) -> None:
     if not connection.execute("SELECT 1 FROM sqlite_master WHERE name = 'leases'").get:
         return
     rows = connection.execute(

@@ -23,7 +23,7 @@ from msgspec import Struct
 from onetape.core.candles import Candles, SeriesKey
 from onetape.store.chunks import KEY_BYTES, read_chunk, write_chunk
 from onetape.store.columns import read_columns
-from onetape.store.connection import Connection
+from onetape.store.connection import DatabaseConnection
 from onetape.store.database import Store
 
 _DAY: Final = 86_400
@@ -63,7 +63,9 @@ def get_cache_folder(database: Path) -> Path:
     return whole.with_name(f"{whole.name}-cache")
 
 
-def find_chunks(connection: Connection, key: SeriesKey, start: int, end: int) -> list[Chunk]:
+def find_chunks(
+    connection: DatabaseConnection, key: SeriesKey, start: int, end: int
+) -> list[Chunk]:
     """Return the cached spans that overlap `[start, end)`, oldest first."""
     rows = connection.execute(
         f"SELECT start, stop, candles, key FROM chunks WHERE {_SERIES} AND start > ? AND start < ? "
@@ -167,7 +169,7 @@ def _sweep(store: Store, folder: Path) -> None:
                 path.unlink(missing_ok=True)
 
 
-def _has_unsure_row(connection: Connection, key: SeriesKey, start: int, stop: int) -> bool:
+def _has_unsure_row(connection: DatabaseConnection, key: SeriesKey, start: int, stop: int) -> bool:
     return bool(
         connection.execute(
             f"SELECT EXISTS (SELECT 1 FROM ohlcv_data WHERE {_SERIES} AND timestamp >= ? "
@@ -177,7 +179,9 @@ def _has_unsure_row(connection: Connection, key: SeriesKey, start: int, stop: in
     )
 
 
-def _read_first_row_from(connection: Connection, key: SeriesKey, timestamp: int) -> int | None:
+def _read_first_row_from(
+    connection: DatabaseConnection, key: SeriesKey, timestamp: int
+) -> int | None:
     return connection.execute(
         f"SELECT min(timestamp) FROM ohlcv_data WHERE {_SERIES} AND timestamp >= ?",
         (*key.names, timestamp),

@@ -9,7 +9,7 @@ from msgspec import Struct
 from onetape.core.candles import SeriesKey
 from onetape.core.errors import StoreError
 from onetape.core.timeframes import Timeframe
-from onetape.store.connection import Connection
+from onetape.store.connection import DatabaseConnection
 from onetape.store.quarantine import Source
 from onetape.store.ranks import (
     FILE,
@@ -45,7 +45,12 @@ class Stored(Struct, frozen=True):
 
 
 def store_closed(
-    connection: Connection, key: SeriesKey, rows: Sequence[Row], *, source: Source, seen_ms: int
+    connection: DatabaseConnection,
+    key: SeriesKey,
+    rows: Sequence[Row],
+    *,
+    source: Source,
+    seen_ms: int,
 ) -> Stored:
     """Insert sound candles, oldest first and each once, with INSERT OR IGNORE.
 
@@ -87,7 +92,7 @@ def _split_at_jumps(rows: Sequence[Row], seconds: int) -> Iterator[Sequence[Row]
 
 
 def note_early_reads(
-    connection: Connection, key: SeriesKey, *, early: Iterable[int], late: Iterable[int]
+    connection: DatabaseConnection, key: SeriesKey, *, early: Iterable[int], late: Iterable[int]
 ) -> None:
     """Record which candles (epoch seconds) have a value of REST read right at the close.
 
@@ -109,7 +114,7 @@ def note_early_reads(
 
 
 def _store(
-    connection: Connection, key: SeriesKey, rows: Sequence[Row], source: Source, final: int
+    connection: DatabaseConnection, key: SeriesKey, rows: Sequence[Row], source: Source, final: int
 ) -> Stored:
     span = (*key.names, rows[0][0], rows[-1][0])
     before = connection.execute(
@@ -155,7 +160,7 @@ def _store(
 
 
 def _rank_reads(
-    connection: Connection,
+    connection: DatabaseConnection,
     key: SeriesKey,
     span: tuple[Any, ...],
     rows: Sequence[Row],
@@ -184,7 +189,7 @@ def _rank_reads(
 
 
 def _note_compared(
-    connection: Connection,
+    connection: DatabaseConnection,
     key: SeriesKey,
     span: tuple[Any, ...],
     rows: Sequence[Row],
@@ -206,7 +211,7 @@ def _note_compared(
 
 
 def _rank_known(
-    connection: Connection, key: SeriesKey, rows: Sequence[Row], source: Source, final: int
+    connection: DatabaseConnection, key: SeriesKey, rows: Sequence[Row], source: Source, final: int
 ) -> None:
     """Give open revisions of these values the rank of this source, where it is the better one."""
     connection.executemany(
@@ -228,7 +233,7 @@ def _rank(source: Source, *, is_final: bool) -> int:
 
 
 def _settle_taken_back(
-    connection: Connection,
+    connection: DatabaseConnection,
     key: SeriesKey,
     span: tuple[Any, ...],
     rows: Sequence[Row],
@@ -259,7 +264,7 @@ def _settle_taken_back(
 
 
 def _insert_or_ignore(
-    connection: Connection, key: SeriesKey, rows: Sequence[Row], source: Source
+    connection: DatabaseConnection, key: SeriesKey, rows: Sequence[Row], source: Source
 ) -> None:
     head = (*key.names, source)
     whole = len(rows) - len(rows) % _ROWS_PER_STATEMENT
@@ -274,7 +279,7 @@ def _insert_or_ignore(
 
 
 def _clear_unproven(
-    connection: Connection,
+    connection: DatabaseConnection,
     key: SeriesKey,
     rows: Sequence[Row],
     before: Sequence[Row],

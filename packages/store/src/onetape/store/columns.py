@@ -6,7 +6,7 @@ from typing import Final
 import numpy as np
 
 from onetape.core.candles import Candles, SeriesKey
-from onetape.store.connection import Connection
+from onetape.store.connection import DatabaseConnection
 
 _NAMES: Final = ("timestamp", "open", "high", "low", "close", "volume")
 _ROW: Final = np.dtype(
@@ -16,7 +16,7 @@ _SERIES: Final = "exchange = ? AND symbol = ? AND timeframe = ?"
 _SELECT: Final = f"SELECT {', '.join(_NAMES)} FROM ohlcv_data WHERE {_SERIES} AND closed IS NOT 0"
 
 
-def read_proven_end(connection: Connection, key: SeriesKey, end: int) -> int:
+def read_proven_end(connection: DatabaseConnection, key: SeriesKey, end: int) -> int:
     """Return before what time every row is closed that is not marked as forming; at most `end`.
 
     A row that plain SQL wrote has no state. A later row proves that its period ended,
@@ -29,7 +29,7 @@ def read_proven_end(connection: Connection, key: SeriesKey, end: int) -> int:
     return min(end, newest[0][0]) if newest and newest[0][1] is None else end
 
 
-def read_columns(connection: Connection, key: SeriesKey, start: int, end: int) -> Candles:
+def read_columns(connection: DatabaseConnection, key: SeriesKey, start: int, end: int) -> Candles:
     """Return the candles of `[start, end)` that are not forming; `end` is a `read_proven_end`."""
     return _collect_columns(
         connection.execute(
@@ -39,7 +39,7 @@ def read_columns(connection: Connection, key: SeriesKey, start: int, end: int) -
     )
 
 
-def read_last(connection: Connection, key: SeriesKey, count: int, end: int) -> Candles:
+def read_last(connection: DatabaseConnection, key: SeriesKey, count: int, end: int) -> Candles:
     """Return the last candles before `end` that are not forming, oldest first."""
     newest_first = connection.execute(
         f"{_SELECT} AND timestamp < ? ORDER BY timestamp DESC LIMIT ?", (*key.names, end, count)

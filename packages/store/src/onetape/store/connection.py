@@ -41,7 +41,7 @@ class Copy(Protocol):
         ...
 
 
-class Connection(Protocol):
+class DatabaseConnection(Protocol):
     """An open database."""
 
     @property
@@ -66,7 +66,7 @@ class Connection(Protocol):
         """Wait this long for a lock before giving up."""
         ...
 
-    def set_wal_hook(self, hook: Callable[["Connection", str, int], int]) -> None:
+    def set_wal_hook(self, hook: Callable[["DatabaseConnection", str, int], int]) -> None:
         """Call a function after each commit with the pages in the write-ahead log."""
         ...
 
@@ -74,7 +74,7 @@ class Connection(Protocol):
         """Return how many rows the last statement changed, its triggers' rows not counted."""
         ...
 
-    def backup(self, name: str, source: "Connection", source_name: str) -> Copy:
+    def backup(self, name: str, source: "DatabaseConnection", source_name: str) -> Copy:
         """Begin to overwrite this database with another one."""
         ...
 
@@ -87,10 +87,10 @@ class Connection(Protocol):
         ...
 
 
-def connect(path: Path) -> Connection:
+def connect(path: Path) -> DatabaseConnection:
     """Open a file that exists, for reading and writing."""
     # apsw's stub names a type of Python 3.12, which makes every call "partially unknown" on 3.11.
-    return cast("Connection", apsw.Connection(str(path), flags=apsw.SQLITE_OPEN_READWRITE))
+    return cast("DatabaseConnection", apsw.Connection(str(path), flags=apsw.SQLITE_OPEN_READWRITE))
 
 
 def retry_while_locked(action: Callable[[], T], seconds: float) -> T:
@@ -110,7 +110,7 @@ def retry_while_locked(action: Callable[[], T], seconds: float) -> T:
             time.sleep(random.uniform(0.0005, 0.003))  # noqa: S311 - jitter, no secret
 
 
-def insert_row(connection: Connection, table: str, values: dict[str, Value]) -> None:
+def insert_row(connection: DatabaseConnection, table: str, values: dict[str, Value]) -> None:
     """Insert a row; the names of table and columns are our own, never a user's."""
     columns = ", ".join(values)
     places = ", ".join("?" for _ in values)

@@ -6,7 +6,7 @@ from typing import Any
 from msgspec import Struct
 from msgspec.structs import asdict
 
-from onetape.store.connection import Connection, insert_row
+from onetape.store.connection import DatabaseConnection, insert_row
 from onetape.store.database import Store
 
 
@@ -36,7 +36,7 @@ def insert_controls(store: Store, controls: Iterable[NewControl]) -> None:
         add_controls(connection, controls)
 
 
-def add_controls(connection: Connection, controls: Iterable[NewControl]) -> None:
+def add_controls(connection: DatabaseConnection, controls: Iterable[NewControl]) -> None:
     """Add commands for traders inside a transaction."""
     for one in controls:
         insert_row(
@@ -44,7 +44,7 @@ def add_controls(connection: Connection, controls: Iterable[NewControl]) -> None
         )
 
 
-def is_command_file_stored(connection: Connection, name: str) -> bool:
+def is_command_file_stored(connection: DatabaseConnection, name: str) -> bool:
     """Return whether the commands of a file are rows already, inside a transaction."""
     return bool(
         connection.execute(
@@ -53,7 +53,7 @@ def is_command_file_stored(connection: Connection, name: str) -> bool:
     )
 
 
-def add_command_file(connection: Connection, name: str, *, stored_ms: int) -> None:
+def add_command_file(connection: DatabaseConnection, name: str, *, stored_ms: int) -> None:
     """Note inside a transaction that the commands of a file are rows.
 
     Args:

@@ -16,7 +16,7 @@ from pathlib import Path
 import apsw
 
 from onetape.core.errors import ConfigurationError, StoreError
-from onetape.store.connection import Connection, connect
+from onetape.store.connection import DatabaseConnection, connect
 
 #: 4 MiB: between two steps a signal gets through.
 PAGES_A_STEP = 1_024
@@ -49,7 +49,7 @@ def copy_database(source: Path, target: Path) -> None:
     flush(target)
 
 
-def check_pages(connection: Connection, path: Path) -> None:
+def check_pages(connection: DatabaseConnection, path: Path) -> None:
     """Read every page of a database and refuse a damaged one.
 
     Raises:

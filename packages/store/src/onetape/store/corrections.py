@@ -14,7 +14,7 @@ from msgspec import Struct
 from onetape.core.candles import Candle, SeriesKey
 from onetape.core.errors import UsageError
 from onetape.core.timeframes import Timeframe
-from onetape.store.connection import Connection
+from onetape.store.connection import DatabaseConnection
 from onetape.store.database import Store
 from onetape.store.marked_decisions import mark_decisions
 from onetape.store.ranks import REST_AT_CLOSE, STREAM_CLOSE
@@ -90,7 +90,7 @@ def accept_corrections(
     )
 
 
-def _delete_built(connection: Connection, key: SeriesKey, opened: int) -> None:
+def _delete_built(connection: DatabaseConnection, key: SeriesKey, opened: int) -> None:
     """Delete the candles of higher timeframes that were built from a candle, of any strategy."""
     shorter = Timeframe.parse(key.timeframe)
     connection.executemany(
@@ -103,7 +103,7 @@ def _delete_built(connection: Connection, key: SeriesKey, opened: int) -> None:
     )
 
 
-def _read_timeframes(connection: Connection, key: SeriesKey) -> list[Timeframe]:
+def _read_timeframes(connection: DatabaseConnection, key: SeriesKey) -> list[Timeframe]:
     """Return the timeframes in which a symbol has candles, by jumps along the index."""
     found: list[Timeframe] = []
     name = ""

@@ -16,7 +16,7 @@ from pathlib import Path
 import apsw
 
 from onetape.core.errors import ConfigurationError, StoreError, StoreReplaced
-from onetape.store.connection import Connection, connect, retry_while_locked
+from onetape.store.connection import DatabaseConnection, connect, retry_while_locked
 from onetape.store.copying import check_pages, draft_of, name_new
 from onetape.store.filesystem import check_file_system, get_file_identity, log_of, print_note
 from onetape.store.migrations import NEWEST_VERSION, check_ours, migrate
@@ -40,7 +40,7 @@ class Store:
     """An open database file. Close it, or use it as a context manager."""
 
     def __init__(
-        self, path: Path, connection: Connection, identity: tuple[int, int] | None
+        self, path: Path, connection: DatabaseConnection, identity: tuple[int, int] | None
     ) -> None:
         """Wrap an open connection; use `open_store`."""
         self.path = path
@@ -72,7 +72,7 @@ class Store:
             self._connection.close()
 
     @contextmanager
-    def read(self) -> Generator[Connection]:
+    def read(self) -> Generator[DatabaseConnection]:
         """Yield the connection inside one read transaction: all queries read one snapshot.
 
         Raises:
@@ -91,7 +91,7 @@ class Store:
                     self._connection.execute("ROLLBACK")
 
     @contextmanager
-    def write(self, *, durable: bool = False, bulk: bool = False) -> Generator[Connection]:
+    def write(self, *, durable: bool = False, bulk: bool = False) -> Generator[DatabaseConnection]:
         """Yield the connection inside one write transaction; an exception rolls it back.
 
         Args:
@@ -135,7 +135,7 @@ class Store:
         From then on no commit of this store folds the log into the file: see `checkpoint`.
         """
 
-        def hook(_: Connection, __: str, pages: int) -> int:
+        def hook(_: DatabaseConnection, __: str, pages: int) -> int:
             watch(pages)
             return 0
 
@@ -296,7 +296,7 @@ def _get_size(path: Path) -> int:
         return 0
 
 
-def _has_other_trader(connection: Connection) -> bool:
+def _has_other_trader(connection: DatabaseConnection) -> bool:
     """Return whether a trader's lease runs: it is renewed as long as the trader lives."""
     now_ms = time.time_ns() // 1_000_000
     return bool(
@@ -326,7 +326,7 @@ def _create(path: Path) -> None:
         name_new(draft, path)
 
 
-def _connect(path: Path) -> Connection:
+def _connect(path: Path) -> DatabaseConnection:
     connection = connect(path)
     connection.set_busy_timeout(BUSY_TIMEOUT_MS)
     connection.execute("PRAGMA foreign_keys = ON")
@@ -334,7 +334,7 @@ def _connect(path: Path) -> Connection:
     return connection
 
 
-def _share(connection: Connection) -> None:
+def _share(connection: DatabaseConnection) -> None:
     """Prepare a file of ours for several processes."""
     # A restored file is not in WAL mode yet, and to get there it must be alone for a moment.
     retry_while_locked(

@@ -13,7 +13,7 @@ from msgspec import Struct
 from onetape.core.candles import Candle, SeriesKey
 from onetape.core.trading import Side
 from onetape.store.account_reading import StoredSession
-from onetape.store.accounts import Account
+from onetape.store.accounts import AccountSeries
 from onetape.store.database import Store
 
 _SESSIONS: Final = (
@@ -75,7 +75,9 @@ class CandleRow(Struct, frozen=True):
     """Origin of the row: rest, ws, import or resample; None: plain SQL."""
 
 
-def read_decisions(store: Store, account: Account, start: int, end: int) -> list[DecisionRecord]:
+def read_decisions(
+    store: Store, account: AccountSeries, start: int, end: int
+) -> list[DecisionRecord]:
     """Return the decisions of an account and its series on the candles of a range, oldest first.
 
     Args:
@@ -100,7 +102,7 @@ def read_decisions(store: Store, account: Account, start: int, end: int) -> list
     return [DecisionRecord(*one) for one in values]
 
 
-def read_decided_range(store: Store, account: Account) -> tuple[int, int] | None:
+def read_decided_range(store: Store, account: AccountSeries) -> tuple[int, int] | None:
     """Return the first and the last candle that was decided on; None without a decision.
 
     Raises:
@@ -114,7 +116,7 @@ def read_decided_range(store: Store, account: Account) -> tuple[int, int] | None
     return None if first is None else (first, last)
 
 
-def read_orders(store: Store, account: Account, start: int, end: int) -> list[OrderRecord]:
+def read_orders(store: Store, account: AccountSeries, start: int, end: int) -> list[OrderRecord]:
     """Return the orders whose signal or fill lies in a range of candles, by time of decision.
 
     Args:
@@ -139,7 +141,7 @@ def read_orders(store: Store, account: Account, start: int, end: int) -> list[Or
     return [OrderRecord(*one) for one in values]
 
 
-def read_filled_candles(store: Store, account: Account) -> dict[str, int]:
+def read_filled_candles(store: Store, account: AccountSeries) -> dict[str, int]:
     """Return the open of the candle that filled each order of an account in its symbol.
 
     Returns:
@@ -157,7 +159,7 @@ def read_filled_candles(store: Store, account: Account) -> dict[str, int]:
     return dict(rows)
 
 
-def read_sessions(store: Store, account: Account) -> list[StoredSession]:
+def read_sessions(store: Store, account: AccountSeries) -> list[StoredSession]:
     """Return the sessions of an account in its series, oldest first.
 
     Raises:
@@ -177,7 +179,7 @@ def read_sessions(store: Store, account: Account) -> list[StoredSession]:
 
 
 def read_outages(
-    store: Store, account: Account, start_ms: int, end_ms: int
+    store: Store, account: AccountSeries, start_ms: int, end_ms: int
 ) -> list[tuple[int, int | None, str]]:
     """Return start, end (None: still going on) and reason of the outages in a span of time.
 
@@ -207,7 +209,7 @@ def read_candle(store: Store, key: SeriesKey, timestamp: int) -> CandleRow | Non
     return CandleRow(Candle(*rows[0][:6]), rows[0][6], rows[0][7]) if rows else None
 
 
-def _get_names(account: Account) -> tuple[str, str, str, str, str]:
+def _get_names(account: AccountSeries) -> tuple[str, str, str, str, str]:
     return account.name, account.mode, account.exchange, account.symbol, account.timeframe
 
 

@@ -12,8 +12,8 @@ from msgspec.structs import replace
 
 from onetape.core.clock import format_utc
 from onetape.core.timeframes import Timeframe
-from onetape.store.accounts import Account
-from onetape.store.connection import Connection
+from onetape.store.accounts import AccountSeries
+from onetape.store.connection import DatabaseConnection
 from onetape.store.database import Store
 from onetape.store.latecomers import read_latecomers
 
@@ -66,7 +66,7 @@ _ORDER_OF_KINDS: Final = {
 }
 
 
-class Event(Struct, frozen=True):
+class TraderEvent(Struct, frozen=True):
     """One thing that happened to a trader."""
 
     at_ms: int
@@ -81,7 +81,7 @@ class Event(Struct, frozen=True):
 
 def read_controls_since(
     store: Store, account: str, since_ms: int, *, is_simulated: bool
-) -> list[Event]:
+) -> list[TraderEvent]:
     """Return the commands of a person for an account from a moment on, oldest first.
 
     Their times are the computer's, which are market times on every market but a simulated one.
@@ -103,7 +103,7 @@ def read_controls_since(
             (account, since_ms),
         ).fetchall()
     return [
-        Event(
+        TraderEvent(
             at_ms,
             account,
             "control",
@@ -116,7 +116,7 @@ def read_controls_since(
     ]
 
 
-def read_events(store: Store, account: Account, since_ms: int) -> list[Event]:
+def read_events(store: Store, account: AccountSeries, since_ms: int) -> list[TraderEvent]:
     """Return the events of an account and its symbol from a moment on, oldest first.
 
     Decisions count only where the strategy gave a signal other than HOLD.
@@ -148,7 +148,9 @@ def read_events(store: Store, account: Account, since_ms: int) -> list[Event]:
     return [replace(event, symbol=account.symbol) for event in events]
 
 
-def _read_sessions(connection: Connection, account: Account, since_ms: int) -> Iterator[Event]:
+def _read_sessions(
+    connection: DatabaseConnection, account: AccountSeries, since_ms: int
+) -> Iterator[TraderEvent]:
     rows = connection.execute(
         "SELECT started_ms, ended_ms, end_reason, strategy, changes FROM sessions "
         "WHERE account = ? AND symbol = ? AND (started_ms >= ? OR ended_ms >= ?)",
@@ -157,13 +159,17 @@ def _read_sessions(connection: Connection, account: Account, since_ms: int) -> I
     for started_ms, ended_ms, reason, strategy, changes in rows:
         if started_ms >= since_ms:
             text = f"session started with {strategy}" + (f"; {changes}" if changes else "")
-            yield Event(started_ms, account.name, "session", False, text)
+            yield TraderEvent(started_ms, account.name, "session", False, text)
         if ended_ms is not None and ended_ms >= since_ms:
             is_problem = reason not in CLEAN_ENDS
-            yield Event(ended_ms, account.name, "session", is_problem, f"session ended: {reason}")
+            yield TraderEvent(
+                ended_ms, account.name, "session", is_problem, f"session ended: {reason}"
+            )
 
 
-def _read_states(connection: Connection, account: Account, since_ms: int) -> Iterator[Event]:
+def _read_states(
+    connection: DatabaseConnection, account: AccountSeries, since_ms: int
+) -> Iterator[TraderEvent]:
     rows = connection.execute(
         "SELECT at_ms, state, reason, remedy, id = (SELECT min(id) FROM trader_states first "
         "WHERE first.session = trader_states.session) FROM trader_states WHERE at_ms >= ? "
@@ -175,10 +181,12 @@ def _read_states(connection: Connection, account: Account, since_ms: int) -> Ite
         text = f"{state}: {reason}" + (f"; {remedy}" if remedy else "")
         # The first state of a session is its start, which has an entry of its own.
         if not (is_first and state == "trading"):
-            yield Event(at_ms, account.name, "state", True, text)
+            yield TraderEvent(at_ms, account.name, "state", True, text)
 
 
-def _read_outages(connection: Connection, account: Account, since_ms: int) -> Iterator[Event]:
+def _read_outages(
+    connection: DatabaseConnection, account: AccountSeries, since_ms: int
+) -> Iterator[TraderEvent]:
     rows = connection.execute(
         "SELECT from_ms, to_ms, reason FROM data_outages "
         "WHERE session IN (SELECT session FROM sessions WHERE account = ? AND symbol = ?) "
@@ -188,18 +196,18 @@ def _read_outages(connection: Connection, account: Account, since_ms: int) -> It
     for from_ms, to_ms, reason in rows:
         until = "still going on" if to_ms is None else f"until {format_utc(to_ms // 1_000)}"
         what = "no decision" if reason.endswith(UNDECIDED) else "no market data"
-        yield Event(from_ms, account.name, "outage", True, f"{what}, {until}: {reason}")
+        yield TraderEvent(from_ms, account.name, "outage", True, f"{what}, {until}: {reason}")
 
 
-def _read_latecomers(store: Store, account: Account, since_ms: int) -> Iterator[Event]:
+def _read_latecomers(store: Store, account: AccountSeries, since_ms: int) -> Iterator[TraderEvent]:
     for one in read_latecomers(store, account.name, symbol=account.symbol):
         if one.noted_ms >= since_ms:
-            yield Event(one.noted_ms, account.name, "late", True, f"late: {one.text}")
+            yield TraderEvent(one.noted_ms, account.name, "late", True, f"late: {one.text}")
 
 
 def _read_signals(
-    connection: Connection, account: Account, since_ms: int, candles_from: int
-) -> Iterator[Event]:
+    connection: DatabaseConnection, account: AccountSeries, since_ms: int, candles_from: int
+) -> Iterator[TraderEvent]:
     for timestamp, signal, gates, action, decided_ms in _read_decisions(
         connection,
         account,
@@ -213,17 +221,17 @@ def _read_signals(
         if failed and action == "HOLD":
             name, why = next(iter(failed.items()))
             is_problem = any(gate not in _GATES_OF_RULES for gate in failed)
-            yield Event(
+            yield TraderEvent(
                 decided_ms, account.name, "signal", is_problem, f"{text}: no order, {name}: {why}"
             )
         else:
             result = _RESULTS.get((signal, action), action)
-            yield Event(decided_ms, account.name, "signal", False, f"{text}: {result}")
+            yield TraderEvent(decided_ms, account.name, "signal", False, f"{text}: {result}")
 
 
 def _read_corrections(
-    connection: Connection, account: Account, since_ms: int, candles_from: int
-) -> Iterator[Event]:
+    connection: DatabaseConnection, account: AccountSeries, since_ms: int, candles_from: int
+) -> Iterator[TraderEvent]:
     for timestamp, corrected_ms, correction, failure in _read_decisions(
         connection,
         account,
@@ -237,20 +245,26 @@ def _read_corrections(
         if failure is not None:
             cause = f"decision of {format_utc(timestamp)} had no signal ({failure})"
         text = f"{cause}: {result}"
-        yield Event(corrected_ms, account.name, "correction", True, text)
+        yield TraderEvent(corrected_ms, account.name, "correction", True, text)
 
 
-def _read_exits(connection: Connection, account: Account, since_ms: int) -> Iterator[Event]:
+def _read_exits(
+    connection: DatabaseConnection, account: AccountSeries, since_ms: int
+) -> Iterator[TraderEvent]:
     rows = connection.execute(
         "SELECT created_ms, reason, cause FROM exit_obligations WHERE account = ? AND mode = ? "
         "AND symbol = ? AND created_ms >= ?",
         (account.name, account.mode, account.symbol, since_ms),
     ).fetchall()
     for created_ms, reason, cause in rows:
-        yield Event(created_ms, account.name, "exit", False, f"exit decided: {reason or cause}")
+        yield TraderEvent(
+            created_ms, account.name, "exit", False, f"exit decided: {reason or cause}"
+        )
 
 
-def _read_orders(connection: Connection, account: Account, since_ms: int) -> Iterator[Event]:
+def _read_orders(
+    connection: DatabaseConnection, account: AccountSeries, since_ms: int
+) -> Iterator[TraderEvent]:
     rows = connection.execute(
         "SELECT ifnull(finished_ms, decided_ms), side, type, status, reason FROM orders "
         "WHERE account = ? AND mode = ? AND symbol = ? AND ifnull(finished_ms, decided_ms) >= ? "
@@ -260,10 +274,12 @@ def _read_orders(connection: Connection, account: Account, since_ms: int) -> Ite
     for at_ms, side, kind, status, reason in rows:
         is_problem = status in _BAD_ORDERS
         text = f"order to {side} ({kind}) {status}" + (f": {reason}" if reason else "")
-        yield Event(at_ms, account.name, "order", is_problem, text)
+        yield TraderEvent(at_ms, account.name, "order", is_problem, text)
 
 
-def _trades(connection: Connection, account: Account, since_ms: int) -> Iterator[Event]:
+def _trades(
+    connection: DatabaseConnection, account: AccountSeries, since_ms: int
+) -> Iterator[TraderEvent]:
     rows = connection.execute(
         "SELECT executed_ms, side, amount, symbol, price, fee, fee_currency FROM trades "
         "WHERE account = ? AND mode = ? AND symbol = ? AND executed_ms >= ?",
@@ -273,12 +289,12 @@ def _trades(connection: Connection, account: Account, since_ms: int) -> Iterator
         base, _, quote = symbol.partition("/")
         verb = "bought" if side == "buy" else "sold"
         text = f"{verb} {amount} {base} at {price} {quote}, fee {fee} {currency}"
-        yield Event(at_ms, account.name, "trade", False, text)
+        yield TraderEvent(at_ms, account.name, "trade", False, text)
 
 
 def _read_decisions(
-    connection: Connection,
-    account: Account,
+    connection: DatabaseConnection,
+    account: AccountSeries,
     candles_from: int,
     columns: str,
     condition: str,

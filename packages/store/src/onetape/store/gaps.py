@@ -13,7 +13,7 @@ from msgspec.structs import astuple, replace
 from onetape.core.candles import SeriesKey
 from onetape.core.timeframes import Timeframe
 from onetape.store.candles import find_missing, read_closed_range
-from onetape.store.connection import Connection
+from onetape.store.connection import DatabaseConnection
 from onetape.store.database import Store
 
 GapState = Literal[
@@ -84,7 +84,7 @@ class Gap(Struct, frozen=True):
         return self.state in EXPLAINED
 
 
-class Entry(Struct, frozen=True):
+class GapEntry(Struct, frozen=True):
     """A row of the ledger."""
 
     start: int
@@ -131,7 +131,7 @@ def set_gap(
     with store.write() as connection:
         moments = (requested_ms, requested_ms, requested_ms)
         proof = (evidence.answers, evidence.answered_ms, evidence.window_start)
-        _set(connection, key, Entry(start, end, state, *moments, *proof, reason))
+        _set(connection, key, GapEntry(start, end, state, *moments, *proof, reason))
 
 
 def set_gaps(
@@ -150,7 +150,7 @@ def set_gaps(
     """
     with store.write() as connection:
         for start, end in ranges:
-            entry = Entry(
+            entry = GapEntry(
                 start, end, state, requested_ms, requested_ms, requested_ms, reason=reason
             )
             _set(connection, key, entry)
@@ -167,7 +167,7 @@ def clear_gaps(store: Store, key: SeriesKey, ranges: Iterable[tuple[int, int]]) 
             _replace(connection, key, start, end, [])
 
 
-def _set(connection: Connection, key: SeriesKey, entry: Entry) -> None:
+def _set(connection: DatabaseConnection, key: SeriesKey, entry: GapEntry) -> None:
     inside = _read_entries(connection, key, entry.start, entry.end)
     since = [each.since_ms for each in inside if each.state == entry.state]
     first = [each.first_seen_ms for each in inside]
@@ -180,7 +180,7 @@ def _set(connection: Connection, key: SeriesKey, entry: Entry) -> None:
 
 
 def _replace(
-    connection: Connection, key: SeriesKey, start: int, end: int, new: list[Entry]
+    connection: DatabaseConnection, key: SeriesKey, start: int, end: int, new: list[GapEntry]
 ) -> None:
     """Put rows in the place of all that is known of `[start, end)`."""
     touching = _read_entries(connection, key, start - 1, end + 1)
@@ -285,20 +285,22 @@ def read_confirmed_gaps(store: Store, key: SeriesKey) -> list[tuple[int, int]]:
 
 def read_gap_ledger(
     store: Store, key: SeriesKey, start: int = -(2**62), end: int = 2**62
-) -> list[Entry]:
+) -> list[GapEntry]:
     """Return the rows of the ledger that overlap `[start, end)`, oldest first."""
     with store.read() as connection:
         return _read_entries(connection, key, start, end)
 
 
-def _make_gap(start: int, end: int, candles: int, entry: Entry | None) -> Gap:
+def _make_gap(start: int, end: int, candles: int, entry: GapEntry | None) -> Gap:
     if entry is None:
         return Gap(start, end, candles, NOT_FETCHED, None, None, None, 0, None)
     moments = (entry.since_ms, entry.first_seen_ms, entry.last_requested_ms)
     return Gap(start, end, candles, entry.state, *moments, entry.answers, entry.reason)
 
 
-def _read_entries(connection: Connection, key: SeriesKey, start: int, end: int) -> list[Entry]:
+def _read_entries(
+    connection: DatabaseConnection, key: SeriesKey, start: int, end: int
+) -> list[GapEntry]:
     """Return the rows of the ledger that overlap `[start, end)`, oldest first."""
     # Ranges do not overlap, so only the last one that begins before `start` can reach beyond it.
     rows = connection.execute(
@@ -308,12 +310,12 @@ def _read_entries(connection: Connection, key: SeriesKey, start: int, end: int) 
         "ORDER BY from_timestamp",
         (*key.names, end, start, *key.names, start, start),
     ).fetchall()
-    return [Entry(*row) for row in rows]
+    return [GapEntry(*row) for row in rows]
 
 
-def _join_entries(entries: list[Entry]) -> list[Entry]:
+def _join_entries(entries: list[GapEntry]) -> list[GapEntry]:
     """Return the rows, neighbours of which the same is known, requested at one time, made one."""
-    joined: list[Entry] = []
+    joined: list[GapEntry] = []
     for each in sorted(entries, key=lambda entry: entry.start):
         last = joined[-1] if joined else None
         if last is not None and last.end == each.start and _get_state(last) == _get_state(each):
@@ -325,7 +327,7 @@ def _join_entries(entries: list[Entry]) -> list[Entry]:
     return joined
 
 
-def _get_state(entry: Entry) -> tuple[object, ...]:
+def _get_state(entry: GapEntry) -> tuple[object, ...]:
     return (
         entry.state, entry.last_requested_ms, entry.answers, entry.answered_ms, entry.window_start,
         entry.reason,
@@ -333,8 +335,8 @@ def _get_state(entry: Entry) -> tuple[object, ...]:
 
 
 def _cut(
-    gaps: list[tuple[int, int]], known: list[Entry]
-) -> Iterator[tuple[int, int, Entry | None]]:
+    gaps: list[tuple[int, int]], known: list[GapEntry]
+) -> Iterator[tuple[int, int, GapEntry | None]]:
     """Yield the parts of the gaps, each with the row of the ledger that covers it.
 
     Both must be sorted and free of overlaps.

@@ -6,7 +6,7 @@ from typing import Final
 from msgspec import Struct
 
 from onetape.core.errors import SafetyRefusal
-from onetape.store.connection import Connection
+from onetape.store.connection import DatabaseConnection
 from onetape.store.database import Store
 from onetape.store.process_lock import ProcessLock
 
@@ -133,7 +133,7 @@ def renew_leases(store: Store, fences: Sequence[Fence], *, now_ms: int, seconds:
                 raise _make_lost_error(fence.name)
 
 
-def check_lease(connection: Connection, fence: Fence) -> str:
+def check_lease(connection: DatabaseConnection, fence: Fence) -> str:
     """Return the holder of a lease, inside the transaction of the write that needs it.
 
     Raises:

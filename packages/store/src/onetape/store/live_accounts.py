@@ -9,7 +9,7 @@ from uuid import uuid4
 from msgspec import Struct
 
 from onetape.core.trading_rules import format_decimal
-from onetape.store.connection import Connection, insert_row
+from onetape.store.connection import DatabaseConnection, insert_row
 from onetape.store.database import Store
 from onetape.store.leases import Fence, check_lease
 
@@ -116,7 +116,7 @@ def open_live_account(
     return None
 
 
-def _find_sharer(connection: Connection, account: LiveAccount, currency: str) -> str | None:
+def _find_sharer(connection: DatabaseConnection, account: LiveAccount, currency: str) -> str | None:
     """Return the first other account that counts money of the same account at the exchange.
 
     An account that has no start balance yet is just being opened, with whatever currency.

@@ -7,14 +7,14 @@ from typing import Final
 
 from onetape.core.candles import SeriesKey
 from onetape.core.timeframes import Timeframe
-from onetape.store.connection import Connection
+from onetape.store.connection import DatabaseConnection
 
 #: Number of candles that a decision may depend on if the windows of strategies are not known.
 USUAL_WINDOW: Final = 1_000
 
 
 def mark_decisions(
-    connection: Connection, key: SeriesKey, opened: int, window: int, corrected_ms: int
+    connection: DatabaseConnection, key: SeriesKey, opened: int, window: int, corrected_ms: int
 ) -> None:
     """Mark the decisions of all accounts that may rest on a candle; inside a write transaction.
 

@@ -16,7 +16,7 @@ MOST_DELETED = 20_000
 AHEAD_MS = 1_000
 
 
-class Ticker(Struct, frozen=True):
+class BestPrices(Struct, frozen=True):
     """Best prices at one moment, in quote currency; None where the exchange sent none."""
 
     timestamp_ms: int
@@ -25,7 +25,7 @@ class Ticker(Struct, frozen=True):
     last: float | None
 
 
-def insert_ticker(store: Store, exchange: str, symbol: str, ticker: Ticker) -> None:
+def insert_ticker(store: Store, exchange: str, symbol: str, ticker: BestPrices) -> None:
     """Store a ticker; one of the same millisecond replaces it.
 
     Raises:
@@ -74,7 +74,7 @@ def _delete_oldest_tickers(
         return connection.changes()
 
 
-def read_last_ticker(store: Store, exchange: str, symbol: str, *, now_ms: int) -> Ticker | None:
+def read_last_ticker(store: Store, exchange: str, symbol: str, *, now_ms: int) -> BestPrices | None:
     """Return the newest ticker, or None; those that are dated after now (market time) do not count.
 
     Raises:
@@ -87,7 +87,7 @@ def read_last_ticker(store: Store, exchange: str, symbol: str, *, now_ms: int) -
             "ORDER BY timestamp_ms DESC LIMIT 1",
             (exchange, symbol, now_ms + AHEAD_MS),
         ).fetchall()
-    return Ticker(*rows[0]) if rows else None
+    return BestPrices(*rows[0]) if rows else None
 
 
 def save_market(

@@ -7,7 +7,7 @@ from typing import cast
 import apsw
 
 from onetape.core.candles import SeriesKey
-from onetape.store.connection import Connection
+from onetape.store.connection import DatabaseConnection
 from onetape.store.database import Store
 from onetape.store.migrations import migrate
 
@@ -18,7 +18,7 @@ _WHOLE = ("store_kind", "markets", "recordings")
 class MemoryStore(Store):
     """A database in memory. It has the path of the file that it was copied from, for messages."""
 
-    def __init__(self, path: Path, connection: Connection) -> None:
+    def __init__(self, path: Path, connection: DatabaseConnection) -> None:
         """Wrap an open connection; use `copy_to_memory`."""
         super().__init__(path, connection, None)
         # Files of the cache belong to the database file.
@@ -38,7 +38,7 @@ def copy_to_memory(store: Store, series: Iterable[tuple[SeriesKey, int]]) -> Mem
     Raises:
         StoreError: the file cannot be read.
     """
-    connection = cast("Connection", apsw.Connection(":memory:"))
+    connection = cast("DatabaseConnection", apsw.Connection(":memory:"))
     migrate(connection, store.path)
     connection.execute("BEGIN")
     with store.read() as source:
@@ -55,8 +55,8 @@ def copy_to_memory(store: Store, series: Iterable[tuple[SeriesKey, int]]) -> Mem
 
 
 def _copy(
-    source: Connection,
-    target: Connection,
+    source: DatabaseConnection,
+    target: DatabaseConnection,
     query: str,
     values: tuple[str | int, ...],
     table: str,

@@ -4,7 +4,7 @@ import time
 from pathlib import Path
 
 from onetape.core.errors import StoreError
-from onetape.store.connection import Connection, retry_while_locked
+from onetape.store.connection import DatabaseConnection, retry_while_locked
 from onetape.store.copying import copy_database, draft_of, name_new
 
 #: "OTAP" in the header marks a file as ours.
@@ -19,7 +19,7 @@ NEWEST_VERSION = len(SCRIPTS)
 MIGRATION_PATIENCE_SECONDS = 120.0
 
 
-def migrate(connection: Connection, path: Path) -> Path | None:
+def migrate(connection: DatabaseConnection, path: Path) -> Path | None:
     """Bring a file up to the newest schema, in one transaction; a second process waits for it.
 
     A file that holds rows is copied first, under the lock, so that the copy is exactly what the
@@ -59,7 +59,7 @@ def migrate(connection: Connection, path: Path) -> Path | None:
     return kept
 
 
-def check_ours(connection: Connection, path: Path) -> None:
+def check_ours(connection: DatabaseConnection, path: Path) -> None:
     """Refuse a file that we may not write; only reads.
 
     Raises:
@@ -77,11 +77,11 @@ def check_ours(connection: Connection, path: Path) -> None:
         )
 
 
-def _read_version(connection: Connection) -> int:
+def _read_version(connection: DatabaseConnection) -> int:
     return int(connection.execute("PRAGMA user_version").get)
 
 
-def _has_rows(connection: Connection) -> bool:
+def _has_rows(connection: DatabaseConnection) -> bool:
     tables = connection.execute("SELECT name FROM sqlite_master WHERE type = 'table'").fetchall()
     return any(
         connection.execute(f'SELECT EXISTS (SELECT 1 FROM "{name}")').get for (name,) in tables

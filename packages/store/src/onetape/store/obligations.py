@@ -8,7 +8,7 @@ from typing import Any
 
 from onetape.core.trading import ExitObligation, Session
 from onetape.core.trading_rules import format_decimal
-from onetape.store.connection import Connection
+from onetape.store.connection import DatabaseConnection
 from onetape.store.database import Store
 from onetape.store.leases import Fence, check_lease
 
@@ -19,7 +19,7 @@ _COLUMNS = (
 _OPEN_OF_MARKET = "ended_ms IS NULL AND account = ? AND mode = ? AND exchange = ? AND symbol = ?"
 
 
-def add_obligation(connection: Connection, obligation: ExitObligation) -> bool:
+def add_obligation(connection: DatabaseConnection, obligation: ExitObligation) -> bool:
     """Store an obligation inside a transaction; return False where the position has an open one."""
     level = None if obligation.level is None else format_decimal(obligation.level)
     connection.execute(
@@ -91,7 +91,9 @@ def open_obligation(store: Store, session: Session, entry_order_id: str) -> Exit
     return ExitObligation(*values)
 
 
-def end_obligation(connection: Connection, obligation: str, *, ended_ms: int, reason: str) -> None:
+def end_obligation(
+    connection: DatabaseConnection, obligation: str, *, ended_ms: int, reason: str
+) -> None:
     """End an obligation inside a transaction; one that has ended stays as it is."""
     connection.execute(
         "UPDATE exit_obligations SET ended_ms = ?, end_reason = ? "

@@ -12,10 +12,10 @@ from typing import Any, Final
 
 from msgspec import Struct
 
-from onetape.core.errors import OrderChanged
+from onetape.core.errors import StoredOrderChanged
 from onetape.core.trading import ExitObligation, Fill, Order, OrderStatus, Session
 from onetape.core.trading_rules import format_decimal
-from onetape.store.connection import Connection, Value, insert_row
+from onetape.store.connection import DatabaseConnection, Value, insert_row
 from onetape.store.database import Store
 from onetape.store.leases import Fence, check_lease
 from onetape.store.obligations import add_obligation, end_obligation
@@ -92,7 +92,7 @@ def insert_order(
         add_order(connection, order)
 
 
-def add_order(connection: Connection, order: Order) -> None:
+def add_order(connection: DatabaseConnection, order: Order) -> None:
     """Store a new order and its first event inside a transaction."""
     insert_row(connection, "orders", _make_order_values(order))
     _add_events(connection, order.client_order_id, (INTENDED,), 0, order.decided_ms, "trader")
@@ -143,7 +143,7 @@ def store_change(store: Store, change: OrderChange, fence: Fence) -> None:
             ),
         )
         if connection.changes() != 1 or stored != change.number:
-            raise OrderChanged(
+            raise StoredOrderChanged(
                 f"order {identity} is not as it was, because another program changed it; nothing "
                 "was written; look at the tables orders, order_events and trades"
             )
@@ -301,7 +301,7 @@ def is_exit_rejected(store: Store, entry_order_id: str) -> bool:
     return row.get is not None
 
 
-def _read_events(connection: Connection, order: Order) -> list[str]:
+def _read_events(connection: DatabaseConnection, order: Order) -> list[str]:
     rows = connection.execute(
         "SELECT payload FROM order_events WHERE client_order_id = ? ORDER BY number",
         (order.client_order_id,),
@@ -310,7 +310,7 @@ def _read_events(connection: Connection, order: Order) -> list[str]:
 
 
 def _add_events(
-    connection: Connection,
+    connection: DatabaseConnection,
     client_order_id: str,
     events: tuple[tuple[str, str], ...],
     stored: int,
@@ -329,7 +329,7 @@ def _add_events(
 
 
 def _end_obligation_of(
-    connection: Connection, client_order_id: str, ended_ms: int, reason: str
+    connection: DatabaseConnection, client_order_id: str, ended_ms: int, reason: str
 ) -> None:
     row = connection.execute(
         "SELECT obligation FROM orders WHERE client_order_id = ?", (client_order_id,)

@@ -12,7 +12,7 @@ from typing import Final, Literal
 from msgspec import Struct
 
 from onetape.core.candles import LATEST_TIMESTAMP, Candle, SeriesKey
-from onetape.store.connection import Connection
+from onetape.store.connection import DatabaseConnection
 from onetape.store.database import Store
 
 Source = Literal["rest", "ws", "import", "resample"]
@@ -81,7 +81,7 @@ def quarantine(
 
 
 def refuse(
-    connection: Connection,
+    connection: DatabaseConnection,
     key: SeriesKey,
     refused: Iterable[tuple[Candle, str]],
     raw: Mapping[Candle, str],
@@ -99,7 +99,7 @@ def refuse(
 
 
 def _keep(
-    connection: Connection,
+    connection: DatabaseConnection,
     key: SeriesKey,
     fault: str,
     sent: list[tuple[str, Candle]],

@@ -7,7 +7,7 @@ import re
 from typing import Final
 
 from onetape.core.rate_limit_ban import RateLimitBan
-from onetape.store.connection import Connection
+from onetape.store.connection import DatabaseConnection
 from onetape.store.database import Store
 
 _REASON: Final = re.compile(r"(?s)(.*?)(?:; began (\d+))?")
@@ -40,7 +40,7 @@ def read_latest_rate_limit_ban(store: Store, exchange: str) -> RateLimitBan | No
         return _read_stored(connection, exchange)
 
 
-def _read_stored(connection: Connection, exchange: str) -> RateLimitBan | None:
+def _read_stored(connection: DatabaseConnection, exchange: str) -> RateLimitBan | None:
     rows = connection.execute(
         "SELECT until_ms, reason FROM rate_limit_bans WHERE exchange = ?", (exchange,)
     )

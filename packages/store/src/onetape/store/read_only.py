@@ -4,7 +4,7 @@ import stat
 from pathlib import Path
 
 from onetape.core.errors import StoreError
-from onetape.store.connection import Connection, connect
+from onetape.store.connection import DatabaseConnection, connect
 from onetape.store.database import BUSY_TIMEOUT_MS, Store
 from onetape.store.filesystem import get_file_identity
 from onetape.store.migrations import NEWEST_VERSION, check_ours
@@ -44,7 +44,7 @@ def open_read_only(path: Path) -> Store:
     return Store(path, connection, identity)
 
 
-def _check_version(connection: Connection, path: Path) -> None:
+def _check_version(connection: DatabaseConnection, path: Path) -> None:
     """Refuse a file of an earlier version, which only a program that writes brings up to date."""
     version = int(connection.execute("PRAGMA user_version").get)
     if version < NEWEST_VERSION:

@@ -13,7 +13,7 @@ from onetape.core.untraded import is_untraded
 from onetape.store.cache import Chunk, fill_cache, find_chunks, get_cache_folder, load_chunk
 from onetape.store.candles import read_first_row_after
 from onetape.store.columns import read_columns, read_proven_end
-from onetape.store.connection import Connection
+from onetape.store.connection import DatabaseConnection
 from onetape.store.database import Store
 
 #: Number of rows that are read about as fast as a chunk file is opened and checked.
@@ -109,7 +109,7 @@ def has_volume(store: Store, key: SeriesKey) -> bool:
     return row is not None
 
 
-def _is_long(connection: Connection, key: SeriesKey, start: int, end: int) -> bool:
+def _is_long(connection: DatabaseConnection, key: SeriesKey, start: int, end: int) -> bool:
     row = connection.execute(
         "SELECT 1 FROM ohlcv_data WHERE exchange = ? AND symbol = ? AND timeframe = ? "
         "AND timestamp >= ? AND timestamp < ? ORDER BY timestamp LIMIT 1 OFFSET ?",
@@ -119,7 +119,7 @@ def _is_long(connection: Connection, key: SeriesKey, start: int, end: int) -> bo
 
 
 def _assemble(
-    connection: Connection, folder: Path, key: SeriesKey, start: int, end: int
+    connection: DatabaseConnection, folder: Path, key: SeriesKey, start: int, end: int
 ) -> Candles | None:
     """Return the candles of chunk files and of the rows between, or None where a file is bad."""
     parts: list[Chunk | Candles] = []

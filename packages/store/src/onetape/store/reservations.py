@@ -16,7 +16,7 @@ from onetape.core.errors import StoreError
 from onetape.core.symbols import split_symbol
 from onetape.core.trading import Mode
 from onetape.core.trading_rules import format_decimal
-from onetape.store.connection import Connection
+from onetape.store.connection import DatabaseConnection
 from onetape.store.database import Store
 from onetape.store.leases import Fence, check_lease
 
@@ -109,7 +109,7 @@ class AccountCash:
                 )
             return amount
 
-    def _cash(self, connection: Connection) -> Decimal:
+    def _cash(self, connection: DatabaseConnection) -> Decimal:
         start = connection.execute(
             "SELECT start_balance FROM accounts WHERE account = ?", (self._account,)
         ).get
@@ -139,7 +139,7 @@ class AccountCash:
             before.amount + Decimal(fee), before.value + Decimal(price) * Decimal(amount)
         )
 
-    def _sum_reserved(self, connection: Connection) -> Decimal:
+    def _sum_reserved(self, connection: DatabaseConnection) -> Decimal:
         """Return what open orders may still spend, quote currency."""
         rows = connection.execute(
             "SELECT client_order_id, amount FROM reservations WHERE account = ? AND mode = ?",
@@ -205,12 +205,12 @@ def release_unsent(store: Store, account: str, is_traded: Callable[[str], bool])
     return [symbol for _, symbol in ended]
 
 
-def release_reservation(connection: Connection, client_order_id: str) -> None:
+def release_reservation(connection: DatabaseConnection, client_order_id: str) -> None:
     """End the reservation of an order that is over, inside the transaction that stores its end."""
     connection.execute("DELETE FROM reservations WHERE client_order_id = ?", (client_order_id,))
 
 
-def _sum_spent(connection: Connection, client_order_id: str) -> Decimal:
+def _sum_spent(connection: DatabaseConnection, client_order_id: str) -> Decimal:
     """Return what the trades of an order took (negative), quote currency."""
     rows = connection.execute(
         "SELECT symbol, side, price, amount, fee, fee_currency FROM trades "

@@ -15,7 +15,7 @@ from onetape.core.candles import Candle, SeriesKey
 from onetape.core.clock import format_utc
 from onetape.core.errors import StoreError, UsageError
 from onetape.store.closed_rows import note_early_reads
-from onetape.store.connection import Connection
+from onetape.store.connection import DatabaseConnection
 from onetape.store.database import Store
 from onetape.store.marked_decisions import USUAL_WINDOW, mark_decisions
 from onetape.store.ranks import (
@@ -140,7 +140,7 @@ def accept_outranking(store: Store, revision_ids: Iterable[int], *, accepted_ms:
 
 
 def accept_proven(
-    store: Store, connection: Connection, key: SeriesKey, ranks: tuple[int, ...]
+    store: Store, connection: DatabaseConnection, key: SeriesKey, ranks: tuple[int, ...]
 ) -> list[Revision]:
     """Accept, inside a transaction, revisions of a higher rank than a stored value of these ranks.
 
@@ -163,7 +163,7 @@ def accept_proven(
 
 
 def _accept_and_mark(
-    store: Store, connection: Connection, wanted: Iterable[Revision], accepted_ms: int
+    store: Store, connection: DatabaseConnection, wanted: Iterable[Revision], accepted_ms: int
 ) -> None:
     """Accept revisions and mark the decisions that may rest on their candles."""
     for one in wanted:
@@ -171,7 +171,7 @@ def _accept_and_mark(
         mark_decisions(connection, one.key, one.new.timestamp, USUAL_WINDOW, accepted_ms)
 
 
-def _named(store: Store, connection: Connection, revision_id: int) -> Revision:
+def _named(store: Store, connection: DatabaseConnection, revision_id: int) -> Revision:
     rows = connection.execute(f"{_SELECT} WHERE id = ?", (revision_id,)).fetchall()
     if not rows:
         raise UsageError(
@@ -190,7 +190,7 @@ def _select_best_of_each(revisions: Iterable[Revision]) -> list[Revision]:
     return list(best.values())
 
 
-def _accept(store: Store, connection: Connection, one: Revision) -> None:
+def _accept(store: Store, connection: DatabaseConnection, one: Revision) -> None:
     """Give a candle the value of a revision; inside a write transaction."""
     names = (*one.key.names, one.new.timestamp)
     connection.execute(

@@ -7,9 +7,9 @@ from collections.abc import Mapping
 
 from onetape.core.candles import SeriesKey
 from onetape.core.errors import StoreOfOtherMarket
-from onetape.core.simulated import Origin, Recording, SimulatedSource, get_origin
+from onetape.core.simulated import CandleRecording, Origin, SimulatedSource, get_origin
 from onetape.core.symbols import SIMULATOR_ID
-from onetape.store.connection import Connection
+from onetape.store.connection import DatabaseConnection
 from onetape.store.database import Store
 
 
@@ -57,7 +57,7 @@ def read_origin(store: Store, key: SeriesKey) -> Origin | None:
     return get_origin(recordings, key.symbol, key.timeframe)
 
 
-def _refusal(store: Store, connection: Connection, source: SimulatedSource) -> str | None:
+def _refusal(store: Store, connection: DatabaseConnection, source: SimulatedSource) -> str | None:
     """Return why a file cannot hold a source, or None where it can."""
     other = "or choose another file with --db"
     seed = connection.execute("SELECT seed FROM store_kind").get
@@ -83,7 +83,7 @@ def _refusal(store: Store, connection: Connection, source: SimulatedSource) -> s
     return None
 
 
-def _is_stored(connection: Connection, source: SimulatedSource) -> bool:
+def _is_stored(connection: DatabaseConnection, source: SimulatedSource) -> bool:
     if connection.execute("SELECT seed FROM store_kind").get is None:
         return False
     stored = _read_recordings(connection)
@@ -92,9 +92,9 @@ def _is_stored(connection: Connection, source: SimulatedSource) -> bool:
     return {*source.recordings} <= {*stored}
 
 
-def _read_recordings(connection: Connection) -> Mapping[str, Recording] | None:
+def _read_recordings(connection: DatabaseConnection) -> Mapping[str, CandleRecording] | None:
     """Return the recordings of a file by symbol: empty where it is invented, None if unknown."""
     if connection.execute("SELECT origin FROM store_kind").get is None:
         return None
     rows = connection.execute("SELECT symbol, timeframe, digest FROM recordings").fetchall()
-    return {symbol: Recording(timeframe, digest) for symbol, timeframe, digest in rows}
+    return {symbol: CandleRecording(timeframe, digest) for symbol, timeframe, digest in rows}

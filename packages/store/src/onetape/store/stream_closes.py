@@ -7,7 +7,7 @@ outranks it. Times of candles are epoch seconds.
 
 from onetape.core.candles import Candle, SeriesKey, find_candle_fault
 from onetape.core.timeframes import Timeframe
-from onetape.store.connection import Connection
+from onetape.store.connection import DatabaseConnection
 from onetape.store.database import Store
 from onetape.store.quarantine import refuse
 from onetape.store.ranks import STREAM_CLOSE
@@ -63,7 +63,7 @@ def store_marked(store: Store, key: SeriesKey, row: Candle, *, closed_ms: int) -
 
 
 def note_stream_close(
-    connection: Connection, key: SeriesKey, timestamp: int, *, closed_ms: int
+    connection: DatabaseConnection, key: SeriesKey, timestamp: int, *, closed_ms: int
 ) -> None:
     """Note inside a transaction that a candle has the value of the mark and is to be compared."""
     connection.execute(

@@ -17,7 +17,7 @@ from onetape.core.errors import (
     StoreLocked,
     StoreUnwritable,
 )
-from onetape.store.connection import Connection
+from onetape.store.connection import DatabaseConnection
 
 #: SQLite calls these errors of the operating system a disk I/O error.
 _NO_SPACE: Final = frozenset({errno.EDQUOT, errno.EFBIG, errno.ENOSPC})
@@ -25,7 +25,7 @@ _UNWRITABLE: Final = frozenset({errno.EROFS, errno.EACCES, errno.EPERM})
 
 
 @contextmanager
-def translated(path: Path, connection: Connection | None = None) -> Generator[None]:
+def translated(path: Path, connection: DatabaseConnection | None = None) -> Generator[None]:
     """Turn every error of SQLite inside into one of ours that names the file and the remedy.
 
     Args:
@@ -66,7 +66,9 @@ def _make_unwritable_error(path: Path, reason: str) -> StoreUnwritable:
     )
 
 
-def _make_io_error(path: Path, connection: Connection | None, error: apsw.IOError) -> OnetapeError:
+def _make_io_error(
+    path: Path, connection: DatabaseConnection | None, error: apsw.IOError
+) -> OnetapeError:
     """Return our error for an I/O error: the operating system's text is clearer than SQLite's."""
     number = 0 if connection is None else connection.system_errno
     if number in _NO_SPACE:

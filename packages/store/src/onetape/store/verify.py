@@ -23,7 +23,7 @@ from onetape.core.clock import format_utc
 from onetape.core.errors import UsageError
 from onetape.core.timeframes import Timeframe
 from onetape.core.words import format_count
-from onetape.store.connection import Connection
+from onetape.store.connection import DatabaseConnection
 from onetape.store.database import Store
 from onetape.store.gaps import read_gaps
 from onetape.store.quarantine import Source
@@ -92,7 +92,7 @@ def verify(store: Store, keys: Iterable[SeriesKey] | None = None) -> list[Findin
         return [*found, *refused, *_find_broken_rules(connection, Counter(lines))]
 
 
-def _list_series(connection: Connection) -> list[SeriesKey]:
+def _list_series(connection: DatabaseConnection) -> list[SeriesKey]:
     """Return every series, found by jumping from one to the next along the index."""
     keys: list[SeriesKey] = []
     last = ("", "", "")
@@ -106,7 +106,9 @@ def _list_series(connection: Connection) -> list[SeriesKey]:
     return keys
 
 
-def _verify_series(store: Store, connection: Connection, key: SeriesKey) -> Iterator[Finding]:
+def _verify_series(
+    store: Store, connection: DatabaseConnection, key: SeriesKey
+) -> Iterator[Finding]:
     try:
         timeframe = Timeframe.parse(key.timeframe)
     except UsageError as error:
@@ -128,7 +130,7 @@ def _verify_series(store: Store, connection: Connection, key: SeriesKey) -> Iter
 
 
 def _find_only_refused(
-    connection: Connection, keys: Sequence[SeriesKey] | None
+    connection: DatabaseConnection, keys: Sequence[SeriesKey] | None
 ) -> Iterator[Finding]:
     """Yield the series that have no closed candle because rows of theirs were refused."""
     rows = connection.execute(
@@ -163,7 +165,7 @@ def _find_gaps(store: Store, key: SeriesKey) -> Iterator[Finding]:
         yield _make_finding("gap", key, gap.start, gap.end, gap.candles, text, explained=explained)
 
 
-def _make_unreadable_finding(connection: Connection, key: SeriesKey, text: str) -> Finding:
+def _make_unreadable_finding(connection: DatabaseConnection, key: SeriesKey, text: str) -> Finding:
     first, last, rows = connection.execute(
         f"SELECT min(timestamp), max(timestamp), count(*) FROM ohlcv_data WHERE {_SERIES}",
         key.names,
@@ -172,7 +174,7 @@ def _make_unreadable_finding(connection: Connection, key: SeriesKey, text: str) 
 
 
 def _find_bad_rows(
-    connection: Connection, key: SeriesKey, timeframe: Timeframe
+    connection: DatabaseConnection, key: SeriesKey, timeframe: Timeframe
 ) -> Iterator[Finding]:
     rows = connection.execute(
         "SELECT timestamp, open, high, low, close, volume FROM ohlcv_data "
@@ -196,7 +198,7 @@ def _choose_kind(row: Candle, fault: str) -> FindingKind:
 
 
 def _find_left_behind(
-    connection: Connection, key: SeriesKey, timeframe: Timeframe
+    connection: DatabaseConnection, key: SeriesKey, timeframe: Timeframe
 ) -> Iterator[Finding]:
     rows = connection.execute(
         f"SELECT timestamp FROM ohlcv_data WHERE {_SERIES} AND closed = 0 AND timestamp < "
@@ -224,7 +226,7 @@ def _merge_runs(
         begun = number + 1
 
 
-def _find_broken_rules(connection: Connection, lines: Counter[str]) -> Iterator[Finding]:
+def _find_broken_rules(connection: DatabaseConnection, lines: Counter[str]) -> Iterator[Finding]:
     """Yield findings of quick_check on rows that break a rule and belong to no named series."""
     candles = f"{_RULE_BROKEN}ohlcv_data"
     for line, count in lines.items():

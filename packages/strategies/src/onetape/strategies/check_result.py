@@ -16,7 +16,7 @@ Kind = Literal["look-ahead", "warm-up", "not repeatable", "state", "fails"]
 FAILED: Final = 2
 
 
-class Difference(Struct, frozen=True):
+class SignalDifference(Struct, frozen=True):
     """A bar whose signal depends on which candles the strategy gets."""
 
     index: int
@@ -46,15 +46,15 @@ class CheckResult(Struct, frozen=True):
     windows: Windows
     differing: tuple[int, ...] = ()
     """The bars that differ, by index, oldest first."""
-    first: Difference | None = None
+    first: SignalDifference | None = None
     """The first bar that differs or fails."""
-    look_ahead: Difference | None = None
+    look_ahead: SignalDifference | None = None
     """The first of the examined bars that shows look-ahead."""
     failing: tuple[int, ...] = ()
     """The bars whose window fails, by index, oldest first."""
-    failure: Difference | None = None
+    failure: SignalDifference | None = None
     """The first bar whose window fails."""
-    difference: Difference | None = None
+    difference: SignalDifference | None = None
     """The first bar that differs."""
 
     @property
@@ -63,7 +63,7 @@ class CheckResult(Struct, frozen=True):
         return self.first is None
 
     @property
-    def worst(self) -> Difference | None:
+    def worst(self) -> SignalDifference | None:
         """Return the finding that weighs most: look-ahead before all that a trader would notice."""
         return self.look_ahead or self.first
 
@@ -85,8 +85,8 @@ def result_of(
     checked: int,
     windows: Windows,
     differing: Sequence[int],
-    first: Difference | None,
-    look_ahead: Difference | None = None,
+    first: SignalDifference | None,
+    look_ahead: SignalDifference | None = None,
 ) -> CheckResult:
     """Return the result of a check over these bars."""
     start, end = (int(data.candles.timestamp[bars[number]]) for number in (0, -1))
@@ -101,7 +101,7 @@ def difference_at(
     prefix: int | None,
     window: int | None,
     text: str = "",
-) -> Difference:
+) -> SignalDifference:
     """Return the difference on the bar with an index."""
     timestamp = int(data.candles.timestamp[bar])
-    return Difference(bar, timestamp, kind, whole, prefix, window, text)
+    return SignalDifference(bar, timestamp, kind, whole, prefix, window, text)

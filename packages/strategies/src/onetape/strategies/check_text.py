@@ -4,7 +4,7 @@ from typing import Any, Final
 
 from onetape.core.clock import format_utc
 from onetape.core.words import format_count
-from onetape.strategies.check_result import CheckResult, Difference, Kind
+from onetape.strategies.check_result import CheckResult, Kind, SignalDifference
 from onetape.strategies.interface import BUY, HOLD, SELL
 from onetape.strategies.min_lookback import MinLookback
 
@@ -37,11 +37,11 @@ def check_line(result: CheckResult) -> str:
     return f"bias check: {'; '.join(parts) or _when_and_what(result.first)}"
 
 
-def _when_and_what(found: Difference) -> str:
+def _when_and_what(found: SignalDifference) -> str:
     return f"{format_utc(found.timestamp)} UTC: {difference_text(found)}"
 
 
-def difference_text(found: Difference) -> str:
+def difference_text(found: SignalDifference) -> str:
     """Return the fault on a bar in one sentence that begins with the fault's name."""
     whole, prefix, window = (_signal(each) for each in (found.whole, found.prefix, found.window))
     sentences: dict[Kind, str] = {
@@ -58,7 +58,7 @@ def difference_text(found: Difference) -> str:
     return f"{found.kind}: {sentences[found.kind]}"
 
 
-def remedy(found: Difference) -> str:
+def remedy(found: SignalDifference) -> str:
     """Return the remedy for the fault."""
     return _REMEDIES[found.kind]
 
@@ -97,7 +97,7 @@ def check_document(result: CheckResult, smallest: MinLookback | None = None) -> 
     }
 
 
-def _difference_document(found: Difference) -> dict[str, Any]:
+def _difference_document(found: SignalDifference) -> dict[str, Any]:
     return {
         "timestamp": found.timestamp,
         "kind": found.kind,

@@ -35,8 +35,8 @@ from onetape.strategies.check_data import (
 from onetape.strategies.check_result import (
     FAILED,
     CheckResult,
-    Difference,
     Seen,
+    SignalDifference,
     difference_at,
     result_of,
 )
@@ -171,7 +171,7 @@ def judge(
     )
 
 
-def explained(make: Maker, data: CheckData, bar: int, whole: int, window: int) -> Difference:
+def explained(make: Maker, data: CheckData, bar: int, whole: int, window: int) -> SignalDifference:
     """Return the difference on a bar; its kind follows from the candles up to the bar."""
     try:
         prefix = prefix_signal(make(), data, bar)
@@ -182,7 +182,7 @@ def explained(make: Maker, data: CheckData, bar: int, whole: int, window: int) -
     )
 
 
-def _index(found: Difference) -> int:
+def _index(found: SignalDifference) -> int:
     return found.index
 
 

@@ -7,7 +7,7 @@ import numpy as np
 from onetape.core.candles import IntArray
 from onetape.core.errors import OnetapeError
 from onetape.strategies.check_data import CheckData, Maker, Windows, signals_of, window_signal
-from onetape.strategies.check_result import FAILED, Difference, Kind, Seen, difference_at
+from onetape.strategies.check_result import FAILED, Kind, Seen, SignalDifference, difference_at
 from onetape.strategies.interface import SignalArray, Strategy
 from onetape.strategies.moved_clock import AHEAD_SECONDS, FURTHER_SECONDS, moved_clock
 
@@ -17,7 +17,7 @@ _TRIES: Final = 4
 
 def bars_unlike_again(
     make: Maker, data: CheckData, bars: IntArray, whole: SignalArray, *, briefly: bool = False
-) -> Difference | None:
+) -> SignalDifference | None:
     """Return the first bar on which a strategy does not repeat its signal for all candles.
 
     Fresh instances are evaluated at other times of day, then one of them once more. Where only that
@@ -50,7 +50,7 @@ def bars_unlike_again(
 
 def _unlike(
     strategy: Strategy, data: CheckData, bars: IntArray, whole: SignalArray, kind: Kind
-) -> Difference | None:
+) -> SignalDifference | None:
     """Return the first bar on which a strategy gives another signal than before."""
     try:
         other = signals_of(strategy, data)
@@ -66,7 +66,7 @@ def _unlike(
 
 def bars_unlike_fresh(
     make: Maker, data: CheckData, seen: Seen, bars: IntArray, windows: Windows
-) -> Difference | None:
+) -> SignalDifference | None:
     """Return a bar that a fresh instance decides otherwise than one that went through all.
 
     Where two fresh instances differ, it is no state: the strategy does not repeat itself.
@@ -78,7 +78,7 @@ def bars_unlike_fresh(
         bars: Indices of the bars to check.
         windows: How long the windows are.
     """
-    found: Difference | None = None
+    found: SignalDifference | None = None
     for bar in bars.tolist():
         before = int(seen.signals[np.searchsorted(seen.bars, bar)])
         fresh, other = (_fresh_signal(make, data, bar, windows) for _ in range(2))

@@ -20,9 +20,9 @@ from onetape.strategies.check_data import CheckData, Maker, Windows, window_sign
 from onetape.strategies.check_result import (
     FAILED,
     CheckResult,
-    Difference,
     Kind,
     Seen,
+    SignalDifference,
     result_of,
 )
 from onetape.strategies.doubtful_bars import find_doubtful_bars
@@ -194,7 +194,7 @@ def _signals(
 
 def _at_another_time(
     make: Maker, data: CheckData, whole: SignalArray, whole_seconds: float
-) -> Difference | None:
+) -> SignalDifference | None:
     """Return a bar on which a fresh instance at another time of day gives another signal, or None.
 
     Where all candles would take too long, only the windows of a few bars are evaluated.
@@ -211,7 +211,7 @@ def _at_another_time(
     if bar is None:
         return None
     opened = int(data.candles.timestamp[bar])
-    return Difference(bar, opened, "not repeatable", now[bar], other[bar], None)
+    return SignalDifference(bar, opened, "not repeatable", now[bar], other[bar], None)
 
 
 def _chosen(

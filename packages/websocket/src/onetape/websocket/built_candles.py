@@ -12,7 +12,7 @@ from onetape.core.errors import ExchangeRefused, ExchangeUnreachable
 from onetape.core.timeframes import Timeframe
 from onetape.exchange.rest import RestExchange
 from onetape.websocket.events import CandleUpdate, PublicTrade, StreamEvent, TickerUpdate
-from onetape.websocket.feeds import TradeFeed, newest_candles
+from onetape.websocket.feeds import PublicTradeFeed, newest_candles
 
 #: Seconds between two requests for candles or prices that no stream has.
 POLL_SECONDS = 5.0
@@ -94,7 +94,9 @@ class BuiltCandleFeed:
 
     name = "trade"
 
-    def __init__(self, trades: TradeFeed, rest: RestExchange, symbol: str, timeframe: str) -> None:
+    def __init__(
+        self, trades: PublicTradeFeed, rest: RestExchange, symbol: str, timeframe: str
+    ) -> None:
         """Build candles of a timeframe from a feed of trades that has no other reader."""
         self._trades = trades
         self._rest = rest

@@ -188,7 +188,7 @@ class TickerFeed:
         """Do nothing, because nothing runs in the background."""
 
 
-class TradeFeed:
+class PublicTradeFeed:
     """Trades of the market, read from CCXT's cache from the last known one on."""
 
     name = "trade"
@@ -258,7 +258,7 @@ async def newest_candles(
 
 
 async def _is_price_newer(
-    feed: TickerFeed | TradeFeed, rest: RestExchange, symbol: str, known: float | None
+    feed: TickerFeed | PublicTradeFeed, rest: RestExchange, symbol: str, known: float | None
 ) -> bool:
     found = (await rest.tickers([symbol])).get(symbol)
     last = None if found is None else found.last

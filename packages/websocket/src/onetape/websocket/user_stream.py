@@ -46,7 +46,7 @@ class UserStreamLost(Struct, frozen=True):
     reason: str
 
 
-class OrderChanged(Struct, frozen=True):
+class OrderUpdate(Struct, frozen=True):
     """An order of the account, as the exchange had it at one moment."""
 
     order: OrderSnapshot
@@ -64,7 +64,7 @@ class BalanceMoved(Struct, frozen=True):
     """A balance has changed, and not by an order: a deposit, a withdrawal, a transfer."""
 
 
-UserEvent = UserStreamOpened | UserStreamLost | OrderChanged | TradeMade | BalanceMoved
+UserEvent = UserStreamOpened | UserStreamLost | OrderUpdate | TradeMade | BalanceMoved
 
 
 class UserStream:
@@ -232,7 +232,7 @@ class UserStream:
         changed = [one for key, one in orders.items() if self._orders.get(key) != one]
         self._orders, self._trades = orders, set(trades)
         for order in changed:
-            self._emit(OrderChanged(order))
+            self._emit(OrderUpdate(order))
         for trade in made:
             order = orders.get(trade.exchange_order_id)
             self._emit(TradeMade(trade, None if order is None else order.client_order_id))

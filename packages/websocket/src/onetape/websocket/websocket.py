@@ -41,7 +41,7 @@ from onetape.websocket.events import (
     TickerUpdate,
     TradeUpdate,
 )
-from onetape.websocket.feeds import CandleFeed, Feed, TickerFeed, TradeFeed
+from onetape.websocket.feeds import CandleFeed, Feed, PublicTradeFeed, TickerFeed
 from onetape.websocket.idle import IdleTimer
 from onetape.websocket.subscription import Subscription
 
@@ -193,7 +193,7 @@ class WebSocketManager:
         await self._prepare(symbol)
         key = ("trades", symbol)
         if key not in self._watched:
-            self._watched[key] = self._subscribe(symbol, TradeFeed(self._client, symbol))
+            self._watched[key] = self._subscribe(symbol, PublicTradeFeed(self._client, symbol))
         return await self._next(TradeUpdate, self._watched[key])
 
     async def events(self, symbol: str, timeframe: str) -> AsyncGenerator[StreamEvent]:
@@ -263,7 +263,9 @@ class WebSocketManager:
         if self.candle_source == "stream":
             return CandleFeed(self._client, symbol, timeframe)
         if self.candle_source == "trades":
-            return BuiltCandleFeed(TradeFeed(self._client, symbol), self._rest, symbol, timeframe)
+            return BuiltCandleFeed(
+                PublicTradeFeed(self._client, symbol), self._rest, symbol, timeframe
+            )
         return PolledCandleFeed(self._rest, symbol, timeframe)
 
     def _ticker_feed(self, symbol: str) -> Feed:

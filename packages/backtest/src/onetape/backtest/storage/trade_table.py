@@ -17,7 +17,7 @@ _HEADER: Final = [*TIME_COLUMNS, *TRADE_COLUMNS]
 _OF_EXIT: Final = ("exit_index", "exit_timestamp", "exit_price", "exit_kind")
 
 
-class _Times(msgspec.Struct):
+class _TradeTimes(msgspec.Struct):
     """The moments of a trade, within the range of the calendar."""
 
     entry_timestamp: Moment
@@ -60,7 +60,7 @@ def _trade(number: int, line: list[str]) -> TradeRecord:
         row: dict[str, str | None] = dict(zip(_HEADER, line, strict=True))
         row |= {name: None for name in _OF_EXIT if not row[name]}
         trade = msgspec.convert(row, TradeRecord, strict=False)
-        msgspec.convert(row, _Times, strict=False)
+        msgspec.convert(row, _TradeTimes, strict=False)
     except ValueError as error:
         raise ValueError(f"trade {number:,}: {error}") from error
     if any((row[name] is None) is not trade.open_at_end for name in _OF_EXIT):

@@ -94,7 +94,7 @@ class Firing:
 
 
 @dataclass(slots=True)
-class _Entry:
+class _FaultEntry:
     number: int
     fault: Fault
     added_ms: int
@@ -176,7 +176,7 @@ class Faults:
         self._wall: Callable[[], float] = time.monotonic
         self._seed = 0 if seed is None else seed
         self._own_seed = seed is not None
-        self._entries: tuple[_Entry, ...] = ()
+        self._entries: tuple[_FaultEntry, ...] = ()
         self._numbers = 0
         self._log: list[Fired] = []
         self._fired = 0
@@ -221,7 +221,7 @@ class Faults:
         made = make_fault(settings) if fault is None else fault
         with self._lock:
             self._numbers += 1
-            entry = _Entry(self._numbers, made, self._clock.now_ms(), self._wall())
+            entry = _FaultEntry(self._numbers, made, self._clock.now_ms(), self._wall())
             self._entries = (*self._entries, entry)
             return entry.number
 
@@ -302,7 +302,7 @@ class Faults:
                 found.append(self._firing(entry))
             return tuple(found)
 
-    def _counted(self, entry: _Entry, call: Call, now_ms: int) -> Firing | None:
+    def _counted(self, entry: _FaultEntry, call: Call, now_ms: int) -> Firing | None:
         entry.calls += 1
         if not entry.may_fire():
             return None
@@ -316,14 +316,14 @@ class Faults:
             self._note(entry, call, now_ms)
         return firing
 
-    def _firing(self, entry: _Entry) -> Firing:
+    def _firing(self, entry: _FaultEntry) -> Firing:
         # A separate generator for each call, so that draws of other calls do not matter.
         random = Random(f"{self._seed}/{entry.number}/{entry.calls}")  # noqa: S311 - no secret
         return Firing(
             entry.fault, entry.number, entry.calls, random, entry.began_ms, entry.added_ms
         )
 
-    def _note(self, entry: _Entry, call: Call, now_ms: int) -> None:
+    def _note(self, entry: _FaultEntry, call: Call, now_ms: int) -> None:
         entry.fired += 1
         self._fired += 1
         fault = entry.fault

@@ -17,7 +17,7 @@ BOTH_SIDES: Final[tuple[BookSide, BookSide]] = ("bid", "ask")
 
 
 @dataclass(frozen=True, slots=True)
-class Book:
+class OrderBook:
     """Best bid and ask at a moment, and the trade before it."""
 
     update_id: int
@@ -48,7 +48,9 @@ class Book:
             price += -1 if bids else 1
 
 
-def book_after(seed: int, symbol: SpotSymbol, trade_id: int, trade: tuple[int, int, bool]) -> Book:
+def book_after(
+    seed: int, symbol: SpotSymbol, trade_id: int, trade: tuple[int, int, bool]
+) -> OrderBook:
     """Return the book that a trade left: its taker hit one side, the other is a tick away.
 
     Args:
@@ -61,4 +63,4 @@ def book_after(seed: int, symbol: SpotSymbol, trade_id: int, trade: tuple[int, i
     bid = max(price - 1, 1) if bought else price
     noise = hashed(key_of(seed, symbol.id, "book"), np.array([trade_id], dtype=np.int64))
     sizes = [1 + (int(part16(noise, part)[0]) * symbol.lot >> 13) for part in (0, 1)]
-    return Book(trade_id, bid, sizes[0], bid + 1, sizes[1], price, amount)
+    return OrderBook(trade_id, bid, sizes[0], bid + 1, sizes[1], price, amount)

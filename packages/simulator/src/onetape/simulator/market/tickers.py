@@ -4,7 +4,7 @@ from itertools import islice
 from typing import Final
 
 from onetape.simulator.market.bars import TIMEFRAMES, joined
-from onetape.simulator.market.order_book import BOTH_SIDES, Book, book_after
+from onetape.simulator.market.order_book import BOTH_SIDES, OrderBook, book_after
 from onetape.simulator.market.simulated_market import SimulatedMarket
 from onetape.simulator.market.symbols import SpotSymbol
 from onetape.simulator.server.wire import JsonObject, Texts
@@ -23,7 +23,7 @@ _STREAM_KEYS: Final = {
 _MINI_KEYS: Final = ("s", "c", "o", "h", "l", "v", "q")
 
 
-def book(market: SimulatedMarket, symbol: SpotSymbol, now_ms: int) -> Book | None:
+def book(market: SimulatedMarket, symbol: SpotSymbol, now_ms: int) -> OrderBook | None:
     """Return the book at a moment; without trades it stays as the last trade left it.
 
     None while the market is not open.
@@ -156,7 +156,7 @@ def day_ticker(market: SimulatedMarket, symbol: SpotSymbol, now_ms: int) -> Json
     }
 
 
-def _offers(symbol: SpotSymbol, found: Book | None) -> JsonObject:
+def _offers(symbol: SpotSymbol, found: OrderBook | None) -> JsonObject:
     texts = Texts(symbol)
     return {
         "bidPrice": texts.price(found.bid if found else 0),

@@ -6,7 +6,13 @@ from typing import Final
 
 from aiohttp import WSMsgType, web
 
-from onetape.simulator.recorded.recordings import Query, Recording, Reel, plain_query, request_text
+from onetape.simulator.recorded.recordings import (
+    Query,
+    RecordedReply,
+    Reel,
+    plain_query,
+    request_text,
+)
 from onetape.simulator.server.listening import listen, refuse_remote, url_of
 from onetape.simulator.server.request_guard import RequestGuard
 from onetape.simulator.server.wire import json_text
@@ -55,7 +61,7 @@ class Player:
         self._host = host
         self._port = port
         self._messages = reel.messages
-        self._replies: dict[Key, list[Recording]] = defaultdict(list)
+        self._replies: dict[Key, list[RecordedReply]] = defaultdict(list)
         for recording in reel.replies:
             self._replies[self._key(recording.method, recording.path, recording.query)].append(
                 recording
@@ -137,7 +143,7 @@ class Player:
         return socket
 
 
-def _answer(recording: Recording) -> web.Response:
+def _answer(recording: RecordedReply) -> web.Response:
     body = recording.body
     is_text = isinstance(body, str)
     headers = {

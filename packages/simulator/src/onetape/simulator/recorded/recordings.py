@@ -21,7 +21,7 @@ Query = tuple[tuple[str, str], ...]
 
 
 @dataclass(frozen=True, slots=True)
-class Recording:
+class RecordedReply:
     """One reply as it was recorded."""
 
     method: str
@@ -41,7 +41,7 @@ class Recording:
 class Reel:
     """All recordings of one or more files."""
 
-    replies: tuple[Recording, ...]
+    replies: tuple[RecordedReply, ...]
     messages: tuple[object, ...]
 
 
@@ -83,7 +83,7 @@ def read_reel(files: Iterable[Path], routes: Mapping[str, str] | None = None) ->
         UsageError: a route names an item that no file has.
     """
     named = dict(routes or {})
-    replies: list[Recording] = []
+    replies: list[RecordedReply] = []
     messages: list[object] = []
     used: set[str] = set()
     for file in files:
@@ -125,7 +125,7 @@ def _items(file: Path) -> list[dict[str, Any]]:
     return [cast("dict[str, Any]", item) for item in listed if isinstance(item, dict)]
 
 
-def _recording(item: Mapping[str, Any]) -> Recording:
+def _recording(item: Mapping[str, Any]) -> RecordedReply:
     path, _, in_path = str(item["path"]).partition("?")
     query: object = item.get("query") or ""
     if isinstance(query, Mapping):
@@ -135,7 +135,7 @@ def _recording(item: Mapping[str, Any]) -> Recording:
         pairs = parse_qsl(str(query), keep_blank_values=True)
     headers = cast("Mapping[str, object]", item.get("headers") or {})
     pairs += parse_qsl(in_path, keep_blank_values=True)
-    return Recording(
+    return RecordedReply(
         method=str(item.get("method", "GET")).upper(),
         path=path,
         query=plain_query(pairs),

@@ -23,7 +23,7 @@ from onetape.simulator.streams.ws_api import WsApi
 MOST_LEDGER_ROWS: Final = 200_000
 
 
-class Control:
+class ControlEndpoints:
     """Endpoints that Binance does not have.
 
     A request that changes something, here and everywhere under /simulator, needs the header

@@ -31,7 +31,7 @@ Query = Mapping[str, str]
 
 
 @dataclass(frozen=True, slots=True)
-class Block:
+class KlineBlock:
     """The text of some closed candles, as they stand in a reply."""
 
     timestamp: IntArray
@@ -56,7 +56,7 @@ class Klines:
     def __init__(self, market: SimulatedMarket) -> None:
         """Serve the candles of this market."""
         self._market = market
-        self._blocks: OrderedDict[tuple[str, str, int], Block] = OrderedDict()
+        self._blocks: OrderedDict[tuple[str, str, int], KlineBlock] = OrderedDict()
 
     async def answer(self, symbol: SpotSymbol, query: Query, now_ms: int) -> bytes:
         """Return the body of a reply: closed candles and the forming one, as Binance chooses.
@@ -150,7 +150,7 @@ class Klines:
 
     async def _block(
         self, symbol: SpotSymbol, timeframe: Timeframe, number: int, forming: int
-    ) -> Block:
+    ) -> KlineBlock:
         """Return a block; one that was not full is built again when another candle has closed."""
         key = (symbol.id, timeframe.name, number)
         length = _block_seconds(timeframe)
@@ -167,7 +167,7 @@ class Klines:
         bars = self._market.bars(symbol, timeframe, start, end)
         texts = [text + b"," for text in kline_texts(symbol, timeframe, bars)]
         edge = np.cumsum([0, *map(len, texts)])
-        found = Block(bars.timestamp, edge, b"".join(texts), end)
+        found = KlineBlock(bars.timestamp, edge, b"".join(texts), end)
         self._blocks[key] = found
         if len(self._blocks) > KEPT_BLOCKS:
             self._blocks.popitem(last=False)

@@ -22,7 +22,7 @@ from onetape.simulator.market.symbols import SYMBOLS, SpotSymbol
 from onetape.simulator.recorded.replay import Replay
 from onetape.simulator.recorded.replay_market import ReplayMarket
 from onetape.simulator.server.context import ServerContext
-from onetape.simulator.server.control import Control
+from onetape.simulator.server.control import ControlEndpoints
 from onetape.simulator.server.error_replies import Refusal
 from onetape.simulator.server.limits import Limits
 from onetape.simulator.server.listening import listen, refuse_remote, url_of
@@ -111,7 +111,9 @@ class Simulator:
             strict_timestamps=strict_timestamps,
             account_id=account_id,
         )
-        self._control = Control(self.market, self.clock, self.streams, self.account.sockets, replay)
+        self._control = ControlEndpoints(
+            self.market, self.clock, self.streams, self.account.sockets, replay
+        )
         self._host = host
         self._port = port
         self._runner: web.AppRunner | None = None

@@ -12,7 +12,7 @@ from onetape.core.clock import Clock, SteppedClock
 from onetape.simulator.market.simulated_market import SimulatedMarket
 from onetape.simulator.server.context import ServerContext
 from onetape.simulator.server.wire import JsonObject, json_text, json_value
-from onetape.simulator.streams.feeds import Feed, InvalidStream, make_feed
+from onetape.simulator.streams.feeds import EventFeed, InvalidStream, make_feed
 from onetape.simulator.streams.frames import text_frames
 from onetape.simulator.streams.sockets import Socket
 
@@ -34,7 +34,7 @@ class CommandError(Exception):
         self.message = message
 
 
-class Connection(Socket):
+class StreamConnection(Socket):
     """One client of market streams.
 
     A slow reader gets fewer forming candles, never fewer closed ones, and delays no other client.
@@ -55,7 +55,7 @@ class Connection(Socket):
         super().__init__(socket, request, clock, context)
         self._market = market
         self._combined = combined
-        self._feeds: dict[str, Feed] = {}
+        self._feeds: dict[str, EventFeed] = {}
         self._due: dict[str, float] = {}
 
     def subscribe(self, names: list[str]) -> None:

@@ -29,7 +29,7 @@ _STREAM: Final = re.compile(
 )
 
 
-class Feed(Protocol):
+class EventFeed(Protocol):
     """One subscription of one connection."""
 
     def events(self, now_ms: int) -> Iterator[JsonObject]:
@@ -87,7 +87,7 @@ class KlineFeed:
         return min(look, clock.wall_seconds(ends_ms - now_ms))
 
 
-class TickerFeed:
+class TickerEventFeed:
     """The statistics of the last 24 hours, sent at each check."""
 
     def __init__(self, market: SimulatedMarket, symbol: SpotSymbol, *, mini: bool = False) -> None:
@@ -199,7 +199,7 @@ class InvalidStream(ValueError):
     """An unknown stream name."""
 
 
-def make_feed(name: str, market: SimulatedMarket) -> Feed:
+def make_feed(name: str, market: SimulatedMarket) -> EventFeed:
     """Return a new subscription for a stream name such as `btcusdt@kline_1h`.
 
     A stream of a kind, market or interval that is not served stays silent.
@@ -219,7 +219,7 @@ def make_feed(name: str, market: SimulatedMarket) -> Feed:
     if match[3]:
         return KlineFeed(market, symbol, TIMEFRAMES[match[3]])
     if match[2] in ("ticker", "miniTicker"):
-        return TickerFeed(market, symbol, mini=match[2] == "miniTicker")
+        return TickerEventFeed(market, symbol, mini=match[2] == "miniTicker")
     if match[2] == "bookTicker":
         return BookFeed(market, symbol)
     return TradeEventFeed(market, symbol, aggregated=match[2] == "aggTrade")

@@ -5,7 +5,7 @@ from aiohttp import web
 from onetape.core.clock import Clock
 from onetape.simulator.market.simulated_market import SimulatedMarket
 from onetape.simulator.server.context import ServerContext
-from onetape.simulator.streams.connection import CommandError, Connection
+from onetape.simulator.streams.connection import CommandError, StreamConnection
 from onetape.simulator.streams.sockets import Sockets
 
 
@@ -29,9 +29,9 @@ class Streams(Sockets):
         for path in ("/ws", "/ws/{names:.+}", "/stream/ws", "/stream/ws/{names:.+}", "/stream"):
             app.router.add_get(path, self._serve)
 
-    def _made(self, response: web.WebSocketResponse, request: web.Request) -> Connection:
+    def _made(self, response: web.WebSocketResponse, request: web.Request) -> StreamConnection:
         names = request.query.get("streams", "") or request.match_info.get("names", "")
-        connection = Connection(
+        connection = StreamConnection(
             response,
             request,
             self._market,

@@ -19,7 +19,7 @@ from onetape.simulator.trading.list_api import (
     response_kind,
 )
 from onetape.simulator.trading.money import text_8
-from onetape.simulator.trading.orders import Order
+from onetape.simulator.trading.orders import SimulatedOrder
 from onetape.simulator.trading.params import (
     Params,
     check_known,
@@ -197,11 +197,11 @@ class AccountApi:
         wanted = read_client_id(params, "newClientOrderId") or ""
         return self._canceled(order, wanted)
 
-    def _canceled(self, order: Order, wanted: str = "") -> JsonObject:
+    def _canceled(self, order: SimulatedOrder, wanted: str = "") -> JsonObject:
         cancel_id = self._exchange.cancel(order, self._clock.now_ms(), wanted)
         return replies.canceled_order(order, cancel_id)
 
-    def _named_order(self, params: Params) -> Order | None:
+    def _named_order(self, params: Params) -> SimulatedOrder | None:
         symbol = self.symbol(params)
         number = read_integer(params, "orderId")
         name = read_client_id(params, "origClientOrderId")

@@ -8,7 +8,7 @@ from onetape.simulator.faults.registry import Call, Faults
 from onetape.simulator.market.symbols import SpotSymbol
 from onetape.simulator.trading.exchange import Exchange
 from onetape.simulator.trading.money import ZERO
-from onetape.simulator.trading.orders import Order, SimulatedFill
+from onetape.simulator.trading.orders import SimulatedFill, SimulatedOrder
 
 
 class AccountReading:
@@ -28,14 +28,14 @@ class AccountReading:
         call = Call("reply", "a new order", symbol=symbol.id)
         return any(one.fault.kind == "ack_only" for one in self._faults.fire(call))
 
-    def orders(self) -> Iterable[Order]:
+    def orders(self) -> Iterable[SimulatedOrder]:
         """Return all orders as a client reads them now, oldest first."""
         seen_ms = self._seen_ms("orders")
         if seen_ms is None:
             return self._exchange.orders.values()
         return self._exchange.orders_at(seen_ms)
 
-    def order(self, order: Order) -> Order | None:
+    def order(self, order: SimulatedOrder) -> SimulatedOrder | None:
         """Return an order as a client reads it now; None: it is not visible yet."""
         if self._seen_ms("orders") is None:
             return order

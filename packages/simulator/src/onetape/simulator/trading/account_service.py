@@ -21,7 +21,7 @@ from onetape.simulator.trading.keys import DEFAULT_KEYS, ApiKey, KeyRing
 from onetape.simulator.trading.manual_actions import ManualActions
 from onetape.simulator.trading.market_trade_feed import MarketTradeFeed
 from onetape.simulator.trading.money import UNIT, text_8
-from onetape.simulator.trading.orders import Order
+from onetape.simulator.trading.orders import SimulatedOrder
 from onetape.simulator.trading.replies import USER_ID
 from onetape.simulator.trading.signed_rest import SignedRest
 from onetape.simulator.trading.taker import Liquidity
@@ -137,7 +137,7 @@ class AccountService:
         *,
         quantity: Decimal | None = None,
         quote: Decimal | None = None,
-    ) -> Order:
+    ) -> SimulatedOrder:
         """Send a market order as a person would on the web page.
 
         Raises:

@@ -9,7 +9,7 @@ from onetape.simulator.trading.money import ZERO, text_8
 
 
 @dataclass(slots=True)
-class Balance:
+class AssetBalance:
     """Balance of the account in one asset."""
 
     free: Decimal = ZERO
@@ -21,13 +21,13 @@ class Overdrawn(Exception):
     """A change would make a balance negative. The exchange checks before, so this is a bug."""
 
 
-class Account:
+class SimulatedAccount:
     """All balances. Every change is written to the ledger with its reason."""
 
     def __init__(self, ledger: Ledger) -> None:
         """Begin with nothing."""
         self._ledger = ledger
-        self._balances: dict[str, Balance] = {}
+        self._balances: dict[str, AssetBalance] = {}
         self.updated_ms = 0
         """Time of the last change, epoch milliseconds."""
 
@@ -62,7 +62,7 @@ class Account:
         """
         if not free and not locked:
             return
-        balance = self._balances.setdefault(asset, Balance())
+        balance = self._balances.setdefault(asset, AssetBalance())
         if balance.free + free < 0 or balance.locked + locked < 0:
             raise Overdrawn(f"{asset}: {balance} cannot take free {free:+f}, locked {locked:+f}")
         balance.free += free

@@ -7,7 +7,7 @@ from decimal import Decimal
 from typing import Final, cast
 
 from onetape.simulator.market.symbols import SpotSymbol
-from onetape.simulator.trading.accounts import Account
+from onetape.simulator.trading.accounts import SimulatedAccount
 from onetape.simulator.trading.events import (
     account_position,
     balance_update,
@@ -18,10 +18,10 @@ from onetape.simulator.trading.fees import BNB, Fees, PriceOf
 from onetape.simulator.trading.ledger import Ledger
 from onetape.simulator.trading.money import ZERO, scaled
 from onetape.simulator.trading.orders import (
-    Order,
     OrderList,
-    OrderRequest,
+    RequestedOrder,
     SimulatedFill,
+    SimulatedOrder,
     booked_value,
 )
 
@@ -35,29 +35,29 @@ class Books:
     def __init__(self, balance: Mapping[str, Decimal], fees: Fees, now_ms: int) -> None:
         """Open the account with a balance."""
         self.ledger = Ledger()
-        self.account = Account(self.ledger)
+        self.account = SimulatedAccount(self.ledger)
         self.fees = fees
-        self.orders: dict[int, Order] = {}
+        self.orders: dict[int, SimulatedOrder] = {}
         """All orders by their number, oldest first."""
         self.lists: dict[int, OrderList] = {}
         """All order lists by their number, oldest first."""
         self.fills: list[SimulatedFill] = []
-        self.open: dict[str, dict[int, Order]] = {}
+        self.open: dict[str, dict[int, SimulatedOrder]] = {}
         """The open orders by market and number."""
-        self._history: dict[int, list[tuple[int, Order]]] = {}
+        self._history: dict[int, list[tuple[int, SimulatedOrder]]] = {}
         self._touched: dict[str, None] = {}
         for asset, amount in balance.items():
             self.account.change(now_ms, asset, "opening", free=amount)
 
-    def open_orders(self, symbol: SpotSymbol | None = None) -> list[Order]:
+    def open_orders(self, symbol: SpotSymbol | None = None) -> list[SimulatedOrder]:
         """Return the open orders of one market or all, oldest first."""
         names = self.open if symbol is None else [symbol.id]
         found = [order for name in names for order in self.open.get(name, {}).values()]
         return sorted(found, key=lambda order: order.id)
 
-    def orders_at(self, time_ms: int) -> list[Order]:
+    def orders_at(self, time_ms: int) -> list[SimulatedOrder]:
         """Return all orders that there were at a time, as they were then, oldest first."""
-        found: list[Order] = []
+        found: list[SimulatedOrder] = []
         for states in self._history.values():
             past = [order for at_ms, order in states if at_ms <= time_ms]
             found += past[-1:]
@@ -71,17 +71,19 @@ class Books:
                 found[str(row["asset"])] = Decimal(str(row["free"])), Decimal(str(row["locked"]))
         return found
 
-    def accept(self, request: OrderRequest, now_ms: int) -> Order:
+    def accept(self, request: RequestedOrder, now_ms: int) -> SimulatedOrder:
         """Enter an order that was taken; nothing is set aside for it yet."""
         number = len(self.orders) + 1
         client_id = request.client_id or self.new_client_id("order", number)
-        order = Order(request, number, client_id, now_ms, request.quantity, update_ms=now_ms)
+        order = SimulatedOrder(
+            request, number, client_id, now_ms, request.quantity, update_ms=now_ms
+        )
         self.orders[number] = order
         self.open.setdefault(order.symbol.id, {})[number] = order
         return order
 
     def accept_list(
-        self, requests: tuple[OrderRequest, OrderRequest], client_id: str, now_ms: int
+        self, requests: tuple[RequestedOrder, RequestedOrder], client_id: str, now_ms: int
     ) -> OrderList:
         """Enter two orders of which one cancels the other, with what is set aside for them."""
         first, second = (self.accept(request, now_ms) for request in requests)
@@ -109,7 +111,7 @@ class Books:
 
     def fill(
         self,
-        order: Order,
+        order: SimulatedOrder,
         level: tuple[int, int],
         now_ms: int,
         price_of: PriceOf,
@@ -169,7 +171,7 @@ class Books:
         self.report(order, "TRADE", now_ms, fill=fill)
         self._report_end(order, now_ms)
 
-    def _bnb_to_spare(self, order: Order) -> Decimal:
+    def _bnb_to_spare(self, order: SimulatedOrder) -> Decimal:
         """Return the free BNB that the rest of an order that locks nothing does not need."""
         free = self.account.free(BNB)
         if order.spends != BNB or order.locked or not order.is_open:
@@ -178,7 +180,7 @@ class Books:
             return ZERO
         return free - scaled(order.remaining, order.symbol.amount_digits)
 
-    def end(self, order: Order, event: str, now_ms: int, cancel_id: str = "") -> None:
+    def end(self, order: SimulatedOrder, event: str, now_ms: int, cancel_id: str = "") -> None:
         """Close an order that is not filled (`CANCELED` or `EXPIRED`), release what it held."""
         order.status = "CANCELED" if event == "CANCELED" else "EXPIRED"
         order.update_ms = now_ms
@@ -189,7 +191,7 @@ class Books:
         self.report(order, event, now_ms, cancel_id=cancel_id)
         self._report_end(order, now_ms)
 
-    def relock(self, order: Order, now_ms: int, reason: str) -> None:
+    def relock(self, order: SimulatedOrder, now_ms: int, reason: str) -> None:
         """Lock exactly the balance that the rest of the order needs."""
         change = order.needed_lock() - order.locked
         order.locked += change
@@ -210,7 +212,7 @@ class Books:
         now_ms: int,
         asset: str,
         reason: str,
-        order: Order,
+        order: SimulatedOrder,
         *,
         free: Decimal,
         locked: Decimal = ZERO,
@@ -223,13 +225,13 @@ class Books:
         """Write to the stream that an order list began or ended."""
         self.ledger.events.append(list_status(order_list, now_ms))
 
-    def _report_end(self, order: Order, now_ms: int) -> None:
+    def _report_end(self, order: SimulatedOrder, now_ms: int) -> None:
         if order.list is not None and not order.list.is_open:
             self.report_list(order.list, now_ms)
 
     def report(
         self,
-        order: Order,
+        order: SimulatedOrder,
         event: str,
         now_ms: int,
         *,

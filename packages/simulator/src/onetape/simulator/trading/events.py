@@ -5,14 +5,14 @@ from decimal import Decimal
 
 from onetape.simulator.server.wire import JsonObject, Texts
 from onetape.simulator.trading.money import text_8
-from onetape.simulator.trading.orders import Order, OrderList, SimulatedFill
+from onetape.simulator.trading.orders import OrderList, SimulatedFill, SimulatedOrder
 
 #: Recorded orders carry it; nothing here trades with itself.
 SELF_TRADE_PREVENTION = "EXPIRE_MAKER"
 
 
 def execution_report(
-    order: Order,
+    order: SimulatedOrder,
     execution: str,
     time_ms: int,
     fill: SimulatedFill | None = None,

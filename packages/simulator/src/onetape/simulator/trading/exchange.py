@@ -33,9 +33,9 @@ from onetape.simulator.trading.orders import (
     LIMITS,
     STOPS,
     TARGETS,
-    Order,
     OrderList,
-    OrderRequest,
+    RequestedOrder,
+    SimulatedOrder,
 )
 from onetape.simulator.trading.rules import RuleBook
 from onetape.simulator.trading.taker import LiquidityOf, Taker
@@ -93,7 +93,9 @@ class Exchange:
         self._settled_ms = now_ms
         self._by_name = {(symbol.base, symbol.quote): symbol for symbol in symbols}
 
-    def find(self, symbol: SpotSymbol, order_id: int | None, client_id: str | None) -> Order | None:
+    def find(
+        self, symbol: SpotSymbol, order_id: int | None, client_id: str | None
+    ) -> SimulatedOrder | None:
         """Return an order by its id, or the newest with a client id; None: not found."""
         if order_id is not None:
             found = self.orders.get(order_id)
@@ -111,7 +113,7 @@ class Exchange:
             return None
         return scaled(last.price, symbol.price_digits)
 
-    def check(self, request: OrderRequest, now_ms: int) -> Tick:
+    def check(self, request: RequestedOrder, now_ms: int) -> Tick:
         """Return the market's last trade if the exchange would take the order, else refuse it.
 
         Raises:
@@ -121,7 +123,7 @@ class Exchange:
         self._check_at_market(request, last, now_ms)
         return last
 
-    def check_filters(self, request: OrderRequest, now_ms: int) -> Tick:
+    def check_filters(self, request: RequestedOrder, now_ms: int) -> Tick:
         """Return the market's last trade if an order passes the filters, else refuse it.
 
         Raises:
@@ -138,10 +140,10 @@ class Exchange:
         check_filters(request, average, open_types, self.rules)
         return last
 
-    def _check_at_market(self, request: OrderRequest, last: Tick, now_ms: int) -> None:
+    def _check_at_market(self, request: RequestedOrder, last: Tick, now_ms: int) -> None:
         """Refuse what the matching engine does: a used id, a wrong price, too little money."""
         self._check_client_id(request)
-        trial = Order(request, 0, "", now_ms, request.quantity)
+        trial = SimulatedOrder(request, 0, "", now_ms, request.quantity)
         if request.type in STOPS and trial.stopped_by(last.price):
             raise order_refusals.would_trigger()
         if request.type == "LIMIT_MAKER" and next(self._taker.within_limit(trial, last), None):
@@ -153,12 +155,12 @@ class Exchange:
         if spent > self.account.free(trial.spends):
             raise order_refusals.insufficient_balance()
 
-    def _check_client_id(self, request: OrderRequest) -> None:
+    def _check_client_id(self, request: RequestedOrder) -> None:
         same = self._books.open.get(request.symbol.id, {}).values()
         if request.client_id and any(order.client_id == request.client_id for order in same):
             raise order_refusals.duplicate_order()
 
-    def place(self, request: OrderRequest, now_ms: int) -> Order:
+    def place(self, request: RequestedOrder, now_ms: int) -> SimulatedOrder:
         """Take an order, and fill of it at once what the market offers.
 
         Raises:
@@ -167,7 +169,7 @@ class Exchange:
         try:
             last = self.check(request, now_ms)
         except Refusal as refusal:
-            refused_order = Order(
+            refused_order = SimulatedOrder(
                 request, -1, request.client_id, now_ms, request.quantity, "REJECTED"
             )
             reason = f"{refusal.code} {refusal.message}"
@@ -194,7 +196,7 @@ class Exchange:
         return order
 
     def place_list(
-        self, requests: tuple[OrderRequest, OrderRequest], client_id: str, now_ms: int
+        self, requests: tuple[RequestedOrder, RequestedOrder], client_id: str, now_ms: int
     ) -> OrderList:
         """Take two orders of which one cancels the other (OCO).
 
@@ -220,13 +222,13 @@ class Exchange:
             raise order_refusals.bad_relation()
         if not (below.stop or below.price) < last.price < (above.stop or above.price):
             raise order_refusals.bad_relation()
-        trials = [Order(request, 0, "", now_ms, request.quantity) for request in requests]
+        trials = [SimulatedOrder(request, 0, "", now_ms, request.quantity) for request in requests]
         if max(one.needed_lock() for one in trials) > self.account.free(trials[0].spends):
             raise order_refusals.insufficient_balance()
         self._cursors.setdefault(below.symbol.id, (now_ms, AFTER_ALL))
         return self._books.accept_list(requests, client_id, now_ms)
 
-    def cancel(self, order: Order, now_ms: int, cancel_id: str = "") -> str:
+    def cancel(self, order: SimulatedOrder, now_ms: int, cancel_id: str = "") -> str:
         """Cancel an open order, and the other of its list, and return the cancellation's client id.
 
         Raises:
@@ -340,19 +342,21 @@ class Exchange:
                 self._books.report(order, "TRIGGERED", tick.time_ms)
                 self._take(order, tick, tick.time_ms)
 
-    def _fill(self, order: Order, level: tuple[int, int], now_ms: int, *, maker: bool) -> None:
+    def _fill(
+        self, order: SimulatedOrder, level: tuple[int, int], now_ms: int, *, maker: bool
+    ) -> None:
         self._end_sibling(order, now_ms)
         prices = partial(self.price_of, now_ms=now_ms)
         self._books.fill(order, level, now_ms, prices, maker=maker)
 
-    def _end_sibling(self, order: Order, now_ms: int) -> None:
+    def _end_sibling(self, order: SimulatedOrder, now_ms: int) -> None:
         """End the other order of a list as soon as this one trades or wakes."""
         if (sibling := order.sibling) is not None:
             # The balance locked for both orders passes to the remaining order.
             sibling.lost_to_sibling = True
             self._books.end(sibling, "EXPIRED", now_ms)
 
-    def _take(self, order: Order, tick: Tick, now_ms: int) -> None:
+    def _take(self, order: SimulatedOrder, tick: Tick, now_ms: int) -> None:
         """Take what the market offers within the order's limit; the rest stands or expires."""
         levels = list(self._taker.within_limit(order, tick))
         kind = order.request.time_in_force
@@ -365,7 +369,7 @@ class Exchange:
             self._books.end(order, "EXPIRED", now_ms)
 
 
-def _priority(order: Order) -> tuple[int, int]:
+def _priority(order: SimulatedOrder) -> tuple[int, int]:
     """Return the order in which a trade's amount is shared out: better price, then older."""
     price: int = order.request.price
     side: Side = order.side

@@ -6,7 +6,7 @@ from typing import Final
 from onetape.simulator.market.symbols import MOST_NOTIONAL, SpotSymbol
 from onetape.simulator.trading import order_refusals
 from onetape.simulator.trading.money import scaled
-from onetape.simulator.trading.orders import STOPS, OrderRequest, exact_value
+from onetape.simulator.trading.orders import STOPS, RequestedOrder, exact_value
 from onetape.simulator.trading.rules import RuleBook
 
 #: PERCENT_PRICE_BY_SIDE: a limit price lies within these multiples of the five-minute mean.
@@ -18,7 +18,7 @@ MOST_STOPS: Final = 5
 
 
 def check_filters(
-    request: OrderRequest, average: Decimal | None, open_types: list[str], rules: RuleBook
+    request: RequestedOrder, average: Decimal | None, open_types: list[str], rules: RuleBook
 ) -> None:
     """Refuse an order outside the filters that `exchangeInfo` states.
 
@@ -68,7 +68,7 @@ def _whole(value: Decimal, digits: int, name: str) -> int:
     return int(units)
 
 
-def _check_prices(request: OrderRequest, average: Decimal | None, rules: RuleBook) -> None:
+def _check_prices(request: RequestedOrder, average: Decimal | None, rules: RuleBook) -> None:
     symbol = request.symbol
     highest = Decimal(symbol.max_price)
     for price in (request.price, request.stop):
@@ -83,7 +83,7 @@ def _check_prices(request: OrderRequest, average: Decimal | None, rules: RuleBoo
         raise order_refusals.filter_failure("PERCENT_PRICE_BY_SIDE")
 
 
-def _check_quantity(request: OrderRequest, most_at_market: Decimal) -> None:
+def _check_quantity(request: RequestedOrder, most_at_market: Decimal) -> None:
     symbol = request.symbol
     quantity = scaled(request.quantity, symbol.amount_digits)
     if quantity > Decimal(symbol.max_quantity):
@@ -93,7 +93,7 @@ def _check_quantity(request: OrderRequest, most_at_market: Decimal) -> None:
         raise order_refusals.filter_failure("MARKET_LOT_SIZE")
 
 
-def _check_value(request: OrderRequest, average: Decimal | None, least: Decimal) -> None:
+def _check_value(request: RequestedOrder, average: Decimal | None, least: Decimal) -> None:
     """Check NOTIONAL: by the limit, else by the stop price, else by the five-minute mean."""
     symbol = request.symbol
     limit = request.price or request.stop

@@ -2,7 +2,7 @@
 
 from onetape.simulator.server.wire import JsonObject, Texts
 from onetape.simulator.trading.money import text_8
-from onetape.simulator.trading.orders import Order, SimulatedFill
+from onetape.simulator.trading.orders import SimulatedFill, SimulatedOrder
 
 
 class Ledger:
@@ -24,7 +24,7 @@ class Ledger:
         self.events: list[JsonObject] = []
         """Events of the user data stream, in order."""
 
-    def order(self, order: Order, event: str, time_ms: int, reason: str = "") -> None:
+    def order(self, order: SimulatedOrder, event: str, time_ms: int, reason: str = "") -> None:
         """Write what happened to an order."""
         texts = Texts(order.symbol)
         request = order.request

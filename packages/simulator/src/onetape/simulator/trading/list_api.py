@@ -11,7 +11,7 @@ from onetape.simulator.server.wire import JsonObject
 from onetape.simulator.trading import order_refusals, replies
 from onetape.simulator.trading.exchange import Exchange
 from onetape.simulator.trading.list_params import Legs, read_oco, read_old_oco
-from onetape.simulator.trading.orders import Order, OrderList
+from onetape.simulator.trading.orders import OrderList, SimulatedOrder
 from onetape.simulator.trading.params import (
     Params,
     check_known,
@@ -139,7 +139,7 @@ class ListApi:
             raise order_refusals.replace_failed(data, partially=done == 1)
         return data
 
-    def _order_to_replace(self, params: Params, symbol: SpotSymbol) -> Order | None:
+    def _order_to_replace(self, params: Params, symbol: SpotSymbol) -> SimulatedOrder | None:
         number = read_integer(params, "cancelOrderId")
         name = read_client_id(params, "cancelOrigClientOrderId")
         if number is None and name is None:
@@ -147,7 +147,9 @@ class ListApi:
         found = self._exchange.find(symbol, number, name)
         return found if found is None or name in (None, found.client_id) else None
 
-    def _cancel_first(self, params: Params, order: Order | None, now_ms: int) -> JsonObject:
+    def _cancel_first(
+        self, params: Params, order: SimulatedOrder | None, now_ms: int
+    ) -> JsonObject:
         if order is None or not order.is_open:
             raise order_refusals.unknown_order()
         check_restrictions(params, order)
@@ -156,7 +158,7 @@ class ListApi:
         return replies.canceled_order(order, cancel_id)
 
 
-def check_restrictions(params: Params, order: Order) -> None:
+def check_restrictions(params: Params, order: SimulatedOrder) -> None:
     """Refuse a cancellation that its `cancelRestrictions` forbid.
 
     Raises:

@@ -4,10 +4,10 @@ from typing import Final
 
 from onetape.simulator.market.symbols import SpotSymbol
 from onetape.simulator.server import error_replies
-from onetape.simulator.trading.orders import OrderRequest
+from onetape.simulator.trading.orders import RequestedOrder
 from onetape.simulator.trading.params import Params, check_known, read_order, require
 
-Legs = tuple[OrderRequest, OrderRequest]
+Legs = tuple[RequestedOrder, RequestedOrder]
 #: Parameters of one order of a list, behind `above` or `below`, and their names in an order.
 _LEG: Final = {
     "Type": "type",
@@ -37,7 +37,7 @@ def read_oco(params: Params, symbol: SpotSymbol) -> Legs:
     check_known(params, {*_COMMON, *(side + name for side in ("above", "below") for name in _LEG)})
     common = {name: require(params, name) for name in ("symbol", "side", "quantity")}
 
-    def leg(side: str) -> OrderRequest:
+    def leg(side: str) -> RequestedOrder:
         require(params, f"{side}Type")
         found = {name: params[side + key] for key, name in _LEG.items() if params.get(side + key)}
         return read_order({**common, **found}, symbol)

@@ -10,7 +10,7 @@ from onetape.simulator.trading.exchange import Exchange
 from onetape.simulator.trading.fees import BNB, in_bnb
 from onetape.simulator.trading.filters import steps_of
 from onetape.simulator.trading.money import ZERO, down
-from onetape.simulator.trading.orders import Order, OrderRequest
+from onetape.simulator.trading.orders import RequestedOrder, SimulatedOrder
 from onetape.simulator.trading.trade_feed import Side
 
 #: Binance keeps this share of the value of dust.
@@ -45,14 +45,14 @@ class ManualActions:
         *,
         quantity: Decimal | None = None,
         quote: Decimal | None = None,
-    ) -> Order:
+    ) -> SimulatedOrder:
         """Send a market order as the web page does, and return it.
 
         Raises:
             Refusal: Binance would refuse it.
         """
         steps = 0 if quantity is None else steps_of(symbol, quantity)
-        request = OrderRequest(
+        request = RequestedOrder(
             symbol,
             side,
             "MARKET",

@@ -25,7 +25,7 @@ LIMITS: Final = ("LIMIT", "LIMIT_MAKER", "STOP_LOSS_LIMIT", "TAKE_PROFIT_LIMIT")
 
 
 @dataclass(frozen=True, slots=True)
-class OrderRequest:
+class RequestedOrder:
     """An order as it was requested, in whole ticks and steps."""
 
     symbol: SpotSymbol
@@ -45,10 +45,10 @@ class OrderRequest:
 
 
 @dataclass(slots=True)
-class Order:
+class SimulatedOrder:
     """An order of the account, changed only by the exchange."""
 
-    request: OrderRequest
+    request: RequestedOrder
     id: int
     client_id: str
     time_ms: int
@@ -77,7 +77,7 @@ class Order:
         return -1 if self.list is None else self.list.id
 
     @property
-    def sibling(self) -> "Order | None":
+    def sibling(self) -> "SimulatedOrder | None":
         """The other order of the order list, while that order is open."""
         if self.list is None:
             return None
@@ -169,7 +169,7 @@ class OrderList:
     client_id: str
     time_ms: int
     """Time at which the exchange received the list, epoch milliseconds."""
-    orders: tuple[Order, Order]
+    orders: tuple[SimulatedOrder, SimulatedOrder]
     """The stop or target below the price first, then the order above it."""
 
     @property

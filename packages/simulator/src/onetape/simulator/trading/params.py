@@ -11,7 +11,7 @@ from onetape.simulator.server.error_replies import Refusal
 from onetape.simulator.trading import order_refusals
 from onetape.simulator.trading.filters import steps_of, ticks_of
 from onetape.simulator.trading.money import ZERO
-from onetape.simulator.trading.orders import OrderRequest, OrderType
+from onetape.simulator.trading.orders import OrderType, RequestedOrder
 
 Params = Mapping[str, str]
 _DECIMAL: Final = "^([0-9]{1,20})(\\.[0-9]{1,20})?$"
@@ -48,7 +48,7 @@ _DAY_MS: Final = 86_400_000
 _DIGITS: Final = 8
 
 
-def read_order(params: Params, symbol: SpotSymbol, more: Collection[str] = ()) -> OrderRequest:
+def read_order(params: Params, symbol: SpotSymbol, more: Collection[str] = ()) -> RequestedOrder:
     """Read a new order.
 
     Args:
@@ -71,7 +71,7 @@ def read_order(params: Params, symbol: SpotSymbol, more: Collection[str] = ()) -
     quantity, quote = read_positive(params, "quantity"), read_positive(params, "quoteOrderQty")
     places = symbol.price_places
     price, stop = read_positive(params, "price", places), read_positive(params, "stopPrice", places)
-    return OrderRequest(
+    return RequestedOrder(
         symbol,
         side,
         cast("OrderType", kind),

@@ -6,13 +6,15 @@ from onetape.simulator.server.wire import JsonObject, Texts
 from onetape.simulator.trading.events import SELF_TRADE_PREVENTION
 from onetape.simulator.trading.fees import BNB_SHARE, Fees
 from onetape.simulator.trading.money import text_8
-from onetape.simulator.trading.orders import Order, OrderList, SimulatedFill
+from onetape.simulator.trading.orders import OrderList, SimulatedFill, SimulatedOrder
 
 #: The number of an account, unless a simulator is made with another.
 USER_ID = 354_937_868
 
 
-def new_order(order: Order, kind: str, fills: Iterable[SimulatedFill], now_ms: int) -> JsonObject:
+def new_order(
+    order: SimulatedOrder, kind: str, fills: Iterable[SimulatedFill], now_ms: int
+) -> JsonObject:
     """Return the reply to a new order: ACK, RESULT or FULL."""
     reply: JsonObject = {
         "symbol": order.symbol.id,
@@ -33,7 +35,7 @@ def new_order(order: Order, kind: str, fills: Iterable[SimulatedFill], now_ms: i
     return reply | _expiry(order)
 
 
-def order_status(order: Order) -> JsonObject:
+def order_status(order: SimulatedOrder) -> JsonObject:
     """Return an order as `GET /api/v3/order`, `openOrders` and `allOrders` show it."""
     texts = Texts(order.symbol)
     state = _state(order)
@@ -56,7 +58,7 @@ def order_status(order: Order) -> JsonObject:
     }
 
 
-def canceled_order(order: Order, cancel_id: str) -> JsonObject:
+def canceled_order(order: SimulatedOrder, cancel_id: str) -> JsonObject:
     """Return the reply to a cancellation."""
     reply: JsonObject = {
         "symbol": order.symbol.id,
@@ -145,7 +147,7 @@ def rates(fees: Fees) -> JsonObject:
     }
 
 
-def _state(order: Order) -> JsonObject:
+def _state(order: SimulatedOrder) -> JsonObject:
     texts, request = Texts(order.symbol), order.request
     return {
         "price": texts.price(request.price),
@@ -160,7 +162,7 @@ def _state(order: Order) -> JsonObject:
     }
 
 
-def _expiry(order: Order) -> JsonObject:
+def _expiry(order: SimulatedOrder) -> JsonObject:
     """Return the fields on why an order expired; empty for other orders."""
     return {"expiryReason": order.expiry_reason} if order.status == "EXPIRED" else {}
 

@@ -6,9 +6,9 @@ from decimal import Decimal
 
 from onetape.simulator.market.symbols import SpotSymbol
 from onetape.simulator.trading import order_refusals
-from onetape.simulator.trading.accounts import Account
+from onetape.simulator.trading.accounts import SimulatedAccount
 from onetape.simulator.trading.money import ZERO, scaled
-from onetape.simulator.trading.orders import Order, OrderRequest, booked_value
+from onetape.simulator.trading.orders import RequestedOrder, SimulatedOrder, booked_value
 from onetape.simulator.trading.rules import RuleBook
 from onetape.simulator.trading.trade_feed import Side, Tick, TradeFeed
 
@@ -35,7 +35,7 @@ class Taker:
     """Plans what orders take of the book, within their limits and what the account can pay."""
 
     def __init__(
-        self, feed: TradeFeed, account: Account, liquidity: LiquidityOf, rules: RuleBook
+        self, feed: TradeFeed, account: SimulatedAccount, liquidity: LiquidityOf, rules: RuleBook
     ) -> None:
         """Read offers from the feed, unless `liquidity` thins them out."""
         self._feed = feed
@@ -57,7 +57,7 @@ class Taker:
                 return
             yield price, amount
 
-    def market_plan(self, request: OrderRequest, last: Tick) -> tuple[list[Level], Decimal]:
+    def market_plan(self, request: RequestedOrder, last: Tick) -> tuple[list[Level], Decimal]:
         """Return the offers that a market order takes (price, steps), and the amount it spends."""
         symbol, side = request.symbol, request.side
         levels: list[Level] = []
@@ -81,7 +81,7 @@ class Taker:
         sold = request.quantity or sum(amount for _, amount in levels)
         return levels, scaled(sold, symbol.amount_digits)
 
-    def within_limit(self, order: Order, tick: Tick) -> Iterator[Level]:
+    def within_limit(self, order: SimulatedOrder, tick: Tick) -> Iterator[Level]:
         """Yield the offers that an order takes after a trade, as far as the account can pay."""
         limit, symbol, left = order.request.price, order.symbol, order.remaining
         purse = self._account.free(order.spends) + order.locked
