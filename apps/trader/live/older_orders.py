@@ -12,7 +12,7 @@ from typing import Final
 
 from onetape.cli.output import print_line
 from onetape.core.clock import format_utc
-from onetape.exchange.trading_records import OrderSnapshot, OwnTrade
+from onetape.exchange.trading_records import OrderSnapshot
 from onetape.store.live_accounts import (
     StoredDifference,
     add_difference,
@@ -51,13 +51,13 @@ class OlderOrders:
     def first_ms(self) -> int | None:
         """Return since when orders of the account may exist, epoch milliseconds; None: not known.
 
-        Orders of this installation are not older than the first account of its file.
+        Orders of this installation are not older than the first account of its file, at whatever
+        exchange: their tag is stored with it.
         """
         account = self._account
         if account is None or (self._stored is not None and self._stored.answer == "keep"):
             return None if account is None else account.opened_ms
-        store = self._book.context.store
-        return first_opened_ms(store, account.exchange, account.exchange_account)
+        return first_opened_ms(self._book.context.store)
 
     @property
     def is_to_take_over(self) -> bool:
@@ -120,37 +120,35 @@ class OlderOrders:
         )  # fmt: skip
         self.judge()
 
-    def take_over(
-        self, orders: Iterable[OrderSnapshot], fills: Iterable[OwnTrade], now_ms: int
-    ) -> None:
+    def end_take_over(self, now_ms: int) -> None:
         """Take the coins of older orders out of what counts as the account's own, once.
 
+        The orders are stored before: if the program ends in between, they are found in the file.
+
         Args:
-            orders: Of the whole past.
-            fills: Of the whole past.
             now_ms: Market time.
         """
         stored, account, context = self._stored, self._account, self._book.context
         if stored is None or account is None:
             return
-        base, tag = context.market.base, self._book.tag
-        own = {
-            one.exchange_order_id
-            for one in orders
-            if one.client_order_id.startswith(tag)
-            and not is_live_order(context.store, one.client_order_id)
-        }
-        bought = Decimal(0)
-        for fill in fills:
-            if fill.exchange_order_id in own and fill.executed_ms <= account.opened_ms:
+        base, bought = context.market.base, Decimal(0)
+        for fill in self._book.fills:
+            if fill.executed_ms <= account.opened_ms:
                 bought += fill.amount if fill.side == "buy" else -fill.amount
                 bought -= fill.fee if fill.fee_currency == base else Decimal(0)
         correct_baseline(
             context.store, self._book.fence, stored, base, max(bought, Decimal(0)), ended_ms=now_ms
         )
         self._stored = self._read()
+        if bought > 0:
+            print_line(
+                f"older orders are taken over; {bought.normalize():f} {base} were bought by them"
+            )
+            return
         print_line(
-            f"older orders are taken over; {bought.normalize():f} {base} were bought by them"
+            f"no position was found in the older orders: all {base} count as the account's own "
+            "coins, and no stop is placed for them",
+            level="WARNING",
         )
 
     def _read(self) -> StoredDifference | None:

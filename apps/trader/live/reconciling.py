@@ -268,9 +268,6 @@ class AccountCheck:
         orders = tuple({one.exchange_order_id: one for one in (*history.found, *listed)}.values())
         late = () if snapshot is None else snapshot.fills
         fills = tuple({one.trade_id: one for one in (*history.fills, *late)}.values())
-        if self._older.is_to_take_over:
-            self._older.take_over(orders, fills, now_ms)
-            self.note_correction()
         take_orders(self._book, orders, fills, now_ms)
         take_fills(self._book, fills, now_ms)
         found = find_unknown_orders(
@@ -279,6 +276,9 @@ class AccountCheck:
             {fill.trade_id: fill.exchange_order_id for fill in fills},
         )
         self._found.sort_out(found, orders, fills, now_ms, is_history_read=True)
+        if self._older.is_to_take_over:
+            self._older.end_take_over(now_ms)
+            self.note_correction()
         # An entry waits for the reading that judges what was found.
         self.note_change()
 

@@ -11,6 +11,7 @@ import pytest
 from msgspec import structs
 
 from live_desk import ACCOUNT, BALANCE, START_MS, LiveDesk, live_desk
+from onetape.core.errors import StoreError
 from onetape.simulator.faults.model import Fault
 from onetape.simulator.market.clock import make_clock
 from onetape.simulator.server.simulator import Simulator
@@ -30,11 +31,15 @@ OLDER = "older order"
 HOUR_MS = 3_600_000
 #: An account on the same account at the exchange, which the backup has.
 FIRST = LiveAccount("first", "simulator", "simulator 1", {}, START_MS - 24 * HOUR_MS, START_MS)
+#: The backup has traded with real orders, and none on this account at the exchange.
+ELSEWHERE = structs.replace(FIRST, exchange="binance", exchange_account="1")
 #: The look-up of an order by its number.
 REFUSED = Fault("status", status=500, method="GET", path="/api/v3/order")
 
 
-async def hold_then_restore(tmp_path: Path, simulator: Simulator, *, has_stop: bool = True) -> Path:
+async def hold_then_restore(
+    tmp_path: Path, simulator: Simulator, *, has_stop: bool = True, first: LiveAccount = FIRST
+) -> Path:
     """Open a position, and return a backup from before its account's first session.
 
     The account is opened in the backup two hours later, with the coins of the position.
@@ -42,7 +47,7 @@ async def hold_then_restore(tmp_path: Path, simulator: Simulator, *, has_stop: b
     path, backup = tmp_path / "x.db", tmp_path / "backup.db"
     with open_store(path, create=True) as store:
         read_installation_tag(store)
-        open_live_account(store, FIRST)
+        open_live_account(store, first)
     shutil.copy(path, backup)
     async with live_desk(path, simulator=simulator, baseline=BALANCE) as desk:
         await desk.hold()
@@ -61,11 +66,13 @@ async def hold_then_restore(tmp_path: Path, simulator: Simulator, *, has_stop: b
 
 
 @asynccontextmanager
-async def restored(tmp_path: Path, *, has_stop: bool = True) -> AsyncGenerator[LiveDesk]:
+async def restored(
+    tmp_path: Path, *, has_stop: bool = True, first: LiveAccount = FIRST
+) -> AsyncGenerator[LiveDesk]:
     """Trade a backup from before the account's first session, whose position is open."""
     clock = make_clock(start_ms=START_MS, stepped=True)
     async with Simulator(clock=clock, balance=BALANCE) as simulator:
-        backup = await hold_then_restore(tmp_path, simulator, has_stop=has_stop)
+        backup = await hold_then_restore(tmp_path, simulator, has_stop=has_stop, first=first)
         async with live_desk(backup, simulator=simulator, number=2) as desk:
             yield desk
 
@@ -84,6 +91,11 @@ def older(desk: LiveDesk) -> list[StoredDifference]:
 def give(desk: LiveDesk, answer: Answer) -> None:
     (found,) = older(desk)
     assert store_difference_answer(desk.store, found.number, answer, answered_ms=0)
+
+
+def execute(desk: LiveDesk, sql: str) -> None:
+    with desk.store.write() as connection:
+        connection.execute(sql)
 
 
 def own_coins(desk: LiveDesk) -> Decimal:
@@ -118,11 +130,12 @@ def test_row_139_orders_older_than_their_account_stop_entries_and_no_stop_is_can
 
 @pytest.mark.parametrize("has_stop", [True, False])
 @pytest.mark.parametrize("is_ended", [False, True])
+@pytest.mark.parametrize("first", [FIRST, ELSEWHERE], ids=["this account", "another account"])
 def test_row_139_older_orders_are_taken_over_with_their_coins_on_a_persons_answer(
-    tmp_path: Path, has_stop: bool, is_ended: bool
+    tmp_path: Path, has_stop: bool, is_ended: bool, first: LiveAccount
 ) -> None:
     async def scenario() -> None:
-        async with restored(tmp_path, has_stop=has_stop) as desk:
+        async with restored(tmp_path, has_stop=has_stop, first=first) as desk:
             await desk.until(lambda: desk.states.has_problem(OLDER))
             await desk.until(lambda: desk.executor.balance_is_known)
             give(desk, "adopt")
@@ -145,6 +158,45 @@ def test_row_139_older_orders_are_taken_over_with_their_coins_on_a_persons_answe
             desk.assert_ledgers_equal()
             assert 0 <= desk.coins < Decimal("0.00001")
             assert own_coins(desk) == BALANCE["BTC"]
+
+    run(scenario)
+
+
+@pytest.mark.parametrize("failing", ["INSERT ON orders", "UPDATE OF baseline ON live_accounts"])
+def test_row_139_older_orders_are_taken_over_whole_where_the_program_ends_meanwhile(
+    tmp_path: Path, failing: str
+) -> None:
+    async def scenario() -> None:
+        async with restored(tmp_path, has_stop=False) as desk:
+            await desk.until(lambda: desk.states.has_problem(OLDER))
+            # A trade after the restore: the history is read from there on.
+            await desk.pass_time(120)
+            give(desk, "keep")
+            await desk.until(lambda: not desk.states.has_problem(OLDER))
+            await desk.hold()
+            desk.leave()
+            await desk.until(lambda: desk.executor.position.is_flat and not desk.resting)
+            await desk.pass_time(120)
+            execute(desk, "UPDATE account_differences SET answer = NULL, ended_ms = NULL")
+            desk.start()
+            await desk.until(lambda: desk.states.has_problem(OLDER))
+            before = own_coins(desk)
+            fails = f"CREATE TRIGGER fails BEFORE {failing} BEGIN SELECT RAISE(ABORT, 'fails'); END"
+            execute(desk, fails)
+            give(desk, "adopt")
+            with pytest.raises(StoreError, match="fails"):
+                await desk.until(lambda: own_coins(desk) < before)
+            assert own_coins(desk) == before
+            execute(desk, "DROP TRIGGER fails")
+            desk.start()
+            await desk.until(lambda: desk.executor.stops)
+            await desk.until(lambda: desk.executor.stops[0].state.stage == "open")
+            assert len(desk.resting) == 1
+            assert older(desk) == []
+            assert own_coins(desk) == BALANCE["BTC"]
+            desk.leave()
+            await desk.until(lambda: desk.executor.position.is_flat)
+            desk.assert_ledgers_equal()
 
     run(scenario)
 

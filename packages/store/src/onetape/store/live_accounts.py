@@ -130,21 +130,13 @@ def _find_sharer(connection: DatabaseConnection, account: LiveAccount, currency:
     ).get
 
 
-def first_opened_ms(store: Store, exchange: str, exchange_account: str) -> int | None:
-    """Return when the first account of the file was opened on an account at an exchange.
+def first_opened_ms(store: Store) -> int | None:
+    """Return when the first account with real orders was opened in the file.
 
     Epoch milliseconds; None: none was.
-
-    Args:
-        store: The open database.
-        exchange: CCXT exchange id.
-        exchange_account: The exchange's own id of the account.
     """
     with store.read() as connection:
-        return connection.execute(
-            "SELECT min(opened_ms) FROM live_accounts WHERE exchange = ? AND exchange_account = ?",
-            (exchange, exchange_account),
-        ).get
+        return connection.execute("SELECT min(opened_ms) FROM live_accounts").get
 
 
 def correct_baseline(
