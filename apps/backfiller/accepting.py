@@ -42,8 +42,8 @@ def range_of(text: str | None, flag: str) -> Range:
     """Return a range, given as `FROM..TO`, as one day, as freqtrade's timerange, or as `all`.
 
     Args:
-        text: What was typed; None: all.
-        flag: Where, for the error.
+        text: Range as typed on the command line; None: all gaps.
+        flag: Flag of the range, for the error.
 
     Raises:
         UsageError: the text is no range.
@@ -75,7 +75,7 @@ def accept_gaps(
         store: The open database.
         keys: The series.
         wanted: Requested range, epoch seconds, half-open.
-        reason: Why the candles are missing.
+        reason: Cause of the missing candles, as a text.
         now_ms: Computer's time, epoch milliseconds.
 
     Raises:

@@ -137,7 +137,7 @@ def raise_failures(outcomes: Sequence[object], *, only: bool = False) -> None:
     """Raise the error of a series that failed; return if none failed.
 
     Args:
-        outcomes: What became of each series.
+        outcomes: Result of each series.
         only: Raise only where there is one series: its error is enough.
 
     Raises:

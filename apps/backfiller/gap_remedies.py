@@ -37,7 +37,7 @@ def open_gaps_text(gaps: Sequence[OpenGap], path: Path, *, minutes: int) -> str:
     Args:
         gaps: Open gaps, at least one.
         path: The database.
-        minutes: How long after the first response another one may prove a gap.
+        minutes: Minutes after the first response from which another one may prove a gap.
     """
     candles = sum(gap.candles for gap in gaps)
     first = gaps[0]

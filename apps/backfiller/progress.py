@@ -78,7 +78,7 @@ def shown(series: int) -> Generator[ProgressDisplay]:
     """Yield the display of a run; it is gone from the terminal afterwards, but for the notes.
 
     Args:
-        series: How many are fetched; the failure of a single one is the program's own last line.
+        series: Number of series; the failure of a single one is the program's own last line.
     """
     if not sys.stderr.isatty():
         yield ProgressDisplay(None, shows_failures=series > 1)

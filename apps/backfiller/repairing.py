@@ -85,7 +85,7 @@ async def repair_series(
     leaves a gap that the next run fills. Proven gaps are requested again once they are a day old.
 
     Args:
-        exchange: Where the candles come from.
+        exchange: Exchange of the candles.
         store: The open database.
         key: The series.
         all_gaps: Request every explained gap again, however new.
@@ -154,7 +154,7 @@ async def repair_all(
 
     Args:
         job: The series.
-        endpoints: Where their exchanges are.
+        endpoints: Endpoints of the exchanges.
         store: The open database.
         all_gaps: Request every explained gap again, however new.
 

@@ -56,7 +56,7 @@ def parsed_flags(arguments: Sequence[str], command: str) -> dict[str, Any]:
 
     Args:
         arguments: Arguments that the command does not have.
-        command: What the user typed, for the error.
+        command: Command as typed, for the error.
 
     Raises:
         TyperException: a flag is no flag of a backtest.

@@ -156,7 +156,7 @@ def hold_account(context: SessionContext, fence: Fence) -> tuple[SessionContext,
     """Open the account, or go on with the stored one; return the context with its start balance.
 
     Args:
-        context: What is traded; its settings may name a start balance.
+        context: Context of the traded symbol; its settings may name a start balance.
         fence: The lease of account and symbol.
 
     Returns:

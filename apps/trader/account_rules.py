@@ -55,7 +55,7 @@ class LookAhead:
 
         Args:
             rules: Rules of the account.
-            state: It is not changed.
+            state: State to begin with; it is not changed.
         """
         self.rules = rules
         self.state = state
@@ -97,7 +97,7 @@ class AccountRules(LookAhead):
             rules: Rules of the account; their symbols are those of this process, in the order of
                 entries.
             timeframe: Timeframe of the candles of all symbols.
-            wait_seconds: How long entries wait for symbols that are late, wall clock.
+            wait_seconds: Time that entries wait for late symbols, wall clock.
             held: Symbols with a position: it takes a place before its own state is restored.
             most_positions: Positions of the account in all processes; None: no limit.
             note_late: Stores which symbols entries do not wait for any longer: the open (epoch
@@ -130,7 +130,7 @@ class AccountRules(LookAhead):
         """Take an event of a symbol; carry out the entries whose turn it is.
 
         Args:
-            symbol: Whose event.
+            symbol: Symbol of the event.
             event: The event.
 
         Returns:
@@ -191,7 +191,7 @@ class AccountRules(LookAhead):
         """Note a candle in which nothing was traded so far: no entry waits for its first trade.
 
         Args:
-            symbol: Whose candle.
+            symbol: Symbol of the candle.
             timestamp: Open of the candle, epoch seconds.
         """
         self._untraded[symbol] = timestamp

@@ -84,7 +84,7 @@ def rows_of(
         traded: Accounts of the database, one for each of their symbols.
         command: The name of the command.
         at_ms: The computer's time, epoch milliseconds.
-        given_by: Who gives it.
+        given_by: Person who gives the command.
 
     Raises:
         UsageError: no account of `traded` fits the command.

@@ -28,8 +28,8 @@ def opening_lines(
         context: Context of the traded symbol.
         exchange: Exchange whose clock has the market time.
         broker: Broker with the account.
-        new_candles: How many candles the warm-up has added.
-        refused: Why rows of the warm-up were refused; empty where none was.
+        new_candles: Number of candles that the warm-up has added.
+        refused: Reason why rows of the warm-up were refused; empty: none was.
     """
     session = context.session
     url, origin = exchange.endpoint.simulator_url, read_origin(context.store, context.key)

@@ -80,7 +80,7 @@ def note_delisted_while_trading(store: Store, session: Session, fence: Fence, re
         store: The open database.
         session: Session that trades the symbol.
         fence: The lease of account and symbol.
-        reason: Why the market takes no order, in words.
+        reason: Reason why the market takes no order.
 
     Raises:
         SafetyRefusal: another process took the account over.

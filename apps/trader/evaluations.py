@@ -103,7 +103,7 @@ class Evaluations:
         """Begin without an evaluation.
 
         Args:
-            context: What is traded; its evaluator runs the strategy.
+            context: Context of the traded symbol; its evaluator runs the strategy.
             exchange: Exchange whose clock dates candles and measures how long a timeframe takes.
             states: A failed evaluation degrades the trader.
             on_done: Called when an evaluation is done, so that `take` is called soon.

@@ -69,7 +69,7 @@ class Executor(OrderBooking, ABC):
 
         Args:
             now_ms: Market time, epoch milliseconds.
-            reason: Why the orders to buy are cancelled.
+            reason: Reason for the cancellation of orders to buy.
 
         Returns:
             How many orders to buy were cancelled.

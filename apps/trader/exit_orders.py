@@ -135,7 +135,7 @@ class ExitOrders:
         one: a second cause changes nothing.
 
         Args:
-            cause: What closes the position.
+            cause: Cause of the exit.
             signal_timestamp: The candle that gave the signal or reached the level, epoch seconds.
             price: The level, or the close that the signal was computed from, quote currency.
             reason: Reason as a text.
@@ -280,7 +280,7 @@ class ExitOrders:
         reported once, and stays as it is.
 
         Args:
-            halt: Which command forbids them, in words.
+            halt: Description of the command that forbids orders.
 
         Raises:
             StoreError: the order could not be cancelled; it stays open, and is not filled.

@@ -71,7 +71,7 @@ async def warm_up_larger(context: SessionContext, exchange: RestExchange, end: i
 
     Args:
         context: Context of the traded symbol.
-        exchange: Where they come from.
+        exchange: Exchange of the candles.
         end: Open of the newest traded candle, epoch seconds.
 
     Raises:

@@ -78,7 +78,7 @@ class JournalExits:
 
         Args:
             candle: The closed candle that the strategy decided on.
-            seen: What the strategy has seen, in words.
+            seen: Description of the market by the strategy.
 
         Returns:
             What happened, in words; None where there is no position, or its exit is decided.

@@ -67,10 +67,10 @@ async def trade_once_unlocked(
     """Trade; with a position or an order open, once the file can be written.
 
     Args:
-        plan: What is traded.
+        plan: Plan of the start.
         path: Database of the trader.
         trade: Begins the sessions, and trades until the stop.
-        stop: Of the thread that trades.
+        stop: Stop request of the trading thread.
 
     Raises:
         StoreLocked: another process keeps the file locked, and nothing is open.

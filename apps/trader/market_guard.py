@@ -55,7 +55,7 @@ def check_market(
     Args:
         context: Context of the traded symbol.
         exchange: Exchange whose clock, compared before, has the market time.
-        simulated: Which market the simulator has; None for a real exchange.
+        simulated: Description of the simulated market; None for a real exchange.
 
     Raises:
         StoreError: the file belongs to another seed of the simulator.

@@ -26,7 +26,7 @@ def new_order(
     """Return the intent of an order.
 
     Args:
-        session: What is traded, by whom.
+        session: Session of the order.
         client_order_id: New client order id.
         side: Buy or sell.
         type_: CCXT's order type, or what the position is left by.

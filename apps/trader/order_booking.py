@@ -46,8 +46,8 @@ class TrackedOrder:
 
         Args:
             order: Order as it was stored.
-            state: What its stored events add up to.
-            events: How many of them are stored.
+            state: State that the stored events of the order lead to.
+            events: Number of stored events.
         """
         self.order = order
         self.state = state
@@ -66,7 +66,7 @@ class OrderBooking:
             context: Context of the traded symbol.
             fence: The lease of account and symbol; nothing is booked once it is lost.
             funds: The money of the account.
-            where: Where orders are executed, for printed lines.
+            where: Place where orders are executed, for printed lines.
         """
         self._context = context
         self._fence = fence
@@ -169,7 +169,7 @@ class OrderBooking:
             source: Origin of the events.
             row: The candle that fills the order; None where a fill has the time of its execution.
             note: Added to the reason of the order.
-            sent_ms: When the request was sent; None: not now.
+            sent_ms: Time at which the request was sent; None: no request was sent now.
             is_still_pending: Whether an exit that was refused is still pending.
         """
         order, state = current.order, current.state

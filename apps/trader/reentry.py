@@ -19,7 +19,7 @@ def obstacle_text(
     """Return why a BUY on the newest closed candle may not enter.
 
     Args:
-        obstacle: What keeps it from entering.
+        obstacle: Rule that prevents the entry.
         rules: Rules of the account.
         state: Step state of the symbol.
         entered: Candle that filled the last entry, epoch seconds.

@@ -240,7 +240,7 @@ class RuleRunner:
         """Send the exit that a person has commanded; it is filled at the newest price.
 
         Args:
-            reason: Which command, of whom.
+            reason: Command, and person who gave it.
 
         Raises:
             ValueError: there is no position.

@@ -347,7 +347,7 @@ def make_session(
         key: The series to trade.
         strategy: Strategy with its parameters.
         now_ms: Market time, epoch milliseconds.
-        origin: Where the strategy comes from, as `strategy_origin.origin_of` returns it.
+        origin: Origin of the strategy, as `strategy_origin.origin_of` returns it.
     """
     return Session(
         session=uuid4().hex,

@@ -45,7 +45,7 @@ async def run_sessions(
         contexts: One for each symbol, in the order of entries at one moment.
         exchange: Open; its event loop may be that of another thread.
         stop: Ends the sessions.
-        simulated: Which market the simulator has; None for a real exchange.
+        simulated: Description of the simulated market; None for a real exchange.
 
     Raises:
         SafetyRefusal: another process trades a symbol, or the account was opened for something

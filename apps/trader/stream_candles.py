@@ -119,8 +119,8 @@ def has_ended(length_ms: int, age_ms: int, clock: Clock) -> bool:
     """Return whether a candle may be over, where the computer's clock is a little slow.
 
     Args:
-        length_ms: From the open to the end of the candle, milliseconds.
-        age_ms: From the open to now, milliseconds.
+        length_ms: Time from the open to the end of the candle, milliseconds.
+        age_ms: Time from the open until now, milliseconds.
         clock: Market time; the clock that may be slow counts wall time.
     """
     # A candle of a minute is not over in its middle.

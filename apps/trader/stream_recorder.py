@@ -163,8 +163,8 @@ class StreamRecorder:
         """End the watch of a connection that stays, where the price of now is not known.
 
         Args:
-            reason: Why it is not known.
-            effect: What follows from that.
+            reason: Reason why the market is not known.
+            effect: Effect on entries and exits.
         """
         if not self.live:
             return

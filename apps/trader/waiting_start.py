@@ -69,7 +69,7 @@ class WaitingStart:
         A locked file takes no row, so `trader status` does not show that the start waits for it.
 
         Args:
-            error: Why exchange or file cannot be used.
+            error: Error of the exchange or of the file.
 
         Raises:
             SafetyRefusal: another process trades a symbol of the account.

@@ -94,8 +94,8 @@ def wait_text(timeframe: Timeframe, gap: tuple[int, int], full: int, warm_up: st
     Args:
         timeframe: Timeframe of the missing candles.
         gap: Half-open range of their opens, epoch seconds.
-        full: When the warm-up is full at the earliest, epoch seconds.
-        warm_up: What it consists of, such as `200 candles`.
+        full: Earliest time at which the warm-up is full, epoch seconds.
+        warm_up: Description of the warm-up, such as `200 candles`.
     """
     start, end = (format_utc(moment) for moment in gap)
     return (

@@ -75,8 +75,8 @@ def read_table(
 
     Args:
         part: The table.
-        symbol: Whose candles they are.
-        options: How to read it.
+        symbol: Symbol of the candles.
+        options: Flags on how to read the table.
         is_symbol_flag: Whether the symbol is given by a flag, so that it counts where rows name
             another.
 

@@ -89,7 +89,7 @@ def plan_import(
     contradicts its name wins, after a note on stderr.
 
     Args:
-        files: What was named on the command line.
+        files: Paths from the command line.
         wanted: Values of the flags.
         room: Exit stack that closes archives once their tables were read.
 
@@ -134,7 +134,7 @@ def timeframe_of(planned: Planned, distances: Mapping[int, int]) -> Timeframe:
     """Return the timeframe of a table, by what was stated of it and by the times of its rows.
 
     Args:
-        planned: What was stated.
+        planned: Table, with the facts stated by flags and names.
         distances: Seconds between neighbouring rows, and how often they occur.
 
     Raises:

@@ -58,8 +58,8 @@ class TimeReader:
 
         Args:
             source: The table, for errors.
-            unit: What numbers count: one of `UNITS`, or iso; None recognises it by their size.
-            zone: Where dates without an offset were written; None: UTC.
+            unit: Unit of numbers: one of `UNITS`, or iso; None: recognised by their size.
+            zone: Time zone of dates without an offset; None: UTC.
         """
         self._source = source
         self._unit = unit

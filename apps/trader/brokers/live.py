@@ -236,7 +236,7 @@ class LiveBroker:
         """Read the price of a market's last trade; nothing where that is under way.
 
         Args:
-            symbol: Of which market; None: the traded one.
+            symbol: Market of the order; None: the traded one.
         """
         symbol = symbol or self._symbol
         if not self.is_asking("price", symbol):

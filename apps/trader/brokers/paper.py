@@ -67,7 +67,7 @@ class PaperExchange:
 
         Args:
             order: The order.
-            fill: What the engine's rules make of it.
+            fill: Fill of the order by the engine's rules.
             row: The candle that fills it.
             rules: Rules of the account.
             market: Names the currencies of fees.

@@ -38,7 +38,7 @@ def find_choice(session: StoredSession, names: Iterable[str | None]) -> Strategy
     Sessions store the name that a strategy has in its code, which a file of a user may not have.
 
     Args:
-        session: Whose strategy and parameters.
+        session: Session with strategy and parameters.
         names: Names to try: one that a person gave, or None, then those of the settings. The
             stored file goes between.
 

@@ -263,7 +263,7 @@ def _stop_place(
         result: Has the position.
         protection: Levels by the rules.
         orders: Orders that are not finished.
-        unwatched: Why no process watches the level, in words; empty: one does.
+        unwatched: Reason why no process watches the level; empty: one does.
         now_ms: Market time, epoch milliseconds.
     """
     trip = result.open_trip

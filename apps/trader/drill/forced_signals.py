@@ -82,7 +82,7 @@ def strategy_file(
         name: Name of the user's strategy: built in, of `folder`, or `path/to/file.py:Class`.
         parameters: Parameters of the user's strategy.
         folder: The user's folder.
-        schedule: When it signals.
+        schedule: Candles of the signals.
     """
     path, colon, class_name = name.rpartition(":")
     if colon and path.endswith(".py"):

@@ -210,7 +210,7 @@ def drilled_settings(settings: TraderSettings, symbol: str, url: str) -> TraderS
     Args:
         settings: Trader settings of the user.
         symbol: A market of the simulator.
-        url: Where the simulator listens.
+        url: Address of the simulator.
     """
     return replace(
         settings,

@@ -60,11 +60,11 @@ class Scene:
         """Take a simulator whose clock is stepped, and a folder with the trader's files.
 
         Args:
-            simulator: With an account that holds coins that the trader did not buy.
-            schedule: When the strategy signals.
+            simulator: Simulator whose account has coins that the trader did not buy.
+            schedule: Candles of the strategy's signals.
             folder: Folder of the trader.
             program: Command line of the trader.
-            symbol: What the trader trades.
+            symbol: Symbol that the trader trades.
             stop: Set when the drill ends early.
         """
         self.simulator = simulator

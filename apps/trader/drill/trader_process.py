@@ -27,7 +27,7 @@ class TraderProcess:
 
         Args:
             program: Command line of the trader, without its arguments.
-            folder: With `trader.yaml` and the strategy; the database will be there.
+            folder: Folder with `trader.yaml` and the strategy; the database is created there.
         """
         self.started = time.monotonic()
         self.lines: list[str] = []

@@ -177,7 +177,7 @@ class StrategyEvaluator:
             candles: Closed candles, oldest first, at least one.
             higher: Candles of each higher timeframe of the strategy.
             rows: Number of the last candles that are decided on.
-            seconds: How long the strategy may take, wall clock; starting a worker is extra.
+            seconds: Maximum time of the strategy, wall clock, without the start of a worker.
         """
         request = _Request(encode(evaluate_request(_KEY, candles, higher, rows)))
         self._send_ahead(request)

@@ -60,7 +60,7 @@ class _Helper:
 
         Args:
             control: The socket that start messages come from.
-            output: What the strategies print.
+            output: Output of the strategies.
         """
         self._control = control
         self._output = output

@@ -144,7 +144,7 @@ class WorkerConnection(Struct, eq=False):
 
         Args:
             message: The request, with its length before it, or what `send_now` has left of it.
-            seconds: How long the worker may take, wall clock.
+            seconds: Maximum time of the worker, wall clock.
 
         Raises:
             WorkerLate: there was no reply in time.

@@ -21,7 +21,7 @@ def report_faults(book: LiveBook, read: float, *, is_protecting: bool) -> None:
 
     Args:
         book: The orders of the symbol.
-        read: When the account was read last, monotonic.
+        read: Time of the last reading of the account, monotonic seconds.
         is_protecting: Whether stops rest on balances alone: nothing was compared since the start.
     """
     states, fault, raised = book.states, book.broker.fault, book.broker.comparison_faults.text

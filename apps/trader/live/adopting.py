@@ -92,7 +92,7 @@ def leave_as_dust(book: LiveBook, reason: str, now_ms: int) -> None:
 
     Args:
         book: The orders and trades of the symbol.
-        reason: Why it cannot be sold, in words.
+        reason: Reason why the position cannot be sold.
         now_ms: Market time, epoch milliseconds.
     """
     base, held = book.context.market.base, book.position.base

@@ -303,7 +303,7 @@ class LiveBook(Executor):
 
         Args:
             stop_price: Level of the stop, quote currency; None: the order is no stop.
-            amount: Of the stop, base currency.
+            amount: Amount of the stop, base currency.
         """
         offset = self.sizes.stop_offset(amount)
         if stop_price is None or not offset:

@@ -35,7 +35,7 @@ def make_executor(
     """Return the executor that sends and books the orders of a symbol.
 
     Args:
-        context: What is traded; with a broker, orders are real.
+        context: Context of the traded symbol; with a broker, orders are real.
         fence: The lease of account and symbol.
         funds: The money of the account.
         exchange: Exchange whose clock dates requests.

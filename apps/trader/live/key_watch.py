@@ -18,7 +18,7 @@ def rights_after_start(client: PrivateClient, ban: Problem | None) -> KeyRights 
 
     Args:
         client: CCXT client of the account.
-        ban: What the start has found against the key; None: nothing.
+        ban: Problem of the key that the start has found; None: none.
     """
     if ban is not None and not ban.is_final:
         return None

@@ -152,7 +152,7 @@ async def open_access(
 
     Args:
         exchange: Open; its clock dates requests.
-        symbols: What is to be traded; no other process of this computer may trade them there.
+        symbols: Symbols to trade; no other process of this computer may trade them there.
         stack: Closes what is opened.
         credentials: API key of the account.
         data_folders: Folders that containers share: of the database, and of all data. Without any,

@@ -55,7 +55,7 @@ class OrderSizes:
         by far less.
 
         Args:
-            amount: Of the stop, base currency; None: not known.
+            amount: Amount of the stop, base currency; None: not known.
         """
         offset, most = Decimal(repr(self._context.settings.stop_limit or 0.0)), self.at_market
         is_large = amount is not None and most is not None and amount > most

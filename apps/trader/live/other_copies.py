@@ -112,7 +112,7 @@ class OtherCopies:
 
         Args:
             amount: The position.
-            beyond: What the account has beyond its own coins.
+            beyond: Balance of the account less its own coins, base currency.
         """
         if not self.is_seen:
             return amount

@@ -63,7 +63,7 @@ def check_stream(book: LiveBook, missed: Iterable[OwnTrade], asked_ms: int) -> N
     Args:
         book: The orders of the symbol.
         missed: Executions that no event has brought.
-        asked_ms: When the account was read, exchange time.
+        asked_ms: Exchange time at which the account was read, epoch milliseconds.
     """
     for fill in missed:
         opened_ms = book.broker.stream_opened_ms

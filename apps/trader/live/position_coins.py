@@ -81,7 +81,7 @@ class PositionCoins:
         All of the position where that is not known.
 
         Args:
-            total: What the account has, base currency.
+            total: Balance of the account, base currency.
         """
         needed = self._compute_needed()
         return self._book.position.own if needed is None else max(needed - total, _ZERO)

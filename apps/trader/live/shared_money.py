@@ -26,7 +26,7 @@ def check_shared_money(path: Path, plan: StartPlan, access: LiveAccess) -> None:
 
     Args:
         path: Database of the trader, which may not exist yet.
-        plan: What is to be traded.
+        plan: Plan of the start, with its symbols.
         access: The account of the key.
 
     Raises:
@@ -45,7 +45,7 @@ def warn_of_shared_money(store: Store, plan: StartPlan, access: LiveAccess) -> N
 
     Args:
         store: The database of the trader.
-        plan: What is to be traded.
+        plan: Plan of the start, with its symbols.
         access: The account of the key.
 
     Raises:

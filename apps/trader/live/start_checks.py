@@ -40,7 +40,7 @@ class Start(Struct, frozen=True):
 
         Args:
             symbol: The symbol.
-            reason: Why it is left out, in words.
+            reason: Reason why the symbol is left out.
         """
         start = self._reduced(symbol)
         plan = start.plan

@@ -76,8 +76,8 @@ def exits_only_problem(
     """Return the problem of a trader that only exits.
 
     Args:
-        reason: What has changed, in words.
-        remedy: What a person should do.
+        reason: Description of the change.
+        remedy: Action that a person should take.
     """
     return Problem(f"exits only: {reason}", "no entries; exits and stops go on", remedy)
 

@@ -63,7 +63,7 @@ class StopAmount:
         for as long as none can be read.
 
         Args:
-            resting: What stops at the exchange may still sell, base currency.
+            resting: Amount that stops at the exchange may still sell, base currency.
         """
         account, now = self._account, time.monotonic()
         maybe_sold = account.maybe_sold

@@ -65,9 +65,9 @@ class StopWatch:
 
         Args:
             level: Kind and price of the stop by the rules; None: there is no position, or no stop.
-            held: What a stop should sell, base currency.
+            held: Amount that a stop should sell, base currency.
             known: The newest price.
-            exit_obstacle: Why a passed level would sell nothing now; None: it would.
+            exit_obstacle: Reason why a passed level would sell nothing now; None: it would sell.
             now_ms: Market time, epoch milliseconds.
 
         Returns:

@@ -124,7 +124,7 @@ def level_at(book: LiveBook, price: float) -> Level | None:
 
     Args:
         book: Has the rules.
-        price: Of the entry, quote currency.
+        price: Price of the entry, quote currency.
     """
     step = float(book.context.market.trading_rules.price_step or 0)
     levels = levels_of(book.context.rules.exits, price, price, 0, step)

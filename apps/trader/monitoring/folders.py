@@ -10,7 +10,7 @@ def make_folder_of(file: Path, setting: str) -> None:
 
     Args:
         file: The file, which is not touched.
-        setting: Which setting names it.
+        setting: Setting that names the file.
 
     Raises:
         ConfigurationError: the folder cannot be made.

@@ -165,8 +165,8 @@ class Causes:
 
         Args:
             position: Position that the trader traded.
-            kind: What ended the trade of the backtest; None: it is open.
-            other: How the backtest left it, in words.
+            kind: Kind of exit of the backtest's trade; None: it is open.
+            other: Description of the backtest's exit.
         """
         settings = self.of_settings(position.session)
         more = f"; {settings}" if settings and position.exit_type != "command" else ""

@@ -56,8 +56,8 @@ def run_inputs(
         config: Configuration of the run.
         strategy: The strategy that made the signals.
         inputs: The symbols.
-        began: When the run began, by `time.monotonic`.
-        range_notes: What of several symbols is not traded, in sentences.
+        began: Time at which the run began, by `time.monotonic`.
+        range_notes: Sentences on ranges of symbols that are not traded.
     """
     return _backtest_of(config, strategy, inputs, _simulate(inputs, config), range_notes, began)
 

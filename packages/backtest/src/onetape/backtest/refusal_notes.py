@@ -12,7 +12,7 @@ def refusal_notes(results: Sequence[SimulationResult], places: int = 1) -> list[
 
     Args:
         results: Results of each symbol of the account.
-        places: How many positions it may have at a time.
+        places: Maximum number of open positions.
     """
     refused = [one for result in results for _, one in result.refused]
     if not refused:

@@ -71,7 +71,7 @@ class TradeRows(TradeSequence):
 
         Args:
             result: A run that began without a position.
-            signals: What it traded, warm-up included.
+            signals: Signals of the run, warm-up included.
             warm_up: Candles before those of the result.
         """
         self._result, self._signals, self._warm_up = result, signals, warm_up

@@ -60,7 +60,7 @@ def log_event(event: str, text: str, *, level: Level = "INFO", **fields: Any) ->
     Args:
         event: Kind of the event.
         text: Text in one line.
-        level: How serious it is.
+        level: Severity of the event.
         **fields: Values by name, that JSON can hold.
     """
     if not _handlers:

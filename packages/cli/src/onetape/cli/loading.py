@@ -118,7 +118,7 @@ def load_settings(
     Args:
         model: Struct of the program's settings.
         app: Name of the program; `APP__SECTION__KEY` are its environment variables.
-        file: What `find_settings_file` found.
+        file: File that `find_settings_file` returned.
         flags: Values by key, dotted or nested; None means not given.
         environment: Environment variables; by default those of the process.
         reads_strategy: Whether the strategy's file is read; a command that trades nothing does not

@@ -37,7 +37,7 @@ def run_app(
 
     Args:
         app: The program.
-        name: What the user typed to start it; it opens each error line.
+        name: Name of the program as typed; each error line begins with it.
         arguments: Command line without the program's name; None takes the process's own.
         at_once: End without taking the interpreter apart, which costs a short run a tenth of its
             time. Exit functions are called; threads that still run are not waited for.
@@ -56,7 +56,7 @@ def run_function(function: Callable[[], object], name: str) -> NoReturn:
 
     Args:
         function: The program; it has read its command line already.
-        name: What the user typed to start it; it opens each error line.
+        name: Name of the program as typed; each error line begins with it.
     """
     with own_process():
         code = _run_for_exit_code(function, name)
@@ -91,7 +91,7 @@ def refuse_flags_before(context: "typer.Context", name: str) -> None:
 
     Args:
         context: Context of the program; a command was named.
-        name: What the user typed to start it.
+        name: Name of the program as typed.
 
     Raises:
         UsageError: there is one.

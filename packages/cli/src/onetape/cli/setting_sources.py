@@ -43,7 +43,7 @@ def collect_given_settings(
     Args:
         declared: Declared settings of the program.
         tree: Values by key, dotted or nested; None: not given.
-        source: Where they come from.
+        source: Source of the settings.
         prefix: The section that they are in, with a dot at its end.
 
     Raises:

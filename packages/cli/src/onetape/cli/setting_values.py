@@ -29,7 +29,7 @@ def convert_setting_value(one: Declared, value: object, source: Source) -> Conve
     Args:
         one: The setting.
         value: Value as the source gives it.
-        source: Where it comes from, for the error.
+        source: Source of the value, for the error.
 
     Raises:
         ConfigurationError: the value cannot be converted; the text has place, key and what was

@@ -17,7 +17,7 @@ def parse_moment(text: str, name: str) -> int:
     """Return epoch seconds of `2024-01-31`, ISO 8601, `20240131`, or an epoch of 10 or 13 digits.
 
     Args:
-        text: What was typed; without an offset it is UTC.
+        text: Date as typed; without an offset it is UTC.
         name: Key of the setting, or a flag that is not a setting, for the error.
 
     Raises:

@@ -24,7 +24,7 @@ def choose_market_digits(
     """Return the decimals of prices, amounts and money of one market.
 
     Args:
-        trading_rules: As the exchange states them; a finer price step that the candles show counts.
+        trading_rules: Rules that the exchange states; a finer price step of the candles counts.
         candles: Candles of that market, oldest first, shape (n,).
         quote: Quote currency.
         start_cash: Start balance of the account, quote currency.

@@ -76,7 +76,7 @@ def find_finer_step(price_step: Decimal | None, prices: FloatArray) -> Decimal |
     """Return the stated price step, or the finer one that prices of the market show.
 
     Args:
-        price_step: As the exchange states it; None: any price.
+        price_step: Step that the exchange states; None: any price.
         prices: Above 0, shape (n,).
     """
     if not price_step or are_whole(prices, float(price_step)).all():

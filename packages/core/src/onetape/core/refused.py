@@ -14,10 +14,10 @@ def describe_refused_rows(
     """Return why rows of a source are no candles: the commonest fault, and the first row.
 
     Args:
-        faults: Why each row was refused, in the order of the rows; at least one.
+        faults: Fault of each refused row, in the order of the rows; at least one.
         first_row: The first refused row, as the source has it.
         timeframe: Timeframe of the candles, such as `1h`.
-        sound: How many rows were not refused.
+        sound: Number of rows that were not refused.
     """
     (fault, count), *_ = Counter(faults).most_common(1)
     often = "all" if count == len(faults) else f"{count:,} of {len(faults):,}"

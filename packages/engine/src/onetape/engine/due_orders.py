@@ -79,7 +79,7 @@ def order_bars(
     """Return the bars that fill orders.
 
     Args:
-        orders: What is due at each open: 1 BUY, -1 SELL, 0 nothing; shape (n,).
+        orders: Order due at each open: 1 BUY, -1 SELL, 0 none; shape (n,).
         untraded: Bars without a trade, shape (n,); None: every bar has trades.
         waiting: Order that waits from before the first bar: 1 BUY, -1 SELL, 0 none.
         is_used: Whether the run of BUYs that was on before the first bar has led to an entry.
@@ -202,7 +202,7 @@ class DueOrders(Struct, frozen=True):
         Args:
             entries: Bars of the entries; a first one that is negative was carried in.
             exits: Bars of the exits, of which the k-th ends the k-th entry.
-            kinds: How they came about, as EXIT_KINDS counts.
+            kinds: Kinds of the exits, as indices into EXIT_KINDS.
         """
         if self.untraded is None:
             return {}

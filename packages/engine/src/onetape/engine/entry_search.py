@@ -84,7 +84,7 @@ class EntrySearch:
 
         Args:
             numbers: The BUYs that entered.
-            exit_bar: Where their positions ended.
+            exit_bar: Bars at which the positions ended.
         """
         orders = self._orders
         free = np.searchsorted(orders.due, exit_bar + (self._cooldown + 1))
@@ -176,7 +176,7 @@ class EntrySearch:
 
         Args:
             found: Exits; their kind is negative where no level ended the position.
-            kinds: How each position ends without levels.
+            kinds: Kind of exit of each position without levels.
         """
         if not len(self._candles):
             return found

@@ -112,7 +112,7 @@ def levels_of(
 
     Args:
         exits: The rules.
-        entry_price: What the entry was filled at, before slippage.
+        entry_price: Price of the entry before slippage.
         highest: Highest of the entry price and of the highs of the bars before this one.
         age: Number of bars since the entry; 0 for the entry's bar.
         price_step: Price step of the market; 0: none.

@@ -134,7 +134,7 @@ class FillModel(Struct, frozen=True):
         Args:
             cash: Available quote currency.
             price: Open of the candle that fills the order.
-            context: What else the sizing and the slippage depend on.
+            context: Other values that sizing and slippage depend on.
         """
         numbers = self.buy_values(cash, price, context)
         return numbers if isinstance(numbers, RefusedOrder) else self.bought(numbers, price)
@@ -152,7 +152,7 @@ class FillModel(Struct, frozen=True):
         Args:
             base: Available base currency.
             price: Open of the candle, or the level inside it, that fills the order.
-            context: What else the slippage depends on.
+            context: Other values that the slippage depends on.
             is_maker: Whether it is a limit order: no slippage, and its own fee.
         """
         numbers = self.sell_values(base, price, context.volume, is_maker)

@@ -39,7 +39,7 @@ class MonthModels:
         """Begin without a model.
 
         Args:
-            rules: With the months of `core.price_steps.with_month_steps`.
+            rules: Trading rules with the months of `core.price_steps.with_month_steps`.
         """
         self._rules = rules
         self._starts = [month.start for month in rules.trading_rules.months or ()]

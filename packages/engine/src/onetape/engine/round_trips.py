@@ -77,7 +77,7 @@ def trade_of(
         candles: Candles that the bars are indices of.
         entry: The buy.
         leave: The sell; None: still open, valued at the last close without a fee.
-        symbol: What is traded, in a run over several.
+        symbol: Symbol of the trade, in a run over several.
     """
     buy = entry.fill
     paid = -buy.cash_change

@@ -18,7 +18,7 @@ class SellSearch:
         """Prepare.
 
         Args:
-            orders: Which bars fill SELLs.
+            orders: Orders, with the bars that fill SELLs.
             close: Closes of the traded candles, shape (n,).
             least: Close above which a SELL counts, as a multiple of the entry's price.
         """

@@ -93,7 +93,7 @@ class SharedAccount:
 
         Args:
             places: Where on the axis the candles of those fills stand, in order, shape (m,).
-            cash: At the start and after each of them, shape (m + 1,).
+            cash: Cash at the start and after each of these fills, shape (m + 1,).
             candidates: By symbol the candidate of its position or of its next entry, or
                 NO_CANDIDATE.
             is_open: Whether each symbol has a position.

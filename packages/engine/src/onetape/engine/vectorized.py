@@ -128,7 +128,7 @@ def keep_columns(symbol: SymbolState, route: Route, columns: FillColumns) -> Non
 
     Args:
         symbol: State of the symbol, with an empty fill log.
-        route: Where they are from.
+        route: Route of the fills.
         columns: The first fills of the route, or all.
     """
     fill_log, fills = symbol.fill_log, len(columns.bars)

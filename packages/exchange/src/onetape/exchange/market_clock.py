@@ -46,7 +46,7 @@ class SimulatorClock:
         """Request the time once.
 
         Args:
-            url: Where the simulator listens, such as `http://127.0.0.1:8790`.
+            url: Address of the simulator, such as `http://127.0.0.1:8790`.
 
         Raises:
             ExchangeUnreachable: nothing responds there, or something else does.

@@ -245,7 +245,7 @@ def own_trades_page(
         symbol: CCXT spot symbol.
         since_ms: First time, epoch milliseconds.
         until_ms: Last time; None where the dialect's window does not demand one.
-        position: Where the page before ended, as the dialect's paging has it; None: first page.
+        position: End of the page before, as in the dialect's paging; None: first page.
         exchange_order_id: Only trades of this order, where the exchange lists them by order.
     """
     params: dict[str, Any] = {}

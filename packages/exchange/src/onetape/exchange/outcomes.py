@@ -119,7 +119,7 @@ def read_list(call: CcxtCall, result: CallResult) -> list[Mapping[str, Any]] | U
     CCXT reads HTML, a cut body and an error alike as an empty list.
 
     Args:
-        call: With the place of the list in the response.
+        call: Call, with the keys to the list in the response.
         result: Result of that call.
     """
     if result.error is not None:
@@ -137,8 +137,8 @@ def failure_of(exchange: str, error: BaseException, record: RequestRecord) -> Re
 
     Args:
         exchange: CCXT exchange id, or `simulator`.
-        error: As CCXT, or anything below it, has raised it.
-        record: What became of the HTTP request.
+        error: Error that CCXT, or a library below it, has raised.
+        record: Outcome of the HTTP request.
     """
     refused = refusal_in(exchange, record.status, record.body)
     if refused is not None:

@@ -50,8 +50,8 @@ class PrivateConnection:
             endpoint: Endpoint of the exchange.
             credentials: Credentials of the account.
             now_ms: Returns the exchange's time, epoch milliseconds.
-            timeout_ms: How long one request may take.
-            dialect: How private requests go to the exchange; None: as `DIALECTS` has it.
+            timeout_ms: Timeout of one request.
+            dialect: Form of private requests to the exchange; None: that of `DIALECTS`.
 
         Raises:
             UsageError: the private requests of the exchange are not known.

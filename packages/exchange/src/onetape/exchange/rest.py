@@ -94,13 +94,13 @@ class RestExchange:
             endpoint: Endpoint of the exchange.
             first_pause_seconds: Before the second attempt of a read; doubles from then on, to a
                 minute. Before the first response a read gives up after eight of them.
-            retry_seconds: How long a read may keep failing after the first response.
+            retry_seconds: Time that a read may keep failing after the first response.
             waits_for_ban_end: Wait where the exchange bans this computer, however long; otherwise a
                 read fails at once where that is longer than the time for retries.
-            timeout_seconds: How long one request may take.
+            timeout_seconds: Timeout of one request.
             note: Called with one line on why a read waits, once a minute at most, and what an
                 exchange does not serve.
-            wall: What pauses are counted by; None is the computer's time.
+            wall: Clock of the pauses; None: the computer's.
             seed: Random seed of the pauses' jitter; None is another one each time.
 
         Raises:
@@ -186,7 +186,7 @@ class RestExchange:
         is long.
 
         Args:
-            symbol: Which market.
+            symbol: Symbol of the market.
             max_age_seconds: A list that was requested so many seconds ago, or is being requested,
                 is new enough.
 

@@ -75,13 +75,13 @@ class RetryPolicy:
 
         Args:
             exchange: Exchange id, for the error texts.
-            wall: What pauses and bans are counted by.
+            wall: Clock of the pauses and bans.
             exchange_ms: Returns the time by which the exchange dates the end of a ban, epoch
                 milliseconds.
             random: Random numbers of the jitter.
             note: Called with the reason why a read waits: once a minute at most.
             first_pause_seconds: Before the second attempt; doubles from then on.
-            retry_seconds: How long a read may keep failing once the exchange has responded.
+            retry_seconds: Time that a read may keep failing once the exchange has responded.
             waits_for_ban_end: Wait for the end of a ban, however far; otherwise a read
                 fails at once, without a request, where it ends after the time for retries.
         """

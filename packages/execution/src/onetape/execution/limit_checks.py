@@ -72,7 +72,7 @@ def check_entry_limits(
     Args:
         limits: Limits of the account.
         state: Losses of the account; None: its equity is not known.
-        terms: With the cost after `limit_entry_cost`.
+        terms: Terms of the entry, with the cost after `limit_entry_cost`.
         market: Current facts about the market.
     """
     return {

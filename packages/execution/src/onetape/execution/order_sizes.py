@@ -40,8 +40,8 @@ def next_part(amount: Decimal, largest: Decimal | None, rules: TradingRules) -> 
 
     Args:
         amount: All that is to be sold, base currency, in whole steps.
-        largest: Of one order; None: no limit is known.
-        rules: Of the market.
+        largest: Largest amount of one order; None: no limit is known.
+        rules: Trading rules of the market.
     """
     if largest is None or largest <= 0 or amount <= largest:
         return amount

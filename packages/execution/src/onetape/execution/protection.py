@@ -84,12 +84,12 @@ def choose_protection_step(
     """Return the next thing to do for the protection of a position; None: nothing.
 
     Args:
-        held: What is held and was bought here, base currency, net of fees; 0 while flat.
+        held: Amount of the position, base currency, net of fees; 0 while flat.
         level: Price of the stop, quote currency; None: the rules have none.
         resting: The stops that are not over.
         trading_rules: Trading rules of the market.
-        policy: How readily a resting stop is changed.
-        seconds_since_change: Since a stop was last placed or cancelled.
+        policy: Rules for when a resting stop is moved.
+        seconds_since_change: Time since a stop was last placed or cancelled.
         is_fixed: Whether no stop may be moved because its level has risen.
     """
     amount = round_down(held, trading_rules.amount_step)

@@ -104,7 +104,7 @@ async def confirm_gaps(
     Gaps that one page reaches across are requested together.
 
     Args:
-        exchange: Where the candles come from.
+        exchange: Exchange of the candles.
         store: The open database.
         key: The series.
         start: Start of the range, epoch seconds, inclusive.

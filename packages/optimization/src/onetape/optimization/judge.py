@@ -256,7 +256,7 @@ def money_rungs(judged: Judged, where: str) -> list[Rung]:
     """Return the rungs about data and money.
 
     Args:
-        judged: What is judged.
+        judged: Input of the verdict.
         where: Part of the range, such as `in-sample`.
     """
     trades, count = judged.metrics.trades, len(judged.returns)
@@ -326,7 +326,7 @@ def deflated_rung(sharpe: SharpeEvidence, where: str, trials: str, *, is_by_shar
     Args:
         sharpe: Sharpe ratios.
         where: Part of the range, such as `in-sample`.
-        trials: What was tried, in the plural.
+        trials: Noun for the trials, in the plural.
         is_by_sharpe: Whether the choice was by Sharpe ratio; else the rung does not apply.
     """
     name, failure = "not rejected after deflation", "could be the best of many without skill"

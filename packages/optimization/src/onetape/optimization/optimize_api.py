@@ -46,7 +46,7 @@ class OptimizationResult:
         Args:
             results: One row per combination, best first.
             rank: Metric that ranks.
-            failures: Why combinations gave no result, one sentence each.
+            failures: Reasons why combinations gave no result, one sentence each.
             judgement: Statistics and verdict of the best; None where none is ranked.
         """
         self.results = results

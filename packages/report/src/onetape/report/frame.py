@@ -89,7 +89,7 @@ def render_warning_bar(fault: str, more: str) -> str:
 
     Args:
         fault: Short reason, plain text.
-        more: What was found, and which command shows more.
+        more: Finding, and the command that shows more.
     """
     if not fault:
         return ""

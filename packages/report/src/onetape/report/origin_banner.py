@@ -21,7 +21,7 @@ def origin_banner(origin: Origin | None, invented: str) -> str:
     """Return the banner as HTML; empty for candles of a real exchange.
 
     Args:
-        origin: Where the candles come from; None for a real exchange.
+        origin: Origin of simulated candles; None for a real exchange.
         invented: Sentence about results on invented prices.
     """
     if origin is None:

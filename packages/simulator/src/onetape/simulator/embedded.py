@@ -154,11 +154,11 @@ def embedded_simulator(
     """Run a simulator on 127.0.0.1 in a thread of this process while the block lasts.
 
     Args:
-        seed: Which market.
+        seed: Seed of the market.
         clock: Market time (`clock.make_clock`); None is the computer's time.
         port: 0 takes a free one.
-        balance: What the account holds; None is 10,000 USDT.
-        faults: What goes wrong; more can be added while it runs.
+        balance: Start balances of the account; None: 10,000 USDT.
+        faults: Faults of the simulator; more can be added while it runs.
         limits: Refuse what goes beyond Binance's limits.
         strict_timestamps: Refuse old requests (-1021) in a stepped market too.
         account_id: The account's number; None is that of every simulator.

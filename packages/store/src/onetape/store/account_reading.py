@@ -103,7 +103,7 @@ def read_traded(store: Store, mode: Mode | None = None) -> list[AccountSeries]:
 
     Args:
         store: The open database.
-        mode: Whose accounts; None: of every mode.
+        mode: Mode of the accounts; None: every mode.
 
     Raises:
         StoreError: the file cannot be read.

@@ -64,7 +64,7 @@ def restore(backup: Path, path: Path) -> Path | None:
 
     Args:
         backup: A file that `backup` made, or any closed database of ours; it stays as it is.
-        path: Where to; no process may have it open.
+        path: Path to restore to; no process may have it open.
 
     Returns:
         New name of the replaced file; None: no file was replaced.

@@ -87,7 +87,7 @@ def finish_control(store: Store, number: int, *, done_ms: int) -> None:
 
     Args:
         store: The open database.
-        number: Which command.
+        number: Number of the command.
         done_ms: Market time, epoch milliseconds.
 
     Raises:

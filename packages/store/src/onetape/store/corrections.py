@@ -65,7 +65,7 @@ def accept_corrections(
     Args:
         store: The open database.
         key: The series.
-        window: How many candles a decision of any account may rest on.
+        window: Maximum number of candles that a decision of any account depends on.
         corrected_ms: Market time, epoch milliseconds.
 
     Returns:

@@ -120,10 +120,10 @@ def set_gap(
         key: The series.
         start: Open of the first missing candle, epoch seconds.
         end: Open of the next candle that is there, epoch seconds.
-        state: What is known; "not fetched" cannot be stored.
+        state: State of the gap; "not fetched" cannot be stored.
         requested_ms: Market time, epoch milliseconds.
-        evidence: What the exchange's responses prove.
-        reason: Why a person accepted the gap; needed in that state, and refused in others.
+        evidence: Evidence from the exchange's responses.
+        reason: Reason of an accepted gap; required in that state, and refused in others.
 
     Raises:
         StoreError: the file cannot be written, or the range is empty.

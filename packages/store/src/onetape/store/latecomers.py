@@ -45,10 +45,10 @@ def insert_latecomers(
 
     Args:
         store: The open database.
-        reasons: By session of the late symbol what was missing, in words.
+        reasons: Causes of the delays, by session of the late symbol.
         timestamp: The open, epoch SECONDS.
         noted_ms: Market time, epoch milliseconds.
-        waited_seconds: How long the entries have waited, wall clock.
+        waited_seconds: Time that the entries have waited, wall clock.
 
     Raises:
         StoreError: the file cannot be written.

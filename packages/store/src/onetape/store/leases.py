@@ -52,10 +52,10 @@ def acquire_lease(
 
     Args:
         store: The open database.
-        name: What is leased, such as an account.
-        holder: Who takes it, in words that help a person find the process.
+        name: Name of the lease, such as an account.
+        holder: Description of the holder that helps a person find the process.
         now_ms: Wall-clock epoch milliseconds.
-        seconds: How long it lasts unless renewed.
+        seconds: Duration of the lease unless renewed.
         lock: The kernel's lock of that name, after its `acquire`; None: nothing is known of it.
 
     Raises:

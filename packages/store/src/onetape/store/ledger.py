@@ -180,7 +180,7 @@ def read_fills(
         store: The open database.
         account: Name of the account.
         symbol: Symbol of the market.
-        exchange: On which exchange; None: on any.
+        exchange: Exchange of the decisions; None: any.
         mode: `paper` or `live`; None: both.
         after_ms: Only fills that were executed after this time, epoch milliseconds.
     """

@@ -149,8 +149,8 @@ def correct_baseline(
         store: The open database.
         fence: The lease of account and symbol.
         found: The difference that a person has answered.
-        currency: Of the coins.
-        amount: How many.
+        currency: Currency of the coins.
+        amount: Amount of the coins.
         ended_ms: Market time.
 
     Raises:
@@ -200,7 +200,7 @@ def add_difference(
         fence: The lease of account and symbol; None: no process trades the symbol.
         account: Name of the account.
         kind: Such as `missing coins`.
-        subject: What differs; one difference of a kind is open for each.
+        subject: Subject of the difference; each has at most one open difference of a kind.
         document: JSON document with text and symbol.
         seen_ms: Market time.
 
@@ -250,7 +250,7 @@ def last_difference(store: Store, account: str, kind: str, subject: str) -> Stor
         store: The open database.
         account: Name of the account.
         kind: Such as `missing coins`.
-        subject: What differs.
+        subject: Subject of the difference.
     """
     condition = "account = ? AND kind = ? AND subject = ?"
     return next(reversed(_differences(store, condition, account, kind, subject)), None)
@@ -283,8 +283,8 @@ def store_difference_answer(
 
     Args:
         store: The open database.
-        number: Of the difference.
-        answer: What a person has decided.
+        number: Number of the difference.
+        answer: Decision of a person.
         answered_ms: Time of the answer by the computer's clock, epoch milliseconds.
         price: Price at which a forgotten position was sold, quote currency; None: not stated.
 

@@ -22,8 +22,8 @@ def mark_decisions(
         connection: Connection of the transaction.
         key: Series of the candle.
         opened: Open of the candle, epoch seconds.
-        window: How many candles a decision may rest on.
-        corrected_ms: When the candle was corrected, epoch milliseconds.
+        window: Maximum number of candles that a decision depends on.
+        corrected_ms: Time of the correction, epoch milliseconds.
     """
     sessions = connection.execute(
         "SELECT session, timeframe FROM sessions WHERE exchange = ? AND symbol = ?",

@@ -35,7 +35,7 @@ class ProcessLock:
 
         Args:
             database: Path of the database file; the lock file is `DATABASE-locks`.
-            name: What is locked, such as an account.
+            name: Name of the lock, such as an account.
         """
         self._path = f"{os.path.realpath(database)}-locks"
         digest = hashlib.sha256(name.encode()).digest()

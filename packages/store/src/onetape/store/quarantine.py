@@ -66,11 +66,11 @@ def quarantine(
     Args:
         store: The open database.
         key: The series it came for.
-        row: What was understood of it.
-        source: Where it came from.
-        fault: Why it may not be stored; one of few, as each is counted on its own.
-        seen_ms: When it came.
-        raw: What the exchange sent; None: `row` in words.
+        row: Row as far as it was parsed.
+        source: Source of the row.
+        fault: Fault of the row; one of a few, because each is counted separately.
+        seen_ms: Time at which the row came, epoch milliseconds.
+        raw: Text that the exchange sent; None: `row` as a text.
 
     Raises:
         StoreError: the file cannot be written.

@@ -53,7 +53,7 @@ def change_risk_state(
         change: Returns the new JSON document; its argument is the stored one, None: nothing is
             stored.
         now_ms: The computer's time, epoch milliseconds.
-        cleared_by: Who clears the breaches, where that is the change.
+        cleared_by: Person who clears the breaches, if that is the change.
 
     Raises:
         StoreError: the file cannot be written.

@@ -20,9 +20,9 @@ def start_session(
 
     Args:
         store: The open database.
-        session: What begins.
+        session: Session that begins.
         fence: The lease of the account and symbol.
-        changes: What differs from the session before, in words.
+        changes: Differences from the session before, as a text.
 
     Raises:
         SafetyRefusal: another process took the account over.

@@ -28,7 +28,7 @@ def insert_state_changes(store: Store, session: str, changes: list[StateChange])
     Args:
         store: The open database.
         session: Id of a stored session.
-        changes: What to append; an empty list writes nothing.
+        changes: Changes to append; an empty list writes nothing.
 
     Raises:
         StoreError: the file cannot be written.

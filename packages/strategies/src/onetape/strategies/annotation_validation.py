@@ -48,8 +48,8 @@ def validate_annotations(strategy: Strategy, signals: Signals, signal: SignalArr
     """Return the signals with validated indicators (as floats), levels and reasons.
 
     Args:
-        strategy: Whose they are.
-        signals: What it returned.
+        strategy: Strategy that returned the signals.
+        signals: Signals that the strategy returned.
         signal: The signals themselves, checked already, shape (n,).
 
     Raises:

@@ -43,8 +43,8 @@ def find_doubtful_bars(
         make: Makes a fresh strategy.
         data: The candles.
         whole: The signals of all of them.
-        windows: How long the windows are.
-        whole_seconds: How long the evaluation of all candles took; 0 where it is not known.
+        windows: Length of the windows.
+        whole_seconds: Time that the evaluation of all candles took; 0: not known.
         rng: Chooses.
     """
     if data.higher and len(data.segments) > 1:

@@ -146,7 +146,7 @@ class Strategy(ABC):
         """Return a description of one candle by the strategy, for the trader's line.
 
         Args:
-            signals: What `evaluate` returned.
+            signals: Signals that `evaluate` returned.
             index: The candle; -1 is the last.
             holding: Whether a position is open, so that selling is what comes next.
         """

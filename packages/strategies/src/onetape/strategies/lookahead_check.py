@@ -138,7 +138,7 @@ def judge(
         data: The candles.
         seen: The signals of windows.
         whole: The signals of all candles.
-        windows: How long the windows are.
+        windows: Length of the windows.
         examined: Bars whose cause is looked into, in addition to the first one.
     """
     unsteady = bars_unlike_again(make, data, seen.bars, whole)

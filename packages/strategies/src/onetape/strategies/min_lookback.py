@@ -42,7 +42,7 @@ def find_min_lookback(
         data: The candles.
         bars: The bars that were checked.
         differing: Bars that differ, by the check.
-        windows: What was too short.
+        windows: Windows that were too short.
     """
     whole = signals_of(make(), data)
     ways: list[tuple[str, Callable[[int], Windows], int]] = [

@@ -76,7 +76,7 @@ def bars_unlike_fresh(
         data: The candles.
         seen: The signals of the instance that went through all.
         bars: Indices of the bars to check.
-        windows: How long the windows are.
+        windows: Length of the windows.
     """
     found: SignalDifference | None = None
     for bar in bars.tolist():

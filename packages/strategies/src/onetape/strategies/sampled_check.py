@@ -89,7 +89,7 @@ def sample_check(
         make: Makes a fresh strategy.
         data: The candles.
         whole: The signals of all of them, as the backtest took them.
-        whole_seconds: How long that took; 0 where it is not known.
+        whole_seconds: Time that this evaluation took; 0: not known.
 
     Raises:
         ConfigurationError: the strategy cannot be made.
@@ -129,7 +129,7 @@ def quick_text(result: CheckResult, command: str) -> str:
     """Return the line of a backtest on its bias check, such as `passed, 4,320 bars`.
 
     Args:
-        result: What `quick_check` found.
+        result: Result of `quick_check`.
         command: The command that checks every bar.
     """
     from onetape.core.clock import format_utc

@@ -75,7 +75,7 @@ def window_difference(
         candles: Candles to check the strategy on.
         parameters: Parameters of the strategy.
         timeframe: Timeframe of the candles.
-        user_folder: Where a strategy of that name may be.
+        user_folder: Folder in which a strategy of that name may be.
     """
 
     def make() -> Strategy:

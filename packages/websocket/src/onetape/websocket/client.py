@@ -124,11 +124,11 @@ def guarded_client(
 
 
 def drop(client: Any, error: NetworkError) -> None:
-    """End a connection at once: who waits on it gets the error, the other side is not waited for.
+    """End a connection at once: waiting tasks get the error, and the other side is not waited for.
 
     Args:
         client: One of the values of a CCXT exchange's `clients`, connected.
-        error: Why.
+        error: Error that waiting tasks get.
     """
     raw = client.connection.get_extra_info("socket")
     client.on_error(error)
@@ -313,8 +313,8 @@ async def _wait_for_turn(pace: DialPace, began: float, until: float, wait: async
 
     Args:
         pace: The queue of dials.
-        began: When the dial's pause began, monotonic seconds.
-        until: When its turn comes, monotonic seconds.
+        began: Time at which the pause before the dial began, monotonic seconds.
+        until: Time at which the dial may be sent, monotonic seconds.
         wait: Set where the exchange can be reached again.
     """
     while (seconds := until - time.monotonic()) > 0 and not wait.is_set():

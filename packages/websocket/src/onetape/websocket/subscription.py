@@ -37,7 +37,7 @@ class Subscription:
         """Begin to read the feed in the background.
 
         Args:
-            feed: What is read.
+            feed: Feed to read.
             timer: Restarted by each frame.
             exchange: CCXT id, for the text of errors.
             news: Set when there is something to take; the task that waits for it clears it.

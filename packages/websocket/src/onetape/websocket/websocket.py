@@ -80,7 +80,7 @@ class WebSocketManager:
             symbols: CCXT spot symbols that may be watched, such as `BTC/USDT`.
             stale_after_seconds: Without a frame for this long, candles are fetched over REST;
                 where one is newer, the connection is made again. Wall time.
-            simulator_url: Where the simulator listens; by default at port 8790 of this computer.
+            simulator_url: Address of the simulator; by default port 8790 of this computer.
             on_break: Called by the `watch_...` methods with one line about each break.
             dial_file: File with the queue of dials that programs share, so that together they stay
                 under the exchange's limit; None: one of this user's for a real exchange.

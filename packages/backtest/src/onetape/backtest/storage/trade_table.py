@@ -29,7 +29,7 @@ def read_trades(path: Path, closed: int, *, open_at_end: bool) -> list[TradeReco
 
     Args:
         path: Path of the file.
-        closed: How many trades with an exit the manifest counts.
+        closed: Number of trades with an exit in the manifest.
         open_at_end: Whether it contains open trades.
 
     Raises:

@@ -41,7 +41,7 @@ class FaultInjector:
         """Take an open socket.
 
         Args:
-            socket: To close it.
+            socket: Socket, to close it.
             transport: Below it, to cut it.
             faults: Faults that fire; read at each event.
             states: Faults that last; read at each event.

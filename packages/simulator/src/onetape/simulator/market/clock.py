@@ -40,7 +40,7 @@ def make_clock(*, start_ms: int | None = None, speed: float = 1.0, stepped: bool
 
     Args:
         start_ms: Market time at the start, epoch milliseconds; None takes the computer's time.
-        speed: How many times as fast as the wall clock market time runs; above zero.
+        speed: Speed of market time as a multiple of wall time; above zero.
         stepped: Stand still until a driver moves the clock.
 
     Raises:

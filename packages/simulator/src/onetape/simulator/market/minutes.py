@@ -192,8 +192,8 @@ def _with_quiet(found: Minutes, begin: int, rows: IntArray, exists: BoolArray) -
     Args:
         found: The minutes `begin + rows`.
         begin: First minute.
-        rows: Which have trades, shape (k,).
-        exists: Which have a candle, shape (n,); False before `rows[0]` is not needed.
+        rows: Row numbers of the minutes with trades, shape (k,).
+        exists: Whether a minute has a candle, shape (n,); not needed before `rows[0]`.
     """
     exists[: rows[0]] = False
     # For each minute the last traded one at or before it.

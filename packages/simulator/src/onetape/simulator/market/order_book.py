@@ -54,8 +54,8 @@ def book_after(
     """Return the book that a trade left: its taker hit one side, the other is a tick away.
 
     Args:
-        seed: Which market.
-        symbol: What was traded.
+        seed: Seed of the market.
+        symbol: Symbol of the market.
         trade_id: Trade id of the trade.
         trade: Price (ticks), amount (steps), and whether the taker bought.
     """

@@ -74,7 +74,7 @@ def paths(keys: Sequence[int], first: int, last: int) -> list[Path]:
     Costs O(n + 24) vectorised steps, whatever the number of paths.
 
     Args:
-        keys: Which paths, from `prng.key_of`.
+        keys: Keys of the paths, from `prng.key_of`.
         first: First minute, at least 0.
         last: One past the last minute, above `first` and at most `MINUTES`.
 

@@ -68,7 +68,7 @@ def hashed(key: int, index: IntArray) -> HashArray:
 
     Args:
         key: Key returned by `key_of`.
-        index: Not negative, shape (n,).
+        index: Indices of the draws, not negative, shape (n,).
     """
     value = index.astype(np.uint64)
     value *= np.uint64(_GOLDEN)
@@ -81,7 +81,7 @@ def hashed_each(keys: Sequence[int], index: IntArray) -> HashArray:
 
     Args:
         keys: k keys returned by `key_of`.
-        index: Not negative, shape (n,).
+        index: Indices of the draws, not negative, shape (n,).
     """
     value = index.astype(np.uint64)
     value *= np.uint64(_GOLDEN)

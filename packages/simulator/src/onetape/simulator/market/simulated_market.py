@@ -165,7 +165,7 @@ class SimulatedMarket:
 
         Args:
             now: The moment.
-            symbol: Where; an outage is everywhere.
+            symbol: Symbol of the market; an outage concerns all markets.
         """
         del symbol
         outage = outage_at(self.seed, minute_of(now))

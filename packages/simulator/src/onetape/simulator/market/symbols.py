@@ -131,7 +131,7 @@ def many_symbols(count: int) -> tuple[SpotSymbol, ...]:
     and every fifth that trades is thin.
 
     Args:
-        count: How many, 1 to 17,576 more than the short list has.
+        count: Number of markets, from 1 to 17,576 more than in the short list.
     """
     invented = [_invented(number) for number in range(count - len(SYMBOLS))]
     return (*SYMBOLS[:count], *invented)

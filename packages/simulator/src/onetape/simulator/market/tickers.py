@@ -46,8 +46,8 @@ def depth(market: SimulatedMarket, symbol: SpotSymbol, now_ms: int, limit: int) 
     """Return the reply of `GET /api/v3/depth`: the offers that a taker would find.
 
     Args:
-        market: Where.
-        symbol: What is offered.
+        market: Simulated market.
+        symbol: Symbol of the market.
         now_ms: Market time, epoch milliseconds.
         limit: Levels of each side.
     """

@@ -100,9 +100,9 @@ def trades_of_minute(seed: int, symbol: SpotSymbol, part: Minutes) -> Trades:
     The first trade comes at the very start of the minute, so a candle has a price from its open on.
 
     Args:
-        seed: Which market.
-        symbol: What was traded.
-        part: That minute, one row (or none).
+        seed: Seed of the market.
+        symbol: Symbol of the market.
+        part: Minute of the trades, one row (or none).
     """
     if not part.bars.volume.any():
         return NO_TRADES
@@ -115,7 +115,7 @@ def trades_of_bar(parts: Minutes, key: int, length_seconds: int) -> Trades:
 
     Args:
         parts: The bar and the amounts of its trades, one row (or none).
-        key: What is drawn depends on it, from `prng.key_of`.
+        key: Key of the random draws, from `prng.key_of`.
         length_seconds: Length of the bar.
     """
     bar = parts.bars

@@ -47,7 +47,7 @@ class Player:
         """Make a player that does not listen yet.
 
         Args:
-            reel: What to play.
+            reel: Recordings to play.
             in_order: Ignore the query.
             host: Address to listen on.
             port: Port to listen on; 0 takes a free one.

@@ -128,7 +128,7 @@ class Limits:
         """Count from nothing.
 
         Args:
-            clock: For the end of a ban, which Binance states in its own time.
+            clock: Clock for the end of a ban, which Binance states in its own time.
             enforced: Whether anything is refused; otherwise the headers only are sent.
         """
         self._clock = clock
@@ -163,8 +163,8 @@ class Limits:
 
         Args:
             address: Address of the client.
-            weight: What the request weighs.
-            orders: How many orders it places; `count_orders` counts those that were taken.
+            weight: Weight of the request.
+            orders: Number of orders in the request; `count_orders` counts those accepted.
         """
         client, now = self._client(address), self._wall()
         if client.banned_until > now:

@@ -45,8 +45,8 @@ def aggregate_rows(
     """Return trades as `GET /api/v3/aggTrades` does; here every trade is an aggregate of its own.
 
     Args:
-        market: Where.
-        symbol: What was traded.
+        market: Simulated market.
+        symbol: Symbol of the market.
         now_ms: Market time, epoch milliseconds.
         limit: Maximum number of trades: the first ones, or the last ones without a start.
         from_id: Trades from this id on.

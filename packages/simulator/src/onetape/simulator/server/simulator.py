@@ -67,7 +67,7 @@ class Simulator:
         """Make a simulator that does not listen yet.
 
         Args:
-            seed: Which market; the same seed is the same market forever.
+            seed: Seed of the market; the same seed always gives the same market.
             clock: Market time (`clock.make_clock`); None is the computer's time.
             host: Address to listen on.
             port: Port to listen on; 0 takes a free one.
@@ -75,8 +75,8 @@ class Simulator:
             symbols: The markets to list.
             replay: Recorded candles (`replay.read_replay`) in place of an invented market; its
                 markets are the ones listed.
-            faults: What goes wrong; more can be added to `faults` while it runs.
-            balance: What the account holds at the start; None is 10,000 USDT.
+            faults: Faults of the simulator; more can be added to `faults` while it runs.
+            balance: Start balances of the account; None: 10,000 USDT.
             fees: Fee rates; None is 0.1 % in the received coin.
             keys: API keys that may use the account.
             limits: Refuse what goes beyond Binance's limits, ban who goes on, and end each socket
@@ -174,7 +174,7 @@ class Simulator:
 
         Args:
             symbol: Such as `BTC/USDT`.
-            factor: What prices are multiplied by, such as 0.9.
+            factor: Factor of the prices, such as 0.9.
             start_ms: Market time from which on; None is the next minute. It counts from the next
                 whole minute.
             end_ms: Market time up to which; None: permanently.

@@ -57,10 +57,10 @@ class AccountService:
         """Open the account at the clock's time.
 
         Args:
-            market: Where orders are matched.
+            market: Market in which orders are matched.
             clock: Market time; one that is stepped holds the price for the orders of a bar.
             context: Faults, states and limits of its sockets; skewed time is checked as skewed.
-            balance: What it holds; None is 10,000 USDT.
+            balance: Start balances of the account; None: 10,000 USDT.
             fees: Fee rates; None is 0.1 % in the received coin.
             keys: API keys of the account.
             strict_timestamps: Whether a stepped market refuses old timestamps too (-1021).

@@ -123,7 +123,7 @@ class Books:
         Args:
             order: An open order.
             level: Price in ticks and amount in steps.
-            now_ms: When, epoch milliseconds.
+            now_ms: Market time, epoch milliseconds.
             price_of: Last prices at that time, for a fee in BNB.
             maker: Whether the order stood in the book.
         """

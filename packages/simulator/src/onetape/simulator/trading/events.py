@@ -24,7 +24,7 @@ def execution_report(
     Args:
         order: Order after the event.
         execution: `NEW`, `TRADE`, `CANCELED` or `EXPIRED`.
-        time_ms: When it happened, epoch milliseconds.
+        time_ms: Time of the event, epoch milliseconds.
         fill: Fill of a TRADE.
         cancel_id: Client id of the cancellation, of CANCELED.
         number: Rises from event to event.

@@ -69,8 +69,8 @@ class Exchange:
             balance: Start balance of the account.
             now_ms: The time, epoch milliseconds.
             fees: Fee rates; None is 0.1 % in the received coin.
-            stopped: Which markets a fault has halted or delisted now.
-            liquidity: Which markets a fault has thinned out now, and to what.
+            stopped: Returns the markets that a fault has halted or delisted now.
+            liquidity: Returns the liquidity of markets that a fault has thinned out now.
             rules: Steps and smallest values; None is each market's own.
         """
         self._stopped = stopped

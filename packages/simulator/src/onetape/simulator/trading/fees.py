@@ -48,7 +48,7 @@ class Fees:
             moved: Base and quote currency of the fill.
             bnb_free: BNB that can pay, after the execution.
             price_of: Last prices.
-            maker: Which rate.
+            maker: Whether the maker's rate applies.
         """
         quantity, value = moved
         rate = self.maker if maker else self.taker

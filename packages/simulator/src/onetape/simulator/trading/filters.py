@@ -26,7 +26,7 @@ def check_filters(
         request: Request in whole ticks and steps.
         average: Mean price of the last five minutes, in ticks; None lets every price pass.
         open_types: The type of each open order of the market.
-        rules: Those of each market that may change.
+        rules: Changeable rules of each market.
 
     Raises:
         Refusal: with Binance's code and the name of the filter.

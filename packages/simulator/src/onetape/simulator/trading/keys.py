@@ -63,7 +63,7 @@ class KeyRing:
         Args:
             keys: The keys at the start.
             clock: The market's time.
-            skew_ms: How far the exchange's own clock is off.
+            skew_ms: Returns the skew of the exchange's clock, milliseconds.
             strict: Whether a stepped market refuses old timestamps too.
         """
         self._strict = strict
@@ -123,9 +123,9 @@ class KeyRing:
         """Check timestamp and signature of a request.
 
         Args:
-            key: Whose.
+            key: API key of the request.
             params: All parameters.
-            signed_text: What the signature was made of.
+            signed_text: Text that was signed.
 
         Raises:
             Refusal: -1102, -1021, -1131 or -1022.

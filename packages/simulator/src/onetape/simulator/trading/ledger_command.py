@@ -23,7 +23,7 @@ def read_ledger(url: str, candles: dict[str, str] | None = None) -> dict[str, An
     """Return all that a running simulator has on its books.
 
     Args:
-        url: Where it listens.
+        url: Address of the simulator.
         candles: Query of `GET /simulator/ledger`; None leaves candles out.
 
     Raises:

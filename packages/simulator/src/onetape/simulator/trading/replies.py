@@ -80,7 +80,7 @@ def list_reply(order_list: OrderList, reports: list[JsonObject] | None = None) -
 
     Args:
         order_list: Current state of the order list.
-        reports: What became of its orders, in the reply to a placement or a cancellation.
+        reports: Reports of its orders, in the reply to a placement or a cancellation.
     """
     is_open, symbol = order_list.is_open, order_list.orders[0].symbol.id
     reply: JsonObject = {

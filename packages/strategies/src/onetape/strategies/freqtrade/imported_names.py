@@ -40,7 +40,7 @@ def dotted_name(node: ast.AST, names: Mapping[str, str]) -> str | None:
 
     Args:
         node: The expression.
-        names: What `imported_names` found.
+        names: Names that `imported_names` found.
     """
     parts: list[str] = []
     while isinstance(node, ast.Attribute):

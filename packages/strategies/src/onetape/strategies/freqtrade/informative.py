@@ -163,8 +163,8 @@ def rows_of_dates(opens: IntArray, frame: Any, name: str, *, is_whole: bool = Fa
 
     Args:
         opens: Opens of the candles, epoch seconds, ascending, at least one, shape (n,).
-        frame: What a method of the strategy returned for these candles.
-        name: What the frame is called in errors.
+        frame: DataFrame that a method of the strategy returned for these candles.
+        name: Name of the frame in errors.
         is_whole: Whether each candle must be there.
 
     Raises:

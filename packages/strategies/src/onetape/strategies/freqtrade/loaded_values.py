@@ -15,7 +15,7 @@ def check_loaded(found: FreqtradeClass, made: object) -> None:
     """Refuse a strategy whose instance differs from what was read from the file's text.
 
     Args:
-        found: What was read.
+        found: Class as read from the text of its file.
         made: An instance of the class.
 
     Raises:

@@ -81,7 +81,7 @@ def check_timeframe(used: str, stated: str, place: str) -> None:
     Args:
         used: Timeframe of the candles.
         stated: Value of the file.
-        place: Where the file states it.
+        place: File and line of the setting.
 
     Raises:
         UsageError: the timeframes differ.
