@@ -144,8 +144,10 @@ def test_decisions_and_trades_of_another_account_mode_or_market_do_not_count(
     assert read_last_decided(ordered, SESSION) == 3_600
     session = replace(SESSION, session="s2", **other)
     assert read_last_decided(ordered, session) is None
-    same, market = {"exchange": session.exchange, "mode": session.mode}, session.symbol
-    assert read_fills(ordered, session.account, market, **same) == []
+    found = read_fills(
+        ordered, session.account, session.symbol, exchange=session.exchange, mode=session.mode
+    )
+    assert found == []
 
 
 def test_the_signals_of_a_range_are_those_of_sessions_like_one(
