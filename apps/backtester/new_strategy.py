@@ -21,7 +21,7 @@ _COMMANDS_IN_TEMPLATE: Final = "NEXT_COMMANDS"
 
 
 class Written(Struct, frozen=True):
-    """The two new files."""
+    """Paths of a new strategy and of its test."""
 
     file: Path
     test: Path

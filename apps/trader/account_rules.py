@@ -67,7 +67,7 @@ class LookAhead:
         return [intent for intent in intents if isinstance(intent, Exit)]
 
     def replace(self, symbol: str, state: SymbolStepState) -> None:
-        """Give a symbol another state."""
+        """Replace the state of a symbol."""
         self.state = StepState({**self.state.symbols, symbol: state})
 
     def note_untraded(self, symbol: str, timestamp: int) -> None:

@@ -50,7 +50,7 @@ def holding_command_signals() -> Generator[None]:
 
 
 def _hold(number: int, frame: object) -> None:
-    """Let a signal wait."""
+    """Hold a signal back until the trader handles commands."""
     del frame
     _waiting.append(signal.Signals(number))
 

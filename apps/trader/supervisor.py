@@ -155,7 +155,7 @@ class Supervisor:
         """Task that runs from an error until all tasks work again."""
         self._ending: list[asyncio.Task[None]] = []
         self._pause_end = asyncio.Event()
-        """Ends the pauses after errors."""
+        """Set to end the pauses after errors."""
 
     async def run(
         self, work: Callable[[], Awaitable[None]], meanwhile: Callable[[], Awaitable[object]]

@@ -130,7 +130,7 @@ class Scene:
         return not is_open and self.held() <= bought * _DUST
 
     def wait(self, seconds: float) -> None:
-        """Let time pass."""
+        """Wait while market time passes."""
         end = time.monotonic() + seconds
         self.until(lambda: time.monotonic() >= end, seconds + 1, "time passes")
 

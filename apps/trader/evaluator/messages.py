@@ -116,7 +116,7 @@ class CandleView(Struct, frozen=True):
 
 
 class Evaluated(Struct, frozen=True, tag="evaluated"):
-    """Signals of a strategy."""
+    """Result of an evaluation: signals, and views of the decided candles."""
 
     signal: bytes
     """1 BUY, -1 SELL, 0 HOLD, one byte for each candle of the request."""

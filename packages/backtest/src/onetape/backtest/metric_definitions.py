@@ -11,7 +11,7 @@ MetricLine = tuple[str, str, str, str]
 
 
 class Definition(NamedTuple):
-    """One metric."""
+    """Definition of one metric: label, unit and formula."""
 
     field: str
     """Name of the metric in the engine's `Metrics`, in `--json` and in a run's manifest."""

@@ -63,7 +63,7 @@ class WorkerPool:
         self._children: list[BaseProcess] = []
 
     def __enter__(self) -> "WorkerPool":
-        """Fork the processes."""
+        """Fork the worker processes."""
         gc.freeze()  # Otherwise garbage collection in a child would copy every page of the parent.
         try:
             self._start()

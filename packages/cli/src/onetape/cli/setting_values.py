@@ -14,7 +14,7 @@ _ENTRY: Final = r"""\s*(["']?)([\w.-]+)\1\s*[=:]\s*(["']?)([^\s"'{}=:]+)\3\s*"""
 
 
 class Converted(NamedTuple):
-    """A value of the declared type."""
+    """A setting's value, converted to its declared type."""
 
     value: Any
     entries: list[str]

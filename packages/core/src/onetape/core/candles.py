@@ -125,7 +125,7 @@ def _make_value_rules(
 
 
 class SeriesKey(Struct, frozen=True):
-    """Names one series of candles."""
+    """Key of one series of candles: exchange, symbol and timeframe."""
 
     exchange: str
     """CCXT exchange id, such as `binance`; `simulator` for the offline exchange."""

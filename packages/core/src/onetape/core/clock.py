@@ -12,7 +12,7 @@ from onetape.core.errors import UsageError
 
 
 class Clock(Protocol):
-    """Market time."""
+    """Clock of market time."""
 
     def now_ms(self) -> int:
         """Return the market time in epoch milliseconds UTC."""

@@ -47,13 +47,13 @@ class Trade(Struct, frozen=True):
     exit_timestamp: int | None
     """Open time of the candle that filled the sell, epoch seconds UTC; None: open at the end."""
     exit_price: float | None
-    """Slippage included."""
+    """Price of the exit, slippage included, quote currency; None: open at the end."""
     amount: float
     """Base currency that the buy filled, before a fee in it."""
     entry_fee: float
-    """Quote currency; a fee in base currency at the entry's price."""
+    """Fee of the entry, quote currency; a fee in base currency counts at the entry's price."""
     exit_fee: float
-    """Quote currency; 0 while open."""
+    """Fee of the exit, quote currency; 0 while open."""
     profit: float
     """Proceeds less cost, fees included; at the last close while the trade is open."""
     profit_ratio: float

@@ -62,7 +62,7 @@ class ExchangeClock:
         return ahead_ms if ahead_ms > 0 else min(0, ahead_ms + sample.slack_ms)
 
     def set(self, sample: TimeSample) -> None:
-        """Carry on from a sample.
+        """Set the clock to a sample of the exchange's time.
 
         The response was on its way for a while, so this clock is behind the exchange by that at
         most, and never ahead: a clock that is ahead would take a forming candle for a closed one.

@@ -43,7 +43,7 @@ class SimulatorClock:
     """
 
     def __init__(self, url: str) -> None:
-        """Request the time once.
+        """Begin with one request for the simulator's time.
 
         Args:
             url: Address of the simulator, such as `http://127.0.0.1:8790`.

@@ -41,7 +41,7 @@ class OptimizationResult:
         failures: list[str],
         judgement: Judgement | None = None,
     ) -> None:
-        """Take the results.
+        """Take the results of an optimization.
 
         Args:
             results: One row per combination, best first.

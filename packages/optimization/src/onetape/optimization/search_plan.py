@@ -44,7 +44,7 @@ class SearchPlan:
     _seen: set[str] = field(default_factory=set[str])
     """Keys of all proposals."""
     _keys: set[str] = field(default_factory=set[str])
-    """Keys of `points`."""
+    """Keys of the combinations in `points`."""
 
     def add(self, point: ParameterSet) -> bool:
         """Add a combination; return whether it can be evaluated and is new."""

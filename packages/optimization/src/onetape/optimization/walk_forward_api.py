@@ -30,7 +30,7 @@ class WalkForwardResult:
     """Result of a walk-forward over one symbol."""
 
     def __init__(self, found: WalkForward) -> None:
-        """Take the result."""
+        """Take the result of a walk-forward."""
         self.found = found
 
     @property

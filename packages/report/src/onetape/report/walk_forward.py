@@ -14,7 +14,7 @@ from onetape.report.origin_banner import origin_banner
 
 
 class WalkForwardPage(Struct, frozen=True, kw_only=True):
-    """Contents of the page."""
+    """Contents of the page of a walk-forward."""
 
     title: str
     heading: str

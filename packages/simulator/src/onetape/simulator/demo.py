@@ -200,7 +200,7 @@ class _Follower:
         self.is_done = False
 
     def take(self, line: str) -> None:
-        """Take a line of the trader in.
+        """Process a line that the trader has printed.
 
         Raises:
             CheckFailed: the trader made no trade (entry and exit) within `PATIENCE_CANDLES`.

@@ -65,7 +65,7 @@ class Segment(Struct, frozen=True):
     gap: Range | None = None
     """The latest unexplained gap before the segment, epoch seconds; None: its series begins."""
     timeframe: str = ""
-    """Timeframe of `gap`."""
+    """Timeframe of the gap before the segment."""
     since: Mapping[str, int] = field(default_factory=dict[str, int])
     """End of the latest gap of each higher timeframe, epoch seconds; older candles are not used."""
 

@@ -157,7 +157,7 @@ class CandleFeed:
 
 
 class TickerFeed:
-    """Best prices."""
+    """Feed of the best prices of one market."""
 
     name = "ticker"
 

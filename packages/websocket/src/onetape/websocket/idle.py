@@ -34,7 +34,7 @@ class IdleTimer:
         self._postponed_until = time.monotonic() + seconds
 
     def note_frame(self, stream: str, price: float | None) -> None:
-        """Note a frame.
+        """Note the arrival of a frame on a stream.
 
         Args:
             stream: The stream that carried it.

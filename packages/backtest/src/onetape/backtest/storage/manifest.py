@@ -15,7 +15,7 @@ from onetape.engine import AccountConfig, ExitConfig
 
 
 class Manifest(msgspec.Struct, frozen=True):
-    """`manifest.json`.
+    """Content of `manifest.json`, the record of a saved run.
 
     A new field of the metrics or of the bias check without a default makes older manifests
     unreadable: that needs another format number.

@@ -45,7 +45,7 @@ class _Format(msgspec.Struct):
 
 @dataclass(frozen=True)
 class Run:
-    """A saved run."""
+    """A saved run, read from its folder."""
 
     folder: Path
     manifest: Manifest = field(repr=False)

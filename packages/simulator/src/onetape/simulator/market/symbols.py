@@ -121,7 +121,7 @@ ACCEPTED_NAMES: Final = re.compile(r"[^a-z\s/:,;@]{1,60}")
 
 
 class UnknownSymbol(KeyError):
-    """An unknown market name."""
+    """A market name is unknown."""
 
 
 def many_symbols(count: int) -> tuple[SpotSymbol, ...]:

@@ -274,7 +274,7 @@ class MessageLimit:
     """The number of messages that the client of one socket may send in a second."""
 
     def __init__(self, *, enforced: bool) -> None:
-        """Count from nothing."""
+        """Begin with all counts at 0."""
         self._enforced = enforced
         self._wall = WALL
         self._times: deque[float] = deque(maxlen=MOST_MESSAGES)

@@ -133,7 +133,7 @@ class BookFeed:
 
 
 class TradeEventFeed:
-    """Every single trade."""
+    """Feed of all trades of one market."""
 
     def __init__(
         self, market: SimulatedMarket, symbol: SpotSymbol, *, aggregated: bool = False

@@ -10,7 +10,7 @@ from onetape.simulator.streams.sockets import Sockets
 
 
 class Streams(Sockets):
-    """All open sockets.
+    """All open sockets of market streams.
 
     `/ws`, `/ws/NAME/NAME` and `/stream/ws`, `/stream/ws/N` send events as they are;
     `/stream?streams=NAME/NAME` wraps each with the name of its stream. N is any number (CCXT

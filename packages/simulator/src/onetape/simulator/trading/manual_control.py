@@ -52,7 +52,7 @@ class ManualControl:
     """Endpoints under /simulator for the account, its keys and its ledger."""
 
     def __init__(self, account: AccountService) -> None:
-        """Act on this account."""
+        """Serve actions on this account."""
         self._account = account
         self._actions: dict[str, Callable[[JsonObject], JsonObject]] = {
             "deposit": lambda body: self._move(body, account.deposit),

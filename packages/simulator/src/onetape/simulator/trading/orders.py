@@ -85,7 +85,7 @@ class SimulatedOrder:
 
     @property
     def symbol(self) -> SpotSymbol:
-        """The market."""
+        """Market of the order."""
         return self.request.symbol
 
     @property
