@@ -104,7 +104,7 @@ def resample_series(
     began = time.monotonic()
     small = Timeframe.parse(key.timeframe)
     check_multiple(small, into)
-    large_key = replace(key, timeframe=into.name)
+    higher_key = replace(key, timeframe=into.name)
     candles = read_closed_between(store, key, 0, LATEST_TIMESTAMP)
     built = resample(candles, small, into)
     gaps = read_gaps(store, key)
@@ -120,13 +120,13 @@ def resample_series(
     if not len(kept):
         return summary
     start, end = int(kept.timestamp[0]), into.next(int(kept.timestamp[-1]))
-    stored = read_closed_between(store, large_key, start, end)
+    stored = read_closed_between(store, higher_key, start, end)
     new = np.isin(kept.timestamp, stored.timestamp, invert=True)
     report = insert_columns(
-        store, large_key, kept.taken(np.flatnonzero(new)), source="resample", seen_ms=now_ms
+        store, higher_key, kept.taken(np.flatnonzero(new)), source="resample", seen_ms=now_ms
     )
-    large_gaps = read_gaps(store, large_key, start=start, end=end)
-    _carry_over(store, large_key, large_gaps, gaps)
+    large_gaps = read_gaps(store, higher_key, start=start, end=end)
+    _carry_over(store, higher_key, large_gaps, gaps)
     incomplete = find_incomplete_windows(candles, small, into)
     return replace(
         summary,

@@ -57,7 +57,7 @@ def account_name(settings: TraderSettings, keys: Sequence[SeriesKey]) -> str:
     return name
 
 
-def asked_balance(settings: TraderSettings) -> Decimal:
+def get_configured_balance(settings: TraderSettings) -> Decimal:
     """Return the start balance of a new account, quote currency."""
     cash = settings.cash
     return DEFAULT_BALANCE if cash is None else cash
@@ -176,21 +176,21 @@ def hold_account(context: SessionContext, fence: Fence) -> tuple[SessionContext,
         new = f"account {name}: {key.symbol} is traded with its money from now on"
         return _with_balance(context, balance), [] if is_known else [new]
     if stored:
-        _check_covers_fills(context, asked_balance(context.settings))
+        _check_covers_fills(context, get_configured_balance(context.settings))
     opened = AccountSeries(
         name,
         session.mode,
         *key.names,
         session.strategy,
         currency,
-        asked_balance(context.settings),
+        get_configured_balance(context.settings),
         session.started_ms,
     )
     open_account(context.store, opened, fence)
     # Another process may have opened the account meanwhile.
     kept = read_account_series(context.store, name)
     check_account(kept, context.settings, key, session.strategy)
-    balance = kept[0].start_balance or asked_balance(context.settings)
+    balance = kept[0].start_balance or get_configured_balance(context.settings)
     line = f"account {name}: opened with {_money(balance)} {currency}"
     if stored:
         line = (

@@ -22,9 +22,9 @@ from trader.warm_up import WarmUp
 #: Longest interval between two checks for a decision; a closed candle is checked at once.
 LOOP_SECONDS = 1.0
 #: Time that pending exits wait for the first candles over REST, wall seconds.
-WARM_UP_PATIENCE_SECONDS = 3.0
+WARM_UP_TIMEOUT_SECONDS = 3.0
 #: How long the first decision waits for the stream, which it needs to become an order.
-FIRST_DECISION_PATIENCE_SECONDS = 3.0
+FIRST_DECISION_TIMEOUT_SECONDS = 3.0
 
 
 async def close_candles(
@@ -57,7 +57,7 @@ async def run_decisions(
     Until the first candles are there, nothing is decided; pending exits are sent, and those
     that the candles of the stream lead to.
     """
-    await _within(WARM_UP_PATIENCE_SECONDS, warm_up.tried)
+    await _within(WARM_UP_TIMEOUT_SECONDS, warm_up.tried)
     while not warm_up.done.is_set():
         recorder.note_running()
         _print_fill(broker, orders, exits, runner.decided, is_live=recorder.live)
@@ -65,7 +65,7 @@ async def run_decisions(
         exits.watch_held()
         supervisor.works()
         await _within(LOOP_SECONDS, warm_up.done)
-    await recorder.wait_until_live(FIRST_DECISION_PATIENCE_SECONDS)
+    await recorder.wait_until_live(FIRST_DECISION_TIMEOUT_SECONDS)
     lease.renew()
     log, waiting = DecisionLog(runner.context), WaitNotice(runner.context, gap_backfiller)
     symbol = runner.context.key.symbol

@@ -49,7 +49,7 @@ from trader.lease import NamedLease
 from trader.new_orders import new_order
 
 #: How long a start waits to write what it has found; its event loop waits with it.
-_PATIENCE_SECONDS: Final = 1.0
+_WRITE_TIMEOUT_SECONDS: Final = 1.0
 #: Type of the order that books what no order has sold.
 _CORRECTION: Final = "correction"
 
@@ -68,7 +68,7 @@ def note_delisted(database: Path, account: str, symbol: str, reason: str) -> Non
     """
     document = {"text": f"the position cannot be sold: {reason}", "symbol": symbol}
     with open_store(database, create=False) as store:
-        store.patience_seconds = _PATIENCE_SECONDS
+        store.lock_timeout_seconds = _WRITE_TIMEOUT_SECONDS
         seen_ms = time.time_ns() // 1_000_000
         add_difference(store, None, account, DELISTED, symbol, document, seen_ms=seen_ms)
 
@@ -102,7 +102,7 @@ def note_listed(database: Path, account: str, symbol: str) -> None:
     if not database.exists():
         return
     with open_store(database, create=False) as store:
-        store.patience_seconds = _PATIENCE_SECONDS
+        store.lock_timeout_seconds = _WRITE_TIMEOUT_SECONDS
         end_delisted(store, account, symbol)
 
 
@@ -125,7 +125,7 @@ def forget_answered(database: Path, account: str, symbol: str) -> str | None:
         StoreError: the file cannot be written.
     """
     with open_store(database, create=False) as store:
-        store.patience_seconds = _PATIENCE_SECONDS
+        store.lock_timeout_seconds = _WRITE_TIMEOUT_SECONDS
         found = read_delisted_difference(store, account, symbol)
         if found is None or found.answer != "forget":
             return None

@@ -21,7 +21,7 @@ from onetape.strategies import HOLD, Signals
 from trader.evaluator.evaluator import Evaluation, EvaluationFailure
 from trader.evaluator.failures import STRATEGY, gate_of, problem_of
 from trader.evaluator.messages import CandleView
-from trader.higher import MissingHigherCandles, larger_candles
+from trader.higher import MissingHigherCandles, select_higher_candles
 from trader.live.start_plan import has_open_series
 from trader.session_context import SessionContext
 from trader.states import TraderStates
@@ -151,11 +151,11 @@ class Evaluations:
         context, rows = self._context, len(timestamps)
         window = decision_window(context, timestamps[-1], rows)
         seen_ms = self._exchange.now_ms()
-        higher, missing = larger_candles(context, window.candles, seen_ms=seen_ms)
+        higher, missing = select_higher_candles(context, window.candles, seen_ms=seen_ms)
         absent = [missing] * rows
         if rows > 1 and higher:
             # The newest candle alone needs fewer higher-timeframe candles.
-            _, absent[-1] = larger_candles(
+            _, absent[-1] = select_higher_candles(
                 context, window.candles[-context.window :], seen_ms=seen_ms
             )
         task = asyncio.create_task(

@@ -146,10 +146,10 @@ class ExitOrders:
         """
         obligation = self.obligation()
         if obligation is None:
-            obligation = self.keep_in_journal(cause, signal_timestamp, price, reason)
+            obligation = self.save_in_journal(cause, signal_timestamp, price, reason)
         return self._order(obligation, price, decision), obligation
 
-    def keep_in_journal(
+    def save_in_journal(
         self, cause: ExitCause, signal_timestamp: int, price: Decimal, reason: str
     ) -> ExitObligation:
         """Write an exit of the position to the journal and return it; the database is not used.

@@ -85,7 +85,7 @@ class ExitWatch:
 
     def _keep_passed(self, row: Candle) -> None:
         runner = self._runner()
-        line = None if runner is None else runner.journal_exits.keep_passed(row)
+        line = None if runner is None else runner.journal_exits.save_passed(row)
         if line is not None:
             print_line(line)
 
@@ -170,7 +170,7 @@ class ExitWatch:
         runner = self._runner()
         if runner is None or found.exit_signal(self._context.strategy.lookback) != SELL:
             return
-        line = runner.journal_exits.keep_sell(found.candle, found.view.holding)
+        line = runner.journal_exits.save_sell(found.candle, found.view.holding)
         if line is not None:
             print_line(line)
 

@@ -21,7 +21,7 @@ from onetape.store.gaps import find_unexplained
 from onetape.store.marked_decisions import USUAL_WINDOW
 from trader.backoff import Backoff
 from trader.comparison import RestComparison, correction_line
-from trader.higher import first_traded, has_due_larger, warm_up_larger
+from trader.higher import fetch_higher_warm_up, first_traded, is_higher_fetch_due
 from trader.session_context import SessionContext
 
 #: Pauses between two requests for a candle that does not come: first and longest, wall seconds.
@@ -35,7 +35,7 @@ BAN_PAUSE_SECONDS = 15.0
 #: Interval of the printed lines in a long outage, wall seconds.
 NOTE_SECONDS = 60.0
 #: How long the exchange's mark of a candle that has ended is waited for, wall seconds.
-MARK_PATIENCE_SECONDS = 1.0
+MARK_TIMEOUT_SECONDS = 1.0
 NEVER = 2**62
 
 
@@ -81,7 +81,7 @@ class GapBackfiller:
             ExchangeUnreachable: no usable response.
         """
         context, newest = self._context, self.newest_due()
-        await warm_up_larger(context, self._exchange, newest)
+        await fetch_higher_warm_up(context, self._exchange, newest)
         start = min(
             context.timeframe.shift(newest, 1 - context.history), first_traded(context, newest)
         )
@@ -103,8 +103,8 @@ class GapBackfiller:
                 return False
             due = self.newest_due()
             try:
-                if has_due_larger(self._context, due, self._exchange.now_ms()):
-                    await warm_up_larger(self._context, self._exchange, due)
+                if is_higher_fetch_due(self._context, due, self._exchange.now_ms()):
+                    await fetch_higher_warm_up(self._context, self._exchange, due)
                 await self._fetch(self.first_missing() or due)
             except ExchangeUnreachable as error:
                 self._note_failure(error, self._pause(error))
@@ -132,9 +132,9 @@ class GapBackfiller:
             await self.fill()
             return
         due = self.newest_due()
-        larger = has_due_larger(self._context, due, self._exchange.now_ms())
+        is_higher_due = is_higher_fetch_due(self._context, due, self._exchange.now_ms())
         missing = self.first_missing()
-        if missing is None and not larger:
+        if missing is None and not is_higher_due:
             self._absent.reset()
             await self.compare()
             return
@@ -208,7 +208,7 @@ class GapBackfiller:
         now = time.monotonic()
         if self._ended[0] != due:
             self._ended = (due, now)
-        return now - self._ended[1] < MARK_PATIENCE_SECONDS
+        return now - self._ended[1] < MARK_TIMEOUT_SECONDS
 
     def newest_due(self) -> int:
         """Return the open (epoch seconds) of the newest candle that ended by the clock."""

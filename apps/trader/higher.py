@@ -15,7 +15,7 @@ from onetape.core.timeframes import Timeframe
 from onetape.core.words import format_count
 from onetape.exchange.rest import RestExchange
 from onetape.history.gaps import DECIDING_ANSWERS, fetch_noting, find_due_gaps
-from onetape.store.higher import LargerCandles, keep_built, larger_between
+from onetape.store.higher import HigherTimeframeCandles, read_higher_candles, store_built_candles
 from onetape.strategies import Higher, HigherCandles, align_higher_candles
 from onetape.strategies.lookback_window import window_size
 from trader.session_context import SessionContext
@@ -30,7 +30,7 @@ class MissingHigherCandles(Struct, frozen=True):
     """Time from which orders are possible again, as a text."""
 
 
-def larger_candles(
+def select_higher_candles(
     context: SessionContext, candles: Candles, *, seen_ms: int
 ) -> tuple[Higher, MissingHigherCandles]:
     """Return the higher-timeframe candles for these candles, and which are missing.
@@ -47,26 +47,28 @@ def larger_candles(
     """
     found: dict[str, HigherCandles] = {}
     absent = MissingHigherCandles()
-    for larger in context.higher_timeframes:
-        start = _first_needed(context, larger, int(candles.timestamp[0]))
+    for higher_timeframe in context.higher_timeframes:
+        start = _first_needed(context, higher_timeframe, int(candles.timestamp[0]))
         end = context.timeframe.next(int(candles.timestamp[-1]))
-        known = larger_between(context.store, context.key, larger, start, end)
-        keep_built(context.store, known, seen_ms=seen_ms)
+        known = read_higher_candles(context.store, context.key, higher_timeframe, start, end)
+        store_built_candles(context.store, known, seen_ms=seen_ms)
         if known.missing:
             # To decide, as of the traded candles; not to store: the missing ones may still come.
-            known = larger_between(
-                context.store, context.key, larger, start, end, answers=DECIDING_ANSWERS
+            known = read_higher_candles(
+                context.store, context.key, higher_timeframe, start, end, answers=DECIDING_ANSWERS
             )
         seen = known.candles
         if known.gaps:
             seen = seen[int(np.searchsorted(seen.timestamp, known.gaps[-1][1])) :]
-        found[larger.name] = align_higher_candles(candles, context.timeframe, seen, larger)
+        found[higher_timeframe.name] = align_higher_candles(
+            candles, context.timeframe, seen, higher_timeframe
+        )
         if not absent.gate:
-            absent = _absent(context, known, larger)
+            absent = _absent(context, known, higher_timeframe)
     return found, absent
 
 
-async def warm_up_larger(context: SessionContext, exchange: RestExchange, end: int) -> None:
+async def fetch_higher_warm_up(context: SessionContext, exchange: RestExchange, end: int) -> None:
     """Fetch the closed higher-timeframe candles that the strategy needs.
 
     Args:
@@ -78,17 +80,17 @@ async def warm_up_larger(context: SessionContext, exchange: RestExchange, end: i
         ExchangeUnreachable: no usable response.
         ExchangeRefused: the exchange has no candles of that length.
     """
-    for larger in context.higher_timeframes:
-        exchange.check_timeframe(larger.name)
-        key = replace(context.key, timeframe=larger.name)
+    for higher_timeframe in context.higher_timeframes:
+        exchange.check_timeframe(higher_timeframe.name)
+        key = replace(context.key, timeframe=higher_timeframe.name)
         first_open = context.timeframe.shift(end, 1 - context.window)
-        start = _first_needed(context, larger, first_open)
+        start = _first_needed(context, higher_timeframe, first_open)
         # Forming candles, and those that REST does not have yet, are built from traded candles.
-        stop = larger.floor(end)
+        stop = higher_timeframe.floor(end)
         await fetch_noting(exchange, context.store, key, start=start, end=stop)
 
 
-def has_due_larger(context: SessionContext, end: int, now_ms: int) -> bool:
+def is_higher_fetch_due(context: SessionContext, end: int, now_ms: int) -> bool:
     """Return whether a higher-timeframe candle that the exchange left out is fetched again.
 
     Args:
@@ -96,10 +98,12 @@ def has_due_larger(context: SessionContext, end: int, now_ms: int) -> bool:
         end: Open of the newest traded candle, epoch seconds.
         now_ms: Market time, epoch milliseconds.
     """
-    for larger in context.higher_timeframes:
-        key = replace(context.key, timeframe=larger.name)
-        start = _first_needed(context, larger, context.timeframe.shift(end, 1 - context.window))
-        if find_due_gaps(context.store, key, start, larger.floor(end), now_ms=now_ms):
+    for higher_timeframe in context.higher_timeframes:
+        key = replace(context.key, timeframe=higher_timeframe.name)
+        start = _first_needed(
+            context, higher_timeframe, context.timeframe.shift(end, 1 - context.window)
+        )
+        if find_due_gaps(context.store, key, start, higher_timeframe.floor(end), now_ms=now_ms):
             return True
     return False
 
@@ -112,8 +116,11 @@ def higher_starts(context: SessionContext, first_open: int) -> list[tuple[Series
         first_open: Open of the first traded candle of the window, epoch seconds.
     """
     return [
-        (replace(context.key, timeframe=larger.name), _first_needed(context, larger, first_open))
-        for larger in context.higher_timeframes
+        (
+            replace(context.key, timeframe=higher_timeframe.name),
+            _first_needed(context, higher_timeframe, first_open),
+        )
+        for higher_timeframe in context.higher_timeframes
     ]
 
 
@@ -124,27 +131,27 @@ def first_traded(context: SessionContext, newest: int) -> int:
         context: Context of the traded symbol.
         newest: Open of the newest traded candle, epoch seconds.
     """
-    larger = context.higher_timeframes
-    return min([newest, *(timeframe.floor(newest) for timeframe in larger)])
+    return min([newest, *(one.floor(newest) for one in context.higher_timeframes)])
 
 
-def _first_needed(context: SessionContext, larger: Timeframe, first_open: int) -> int:
+def _first_needed(context: SessionContext, higher_timeframe: Timeframe, first_open: int) -> int:
     count = window_size(context.strategy.higher_lookback)
-    return max(0, larger.shift(first_open, -count))
+    return max(0, higher_timeframe.shift(first_open, -count))
 
 
 def _absent(
-    context: SessionContext, known: LargerCandles, larger: Timeframe
+    context: SessionContext, known: HigherTimeframeCandles, higher_timeframe: Timeframe
 ) -> MissingHigherCandles:
     """Return what is missing; not before the first candle of a market, which is new then."""
     if not len(known.candles):
-        return MissingHigherCandles(f"no {larger.name} candle is known yet")
+        return MissingHigherCandles(f"no {higher_timeframe.name} candle is known yet")
     if not known.gaps:
         return MissingHigherCandles()
     count = window_size(context.strategy.higher_lookback)
-    full = context.timeframe.shift(larger.shift(known.gaps[-1][1], count), context.window)
-    warm_up = f"{count} {larger.name} candles and {format_count(context.window, 'traded candle')}"
+    full = context.timeframe.shift(higher_timeframe.shift(known.gaps[-1][1], count), context.window)
+    traded = format_count(context.window, "traded candle")
+    warm_up = f"{count} {higher_timeframe.name} candles and {traded}"
     return MissingHigherCandles(
-        f"{larger.name} candles missing from {format_utc(known.gaps[0][0])}",
-        wait_text(larger, known.gaps[-1], full, warm_up),
+        f"{higher_timeframe.name} candles missing from {format_utc(known.gaps[0][0])}",
+        wait_text(higher_timeframe, known.gaps[-1], full, warm_up),
     )

@@ -49,7 +49,7 @@ class JournalExits:
         """Return whether a position is open."""
         return self._broker.entry_order_id is not None
 
-    def keep_passed(self, candle: Candle) -> str | None:
+    def save_passed(self, candle: Candle) -> str | None:
         """Keep the exit that a candle leads to in the journal, while the file cannot be written.
 
         The rules are as they were when the file could be written last. Once for each position.
@@ -71,7 +71,7 @@ class JournalExits:
         reason = exit_reason(self._context, found, candle)
         return self._keep(entry, found.kind, candle.timestamp, found.price, reason)
 
-    def keep_sell(self, candle: Candle, seen: str) -> str | None:
+    def save_sell(self, candle: Candle, seen: str) -> str | None:
         """Keep the SELL of the strategy in the journal, while the file cannot be written.
 
         Once for each position.
@@ -98,7 +98,7 @@ class JournalExits:
         self, entry: str, cause: ExitCause, timestamp: int, price: float, reason: str
     ) -> str | None:
         """Write an exit to the journal alone; return what happened, in words, once."""
-        self._orders.keep_in_journal(cause, timestamp, Decimal(repr(price)), reason)
+        self._orders.save_in_journal(cause, timestamp, Decimal(repr(price)), reason)
         fault = self._orders.journal_fault
         if fault:
             # It is tried again with the next candle, or the next frame.

@@ -22,7 +22,7 @@ T = TypeVar("T")
 #: Between two attempts, wall seconds.
 PAUSE_SECONDS: Final = 1.0
 #: How long a write waits for another process; a stop of the program waits with it.
-WRITE_PATIENCE_SECONDS: Final = 1.0
+WRITE_TIMEOUT_SECONDS: Final = 1.0
 
 
 def read_once_unlocked(read: Callable[[], T]) -> T:
@@ -108,7 +108,7 @@ def _check_writable(path: Path) -> None:
         StoreLocked: another process keeps it locked.
     """
     with open_store(path, create=False) as store:
-        store.patience_seconds = WRITE_PATIENCE_SECONDS
+        store.lock_timeout_seconds = WRITE_TIMEOUT_SECONDS
         with store.write():
             pass
 

@@ -29,7 +29,7 @@ class OutageNotice:
         """
         self._recorder = recorder
         self._supervisor = supervisor
-        self._patience_seconds = stale_after_seconds + MARGIN_SECONDS
+        self._notice_after_seconds = stale_after_seconds + MARGIN_SECONDS
         self._since = time.monotonic()
         self._problem: Problem | None = None
         """Problem reported for the present outage; None: no outage."""
@@ -43,10 +43,10 @@ class OutageNotice:
         elif self._supervisor.has_problem(MARKET):
             # A market that is not traded sends nothing: that is the reason to show.
             self._problem = None
-        elif self._problem is None and now - self._since >= self._patience_seconds:
+        elif self._problem is None and now - self._since >= self._notice_after_seconds:
             why = f": {recorder.lost_reason}" if recorder.lost_reason else ""
             self._problem = Problem(
-                f"no market data from the stream for {self._patience_seconds:g} s{why}",
+                f"no market data from the stream for {self._notice_after_seconds:g} s{why}",
                 "no entries meanwhile, exits take the first price, of REST too; the stream is "
                 "opened again and again",
                 "check the network and the status page of the exchange, if this lasts",

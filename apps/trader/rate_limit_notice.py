@@ -16,7 +16,7 @@ from trader.supervisor import RATE_LIMIT_RULE
 #: Source of the problem.
 RATE_LIMIT: Final = "rate limit"
 #: Refusals that are over sooner degrade nothing, wall seconds.
-PATIENCE_SECONDS: float = 15.0
+NOTICE_AFTER_SECONDS: float = 15.0
 
 
 class RateLimitNotice:
@@ -47,12 +47,15 @@ class RateLimitNotice:
         if self._since is None:
             self._since = now
         name = self._exchange.endpoint.exchange
-        if ban is not None and left >= PATIENCE_SECONDS:
-            if self._problem is None or ban.until_ms > self._until_ms + PATIENCE_SECONDS * 1_000:
+        if ban is not None and left >= NOTICE_AFTER_SECONDS:
+            if (
+                self._problem is None
+                or ban.until_ms > self._until_ms + NOTICE_AFTER_SECONDS * 1_000
+            ):
                 self._until_ms = ban.until_ms
                 self._problem = _problem(ban_line(name, ban))
-        elif self._problem is None and now - self._since >= PATIENCE_SECONDS:
-            refused = f"{name} has refused requests for {PATIENCE_SECONDS:g} s"
+        elif self._problem is None and now - self._since >= NOTICE_AFTER_SECONDS:
+            refused = f"{name} has refused requests for {NOTICE_AFTER_SECONDS:g} s"
             self._problem = _problem(f"{refused}: too many of them (HTTP 429)")
         return self._problem
 

@@ -37,7 +37,7 @@ from onetape.store.database import open_store
 from onetape.store.live_accounts import confirm_live_account, read_installation_tag
 from onetape.store.market_data import save_market
 from trader.account import (
-    asked_balance,
+    get_configured_balance,
     release_unsent_entries,
 )
 from trader.brokers.live import LiveBroker
@@ -59,7 +59,7 @@ from trader.live.shared_money import check_shared_money, warn_of_shared_money
 from trader.live.start_checks import Start, ask_markets, check_accounts, check_other_accounts
 from trader.live.start_plan import StartPlan
 from trader.locked_start import (
-    WRITE_PATIENCE_SECONDS,
+    WRITE_TIMEOUT_SECONDS,
     read_once_unlocked,
     trade_once_unlocked,
 )
@@ -134,7 +134,7 @@ def run_trader(
 def account_config(settings: TraderSettings, trading_rules: TradingRules) -> AccountConfig:
     """Return the account of these settings in a market with these steps."""
     return structs.replace(
-        settings.account, cash=float(asked_balance(settings)), trading_rules=trading_rules
+        settings.account, cash=float(get_configured_balance(settings)), trading_rules=trading_rules
     )
 
 
@@ -263,7 +263,7 @@ async def trade_in_sessions(
         store.yields_to_traders = False
         if plan.open_series:
             # A start that waits for a locked file shall end soon after a signal.
-            store.patience_seconds = WRITE_PATIENCE_SECONDS
+            store.lock_timeout_seconds = WRITE_TIMEOUT_SECONDS
         check_kind(store, settings.exchange, is_sandbox=settings.sandbox)
         if access is not None:
             quote = markets[0].quote
@@ -295,7 +295,7 @@ async def trade_in_sessions(
                     strategy=strategy,
                     evaluator=evaluator,
                     rules=account_config(settings, market.trading_rules),
-                    start_balance=asked_balance(settings),
+                    start_balance=get_configured_balance(settings),
                     store=store,
                     session=make_session(settings, account, key, strategy, now_ms, origin),
                     broker=(

@@ -49,9 +49,9 @@ from trader.warm_up import WarmUp
 #: A request is sent at least this often to REST that refuses, wall seconds.
 LONGEST_REST_PAUSE_SECONDS = 3.0
 #: How long a write waits for another process. After that the trader is degraded and tries again.
-WRITE_PATIENCE_SECONDS = 1.0
+WRITE_TIMEOUT_SECONDS = 1.0
 #: Shorter time limit for the end of a session.
-TIDY_PATIENCE_SECONDS = 0.5
+TIDY_TIMEOUT_SECONDS = 0.5
 
 
 class TradingSession:
@@ -106,7 +106,9 @@ class TradingSession:
         context = self._context
         for number, ban in enumerate(context.entry_bans, 1):
             self._states.report(f"start {number}", ban)
-        context.store.patience_seconds = min(context.store.patience_seconds, WRITE_PATIENCE_SECONDS)
+        context.store.lock_timeout_seconds = min(
+            context.store.lock_timeout_seconds, WRITE_TIMEOUT_SECONDS
+        )
         reason = "an error"
         try:
             await stop.unless_stopped(self._supervisor.run(self._trade, self._exit_watch.run))
@@ -331,7 +333,9 @@ def tidying(context: SessionContext, *, is_silent: bool = False) -> Generator[No
     It is tried for a moment only: a stop shall not take long. What could not be written is printed,
     unless it is the error that ends the program; the next session of the account tidies up.
     """
-    context.store.patience_seconds = min(context.store.patience_seconds, TIDY_PATIENCE_SECONDS)
+    context.store.lock_timeout_seconds = min(
+        context.store.lock_timeout_seconds, TIDY_TIMEOUT_SECONDS
+    )
     ending = sys.exception()
     try:
         yield

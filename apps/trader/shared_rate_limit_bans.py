@@ -72,7 +72,7 @@ class SharedRateLimitBans:
         if self._store is None:
             self._store = open_if_exists(self._database)
             if self._store is not None:
-                self._store.patience_seconds = 0.0
+                self._store.lock_timeout_seconds = 0.0
                 # The few writes of bans are made in the main thread, which waits for no disk.
                 self._store.set_log_watch(lambda pages: None)
         return self._store

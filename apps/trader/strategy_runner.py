@@ -217,8 +217,8 @@ class StrategyRunner:
             return False
         now = time.monotonic()
         since = self._waiting_since = self._waiting_since or now
-        patience = min(BUY_WAIT_SECONDS, self._context.settings.max_signal_age_seconds / 2)
-        if now - since < patience:
+        wait_seconds = min(BUY_WAIT_SECONDS, self._context.settings.max_signal_age_seconds / 2)
+        if now - since < wait_seconds:
             return True
         self._waiting_since = None
         return False

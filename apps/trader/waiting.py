@@ -13,7 +13,7 @@ from trader.states import Problem
 CANDLES: Final = "candles"
 
 #: Lateness of a candle that ended before its absence is printed, wall seconds.
-PATIENCE_SECONDS: float = 15.0
+NOTICE_AFTER_SECONDS: float = 15.0
 #: Kinds of reasons.
 NOTHING: Final = "nothing stored"
 LATE: Final = "a late candle"
@@ -51,7 +51,7 @@ class WaitNotice:
         now = time.monotonic()
         reason = (kind, bool(self._gap_backfiller.refused))
         since = self._since.setdefault(reason, now)
-        is_over = kind == NOTHING or now - since >= PATIENCE_SECONDS
+        is_over = kind == NOTHING or now - since >= NOTICE_AFTER_SECONDS
         if is_over and reason not in self._problems:
             self._problems[reason] = Problem(
                 f"no decision: {self._words(kind, decided)}",

@@ -27,7 +27,7 @@ from trader.states import REMIND_SECONDS, WAITING
 #: Between two renewals of the leases, and between two heartbeats, wall seconds.
 RENEW_SECONDS: Final = 1.0
 #: How long a write waits for another process; the event loop of the start waits with it.
-WRITE_PATIENCE_SECONDS: Final = 0.2
+WRITE_TIMEOUT_SECONDS: Final = 0.2
 #: Errors that take turns are printed at most this often, wall seconds.
 NEWS_SECONDS: Final = 60.0
 _REMEDY: Final = "check the network and the status page of the exchange, if this lasts"
@@ -117,7 +117,7 @@ class WaitingStart:
     def _store_state(self, failure: str) -> None:
         if self._store is None:
             self._store = open_store(self._path, create=False)
-            self._store.patience_seconds = WRITE_PATIENCE_SECONDS
+            self._store.lock_timeout_seconds = WRITE_TIMEOUT_SECONDS
         store = self._store
         if not self._leases:
             with ExitStack() as stack:

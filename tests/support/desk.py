@@ -30,7 +30,7 @@ from onetape.store.database import Store, open_store
 from onetape.store.ledger import read_fills
 from onetape.store.live_accounts import read_installation_tag
 from onetape.strategies import Strategy, load_strategy
-from trader.account import asked_balance
+from trader.account import get_configured_balance
 from trader.brokers.live import LiveBroker
 from trader.evaluator.evaluator import StrategyEvaluator
 from trader.evaluator.processes import StrategyHelper
@@ -307,7 +307,7 @@ async def desk(
                 strategy=chosen,
                 evaluator=evaluator,
                 rules=account_config(values, trading_rules or info.trading_rules),
-                start_balance=asked_balance(values),
+                start_balance=get_configured_balance(values),
                 store=store,
                 session=Session(
                     session=f"session-{number}",

@@ -206,7 +206,7 @@ def _spend(
     begin: Any,
 ) -> None:
     with open_store(path, create=False) as store:
-        store.patience_seconds = 120.0
+        store.lock_timeout_seconds = 120.0
         random = Random(f"{seed} {number}")  # noqa: S311 - no secret
         spender = Spender(store, number, random, most_positions)
         for sent in range(orders):

@@ -176,7 +176,7 @@ def opener(path: Path, worker: Worker, _span: Span) -> None:
 def adder(path: Path, worker: Worker, _span: Span) -> None:
     """Read a number and write the next one, in one transaction."""
     with open_store(path, create=False) as store:
-        store.patience_seconds = 30.0
+        store.lock_timeout_seconds = 30.0
         for _ in range(ADDITIONS):
             with store.write() as connection:
                 seen = connection.execute("SELECT token FROM leases WHERE name = 'sum'").get

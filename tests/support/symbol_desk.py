@@ -19,7 +19,7 @@ from onetape.exchange.clients import Endpoint
 from onetape.exchange.rest import RestExchange
 from onetape.store.database import open_store
 from onetape.store.ledger import read_fills
-from trader.account import asked_balance
+from trader.account import get_configured_balance
 from trader.evaluator.evaluator import StrategyEvaluator
 from trader.market_guard import find_simulated_market
 from trader.run import account_config
@@ -149,7 +149,7 @@ async def symbol_desk(
                     strategy=chosen,
                     evaluator=evaluators[name],
                     rules=account_config(values, info.trading_rules),
-                    start_balance=asked_balance(values),
+                    start_balance=get_configured_balance(values),
                     store=store,
                     session=session,
                 )

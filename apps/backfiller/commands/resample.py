@@ -42,8 +42,8 @@ def resample_stored(
     from onetape.core.timeframes import Timeframe
 
     small = Timeframe.parse(timeframe)
-    larger = [Timeframe.parse(name) for name in dict.fromkeys(into)]
-    for each in larger:
+    higher_timeframes = [Timeframe.parse(name) for name in dict.fromkeys(into)]
+    for each in higher_timeframes:
         check_multiple(small, each)
     done: list[Resampled] = []
     with open_database(db, config, exchange) as store:
@@ -51,7 +51,7 @@ def resample_stored(
         if not keys:
             raise DataError(f"{store.path} holds no candles")
         for key in keys:
-            for each in larger:
+            for each in higher_timeframes:
                 now_ms = SystemClock().now_ms()
                 done.append(resample_series(store, key, each, allow_gaps=allow_gaps, now_ms=now_ms))
                 if not json_:

@@ -161,15 +161,15 @@ def least_words(optimization: Optimization) -> str:
 def trust_lines(optimization: Optimization) -> list[str]:
     """Return lines on the reliability of the ranking."""
     metric, count = optimization.options.metric, len(optimization.order)
-    luck = rank_stability(optimization.order, metric, optimization.least)
+    stability = rank_stability(optimization.order, metric, optimization.least)
     lines: list[str] = []
     if not count:
         return lines
-    unranked = count - luck.ranked
+    unranked = count - stability.ranked
     if unranked:
         lines.append(_unranked_words(optimization, unranked))
-    if luck.ranked:
-        lines += [best_words(optimization, luck), _correlation_words(optimization, luck)]
+    if stability.ranked:
+        lines += [best_words(optimization, stability), _correlation_words(optimization, stability)]
     return lines
 
 
@@ -187,18 +187,18 @@ def _unranked_words(optimization: Optimization, unranked: int) -> str:
     )
 
 
-def _correlation_words(optimization: Optimization, luck: RankStability) -> str:
+def _correlation_words(optimization: Optimization, stability: RankStability) -> str:
     """Return the rank correlation and what it is over, or why it is left out."""
-    least, over = optimization.least, f"over {format_count(luck.compared, 'combination')}"
+    least, over = optimization.least, f"over {format_count(stability.compared, 'combination')}"
     if least.in_sample:
         over += f" with at least {format_count(least.in_sample, 'trade')} in-sample and "
         over += f"{least.out_of_sample} out-of-sample"
-    if luck.rank_correlation is None:
-        why = "too few" if luck.compared < 3 else "all of them equal in one part"
+    if stability.rank_correlation is None:
+        why = "too few" if stability.compared < 3 else "all of them equal in one part"
         return f"rank correlation of in-sample and out-of-sample: left out, {over}: {why}"
     return (
-        f"rank correlation of in-sample and out-of-sample: {luck.rank_correlation:+.2f} {over} "
-        "(Spearman: 1 same order, 0 unrelated, below 0 reversed)"
+        f"rank correlation of in-sample and out-of-sample: {stability.rank_correlation:+.2f} "
+        f"{over} (Spearman: 1 same order, 0 unrelated, below 0 reversed)"
     )
 
 
@@ -283,17 +283,17 @@ def _shuffled_words(optimization: Optimization) -> str:
     return "" if shuffled is None else f" ({shuffled.low:.1%} to {shuffled.high:.1%} shuffled)"
 
 
-def best_words(optimization: Optimization, luck: RankStability) -> str:
+def best_words(optimization: Optimization, stability: RankStability) -> str:
     """Return the out-of-sample result of the best combination."""
     metric, count = optimization.options.metric, len(optimization.order)
     text = partial(metric_text, optimization, metric)
-    place, whose = "", "all" if luck.ranked == count else "the ranked ones"
-    if luck.best_out_of_sample_rank is not None:
-        place = f", rank {luck.best_out_of_sample_rank:,} of {luck.ranked:,} there"
+    place, whose = "", "all" if stability.ranked == count else "the ranked ones"
+    if stability.best_out_of_sample_rank is not None:
+        place = f", rank {stability.best_out_of_sample_rank:,} of {stability.ranked:,} there"
     return (
-        f"best: {LABELS[metric]} {text(luck.best_in_sample)} in-sample, "
-        f"{text(luck.best_out_of_sample)} out-of-sample{place} "
-        f"(median of {whose} {text(luck.median_out_of_sample)})"
+        f"best: {LABELS[metric]} {text(stability.best_in_sample)} in-sample, "
+        f"{text(stability.best_out_of_sample)} out-of-sample{place} "
+        f"(median of {whose} {text(stability.median_out_of_sample)})"
     )
 
 

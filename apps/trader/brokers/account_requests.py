@@ -63,10 +63,10 @@ class AccountRequests:
         """
         client, symbol = self._client, self._symbol
         begun = time.monotonic()
-        asked_ms = await client.server_ms()
+        requested_ms = await client.server_ms()
         # Fills come last: one that happens meanwhile is in a balance or in the next response.
         balances = await client.balances()
-        self.balances = BalanceReading(asked_ms, begun, balances)
+        self.balances = BalanceReading(requested_ms, begun, balances)
         open_orders = await client.open_orders(symbol)
         fills = await client.fills_since(symbol, since_ms=since_ms - OVERLAP_MS)
         self._add_nameless(fills, known)
@@ -86,7 +86,7 @@ class AccountRequests:
         late += self._take_named(found)
         every = {one.trade_id: one for one in (*fills, *late)}
         return AccountSnapshot(
-            asked_ms,
+            requested_ms,
             begun,
             balances,
             open_orders,

@@ -17,7 +17,7 @@ class AbsenceAnswer(Struct, frozen=True):
     """The exchange has responded that there is no such order, completely."""
 
     client_order_id: str
-    asked_ms: int
+    requested_ms: int
     """Exchange time right before the requests, epoch milliseconds."""
     fills: tuple[OwnTrade, ...]
     """Executions in the market since the order was sent; some may be fills of the order."""
@@ -27,7 +27,7 @@ class AbsenceAnswer(Struct, frozen=True):
 class AccountSnapshot(Struct, frozen=True):
     """State of the account in one market, as the exchange returned it."""
 
-    asked_ms: int
+    requested_ms: int
     """Exchange time right before the requests, epoch milliseconds."""
     begun: float
     """Monotonic time right before the requests, seconds."""
@@ -44,7 +44,7 @@ class AccountSnapshot(Struct, frozen=True):
 class BalanceReading(Struct, frozen=True):
     """Balances of an account, also without a reading of its orders and executions."""
 
-    asked_ms: int
+    requested_ms: int
     """Exchange time right before the request, epoch milliseconds."""
     begun: float
     """Monotonic time right before the request, seconds."""

@@ -127,7 +127,7 @@ class OrderRequests:
         """Report what has become of an order, or note a response without it."""
         client, symbol, since_ms = self._client, self._symbol, sent_ms - OVERLAP_MS
         try:
-            asked_ms = await client.server_ms()
+            requested_ms = await client.server_ms()
             found = await client.look_up(
                 symbol, client_order_id, since_ms=since_ms, is_stop=is_stop
             )
@@ -140,7 +140,7 @@ class OrderRequests:
         except (ExchangeError, OrderUnknown):
             # A failed look-up proves nothing; the order stays as it is, and is looked up again.
             return
-        self._add_absence(AbsenceAnswer(client_order_id, asked_ms, since, balances))
+        self._add_absence(AbsenceAnswer(client_order_id, requested_ms, since, balances))
 
     async def _fills_of(self, found: OrderSnapshot, since_ms: int) -> tuple[OwnTrade, ...]:
         """Return the executions of an order that was found.

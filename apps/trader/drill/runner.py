@@ -26,7 +26,7 @@ from onetape.simulator.embedded import embedded_simulator
 from onetape.simulator.market.symbols import SYMBOLS
 from onetape.simulator.server.error_replies import Refusal
 from onetape.strategies import load_strategy
-from trader.account import asked_balance
+from trader.account import get_configured_balance
 from trader.drill.forced_signals import strategy_file
 from trader.drill.scenarios import SCENARIOS, Scenario
 from trader.drill.scene import Scene, SceneFailed
@@ -185,7 +185,7 @@ def _play(scene: Scene, scenario: Scenario) -> str:
 
 def _balance(settings: TraderSettings, symbol: str) -> dict[str, Decimal]:
     """Return what the account holds: money and coins that no order of the drill needs."""
-    money, (base, quote) = asked_balance(settings), split_symbol(symbol)
+    money, (base, quote) = get_configured_balance(settings), split_symbol(symbol)
     market = next(one for one in SYMBOLS if one.name == symbol)
     coins = money / Decimal(repr(market.anchor))
     return {quote: money * _ENTRIES, base: round(coins * _ENTRIES, market.amount_digits)}
@@ -220,7 +220,7 @@ def drilled_settings(settings: TraderSettings, symbol: str, url: str) -> TraderS
         exchange=SIMULATOR_ID,
         strategy=StrategySettings(name="drilled"),
         account_name=None,
-        cash=asked_balance(settings),
+        cash=get_configured_balance(settings),
         stale_after_seconds=min(settings.stale_after_seconds, SILENCE_SECONDS),
         monitoring=MonitoringSettings(),
         db=Path("drill.db"),

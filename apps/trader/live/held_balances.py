@@ -64,7 +64,7 @@ class HeldBalances:
         since = [
             trade
             for trade in self._book.fills
-            if trade.executed_ms > reading.asked_ms
+            if trade.executed_ms > reading.requested_ms
             and not trade.exchange_trade_id.startswith(CORRECTED)
         ]
         return self.total_base + sum_position(since, market.base, market.quote).base
@@ -72,7 +72,7 @@ class HeldBalances:
     def note_before_send(self, one: LiveOrder) -> None:
         """Note in an order what the account has before its send, by the last reading."""
         if self.reading is not None:
-            one.total_before, one.read_ms = self.total_base, self.reading.asked_ms
+            one.total_before, one.read_ms = self.total_base, self.reading.requested_ms
 
     def is_after(self, deadline_ms: int | None) -> bool:
         """Return whether the last reading began after a time of the exchange, epoch milliseconds.
@@ -80,7 +80,9 @@ class HeldBalances:
         False where the time is not known, or there is no reading.
         """
         reading = self.reading
-        return reading is not None and deadline_ms is not None and reading.asked_ms > deadline_ms
+        return (
+            reading is not None and deadline_ms is not None and reading.requested_ms > deadline_ms
+        )
 
     def shows_unsold(self, one: LiveOrder, amount: Decimal) -> bool:
         """Return whether the coins of a sell that was not acknowledged are there, and are free.

@@ -56,11 +56,11 @@ class OtherCopies:
         """Return whether another copy has sent orders, and no person has answered yet."""
         return self._book.states.has_problem(OTHER_COPY)
 
-    def judge(self, asked_ms: int, now_ms: int) -> bool:
+    def judge(self, requested_ms: int, now_ms: int) -> bool:
         """Act on what is stored of other copies, before a reading is compared.
 
         Args:
-            asked_ms: The exchange's own time right before the reading.
+            requested_ms: The exchange's own time right before the reading.
             now_ms: Market time.
 
         Returns:
@@ -70,14 +70,14 @@ class OtherCopies:
         context = book.context
         if not self._is_read:
             # The trader's reckoning of the exchange's time may be ahead.
-            self.began_ms, self._is_read = min(self.began_ms, asked_ms), True
+            self.began_ms, self._is_read = min(self.began_ms, requested_ms), True
         is_stopped = False
         for stored in self._stored():
             if stored.subject == context.key.symbol and stored.answer == "adopt":
                 end_difference(context.store, stored.number, ended_ms=now_ms)
                 is_stopped = True
         if is_stopped:
-            self.began_ms, self.locked = asked_ms, _ZERO
+            self.began_ms, self.locked = requested_ms, _ZERO
         self._report_stored()
         return is_stopped
 

@@ -57,17 +57,17 @@ def take_fills(book: LiveBook, fills: Iterable[OwnTrade], now_ms: int) -> list[O
     return missed
 
 
-def check_stream(book: LiveBook, missed: Iterable[OwnTrade], asked_ms: int) -> None:
+def check_stream(book: LiveBook, missed: Iterable[OwnTrade], requested_ms: int) -> None:
     """Open the account's stream again where it has not carried an execution.
 
     Args:
         book: The orders of the symbol.
         missed: Executions that no event has brought.
-        asked_ms: Exchange time at which the account was read, epoch milliseconds.
+        requested_ms: Exchange time at which the account was read, epoch milliseconds.
     """
     for fill in missed:
         opened_ms = book.broker.stream_opened_ms
-        late = book.exchange.clock.wall_seconds(asked_ms - fill.executed_ms)
+        late = book.exchange.clock.wall_seconds(requested_ms - fill.executed_ms)
         if opened_ms is not None and fill.executed_ms > opened_ms and late > book.times.event_late:
             print_line("the account's stream has lost an execution: it is opened again")
             book.broker.reconnect_stream("an execution came without an event")

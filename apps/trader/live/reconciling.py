@@ -209,14 +209,17 @@ class AccountCheck:
         """Take what is ours out of a reading, and judge the rest."""
         book = self._book
         self._snapshot = snapshot
-        is_stopped, is_adopted = self.copies.judge(snapshot.asked_ms, now_ms), self._older.judge()
+        is_stopped, is_adopted = (
+            self.copies.judge(snapshot.requested_ms, now_ms),
+            self._older.judge(),
+        )
         if is_stopped or is_adopted:
             # What others with this file did until now is taken over.
             self._history = HistoryReading(book, self._older)
         orders = (*snapshot.open_orders, *snapshot.found)
         take_orders(book, orders, snapshot.fills, now_ms)
         missed = take_fills(book, snapshot.fills, now_ms)
-        check_stream(book, missed, snapshot.asked_ms)
+        check_stream(book, missed, snapshot.requested_ms)
         ledger = self._ledger(snapshot.fills, orders)
         found = find_differences(ledger, exchange_side(snapshot, self._base))
         self._coins.measure(ledger, self.held.total_base)
@@ -250,13 +253,13 @@ class AccountCheck:
             self._notes.look(snapshot.balances)
         self._note_complete(snapshot, is_complete=not (is_missing or moving))
         if not moving:
-            self._since_ms = max(self._since_ms or 0, snapshot.asked_ms)
+            self._since_ms = max(self._since_ms or 0, snapshot.requested_ms)
 
     def _note_complete(self, snapshot: AccountSnapshot, *, is_complete: bool) -> None:
         """Store what the account has, where no coins of the position are missing."""
         is_known = self.has_named_all and self.held.is_fresh and not self.copies.is_seen
         if is_complete and is_known and not self._coins.is_short:
-            self._coins.note_complete(self.held.total_base, snapshot.asked_ms)
+            self._coins.note_complete(self.held.total_base, snapshot.requested_ms)
         else:
             self._coins.note_incomplete()
 

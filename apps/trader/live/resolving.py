@@ -88,9 +88,9 @@ def _proves(
 ) -> bool:
     """Return whether a response completes the proof that there is no order."""
     deadline_ms, times = one.state.deadline_ms, book.times
-    if deadline_ms is None or answer.asked_ms <= deadline_ms:
+    if deadline_ms is None or answer.requested_ms <= deadline_ms:
         return False
-    passed = book.exchange.clock.wall_seconds(answer.asked_ms - deadline_ms)
+    passed = book.exchange.clock.wall_seconds(answer.requested_ms - deadline_ms)
     if passed < times.balance_doubt and (
         _has_nameless_fill(book, answer, orders_of_others)
         or coins_moved(book, one, answer.balances)

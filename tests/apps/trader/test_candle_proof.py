@@ -40,7 +40,7 @@ def quick_comparison(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("trader.comparison.REQUESTS_PER_COMPARISON", 0)
     # A busy machine brings marks late; the long form runs alone.
     patience = 0.3 if CANDLES >= 400 else 2.0
-    monkeypatch.setattr("trader.gap_backfiller.MARK_PATIENCE_SECONDS", patience)
+    monkeypatch.setattr("trader.gap_backfiller.MARK_TIMEOUT_SECONDS", patience)
 
 
 def wrong_rows(opened: Market, trading: Desk, until_hour: int) -> dict[int, Candle]:
@@ -149,7 +149,7 @@ def test_candles_are_compared_many_with_one_request(
     run: Run, db: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     # No candle is fetched because its mark is late.
-    monkeypatch.setattr("trader.gap_backfiller.MARK_PATIENCE_SECONDS", 60.0)
+    monkeypatch.setattr("trader.gap_backfiller.MARK_TIMEOUT_SECONDS", 60.0)
 
     async def scene() -> None:
         async with market(0.25) as opened, desk(opened, db) as trading:

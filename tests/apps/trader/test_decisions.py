@@ -220,7 +220,7 @@ def test_a_stale_signal_becomes_no_order(
 def test_while_the_stream_is_down_a_signal_becomes_no_order(
     run: Run, db: Path, strategy_file: StrategyFile, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("trader.decision_loop.FIRST_DECISION_PATIENCE_SECONDS", 0.1)
+    monkeypatch.setattr("trader.decision_loop.FIRST_DECISION_TIMEOUT_SECONDS", 0.1)
 
     async def scene() -> None:
         name = strategy_file(ALWAYS_BUY, "always")

@@ -689,7 +689,7 @@ def test_the_cooldown_begins_with_the_candle_of_the_exit_though_rest_is_away_row
 def test_a_stop_is_sold_by_the_stream_while_the_first_candles_are_refused_row_112(
     run: Run, db: Path, scripted: Scripted, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("trader.decision_loop.WARM_UP_PATIENCE_SECONDS", 0.1)
+    monkeypatch.setattr("trader.decision_loop.WARM_UP_TIMEOUT_SECONDS", 0.1)
 
     async def scene() -> None:
         exits, strategy = ExitConfig(stop_loss=0.2), scripted([0], [])

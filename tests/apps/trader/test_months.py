@@ -20,7 +20,7 @@ from onetape.store.leases import Fence, acquire_lease
 from onetape.store.ledger import read_fills
 from onetape.store.orders import insert_order
 from onetape.store.sessions import start_session
-from trader.account import asked_balance, hold_account
+from trader.account import get_configured_balance, hold_account
 from trader.account_context import build_account_context
 from trader.brokers.paper_executor import PaperExecutor
 from trader.evaluator.messages import LoadedStrategy
@@ -80,7 +80,7 @@ def test_an_entry_by_volatility_is_as_large_on_paper_as_in_a_backtest(
             strategy=LoadedStrategy("buy_and_hold", 1, 0, (), {}, "0"),
             evaluator=strategy_evaluator("buy_and_hold", name),
             rules=rules,
-            start_balance=asked_balance(settings),
+            start_balance=get_configured_balance(settings),
             store=store,
             session=Session(
                 session="s", app="trader", mode="paper", account="a", exchange=key.exchange,

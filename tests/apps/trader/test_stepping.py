@@ -22,7 +22,7 @@ from onetape.store.orders import insert_order, store_change
 from onetape.store.sessions import start_session
 from onetape.strategies import BUY, SELL, Signals
 from order_changes import end_of
-from trader.account import asked_balance, hold_account
+from trader.account import get_configured_balance, hold_account
 from trader.account_context import build_account_context
 from trader.brokers.paper_executor import PaperExecutor
 from trader.evaluator.messages import LoadedStrategy
@@ -58,7 +58,7 @@ class Stored:
             strategy=LoadedStrategy("buy_and_hold", 1, 0, (), {}, "0"),
             evaluator=strategy_evaluator("buy_and_hold", KEY.timeframe),
             rules=account_config(self.settings, NO_TRADING_RULES),
-            start_balance=asked_balance(self.settings),
+            start_balance=get_configured_balance(self.settings),
             store=store,
             session=session,
         )

@@ -273,7 +273,7 @@ def test_a_market_without_a_candle_is_recorded_as_a_gap_and_decided_past(
             await trading.until_decided(3)
             await trading.until(lambda: read_confirmed_gaps(trading.store, KEY))
             # No candle is fetched because its mark is late.
-            monkeypatch.setattr("trader.gap_backfiller.MARK_PATIENCE_SECONDS", 60.0)
+            monkeypatch.setattr("trader.gap_backfiller.MARK_TIMEOUT_SECONDS", 60.0)
             requested = len(opened.gate.kline_requests)
             await opened.go_to(5.5)
             await trading.until_decided(4)

@@ -34,8 +34,8 @@ Run = Callable[[Any], Any]
 @pytest.fixture(autouse=True)
 def quick_pauses(monkeypatch: pytest.MonkeyPatch) -> None:
     """Shorten the pauses that only matter to a file or an exchange far away."""
-    monkeypatch.setattr("trader.session.WRITE_PATIENCE_SECONDS", 0.1)
-    monkeypatch.setattr("trader.session.TIDY_PATIENCE_SECONDS", 0.1)
+    monkeypatch.setattr("trader.session.WRITE_TIMEOUT_SECONDS", 0.1)
+    monkeypatch.setattr("trader.session.TIDY_TIMEOUT_SECONDS", 0.1)
     monkeypatch.setattr("trader.supervisor.FIRST_PAUSE_SECONDS", 0.05)
     monkeypatch.setattr("trader.supervisor.LONGEST_PAUSE_SECONDS", 0.1)
 

@@ -55,7 +55,7 @@ def test_a_locked_file_holds_up_the_sockets_only_without_a_separate_thread(
 def test_frames_that_came_while_the_file_was_locked_are_stored_after_it(
     run: Run, db: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("trader.session.WRITE_PATIENCE_SECONDS", 0.1)
+    monkeypatch.setattr("trader.session.WRITE_TIMEOUT_SECONDS", 0.1)
     monkeypatch.setattr("trader.supervisor.FIRST_PAUSE_SECONDS", 0.05)
 
     async def scene() -> None:

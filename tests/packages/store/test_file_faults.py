@@ -245,11 +245,11 @@ def test_a_lock_held_elsewhere_is_waited_for_and_then_named(closed: Path) -> Non
     """Failure mode 46."""
     other = Other(LOCK, closed)
     with open_store(closed, create=False) as store:
-        store.patience_seconds = 0.3
+        store.lock_timeout_seconds = 0.3
         began = time.monotonic()
         with pytest.raises(StoreError, match=f"{closed} stayed locked by another process"):
             write_rows(store, 1, start=5_000)
-        assert time.monotonic() - began >= store.patience_seconds
+        assert time.monotonic() - began >= store.lock_timeout_seconds
         other.end()
         write_rows(store, 1, start=5_000)
     assert candles_in(closed) == 5_001
@@ -262,7 +262,7 @@ def test_a_fill_that_met_a_lock_is_booked_once_when_the_lock_is_gone(closed: Pat
         start_session(store, session_of_strike(), fence)
         insert_decision(store, decision_of_strike(1), order_of_strike(1), fence)
         other = Other(LOCK, closed)
-        store.patience_seconds = 0.1
+        store.lock_timeout_seconds = 0.1
         trade = trade_of_strike(1)
         with pytest.raises(StoreError, match="stayed locked"):
             store_change(store, fill_of(trade, at_ms=1), fence)
@@ -294,12 +294,12 @@ def test_a_long_reader_slows_bulk_writes_down_and_stops_no_process(closed: Path)
     other = Other(LONG_READ, closed)
     with open_store(closed, create=False) as store:
         store.log_limit_bytes = 20_000
-        store.patience_seconds = 0.2
+        store.lock_timeout_seconds = 0.2
         write_rows(store, 1_000, start=5_000)
         grown = log_size(closed)
         began = time.monotonic()
         write_rows(store, 1_000, start=6_000)
-        assert time.monotonic() - began >= store.patience_seconds
+        assert time.monotonic() - began >= store.lock_timeout_seconds
         assert log_size(closed) > grown > 20_000
         other.end()
         write_rows(store, 1_000, start=7_000)

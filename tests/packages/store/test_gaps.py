@@ -279,7 +279,7 @@ def test_a_write_that_reads_first_is_not_overtaken(
     monkeypatch.setattr(database, "BUSY_TIMEOUT_MS", 10)
     add = "UPDATE leases SET token = ?"
     with open_store(path, create=True) as ours, open_store(path, create=False) as theirs:
-        ours.patience_seconds = theirs.patience_seconds = 0.0
+        ours.lock_timeout_seconds = theirs.lock_timeout_seconds = 0.0
         with ours.write() as connection:
             connection.execute(
                 "INSERT INTO leases (name, holder, token, expires_ms) VALUES ('counter', '', 0, 0)"

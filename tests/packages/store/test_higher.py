@@ -13,7 +13,7 @@ from onetape.core.timeframes import Timeframe
 from onetape.store.candles import insert_columns
 from onetape.store.database import Store, open_store
 from onetape.store.gaps import set_gap
-from onetape.store.higher import keep_built, larger_between
+from onetape.store.higher import read_higher_candles, store_built_candles
 
 HOUR, DAY_SECONDS = 3_600, 86_400
 START = 1_704_067_200
@@ -36,12 +36,12 @@ def store(tmp_path: Path) -> Iterator[Store]:
 
 
 def days(store: Store, end: int) -> list[int]:
-    found = larger_between(store, HOURLY, DAY, START, end)
+    found = read_higher_candles(store, HOURLY, DAY, START, end)
     return [(opened - START) // DAY_SECONDS for opened in found.candles.timestamp.tolist()]
 
 
 def test_days_are_built_from_hours_and_the_one_under_way_is_not(store: Store) -> None:
-    found = larger_between(store, HOURLY, DAY, START, START + 127 * HOUR)
+    found = read_higher_candles(store, HOURLY, DAY, START, START + 127 * HOUR)
     made = resample(hours(127), Timeframe.parse("1h"), DAY)
     assert np.array_equal(found.candles.close, made.close)
     assert (len(found.built), found.missing) == (5, [])
@@ -60,15 +60,15 @@ def test_a_stored_day_comes_before_one_that_could_be_built(store: Store) -> None
         high=np.array([200.0]),
     )
     insert_columns(store, DAILY, other, source="rest", seen_ms=1)
-    found = larger_between(store, HOURLY, DAY, START, START + 127 * HOUR)
+    found = read_higher_candles(store, HOURLY, DAY, START, START + 127 * HOUR)
     assert found.candles.close.tolist()[:3] == [123.0, 125.5, 171.0]
     assert found.words == "1 stored, 4 built from smaller ones"
 
 
 def test_what_was_built_is_kept_so_that_later_readers_see_the_same(store: Store) -> None:
-    first = larger_between(store, HOURLY, DAY, START, START + 127 * HOUR)
-    keep_built(store, first, seen_ms=2)
-    again = larger_between(store, HOURLY, DAY, START, START + 127 * HOUR)
+    first = read_higher_candles(store, HOURLY, DAY, START, START + 127 * HOUR)
+    store_built_candles(store, first, seen_ms=2)
+    again = read_higher_candles(store, HOURLY, DAY, START, START + 127 * HOUR)
     assert np.array_equal(again.candles.open, first.candles.open)
     assert again.words == "5 stored, 0 built from smaller ones"
 
@@ -81,7 +81,7 @@ def remove(store: Store, hour: int) -> None:
 @pytest.mark.parametrize("hour", [24, 30, 47])
 def test_a_day_with_an_unexplained_gap_is_missing(store: Store, hour: int) -> None:
     remove(store, hour)
-    found = larger_between(store, HOURLY, DAY, START, START + 127 * HOUR)
+    found = read_higher_candles(store, HOURLY, DAY, START, START + 127 * HOUR)
     assert days(store, START + 127 * HOUR) == [0, 2, 3, 4]
     assert found.missing == [(START + DAY_SECONDS, START + 2 * DAY_SECONDS)]
 
@@ -95,7 +95,7 @@ def test_a_day_with_an_outage_of_the_exchange_is_built_without_it(store: Store, 
 
 
 def test_a_day_before_the_first_hour_is_missing(store: Store) -> None:
-    found = larger_between(store, HOURLY, DAY, START - DAY_SECONDS, START + 127 * HOUR)
+    found = read_higher_candles(store, HOURLY, DAY, START - DAY_SECONDS, START + 127 * HOUR)
     assert found.missing == [(START - DAY_SECONDS, START)]
 
 
@@ -110,7 +110,7 @@ def test_a_quiet_day_of_a_series_with_volume_is_built_as_in_the_whole(tmp_path: 
     with open_store(tmp_path / "quiet.db", create=True) as store:
         insert_columns(store, HOURLY, candles, source="rest", seen_ms=1)
         whole, part = (
-            larger_between(store, HOURLY, DAY, start, START + 2 * DAY_SECONDS).candles
+            read_higher_candles(store, HOURLY, DAY, start, START + 2 * DAY_SECONDS).candles
             for start in (START, START + DAY_SECONDS)
         )
     assert (whole.open[1], part.open[0]) == (100.0, 100.0)
@@ -127,9 +127,9 @@ def without_hours(store: Store, first: int, last: int) -> None:
 def test_a_day_without_any_hour_at_the_exchange_is_not_missing(store: Store) -> None:
     without_hours(store, 48, 72)
     day = (START + 2 * DAY_SECONDS, START + 3 * DAY_SECONDS)
-    assert larger_between(store, HOURLY, DAY, START, START + 127 * HOUR).missing == [day]
+    assert read_higher_candles(store, HOURLY, DAY, START, START + 127 * HOUR).missing == [day]
     set_gap(store, HOURLY, *day, state="none at exchange", requested_ms=1)
-    found = larger_between(store, HOURLY, DAY, START, START + 127 * HOUR)
+    found = read_higher_candles(store, HOURLY, DAY, START, START + 127 * HOUR)
     assert (found.missing, len(found.candles)) == ([], 4)
 
 
@@ -143,12 +143,12 @@ def test_only_the_days_with_unknown_hours_of_a_longer_gap_are_missing(store: Sto
         state="none at exchange",
         requested_ms=1,
     )
-    found = larger_between(store, HOURLY, DAY, START, START + 127 * HOUR)
+    found = read_higher_candles(store, HOURLY, DAY, START, START + 127 * HOUR)
     assert found.missing == [(START + 2 * DAY_SECONDS, START + 4 * DAY_SECONDS)]
 
 
 def test_the_time_before_a_market_began_is_missing_and_no_gap(store: Store) -> None:
-    found = larger_between(store, HOURLY, DAY, START - 9 * DAY_SECONDS, START + 127 * HOUR)
+    found = read_higher_candles(store, HOURLY, DAY, START - 9 * DAY_SECONDS, START + 127 * HOUR)
     assert found.missing == [(START - 9 * DAY_SECONDS, START)]
     assert found.gaps == []
 
@@ -157,5 +157,5 @@ def test_a_gap_behind_older_candles_is_one_also_where_it_reaches_further_back(
     store: Store,
 ) -> None:
     without_hours(store, 30, 72)
-    found = larger_between(store, HOURLY, DAY, START + DAY_SECONDS, START + 127 * HOUR)
+    found = read_higher_candles(store, HOURLY, DAY, START + DAY_SECONDS, START + 127 * HOUR)
     assert found.gaps == [(START + DAY_SECONDS, START + 3 * DAY_SECONDS)]

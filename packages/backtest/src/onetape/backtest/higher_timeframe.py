@@ -8,7 +8,7 @@ from onetape.core.errors import CandleGapError
 from onetape.core.timeframes import Timeframe
 from onetape.core.words import format_count
 from onetape.store.database import Store
-from onetape.store.higher import LargerCandles, larger_between
+from onetape.store.higher import HigherTimeframeCandles, read_higher_candles
 from onetape.strategies import (
     HigherCandles,
     Strategy,
@@ -34,48 +34,51 @@ def load_higher(
     words: dict[str, str] = {}
     notes: list[str] = []
     gaps: dict[str, tuple[Range, ...]] = {}
-    for larger in higher_timeframes_of(strategy, timeframe):
-        found = _found(store, window, strategy, larger)
+    for higher_timeframe in higher_timeframes_of(strategy, timeframe):
+        found = _found(store, window, strategy, higher_timeframe)
         # What began before the first candle is warm-up: it delays trading, and is not refused.
         first = int(window.candles.timestamp[0])
         inside = [gap for gap in found.missing if gap[0] >= first and gap[1] > window.start]
         if inside and not config.allow_gaps:
-            raise CandleGapError(_gap_text(found, larger, inside, config, window))
-        candles[larger.name] = align_higher_candles(
-            window.candles, timeframe, found.candles, larger
+            raise CandleGapError(_gap_text(found, higher_timeframe, inside, config, window))
+        candles[higher_timeframe.name] = align_higher_candles(
+            window.candles, timeframe, found.candles, higher_timeframe
         )
-        words[f"{larger.name} candles"] = f"{found.words}; each is seen once it has closed"
-        gaps[larger.name] = tuple(found.gaps)
+        words[f"{higher_timeframe.name} candles"] = (
+            f"{found.words}; each is seen once it has closed"
+        )
+        gaps[higher_timeframe.name] = tuple(found.gaps)
         if found.begins_inside:
             start, end = found.missing[0]
+            missing = format_count(
+                higher_timeframe.count_between(start, end), f"{higher_timeframe.name} candle"
+            )
             notes.append(
-                f"{format_count(larger.count_between(start, end), f'{larger.name} candle')} "
-                "missing, "
+                f"{missing} missing, "
                 f"first from {format_utc(start)} UTC, where nothing is stored yet: signals that "
-                "need "
-                "them may differ from a longer run's"
+                "need them may differ from a longer run's"
             )
     return HigherTimeframes(candles, words, tuple(notes), gaps)
 
 
 def _found(
-    store: Store, window: CandleWindow, strategy: Strategy, larger: Timeframe
-) -> LargerCandles:
+    store: Store, window: CandleWindow, strategy: Strategy, higher_timeframe: Timeframe
+) -> HigherTimeframeCandles:
     count = window_size(higher_lookback_of(strategy))
     opens = window.candles.timestamp
-    start = max(0, larger.shift(int(opens[0]), -count))
+    start = max(0, higher_timeframe.shift(int(opens[0]), -count))
     end = Timeframe.parse(window.key.timeframe).next(int(opens[-1]))
-    return larger_between(store, window.key, larger, start, end)
+    return read_higher_candles(store, window.key, higher_timeframe, start, end)
 
 
 def _gap_text(
-    found: LargerCandles,
-    larger: Timeframe,
+    found: HigherTimeframeCandles,
+    higher_timeframe: Timeframe,
     missing: list[tuple[int, int]],
     config: BacktestConfig,
     window: CandleWindow,
 ) -> str:
-    count = sum(larger.count_between(*gap) for gap in missing)
+    count = sum(higher_timeframe.count_between(*gap) for gap in missing)
     repair = repair_command(found.key, config, missing[0][0], window.end)
     return (
         f"{found.key} has {format_count(count, 'candle')} missing from {format_utc(missing[0][0])} "

@@ -160,8 +160,8 @@ def part_signals(
     count = window_size(higher_lookback_of(strategy) if context.higher else 0)
     if context.higher:
         higher = {
-            name: larger.seen_from(whole, first, end, count)
-            for name, larger in context.higher.items()
+            name: higher_candles.seen_from(whole, first, end, count)
+            for name, higher_candles in context.higher.items()
         }
     gaps = context.gaps.part(first, end)
     timeframe = Timeframe.parse(context.window.key.timeframe)

@@ -43,7 +43,8 @@ def identity_of(
         "warm_up_digest": compute_data_digest(before),
         "gaps": _gaps(store, key, before, context),
         "higher": {
-            name: compute_data_digest(larger) for name, larger in sorted(context.higher.items())
+            name: compute_data_digest(higher_candles)
+            for name, higher_candles in sorted(context.higher.items())
         },
         "intrabar": intrabar_identity(context.intrabar, window),
         "rules": repr(context.rules),

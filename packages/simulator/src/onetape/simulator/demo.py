@@ -48,7 +48,7 @@ REFUSE_SECONDS: Final = 600.0
 HOUR: Final = 3_600
 DAY: Final = 24 * HOUR
 #: Number of candles after which a missing round trip counts as a failure.
-PATIENCE_CANDLES: Final = 90
+MAX_CANDLES: Final = 90
 
 app = typer.Typer(add_completion=False, rich_markup_mode=None)
 
@@ -203,7 +203,7 @@ class _Follower:
         """Process a line that the trader has printed.
 
         Raises:
-            CheckFailed: the trader made no trade (entry and exit) within `PATIENCE_CANDLES`.
+            CheckFailed: the trader made no trade (entry and exit) within `MAX_CANDLES`.
         """
         if ", next " in line:
             self._decided(line)
@@ -221,9 +221,9 @@ class _Follower:
     def _decided(self, line: str) -> None:
         self.decisions += 1
         self._screen.progress(line)
-        if self.decisions > PATIENCE_CANDLES:
+        if self.decisions > MAX_CANDLES:
             raise CheckFailed(
-                f"no trade (entry and exit) within {PATIENCE_CANDLES} candles; please report it"
+                f"no trade (entry and exit) within {MAX_CANDLES} candles; please report it"
             )
         if self._is_cut and self.decisions - (self._cut_at or 0) >= CUT_CANDLES:
             self._is_cut = False

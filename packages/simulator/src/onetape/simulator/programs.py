@@ -11,7 +11,7 @@ from typing import Any, cast
 from onetape.core.errors import OnetapeError
 
 #: How long an app may take to stop after SIGTERM, seconds.
-STOP_PATIENCE_SECONDS = 10.0
+STOP_TIMEOUT_SECONDS = 10.0
 
 
 class ProgramFailed(OnetapeError):
@@ -57,7 +57,7 @@ class RunningProgram:
             ProgramFailed: the app ended with another exit code than 0.
         """
         self._process.terminate()
-        _, errors = self._process.communicate(timeout=STOP_PATIENCE_SECONDS)
+        _, errors = self._process.communicate(timeout=STOP_TIMEOUT_SECONDS)
         self.check(errors)
 
     def check(self, errors: str = "") -> None:

@@ -27,7 +27,7 @@ BUSY_TIMEOUT_MS = 1_000
 #: at once where another process has written in between, whatever the timeout.
 BEGIN_WRITE = "BEGIN IMMEDIATE"
 #: How long a write waits for other processes in all, seconds.
-WRITE_PATIENCE_SECONDS = 10.0
+WRITE_TIMEOUT_SECONDS = 10.0
 #: SQLite 3.7.0 to 3.51.2 can corrupt a WAL file with several writers.
 FIRST_SOUND_SQLITE = (3, 51, 3)
 #: The write-ahead log is folded into the file, and cut, once it is larger than this.
@@ -44,7 +44,7 @@ class Store:
     ) -> None:
         """Wrap an open connection; use `open_store`."""
         self.path = path
-        self.patience_seconds = WRITE_PATIENCE_SECONDS
+        self.lock_timeout_seconds = WRITE_TIMEOUT_SECONDS
         """Maximum time that a write waits for other processes, seconds."""
         self.log_limit_bytes = LOG_LIMIT_BYTES
         """A bulk write that finds the log larger than this waits for readers to let it be cut."""
@@ -103,7 +103,7 @@ class Store:
 
         Raises:
             StoreError: the file cannot be written, was deleted or replaced, or others kept it
-                locked for `patience_seconds`.
+                locked for `lock_timeout_seconds`.
         """
         connection = self._connection
         self.check_in_place()
@@ -112,14 +112,16 @@ class Store:
             # SQLite's own wait sleeps for up to 100 ms, and busier writers go first meanwhile.
             connection.set_busy_timeout(0)
             try:
-                retry_while_locked(lambda: connection.execute(BEGIN_WRITE), self.patience_seconds)
+                retry_while_locked(
+                    lambda: connection.execute(BEGIN_WRITE), self.lock_timeout_seconds
+                )
             finally:
                 connection.set_busy_timeout(BUSY_TIMEOUT_MS)
             began = time.monotonic()
             try:
                 yield connection
                 others = bulk and self.yields_to_traders and _has_other_trader(connection)
-                retry_while_locked(lambda: connection.execute("COMMIT"), self.patience_seconds)
+                retry_while_locked(lambda: connection.execute("COMMIT"), self.lock_timeout_seconds)
             except BaseException:
                 if connection.in_transaction:
                     connection.execute("ROLLBACK")
@@ -178,7 +180,7 @@ class Store:
         by itself. A reader that stays for longer slows this writer down and stops no other.
         """
         log = log_of(self.path)
-        deadline = time.monotonic() + self.patience_seconds
+        deadline = time.monotonic() + self.lock_timeout_seconds
         while _get_size(log) > self.log_limit_bytes:
             # Others cannot write while this call waits for a reader, so it is repeated instead.
             self._connection.set_busy_timeout(0)
@@ -338,6 +340,6 @@ def _share(connection: DatabaseConnection) -> None:
     """Prepare a file of ours for several processes."""
     # A restored file is not in WAL mode yet, and to get there it must be alone for a moment.
     retry_while_locked(
-        lambda: connection.execute("PRAGMA journal_mode = WAL"), WRITE_PATIENCE_SECONDS
+        lambda: connection.execute("PRAGMA journal_mode = WAL"), WRITE_TIMEOUT_SECONDS
     )
     connection.execute(f"PRAGMA journal_size_limit = {LOG_LIMIT_BYTES}")

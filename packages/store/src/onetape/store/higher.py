@@ -19,7 +19,7 @@ from onetape.store.gaps import find_unexplained
 from onetape.store.reading import has_volume, read_closed_between
 
 
-class LargerCandles(Struct, frozen=True):
+class HigherTimeframeCandles(Struct, frozen=True):
     """Closed candles of a higher timeframe, and where they come from."""
 
     key: SeriesKey
@@ -45,15 +45,15 @@ class LargerCandles(Struct, frozen=True):
         return f"{stored:,} stored, {len(self.built):,} built from smaller ones"
 
 
-def larger_between(
+def read_higher_candles(
     store: Store,
     key: SeriesKey,
-    larger: Timeframe,
+    higher_timeframe: Timeframe,
     start: int,
     end: int,
     *,
     answers: int | None = None,
-) -> LargerCandles:
+) -> HigherTimeframeCandles:
     """Return the candles of a higher timeframe that open at `start` or later and closed by `end`.
 
     A candle is not built over an unexplained gap of the lower timeframe.
@@ -61,7 +61,7 @@ def larger_between(
     Args:
         store: The open database; nothing is written.
         key: The series of the lower timeframe.
-        larger: The higher timeframe.
+        higher_timeframe: The higher timeframe.
         start: Start of the range, epoch seconds, inclusive.
         end: Close of the last lower-timeframe candle that may be used, epoch seconds.
         answers: Number of responses without a candle that explain its absence; None: only a proof.
@@ -70,41 +70,44 @@ def larger_between(
         UsageError: the higher timeframe is no multiple of the lower one.
         StoreError: the file cannot be read.
     """
-    check_multiple(Timeframe.parse(key.timeframe), larger)
-    large_key = replace(key, timeframe=larger.name)
-    first, stop = larger.ceil(start), larger.floor(end)
-    stored = read_closed_between(store, large_key, first, stop)
-    gaps = find_gaps(stored.timestamp, larger, first, stop)
+    check_multiple(Timeframe.parse(key.timeframe), higher_timeframe)
+    higher_key = replace(key, timeframe=higher_timeframe.name)
+    first, stop = higher_timeframe.ceil(start), higher_timeframe.floor(end)
+    stored = read_closed_between(store, higher_key, first, stop)
+    gaps = find_gaps(stored.timestamp, higher_timeframe, first, stop)
     if not gaps:
-        return LargerCandles(large_key, stored, Candles.empty(), [])
-    built, unknown = _build_higher(store, key, larger, gaps, end, answers)
+        return HigherTimeframeCandles(higher_key, stored, Candles.empty(), [])
+    built, unknown = _build_higher(store, key, higher_timeframe, gaps, end, answers)
     candles = _merge(stored, built)
-    left = find_gaps(candles.timestamp, larger, first, stop)
-    missing = find_unexplained(store, large_key, left, answers=answers)
+    left = find_gaps(candles.timestamp, higher_timeframe, first, stop)
+    missing = find_unexplained(store, higher_key, left, answers=answers)
     # If the exchange has no lower-timeframe candle either, nothing is missing.
-    missing = _intersect(missing, [(larger.floor(low), larger.ceil(high)) for low, high in unknown])
+    missing = _intersect(
+        missing,
+        [(higher_timeframe.floor(low), higher_timeframe.ceil(high)) for low, high in unknown],
+    )
     begins_inside = (
         bool(missing)
         and missing[0][0] == first
-        and not any(read_last_closed_before(store, one, first) for one in (large_key, key))
+        and not any(read_last_closed_before(store, one, first) for one in (higher_key, key))
     )
-    return LargerCandles(large_key, candles, built, missing, begins_inside)
+    return HigherTimeframeCandles(higher_key, candles, built, missing, begins_inside)
 
 
-def keep_built(store: Store, larger: LargerCandles, *, seen_ms: int) -> None:
+def store_built_candles(store: Store, found: HigherTimeframeCandles, *, seen_ms: int) -> None:
     """Store the candles that were built, so that later reads return the same.
 
     Raises:
         StoreError: the file cannot be written.
     """
-    if len(larger.built):
-        insert_columns(store, larger.key, larger.built, source="resample", seen_ms=seen_ms)
+    if len(found.built):
+        insert_columns(store, found.key, found.built, source="resample", seen_ms=seen_ms)
 
 
 def _build_higher(
     store: Store,
     key: SeriesKey,
-    larger: Timeframe,
+    higher_timeframe: Timeframe,
     gaps: list[tuple[int, int]],
     end: int,
     answers: int | None,
@@ -114,17 +117,17 @@ def _build_higher(
     Returns:
         The higher-timeframe candles, and the lower one's unexplained gaps from the first gap on.
     """
-    smaller = Timeframe.parse(key.timeframe)
+    lower_timeframe = Timeframe.parse(key.timeframe)
     # To the end: a candle behind the last window proves that it is over where its own last is gone.
     base = read_closed_between(store, key, gaps[0][0], end)
     # A few candles without trades may belong to a series with volume: the whole series decides.
     reports_volume = bool(base.volume.any()) or has_volume(store, key)
-    made = resample(base, smaller, larger, has_volume=reports_volume)
+    made = resample(base, lower_timeframe, higher_timeframe, has_volume=reports_volume)
     certain = _is_inside(made.timestamp, gaps)
-    smaller_gaps = find_gaps(base.timestamp, smaller, gaps[0][0], end)
-    unknown = find_unexplained(store, key, smaller_gaps, answers=answers)
+    lower_gaps = find_gaps(base.timestamp, lower_timeframe, gaps[0][0], end)
+    unknown = find_unexplained(store, key, lower_gaps, answers=answers)
     for low, high in unknown:
-        certain &= ~_is_inside(made.timestamp, [(larger.floor(low), high)])
+        certain &= ~_is_inside(made.timestamp, [(higher_timeframe.floor(low), high)])
     return made.taken(np.flatnonzero(certain)), unknown
 
 

@@ -16,7 +16,7 @@ SCRIPTS = (
 )  # fmt: skip
 NEWEST_VERSION = len(SCRIPTS)
 #: How long a process waits for another one that migrates the file.
-MIGRATION_PATIENCE_SECONDS = 120.0
+MIGRATION_TIMEOUT_SECONDS = 120.0
 
 
 def migrate(connection: DatabaseConnection, path: Path) -> Path | None:
@@ -37,7 +37,7 @@ def migrate(connection: DatabaseConnection, path: Path) -> Path | None:
     # Most starts migrate nothing, and should not wait 3 ms for this module.
     from importlib.resources import files
 
-    retry_while_locked(lambda: connection.execute("BEGIN IMMEDIATE"), MIGRATION_PATIENCE_SECONDS)
+    retry_while_locked(lambda: connection.execute("BEGIN IMMEDIATE"), MIGRATION_TIMEOUT_SECONDS)
     try:
         # Another process may have migrated between the look and the lock.
         check_ours(connection, path)

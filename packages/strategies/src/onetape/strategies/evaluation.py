@@ -33,7 +33,9 @@ def checked_signals(
             for each candle; the fix is in the strategy's file. The text names strategy and bar.
         DataError: a stored candle has a price or volume that none can have.
     """
-    given = {name: _protected_higher(larger) for name, larger in (higher or {}).items()}
+    given = {
+        name: _protected_higher(higher_candles) for name, higher_candles in (higher or {}).items()
+    }
     _check_candles(strategy, candles, are_sound=are_sound)
     signals = _evaluated(strategy, _protected(candles), given)
     values = _checked_values(strategy, candles, signals)
@@ -47,7 +49,7 @@ def last_signal(
 
     Arguments and errors as of `checked_signals`, but only signals are checked.
     """
-    given = {name: _protected_higher(larger) for name, larger in higher.items()}
+    given = {name: _protected_higher(higher_candles) for name, higher_candles in higher.items()}
     _check_candles(strategy, candles, are_sound=are_sound)
     signals = _evaluated(strategy, _protected(candles), given)
     return int(_checked_values(strategy, candles, signals)[-1])
@@ -83,8 +85,10 @@ def _protected(candles: Candles) -> Candles:
     return Candles(*columns)
 
 
-def _protected_higher(larger: HigherCandles) -> HigherCandles:
-    return HigherCandles.of(_protected(larger), larger.timeframe, _unwritable(larger.visible))
+def _protected_higher(higher_candles: HigherCandles) -> HigherCandles:
+    return HigherCandles.of(
+        _protected(higher_candles), higher_candles.timeframe, _unwritable(higher_candles.visible)
+    )
 
 
 def _unwritable(column: Any) -> Any:

@@ -98,23 +98,23 @@ Higher = Mapping[str, HigherCandles]
 
 
 def align_higher_candles(
-    candles: Candles, timeframe: Timeframe, larger: Candles, larger_timeframe: Timeframe
+    candles: Candles, timeframe: Timeframe, higher_candles: Candles, higher_timeframe: Timeframe
 ) -> HigherCandles:
     """Return higher-timeframe candles, and which of them each traded candle may use.
 
     Args:
         candles: The traded candles.
         timeframe: Timeframe of the traded candles.
-        larger: Closed candles of the higher timeframe, oldest first; those that close after the
-            last traded one are left out.
-        larger_timeframe: Timeframe of `larger`.
+        higher_candles: Closed candles of the higher timeframe, oldest first; those that close
+            after the last traded one are left out.
+        higher_timeframe: Timeframe of `higher_candles`.
     """
-    closes = compute_next_opens(larger.timestamp, larger_timeframe)
+    closes = compute_next_opens(higher_candles.timestamp, higher_timeframe)
     visible = np.searchsorted(
         closes, compute_next_opens(candles.timestamp, timeframe), side="right"
     )
-    known = larger[: int(visible[-1]) if len(visible) else 0]
-    return HigherCandles.of(known, larger_timeframe, visible.astype(np.int64))
+    known = higher_candles[: int(visible[-1]) if len(visible) else 0]
+    return HigherCandles.of(known, higher_timeframe, visible.astype(np.int64))
 
 
 def higher_timeframes_of(strategy: Any, timeframe: Timeframe) -> tuple[Timeframe, ...]:
@@ -137,9 +137,9 @@ def higher_timeframes_of(strategy: Any, timeframe: Timeframe) -> tuple[Timeframe
     found: list[Timeframe] = []
     for name in names:
         try:
-            larger = Timeframe.parse(name)
-            check_multiple(timeframe, larger)
+            higher_timeframe = Timeframe.parse(name)
+            check_multiple(timeframe, higher_timeframe)
         except UsageError as error:
             raise UsageError(f"strategy {strategy.name} needs {name} candles: {error}") from error
-        found.append(larger)
+        found.append(higher_timeframe)
     return tuple(found)

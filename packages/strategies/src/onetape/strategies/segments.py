@@ -106,10 +106,10 @@ def segments_of(
     closes = compute_next_opens(candles.timestamp, timeframe)
     starts: dict[int, IndexedGap | None] = {0: None, **{gap.at: gap for gap in gaps.traded}}
     for name, ranges in gaps.higher.items():
-        larger = Timeframe.parse(name)
+        higher_timeframe = Timeframe.parse(name)
         for low, _ in ranges:
             # From here on the candle that is missing would be the last one that has closed.
-            starts.setdefault(int(np.searchsorted(closes, larger.next(low))), None)
+            starts.setdefault(int(np.searchsorted(closes, higher_timeframe.next(low))), None)
     found: list[Segment] = []
     for start in sorted(start for start in starts if start < len(candles)):
         segment = Segment(start, start)
@@ -125,9 +125,11 @@ def segments_of(
     return tuple(found)
 
 
-def _latest(ranges: Sequence[Range], larger: Timeframe, close: int) -> Range | None:
+def _latest(ranges: Sequence[Range], higher_timeframe: Timeframe, close: int) -> Range | None:
     """Return the latest gap of a higher timeframe that shows by a moment."""
-    return next((each for each in reversed(ranges) if larger.next(each[0]) <= close), None)
+    return next(
+        (each for each in reversed(ranges) if higher_timeframe.next(each[0]) <= close), None
+    )
 
 
 def _after(

@@ -53,8 +53,10 @@ def higher_of(strategy: Strategy, candles: Candles, timeframe: str = "1h") -> Hi
     """
     small = Timeframe.parse(timeframe)
     return {
-        larger.name: align_higher_candles(candles, small, resample(candles, small, larger), larger)
-        for larger in higher_timeframes_of(strategy, small)
+        higher_timeframe.name: align_higher_candles(
+            candles, small, resample(candles, small, higher_timeframe), higher_timeframe
+        )
+        for higher_timeframe in higher_timeframes_of(strategy, small)
     }
 
 

@@ -17,7 +17,7 @@ from onetape.websocket.feeds import PublicTradeFeed, newest_candles
 #: Seconds between two requests for candles or prices that no stream has.
 POLL_SECONDS = 5.0
 #: Time that the first candles of a connection wait for REST, seconds.
-BASE_PATIENCE_SECONDS = 2.0
+BASE_TIMEOUT_SECONDS = 2.0
 #: Candles that a late trade may still change.
 BUILT_CANDLES_KEPT = 3
 
@@ -120,7 +120,7 @@ class BuiltCandleFeed:
             self._builder.restart()
             self._end_request()
             self._request = request = asyncio.create_task(self._newest())
-            await asyncio.wait({request}, timeout=BASE_PATIENCE_SECONDS)
+            await asyncio.wait({request}, timeout=BASE_TIMEOUT_SECONDS)
             self._take_base()
         else:
             # The row changes by more than trades: as after a break, nothing is known before it.

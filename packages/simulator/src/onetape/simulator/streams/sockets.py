@@ -182,9 +182,9 @@ class Socket:
         if self._transport is None:
             return
         self._transport.write(frames)
-        patience = time.monotonic() + SEND_SECONDS
+        deadline = time.monotonic() + SEND_SECONDS
         while self._transport.get_write_buffer_size() > MOST_UNSENT_BYTES:
-            if time.monotonic() > patience or self._transport.is_closing():
+            if time.monotonic() > deadline or self._transport.is_closing():
                 raise ConnectionResetError("the reader does not read, or has gone")
             await asyncio.sleep(DRAIN_SECONDS)
 

@@ -106,7 +106,7 @@ class FreqtradeStrategy(Strategy):
     def evaluate(self, candles: Candles, higher: Mapping[str, HigherCandles]) -> Signals:
         """Return the signals of these candles; arguments as of `Strategy.evaluate`."""
         made = self._instance()
-        frames = {name: _frame(larger, name) for name, larger in higher.items()}
+        frames = {name: _frame(higher_candles, name) for name, higher_candles in higher.items()}
         frame = _frame(candles, type(self).candle_timeframe)
         frames.setdefault(type(self).candle_timeframe, frame)
         made.dp = DataProvider(frames)
@@ -249,16 +249,16 @@ def _with_informative(
     metadata: dict[str, str],
 ) -> Any:
     """Return the traded candles with the columns of one method for a higher timeframe."""
-    larger = higher.get(mark.timeframe)
-    source = candles if larger is None else larger
+    higher_candles = higher.get(mark.timeframe)
+    source = candles if higher_candles is None else higher_candles
     of_method = {**metadata, "timeframe": mark.timeframe}
     columns = getattr(made, name)(_frame(source, mark.timeframe), of_method)
     kept = rows_of_dates(source.timestamp, columns, f"the frame of {name}")
     named = columns.rename(columns={one: mark.name_of(one) for one in columns})
     rows = np.arange(len(candles))
-    if larger is None:
+    if higher_candles is None:
         return joined(frame, named, rows[kept], rows, ffill=mark.ffill)
-    known_from = np.searchsorted(larger.visible, np.arange(1, len(larger) + 1))
+    known_from = np.searchsorted(higher_candles.visible, np.arange(1, len(higher_candles) + 1))
     return joined(frame, named, known_from[kept], rows, ffill=mark.ffill)
 
 
