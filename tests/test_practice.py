@@ -44,7 +44,7 @@ def test_a_program_of_the_page_prints_what_the_page_shows(
             program.replace(ADDRESS, simulator.url.removeprefix("http://")), encoding="utf-8"
         )
         done = subprocess.run(
-            [*PROGRAMS[name], file], capture_output=True, text=True, check=False, timeout=60
+            [*PROGRAMS[name], file], capture_output=True, text=True, check=False, timeout=180
         )
         assert (done.stdout, done.returncode) == (printed, 0), done.stderr
 

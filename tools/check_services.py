@@ -28,10 +28,10 @@ ROOT = Path(__file__).resolve().parent.parent
 OFFLINE = "simulator"
 #: What stands behind the simulator's own command: its last word on where it listens.
 LOOPBACK = ("--host", "127.0.0.1", "--port", "0")
-RUN_TIMEOUT_SECONDS = 120
+RUN_TIMEOUT_SECONDS = 600
 #: The trader's first decision is due within 10 s; the rest is for a busy machine.
-WORK_TIMEOUT_SECONDS = 60
-STOP_TIMEOUT_SECONDS = 30
+WORK_TIMEOUT_SECONDS = 300
+STOP_TIMEOUT_SECONDS = 120
 GREETING = re.compile(r"^simulator: .* at (http://127\.0\.0\.1:\d+);")
 #: What a person sets for real orders: the mode. The secrets are files.
 LIVE = {"ONETAPE_MODE": "live"}
@@ -234,7 +234,7 @@ def check_answers(service: Service, environments: Path, folder: Path) -> None:
         if greeting is None:
             raise SystemExit(f"{service.name}: it did not print where it listens")
         url = f"{greeting[1]}/api/v3/ping"
-        with urllib.request.urlopen(url, timeout=10) as answer:  # noqa: S310 - our own loopback
+        with urllib.request.urlopen(url, timeout=60) as answer:  # noqa: S310 - our own loopback
             if answer.read() != b"{}":
                 raise SystemExit(f"{service.name}: it does not respond as Binance does")
         process.send_signal(signal.SIGTERM)

@@ -97,7 +97,7 @@ def test_exploring_prints_seeds_and_what_repeats_each_failure(
         capture_output=True,
         text=True,
         check=False,
-        timeout=120,
+        timeout=600,
     )
     assert explored.returncode == 1, explored.stdout + explored.stderr
     lines = explored.stdout.splitlines()
@@ -116,7 +116,7 @@ def test_exploring_prints_seeds_and_what_repeats_each_failure(
         capture_output=True,
         text=True,
         check=False,
-        timeout=120,
+        timeout=600,
     )
     assert again.returncode == 1
     found = [line for line in again.stdout.splitlines() if "number=" in line]

@@ -5,6 +5,7 @@ import signal
 import time
 from collections.abc import Callable
 from itertools import pairwise
+from pathlib import Path
 
 import pytest
 
@@ -50,8 +51,14 @@ def test_neighbours_go_to_one_process() -> None:
     assert changes < 20
 
 
-def test_what_a_busy_process_has_left_is_taken_over() -> None:
-    found = process_of(40, 2, lambda job: time.sleep(0.5 if job == 0 else 0.0))
+def test_what_a_busy_process_has_left_is_taken_over(tmp_path: Path) -> None:
+    def work(job: int) -> None:
+        deadline = time.monotonic() + 60
+        while job == 0 and not (tmp_path / "39").exists() and time.monotonic() < deadline:
+            time.sleep(0.01)
+        (tmp_path / str(job)).touch()
+
+    found = process_of(40, 2, work)
     # The job behind the long one was handed over already.
     assert {found[job] for job in range(2, 40)} == {found[39]}
     assert found[39] != found[0]

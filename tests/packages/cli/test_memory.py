@@ -26,7 +26,7 @@ def page_faults(*arguments: str) -> int:
         capture_output=True,
         text=True,
         check=True,
-        timeout=60,
+        timeout=180,
     )
     return int(done.stdout)
 

@@ -136,7 +136,7 @@ def test_output_that_cannot_be_written_is_exit_3_in_one_line(
         stderr=subprocess.PIPE,
         text=True,
         check=False,
-        timeout=60,
+        timeout=180,
     )
     assert (done.returncode, done.stderr) == (3, f"{line}\n")
 
@@ -144,7 +144,7 @@ def test_output_that_cannot_be_written_is_exit_3_in_one_line(
 @pytest.mark.parametrize("errors", ["2>&-", "2>/dev/full"])
 def test_an_error_without_a_readable_text_keeps_its_exit_code(errors: str) -> None:
     command = f'exec "$0" -c "$1" --nonsense {errors}'
-    done = subprocess.run(["sh", "-c", command, sys.executable, PRINTING], check=False, timeout=60)
+    done = subprocess.run(["sh", "-c", command, sys.executable, PRINTING], check=False, timeout=180)
     assert done.returncode == 2
 
 

@@ -164,7 +164,7 @@ def test_a_timeout_leaves_the_order_unknown_and_names_no_address(run: Run) -> No
 
         server = await asyncio.start_server(hang, "127.0.0.1", 0)
         url = f"http://127.0.0.1:{server.sockets[0].getsockname()[1]}"
-        async with private_client("binance", url, timeout=100) as tap:
+        async with private_client("binance", url, timeout=1_000) as tap:
             result = await tap.perform(market_order(dialect_of("binance"), BUY, NOW_MS))
         hanging.set()
         server.close()

@@ -81,7 +81,7 @@ async def requests_of(exchange: str, answer: Answer, written: io.StringIO) -> se
             apiKey=KEY,
             secret=SECRET,
             password=PASSWORD,
-            timeout=2_000,
+            timeout=20_000,
         ) as tap,
     ):
         tap.client.verbose = True
@@ -172,7 +172,7 @@ def test_row_76_an_error_of_the_connection_holds_no_address(run: Run, written: i
     async def work() -> None:
         for url in ("http://127.0.0.1:9", "http://no.such.host.invalid"):
             async with private_client(
-                "binance", url, before=redact_client, apiKey=KEY, secret=SECRET, timeout=2_000
+                "binance", url, before=redact_client, apiKey=KEY, secret=SECRET, timeout=20_000
             ) as tap:
                 calls = look_up_order(dialect_of("binance"), ORDER, "BTC/USDT", since_ms=NOW_MS)
                 result = await tap.perform(calls[0])

@@ -22,7 +22,7 @@ COMMAND = [sys.executable, "-m", "onetape.simulator.main"]
 
 
 def get(url: str, path: str) -> Any:
-    with urllib.request.urlopen(f"{url}{path}", timeout=60) as answer:  # noqa: S310 - loopback
+    with urllib.request.urlopen(f"{url}{path}", timeout=180) as answer:  # noqa: S310 - loopback
         return json.loads(answer.read())
 
 
@@ -51,10 +51,10 @@ def test_it_prints_where_it_listens_and_stops_cleanly(number: signal.Signals) ->
         assert line.startswith("simulator: invented market, seed 5, at http://127.0.0.1:")
         assert "market time 2024-03-01 00:00 UTC, 60 times as fast" in line
         url = line.split(" at ")[1].split(";")[0]
-        with urllib.request.urlopen(f"{url}/api/v3/ping", timeout=60) as answer:  # noqa: S310 - loopback
+        with urllib.request.urlopen(f"{url}/api/v3/ping", timeout=180) as answer:  # noqa: S310 - loopback
             assert answer.read() == b"{}"
         process.send_signal(number)
-        out, err = process.communicate(timeout=60)
+        out, err = process.communicate(timeout=180)
     assert (process.returncode, out, err) == (0, "", "")
 
 
@@ -65,9 +65,9 @@ def test_a_timeline_is_read_and_each_fault_printed_on_stderr(tmp_path: Path) -> 
         assert process.stdout is not None
         url = process.stdout.readline().split(" at ")[1].split(";")[0]
         with pytest.raises(urllib.error.HTTPError, match="418"):
-            urllib.request.urlopen(f"{url}/api/v3/ping", timeout=60)  # noqa: S310 - loopback
+            urllib.request.urlopen(f"{url}/api/v3/ping", timeout=180)  # noqa: S310 - loopback
         process.terminate()
-        _, err = process.communicate(timeout=60)
+        _, err = process.communicate(timeout=180)
     assert err.startswith("simulator: fault 1: status on GET /api/v3/ping, call 1, market time ")
     assert process.returncode == 0
 
@@ -80,12 +80,12 @@ def test_recordings_are_played_and_what_was_missed_is_reported(tmp_path: Path) -
         line = process.stdout.readline()
         assert line.startswith("simulator play: 1 reply, 0 messages, at http://127.0.0.1:")
         url = line.split(" at ")[1].split(". ")[0]
-        with urllib.request.urlopen(f"{url}/x", timeout=60) as answer:  # noqa: S310 - loopback
+        with urllib.request.urlopen(f"{url}/x", timeout=180) as answer:  # noqa: S310 - loopback
             assert answer.read() == b'{"a":1}'
         with pytest.raises(urllib.error.HTTPError, match="404"):
-            urllib.request.urlopen(f"{url}/y", timeout=60)  # noqa: S310 - loopback
+            urllib.request.urlopen(f"{url}/y", timeout=180)  # noqa: S310 - loopback
         process.terminate()
-        _, err = process.communicate(timeout=60)
+        _, err = process.communicate(timeout=180)
     assert (process.returncode, err) == (0, "not recorded: GET /y\n")
 
 
@@ -142,7 +142,7 @@ def test_help_loads_neither_the_server_nor_numpy() -> None:
 def finished(*arguments: str) -> subprocess.CompletedProcess[str]:
     environment = {**os.environ, "COLUMNS": "200"}
     return subprocess.run(
-        [*COMMAND, *arguments], capture_output=True, text=True, timeout=60, env=environment
+        [*COMMAND, *arguments], capture_output=True, text=True, timeout=180, env=environment
     )
 
 
@@ -157,10 +157,10 @@ def test_recorded_candles_are_replayed_from_inside_the_file(tmp_path: Path) -> N
         assert "market time 2024-03-01 04:00 UTC" in line
         url = line.split(" at ")[1].split(";")[0]
         path = f"{url}/api/v3/klines?symbol=BTCUSDT&interval=1h&endTime=1709265599999"
-        with urllib.request.urlopen(path, timeout=60) as answer:  # noqa: S310 - loopback
+        with urllib.request.urlopen(path, timeout=180) as answer:  # noqa: S310 - loopback
             candles = json.loads(answer.read())
         process.terminate()
-        process.communicate(timeout=60)
+        process.communicate(timeout=180)
     assert [row[2] for row in candles] == [f"{101 + row}.00000000" for row in range(4)]
 
 
@@ -182,7 +182,7 @@ def test_the_account_holds_what_balance_sets_and_the_ledger_shows_it() -> None:
             b'{"symbol": "BTC/USDT", "quantity": "0.2"}',
             {"X-Onetape-Control": "1"},
         )
-        with urllib.request.urlopen(order, timeout=60) as answer:  # noqa: S310 - loopback
+        with urllib.request.urlopen(order, timeout=180) as answer:  # noqa: S310 - loopback
             assert answer.status == 200
         day = ("--symbol", "BTC/USDT", "--from", "2024-02-28", "--to", "2024-02-29")
         reported = finished("ledger", "--url", url, "--json", *day)

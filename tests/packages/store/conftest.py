@@ -73,7 +73,7 @@ def foreign() -> Foreign:
             capture_output=True,
             text=True,
             check=True,
-            timeout=60,
+            timeout=180,
         )
         return json.loads(done.stdout)
 

@@ -260,7 +260,7 @@ def test_a_restore_is_refused_while_another_process_has_the_file_open(
     with pytest.raises(SafetyRefusal, match="is open in another process"):
         restore(tmp_path / "kept.db", path)
     assert sorted(entry.name for entry in path.parent.iterdir()) == before
-    holder.communicate(timeout=60)
+    holder.communicate(timeout=180)
 
 
 def test_a_restore_replaces_a_damaged_file_and_keeps_that_too(path: Path, tmp_path: Path) -> None:
@@ -343,7 +343,7 @@ except OnetapeError as error:
         stdout=subprocess.PIPE,
         text=True,
         check=True,
-        timeout=60,
+        timeout=180,
     )
     assert "kept.db could not be read or written" in done.stdout
     assert [entry.name for entry in tmp_path.iterdir()] == ["data"]

@@ -252,7 +252,7 @@ def test_a_reader_killed_while_it_writes_a_file_leaves_rubbish_only(
     filled: Store, child_environment: dict[str, str]
 ) -> None:
     child = subprocess.run(
-        [sys.executable, "-c", KILLED, str(filled.path)], env=child_environment, timeout=60
+        [sys.executable, "-c", KILLED, str(filled.path)], env=child_environment, timeout=180
     )
     assert child.returncode == -9
     assert [path.stat().st_size for path in get_cache_folder(filled.path).iterdir()] == [50]
@@ -278,7 +278,7 @@ print(len(reading.read_closed_between(store, SeriesKey("binance", "BTC/USDT", "1
 def test_a_full_disk_changes_nothing(filled: Store, child_environment: dict[str, str]) -> None:
     child = subprocess.run(
         [sys.executable, "-c", FULL, str(filled.path)],
-        env=child_environment, capture_output=True, text=True, timeout=60,
+        env=child_environment, capture_output=True, text=True, timeout=180,
     )  # fmt: skip
     assert (child.stdout.strip(), child.stderr) == ("15", "")
     assert chunks(filled) == []

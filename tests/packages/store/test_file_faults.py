@@ -75,7 +75,7 @@ def closed(path: Path) -> Path:
 
 def printed(command: list[str], environment: dict[str, str]) -> list[str]:
     done = subprocess.run(
-        command, env=environment, stdout=subprocess.PIPE, text=True, check=True, timeout=60
+        command, env=environment, stdout=subprocess.PIPE, text=True, check=True, timeout=180
     )
     return done.stdout.splitlines()
 
@@ -96,7 +96,7 @@ class Other:
 
     def end(self) -> None:
         """Let it end."""
-        self._child.communicate(timeout=60)
+        self._child.communicate(timeout=180)
 
 
 def spoil_header(path: Path) -> None:

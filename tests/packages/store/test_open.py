@@ -138,7 +138,7 @@ def test_a_folder_that_is_not_writable_is_refused(
         capture_output=True,
         text=True,
         check=True,
-        timeout=60,
+        timeout=180,
     )
     assert done.stdout.startswith("ConfigurationError cannot create")
     assert "make the folder writable" in done.stdout

@@ -54,7 +54,7 @@ class Desk:
         stream.listen(self.events.append)
 
     async def until(self, holds: Callable[[], object]) -> None:
-        async with asyncio.timeout(10):
+        async with asyncio.timeout(60):
             while not holds():  # noqa: ASYNC110 - the events come by a plain function
                 await asyncio.sleep(0.01)
 
@@ -83,7 +83,7 @@ def run(
             async with stream:
                 await work(desk)
 
-    run_watched(done(), 30.0)
+    run_watched(done(), 180.0)
 
 
 def test_an_orders_life_arrives_as_events_with_the_exchanges_own_numbers() -> None:

@@ -119,7 +119,7 @@ def test_the_user_stream_and_the_websocket_api(run: Run) -> None:
             assert order["status"] == "FILLED"
             kinds: list[str] = []
             while "TRADE" not in kinds:
-                message = await asyncio.wait_for(stream.recv(), 30)
+                message = await asyncio.wait_for(stream.recv(), 120)
                 event = message.get("event", message)
                 kinds.append(event.get("x", event["e"]))
             assert kinds[0] == "NEW"

@@ -153,7 +153,7 @@ async def of_user_stream(account: Account) -> dict[str, Any]:
         await account.signed("DELETE", "/api/v3/openOrders", symbol="BTCUSDT")
         account.simulator.account.withdraw("BTC", Decimal("0.1"))
         await account.simulator.advance_to_ms(account.simulator.clock.now_ms() + 1_000)
-        wrapped = await waiting_messages(socket)
+        wrapped = await waiting_messages(socket, "ping")
     found: dict[str, Any] = {}
     for message in wrapped:
         event = message["event"]
@@ -175,7 +175,7 @@ async def of_streams(account: Account) -> dict[str, Any]:
         now_ms = account.simulator.clock.now_ms()
         await account.simulator.advance_to_ms(now_ms)
         await account.simulator.advance_to_ms(now_ms + 60_000)
-        for message in await waiting_messages(socket):
+        for message in await waiting_messages(socket, "LIST_SUBSCRIPTIONS"):
             name = message["stream"].partition("@")[2].replace("kline_1m", "kline")
             found[f"stream {name}"] = message["data"]
         await socket.send_json({"method": "SUBSCRIBE", "params": ["no stream"], "id": 2})
@@ -183,14 +183,13 @@ async def of_streams(account: Account) -> dict[str, Any]:
     return found
 
 
-async def waiting_messages(socket: aiohttp.ClientWebSocketResponse) -> list[Any]:
-    """Return what has been sent so far: the server has written it all when a step returns."""
+async def waiting_messages(socket: aiohttp.ClientWebSocketResponse, method: str) -> list[Any]:
+    """Return what has been sent before the reply to a request with this method."""
+    await socket.send_json({"method": method, "id": 77})
     found: list[Any] = []
-    try:
-        while True:
-            found.append(json.loads(await socket.receive_str(timeout=0.3)))
-    except TimeoutError:
-        return found
+    while (message := json.loads(await socket.receive_str(timeout=60))).get("id") != 77:
+        found.append(message)
+    return found
 
 
 def differences(ours: Any, real: Any, where: str = "") -> list[str]:
