@@ -86,7 +86,7 @@ def run_strikes(
         stdout=subprocess.PIPE,
         text=True,
         check=True,
-        timeout=120,
+        timeout=600,
     )
     return [
         Strike(Path(each["path"]), each["killed"], each["said"]) for each in json.loads(done.stdout)

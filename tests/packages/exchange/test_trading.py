@@ -1,7 +1,6 @@
 """Private requests by CCXT's real class: what a response, or none, proves about an order."""
 
 import asyncio
-import time
 from collections.abc import Awaitable, Callable, Generator
 from contextlib import contextmanager
 from decimal import Decimal
@@ -30,6 +29,7 @@ from onetape.exchange.trading_records import (
 )
 from onetape.simulator.embedded import EmbeddedSimulator, embedded_simulator
 from onetape.simulator.faults.model import Fault
+from onetape.simulator.market.clock import make_clock
 from order_server import Answer, OrderServer, private_client
 
 T = TypeVar("T")
@@ -38,8 +38,12 @@ KEY = Credentials("simulator", "simulator")
 BALANCE = {"USDT": Decimal(10_000), "BTC": Decimal(1)}
 
 
+#: 2024-03-01 00:20 UTC: the market stands still, so that no order is late on a busy machine.
+NOW_MS = 1_709_252_400_000
+
+
 def now_ms() -> int:
-    return time.time_ns() // 1_000_000
+    return NOW_MS
 
 
 def order(side: Any = "buy", **changes: Any) -> OrderRequest:
@@ -55,7 +59,10 @@ def order(side: Any = "buy", **changes: Any) -> OrderRequest:
 
 @contextmanager
 def simulated(*faults: Fault) -> Generator[EmbeddedSimulator]:
-    with embedded_simulator(balance=BALANCE, faults=faults) as simulator:
+    clock = make_clock(start_ms=NOW_MS, stepped=True)
+    with embedded_simulator(
+        balance=BALANCE, faults=faults, clock=clock, strict_timestamps=True
+    ) as simulator:
         yield simulator
 
 
@@ -64,7 +71,7 @@ def run(
     work: Callable[[PrivateClient], Awaitable[T]],
     *,
     key: Credentials = KEY,
-    timeout_ms: int = 5_000,
+    timeout_ms: int = 30_000,
 ) -> T:
     async def done() -> T:
         endpoint = Endpoint("simulator", simulator.url)
@@ -167,8 +174,8 @@ def test_a_request_that_arrives_after_its_deadline_is_dead_on_arrival(
 
 #: Answers that leave open whether the order exists, and whether it does.
 DOUBTFUL = {
-    "no response": (Fault("timeout", when="after", seconds=5, method="POST"), True),
-    "no response, not applied": (Fault("timeout", when="before", seconds=5, method="POST"), False),
+    "no response": (Fault("timeout", when="after", seconds=60, method="POST"), True),
+    "no response, not applied": (Fault("timeout", when="before", seconds=60, method="POST"), False),
     "reset": (Fault("reset", when="after", method="POST"), True),
     "reset, not applied": (Fault("reset", when="before", method="POST"), False),
     "cut body": (Fault("cut_body", part=0.5, method="POST"), True),
@@ -186,16 +193,20 @@ DOUBTFUL = {
 @pytest.mark.parametrize("answer", DOUBTFUL)
 def test_row_57_an_answer_that_leaves_a_doubt_is_unknown_and_sent_once(answer: str) -> None:
     fault, is_applied = DOUBTFUL[answer]
-    timeout_ms = 2_000 if fault.kind == "timeout" else 10_000
     with simulated(fault) as simulator:
         request = order()
 
         async def work(client: PrivateClient) -> object:
+            tap: Any = client._client  # pyright: ignore[reportPrivateUsage] - the order's timeout alone
+            patience_ms = tap.timeout
+            if fault.kind == "timeout":
+                tap.timeout = 3_000
             with pytest.raises(OrderUnknown):
                 await client.submit(request)
+            tap.timeout = patience_ms
             return await client.look_up(SYMBOL, request.client_order_id, since_ms=0)
 
-        found = run(simulator, work, timeout_ms=timeout_ms)
+        found = run(simulator, work)
         assert orders_at(simulator) == [request.client_order_id] * is_applied
         assert (found is not None) == is_applied
 
@@ -233,7 +244,7 @@ def test_junk_is_no_empty_list(path: str, shape: str) -> None:
 
 
 def test_an_order_waits_behind_no_other_request() -> None:
-    slow = Fault("latency", seconds=5, path="/api/v3/myTrades")
+    slow = Fault("latency", seconds=60, path="/api/v3/myTrades")
     with simulated(slow) as simulator:
 
         async def work(client: PrivateClient) -> bool:

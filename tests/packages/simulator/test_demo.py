@@ -51,7 +51,7 @@ def demo(tmp_path_factory: pytest.TempPathFactory) -> Shown:
         env={**os.environ, "PYTHONDONTWRITEBYTECODE": ""},
         capture_output=True,
         text=True,
-        timeout=3 * LIMIT_SECONDS,
+        timeout=10 * LIMIT_SECONDS,
         check=False,
     )
     return Shown(folder, done.returncode, done.stdout.splitlines(), done.stderr)

@@ -282,6 +282,6 @@ def test_processes_that_write_read_and_build_at_once_always_see_the_rows(
         )
         for seed in range(3)
     ]  # fmt: skip
-    results = [child.communicate(timeout=120) for child in children]
+    results = [child.communicate(timeout=600) for child in children]
     assert [errors for _, errors in results] == [""] * 3
     assert all(int(served) > 0 for served, _ in results), "files were read, not rows alone"
