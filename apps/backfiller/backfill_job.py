@@ -5,7 +5,7 @@ from pathlib import Path
 
 from msgspec import Struct
 
-from backfiller.commands.common import database_of
+from backfiller.commands.series_selection import database_of
 from backfiller.settings import BackfillerSettings
 from onetape.core.candles import SeriesKey
 from onetape.core.clock import check_range, format_day

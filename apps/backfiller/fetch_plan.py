@@ -7,9 +7,9 @@ from msgspec.structs import asdict
 
 from onetape.core.candles import SeriesKey
 from onetape.core.clock import format_utc
+from onetape.core.message_text import format_count
 from onetape.core.quirks import Quirks
 from onetape.core.timeframes import Timeframe
-from onetape.core.words import format_count
 from onetape.exchange.pages import last_closed_open
 from onetape.exchange.rest import RestExchange
 from onetape.history.fetch import reread_from

@@ -8,9 +8,9 @@ from msgspec import Struct
 
 from onetape.core.candles import SeriesKey
 from onetape.core.clock import format_utc
+from onetape.core.message_text import format_count
 from onetape.core.quirks import get_quirks, is_out_of_reach
 from onetape.core.timeframes import Timeframe
-from onetape.core.words import format_count
 
 
 class OpenGap(Struct, frozen=True):

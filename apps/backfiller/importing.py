@@ -13,8 +13,8 @@ from backfiller.table_check import Table, few
 from onetape.core.candles import Candles, IntArray, SeriesKey, find_candle_faults
 from onetape.core.clock import format_utc
 from onetape.core.errors import DataError
+from onetape.core.message_text import format_count
 from onetape.core.timeframes import Timeframe
-from onetape.core.words import format_count
 from onetape.store.candles import InsertReport, insert_columns
 from onetape.store.database import Store
 from onetape.store.gaps import NO_TRADES, UNKNOWN_IMPORT, Gap, read_gaps, set_gaps

@@ -5,7 +5,6 @@ from typing import Annotated, Any, NoReturn
 import typer
 
 from backfiller.commands.backup import back_up, put_back
-from backfiller.commands.common import CONFIG
 from backfiller.commands.exchanges import list_exchanges
 from backfiller.commands.export import export_series
 from backfiller.commands.gaps import list_gaps
@@ -16,6 +15,7 @@ from backfiller.commands.quarantine import list_quarantine
 from backfiller.commands.repair import repair_store
 from backfiller.commands.resample import resample_stored
 from backfiller.commands.revisions import list_revisions
+from backfiller.commands.series_selection import CONFIG
 from backfiller.commands.verify import verify_store
 from backfiller.settings import BackfillerSettings
 from onetape.cli import options

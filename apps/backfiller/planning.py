@@ -17,7 +17,7 @@ from backfiller.run_database import RunDatabase
 from backfiller.series_fetch import SeriesFailure
 from backfiller.settings import BackfillerSettings
 from onetape.cli.output import print_json, print_line
-from onetape.core.words import format_count
+from onetape.core.message_text import format_count
 from onetape.exchange.catalogue import exchange_facts
 from onetape.exchange.clients import Endpoint
 

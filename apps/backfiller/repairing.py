@@ -16,8 +16,8 @@ from backfiller.run_database import RunDatabase
 from backfiller.series_fetch import SeriesFailure
 from onetape.core.candles import SeriesKey
 from onetape.core.errors import ExchangeError, StoreError, UsageError
+from onetape.core.message_text import format_count
 from onetape.core.timeframes import Timeframe
-from onetape.core.words import format_count
 from onetape.exchange.clients import Endpoint
 from onetape.exchange.rest import RestExchange
 from onetape.history.fetch import fetch_closed

@@ -11,9 +11,9 @@ from numpy.typing import NDArray
 
 from onetape.core.candles import LATEST_TIMESTAMP, Candles, IntArray, SeriesKey
 from onetape.core.clock import format_utc
+from onetape.core.message_text import format_count
 from onetape.core.resample import check_multiple, find_incomplete_windows, resample
 from onetape.core.timeframes import Timeframe
-from onetape.core.words import format_count
 from onetape.store.candles import insert_columns
 from onetape.store.database import Store
 from onetape.store.gaps import (

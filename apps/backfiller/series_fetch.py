@@ -12,9 +12,9 @@ from backfiller.gap_remedies import OpenGap
 from onetape.core.candles import Candle, SeriesKey, find_candle_fault
 from onetape.core.clock import format_utc
 from onetape.core.errors import OnetapeError, RowsRefused
+from onetape.core.message_text import format_count
 from onetape.core.refused import describe_refused_rows
 from onetape.core.timeframes import Timeframe
-from onetape.core.words import format_count
 from onetape.exchange.pages import Page
 from onetape.exchange.rest import RestExchange
 from onetape.history.fetch import FetchReport, fetch_closed

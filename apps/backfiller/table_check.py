@@ -14,8 +14,8 @@ from backfiller.formats.table_series import Planned, Wanted, timeframe_of
 from onetape.core.candles import Candle, Candles, SeriesKey, find_candle_faults
 from onetape.core.clock import format_utc
 from onetape.core.errors import DataError
+from onetape.core.message_text import format_count
 from onetape.core.timeframes import Timeframe
-from onetape.core.words import format_count
 
 #: Maximum refused rows of a table that is read correctly: `_FEW_ROWS`, or one of `_FEW_PART`.
 _FEW_ROWS: Final = 5

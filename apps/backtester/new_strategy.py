@@ -8,7 +8,7 @@ from typing import Final
 from msgspec import Struct
 
 from onetape.core.errors import ConfigurationError, UsageError
-from onetape.core.words import format_os_error
+from onetape.core.message_text import format_os_error
 from onetape.strategies.registry import BUILT_IN, LONGEST_NAME
 
 _NAME: Final = re.compile(r"[a-z][a-z0-9_]*")

@@ -7,8 +7,8 @@ from typing import Final, get_args
 from msgspec import Struct
 
 from onetape.core.errors import UsageError
+from onetape.core.message_text import suggest_name
 from onetape.core.symbols import parse_spot_symbol
-from onetape.core.words import suggest_name
 from onetape.execution.controls import ControlVerb
 from onetape.store.accounts import AccountSeries
 from onetape.store.controls import NewControl

@@ -1,10 +1,10 @@
 """What the trader prints: one line per closed candle, in words a person can check."""
 
 from onetape.core.clock import format_utc
+from onetape.core.message_text import format_count
 from onetape.core.simulated import ORIGIN_WORDS
 from onetape.core.timeframes import Timeframe
 from onetape.core.trading_rules import format_decimal
-from onetape.core.words import format_count
 from onetape.exchange.rest import RestExchange
 from onetape.store.candles import read_last_closed
 from onetape.store.simulated_source import read_origin

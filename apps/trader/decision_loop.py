@@ -16,7 +16,7 @@ from trader.rule_runner import RuleRunner
 from trader.strategy_runner import DecisionReport, StrategyRunner
 from trader.stream_recorder import StreamRecorder
 from trader.supervisor import Supervisor
-from trader.waiting import CANDLES, WaitNotice
+from trader.wait_notice import CANDLES, WaitNotice
 from trader.warm_up import WarmUp
 
 #: Longest interval between two checks for a decision; a closed candle is checked at once.

@@ -21,7 +21,7 @@ from onetape.strategies import HOLD, Signals
 from trader.evaluator.evaluator import Evaluation, EvaluationFailure
 from trader.evaluator.failures import STRATEGY, gate_of, problem_of
 from trader.evaluator.messages import CandleView
-from trader.higher import MissingHigherCandles, select_higher_candles
+from trader.higher_window import MissingHigherCandles, select_higher_candles
 from trader.live.start_plan import has_open_series
 from trader.session_context import SessionContext
 from trader.states import TraderStates

@@ -2,7 +2,7 @@
 
 The rules, the exits and the commands of a person use this interface alone. Each implementation is
 the only place that sends orders of its kind: `trader.brokers.paper_executor` and
-`trader.live.executor`.
+`trader.live.live_executor`.
 """
 
 from abc import ABC, abstractmethod

@@ -25,7 +25,7 @@ from onetape.strategies import SELL
 from onetape.websocket.events import CandleUpdate, StreamEvent, StreamLost
 from trader.evaluations import EvaluatedCandle, Evaluations
 from trader.gap_backfiller import NEVER, GapBackfiller
-from trader.higher import first_traded, higher_starts
+from trader.higher_window import first_traded, higher_starts
 from trader.rule_runner import RuleRunner
 from trader.session_context import SessionContext
 from trader.states import TraderStates

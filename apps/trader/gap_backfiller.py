@@ -10,9 +10,9 @@ from onetape.cli.output import print_line
 from onetape.core.candles import Candle, find_candle_fault
 from onetape.core.errors import ExchangeRefused, ExchangeUnreachable
 from onetape.core.refused import describe_refused_rows
+from onetape.exchange.ccxt_errors import RateLimited
 from onetape.exchange.pages import last_closed_open
 from onetape.exchange.rest import RestExchange
-from onetape.exchange.translate import RateLimited
 from onetape.history.fetch import FetchReport
 from onetape.history.gaps import DECIDING_ANSWERS, fetch_noting, find_due_gaps
 from onetape.store.candles import find_missing, read_closed_range, read_row_at
@@ -21,7 +21,7 @@ from onetape.store.gaps import find_unexplained
 from onetape.store.marked_decisions import USUAL_WINDOW
 from trader.backoff import Backoff
 from trader.comparison import RestComparison, correction_line
-from trader.higher import fetch_higher_warm_up, first_traded, is_higher_fetch_due
+from trader.higher_window import fetch_higher_warm_up, first_traded, is_higher_fetch_due
 from trader.session_context import SessionContext
 
 #: Pauses between two requests for a candle that does not come: first and longest, wall seconds.

@@ -72,7 +72,7 @@ def trade(
         refuse_flags_before(context, "trader")
         return
     from onetape.cli.loading import find_settings_file, load_settings
-    from trader.monitoring.run import monitored
+    from trader.monitoring.monitored_run import monitored
     from trader.run import run_trader
     from trader.settings_reload import reloading_with
     from trader.start_settings import check_start_settings

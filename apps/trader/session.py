@@ -14,7 +14,7 @@ from onetape.cli.events import Level, event_context, log_event
 from onetape.cli.output import prefixed, print_line
 from onetape.cli.stop import StopRequest
 from onetape.core.errors import ConfigurationError, OnetapeError, SafetyRefusal, StoreError
-from onetape.core.words import format_count, format_error
+from onetape.core.message_text import format_count, format_error
 from onetape.exchange.rest import RestExchange
 from onetape.store.leases import make_lease_name
 from onetape.store.ledger import read_last_decided

@@ -14,7 +14,7 @@ from msgspec import Struct
 from onetape.cli.events import Level
 from onetape.cli.output import print_line
 from onetape.core.errors import ConfigurationError, StoreError
-from onetape.core.words import format_duration
+from onetape.core.message_text import format_duration
 from onetape.store.trader_states import StateChange, TraderState
 
 #: Source of the problems of the database file; rows wait while there is one.

@@ -16,8 +16,8 @@ from msgspec import Struct
 from onetape.cli.output import print_line
 from onetape.core.candles import Candles
 from onetape.core.clock import format_utc
+from onetape.core.message_text import format_count
 from onetape.core.trading import Action, Decision, ExitObligation, Order
-from onetape.core.words import format_count
 from onetape.exchange.rest import RestExchange
 from onetape.execution.risk import OK, RiskContext, check_entry, check_exit, find_obstacle
 from onetape.store.account_reading import read_last_decision

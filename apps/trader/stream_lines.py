@@ -3,7 +3,7 @@
 import time
 
 from onetape.cli.output import print_line
-from onetape.core.words import format_duration
+from onetape.core.message_text import format_duration
 from onetape.websocket.events import StreamOpened
 
 #: Least interval between two lines about a market without trades, wall seconds.

@@ -13,7 +13,7 @@ from onetape.cli.output import print_line
 from onetape.cli.stop import cancel_and_wait
 from onetape.core.candles import Candle
 from onetape.core.errors import ExchangeRefused, ExchangeUnreachable
-from onetape.core.words import format_count, format_duration
+from onetape.core.message_text import format_count, format_duration
 from onetape.exchange.rest import RestExchange
 from onetape.store.sessions import close_data_outages, open_data_outage
 from onetape.websocket.events import (

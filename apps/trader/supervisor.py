@@ -38,8 +38,8 @@ from onetape.core.errors import (
     StoreUnwritable,
     UsageError,
 )
-from onetape.core.words import format_error
-from onetape.exchange.translate import RateLimited
+from onetape.core.message_text import format_error
+from onetape.exchange.ccxt_errors import RateLimited
 from trader.states import DATABASE, Problem, TraderStates
 
 #: Before a task runs again after an error; doubles with each error in a row, wall seconds.

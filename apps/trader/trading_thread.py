@@ -15,7 +15,7 @@ from typing import Any, Final, NoReturn
 from onetape.cli.output import print_line
 from onetape.cli.program import EXIT_INTERRUPTED
 from onetape.cli.stop import StopRequest
-from onetape.core.words import format_duration
+from onetape.core.message_text import format_duration
 
 #: Time that a thread has not run before it is reported, wall seconds.
 STUCK_SECONDS = 10.0

@@ -13,8 +13,8 @@ from typing import Final
 from onetape.cli.output import print_line
 from onetape.core.clock import format_utc
 from onetape.core.errors import ConfigurationError, ExchangeError, StoreError, StoreLocked
+from onetape.core.message_text import format_duration
 from onetape.core.symbols import SIMULATOR_ID
-from onetape.core.words import format_duration
 from onetape.store.account_reading import StoredSession, read_last_session, read_newest_time
 from onetape.store.database import Store, open_store
 from onetape.store.leases import make_lease_name, renew_leases

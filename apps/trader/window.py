@@ -8,8 +8,8 @@ from msgspec import Struct
 from onetape.core.candle_gaps import find_gaps
 from onetape.core.candles import Candles
 from onetape.core.clock import format_utc
+from onetape.core.message_text import format_count
 from onetape.core.timeframes import Timeframe
-from onetape.core.words import format_count
 from onetape.history.gaps import DECIDING_ANSWERS
 from onetape.store.candles import find_missing, read_closed_timestamps, read_last_closed
 from onetape.store.gaps import find_unexplained

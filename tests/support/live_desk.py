@@ -40,7 +40,7 @@ from trader.account_context import build_account_context
 from trader.brokers.key_rights import KeyRights
 from trader.brokers.live import LiveBroker
 from trader.lease import Lease
-from trader.live.executor import LiveExecutor
+from trader.live.live_executor import LiveExecutor
 from trader.live.times import LiveTimes
 from trader.session_context import SessionContext
 from trader.settings import TraderSettings

@@ -5,7 +5,7 @@ from typing import Annotated
 
 import typer
 
-from backfiller.commands.common import CONFIG, database_of, settings_of
+from backfiller.commands.series_selection import CONFIG, database_of, settings_of
 from onetape.cli import options
 
 

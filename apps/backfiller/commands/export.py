@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from backfiller.commands.common import CONFIG, chosen_series, open_database
+from backfiller.commands.series_selection import CONFIG, chosen_series, open_database
 from onetape.cli import options
 
 if TYPE_CHECKING:
@@ -46,8 +46,8 @@ def export_series(
     from onetape.cli.output import print_json, print_line
     from onetape.core.clock import format_utc
     from onetape.core.errors import DataError
+    from onetape.core.message_text import format_count
     from onetape.core.printable import escape_unprintable
-    from onetape.core.words import format_count
     from onetape.store.gaps import read_gaps
     from onetape.store.reading import read_closed_between
 

@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 from msgspec.structs import asdict
 
-from backfiller.commands.common import CONFIG, chosen_series, known_gaps, open_database
+from backfiller.commands.series_selection import CONFIG, chosen_series, known_gaps, open_database
 from onetape.cli import options
 
 if TYPE_CHECKING:
@@ -44,7 +44,7 @@ def list_gaps(
     from backfiller.accepting import accept_gaps, range_of, reason_of, undo_accepted
     from onetape.cli.output import print_json, print_line
     from onetape.core.clock import SystemClock
-    from onetape.core.words import format_count
+    from onetape.core.message_text import format_count
 
     reason = reason_of(accept, because, undo)
     wanted = range_of(accept or undo, "--accept" if accept else "--undo")
@@ -76,7 +76,7 @@ def _print_series(key: "SeriesKey", gaps: "list[Gap]") -> None:
     from onetape.cli.output import print_line
     from onetape.cli.tables import Column, fit_table
     from onetape.core.clock import format_utc
-    from onetape.core.words import format_count
+    from onetape.core.message_text import format_count
 
     missing = format_count(sum(gap.candles for gap in gaps), "candle")
     print_line(f"{key}: {format_count(len(gaps), 'gap')}, {missing}" if gaps else f"{key}: no gaps")
@@ -95,7 +95,7 @@ def _print_series(key: "SeriesKey", gaps: "list[Gap]") -> None:
 
 def _state(gap: "Gap") -> str:
     """Return what is known of a gap, such as `unproven, left out of 1 response`."""
-    from onetape.core.words import format_count
+    from onetape.core.message_text import format_count
     from onetape.store.gaps import UNPROVEN
 
     if gap.reason is not None:

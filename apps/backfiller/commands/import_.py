@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from backfiller.commands.common import CONFIG, database_of, settings_of
+from backfiller.commands.series_selection import CONFIG, database_of, settings_of
 from onetape.cli import options
 
 if TYPE_CHECKING:
@@ -213,7 +213,7 @@ def _note_guesses(done: "list[Imported]") -> None:
     from collections import Counter
 
     from onetape.cli.output import note
-    from onetape.core.words import format_count
+    from onetape.core.message_text import format_count
 
     guessed = Counter(one.exchange for one in done if one.is_exchange_guessed)
     for exchange, count in guessed.items():
@@ -237,7 +237,7 @@ def _raise_worst(failed: "list[Failed]", total: int) -> None:
     Raises:
         OnetapeError: a table could not be imported.
     """
-    from onetape.core.words import format_count
+    from onetape.core.message_text import format_count
 
     if not failed:
         return

@@ -4,7 +4,7 @@ from typing import TYPE_CHECKING, Any
 
 from msgspec.structs import asdict
 
-from backfiller.commands.common import CONFIG, chosen_summaries, known_gaps, open_database
+from backfiller.commands.series_selection import CONFIG, chosen_summaries, known_gaps, open_database
 from onetape.cli import options
 
 if TYPE_CHECKING:

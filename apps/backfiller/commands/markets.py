@@ -7,7 +7,7 @@ import typer
 from msgspec import Struct
 from msgspec.structs import asdict
 
-from backfiller.commands.common import CONFIG, settings_of
+from backfiller.commands.series_selection import CONFIG, settings_of
 from onetape.cli import options
 
 if TYPE_CHECKING:

@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 from msgspec.structs import asdict
 
-from backfiller.commands.common import CONFIG, open_database, series_filter
+from backfiller.commands.series_selection import CONFIG, open_database, series_filter
 from onetape.cli import options
 
 if TYPE_CHECKING:
@@ -30,7 +30,7 @@ def list_quarantine(
 ) -> None:
     """List refused rows: the fault, how often and when they came, and their text."""
     from onetape.cli.output import print_json, print_line
-    from onetape.core.words import format_count
+    from onetape.core.message_text import format_count
     from onetape.store.quarantine import read_quarantined_rows, read_refused_rows
 
     is_chosen = series_filter(exchange, symbol, timeframe)

@@ -4,7 +4,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from backfiller.commands.common import CONFIG, chosen_series, open_database, settings_of
+from backfiller.commands.series_selection import CONFIG, chosen_series, open_database, settings_of
 from onetape.cli import options
 
 if TYPE_CHECKING:
@@ -49,7 +49,7 @@ def repair_store(
     from backfiller.series_fetch import SeriesFailure
     from onetape.cli.output import print_json, print_line
     from onetape.core.clock import SystemClock
-    from onetape.core.words import format_count
+    from onetape.core.message_text import format_count
     from onetape.store.revisions import accept_outranking, read_revisions
 
     settings = settings_of(db, config, exchange)
@@ -106,7 +106,7 @@ def _raise_left(done: "list[Repaired]", path: "Path") -> None:
     """
     from backfiller.gap_remedies import open_gaps_text
     from onetape.core.errors import CandleGapError, DataError
-    from onetape.core.words import format_count
+    from onetape.core.message_text import format_count
     from onetape.history.gaps import APART_MS
 
     left = [finding for one in done for finding in one.left]

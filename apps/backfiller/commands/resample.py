@@ -4,7 +4,7 @@ from typing import Annotated
 
 import typer
 
-from backfiller.commands.common import CONFIG, chosen_series, open_database
+from backfiller.commands.series_selection import CONFIG, chosen_series, open_database
 from onetape.cli import options
 
 

@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 from msgspec.structs import asdict
 
-from backfiller.commands.common import CONFIG, chosen_series, open_database
+from backfiller.commands.series_selection import CONFIG, chosen_series, open_database
 from onetape.cli import options
 
 if TYPE_CHECKING:
@@ -38,7 +38,7 @@ def list_revisions(
     from onetape.cli.output import print_json, print_line
     from onetape.core.clock import SystemClock
     from onetape.core.errors import UsageError
-    from onetape.core.words import format_count
+    from onetape.core.message_text import format_count
     from onetape.store.revisions import accept as accept_revisions
     from onetape.store.revisions import accept_outranking, read_revisions
 

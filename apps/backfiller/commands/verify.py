@@ -4,7 +4,7 @@ from typing import TYPE_CHECKING
 
 from msgspec.structs import asdict
 
-from backfiller.commands.common import CONFIG, chosen_series, open_database, series_filter
+from backfiller.commands.series_selection import CONFIG, chosen_series, open_database, series_filter
 from onetape.cli import options
 
 if TYPE_CHECKING:
@@ -29,7 +29,7 @@ def verify_store(
     """
     from onetape.cli.output import print_json, print_line
     from onetape.core.errors import DataError
-    from onetape.core.words import format_count
+    from onetape.core.message_text import format_count
     from onetape.store.candles import read_stored_series
     from onetape.store.quarantine import read_refused_rows
     from onetape.store.verify import verify

@@ -19,8 +19,8 @@ from backfiller.formats.parts import Part
 from backfiller.formats.row_blocks import NO_VOLUME, RowBlock, TableNotes
 from backfiller.formats.table_kinds import futures_header
 from onetape.core.errors import ConfigurationError, DataError
+from onetape.core.message_text import format_error
 from onetape.core.printable import escape_unprintable
-from onetape.core.words import format_error
 
 if TYPE_CHECKING:
     import pandas as pd

@@ -17,7 +17,7 @@ from backfiller.formats.row_blocks import NO_VOLUME, RowBlock, TableNotes
 from backfiller.formats.table_kinds import UNLIKE_SPOT, futures_header, is_unlike_spot
 from onetape.core.candles import FloatArray
 from onetape.core.errors import DataError
-from onetape.core.words import format_count, format_error
+from onetape.core.message_text import format_count, format_error
 
 if TYPE_CHECKING:
     import pandas as pd

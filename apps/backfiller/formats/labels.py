@@ -11,8 +11,8 @@ from backfiller.formats.file_names import ends_in_quote, is_contract_name
 from backfiller.formats.row_blocks import RowBlock, TableNotes
 from backfiller.formats.table_kinds import futures_answer
 from onetape.core.errors import DataError
+from onetape.core.message_text import format_count
 from onetape.core.printable import escape_unprintable
-from onetape.core.words import format_count
 
 #: What a column states of its row, by its plain name.
 _LABELS: Final = {

@@ -12,8 +12,8 @@ from msgspec import Struct
 from backfiller.formats.file_names import Named, named
 from onetape.cli.output import note
 from onetape.core.errors import DataError, UsageError
+from onetape.core.message_text import format_count, format_error, format_os_error
 from onetape.core.printable import escape_unprintable
-from onetape.core.words import format_count, format_error, format_os_error
 
 _GZIP: Final = b"\x1f\x8b"
 #: What can be read, by the last suffix before a `.gz`.

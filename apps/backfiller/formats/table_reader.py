@@ -21,8 +21,8 @@ from backfiller.formats.table_kinds import KindCheck
 from backfiller.formats.time_formats import UNREADABLE, TimeReader
 from onetape.core.candles import Candles
 from onetape.core.errors import DataError
+from onetape.core.message_text import format_count, format_error
 from onetape.core.printable import escape_unprintable
-from onetape.core.words import format_count, format_error
 
 
 class ReadOptions(Struct, frozen=True):

@@ -13,9 +13,9 @@ from backfiller.formats.parts import Part, parts_of
 from backfiller.formats.table_reader import ReadOptions
 from onetape.cli.output import note
 from onetape.core.errors import DataError, OnetapeError, UsageError
+from onetape.core.message_text import format_count
 from onetape.core.symbols import parse_spot_symbol
 from onetape.core.timeframes import SECONDS_PER_UNIT, Timeframe
-from onetape.core.words import format_count
 
 #: Lengths that the distance between rows may stand for.
 _TIMEFRAMES: Final = {

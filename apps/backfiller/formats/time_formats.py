@@ -35,7 +35,7 @@ def time_zone(name: str) -> ZoneInfo:
     """
     from zoneinfo import available_timezones
 
-    from onetape.core.words import suggest_name
+    from onetape.core.message_text import suggest_name
 
     try:
         return ZoneInfo(name)

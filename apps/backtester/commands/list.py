@@ -8,7 +8,7 @@ def list_runs(*, json_: options.Json = False) -> None:
     from backtester.rendering.result import plain
     from onetape.backtest.storage.runs import RUNS_FOLDER, stored_runs
     from onetape.cli.output import get_terminal_width, note, print_json, print_line
-    from onetape.core.words import format_count
+    from onetape.core.message_text import format_count
 
     runs, damaged = stored_runs()
     if json_:

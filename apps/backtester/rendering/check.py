@@ -38,7 +38,7 @@ def check_failure(checked: "CheckedSeries") -> "CheckFailed | None":
     """Return the error that a check ends with, or None where it is clean."""
     from onetape.core.clock import format_utc
     from onetape.core.errors import CheckFailed
-    from onetape.core.words import format_count
+    from onetape.core.message_text import format_count
     from onetape.strategies.check_text import remedy
 
     result, found = checked.result, checked.result.first

@@ -16,8 +16,8 @@ from onetape.backtest.warning_banner import warning, warning_lines
 from onetape.cli.output import format_table
 from onetape.core.clock import format_day
 from onetape.core.digits import choose_money_decimals
+from onetape.core.message_text import format_count
 from onetape.core.symbols import split_symbol
-from onetape.core.words import format_count
 from onetape.optimization.neighbourhood import neighbour_medians
 from onetape.optimization.optimization_runner import Optimization, best_of
 from onetape.optimization.ranking import LOWER_IS_BETTER, RankStability, TrialResult, rank_stability

@@ -27,7 +27,7 @@ from backtester.rendering.optimization import (
 from onetape.backtest.metric_definitions import DEFINITIONS, LABELS
 from onetape.backtest.warning_banner import warning
 from onetape.cli.output import print_line
-from onetape.core.words import format_count
+from onetape.core.message_text import format_count
 from onetape.optimization.folder import PAGE
 from onetape.optimization.neighbourhood import neighbour_medians
 from onetape.optimization.optimization_runner import Optimization, best_of

@@ -11,7 +11,7 @@ from onetape.backtest.warning_banner import warning_lines
 from onetape.cli.output import format_table, print_bytes
 from onetape.core.clock import format_day, format_utc
 from onetape.core.digits import Digits
-from onetape.core.words import format_count
+from onetape.core.message_text import format_count
 
 if TYPE_CHECKING:
     from onetape.backtest.storage.runs import Run

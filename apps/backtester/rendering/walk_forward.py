@@ -11,8 +11,8 @@ from onetape.backtest.metric_definitions import value_text as metric_value_text
 from onetape.cli.output import format_table
 from onetape.core.clock import format_day
 from onetape.core.digits import choose_money_decimals
+from onetape.core.message_text import format_count
 from onetape.core.symbols import split_symbol
-from onetape.core.words import format_count
 from onetape.optimization.space import value_text
 from onetape.optimization.walk_forward_run import WalkForwardRun
 

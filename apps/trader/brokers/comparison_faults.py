@@ -8,7 +8,7 @@ import time
 from typing import Final
 
 from onetape.core.errors import OnetapeError, StoreError
-from onetape.core.words import format_error
+from onetape.core.message_text import format_error
 
 _LONGEST_PAUSE_SECONDS: Final = 300.0
 

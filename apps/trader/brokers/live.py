@@ -15,8 +15,8 @@ from typing import Any, TypeVar
 
 from onetape.cli.output import print_line
 from onetape.core.errors import ExchangeError
+from onetape.core.message_text import format_error
 from onetape.core.trading import Order
-from onetape.core.words import format_error
 from onetape.exchange.trading import PrivateClient
 from onetape.exchange.trading_records import (
     OrderRequest,

@@ -1,7 +1,7 @@
 """`trader accounts`: all accounts, ranked by return."""
 
 from onetape.cli import options
-from trader.commands.common import ACCOUNTS, CONFIG, open_accounts, select_accounts
+from trader.commands.account_selection import ACCOUNTS, CONFIG, open_accounts, select_accounts
 
 
 def list_accounts(

@@ -11,7 +11,7 @@ from msgspec import Struct
 
 from onetape.cli import options
 from onetape.core.errors import UsageError
-from trader.commands.common import CONFIG, open_accounts, select_accounts
+from trader.commands.account_selection import CONFIG, open_accounts, select_accounts
 
 if TYPE_CHECKING:
     from onetape.execution.controls import ControlVerb

@@ -12,7 +12,7 @@ from onetape.cli import options
 from onetape.cli.flag_values import collect_flag_values
 from onetape.cli.flags import takes_settings
 from onetape.core.errors import CheckFailed, UsageError
-from trader.commands.common import CONFIG
+from trader.commands.account_selection import CONFIG
 from trader.settings import TraderSettings
 
 if TYPE_CHECKING:

@@ -5,7 +5,7 @@ from typing import Annotated
 import typer
 
 from onetape.cli import options
-from trader.commands.common import ACCOUNTS, CONFIG, open_accounts, select_accounts
+from trader.commands.account_selection import ACCOUNTS, CONFIG, open_accounts, select_accounts
 
 
 def explain_moment(
@@ -25,7 +25,7 @@ def explain_moment(
     from onetape.cli.output import print_json, print_line
     from onetape.cli.stdout import claim_stdout
     from onetape.core.dates import parse_moment
-    from trader.commands.common import settings_strategies
+    from trader.commands.account_selection import settings_strategies
     from trader.commands.explanation import explain_candle
     from trader.rendering.explain import explanation_document, explanation_text
 

@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from onetape.cli import options
-from trader.commands.common import ACCOUNTS, CONFIG, open_accounts, select_accounts
+from trader.commands.account_selection import ACCOUNTS, CONFIG, open_accounts, select_accounts
 
 if TYPE_CHECKING:
     from onetape.store.accounts import AccountSeries

@@ -8,7 +8,7 @@ from typing import Final, Literal, get_args
 from msgspec import Struct
 
 from onetape.core.errors import UsageError
-from onetape.core.words import suggest_name
+from onetape.core.message_text import suggest_name
 from trader.commands.round_trips import PRECISION, RoundTrip
 
 Period = Literal["day", "week", "month"]

@@ -5,7 +5,7 @@ from typing import Annotated
 import typer
 
 from onetape.cli import options
-from trader.commands.common import ACCOUNTS, CONFIG, open_accounts, select_accounts
+from trader.commands.account_selection import ACCOUNTS, CONFIG, open_accounts, select_accounts
 
 
 def show_profit(

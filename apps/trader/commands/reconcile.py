@@ -9,7 +9,7 @@ import typer
 
 from onetape.cli import options
 from onetape.core.errors import DataError, UsageError
-from trader.commands.common import CONFIG
+from trader.commands.account_selection import CONFIG
 
 if TYPE_CHECKING:
     from onetape.store.live_accounts import Answer, StoredDifference

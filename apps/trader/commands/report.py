@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from onetape.cli import options
-from trader.commands.common import ACCOUNTS, CONFIG, open_accounts, select_accounts
+from trader.commands.account_selection import ACCOUNTS, CONFIG, open_accounts, select_accounts
 
 if TYPE_CHECKING:
     from onetape.store.accounts import AccountSeries
@@ -35,7 +35,7 @@ def write_account_report(
     from onetape.cli.output import get_terminal_width, print_json, print_line
     from onetape.cli.stdout import claim_stdout
     from onetape.report import write_report
-    from trader.commands.common import settings_strategies
+    from trader.commands.account_selection import settings_strategies
     from trader.rendering.report import report_document, report_text
     from trader.traded_report.account import compare_account
     from trader.traded_report.page import page_data

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated, Final
 import typer
 
 from onetape.cli import options
-from trader.commands.common import ACCOUNTS, CONFIG, open_accounts, select_accounts
+from trader.commands.account_selection import ACCOUNTS, CONFIG, open_accounts, select_accounts
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -87,7 +87,7 @@ def _print(path: Path, found: "list[tuple[TraderStatus, Digits]]") -> None:
 def _print_other_files(path: Path, code: int) -> None:
     """Print which other databases hold accounts, where no trader of this one runs."""
     from onetape.cli.output import print_line
-    from trader.commands.common import other_databases
+    from trader.commands.account_selection import other_databases
     from trader.commands.status_record import EXIT_NOT_RUNNING
 
     others = other_databases(path) if code == EXIT_NOT_RUNNING else []

@@ -9,10 +9,10 @@ from typing import Final, Literal
 
 from msgspec import Struct
 
+from onetape.core.message_text import format_duration
 from onetape.core.symbols import SIMULATOR_ID
 from onetape.core.timeframes import Timeframe
 from onetape.core.trading import ExitObligation
-from onetape.core.words import format_duration
 from onetape.store.account_reading import (
     OpenOrder,
     StoredDecision,

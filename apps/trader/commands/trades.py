@@ -5,7 +5,14 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from onetape.cli import options
-from trader.commands.common import ACCOUNTS, CONFIG, FROM, TO, open_accounts, select_accounts
+from trader.commands.account_selection import (
+    ACCOUNTS,
+    CONFIG,
+    FROM,
+    TO,
+    open_accounts,
+    select_accounts,
+)
 
 if TYPE_CHECKING:
     from onetape.core.trading import Fill

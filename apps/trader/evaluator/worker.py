@@ -9,8 +9,8 @@ from pathlib import Path
 
 from onetape.core.clock import format_utc
 from onetape.core.errors import ConfigurationError, OnetapeError
+from onetape.core.message_text import format_error
 from onetape.core.timeframes import Timeframe
-from onetape.core.words import format_error
 from onetape.strategies import (
     Signals,
     Strategy,

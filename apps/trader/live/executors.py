@@ -12,7 +12,7 @@ from trader.account_funds import AccountFunds
 from trader.brokers.paper_executor import PaperExecutor
 from trader.executor import Executor
 from trader.lease import Lease
-from trader.live.executor import LiveExecutor
+from trader.live.live_executor import LiveExecutor
 from trader.rule_runner import RuleRunner
 from trader.session_context import SessionContext
 from trader.states import TraderStates

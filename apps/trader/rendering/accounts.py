@@ -9,7 +9,7 @@ from msgspec import Struct
 from onetape.cli.tables import Column, fit_table
 from onetape.core.clock import format_utc
 from onetape.core.digits import Digits
-from onetape.core.words import format_count
+from onetape.core.message_text import format_count
 from trader.commands.account_result import AccountResult
 from trader.rendering.blocks import fee_text, plain_fees, plain_text, wrapped
 

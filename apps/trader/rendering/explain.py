@@ -7,7 +7,7 @@ from msgspec.structs import asdict
 
 from onetape.backtest.candle_text import candle_text, indicators_text
 from onetape.core.clock import format_utc
-from onetape.core.words import format_count
+from onetape.core.message_text import format_count
 from onetape.store.decision_reading import CandleRow, DecisionRecord
 from trader.commands.explanation import TradedCandle
 

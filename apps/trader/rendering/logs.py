@@ -8,7 +8,7 @@ from typing import Any
 from msgspec.structs import asdict
 
 from onetape.core.clock import format_utc
-from onetape.core.words import format_count
+from onetape.core.message_text import format_count
 from onetape.store.event_reading import TraderEvent
 from trader.rendering.blocks import wrapped
 

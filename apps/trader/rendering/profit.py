@@ -9,7 +9,7 @@ from msgspec import Struct
 
 from onetape.cli.tables import Column, fit_table
 from onetape.core.digits import format_fixed
-from onetape.core.words import format_count
+from onetape.core.message_text import format_count
 from trader.commands.account_result import AccountResult
 from trader.commands.periods import Period, PeriodProfit, total_of
 from trader.commands.round_trips import PRECISION

@@ -6,8 +6,8 @@ from typing import Any
 from onetape.cli.tables import Column, fit_table
 from onetape.core.clock import format_utc
 from onetape.core.digits import choose_money_decimals, format_fixed
+from onetape.core.message_text import format_count
 from onetape.core.symbols import split_symbol
-from onetape.core.words import format_count
 from trader.rendering.blocks import wrapped
 from trader.traded_report.account import TradedAccount
 from trader.traded_report.page import comparison_rows, unprotected_lines

@@ -7,9 +7,9 @@ from typing import Any
 
 from onetape.core.clock import format_utc
 from onetape.core.digits import Digits
+from onetape.core.message_text import format_count, format_duration
 from onetape.core.symbols import split_symbol
 from onetape.core.timeframes import Timeframe
-from onetape.core.words import format_count, format_duration
 from onetape.store.account_reading import OpenOrder
 from trader.commands.status_record import Protection, StopPlace, TraderStatus
 from trader.rendering.blocks import block, fee_text, plain_fees, plain_text, wrapped

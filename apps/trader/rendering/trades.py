@@ -10,10 +10,10 @@ from typing import Any, Final
 from onetape.cli.tables import Column, fit_table
 from onetape.core.clock import format_utc
 from onetape.core.digits import Digits
+from onetape.core.message_text import format_count
 from onetape.core.symbols import split_symbol
 from onetape.core.trading import Fill
 from onetape.core.trading_rules import format_decimal
-from onetape.core.words import format_count
 from trader.rendering.blocks import fee_number, wrapped
 
 #: Characters of an order's id in a table.

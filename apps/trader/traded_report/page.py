@@ -10,8 +10,8 @@ from onetape.backtest.assumptions import assumptions, notes
 from onetape.backtest.metric_definitions import DEFINITIONS, label_of, value_text
 from onetape.backtest.report_data import report_data
 from onetape.core.digits import choose_money_decimals
+from onetape.core.message_text import format_count
 from onetape.core.symbols import split_symbol
-from onetape.core.words import format_count
 from onetape.engine import Metrics
 from onetape.report import Comparison, Headline, MetricRow, ReportData, ReportTrade
 from trader.traded_report.account import TradedAccount

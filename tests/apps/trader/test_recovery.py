@@ -312,7 +312,7 @@ def test_a_stream_that_carries_unsound_candles_alone_degrades_with_that_reason(
 def test_a_candle_that_stays_unsound_degrades_until_it_is_sound(
     run: Run, db: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("trader.waiting.NOTICE_AFTER_SECONDS", 0.2)
+    monkeypatch.setattr("trader.wait_notice.NOTICE_AFTER_SECONDS", 0.2)
 
     async def scene() -> None:
         async with market(0.25) as opened, desk(opened, db) as trading:

@@ -21,7 +21,7 @@ def patience(monkeypatch: pytest.MonkeyPatch) -> Callable[[float], None]:
     """Return what sets how long a candle may be late: on a busy machine all of them are."""
 
     def set_seconds(seconds: float) -> None:
-        monkeypatch.setattr("trader.waiting.NOTICE_AFTER_SECONDS", seconds)
+        monkeypatch.setattr("trader.wait_notice.NOTICE_AFTER_SECONDS", seconds)
 
     set_seconds(600.0)
     return set_seconds
@@ -129,8 +129,8 @@ def test_a_trader_that_decides_prints_nothing_of_waiting(
     run: Run[None], db: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     seconds = MovedSeconds()
-    monkeypatch.setattr("trader.waiting.time", seconds)
-    monkeypatch.setattr("trader.waiting.NOTICE_AFTER_SECONDS", 600.0)
+    monkeypatch.setattr("trader.wait_notice.time", seconds)
+    monkeypatch.setattr("trader.wait_notice.NOTICE_AFTER_SECONDS", 600.0)
 
     async def scene() -> None:
         async with market(0.25) as opened, desk(opened, db) as trading:

@@ -17,12 +17,12 @@ from hypothesis import strategies as st
 from onetape.core.candles import Candle
 from onetape.core.errors import ExchangeError, ExchangeRefused, ExchangeUnreachable
 from onetape.core.timeframes import Timeframe
+from onetape.exchange.ccxt_errors import translated
 from onetape.exchange.clients import Endpoint
 from onetape.exchange.market_clock import market_clock
 from onetape.exchange.pages import Page, closed_pages
 from onetape.exchange.responses import ResponseTap
 from onetape.exchange.rest import RestExchange, candle_of
-from onetape.exchange.translate import translated
 from onetape.exchange.waiting import ComputerWall
 from wall import QuickWall
 

@@ -10,9 +10,9 @@ import pytest
 from onetape.core.candles import SeriesKey
 from onetape.core.clock import format_utc
 from onetape.core.errors import UsageError
+from onetape.exchange.ccxt_errors import SymbolRefused
 from onetape.exchange.clients import Endpoint
 from onetape.exchange.rest import RestExchange
-from onetape.exchange.translate import SymbolRefused
 from onetape.history.fetch import FetchReport, fetch_closed
 from onetape.history.gaps import confirm_gaps
 from onetape.simulator.embedded import EmbeddedSimulator, embedded_simulator

@@ -20,7 +20,7 @@ from onetape.cli.events import event_context, log_event
 from onetape.core.errors import ConfigurationError, UsageError
 from trader.monitoring import heartbeat, json_log
 from trader.monitoring.heartbeat import beat
-from trader.monitoring.run import monitored
+from trader.monitoring.monitored_run import monitored
 from trader.monitoring.settings import MonitoringSettings
 
 PATIENCE_SECONDS = 180.0

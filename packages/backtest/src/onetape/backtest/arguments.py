@@ -12,8 +12,8 @@ from msgspec import Struct
 from onetape.backtest.config import ClassChoice, StrategyChoice
 from onetape.core.errors import UsageError
 from onetape.core.folders import USER_FOLDER
+from onetape.core.message_text import suggest_name
 from onetape.core.setting import Declared, collect_settings
-from onetape.core.words import suggest_name
 from onetape.engine import AccountConfig
 from onetape.engine.exit_config import ExitConfig
 from onetape.strategies import Strategy, parameters_of, strategy_class

@@ -9,10 +9,10 @@ from onetape.backtest.records import BiasCheck, join_checks
 from onetape.backtest.refusal_notes import refusal_notes
 from onetape.core.clock import format_utc
 from onetape.core.digits import choose_money_decimals, format_fixed, format_number
+from onetape.core.message_text import format_count
 from onetape.core.simulated import ORIGIN_WORDS
 from onetape.core.symbols import split_symbol
 from onetape.core.timeframes import Timeframe
-from onetape.core.words import format_count
 from onetape.engine import TIE_RULE, AccountConfig, ExitConfig, SimulationResult
 from onetape.strategies.segments import Segment, segment_ends
 

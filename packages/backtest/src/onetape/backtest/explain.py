@@ -13,8 +13,8 @@ from onetape.backtest.warm_up import waiting_for
 from onetape.core.clock import format_day, format_utc
 from onetape.core.digits import Digits, format_number
 from onetape.core.errors import DataError
+from onetape.core.message_text import format_count
 from onetape.core.timeframes import Timeframe
-from onetape.core.words import format_count
 from onetape.engine import ModelFill, SimulationResult, Trade
 
 _SIGNALS = {1: "BUY", 0: "HOLD", -1: "SELL"}

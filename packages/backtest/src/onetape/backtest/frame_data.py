@@ -14,10 +14,10 @@ from onetape.core.candle_gaps import find_gaps
 from onetape.core.candles import Candles, find_first_fault
 from onetape.core.clock import format_utc
 from onetape.core.errors import CandleGapError, DataError, UsageError
+from onetape.core.message_text import format_count, format_error
 from onetape.core.resample import find_incomplete_windows, resample
 from onetape.core.timeframes import Timeframe
 from onetape.core.trading_rules import NO_TRADING_RULES
-from onetape.core.words import format_count, format_error
 from onetape.strategies import (
     HigherCandles,
     Signals,

@@ -5,10 +5,10 @@ from onetape.backtest.models import CandleWindow, HigherTimeframes
 from onetape.backtest.repair_commands import repair_command
 from onetape.core.clock import format_utc
 from onetape.core.errors import CandleGapError
+from onetape.core.message_text import format_count
 from onetape.core.timeframes import Timeframe
-from onetape.core.words import format_count
 from onetape.store.database import Store
-from onetape.store.higher import HigherTimeframeCandles, read_higher_candles
+from onetape.store.higher_candles import HigherTimeframeCandles, read_higher_candles
 from onetape.strategies import (
     HigherCandles,
     Strategy,

@@ -22,9 +22,9 @@ from onetape.backtest.symbol_inputs import read_symbols
 from onetape.core.candles import Candles
 from onetape.core.clock import format_utc
 from onetape.core.errors import DataError, UsageError
+from onetape.core.message_text import format_count
 from onetape.core.symbols import parse_spot_symbol
 from onetape.core.timeframes import Timeframe
-from onetape.core.words import format_count
 from onetape.strategies import Strategy
 
 if TYPE_CHECKING:

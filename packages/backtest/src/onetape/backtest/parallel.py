@@ -15,7 +15,7 @@ from collections import deque
 from collections.abc import Callable, Collection, Generator, Sequence
 from typing import TYPE_CHECKING, Any, Final
 
-from onetape.core.words import format_error
+from onetape.core.message_text import format_error
 
 if TYPE_CHECKING:
     from concurrent.futures import Future, ProcessPoolExecutor

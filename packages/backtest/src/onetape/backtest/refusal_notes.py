@@ -3,7 +3,7 @@
 from collections import Counter
 from collections.abc import Sequence
 
-from onetape.core.words import format_count
+from onetape.core.message_text import format_count
 from onetape.engine import RefusalKind, SimulationResult
 
 

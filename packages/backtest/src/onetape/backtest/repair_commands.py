@@ -7,10 +7,10 @@ from onetape.backtest.config import BacktestConfig
 from onetape.core.candles import SeriesKey
 from onetape.core.clock import SystemClock, format_day, format_utc
 from onetape.core.errors import DataError, UsageError
+from onetape.core.message_text import format_count, suggest_name
 from onetape.core.quirks import get_quirks, is_out_of_reach
 from onetape.core.resample import check_multiple
 from onetape.core.timeframes import Timeframe
-from onetape.core.words import format_count, suggest_name
 from onetape.store.candles import read_closed_range, read_stored_series
 from onetape.store.database import Store
 from onetape.store.gaps import UNPROVEN, read_gap_ledger

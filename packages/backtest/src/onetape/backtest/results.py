@@ -23,7 +23,7 @@ from onetape.backtest.trade_frame import trade_frame
 from onetape.backtest.trade_records import trade_records
 from onetape.core.candles import IntArray
 from onetape.core.clock import format_day
-from onetape.core.words import format_count
+from onetape.core.message_text import format_count
 
 if TYPE_CHECKING:
     import pandas as pd

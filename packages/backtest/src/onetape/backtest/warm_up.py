@@ -6,8 +6,8 @@ from msgspec.structs import replace
 
 from onetape.backtest.models import CandleWindow, HigherTimeframes
 from onetape.core.errors import DataError
+from onetape.core.message_text import format_count
 from onetape.core.timeframes import Timeframe
-from onetape.core.words import format_count
 from onetape.strategies import Strategy, higher_lookback_of
 from onetape.strategies.lookback_window import window_size
 from onetape.strategies.segments import Segment, UnexplainedGaps, segment_at, segments_of

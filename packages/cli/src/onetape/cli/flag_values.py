@@ -10,8 +10,8 @@ from typing import Any, get_origin
 import msgspec
 
 from onetape.core.errors import UsageError
+from onetape.core.message_text import suggest_name
 from onetape.core.setting import Declared, Tree, collect_settings
-from onetape.core.words import suggest_name
 
 
 def collect_flag_values(model: type[msgspec.Struct], given: Mapping[str, Any]) -> Tree:

@@ -17,7 +17,7 @@ from typing import Final, TextIO
 from onetape.cli.events import log_event
 from onetape.cli.output import note, printing_by
 from onetape.cli.stdout import stdout
-from onetape.core.words import format_count
+from onetape.core.message_text import format_count
 
 #: Lines that wait for an output that does not take them; later ones are left out.
 MOST_WAITING: Final = 10_000

@@ -17,8 +17,8 @@ from onetape.cli.setting_sources import Source, build_environment_tree, collect_
 from onetape.cli.setting_values import convert_setting_value
 from onetape.core.errors import ConfigurationError, OnetapeError, UsageError
 from onetape.core.folders import CONFIG_FOLDER, USER_FOLDER
+from onetape.core.message_text import format_os_error
 from onetape.core.setting import Declared, Tree, collect_settings
-from onetape.core.words import format_os_error
 
 S = TypeVar("S", bound=msgspec.Struct)
 #: Errors that a wrong setting may end with.

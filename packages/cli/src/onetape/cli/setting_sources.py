@@ -6,8 +6,8 @@ from pathlib import Path
 from typing import Final, NamedTuple, cast
 
 from onetape.core.errors import ConfigurationError, OnetapeError, UsageError
+from onetape.core.message_text import suggest_name
 from onetape.core.setting import Declared, Tree
-from onetape.core.words import suggest_name
 
 #: May be written as one text, which then replaces one that came before rather than join it.
 TABLE: Final = dict[int, float]

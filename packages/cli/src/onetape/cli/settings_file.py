@@ -7,7 +7,7 @@ from typing import Any, Final, cast
 import yaml
 
 from onetape.core.errors import ConfigurationError
-from onetape.core.words import format_os_error
+from onetape.core.message_text import format_os_error
 
 #: No setting lies deeper than this.
 DEEPEST: Final = 10

@@ -28,7 +28,7 @@ from typing import (
 import msgspec
 
 from onetape.core.errors import UsageError
-from onetape.core.words import suggest_name
+from onetape.core.message_text import suggest_name
 
 
 class Setting(NamedTuple):

@@ -7,6 +7,7 @@ from msgspec import structs
 
 from onetape.core.errors import ConfigurationError, ExchangeUnreachable
 from onetape.exchange import order_calls
+from onetape.exchange.ccxt_errors import translated
 from onetape.exchange.order_calls import CcxtCall
 from onetape.exchange.outcomes import has_place
 from onetape.exchange.own_trades import next_position, time_windows
@@ -26,7 +27,6 @@ from onetape.exchange.trading_records import (
     order_of,
     trade_of,
 )
-from onetape.exchange.translate import translated
 
 
 class AccountReader(PrivateConnection):

@@ -14,9 +14,9 @@ from onetape.core.clock import Clock
 from onetape.core.errors import ExchangeUnreachable
 from onetape.core.simulated import CandleRecording, SimulatedSource
 from onetape.core.symbols import SIMULATOR_ID
+from onetape.exchange.ccxt_errors import way_out
 from onetape.exchange.clients import Endpoint
 from onetape.exchange.exchange_clock import ExchangeClock
-from onetape.exchange.translate import way_out
 from onetape.exchange.waiting import Wall
 
 #: A local simulator responds at once or not at all; at the start it may still be busy.

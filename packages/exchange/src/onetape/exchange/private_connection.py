@@ -12,6 +12,7 @@ from typing import Any, Final, Self, TypeVar
 import ccxt.async_support as ccxt_async
 
 from onetape.core.errors import ExchangeUnreachable
+from onetape.exchange.ccxt_errors import translated
 from onetape.exchange.clients import Endpoint, client_settings, point_client
 from onetape.exchange.dialects import Dialect, dialect_of
 from onetape.exchange.order_calls import CcxtCall
@@ -21,7 +22,6 @@ from onetape.exchange.proven_refusals import refusal_in
 from onetape.exchange.redaction import redact_client
 from onetape.exchange.request_tap import CallResult, RequestTap
 from onetape.exchange.trading_records import Credentials
-from onetape.exchange.translate import translated
 
 T = TypeVar("T")
 

@@ -14,10 +14,10 @@ import ccxt.async_support as ccxt_async
 from onetape.core.candles import Candle
 from onetape.core.clock import Clock
 from onetape.core.errors import ExchangeRefused, ExchangeUnreachable, UsageError
+from onetape.core.message_text import suggest_name
 from onetape.core.quirks import Quirks, get_quirks
 from onetape.core.rate_limit_ban import RateLimitBan
 from onetape.core.symbols import SIMULATOR_ID
-from onetape.core.words import suggest_name
 from onetape.exchange.clients import REST_TIMEOUT_MS, Endpoint, client_settings, point_client
 from onetape.exchange.exchange_clock import ExchangeClock, TimeSample
 from onetape.exchange.market_clock import SimulatorClock, market_clock

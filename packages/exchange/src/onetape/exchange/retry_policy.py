@@ -18,7 +18,7 @@ from typing import Final, TypeVar
 
 from onetape.core.errors import ExchangeUnreachable
 from onetape.core.rate_limit_ban import RateLimitBan
-from onetape.exchange.translate import HttpRefusal, RateLimited, translated
+from onetape.exchange.ccxt_errors import HttpRefusal, RateLimited, translated
 from onetape.exchange.waiting import ProcessRateLimitBans, RateLimitBans, Wall
 
 #: Longest pause between two attempts, seconds.

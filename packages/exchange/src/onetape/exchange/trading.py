@@ -14,6 +14,7 @@ from msgspec import structs
 from onetape.core.errors import ExchangeError, ExchangeUnreachable, UsageError
 from onetape.exchange import order_calls
 from onetape.exchange.account_reads import AccountReader
+from onetape.exchange.ccxt_errors import translated
 from onetape.exchange.order_calls import CcxtCall, OrderTerms
 from onetape.exchange.outcomes import (
     Accepted,
@@ -34,7 +35,6 @@ from onetape.exchange.trading_records import (
     fields_of,
     order_of,
 )
-from onetape.exchange.translate import translated
 
 
 class PrivateClient(AccountReader):

@@ -8,7 +8,7 @@ from typing import Any, Final
 from msgspec import Struct
 
 from onetape.core.errors import UsageError
-from onetape.core.words import suggest_name
+from onetape.core.message_text import suggest_name
 
 
 def _divide(dividend: Any, divisor: Any) -> Any:

@@ -19,7 +19,7 @@ import msgspec
 from msgspec import Struct
 
 from onetape.core.errors import ConfigurationError
-from onetape.core.words import format_os_error
+from onetape.core.message_text import format_os_error
 from onetape.engine import Metrics
 
 RESULTS: Final = "results.jsonl"

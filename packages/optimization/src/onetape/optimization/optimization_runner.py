@@ -23,7 +23,7 @@ from onetape.backtest.trading_rules import market_rules
 from onetape.backtest.warm_up import after_startup, run_segments
 from onetape.core.errors import ConfigurationError, OnetapeError
 from onetape.core.folders import DATA_FOLDER
-from onetape.core.words import format_count
+from onetape.core.message_text import format_count
 from onetape.optimization.best_check import check_best
 from onetape.optimization.constraints import parse_constraint
 from onetape.optimization.evaluate import Evaluator, Job, SearchContext, in_sample_candles

@@ -8,7 +8,7 @@ from msgspec.structs import replace
 from onetape.backtest.arguments import Account, Exits, StrategyLike, account_of, class_of
 from onetape.backtest.parallel import count_processors
 from onetape.core.errors import DataError
-from onetape.core.words import format_count
+from onetape.core.message_text import format_count
 from onetape.engine.account_config import TradingRulesSource
 from onetape.optimization.evaluate import Evaluator, in_sample_candles
 from onetape.optimization.frame_search import (

@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 from onetape.backtest.metric_definitions import LABELS
 from onetape.core.candles import FloatArray
 from onetape.core.errors import UsageError
-from onetape.core.words import suggest_name
+from onetape.core.message_text import suggest_name
 from onetape.engine import Metrics
 
 #: Metrics of which less is better; of all others more is.

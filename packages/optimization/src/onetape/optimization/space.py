@@ -14,7 +14,7 @@ from typing import Any, Final
 from msgspec import Struct
 
 from onetape.core.errors import UsageError
-from onetape.core.words import suggest_name
+from onetape.core.message_text import suggest_name
 from onetape.optimization.search_options import MOST_COMBINATIONS
 from onetape.strategies import ParameterInfo, Strategy, parameters_of
 from onetape.strategies.parameters import setting_key

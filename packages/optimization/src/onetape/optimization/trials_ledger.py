@@ -18,7 +18,7 @@ import msgspec
 from msgspec import Struct
 
 from onetape.core.errors import ConfigurationError
-from onetape.core.words import format_os_error
+from onetape.core.message_text import format_os_error
 
 #: Bytes that identify a trial.
 _TRIAL_BYTES: Final = 8

@@ -10,7 +10,7 @@ from msgspec.structs import asdict, replace
 from onetape.backtest.config import BacktestConfig
 from onetape.core.errors import ConfigurationError, UsageError
 from onetape.core.folders import DATA_FOLDER
-from onetape.core.words import format_count
+from onetape.core.message_text import format_count
 from onetape.optimization.evaluate import SearchContext
 from onetape.optimization.folder import opened
 from onetape.optimization.optimization_runner import (

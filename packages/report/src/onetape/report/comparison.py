@@ -2,7 +2,7 @@
 
 from html import escape
 
-from onetape.core.words import format_count
+from onetape.core.message_text import format_count
 from onetape.report.columns import digits_of
 from onetape.report.data import Comparison, DifferenceCause, ReportData
 

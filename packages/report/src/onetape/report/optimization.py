@@ -8,8 +8,8 @@ from typing import Any, Final
 from msgspec import Struct
 
 from onetape.core.errors import ConfigurationError
+from onetape.core.message_text import format_os_error
 from onetape.core.simulated import Origin
-from onetape.core.words import format_os_error
 from onetape.report.frame import asset, definitions, filled, framed, render_warning_bar, script_json
 from onetape.report.origin_banner import origin_banner
 

@@ -5,7 +5,7 @@ from datetime import UTC, datetime
 from html import escape
 from typing import Final
 
-from onetape.core.words import format_count
+from onetape.core.message_text import format_count
 from onetape.report.columns import digits_of
 from onetape.report.comparison import comparison_section
 from onetape.report.data import MetricRow, ReportData, ReportTitle

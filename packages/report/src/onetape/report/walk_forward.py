@@ -7,8 +7,8 @@ from pathlib import Path
 from msgspec import Struct
 
 from onetape.core.errors import ConfigurationError
+from onetape.core.message_text import format_os_error
 from onetape.core.simulated import Origin
-from onetape.core.words import format_os_error
 from onetape.report.frame import asset, definitions, filled, framed, script_json
 from onetape.report.origin_banner import origin_banner
 

@@ -13,7 +13,7 @@ from onetape.core.errors import ConfigurationError, SafetyRefusal, StoreError
 from onetape.store.connection import DatabaseConnection, connect
 from onetape.store.copying import check_pages, copy_database, draft_of, flush, name_new
 from onetape.store.migrations import check_ours
-from onetape.store.translate import translated
+from onetape.store.sqlite_errors import translated
 
 #: Every process with a database open holds a lock on some of these bytes, sqlite.org/fileformat2.
 LOCK_BYTES = (0x4000_0000, 512)

@@ -20,7 +20,7 @@ from onetape.store.connection import DatabaseConnection, connect, retry_while_lo
 from onetape.store.copying import check_pages, draft_of, name_new
 from onetape.store.filesystem import check_file_system, get_file_identity, log_of, print_note
 from onetape.store.migrations import NEWEST_VERSION, check_ours, migrate
-from onetape.store.translate import translated
+from onetape.store.sqlite_errors import translated
 
 BUSY_TIMEOUT_MS = 1_000
 #: Takes the write lock before the first read: a transaction that reads first and writes later fails

@@ -8,7 +8,7 @@ from onetape.store.connection import DatabaseConnection, connect
 from onetape.store.database import BUSY_TIMEOUT_MS, Store
 from onetape.store.filesystem import get_file_identity
 from onetape.store.migrations import NEWEST_VERSION, check_ours
-from onetape.store.translate import translated
+from onetape.store.sqlite_errors import translated
 
 
 def open_read_only(path: Path) -> Store:

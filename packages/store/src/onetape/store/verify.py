@@ -21,8 +21,8 @@ from onetape.core.candles import (
 )
 from onetape.core.clock import format_utc
 from onetape.core.errors import UsageError
+from onetape.core.message_text import format_count
 from onetape.core.timeframes import Timeframe
-from onetape.core.words import format_count
 from onetape.store.connection import DatabaseConnection
 from onetape.store.database import Store
 from onetape.store.gaps import read_gaps

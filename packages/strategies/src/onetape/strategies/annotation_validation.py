@@ -8,7 +8,7 @@ from numpy.typing import NDArray
 
 from onetape.core.candles import FloatArray
 from onetape.core.errors import ConfigurationError
-from onetape.core.words import format_count
+from onetape.core.message_text import format_count
 from onetape.strategies.interface import SignalArray, Signals, Strategy
 
 #: Maximum number of indicators; more are a fault of the strategy.

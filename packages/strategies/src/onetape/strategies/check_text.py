@@ -3,7 +3,7 @@
 from typing import Any, Final
 
 from onetape.core.clock import format_utc
-from onetape.core.words import format_count
+from onetape.core.message_text import format_count
 from onetape.strategies.check_result import CheckResult, Kind, SignalDifference
 from onetape.strategies.interface import BUY, HOLD, SELL
 from onetape.strategies.min_lookback import MinLookback

@@ -7,7 +7,7 @@ import numpy as np
 from onetape.core.candles import Candles, find_first_fault
 from onetape.core.clock import format_utc
 from onetape.core.errors import ConfigurationError, DataError, OnetapeError
-from onetape.core.words import format_count, format_error
+from onetape.core.message_text import format_count, format_error
 from onetape.strategies.annotation_validation import column_of, invalid_result, validate_annotations
 from onetape.strategies.higher_timeframes import Higher, HigherCandles
 from onetape.strategies.interface import Signals, Strategy

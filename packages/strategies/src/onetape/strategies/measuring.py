@@ -8,7 +8,7 @@ from numpy.typing import NDArray
 
 from onetape.core.candles import Candles
 from onetape.core.errors import ConfigurationError, OnetapeError
-from onetape.core.words import format_error
+from onetape.core.message_text import format_error
 from onetape.strategies.interface import SignalArray, Strategy
 from onetape.strategies.moved_clock import AHEAD_SECONDS, FURTHER_SECONDS, moved_clock
 

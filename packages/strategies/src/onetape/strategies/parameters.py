@@ -10,7 +10,7 @@ from typing import Any, TypeVar
 from msgspec import Struct
 
 from onetape.core.errors import ConfigurationError, UsageError
-from onetape.core.words import suggest_name
+from onetape.core.message_text import suggest_name
 
 #: What one parameter may hold.
 ParameterValue = int | float | str | bool

@@ -13,7 +13,7 @@ from types import FunctionType, ModuleType
 from typing import TYPE_CHECKING, Any, Final
 
 from onetape.core.errors import ConfigurationError, OnetapeError, UsageError, naming_settings
-from onetape.core.words import format_os_error, suggest_name
+from onetape.core.message_text import format_os_error, suggest_name
 from onetape.strategies.interface import Strategy
 from onetape.strategies.output_capture import stdout_to_stderr
 from onetape.strategies.parameters import converted_parameters

@@ -15,7 +15,7 @@ from msgspec.structs import replace
 
 from onetape.core.candles import IntArray
 from onetape.core.errors import OnetapeError
-from onetape.core.words import format_count
+from onetape.core.message_text import format_count
 from onetape.strategies.check_data import CheckData, Maker, Windows, window_signal
 from onetape.strategies.check_result import (
     FAILED,

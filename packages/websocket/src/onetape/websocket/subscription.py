@@ -7,7 +7,7 @@ from ccxt import BaseError, ExchangeClosedByUser, OperationFailed
 from msgspec.structs import replace
 
 from onetape.core.errors import ExchangeRefused, ExchangeUnreachable, UsageError
-from onetape.exchange.translate import known_cause, translated
+from onetape.exchange.ccxt_errors import known_cause, translated
 from onetape.websocket.client import handshake_status
 from onetape.websocket.events import (
     CandleUpdate,

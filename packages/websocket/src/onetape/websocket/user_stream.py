@@ -14,6 +14,7 @@ from ccxt import BaseError, NetworkError
 from msgspec import Struct
 
 from onetape.core.printable import escape_unprintable
+from onetape.exchange.ccxt_errors import translated
 from onetape.exchange.clients import Endpoint
 from onetape.exchange.redaction import redact, redact_client
 from onetape.exchange.trading_records import (
@@ -24,7 +25,6 @@ from onetape.exchange.trading_records import (
     order_of,
     trade_of,
 )
-from onetape.exchange.translate import translated
 from onetape.websocket.client import close_client, drop, guarded_client
 from onetape.websocket.redial_pause import RedialPause
 

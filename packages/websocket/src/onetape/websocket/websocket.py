@@ -25,8 +25,8 @@ from typing import Self, TypeVar
 from ccxt import NetworkError
 
 from onetape.core.errors import ExchangeRefused, ExchangeUnreachable, UsageError
+from onetape.core.message_text import suggest_name
 from onetape.core.symbols import SIMULATOR_ID
-from onetape.core.words import suggest_name
 from onetape.exchange.clients import Endpoint
 from onetape.exchange.rest import BRIEF_RETRY_SECONDS, RestExchange
 from onetape.websocket.built_candles import BuiltCandleFeed, PolledCandleFeed, PolledTickerFeed

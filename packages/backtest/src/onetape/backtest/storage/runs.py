@@ -24,7 +24,7 @@ from onetape.backtest.storage.trade_table import read_trades
 from onetape.backtest.trade_frame import trade_frame
 from onetape.core.errors import DataError, UsageError
 from onetape.core.folders import DATA_FOLDER
-from onetape.core.words import format_os_error, suggest_name
+from onetape.core.message_text import format_os_error, suggest_name
 
 if TYPE_CHECKING:
     import pandas as pd

@@ -23,7 +23,7 @@ from onetape.backtest.storage.manifest import Manifest, config_tree
 from onetape.backtest.storage.runs import EQUITY, FORMAT, MANIFEST, REPORT, RUNS_FOLDER, TRADES
 from onetape.backtest.storage.trade_table import write_trades
 from onetape.core.errors import ConfigurationError
-from onetape.core.words import format_os_error
+from onetape.core.message_text import format_os_error
 
 #: A folder with a dot that is younger may belong to a run that is being saved now.
 _RUBBISH_AFTER_SECONDS: Final = 3_600.0

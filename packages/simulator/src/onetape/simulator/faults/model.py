@@ -6,7 +6,7 @@ from typing import Any, cast
 import msgspec
 
 from onetape.core.errors import UsageError
-from onetape.core.words import suggest_name
+from onetape.core.message_text import suggest_name
 from onetape.simulator.faults.durations import moment_ms, span_ms
 from onetape.simulator.faults.kinds import KINDS, Kind
 

@@ -6,7 +6,7 @@ from collections.abc import Iterable
 from pathlib import Path
 
 from onetape.cli.output import note, print_line
-from onetape.core.words import format_count
+from onetape.core.message_text import format_count
 from onetape.simulator.recorded.player import Player
 from onetape.simulator.recorded.recordings import parse_route, read_reel
 

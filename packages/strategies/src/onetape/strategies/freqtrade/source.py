@@ -8,7 +8,7 @@ from typing import Any, Final
 from msgspec import Struct
 
 from onetape.core.errors import ConfigurationError, UsageError
-from onetape.core.words import suggest_name
+from onetape.core.message_text import suggest_name
 
 #: Name of the base class of every freqtrade strategy.
 BASE_CLASS: Final = "IStrategy"

@@ -94,8 +94,8 @@ def select_accounts(
         UsageError: a symbol that cannot be read.
         DataError: no account is left.
     """
+    from onetape.core.message_text import suggest_name
     from onetape.core.symbols import parse_spot_symbol
-    from onetape.core.words import suggest_name
     from onetape.store.account_reading import read_traded
 
     names = {unicodedata.normalize("NFC", name) for name in accounts or ()}
@@ -142,7 +142,7 @@ def other_databases(path: Path) -> list[str]:
 
 def _with_accounts(files: "Iterable[Path]") -> "Iterable[str]":
     """Yield each database that holds accounts, with their number."""
-    from onetape.core.words import format_count
+    from onetape.core.message_text import format_count
     from onetape.store.account_reading import read_accounts
     from onetape.store.read_only import open_read_only
 

@@ -13,7 +13,7 @@ from onetape.core.timeframes import Timeframe
 from onetape.store.candles import insert_columns
 from onetape.store.database import Store, open_store
 from onetape.store.gaps import set_gap
-from onetape.store.higher import read_higher_candles, store_built_candles
+from onetape.store.higher_candles import read_higher_candles, store_built_candles
 
 HOUR, DAY_SECONDS = 3_600, 86_400
 START = 1_704_067_200

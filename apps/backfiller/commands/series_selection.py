@@ -90,9 +90,9 @@ def chosen_summaries(
         UsageError: a symbol or timeframe that cannot be read.
         DataError: nothing is left.
     """
+    from onetape.core.message_text import suggest_name
     from onetape.core.symbols import parse_spot_symbol
     from onetape.core.timeframes import Timeframe
-    from onetape.core.words import suggest_name
     from onetape.store.candles import read_stored_series
 
     is_chosen = series_filter(exchange, symbol, timeframe)

@@ -3,8 +3,8 @@
 import pytest
 
 from onetape.core.errors import UsageError
+from onetape.core.message_text import format_count, suggest_name
 from onetape.core.symbols import parse_spot_symbol, split_symbol
-from onetape.core.words import format_count, suggest_name
 
 
 @pytest.mark.parametrize("text", ["BTC/USDT", "btc/usdt", "btc-usdt", " BTC/USDT "])

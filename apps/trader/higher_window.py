@@ -11,11 +11,15 @@ from msgspec.structs import replace
 
 from onetape.core.candles import Candles, SeriesKey
 from onetape.core.clock import format_utc
+from onetape.core.message_text import format_count
 from onetape.core.timeframes import Timeframe
-from onetape.core.words import format_count
 from onetape.exchange.rest import RestExchange
 from onetape.history.gaps import DECIDING_ANSWERS, fetch_noting, find_due_gaps
-from onetape.store.higher import HigherTimeframeCandles, read_higher_candles, store_built_candles
+from onetape.store.higher_candles import (
+    HigherTimeframeCandles,
+    read_higher_candles,
+    store_built_candles,
+)
 from onetape.strategies import Higher, HigherCandles, align_higher_candles
 from onetape.strategies.lookback_window import window_size
 from trader.session_context import SessionContext
