@@ -24,7 +24,8 @@ ADOPT = Annotated[
         "--adopt",
         metavar="NUMBER",
         help="For missing coins: the position becomes what is left at the exchange. For another "
-        "copy that was stopped, or older orders: they are taken over.",
+        "copy that was stopped, or older orders: they are taken over. For lost executions: what "
+        "the entry has bought becomes the position.",
     ),
 ]
 FORGET = Annotated[
@@ -32,7 +33,8 @@ FORGET = Annotated[
     typer.Option(
         "--forget",
         metavar="NUMBER",
-        help="For missing coins, or a market that is not listed: there is no position any more.",
+        help="For missing coins, lost executions, or a market that is not listed: there is no "
+        "position any more.",
     ),
 ]
 PRICE = Annotated[
@@ -50,7 +52,7 @@ KEEP = Annotated[
         "--save",
         metavar="NUMBER",
         help="For orders or fills of others, or older orders: leave them alone, and allow entries "
-        "again.",
+        "again. For lost executions: the coins stay in the account and are never sold.",
     ),
 ]
 _MEANINGS: Final = {
@@ -59,6 +61,10 @@ _MEANINGS: Final = {
     "--adopt: its orders are taken over",
     "older order": "no entries in this symbol; answer --adopt where this account's orders of that "
     "time are to be taken over with their coins, or --save where they are to be left alone",
+    "lost executions": "no entries in this symbol; answer --adopt: what was bought, less 1 % for "
+    "fees, is the position and gets its stop, at the price that the order was meant for; --forget: "
+    "its coins are gone; --save: its coins stay in the account and are never sold. After --forget "
+    "and --save the money of the entry counts as returned",
     "delisted": "money and slot of the position stay taken; once its coins are sold, converted or "
     "withdrawn, answer --forget",
     "foreign order": "no entries in this symbol while the order is open; --save allows entries",
@@ -71,6 +77,7 @@ _FITTING: Final[dict[str, "tuple[Answer, ...]"]] = {
     "delisted": ("forget",),
     "other copy": ("adopt",),
     "older order": ("adopt", "keep"),
+    "lost executions": ("adopt", "forget", "keep"),
 }
 _FLAGS: Final[dict["Answer", str]] = {"adopt": "--adopt", "forget": "--forget", "keep": "--save"}
 

@@ -87,6 +87,18 @@ def pay_fees(book: LiveBook, amount: Decimal, now_ms: int) -> None:
     _correct(book, amount, reason, now_ms, is_paid=False)
 
 
+def take_out_entry(book: LiveBook, answer: str, now_ms: int) -> None:
+    """Take the coins of an entry out of the ledger, on a person's command.
+
+    Args:
+        book: The orders and trades of the symbol.
+        answer: `forget`: they are gone; `keep`: they stay in the account as its own.
+        now_ms: Market time, epoch milliseconds.
+    """
+    reason = f"taken out of the position: a person answered {answer}"
+    _correct(book, book.position.own, reason, now_ms)
+
+
 def leave_as_dust(book: LiveBook, reason: str, now_ms: int) -> None:
     """Take a position that no order can sell out of the ledger; its coins stay on the account.
 

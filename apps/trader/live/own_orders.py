@@ -8,6 +8,7 @@ from onetape.store.live_accounts import read_known_order_numbers
 from trader.brokers.live_records import events_of, fill_report
 from trader.live.adopting import tracked_again
 from trader.live.book import LiveBook
+from trader.live.lost_executions import find_assumed_orders
 
 
 def take_orders(
@@ -23,8 +24,11 @@ def take_orders(
     """
     key = book.context.key
     known = read_known_order_numbers(book.context.store, key.exchange, key.symbol)
+    assumed = find_assumed_orders(book.fills)
     for found in orders:
         if found.exchange_order_id in known or not found.client_order_id.startswith(book.tag):
+            continue
+        if found.client_order_id in assumed:
             continue
         one = tracked_again(book, found.client_order_id)
         if one is not None:
@@ -44,8 +48,14 @@ def take_fills(book: LiveBook, fills: Iterable[OwnTrade], now_ms: int) -> list[O
     account = book.context.session.account
     known = read_known_order_numbers(book.context.store, key.exchange, key.symbol, account=account)
     booked = {trade.exchange_trade_id for trade in book.fills}
+    # If a person has answered for an order's executions, they are booked, under another id.
+    assumed = find_assumed_orders(book.fills)
     missed = [
-        fill for fill in fills if fill.trade_id not in booked and fill.exchange_order_id in known
+        fill
+        for fill in fills
+        if fill.trade_id not in booked
+        and fill.exchange_order_id in known
+        and known[fill.exchange_order_id] not in assumed
     ]
     by_order: dict[str, list[OwnTrade]] = {}
     for fill in missed:

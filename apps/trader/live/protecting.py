@@ -111,13 +111,15 @@ class Protector:
 
     def note_unread(self, now_ms: int) -> None:
         """Note where the stop is while the account was not read since the start."""
-        self._unread.work()
+        if self._unread.work(now_ms):
+            self._account.note_correction()
         self._watch.note_unread(self._level(), now_ms)
 
     def work(self, now_ms: int) -> None:
         """Place, move or cancel the stop, where that is due, and watch the level without one."""
         self._has_looked = True
-        self._unread.work()
+        if self._unread.work(now_ms):
+            self._account.note_correction()
         level = self._level()
         if level is None:
             # What was refused was a stop of an earlier position.

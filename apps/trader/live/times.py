@@ -73,6 +73,10 @@ class LiveTimes(Struct, frozen=True):
     executions_unread: float = 2.0
     """An entry whose executions are not known so long after it was filled gets a stop without them.
     """
+    executions_lost: float = 60.0
+    """If the executions of a filled entry have been unknown for so long, a person may answer."""
+    answer_read: float = 1.0
+    """Time between two looks at the answer that a person gives meanwhile."""
     stop_grows: float = 1.0
     """Least time between two changes of a stop because more was filled."""
     stop_again: float = 30.0

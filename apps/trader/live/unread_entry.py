@@ -13,13 +13,12 @@ from typing import Final
 from onetape.engine.exits import EXIT_KINDS, levels_of
 from onetape.execution.protection import round_down
 from trader.live.book import Level, LiveBook
+from trader.live.lost_executions import LARGEST_FEE, LostExecutions, find_sent_ms
 from trader.live.tracking import LiveOrder
 from trader.states import Problem
 
 #: Source of the problem that executions of an entry are not known.
 EXECUTIONS: Final = "executions"
-#: Part of what was bought that a fee takes at most; no exchange takes that much of a market order.
-LARGEST_FEE: Final = Decimal("0.01")
 _ZERO: Final = Decimal(0)
 
 
@@ -32,27 +31,40 @@ class UnreadEntry:
         self._since: float | None = None
         """Time since executions of the entry are missing, monotonic seconds; None: none are."""
         self._booked = _ZERO
+        self._lost = LostExecutions(book)
 
     @property
     def is_waited_for(self) -> bool:
         """Return whether executions are missing, and not long enough for a stop without them."""
         return self._since is not None and self._book.unread_entry is None
 
-    def work(self) -> None:
-        """Note and report whether executions of the entry have been missing for seconds."""
-        book, one = self._book, self._found()
+    def work(self, now_ms: int) -> bool:
+        """Note and report whether executions of the entry have been missing for seconds.
+
+        Args:
+            now_ms: Market time, epoch milliseconds.
+
+        Returns:
+            Whether coins were taken out of the ledger, on a person's answer.
+        """
+        book = self._book
+        since, limit = self._since, book.times.executions_lost
+        is_lasting = since is not None and time.monotonic() - since >= limit
+        is_corrected = self._lost.work(self._found(), now_ms, is_lasting=is_lasting)
+        one = self._found()
         if one is None:
             self._since = book.unread_entry = None
             book.states.solve(EXECUTIONS)
-            return
+            return is_corrected
         if one.state.booked != self._booked or self._since is None:
             self._since, self._booked = time.monotonic(), one.state.booked
         if book.unread_entry is None and (
             time.monotonic() - self._since < book.times.executions_unread
         ):
-            return
+            return is_corrected
         book.unread_entry = one
         self._report(one)
+        return is_corrected
 
     def _found(self) -> LiveOrder | None:
         """Return the entry that has filled more than its known executions, or None."""
@@ -81,7 +93,8 @@ class UnreadEntry:
             Problem(
                 f"executions of the entry are not known: {found}",
                 f"{measure}; no entries meanwhile",
-                "check the network and the API key, if this lasts",
+                "check the network and the API key; if this lasts a minute, "
+                "uv run trader reconcile takes your answer",
             ),
         )
 
@@ -95,14 +108,12 @@ class UnreadEntry:
         book, one = self._book, self._book.unread_entry
         if one is None:
             return _ZERO
-        state, sent_ms = one.state, one.order.decided_ms
-        if state.deadline_ms is not None:
-            sent_ms = state.deadline_ms - book.broker.window_ms
+        state, first_ms = one.state, find_sent_ms(book, one)
         sold = sum(
             (
                 trade.amount
                 for trade in book.fills
-                if trade.side == "sell" and trade.executed_ms >= sent_ms
+                if trade.side == "sell" and trade.executed_ms >= first_ms
             ),
             _ZERO,
         )

@@ -8,11 +8,18 @@ from pathlib import Path
 import pytest
 
 from live_desk import BALANCE, START_MS, LiveDesk, live_desk
+from onetape.core.errors import StoreError
 from onetape.execution.broker import OrderReport
 from onetape.execution.events import FillReport
 from onetape.simulator.faults.model import Fault
 from onetape.simulator.market.clock import make_clock
 from onetape.simulator.server.simulator import Simulator
+from onetape.store.live_accounts import (
+    Answer,
+    StoredDifference,
+    open_differences,
+    store_difference_answer,
+)
 
 Run = Callable[..., None]
 #: The answer to an order is lost; the exchange has taken the order.
@@ -129,3 +136,105 @@ def test_without_a_stop_in_the_rules_the_alarm_names_that_nothing_sells(run: Run
         assert not desk.executor.position.is_flat
 
     run(scenario, baseline=BALANCE, stop_loss=None)
+
+
+def lost(desk: LiveDesk) -> list[StoredDifference]:
+    return [one for one in open_differences(desk.store) if one.kind == "lost executions"]
+
+
+def give(desk: LiveDesk, answer: Answer) -> None:
+    (found,) = lost(desk)
+    assert store_difference_answer(desk.store, found.number, answer, answered_ms=0)
+
+
+@pytest.mark.parametrize("is_restarted", [False, True])
+def test_row_141_an_entry_whose_executions_stay_unknown_becomes_a_position_on_an_answer(
+    run: Run, is_restarted: bool
+) -> None:
+    async def scenario(desk: LiveDesk) -> None:
+        number = await enter_unread(desk)
+        await desk.until(lambda: lost(desk))
+        await desk.until(lambda: stop_amounts(desk) == [LEAST])
+        await desk.until(lambda: desk.executor.stops[0].state.stage == "open")
+        give(desk, "adopt")
+        if is_restarted:
+            desk.start()
+        await desk.until(lambda: not desk.executor.position.is_flat)
+        assert desk.executor.position.own == Decimal("0.06003") * Decimal("0.99")
+        (fill,) = desk.fills
+        assert isinstance(fill.price, Decimal)
+        assert 0.99 < float(fill.price) / desk.price < 1.01
+        desk.simulator.faults.remove(number)
+        await desk.until(lambda: desk.executor.balance_is_known)
+        await desk.drive(0.5)
+        # The executions that are known now are those that were booked.
+        assert len(desk.fills) == 1
+        assert stop_amounts(desk) == [LEAST]
+        assert not desk.states.has_problem("executions")
+        assert desk.problems == []
+        assert lost(desk) == []
+        desk.start()
+        await desk.until(lambda: desk.executor.balance_is_known)
+        await desk.drive(0.3)
+        assert len(desk.fills) == 1
+        desk.leave()
+        await desk.until(lambda: desk.executor.position.is_flat and not desk.resting)
+        assert desk.sold == LEAST
+        await desk.until(lambda: desk.states.entry_obstacle is None)
+
+    run(scenario, baseline=BALANCE)
+
+
+@pytest.mark.parametrize("answer", ["forget", "keep"])
+@pytest.mark.parametrize("failing", ["", "trades", "account_differences"])
+def test_row_141_an_entry_whose_executions_stay_unknown_ends_on_an_answer(
+    run: Run, answer: Answer, failing: str
+) -> None:
+    async def scenario(desk: LiveDesk) -> None:
+        number = await enter_unread(desk)
+        await desk.until(lambda: lost(desk))
+        await desk.until(lambda: stop_amounts(desk) == [LEAST])
+        await desk.until(lambda: desk.executor.stops[0].state.stage == "open")
+        give(desk, answer)
+        if failing:
+            # The program ends between two of the steps.
+            when = "INSERT ON trades WHEN NEW.side = 'sell'"
+            when = when if failing == "trades" else "UPDATE OF ended_ms ON account_differences"
+            sql = f"CREATE TRIGGER fails BEFORE {when} BEGIN SELECT RAISE(ABORT, 'fails'); END"
+            execute(desk, sql)
+            with pytest.raises(StoreError, match="fails"):
+                await desk.drive(20)
+            execute(desk, "DROP TRIGGER fails")
+            desk.start()
+        await desk.until(lambda: not lost(desk) and not desk.resting)
+        desk.simulator.faults.remove(number)
+        await desk.until(lambda: desk.executor.balance_is_known)
+        await desk.drive(0.3)
+        assert desk.executor.position.is_flat
+        assert [one.side for one in desk.fills] == ["buy", "sell"]
+        assert desk.sold == 0
+        await desk.until(lambda: desk.states.entry_obstacle is None)
+        # The coins that are there belong to the account: no later stop or exit sells them.
+        await desk.hold()
+        desk.leave()
+        await desk.until(lambda: desk.executor.position.is_flat and not desk.resting)
+        assert desk.coins >= Decimal("0.05996")
+
+    run(scenario, baseline=BALANCE)
+
+
+def test_row_141_executions_that_are_read_before_an_answer_end_the_question(run: Run) -> None:
+    async def scenario(desk: LiveDesk) -> None:
+        number = await enter_unread(desk)
+        await desk.until(lambda: lost(desk))
+        desk.simulator.faults.remove(number)
+        await desk.until(lambda: not lost(desk))
+        await desk.until(lambda: stop_amounts(desk) == [Decimal("0.05996")])
+        desk.assert_ledgers_equal()
+
+    run(scenario, baseline=BALANCE)
+
+
+def execute(desk: LiveDesk, sql: str) -> None:
+    with desk.store.write() as connection:
+        connection.execute(sql)
