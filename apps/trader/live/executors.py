@@ -98,6 +98,7 @@ async def settle_orders(executor: Executor | None, exchange: RestExchange, lease
         return True
     began = time.monotonic()
     deadline = began + SETTLE_SECONDS
+    executor.note_ending()
     while not executor.is_at_rest and time.monotonic() < deadline:
         executor.broker.reported.clear()
         lease.renew()

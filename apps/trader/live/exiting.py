@@ -56,6 +56,8 @@ class ExitSender:
         """Whether the exit that was sent last sells a part, so that another one follows at once."""
         self._part_ended: float | None = None
         """Time when that exit was first found to be over, monotonic seconds; None: it is open."""
+        self._is_ending = False
+        """Whether the program ends, so that no further exit is stored."""
         self._dust: str | None = None
         """Reason why no order can sell the position, whose value is small; None: an order can."""
 
@@ -197,9 +199,10 @@ class ExitSender:
     def awaits_next_part(self) -> bool:
         """Return whether a part of the position was sold and the exit of the next one is due.
 
-        No stop is placed in between, for as long as an exit may take to be sent.
+        No stop is placed in between, for as long as an exit may take to be sent. Where the program
+        ends, no further exit follows.
         """
-        if not self._has_sold_part or self._book.exit is not None:
+        if self._is_ending or not self._has_sold_part or self._book.exit is not None:
             return False
         if self._book.position.is_flat or self._is_barred or not self.may_begin:
             self._has_sold_part = False
@@ -208,6 +211,10 @@ class ExitSender:
         if self._part_ended is None:
             self._part_ended = now
         return now - self._part_ended < self._book.times.acknowledge
+
+    def note_ending(self) -> None:
+        """Note that the program ends: after a part that was sold, the stop is put back at once."""
+        self._is_ending = True
 
     def put_off_overdue(self, now_ms: int) -> None:
         """Put an exit off that could not be sent for seconds while no stop rests."""

@@ -172,6 +172,10 @@ class LiveExecutor(LiveBook):
         self.record(one, [ProvenAbsent(f"it was never sent: {reason}")], now_ms, note=reason)
         return True
 
+    def note_ending(self) -> None:
+        """Note that the program ends: no further exit is stored, and nothing waits for one."""
+        self._exits.note_ending()
+
     def drop_exit(self, now_ms: int, reason: str) -> None:
         """Drop an exit that is not sent yet: it is pending, and its stop is put back.
 

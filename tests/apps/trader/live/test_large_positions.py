@@ -10,6 +10,7 @@ from msgspec import structs
 from live_desk import QUICK, LiveDesk
 from onetape.execution.risk_limits import RiskLimits
 from onetape.simulator.faults.model import Fault
+from trader.live.executors import settle_orders
 
 LIMITLESS = RiskLimits(max_orders_per_minute=1_000)
 
@@ -133,6 +134,33 @@ def test_row_136_the_stop_is_back_where_no_next_part_follows(run: Callable[..., 
         assert len(sells(one)) == 1
 
     run(scenario, risk=LIMITLESS, times=structs.replace(QUICK, acknowledge=0.5))
+
+
+@pytest.mark.parametrize("is_sold", [False, True], ids=["part on its way", "part sold"])
+def test_row_136_the_end_of_the_program_between_two_parts_leaves_a_stop_for_the_rest(
+    run: Callable[..., None], is_sold: bool
+) -> None:
+    async def scenario(one: LiveDesk) -> None:
+        await one.hold()
+        shrink(one, "0.025")
+        if is_sold:
+            await until_first_part_is_sold(one)
+        else:
+            part = one.leave()
+            async with asyncio.timeout(60):
+                while part.client_order_id not in one.taken:
+                    one.lease.renew()
+                    one.executor.drive(one.exchange.now_ms())
+                    await asyncio.sleep(0.001)
+        assert await settle_orders(one.executor, one.exchange, one.lease)
+        assert len(sells(one)) == 1
+        assert one.has_pending_exit
+        (stop,) = one.resting
+        rest = one.executor.position.base - Decimal(stop.request.quantity).scaleb(-5)
+        assert 0 <= rest < Decimal("0.00001")
+        one.assert_ledgers_equal()
+
+    run(scenario, risk=LIMITLESS, times=structs.replace(QUICK, acknowledge=60.0))
 
 
 def test_a_part_whose_answer_is_lost_is_looked_up_and_not_sent_again(
