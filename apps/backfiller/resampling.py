@@ -92,13 +92,13 @@ def resample_series(
 
     Args:
         store: The open database.
-        key: The series of the smaller candles.
+        key: Series of the source candles.
         into: The higher timeframe.
         allow_gaps: Build over gaps whose cause is unknown, too.
         now_ms: Market time, epoch milliseconds, for the ledgers.
 
     Raises:
-        UsageError: the higher timeframe is not made of whole smaller ones.
+        UsageError: the higher timeframe is not a multiple of the source's.
         StoreError: the file cannot be written.
     """
     began = time.monotonic()
@@ -144,7 +144,7 @@ def resample_series(
 def _doubtful(
     store: Store, key: SeriesKey, candles: Candles, into: Timeframe, gaps: list[Gap]
 ) -> list[tuple[int, int]]:
-    """Return the ranges where smaller candles are missing and the exchange may have some."""
+    """Return the ranges where source candles are missing and the exchange may have some."""
     ranges = [(gap.start, gap.end) for gap in gaps if not gap.is_explained]
     if len(candles):
         first = int(candles.timestamp[0])
@@ -165,7 +165,7 @@ def _certain(opens: IntArray, ranges: list[tuple[int, int]], into: Timeframe) ->
 
 
 def _carry_over(store: Store, key: SeriesKey, large_gaps: list[Gap], gaps: list[Gap]) -> None:
-    """Store for each new gap what is known of the smaller candles missing in it."""
+    """Store for each new gap what is known of the source candles missing in it."""
     known: dict[tuple[GapState, int, str | None], list[tuple[int, int]]] = {}
     for large_gap in large_gaps:
         low = bisect_right(gaps, large_gap.start, key=lambda gap: gap.end)
@@ -184,7 +184,7 @@ def _carry_over(store: Store, key: SeriesKey, large_gaps: list[Gap], gaps: list[
 
 
 def _state_of(states: set[GapState]) -> GapState | None:
-    """Return what is known of a candle whose smaller ones are missing for several causes."""
+    """Return what is known of a candle whose source candles are missing for several causes."""
     if states <= {CONFIRMED, NO_TRADES, ACCEPTED}:
         # If a part was accepted by a person, the whole counts as accepted.
         return next((one for one in (ACCEPTED, NO_TRADES, CONFIRMED) if one in states), None)

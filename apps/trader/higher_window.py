@@ -129,7 +129,7 @@ def higher_starts(context: SessionContext, first_open: int) -> list[tuple[Series
 
 
 def first_traded(context: SessionContext, newest: int) -> int:
-    """Return the first traded candle of the larger ones that are under way, epoch seconds.
+    """Return the first traded candle of the forming higher-timeframe candles, epoch seconds.
 
     Args:
         context: Context of the traded symbol.

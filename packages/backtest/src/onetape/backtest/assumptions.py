@@ -161,7 +161,7 @@ def exit_words(rules: AccountConfig) -> str:
         parts.append(f"time stop after {format_count(exits.time_stop_bars, 'candle')}")
     if exits.has_stop and exits.has_target:
         parts.append(
-            "stop before target where one candle reaches both and no shorter candles decide"
+            "stop before target where one candle reaches both and no intrabar candles decide"
         )
     if rules.cooldown_bars:
         parts.append(f"no entry for {format_count(rules.cooldown_bars, 'candle')} after an exit")

@@ -1,8 +1,8 @@
 """Candles of a higher timeframe from those of a lower one, as Binance builds them.
 
-A small candle in which nothing was traded only repeats the last price (see untraded.py): it
-supplies no open, high, low or close to a larger one in which something was traded. Nothing is
-invented: a window without any small candle gives no large one.
+A source candle without a trade only repeats the last price (see untraded.py): its prices are not
+used for a candle of the higher timeframe in which something was traded. Nothing is invented: a
+window without any source candle gives no candle.
 """
 
 from typing import Final
@@ -32,24 +32,24 @@ def resample(
 ) -> Candles:
     """Return the candles of a higher timeframe that these candles make.
 
-    Open, high, low and close come from the small candles that were traded; a window that has none
-    of those is flat at the close of its last small candle, which is the last price before it. A
-    small candle with volume 0 whose price moved was traded, and of a source that never reports
-    volume every small candle counts, flat ones too (see `find_untraded_rows`). Volumes are added as
+    Open, high, low and close come from the source candles that were traded; a window without such
+    candles is flat at the close of its last source candle, which is the last price. A source candle
+    with volume 0 whose price moved was traded. If the source never reports volume, every source
+    candle counts as traded, also a flat one (see `find_untraded_rows`). Volumes are added as
     decimals, so a sum is the double nearest to the exchange's own text. Weeks open on Monday and
-    months on the first, UTC. The last window is left out unless its last small candle is there. A
-    window in which small candles are missing is built from those that exist, as the exchange does
-    after an outage: `find_incomplete_windows` lists them.
+    months on the first, UTC. The last window is left out unless its last source candle exists. A
+    window with missing source candles is built from those that exist, as the exchange does after an
+    outage: `find_incomplete_windows` lists them.
 
     Args:
-        candles: Small candles, oldest first, shape (n,).
-        from_timeframe: Timeframe of the small candles.
+        candles: Source candles, oldest first, shape (n,).
+        from_timeframe: Timeframe of the source candles.
         to_timeframe: The higher timeframe, a multiple of `from_timeframe`.
         has_volume: Whether the source reports volume; None: whether one of these candles has any.
             Pass it where these candles are a small part of their series.
 
     Returns:
-        At most one candle for each window that holds small ones.
+        At most one candle for each window with source candles.
 
     Raises:
         UsageError: the higher timeframe is no multiple of the lower one.
@@ -73,7 +73,7 @@ def resample(
 def find_incomplete_windows(
     candles: Candles, from_timeframe: Timeframe, to_timeframe: Timeframe
 ) -> IntArray:
-    """Return the opens of the windows that `resample` builds although small candles are missing.
+    """Return the opens of the windows that `resample` builds although source candles are missing.
 
     Raises:
         UsageError: the higher timeframe is no multiple of the lower one.
@@ -159,7 +159,7 @@ def _sum_groups(volume: FloatArray, starts: IntArray, ends: IntArray) -> FloatAr
 def _count_small_candles(
     opens: IntArray, from_timeframe: Timeframe, to_timeframe: Timeframe
 ) -> IntArray:
-    """Return the maximum number of small candles of each window, shape (n,)."""
+    """Return the maximum number of source candles of each window, shape (n,)."""
     if not to_timeframe.is_month:
         return np.full(len(opens), to_timeframe.seconds // from_timeframe.seconds)
     if from_timeframe.is_month:

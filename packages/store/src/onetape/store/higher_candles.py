@@ -26,7 +26,7 @@ class HigherTimeframeCandles(Struct, frozen=True):
     """Series of the higher timeframe."""
     candles: Candles
     built: Candles
-    """Candles of the higher timeframe that are not stored, built from stored shorter ones."""
+    """Candles of the higher timeframe that are not stored, built from a stored lower timeframe."""
     missing: list[tuple[int, int]]
     """Half-open ranges of opens of which nothing is known: neither stored, nor can they be built,
     nor does the exchange lack them."""
@@ -40,9 +40,9 @@ class HigherTimeframeCandles(Struct, frozen=True):
 
     @property
     def words(self) -> str:
-        """Return where they come from, such as `180 stored, 3 built from smaller ones`."""
+        """Return where they come from, such as `180 stored, 3 built from a lower timeframe`."""
         stored = len(self.candles) - len(self.built)
-        return f"{stored:,} stored, {len(self.built):,} built from smaller ones"
+        return f"{stored:,} stored, {len(self.built):,} built from a lower timeframe"
 
 
 def read_higher_candles(

@@ -49,7 +49,7 @@ def find_min_lookback(
         ("lookback", lambda value: Windows(value, windows.higher), windows.candles)
     ]
     if data.higher:
-        # First, because more traded candles bring more larger ones with them, at a higher price.
+        # First, because more traded candles bring more higher-timeframe candles, which cost more.
         ways.insert(
             0, ("higher_lookback", lambda value: Windows(windows.candles, value), windows.higher)
         )

@@ -2,7 +2,7 @@
 
 The trades of a candle begin at its open, reach high and low and end at its close, and sum up to its
 volume: a path that might have been. It is a function of seed, symbol and candle. Candles of the
-recorded timeframe are those of the file, larger ones are built from them, smaller ones from the
+recorded timeframe are those of the file; higher timeframes are built from them, lower ones from the
 invented trades. Where the file has no candle nothing happens. A candle with volume 0 whose price
 moved has no trade to show it: it is flat at its open, and moves in its last minute.
 """
