@@ -148,7 +148,7 @@ def parts_lines(optimization: Optimization) -> list[str]:
         f"{'lowest' if metric in LOWER_IS_BETTER else 'highest'} first"
         f"{least_words(optimization)}",
         f"out-of-sample: {format_day(split)} to {format_day(window.end)} UTC, "
-        f"{format_count(out_of_sample, 'candle')}, which the ranking does not see",
+        f"{format_count(out_of_sample, 'candle')}, not used by the ranking",
     ]
 
 
