@@ -9,7 +9,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from market_digest import GOLDEN, digest
-from onetape.simulator.market.bars import INTERVALS, TIMEFRAMES, Bars, grouped, joined
+from onetape.simulator.market.bars import INTERVALS, TIMEFRAMES, Bars, continued, grouped, joined
 from onetape.simulator.market.price_path import END_SECONDS
 from onetape.simulator.market.simulated_market import SimulatedMarket
 from onetape.simulator.market.symbols import SYMBOLS, SpotSymbol, UnknownSymbol, many_symbols
@@ -126,6 +126,22 @@ def test_the_forming_candle_is_all_trades_since_its_open(timeframe: str, after_m
     running = market.trades(symbol, minute).until(now_ms).bar(minute)
     expected = grouped(joined([finished, running]), np.array([opened], dtype=np.int64))
     assert same(market.forming(symbol, length, now_ms), expected)
+
+
+@settings(max_examples=30, deadline=None)
+@given(st.sampled_from(SYMBOLS), st.integers(0, 30 * DAY), st.integers(1, 500))
+def test_a_bar_continued_by_a_later_one_is_their_group(
+    symbol: SpotSymbol, after: int, minutes: int
+) -> None:
+    start = (MARCH + after) // 60 * 60
+    bars = SimulatedMarket(7).bars(symbol, TIMEFRAMES["1m"], start, start + (minutes + 1) * 60)
+    traded = Bars(*(column[bars.volume > 0] for column in bars.columns()))
+    if len(traded) < 2:
+        return
+    before, last = traded[:-1], traded[-1:]
+    first = before.timestamp[:1]
+    expected = grouped(joined([before, last]), first)
+    assert same(continued(grouped(before, first), last), expected)
 
 
 def test_the_forming_candle_at_its_last_millisecond_is_the_closed_one() -> None:

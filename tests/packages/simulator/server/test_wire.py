@@ -1,5 +1,6 @@
 """Numbers on the wire are exact decimals of eight digits."""
 
+import json
 from decimal import ROUND_DOWN, Decimal
 
 import numpy as np
@@ -10,7 +11,7 @@ from hypothesis import strategies as st
 from onetape.core.timeframes import Timeframe
 from onetape.simulator.market.bars import COLUMNS, Bars, column_of
 from onetape.simulator.market.symbols import SYMBOLS, SpotSymbol
-from onetape.simulator.server.wire import decimal_8, kline_rows
+from onetape.simulator.server.wire import decimal_8, event_text, kline_events, kline_rows
 
 EIGHT = Decimal("0.00000001")
 
@@ -30,6 +31,24 @@ def test_rows_are_exact_decimals(symbol: SpotSymbol, ticks: int, value: int) -> 
     assert row[1] == decimal_8(ticks, symbol.price_digits)
     assert row[5] == decimal_8(ticks, symbol.amount_digits)
     assert row[7] == decimal_8(value, symbol.price_digits + symbol.amount_digits)
+
+
+@given(st.sampled_from(SYMBOLS), st.lists(st.integers(0, 10**16), min_size=1, max_size=20))
+def test_a_bar_alone_is_written_as_among_others(symbol: SpotSymbol, values: list[int]) -> None:
+    column = np.array(values, dtype=np.int64)
+    bars = Bars(**dict.fromkeys(COLUMNS, column))
+    hour = Timeframe.parse("1h")
+    alone = [next(kline_rows(symbol, hour, bars[row : row + 1])) for row in range(len(values))]
+    assert list(kline_rows(symbol, hour, bars)) == alone
+
+
+def test_the_text_of_an_event_is_its_json_in_one_piece() -> None:
+    bars = Bars(*(np.ones(1, dtype=np.int64) for _ in COLUMNS))
+    (event,) = kline_events(SYMBOLS[0], Timeframe.parse("1m"), bars, 1, closed=True)
+    event |= {"name": '\u5e01 "quoted" \\ \n', "flags": [True, False, None]}
+    text = event_text(event)
+    assert json.loads(text) == event
+    assert text.startswith('{"e":"kline","E":1,')
 
 
 @pytest.mark.parametrize(

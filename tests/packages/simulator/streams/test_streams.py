@@ -223,6 +223,30 @@ def test_combined_streams_name_the_stream_of_each_event(run: Run, stepped: Stepp
     }
 
 
+def test_streams_that_are_due_together_are_the_same_for_every_client(
+    run: Run, stepped: Stepped
+) -> None:
+    names = ("btcusdt@kline_1m", "btcusdt@ticker", "ethusdt@kline_1m", "ethusdt@ticker")
+    path = f"/stream?streams={'/'.join(names)}"
+
+    async def scene() -> None:
+        async with (
+            Simulator(clock=stepped(30_000)) as simulator,
+            socket(simulator, path) as one,
+            socket(simulator, path) as other,
+        ):
+            await simulator.advance_to_ms(MARCH_MS + 30_000)
+            await simulator.advance_to_ms(MARCH_MS + 60_000)
+            # At first each stream shows its state; at the close both candles end and begin.
+            seen, seen_by_other = await frames(one, 10), await frames(other, 10)
+        assert seen == seen_by_other
+        assert [frame["stream"] for frame in seen[:4]] == list(names)
+        closed = [frame["data"]["k"]["x"] for frame in seen[4:] if "kline" in frame["stream"]]
+        assert closed == [True, False, True, False]
+
+    run(scene())
+
+
 def test_an_unknown_symbol_is_accepted_and_silent_as_on_binance(run: Run, stepped: Stepped) -> None:
     async def scene() -> Any:
         async with Simulator(clock=stepped(0)) as simulator:

@@ -129,6 +129,9 @@ def grouped(bars: Bars, opens: IntArray, *, has_volume: bool = True) -> Bars:
     """
     if not len(bars):
         return NO_BARS
+    if len(bars) == len(opens) == 1 and bars.volume[0] > 0:
+        # The forming candle of a minute, many times a second.
+        return Bars(opens, *bars.columns()[1:])
     edge = np.searchsorted(bars.timestamp, opens)
     ends = np.append(edge[1:], len(bars))
     full = ends > edge
@@ -147,6 +150,32 @@ def grouped(bars: Bars, opens: IntArray, *, has_volume: bool = True) -> Bars:
         bars.first_id[edge],
         np.add.reduceat(bars.buy_volume, edge),
         _sums(bars.buy_quote, edge),
+    )
+
+
+def continued(bar: Bars, later: Bars) -> Bars:
+    """Return one bar that lasts from the open of the first to the close of the second.
+
+    It is what `grouped` returns for both, in a fraction of the time.
+
+    Args:
+        bar: One bar.
+        later: One bar after it; both have trades.
+    """
+    one, two = ([column.tolist()[0] for column in each.columns()] for each in (bar, later))
+    return Bars(
+        *map(
+            column_of,
+            (
+                *one[:2],
+                max(one[2], two[2]),
+                min(one[3], two[3]),
+                two[4],
+                *(first + second for first, second in zip(one[5:8], two[5:8], strict=True)),
+                one[8],
+                *(first + second for first, second in zip(one[9:], two[9:], strict=True)),
+            ),
+        )
     )
 
 

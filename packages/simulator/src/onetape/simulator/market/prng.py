@@ -7,6 +7,7 @@ are not: their last bit depends on the processor or the NumPy version, and so wo
 
 import hashlib
 from collections.abc import Sequence
+from functools import lru_cache
 from typing import Final
 
 import numpy as np
@@ -46,7 +47,8 @@ _FACTORIALS: Final = (
 )
 
 
-def key_of(*parts: object) -> int:
+@lru_cache(maxsize=4_096)
+def key_of(*parts: str | int) -> int:
     """Return a 64-bit key that belongs to these parts alone, the same in every process."""
     text = "\x1f".join(str(part) for part in parts)
     return int.from_bytes(hashlib.blake2b(text.encode(), digest_size=8).digest(), "little")

@@ -9,7 +9,15 @@ import numpy as np
 
 from onetape.core.candles import Candles
 from onetape.core.timeframes import Timeframe
-from onetape.simulator.market.bars import NO_BARS, TIMEFRAMES, Bars, grouped, joined, opens_between
+from onetape.simulator.market.bars import (
+    NO_BARS,
+    TIMEFRAMES,
+    Bars,
+    continued,
+    grouped,
+    joined,
+    opens_between,
+)
 from onetape.simulator.market.minutes import Minutes, minutes, minutes_of_many
 from onetape.simulator.market.outages import last_traded, minute_of, outage_at
 from onetape.simulator.market.price_moves import PriceMove, move_prices
@@ -63,6 +71,8 @@ class SimulatedMarket:
         self._trades: OrderedDict[tuple[str, int], Trades] = OrderedDict()
         # The day that was read last of each market: its running minute, and the others.
         self._last_days: dict[str, tuple[int, LastDay]] = {}
+        # The running minute of each market at the moment of the last look; several streams show it.
+        self._minutes_so_far: dict[str, tuple[int, Bars]] = {}
         self._parts: OrderedDict[tuple[str, int], Minutes] = OrderedDict()
         self._moves: dict[str, list[PriceMove]] = {}
 
@@ -81,7 +91,7 @@ class SimulatedMarket:
         """Script the price of a market; the move must begin after every moment read so far."""
         self._moves.setdefault(symbol.id, []).append(move)
         kept = (self._minute_days, self._hour_days, self._trades, self._last_days, self._parts)
-        for results in kept:
+        for results in (*kept, self._minutes_so_far):
             results.clear()
 
     def _moved(self, symbol: SpotSymbol, found: Minutes) -> Minutes:
@@ -190,10 +200,16 @@ class SimulatedMarket:
     def _running_minute(self, symbol: SpotSymbol, now_ms: int) -> Bars:
         """Return the running minute's bar as far as it has come, flat where it has no trade."""
         minute = now_ms // 60_000 * 60
-        trades = self.running_trades(symbol, now_ms)
-        if len(trades):
-            return trades.bar(minute)
-        return self._minutes_between(symbol, minute, minute + 60)
+        bar = self._minute_so_far(symbol, now_ms)
+        return bar if len(bar) else self._minutes_between(symbol, minute, minute + 60)
+
+    def _minute_so_far(self, symbol: SpotSymbol, now_ms: int) -> Bars:
+        """Return the bar of the running minute's trades so far; none where there is no trade."""
+        kept_ms, bar = self._minutes_so_far.get(symbol.id, (-1, NO_BARS))
+        if kept_ms != now_ms:
+            bar = self.running_trades(symbol, now_ms).bar(now_ms // 60_000 * 60)
+            self._minutes_so_far[symbol.id] = now_ms, bar
+        return bar
 
     def trades(self, symbol: SpotSymbol, minute: int) -> Trades:
         """Return all trades of the minute that opens at `minute`, epoch seconds."""
@@ -239,10 +255,12 @@ class SimulatedMarket:
             day = self._keep_day(symbol, minute, bars)
         if not self.is_open(symbol, minute):
             return day
-        running = self.running_trades(symbol, now_ms)
+        running = self._minute_so_far(symbol, now_ms)
         if not len(running):
             return day
-        both = joined((day.bar, running.bar(minute)))
+        if day.bar.volume.any():
+            return LastDay(continued(day.bar, running), day.previous)
+        both = joined((day.bar, running))
         return LastDay(grouped(both, both.timestamp[:1]), day.previous)
 
     def prepare_last_day(self, symbols: Sequence[SpotSymbol], now_ms: int) -> None:

@@ -8,6 +8,8 @@ import json
 from collections.abc import Iterator
 from typing import Final, cast
 
+import msgspec
+
 from onetape.core.timeframes import Timeframe
 from onetape.simulator.market.bars import Bars
 from onetape.simulator.market.prng import IntArray
@@ -17,12 +19,25 @@ JsonValue = object
 JsonObject = dict[str, JsonValue]
 
 _encoded: Final = json.JSONEncoder(separators=(",", ":")).encode
+_event_encoded: Final = msgspec.json.Encoder().encode
 _DIGITS: Final = 8
+#: Of fewer values than this, Python writes each one sooner than NumPy splits the column.
+_FEW: Final = 8
 
 
 def json_text(value: object) -> str:
     """Return a value as compact JSON."""
     return _encoded(value)
+
+
+def event_text(event: JsonObject) -> str:
+    """Return an event as compact JSON, in a tenth of the time of `json_text`.
+
+    Args:
+        event: Texts, integers of 64 bits, booleans and objects of them, as all events of streams
+            consist of. Letters beyond ASCII are not escaped, which is the same JSON.
+    """
+    return _event_encoded(event).decode()
 
 
 def json_value(text: str) -> object:
@@ -117,6 +132,8 @@ def _kline_cells(
 
 def _decimals(values: IntArray, digits: int, places: int = _DIGITS) -> list[str]:
     """Return `decimal_text` of each value; none is negative."""
+    if len(values) < _FEW:
+        return [decimal_text(value, digits, places) for value in values.tolist()]
     if digits > places:
         values, digits = values // 10 ** (digits - places), places
     # Split before scaling: a month's volume with 8 digits more would not fit into 64 bits.

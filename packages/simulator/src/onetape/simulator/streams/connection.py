@@ -11,13 +11,15 @@ from aiohttp import web
 from onetape.core.clock import Clock, SteppedClock
 from onetape.simulator.market.simulated_market import SimulatedMarket
 from onetape.simulator.server.context import ServerContext
-from onetape.simulator.server.wire import JsonObject, json_text, json_value
+from onetape.simulator.server.wire import JsonObject, event_text, json_value
 from onetape.simulator.streams.feeds import EventFeed, InvalidStream, make_feed
 from onetape.simulator.streams.frames import text_frames
 from onetape.simulator.streams.sockets import Socket
 
 #: Number of events of one stream after which other tasks of the loop run.
 TURN_EVENTS: Final = 50
+#: Streams that become due within so many wall seconds are looked at together.
+TOGETHER_SECONDS: Final = 0.005
 MOST_STREAMS: Final = 1_024
 _METHODS: Final = (
     "SUBSCRIBE", "UNSUBSCRIBE", "LIST_SUBSCRIPTIONS", "SET_PROPERTY", "GET_PROPERTY",
@@ -57,6 +59,8 @@ class StreamConnection(Socket):
         self._combined = combined
         self._feeds: dict[str, EventFeed] = {}
         self._due: dict[str, float] = {}
+        self._collected: list[str] = []
+        """Texts of events that leave together."""
 
     def subscribe(self, names: list[str]) -> None:
         """Add streams; streams that are subscribed already go on unchanged.
@@ -98,19 +102,23 @@ class StreamConnection(Socket):
             await self._injector.send(answer)
 
     async def _send_due(self, now_ms: int) -> None:
-        wall = time.monotonic()
+        soon = time.monotonic() + TOGETHER_SECONDS
         for name, feed in list(self._feeds.items()):
-            if self._due.get(name, 0.0) > wall:
+            if self._due.get(name, 0.0) > soon:
                 continue
             events = feed.events(now_ms)
             while batch := list(itertools.islice(events, TURN_EVENTS)):
-                if self._closed or name not in self._feeds:
+                if self._closed:
                     return
+                if name not in self._feeds:
+                    break
                 await self._send_all(batch, name)
                 if len(batch) == TURN_EVENTS:
+                    await self._flush()
                     await asyncio.sleep(0)
             if name in self._feeds:
                 self._due[name] = time.monotonic() + feed.wait_seconds(self._clock)
+        await self._flush()
 
     def _idle_seconds(self) -> float | None:
         if not self._due or isinstance(self._clock, SteppedClock):
@@ -118,20 +126,31 @@ class StreamConnection(Socket):
         return max(min(self._due.values()) - time.monotonic(), 0.0)
 
     async def _send(self, event: JsonObject, stream: str) -> None:
-        value: JsonObject = {"stream": stream, "data": event} if self._combined else event
-        await super()._send(value, stream)
+        await super()._send(self._framed(event, stream), stream)
+
+    def _framed(self, event: JsonObject, stream: str) -> JsonObject:
+        """Return what the frame of an event holds."""
+        return {"stream": stream, "data": event} if self._combined else event
 
     async def _send_all(self, events: list[JsonObject], stream: str) -> None:
-        """Send some events of one stream, in one piece where no fault may change them."""
-        if not self._injector.is_plain or len(events) == 1:
-            for event in events:
-                if self._closed or stream not in self._feeds:
-                    return
-                await self._send(event, stream)
+        """Send some events of one stream; collect them for `_flush` where no fault changes them."""
+        if self._injector.is_plain:
+            self._collected += [event_text(self._framed(event, stream)) for event in events]
             return
-        # A call of the socket for each frame would cost more than the frame.
-        values = [{"stream": stream, "data": event} for event in events]
-        await self._put_frames(text_frames(map(json_text, values if self._combined else events)))
+        await self._flush()
+        for event in events:
+            if self._closed or stream not in self._feeds:
+                return
+            await self._send(event, stream)
+
+    async def _flush(self) -> None:
+        """Send the collected events: a call of the socket for each would cost more than the event.
+
+        Nothing is awaited between their collection and this, so they are still wanted.
+        """
+        texts, self._collected = self._collected, []
+        if texts:
+            await self._put_frames(text_frames(texts))
 
     def _answer(self, text: str) -> JsonObject:
         """Return the reply to a command, in Binance's form."""

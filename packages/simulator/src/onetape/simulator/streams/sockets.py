@@ -181,6 +181,8 @@ class Socket:
         """
         if self._transport is None:
             return
+        if self._transport.is_closing():
+            raise ConnectionResetError("the reader is gone")
         self._transport.write(frames)
         deadline = time.monotonic() + SEND_SECONDS
         while self._transport.get_write_buffer_size() > MOST_UNSENT_BYTES:
