@@ -101,7 +101,7 @@ def decision_line(context: SessionContext, report: DecisionReport) -> str:
     seen = f" {report.seen}" if report.seen else ""
     return (
         f"{_time(context.timeframe, closed)} close "
-        f"{context.digits.format_price(report.close)}{seen}: "
+        f"{context.digits_of(report.candles).format_price(report.close)}{seen}: "
         f"{decision.action}{blocked}, next {_time(context.timeframe, following)}"
     )
 

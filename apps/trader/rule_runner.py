@@ -113,7 +113,7 @@ class RuleRunner:
             self._is_outdated = False
             self._stepper = self._new_stepper()
         context, state = self._context, self._stepper.state
-        start = timestamp if state.closed is None else state.closed + 1
+        start = timestamp if state.closed is None else context.timeframe.next(state.closed)
         if state.opened is not None:
             start = state.opened.timestamp
         end = context.timeframe.next(timestamp)

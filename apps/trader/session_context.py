@@ -4,7 +4,7 @@ from decimal import Decimal
 
 from msgspec import Struct
 
-from onetape.core.candles import SeriesKey
+from onetape.core.candles import Candles, SeriesKey
 from onetape.core.digits import Digits
 from onetape.core.market_digits import choose_market_digits
 from onetape.core.timeframes import Timeframe
@@ -53,7 +53,20 @@ class SessionContext(Struct, frozen=True):
     @property
     def digits(self) -> Digits:
         """Return the decimals that prices, amounts and money are printed with."""
-        candles = read_last_closed(self.store, self.key, LEAST_CANDLES)
+        return self._choose_digits(read_last_closed(self.store, self.key, LEAST_CANDLES))
+
+    def digits_of(self, candles: Candles) -> Digits:
+        """Return `digits` without a look at the file where the last candles are at hand.
+
+        Args:
+            candles: The newest closed candles, oldest first. Where a gap leaves too few of them,
+                those of the file count.
+        """
+        if len(candles) < LEAST_CANDLES:
+            return self.digits
+        return self._choose_digits(candles[-LEAST_CANDLES:])
+
+    def _choose_digits(self, candles: Candles) -> Digits:
         return choose_market_digits(
             self.market.trading_rules, candles, self.market.quote, self.rules.cash
         )

@@ -55,8 +55,8 @@ class DecisionReport(Struct, frozen=True):
     """A decision with what is needed to put it into words."""
 
     decision: Decision
-    close: float
-    """Close of the candle, quote currency."""
+    candles: Candles
+    """Candles of the evaluation; the last one is decided on."""
     seen: str
     """Description of the market by the strategy."""
     blocked: str | None
@@ -65,6 +65,11 @@ class DecisionReport(Struct, frozen=True):
     """Time from which orders are possible after a gap in the warm-up; empty: no such gap."""
     is_missed: bool = False
     """Whether the candle closed while no session ran, or while the trader could not decide."""
+
+    @property
+    def close(self) -> float:
+        """Return the close of the candle, quote currency."""
+        return float(self.candles.close[-1])
 
 
 class StrategyRunner:
@@ -348,7 +353,7 @@ class StrategyRunner:
         is_blocked = wanted != action or found.verdict != OK
         return DecisionReport(
             decision,
-            float(found.candles.close[-1]),
+            found.candles,
             seen,
             blocked if is_blocked else None,
             found.warmup.wait or found.absent.wait,
