@@ -20,7 +20,7 @@ from onetape.store.accounts import AccountSeries, open_account, read_account_ser
 from onetape.store.database import Store
 from onetape.store.leases import Fence, make_lease_name
 from onetape.store.ledger import read_fills
-from onetape.store.reservations import release_unsent
+from onetape.store.reservations import release_abandoned
 from onetape.store.sessions import read_newest_session
 from trader.session_context import SessionContext
 from trader.settings import TraderSettings
@@ -128,8 +128,10 @@ def _mode_text(mode: str) -> str:
     return "real money (live)" if mode == "live" else "on paper"
 
 
-def release_unsent_entries(store: Store, account: str, wall_ms: int) -> list[str]:
-    """End what entries reserved that a killed trader never sent; return a line for each.
+def release_abandoned_entries(store: Store, account: str, wall_ms: int) -> list[str]:
+    """End what entries reserved that a killed trader left behind; return a line for each.
+
+    They were never sent, or are paper orders that no process fills any more.
 
     Args:
         store: The open database.
@@ -146,9 +148,9 @@ def release_unsent_entries(store: Store, account: str, wall_ms: int) -> list[str
         return lease is not None and is_alive(store, name, lease, wall_ms)
 
     return [
-        f"account {account}: money reserved for an entry in {symbol} that was never sent is free "
+        f"account {account}: money reserved for an entry in {symbol} that was never filled is free "
         "again"
-        for symbol in release_unsent(store, account, is_traded)
+        for symbol in release_abandoned(store, account, is_traded)
     ]
 
 

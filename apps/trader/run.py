@@ -38,7 +38,7 @@ from onetape.store.live_accounts import confirm_live_account, read_installation_
 from onetape.store.market_data import save_market
 from trader.account import (
     get_configured_balance,
-    release_unsent_entries,
+    release_abandoned_entries,
 )
 from trader.brokers.live import LiveBroker
 from trader.command_signals import holding_command_signals, taking_command_signals
@@ -275,7 +275,7 @@ async def trade_in_sessions(
                 print_line(line)
         for note in dict.fromkeys(one.strategy.note for one in evaluators if one.strategy.note):
             print_line(f"note: {note}")
-        for line in release_unsent_entries(store, account, time.time_ns() // 1_000_000):
+        for line in release_abandoned_entries(store, account, time.time_ns() // 1_000_000):
             print_line(line)
         key_rights = None
         if access is not None:

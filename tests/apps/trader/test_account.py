@@ -15,19 +15,20 @@ from onetape.core.errors import SafetyRefusal, UsageError
 from onetape.core.setting import collect_settings
 from onetape.core.trading import Fill, Order, Session
 from onetape.engine import AccountConfig, ExitConfig
+from onetape.execution.events import StatusReport
 from onetape.store.accounts import AccountSeries, read_account
 from onetape.store.database import open_store
 from onetape.store.leases import Fence, acquire_lease
 from onetape.store.orders import insert_order, store_change
 from onetape.store.reservations import AccountCash
 from onetape.store.sessions import start_session
-from order_changes import fill_of
+from order_changes import change_of, fill_of
 from traded_accounts import TradedAccount
 from trader.account import (
     account_name,
     check_account,
     check_account_settings,
-    release_unsent_entries,
+    release_abandoned_entries,
 )
 from trader.evaluator.messages import LoadedStrategy
 from trader.main import app
@@ -336,16 +337,17 @@ def test_a_changed_fee_or_exit_is_named_and_a_setting_that_is_new_is_not(
     assert ": fee_rate 0.001 -> 0.002, stop_loss none -> 0.5\n" in shown
 
 
-def test_what_a_killed_trader_reserved_and_never_sent_is_free_at_the_next_start(db: Path) -> None:
+@pytest.mark.parametrize("stage", ["never sent", "sent"])
+def test_what_a_killed_paper_trader_reserved_is_free_at_the_next_start(
+    db: Path, stage: str
+) -> None:
     def start(wall_ms: int) -> list[str]:
-        return release_unsent_entries(killed.store, killed.name, wall_ms)
-
-    def reserve(order: str) -> None:
-        cash = AccountCash(killed.store, killed.name, "paper")
-        cash.reserve(order, killed.fence, lambda _: Decimal(600), reserved_ms=0)
+        return release_abandoned_entries(killed.store, killed.name, wall_ms)
 
     with TradedAccount(db, cash="1000") as killed:
-        reserve(killed.intend("buy", 1))
+        order = killed.intend("buy", 1) if stage == "never sent" else killed.order("buy", 1)
+        cash = AccountCash(killed.store, killed.name, "paper")
+        cash.reserve(order, killed.fence, lambda _: Decimal(600), reserved_ms=0)
         now_ms = time.time_ns() // 1_000_000
         assert start(now_ms) == [], "its process lives"
         killed.lock.release()
@@ -353,3 +355,19 @@ def test_what_a_killed_trader_reserved_and_never_sent_is_free_at_the_next_start(
         assert start(now_ms + 60_000) == []
         with killed.store.read() as connection:
             assert connection.execute("SELECT count(*) FROM reservations").get == 0
+        # A process that was only suspended fills the order no more.
+        filled = change_of(order, [StatusReport("canceled")], at_ms=now_ms)
+        with pytest.raises(SafetyRefusal, match="another process took over"):
+            store_change(killed.store, filled, killed.fence)
+
+
+def test_a_real_order_that_was_sent_keeps_its_reservation_without_a_process(db: Path) -> None:
+    with TradedAccount(db, cash="1000") as killed:
+        order = killed.order("buy", 1)
+        cash = AccountCash(killed.store, killed.name, "live")
+        cash.reserve(order, killed.fence, lambda _: Decimal(600), reserved_ms=0)
+        killed.lock.release()
+        later_ms = time.time_ns() // 1_000_000 + 60_000
+        assert release_abandoned_entries(killed.store, killed.name, later_ms) == []
+        with killed.store.read() as connection:
+            assert connection.execute("SELECT count(*) FROM reservations").get == 1

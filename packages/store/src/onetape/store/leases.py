@@ -155,5 +155,12 @@ def release_lease(store: Store, name: str, token: int) -> None:
         )
 
 
+def revoke_lease(connection: DatabaseConnection, name: str) -> None:
+    """End a lease inside a transaction, so that the process that had it can write no more."""
+    connection.execute(
+        "UPDATE leases SET token = token + 1, expires_ms = 0 WHERE name = ?", (name,)
+    )
+
+
 def _make_lost_error(name: str) -> SafetyRefusal:
     return SafetyRefusal(f"{name}: another process took over; this one trades no more")

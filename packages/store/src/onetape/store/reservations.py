@@ -18,7 +18,7 @@ from onetape.core.trading import Mode
 from onetape.core.trading_rules import format_decimal
 from onetape.store.connection import DatabaseConnection
 from onetape.store.database import Store
-from onetape.store.leases import Fence, check_lease
+from onetape.store.leases import Fence, check_lease, make_lease_name, revoke_lease
 
 #: Number of digits for the exact sum of products of prices and amounts.
 PRECISION: Final = 80
@@ -172,11 +172,13 @@ def read_reserved_symbols(store: Store, account: str, mode: Mode) -> set[tuple[s
     return {(exchange, symbol) for exchange, symbol in rows}
 
 
-def release_unsent(store: Store, account: str, is_traded: Callable[[str], bool]) -> list[str]:
-    """End the reservations of orders whose send was never stored, so that they were never sent.
+def release_abandoned(store: Store, account: str, is_traded: Callable[[str], bool]) -> list[str]:
+    """End the reservations of orders that no process can fill any more.
 
-    A process was killed before it sent them. Where it trades the symbol again it does this by
-    itself; the symbol may have left its settings.
+    A process was killed before it sent the order, or before it filled a paper order. Where the
+    symbol is traded again its process cancels the order; the symbol may have left the settings. A
+    real order that was sent keeps its reservation. The lease of the symbol ends: a process that was
+    suspended meanwhile can neither send nor fill the order.
 
     Args:
         store: The open database.
@@ -190,17 +192,19 @@ def release_unsent(store: Store, account: str, is_traded: Callable[[str], bool])
     Raises:
         StoreError: the file cannot be read or written.
     """
-    unsent = (
+    abandoned = (
         "SELECT r.client_order_id, o.symbol FROM reservations r "
-        "JOIN orders o USING (client_order_id) WHERE r.account = ? AND o.status = 'intent'"
+        "JOIN orders o USING (client_order_id) "
+        "WHERE r.account = ? AND (o.status = 'intent' OR r.mode = 'paper')"
     )
     with store.read() as connection:
-        if not connection.execute(unsent, (account,)).fetchall():
+        if not connection.execute(abandoned, (account,)).fetchall():
             return []
     with store.write(durable=True) as connection:
-        rows = connection.execute(unsent, (account,)).fetchall()
+        rows = connection.execute(abandoned, (account,)).fetchall()
         ended = [(order, symbol) for order, symbol in rows if not is_traded(symbol)]
-        for order, _ in ended:
+        for order, symbol in ended:
+            revoke_lease(connection, make_lease_name(account, symbol))
             release_reservation(connection, order)
     return [symbol for _, symbol in ended]
 
