@@ -16,6 +16,7 @@ from onetape.cli.output import print_line
 from onetape.cli.program import EXIT_INTERRUPTED
 from onetape.cli.stop import StopRequest
 from onetape.core.message_text import format_duration
+from trader.monitoring.alerts import end_alerts
 
 #: Time that a thread has not run before it is reported, wall seconds.
 STUCK_SECONDS = 10.0
@@ -89,8 +90,11 @@ def _end_without_it(name: str) -> NoReturn:
     """End the process although a thread hangs; its next session tidies up, as after a kill."""
     print_line(
         f"{name}: ended while the trader's own thread hangs, probably because the disk does not "
-        "respond; the end of the session is not stored, the next one stores it"
+        "respond; the end of the session is not stored, the next one stores it",
+        event="session",
+        level="ERROR",
     )
+    end_alerts()
     os._exit(EXIT_INTERRUPTED if name == "Ctrl-C" else EXIT_TERMINATED)
 
 

@@ -20,6 +20,7 @@ import msgspec
 
 from onetape.cli.events import Event, handling_events
 from onetape.cli.output import print_line
+from onetape.cli.stop import seconds_since_signal
 from onetape.core.errors import ConfigurationError
 from trader.monitoring.settings import MonitoringSettings
 
@@ -29,8 +30,10 @@ KINDS: Final = ("state", "trade", "session")
 WORKERS: Final = 4
 #: Alerts that wait; the oldest one is dropped for a new one.
 MOST_WAITING: Final = 100
-#: Time for the last alerts at the end of the program, wall seconds.
-END_SECONDS: Final = 1.0
+#: Longest time from a signal, or from an error, until the last alerts are left alone, wall seconds.
+END_SECONDS = 6.5
+#: Time for the last alerts where the stop itself has taken that long, wall seconds.
+LEAST_END_SECONDS: Final = 1.0
 #: Fields that are variables of the command too.
 _VARIABLES: Final = ("account", "symbol", "state", "reason", "remedy", "side", "amount", "price")
 
@@ -63,11 +66,22 @@ def sending_alerts(settings: MonitoringSettings) -> Generator[None]:
         yield
         return
     sender = _AlertSender(shlex.split(settings.alert_command), settings.alert_timeout_seconds)
+    _senders.append(sender)
     with handling_events(sender.take):
         try:
             yield
         finally:
+            _senders.remove(sender)
             sender.end()
+
+
+def end_alerts() -> None:
+    """Do what the end of `sending_alerts` does, for a process that ends inside the block."""
+    for sender in _senders:
+        sender.end()
+
+
+_senders: "list[_AlertSender]" = []
 
 
 class _AlertSender:
@@ -102,18 +116,28 @@ class _AlertSender:
         return True
 
     def end(self) -> None:
-        """Wait a moment for the last alerts; what still runs goes on without the trader."""
+        """Start the command for each alert that waits, and give all of them time to end.
+
+        Notifiers that hang may keep the usual threads: the last alerts do not wait for them. What
+        still runs at the end goes on without the trader.
+        """
+        with contextlib.suppress(queue.Empty):
+            while True:
+                event = self._waiting.get_nowait()
+                threading.Thread(target=self._deliver, args=(event,), daemon=True).start()
         done = threading.Thread(target=self._waiting.join, daemon=True)
         done.start()
-        done.join(END_SECONDS)
+        done.join(_seconds_to_end(self._timeout_seconds))
 
     def _work(self) -> None:
         while True:
-            event = self._waiting.get()
-            try:
-                self._report(self._run(event))
-            finally:
-                self._waiting.task_done()
+            self._deliver(self._waiting.get())
+
+    def _deliver(self, event: Event) -> None:
+        try:
+            self._report(self._run(event))
+        finally:
+            self._waiting.task_done()
 
     def _run(self, event: Event) -> str:
         """Run the command for one event; return what went wrong, empty where nothing did."""
@@ -153,6 +177,12 @@ class _AlertSender:
             is_new, self._failure = failure != self._failure, failure
         if is_new and failure:
             print_line(f"alert_command failed: {failure}", level="WARNING")
+
+
+def _seconds_to_end(timeout_seconds: float) -> float:
+    """Return how long the end of the program waits for alert commands, wall seconds."""
+    stopping_seconds = seconds_since_signal() or 0.0
+    return min(timeout_seconds, max(LEAST_END_SECONDS, END_SECONDS - stopping_seconds))
 
 
 def as_document(event: Event) -> dict[str, Any]:

@@ -18,7 +18,7 @@ import pytest
 
 from onetape.cli.events import event_context, log_event
 from onetape.core.errors import ConfigurationError, UsageError
-from trader.monitoring import heartbeat, json_log
+from trader.monitoring import alerts, heartbeat, json_log
 from trader.monitoring.heartbeat import beat
 from trader.monitoring.monitored_run import monitored
 from trader.monitoring.settings import MonitoringSettings
@@ -121,6 +121,33 @@ open({str(done)!r}, "w").close()
         until(done.exists)
         os.kill(int(lines_of(started)[0]), signal.SIGKILL)
     assert time.monotonic() - began < PATIENCE_SECONDS
+
+
+def test_the_last_alert_is_sent_though_notifiers_hang_that_began_before(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(alerts, "END_SECONDS", 1.0)
+    started = tmp_path / "started"
+    hangs = f"""
+import os, sys, time
+text = sys.stdin.read()
+with open({str(started)!r}, "a") as file:
+    file.write(("ended" if "session ended" in text else str(os.getpid())) + "\\n")
+if "session ended" not in text:
+    time.sleep(600)
+"""
+    settings = MonitoringSettings(alert_command=command(hangs), alert_timeout_seconds=3_600)
+    with monitored(settings):
+        for number in range(alerts.WORKERS):
+            degraded(f"problem {number}")
+        until(lambda: len(lines_of(started)) == alerts.WORKERS)
+        log_event("session", "session ended: SIGTERM")
+    try:
+        until(lambda: "ended" in lines_of(started))
+    finally:
+        for pid in lines_of(started):
+            if pid.isdecimal():
+                os.kill(int(pid), signal.SIGKILL)
 
 
 def test_a_notifier_is_killed_with_what_it_started_at_its_deadline(

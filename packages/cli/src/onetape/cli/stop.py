@@ -2,6 +2,7 @@
 
 import asyncio
 import signal
+import time
 from collections.abc import Coroutine
 from typing import Any, TypeVar
 
@@ -29,6 +30,15 @@ async def cancel_and_wait(*tasks: asyncio.Task[Any]) -> None:
             task.exception()
 
 
+_signal_came: float | None = None
+"""Time of the first signal that stops this program, monotonic seconds; None: none came."""
+
+
+def seconds_since_signal() -> float | None:
+    """Return the time since a signal stopped this program, seconds; None: none came."""
+    return None if _signal_came is None else time.monotonic() - _signal_came
+
+
 class StopRequest:
     """Made inside the running loop; from then on both signals end a program cleanly."""
 
@@ -47,6 +57,9 @@ class StopRequest:
         self._event.set()
 
     def _stop(self, number: signal.Signals) -> None:
+        global _signal_came
+        if _signal_came is None:
+            _signal_came = time.monotonic()
         self.request("Ctrl-C" if number == signal.SIGINT else "SIGTERM")
 
     async def wait(self) -> None:
