@@ -1,4 +1,4 @@
-"""What the sessions of an account share in a process: rules, money, settings, decisions."""
+"""What the sessions of an account share in a process, from its rules to its commands."""
 
 from collections.abc import Callable, Mapping, Sequence
 
@@ -9,6 +9,7 @@ from onetape.engine import StepRules
 from onetape.execution.positions import sum_position
 from onetape.store.latecomers import insert_latecomers
 from onetape.store.ledger import read_fills
+from trader.account_commands import AccountCommands
 from trader.account_funds import AccountFunds
 from trader.account_rules import AccountRules
 from trader.pending_decisions import PendingDecisions
@@ -17,11 +18,12 @@ from trader.settings_reload import SettingsReload
 
 
 class AccountContext(Struct, frozen=True):
-    """Rules and money of one account, changes of its settings, and decisions under way."""
+    """Rules and money of one account, changed settings, commands, and decisions under way."""
 
     rules: AccountRules
     funds: AccountFunds
     reload: SettingsReload
+    commands: AccountCommands
     pending: PendingDecisions
 
 
@@ -60,6 +62,7 @@ def build_account_context(
         rules,
         AccountFunds(context.store, context.session.account, context.session.mode, rules),
         SettingsReload(contexts, rules, lambda: not any(_has_position(one) for one in contexts)),
+        AccountCommands(context.store, context.session.account, symbols),
         PendingDecisions(),
     )
 

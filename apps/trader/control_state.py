@@ -17,17 +17,23 @@ def read_control_state(store: Store, account: str, symbol: str | None = None) ->
     Raises:
         StoreError: the file cannot be read.
     """
-    return fold_controls(
-        (
-            ControlCommand(
-                number, verb, at_ms, given_by, bool(is_done), of_symbol, bool(applies_to_open)
-            )
-            for number, verb, at_ms, given_by, is_done, of_symbol, applies_to_open in read_controls(
-                store, account
-            )
-        ),
-        symbol,
-    )
+    return fold_controls(read_new_controls(store, account, after=0), symbol)
+
+
+def read_new_controls(store: Store, account: str, *, after: int) -> list[ControlCommand]:
+    """Return the commands of an account with numbers above `after`, by number.
+
+    Raises:
+        StoreError: the file cannot be read.
+    """
+    return [
+        ControlCommand(
+            number, verb, at_ms, given_by, bool(is_done), of_symbol, bool(applies_to_open)
+        )
+        for number, verb, at_ms, given_by, is_done, of_symbol, applies_to_open in read_controls(
+            store, account, after=after
+        )
+    ]
 
 
 def pause_text(pause: ControlCommand) -> str:

@@ -1,18 +1,20 @@
-"""Carries out the commands of a person: pause, resume, exit, halt, flatten and reload."""
+"""Carries out the commands of a person: pause, resume, exit, halt, flatten and reload.
+
+Each command that comes while the trader runs is acknowledged by one line of each symbol.
+"""
 
 import asyncio
 from typing import Final
 
 from onetape.cli.output import print_line
 from onetape.exchange.rest import RestExchange
-from onetape.execution.controls import ControlCommand
-from onetape.store.controls import finish_control
-from trader.command_file import CommandFiles
-from trader.control_state import pause_text, read_control_state
+from onetape.execution.controls import ControlCommand, ControlState
+from trader.account_context import AccountContext
+from trader.command_lines import resume_hint, show, show_changes, show_state
+from trader.control_state import pause_text
 from trader.exit_orders import ExitOrders
 from trader.rule_runner import RuleRunner
 from trader.session_context import SessionContext
-from trader.settings_reload import SettingsReload
 from trader.states import TraderStates
 
 #: Interval between two checks for new commands, wall seconds.
@@ -20,7 +22,7 @@ LOOK_SECONDS: Final = 0.25
 
 
 class ControlWatch:
-    """Looks for the commands of one account."""
+    """Looks for the commands to one symbol of an account."""
 
     def __init__(
         self,
@@ -29,7 +31,7 @@ class ControlWatch:
         orders: ExitOrders,
         exits: RuleRunner,
         states: TraderStates,
-        reload: SettingsReload,
+        account_context: AccountContext,
     ) -> None:
         """Begin; commands from before are read with the first look.
 
@@ -39,15 +41,16 @@ class ControlWatch:
             orders: Holds the pending exit; cancels an order to buy.
             exits: Closes the position.
             states: Forbid entries while there is a pause.
-            reload: Applies changed settings to all symbols of the account.
+            account_context: Reads the commands and applies changed settings, for all symbols of
+                the account in this process.
         """
         self._context = context
-        self._files = CommandFiles(context.store)
         self._exchange = exchange
         self._orders = orders
         self._exits = exits
         self._states = states
-        self._reload = reload
+        self._commands = account_context.commands
+        self._reload = account_context.reload
         self._waiting: set[int] = set()
         """Numbers of the commands to close that wait for an entry; each is printed once."""
 
@@ -58,50 +61,59 @@ class ControlWatch:
             StoreError: the file cannot be read or written; nothing of the command is lost.
             SafetyRefusal: another process trades the account.
         """
-        context = self._context
-        for line in self._files.take():
+        symbol, commands = self._context.key.symbol, self._commands
+        for line in commands.read(newer_than_seconds=LOOK_SECONDS / 2):
             print_line(line)
-        found = read_control_state(context.store, context.session.account, context.key.symbol)
-        self._halt(found.halt)
-        self._pause(found.pause)
-        for control in found.closing:
+        state = commands.state
+        taken = commands.take_new(symbol)
+        is_change_shown = show_changes(self._context.session.account, taken)
+        cancelled = self._halt(state)
+        cancelled = self._pause(state, is_change_shown=is_change_shown) or cancelled
+        if cancelled is not None:
+            print_line(cancelled)
+        commands.finish_changes(self._exchange.now_ms())
+        for control in commands.closing_of(symbol):
             self._close(control)
-        for control in found.reloads:
-            finish_control(context.store, control.number, done_ms=self._exchange.now_ms())
-            for line in self._reload.carry_out(control):
-                print_line(line)
-        line = self._reload.apply_pending()
-        if line is not None:
-            print_line(line)
+        self._reload_settings(state)
         await asyncio.sleep(LOOK_SECONDS)
 
-    def _halt(self, halt: ControlCommand | None) -> None:
-        """Forbid orders of any kind, or allow them again."""
-        if halt is None:
-            self._orders.halt = None
-            return
-        cancelled = self._orders.halt_orders(pause_text(halt))
-        if cancelled is not None:
-            print_line(cancelled)
+    def _reload_settings(self, state: ControlState) -> None:
+        """Read the settings again, once for all commands that wait and all symbols here."""
+        if state.reloads:
+            # The first symbol of the process that finds the commands carries them out.
+            self._commands.finish(state.reloads, self._exchange.now_ms())
+            applies_to_open = any(one.applies_to_open for one in state.reloads)
+            for line in self._reload.reload(applies_to_open=applies_to_open):
+                print_line(line, event="control")
+        line = self._reload.apply_pending()
+        if line is not None:
+            print_line(line, event="control")
 
-    def _pause(self, pause: ControlCommand | None) -> None:
-        text = None if pause is None else pause_text(pause)
-        # A halt after a pause is a change, too.
-        text = self._orders.halt or text
+    def _halt(self, state: ControlState) -> str | None:
+        """Forbid orders of any kind, or allow them again; return which order that cancelled."""
+        if state.halt is None:
+            self._orders.halt = None
+            return None
+        return self._orders.halt_orders(pause_text(state.halt))
+
+    def _pause(self, state: ControlState, *, is_change_shown: bool) -> str | None:
+        """Forbid entries, or allow them again; return which order that cancelled, or None.
+
+        Args:
+            state: State that the commands result in.
+            is_change_shown: Whether a line was printed about the change; at the start of a program
+                there is none.
+        """
+        forbids = state.halt or state.pause
+        text = None if forbids is None else pause_text(forbids)
         if text == self._states.pause:
-            return
+            return None
         self._states.pause = text
-        if text is None:
-            print_line("resumed: entries are allowed again")
-            return
-        account = self._context.session.account
-        what = "no entries; exits, stops and targets go on"
-        if self._orders.halt is not None:
-            what = "no order of any kind; an exit that becomes due is pending until then"
-        print_line(f'{text}: {what}; end it with: uv run trader resume --account "{account}"')
-        cancelled = self._orders.cancel_entry(text)
-        if cancelled is not None:
-            print_line(cancelled)
+        if text is None or forbids is None:
+            return None
+        if not is_change_shown:
+            show_state(self._context.session.account, state)
+        return self._orders.cancel_entry(text)
 
     def _close(self, control: ControlCommand) -> None:
         """Close the position for a command; where the program is killed meanwhile, once only.
@@ -110,26 +122,24 @@ class ControlWatch:
         whole position is closed once that is known, by the next session where this one ends before.
         """
         reason = f"{control.verb} by {control.given_by}"
+        later = ""
+        if control.verb == "flatten" and self._commands.state.pause is not None:
+            later = f"; no entries; {resume_hint(self._context.session.account)}"
         if self._orders.is_entry_in_flight:
             if control.number not in self._waiting:
                 self._waiting.add(control.number)
                 what = "coins of the order to buy are sold once its fills are known"
-                print_line(f"{reason}: {what}")
+                show(control, f"{reason}: {what}{later}")
             return
         if not self._orders.has_position:
-            later = "; the order to buy that waits goes on" if self._orders.is_buying else ""
-            print_line(f"{reason}: there is no position to close{later}")
+            goes_on = "; the order to buy that waits goes on" if self._orders.is_buying else ""
+            show(control, f"{reason}: there is no position to close{goes_on}{later}")
         elif self._orders.is_exit_pending:
-            print_line(f"{reason}: an exit is pending already")
+            show(control, f"{reason}: an exit is pending already{later}")
         else:
-            print_line(
-                f"{reason}: the position is sold at the newest price"
-                + (
-                    ""
-                    if self._orders.halt is None
-                    else f", once orders are allowed: {self._orders.halt}"
-                )
-            )
+            halt = self._orders.halt
+            once = "" if halt is None else f", once orders are allowed: {halt}"
+            show(control, f"{reason}: the position is sold at the newest price{once}{later}")
             self._exits.leave_for_command(reason)
-        finish_control(self._context.store, control.number, done_ms=self._exchange.now_ms())
+        self._commands.finish([control], self._exchange.now_ms())
         self._exits.fill()

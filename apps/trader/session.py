@@ -30,6 +30,7 @@ from trader.exit_journal import ExitJournal
 from trader.exit_orders import ExitOrders
 from trader.exit_watch import ExitWatch
 from trader.gap_backfiller import GapBackfiller
+from trader.idle_commands import show_commands_while_idle
 from trader.journal_entries import JournalEntries
 from trader.lease import Lease
 from trader.live.executors import drive_orders, make_executor, settle_orders
@@ -111,7 +112,7 @@ class TradingSession:
         )
         reason = "an error"
         try:
-            await stop.unless_stopped(self._supervisor.run(self._trade, self._exit_watch.run))
+            await stop.unless_stopped(self._supervisor.run(self._trade, self._meanwhile))
             reason = stop.name
         except Exception as error:
             reason = str(error) if isinstance(error, OnetapeError) else type(error).__name__
@@ -177,7 +178,7 @@ class TradingSession:
                 "controls": self._supervisor.repeat(
                     "controls",
                     ControlWatch(
-                        context, exchange, orders, exits, self._states, self._account_context.reload
+                        context, exchange, orders, exits, self._states, self._account_context
                     ).look,
                 ),
                 "price": self._supervisor.repeat(
@@ -211,6 +212,17 @@ class TradingSession:
                     self._account_context.pending,
                     self._supervisor,
                     RateLimitNotice(exchange, gap_backfiller),
+                ),
+            }
+        )
+
+    async def _meanwhile(self) -> None:
+        """Look for exits and commands from an error until everything is built again."""
+        await self._supervisor.run_tasks(
+            {
+                "exits": self._exit_watch.run(),
+                "commands": show_commands_while_idle(
+                    self._context, self._account_context.commands, self._states
                 ),
             }
         )

@@ -17,7 +17,6 @@ from onetape.core.errors import OnetapeError
 from onetape.core.setting import build_settings_tree, collect_settings
 from onetape.core.symbols import parse_spot_symbol
 from onetape.engine import StepRules
-from onetape.execution.controls import ControlCommand
 from onetape.store.sessions import change_session_rules
 from trader.account_rules import AccountRules
 from trader.session_context import SessionContext
@@ -60,24 +59,6 @@ class SettingsReload:
         self._is_flat = is_flat
         self._pending: TraderSettings | None = None
         """Settings whose rules wait until the account is flat."""
-        self._carried_out: tuple[int, str] | None = None
-        """Time and giver of the command that was carried out last."""
-
-    def carry_out(self, control: ControlCommand) -> list[str]:
-        """Read the settings again for a command, once for all symbols; return what to print.
-
-        Args:
-            control: The command, as each symbol of the account has it.
-
-        Raises:
-            StoreError: as for `reload`.
-        """
-        command = (control.at_ms, control.given_by)
-        # An earlier version stored one row for all symbols.
-        if control.symbol is not None and command == self._carried_out:
-            return []
-        self._carried_out = command
-        return self.reload(applies_to_open=control.applies_to_open)
 
     def reload(self, *, applies_to_open: bool) -> list[str]:
         """Read the settings again and apply what is safe; return what to print.

@@ -10,7 +10,7 @@ from contextlib import ExitStack, suppress
 from pathlib import Path
 from typing import Final
 
-from onetape.cli.output import print_line
+from onetape.cli.output import prefixed, print_line
 from onetape.core.clock import format_utc
 from onetape.core.errors import ConfigurationError, ExchangeError, StoreError, StoreLocked
 from onetape.core.message_text import format_duration
@@ -19,6 +19,8 @@ from onetape.store.account_reading import StoredSession, read_last_session, read
 from onetape.store.database import Store, open_store
 from onetape.store.leases import make_lease_name, renew_leases
 from onetape.store.trader_states import StateChange, insert_state_changes
+from trader.account_commands import AccountCommands
+from trader.command_lines import show_state, show_waiting
 from trader.lease import LEASE_SECONDS, NamedLease
 from trader.live.start_plan import StartPlan
 from trader.monitoring.heartbeat import beat, end_beats
@@ -60,6 +62,8 @@ class WaitingStart:
         self._failures: dict[str, float] = {}
         """Time when each failure was last printed, monotonic seconds, by its text."""
         self._has_printed = False
+        self._commands: AccountCommands | None = None
+        """Commands that came while the start waits; None: none were read yet."""
         self._printed = ""
         """The fault of the database that was printed last."""
 
@@ -157,8 +161,23 @@ class WaitingStart:
                     fences = [one.fence for one in self._leases]
                     now_ms = int(time.time() * 1_000)
                     renew_leases(self._store, fences, now_ms=now_ms, seconds=LEASE_SECONDS)
+                    self._take_commands(self._store)
             except (StoreError, ConfigurationError) as error:
                 self._print_fault(error)
+
+    def _take_commands(self, store: Store) -> None:
+        """Acknowledge the commands of the account; the sessions carry out what closes positions."""
+        is_first = self._commands is None
+        commands = self._commands or AccountCommands(store, self._account, tuple(self._held))
+        self._commands = commands
+        for line in commands.read():
+            print_line(line)
+        if is_first:
+            show_state(self._account, commands.state)
+        for symbol in self._held:
+            with prefixed(f"{symbol}: " if len(self._held) > 1 else ""):
+                taken = commands.take_new(symbol)
+                show_waiting(self._account, taken, symbol, "the exchange can be reached")
 
     def _print_fault(self, error: Exception) -> None:
         if str(error) != self._printed:
@@ -183,6 +202,7 @@ class WaitingStart:
         except (StoreError, ConfigurationError) as error:
             # The kernel's locks are given back anyway.
             self._print_fault(error)
+        self._commands = None
         if self._store is not None:
             self._store.close()
             self._store = None

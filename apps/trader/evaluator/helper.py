@@ -38,7 +38,13 @@ CHECK: Final = b"c"
 CLEAN: Final = b"."
 #: Longest reason, bytes.
 MOST_REASON: Final = 200
-_IGNORED: Final = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
+_IGNORED: Final = (
+    signal.SIGINT,
+    signal.SIGTERM,
+    signal.SIGHUP,
+    signal.SIGUSR1,
+    signal.SIGUSR2,
+)
 #: Of Linux, `prctl(2)`.
 _SET_PDEATHSIG: Final = 1
 _SET_CHILD_SUBREAPER: Final = 36

@@ -14,16 +14,20 @@ import pytest
 
 from busy_loop import BusyLoop
 from held_lock import locked
+from onetape.cli.program import run_typer_app
 from onetape.core.errors import ExchangeRefused, ExchangeUnreachable
 from onetape.simulator.embedded import EmbeddedSimulator, embedded_simulator
 from onetape.simulator.faults.model import Fault
 from onetape.simulator.market.clock import make_clock
 from onetape.store.account_reading import read_traded
+from onetape.store.controls import NewControl, insert_controls
+from onetape.store.database import open_store
 from onetape.store.read_only import open_read_only
 from programs import Program
 from traded_accounts import TradedAccount, at_ms
 from trader.commands.status_record import EXIT_DEGRADED, TraderStatus, exit_code_of, read_status
 from trader.live.start_plan import StartPlan
+from trader.main import app
 from trader.settings import TraderSettings
 from trader.traded_symbols import traded_symbols
 from trader.waiting_start import WaitingStart
@@ -172,6 +176,47 @@ def test_row_103_a_start_that_waits_prints_a_failure_once_and_again_after_an_hou
         return [line.partition(";")[0] for line in capsys.readouterr().out.splitlines()]
 
     asyncio.run(wait())
+
+
+def test_row_103_a_start_that_waits_takes_commands(
+    db: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    settings = TraderSettings(exchange="simulator", account_name=NAME, symbol=SYMBOL)
+    held = frozenset({SYMBOL})
+    plan = StartPlan(settings, tuple(traded_symbols(settings)), open_on_paper=held)
+    printed = ""
+
+    async def until_printed(text: str) -> None:
+        nonlocal printed
+        async with asyncio.timeout(120):
+            while text not in printed:
+                await asyncio.sleep(0.05)
+                printed += capsys.readouterr().out
+
+    def give(verb: str, giver: str) -> None:
+        with open_store(db, create=False) as store:
+            insert_controls(store, [NewControl(NAME, verb, at_ms(3), giver, SYMBOL)])
+
+    async def wait() -> None:
+        give("pause", "anna")
+        waiting = WaitingStart(db, plan)
+        waiting.report(ExchangeUnreachable("no answer"))
+        await until_printed("paused by anna since ")
+        give("halt", "bert")
+        await until_printed("halted by bert since ")
+        give("exit", "carl")
+        await until_printed("exit by carl: stored; the position is sold once the exchange can be")
+        flags = ("flatten", "--db", str(db), "--account", NAME)
+        await asyncio.to_thread(run_typer_app, app, "trader", flags)
+        await until_printed("flatten BTC/USDT stored; its trader waits for the exchange, and acts")
+        await until_printed(": stored; the position is sold once the exchange can be reached")
+        await waiting.close()
+
+    asyncio.run(wait())
+    # The session closes the position: the row stays open for it.
+    with open_store(db, create=False) as store, store.read() as connection:
+        rows = connection.execute("SELECT verb FROM controls WHERE done_ms IS NULL").fetchall()
+    assert ("exit",) in rows
 
 
 @pytest.mark.parametrize("status", [403, 418, 503])

@@ -50,7 +50,7 @@ class Rules:
             context, exchange, executor, self.orders, recorder, account_context.rules
         )
         self.commands = ControlWatch(
-            context, exchange, self.orders, self.runner, desk.states, account_context.reload
+            context, exchange, self.orders, self.runner, desk.states, account_context
         )
         self._desk = desk
 

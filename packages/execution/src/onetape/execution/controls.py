@@ -11,7 +11,7 @@ A command is a row of the table `controls`; it comes from any channel and surviv
     reload    reads the settings file again
 """
 
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable
 from typing import Final, Literal
 
 from msgspec import Struct
@@ -34,8 +34,7 @@ class ControlCommand(Struct, frozen=True):
     is_done: bool = False
     """Whether the trader has carried out the one-time part of the command: closing the position."""
     symbol: str | None = None
-    """The symbol whose position is closed, or whose process reads the settings again; None: every
-    symbol of the account."""
+    """Symbol whose position is closed, or whose trader reloads; None: every symbol."""
     applies_to_open: bool = False
     """Whether a reload changes the levels of a trade that is open."""
 
@@ -61,22 +60,64 @@ def fold_controls(controls: Iterable[ControlCommand], symbol: str | None = None)
         symbol: The symbol that is traded; commands for another one close nothing and read nothing
             again. None: any.
     """
-    pause: ControlCommand | None = None
-    halt: ControlCommand | None = None
-    closing: list[ControlCommand] = []
-    reloads: list[ControlCommand] = []
+    state = ControlState()
     for control in controls:
-        if control.verb in _PAUSES:
-            # A second pause changes nothing: the first one has its time.
-            pause = pause or control
-        if control.verb == "halt":
-            halt = halt or control
-        elif control.verb == "resume":
-            pause = halt = None
-        if control.is_done or (symbol is not None and control.symbol not in (None, symbol)):
-            continue
+        state = add_control(state, control, None if symbol is None else (symbol,))
+    return state
+
+
+def add_control(
+    state: ControlState, control: ControlCommand, symbols: Collection[str] | None = None
+) -> ControlState:
+    """Return the state that results from one more command.
+
+    Args:
+        state: State before the command.
+        control: The command; its number is higher than those before.
+        symbols: Symbols that are traded; a command for another one closes and reloads nothing.
+            None: any.
+    """
+    pause, halt = state.pause, state.halt
+    if control.verb in _PAUSES:
+        # A second pause changes nothing: the first one has its time.
+        pause = pause or control
+    if control.verb == "halt":
+        halt = halt or control
+    elif control.verb == "resume":
+        pause = halt = None
+    closing, reloads = state.closing, state.reloads
+    is_meant = symbols is None or control.symbol is None or control.symbol in symbols
+    if is_meant and not control.is_done:
         if control.verb in _CLOSES:
-            closing.append(control)
+            closing = (*closing, control)
         elif control.verb == "reload":
-            reloads.append(control)
-    return ControlState(pause, halt, tuple(closing), tuple(reloads))
+            reloads = (*reloads, control)
+    return ControlState(pause, halt, closing, reloads)
+
+
+def remove_done(state: ControlState, numbers: Collection[int]) -> ControlState:
+    """Return the state after commands with these numbers were carried out."""
+    return ControlState(
+        state.pause,
+        state.halt,
+        tuple(one for one in state.closing if one.number not in numbers),
+        tuple(one for one in state.reloads if one.number not in numbers),
+    )
+
+
+def describe_change(before: ControlState, control: ControlCommand) -> str | None:
+    """Return what a pause, resume or halt changes, in words; None: it changes nothing.
+
+    Args:
+        before: State before the command.
+        control: A command other than exit, flatten and reload.
+    """
+    if control.verb == "halt" and before.halt is None:
+        return "no order of any kind; an exit that becomes due is pending until a resume"
+    if control.verb == "pause" and before.pause is None:
+        return "no entries; exits, stops and targets go on"
+    if control.verb == "resume" and before.halt is not None:
+        return "orders of any kind are allowed again"
+    if control.verb == "resume" and before.pause is not None:
+        return "entries are allowed again"
+    return None

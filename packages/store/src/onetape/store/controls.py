@@ -1,6 +1,6 @@
 """Commands of a person to traders: rows that any program may add and that traders read."""
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from typing import Any
 
 from msgspec import Struct
@@ -20,8 +20,7 @@ class NewControl(Struct, frozen=True):
     """Time of the command by the computer's clock, epoch milliseconds."""
     given_by: str
     symbol: str | None = None
-    """Symbol that `exit` or `flatten` sells, or whose process `reload` reaches; None: every symbol
-    of the account."""
+    """Symbol that `exit` or `flatten` sells, or whose trader reloads; None: every symbol."""
     applies_to_open: bool = False
     """Whether `reload` changes the levels of a trade that is open."""
 
@@ -64,8 +63,13 @@ def add_command_file(connection: DatabaseConnection, name: str, *, stored_ms: in
     insert_row(connection, "command_files", {"name": name, "stored_ms": stored_ms})
 
 
-def read_controls(store: Store, account: str) -> list[tuple[Any, ...]]:
+def read_controls(store: Store, account: str, *, after: int = 0) -> list[tuple[Any, ...]]:
     """Return the commands of an account, by number.
+
+    Args:
+        store: The open database.
+        account: Name of the account.
+        after: Only commands with higher numbers. A command that is stored later has a higher one.
 
     Returns:
         Number, verb, at_ms, given_by, whether it is done, symbol, and whether it applies to open
@@ -77,21 +81,24 @@ def read_controls(store: Store, account: str) -> list[tuple[Any, ...]]:
     with store.read() as connection:
         return connection.execute(
             "SELECT id, verb, at_ms, given_by, done_ms IS NOT NULL, symbol, applies_to_open "
-            "FROM controls WHERE account = ? ORDER BY id",
-            (account,),
+            "FROM controls WHERE account = ? AND id > ? ORDER BY id",
+            (account, after),
         ).fetchall()
 
 
-def finish_control(store: Store, number: int, *, done_ms: int) -> None:
-    """Store that a command was carried out.
+def finish_controls(store: Store, numbers: Sequence[int], *, done_ms: int) -> None:
+    """Store that commands were carried out, all of them or none; an earlier time stays.
 
     Args:
         store: The open database.
-        number: Number of the command.
+        numbers: Numbers of the commands.
         done_ms: Market time, epoch milliseconds.
 
     Raises:
         StoreError: the file cannot be written.
     """
     with store.write(durable=True) as connection:
-        connection.execute("UPDATE controls SET done_ms = ? WHERE id = ?", (done_ms, number))
+        connection.executemany(
+            "UPDATE controls SET done_ms = ? WHERE id = ? AND done_ms IS NULL",
+            [(done_ms, number) for number in numbers],
+        )

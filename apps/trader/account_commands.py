@@ -1,0 +1,113 @@
+"""The commands of one account in one process: each row is read once, for all symbols.
+
+Commands that other processes of the account have carried out are read too: a pause holds for all of
+them, and each one prints it.
+"""
+
+import time
+from collections.abc import Collection, Sequence
+
+from msgspec import Struct
+
+from onetape.execution.controls import ControlCommand, ControlState, add_control, remove_done
+from onetape.store.controls import finish_controls
+from onetape.store.database import Store
+from trader.command_file import CommandFiles
+from trader.control_state import read_new_controls
+
+
+class TakenCommand(Struct, frozen=True):
+    """A command that came while this process ran, and the state that it changed."""
+
+    control: ControlCommand
+    before: ControlState
+
+
+class AccountCommands:
+    """Reads the commands of one account. All of it runs in the trading thread."""
+
+    def __init__(self, store: Store, account: str, symbols: Collection[str]) -> None:
+        """Begin; nothing is read yet.
+
+        Args:
+            store: The open database.
+            account: Account of the commands.
+            symbols: Symbols that this process trades; a command for another one closes nothing.
+        """
+        self._store = store
+        self._account = account
+        self._symbols = symbols
+        self._files = CommandFiles(store)
+        self._newest = 0
+        """Number of the newest command that has been read."""
+        self._read_at: float | None = None
+        """Time of the last read, monotonic seconds; None: nothing was read yet."""
+        self._taken: list[TakenCommand] = []
+        self._shown: dict[str, int] = {}
+        """Number of the newest command that each symbol has acknowledged."""
+        self._unfinished: set[int] = set()
+        """Pauses, resumes and halts that were read, and are not stored as carried out yet."""
+        self.state = ControlState()
+        """State that the commands result in, for the symbols of this process."""
+
+    def read(self, *, newer_than_seconds: float = 0.0, takes_files: bool = True) -> list[str]:
+        """Read the commands that came since the last read; return lines about command files.
+
+        Args:
+            newer_than_seconds: Nothing is read if another symbol has read so recently.
+            takes_files: Whether command files are stored as rows before, which writes.
+
+        Raises:
+            StoreError: the file cannot be read or written; nothing of a command is lost.
+        """
+        now = time.monotonic()
+        if self._read_at is not None and now - self._read_at < newer_than_seconds:
+            return []
+        lines = self._files.take() if takes_files else []
+        is_first = self._read_at is None
+        for control in read_new_controls(self._store, self._account, after=self._newest):
+            if not is_first:
+                self._taken.append(TakenCommand(control, self.state))
+            self.state = add_control(self.state, control, self._symbols)
+            if not control.is_done and control.verb in ("pause", "resume", "halt"):
+                self._unfinished.add(control.number)
+            self._newest = control.number
+        self._read_at = now
+        return lines
+
+    def take_new(self, symbol: str) -> Sequence[TakenCommand]:
+        """Return the commands since the start of this process, once for each symbol."""
+        shown = self._shown.get(symbol, 0)
+        self._shown[symbol] = self._newest
+        return [one for one in self._taken if one.control.number > shown]
+
+    def finish_changes(self, now_ms: int) -> None:
+        """Store that the pauses, resumes and halts that were read hold.
+
+        Args:
+            now_ms: Market time, epoch milliseconds.
+
+        Raises:
+            StoreError: the file cannot be written; the next call stores it.
+        """
+        if self._unfinished:
+            finish_controls(self._store, sorted(self._unfinished), done_ms=now_ms)
+            self._unfinished.clear()
+
+    def finish(self, controls: Sequence[ControlCommand], now_ms: int) -> None:
+        """Store that commands to close or to reload were carried out.
+
+        Args:
+            controls: The commands.
+            now_ms: Market time, epoch milliseconds.
+
+        Raises:
+            StoreError: the file cannot be written; the commands stay open.
+        """
+        numbers = [one.number for one in controls]
+        finish_controls(self._store, numbers, done_ms=now_ms)
+        self.state = remove_done(self.state, numbers)
+
+    def closing_of(self, symbol: str) -> list[ControlCommand]:
+        """Return the commands to close the position of a symbol that are not carried out yet."""
+        return [one for one in self.state.closing if one.symbol in (None, symbol)]

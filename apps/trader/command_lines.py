@@ -1,0 +1,79 @@
+"""Lines that acknowledge the commands of a person: one for each command and symbol."""
+
+from collections.abc import Sequence
+from typing import Final
+
+from onetape.cli.output import print_line
+from onetape.execution.controls import ControlCommand, ControlState, describe_change
+from trader.account_commands import TakenCommand
+from trader.control_state import pause_text
+
+_NO_ENTRIES: Final = "no entries; exits, stops and targets go on"
+
+
+def show_changes(account: str, taken: Sequence[TakenCommand]) -> bool:
+    """Print a line for each new pause, resume and halt; return whether any command forbids entries.
+
+    Exits, flattens and reloads have a line of their own, once they are carried out.
+
+    Args:
+        account: Account of the commands.
+        taken: Commands that one symbol has not acknowledged yet.
+    """
+    for one in taken:
+        control = one.control
+        if control.verb in ("pause", "resume", "halt"):
+            show(control, change_line(account, one))
+    return any(one.control.verb in ("pause", "halt", "flatten") for one in taken)
+
+
+def change_line(account: str, taken: TakenCommand) -> str:
+    """Return the line that acknowledges a pause, a resume or a halt."""
+    control, before = taken.control, taken.before
+    change = describe_change(before, control)
+    if control.verb == "resume":
+        nothing = "nothing changes, because no command forbids entries or orders"
+        if change is None:
+            return f"resume by {control.given_by}: {nothing}"
+        return f"resumed by {control.given_by}: {change}"
+    if change is not None:
+        return f"{pause_text(control)}: {change}; {resume_hint(account)}"
+    forbids = before.halt or before.pause
+    already = "" if forbids is None else f", because it is {pause_text(forbids)} already"
+    return f"{control.verb} by {control.given_by}: nothing changes{already}"
+
+
+def resume_hint(account: str) -> str:
+    """Return how a person ends a pause, a halt or a flatten, in words."""
+    return f'end it with: uv run trader resume --account "{account}"'
+
+
+def show_state(account: str, state: ControlState) -> None:
+    """Print which command forbids entries or orders, as at the start of a program; or nothing."""
+    forbids = state.halt or state.pause
+    if forbids is not None:
+        what = describe_change(ControlState(), forbids) or _NO_ENTRIES
+        line = f"{pause_text(forbids)}: {what}; {resume_hint(account)}"
+        show(forbids, line)
+
+
+def show_waiting(account: str, taken: Sequence[TakenCommand], symbol: str, until: str) -> None:
+    """Print a line for each new command while nothing can be sold.
+
+    Args:
+        account: Account of the commands.
+        taken: Commands that the symbol has not acknowledged yet.
+        symbol: The symbol.
+        until: What exits, flattens and reloads wait for, in words.
+    """
+    show_changes(account, taken)
+    for one in taken:
+        control = one.control
+        if control.verb in ("exit", "flatten", "reload") and control.symbol in (None, symbol):
+            done = "the settings are read" if control.verb == "reload" else "the position is sold"
+            show(control, f"{control.verb} by {control.given_by}: stored; {done} once {until}")
+
+
+def show(control: ControlCommand, line: str) -> None:
+    """Print a line about a command."""
+    print_line(line, event="control", verb=control.verb, number=control.number)
