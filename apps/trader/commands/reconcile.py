@@ -49,7 +49,7 @@ PRICE = Annotated[
 KEEP = Annotated[
     int | None,
     typer.Option(
-        "--save",
+        "--keep",
         metavar="NUMBER",
         help="For orders or fills of others, or older orders: leave them alone, and allow entries "
         "again. For lost executions: the coins stay in the account and are never sold.",
@@ -60,15 +60,15 @@ _MEANINGS: Final = {
     "other copy": "no entries and no exits in this symbol; stop the other copy, then answer "
     "--adopt: its orders are taken over",
     "older order": "no entries in this symbol; answer --adopt where this account's orders of that "
-    "time are to be taken over with their coins, or --save where they are to be left alone",
+    "time are to be taken over with their coins, or --keep where they are to be left alone",
     "lost executions": "no entries in this symbol; answer --adopt: what was bought, less 1 % for "
     "fees, is the position and gets its stop, at the price that the order was meant for; --forget: "
-    "its coins are gone; --save: its coins stay in the account and are never sold. After --forget "
-    "and --save the money of the entry counts as returned",
+    "its coins are gone; --keep: its coins stay in the account and are never sold. After --forget "
+    "and --keep the money of the entry counts as returned",
     "delisted": "money and slot of the position stay taken; once its coins are sold, converted or "
     "withdrawn, answer --forget",
-    "foreign order": "no entries in this symbol while the order is open; --save allows entries",
-    "foreign fills": "no entries in this symbol; answer --save to allow entries again",
+    "foreign order": "no entries in this symbol while the order is open; --keep allows entries",
+    "foreign fills": "no entries in this symbol; answer --keep to allow entries again",
 }
 
 #: Answers that fit a kind of difference; `keep` fits the others.
@@ -79,7 +79,7 @@ _FITTING: Final[dict[str, "tuple[Answer, ...]"]] = {
     "older order": ("adopt", "keep"),
     "lost executions": ("adopt", "forget", "keep"),
 }
-_FLAGS: Final[dict["Answer", str]] = {"adopt": "--adopt", "forget": "--forget", "keep": "--save"}
+_FLAGS: Final[dict["Answer", str]] = {"adopt": "--adopt", "forget": "--forget", "keep": "--keep"}
 
 
 def reconcile_account(
@@ -108,7 +108,7 @@ def reconcile_account(
 
     answers = _given(adopt, forget, keep)
     if len(answers) > 1:
-        raise UsageError("--adopt, --forget and --save exclude each other; answer one at a time")
+        raise UsageError("--adopt, --forget and --keep exclude each other; answer one at a time")
     if price is not None and forget is None:
         raise UsageError("--price goes with --forget NUMBER", setting="price")
     given = {"db": db, "exchange": exchange}

@@ -37,7 +37,7 @@ def test_differences_are_listed_with_what_can_be_answered(db: Path) -> None:
     text = ask(db).output
     assert "missing coins: missing coins 1" in text
     assert "answer --adopt or --forget" in text
-    assert "answer --save" in text
+    assert "answer --keep" in text
 
 
 def test_an_answer_is_stored_and_shown(db: Path) -> None:
@@ -48,7 +48,7 @@ def test_an_answer_is_stored_and_shown(db: Path) -> None:
 
 @pytest.mark.parametrize(
     "flags",
-    [("--save", "1"), ("--adopt", "2"), ("--save", "9"), ("--save", "2", "--forget", "1")],
+    [("--keep", "1"), ("--adopt", "2"), ("--keep", "9"), ("--keep", "2", "--forget", "1")],
 )
 def test_an_answer_that_does_not_fit_is_refused(db: Path, flags: tuple[str, ...]) -> None:
     result = ask(db, *flags)
@@ -65,8 +65,8 @@ def test_orders_of_copies_and_of_replaced_files_are_answered_by_what_fits(db: Pa
     text = ask(db).output
     assert "stop the other copy, then answer --adopt" in text
     assert "answer --adopt where" in text
-    assert "is answered by --adopt" in str(ask(db, "--save", "3").exception)
-    assert "is answered by --adopt or --save" in str(ask(db, "--forget", "4").exception)
-    assert ask(db, "--adopt", "3").exit_code == ask(db, "--save", "4").exit_code == 0
+    assert "is answered by --adopt" in str(ask(db, "--keep", "3").exception)
+    assert "is answered by --adopt or --keep" in str(ask(db, "--forget", "4").exception)
+    assert ask(db, "--adopt", "3").exit_code == ask(db, "--keep", "4").exit_code == 0
     document = json.loads(ask(db, "--json").output)
     assert [one["answer"] for one in document["differences"]] == [None, None, "adopt", "keep"]

@@ -110,7 +110,7 @@ def find_differences(ledger: LedgerSnapshot, exchange: ExchangeSnapshot) -> list
             text += (
                 f"; {ledger.baseline:f} {ledger.base} were there before it, and others have sold "
                 f"{ledger.sold_by_others:f} {ledger.base} since (where these were no coins of the "
-                "position, answer --save to their fills)"
+                "position, answer --keep to their fills)"
             )
         found.append(AccountDifference("missing coins", ledger.base, text))
     found += find_unknown_orders(ledger, exchange.orders, exchange.fills)
