@@ -15,6 +15,7 @@ from typing import Any
 
 import pytest
 
+from held_port import held_port
 from onetape.core.candles import Candle, SeriesKey
 from onetape.core.rate_limit_ban import RateLimitBan
 from onetape.exchange.rest import RestExchange
@@ -125,10 +126,11 @@ def test_an_exchange_that_is_away_is_one_line_and_what_was_missed_comes_later_ro
         address = ("--exchange", "simulator", "--simulator-url", simulator.url)
         port = int(simulator.url.rsplit(":", 1)[1])
         assert backfiller(*address, *ARGUMENTS, "--to", "2024-02-29").code == 0
-    away = backfiller(*address, *ARGUMENTS)
-    assert (away.code, away.out, away.err.count("\n")) == (5, "", 1)
-    with embedded_simulator(clock=clock, port=port):
-        assert backfiller(*address, *ARGUMENTS).code == 0
+    with held_port(port):
+        away = backfiller(*address, *ARGUMENTS)
+        assert (away.code, away.out, away.err.count("\n")) == (5, "", 1)
+        with embedded_simulator(clock=clock, port=port):
+            assert backfiller(*address, *ARGUMENTS).code == 0
     assert stored() == own()
 
 

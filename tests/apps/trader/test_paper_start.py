@@ -3,7 +3,6 @@
 import asyncio
 import json
 import signal
-import socket
 import threading
 import time
 from collections.abc import Callable, Generator, Sequence
@@ -14,6 +13,7 @@ import pytest
 
 from busy_loop import BusyLoop
 from held_lock import locked
+from held_port import held_port
 from onetape.cli.program import run_typer_app
 from onetape.core.errors import ExchangeRefused, ExchangeUnreachable
 from onetape.simulator.embedded import EmbeddedSimulator, embedded_simulator
@@ -128,10 +128,11 @@ def simulator_at(port: int) -> Generator[Callable[[], None]]:
 def test_row_103_a_start_on_paper_with_a_position_waits_for_the_exchange_and_then_sells(
     db: Path,
 ) -> None:
-    with socket.create_server(("127.0.0.1", 0)) as free:
-        port = free.getsockname()[1]
-    url = f"http://127.0.0.1:{port}"
-    with simulator_at(port) as start_simulator, started(db, url) as program:
+    with (
+        held_port() as port,
+        simulator_at(port) as start_simulator,
+        started(db, f"http://127.0.0.1:{port}") as program,
+    ):
         line = program.until("degraded: ")
         assert f"{WAITS}the exchange can be reached; no stop is watched meanwhile" in line
         status = status_of(db)

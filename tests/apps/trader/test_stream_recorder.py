@@ -165,7 +165,8 @@ def test_rest_down_while_the_stream_comes_back_closes_nothing_wrongly_and_heals(
 def test_requests_become_rarer_in_a_long_rest_outage(
     run: Run, db: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    monkeypatch.setattr("trader.gap_backfiller.LONGEST_PAUSE_SECONDS", 60.0)
+    for name in ("LONGEST_PAUSE_SECONDS", "LONGEST_FAILED_PAUSE_SECONDS"):
+        monkeypatch.setattr(f"trader.gap_backfiller.{name}", 60.0)
 
     async def scene() -> None:
         async with market(0.25) as opened, desk(opened, db) as trading:

@@ -4,7 +4,6 @@ import asyncio
 import os
 import queue
 import signal
-import socket
 import threading
 import time
 from collections.abc import Generator, Iterator
@@ -15,6 +14,7 @@ from pathlib import Path
 import pytest
 from msgspec.structs import replace
 
+from held_port import held_port
 from onetape.cli.common_settings import StrategySettings
 from onetape.cli.output import print_line
 from onetape.core.errors import ExchangeUnreachable, SafetyRefusal, UsageError
@@ -288,25 +288,24 @@ def test_a_start_with_a_position_waits_for_an_exchange_that_cannot_be_reached(
     lines: queue.Queue[str] = queue.Queue()
     print_to(lines, monkeypatch)
     monkeypatch.setattr("trader.opening_again.FIRST_PAUSE_SECONDS", 0.1)
-    with socket.create_server(("127.0.0.1", 0)) as free:
-        port = free.getsockname()[1]
     has_ended = threading.Event()
 
-    def simulate() -> None:
+    def simulate(port: int) -> None:
         lines.get(timeout=180)
         balance = {"BTC": Decimal(1), "USDT": Decimal(100)}
         with embedded_simulator(port=port, balance=balance):
             has_ended.wait(180)
 
-    simulating = threading.Thread(target=simulate)
-    simulating.start()
-    try:
-        with stopped_once_it_trades(db):
-            url = f"http://127.0.0.1:{port}"
-            run_trader(replace(SETTINGS, db=db, simulator_url=url, symbol="BTC/USDT"))
-    finally:
-        has_ended.set()
-        simulating.join()
+    with held_port() as port:
+        simulating = threading.Thread(target=simulate, args=(port,))
+        simulating.start()
+        try:
+            with stopped_once_it_trades(db):
+                url = f"http://127.0.0.1:{port}"
+                run_trader(replace(SETTINGS, db=db, simulator_url=url, symbol="BTC/USDT"))
+        finally:
+            has_ended.set()
+            simulating.join()
     out = capsys.readouterr().out
     assert "degraded: " in out
     assert "a position or order is open: no entries and no exits until the exchange" in out
@@ -415,10 +414,10 @@ def test_a_start_that_holds_nothing_ends_where_the_exchange_cannot_be_reached(
     db: Path, holder: TradedAccount
 ) -> None:
     holder.fill("sell", "0.01", "100", 2)
-    with socket.create_server(("127.0.0.1", 0)) as free:
-        url = f"http://127.0.0.1:{free.getsockname()[1]}"
-    with pytest.raises(ExchangeUnreachable):
-        run_trader(replace(SETTINGS, db=db, simulator_url=url, symbol="BTC/USDT"))
+    with held_port() as port:
+        url = f"http://127.0.0.1:{port}"
+        with pytest.raises(ExchangeUnreachable):
+            run_trader(replace(SETTINGS, db=db, simulator_url=url, symbol="BTC/USDT"))
 
 
 @pytest.mark.usefixtures("key", "holder")

@@ -1,0 +1,21 @@
+"""A port of 127.0.0.1 that is kept free for a server that starts later."""
+
+import socket
+from collections.abc import Generator
+from contextlib import contextmanager
+
+
+@contextmanager
+def held_port(port: int = 0) -> Generator[int]:
+    """Yield a port that refuses connections until a server of the test listens there.
+
+    Meanwhile the system gives it to no other process. A server that sets SO_REUSEADDR, as those of
+    asyncio do, can listen at it while the block lasts.
+
+    Args:
+        port: The one that a server has left; 0: any that is free.
+    """
+    with socket.socket() as held:
+        held.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        held.bind(("127.0.0.1", port))
+        yield held.getsockname()[1]
