@@ -19,8 +19,8 @@ from onetape.exchange.clients import Endpoint
 from onetape.exchange.exchange_clock import ExchangeClock
 from onetape.exchange.waiting import Wall
 
-#: A local simulator responds at once or not at all; at the start it may still be busy.
-FIRST_TIMEOUT_SECONDS = 2.0
+#: A local simulator responds at once or not at all; at the start it, or the computer, may be busy.
+FIRST_TIMEOUT_SECONDS = 10.0
 TIMEOUT_SECONDS = 0.4
 #: Pause after a request without a response, seconds; the caller waits for each request.
 PAUSE_SECONDS = 1.0
