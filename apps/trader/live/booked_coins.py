@@ -62,10 +62,16 @@ def sum_unbooked(store: Store, exchange: str, exchange_account: str, currency: s
     return total
 
 
-def sum_executed_after(
-    store: Store, exchange: str, exchange_account: str, currency: str, after_ms: int
+def sum_executed(
+    store: Store,
+    exchange: str,
+    exchange_account: str,
+    currency: str,
+    *,
+    after_ms: int,
+    until_ms: int | None = None,
 ) -> Decimal:
-    """Return how executions after a time have changed the amount of a currency, with their fees.
+    """Return how executions of a time have changed the amount of a currency, with their fees.
 
     Sales of others that a person has had written off are left out: their time is not known.
 
@@ -74,7 +80,8 @@ def sum_executed_after(
         exchange: CCXT exchange id, or `simulator`.
         exchange_account: The exchange's own id of the account.
         currency: Such as BTC; as base currency, as quote currency and as currency of fees.
-        after_ms: Exchange time, epoch milliseconds.
+        after_ms: Executions after this exchange time count, epoch milliseconds.
+        until_ms: Executions up to this exchange time count; None: all later ones.
 
     Raises:
         StoreError: the file cannot be read.
@@ -85,7 +92,8 @@ def sum_executed_after(
             store, one.name, one.symbol, exchange=exchange, mode="live", after_ms=after_ms
         )
         for fill in fills:
-            if not fill.exchange_trade_id.startswith(CORRECTED):
+            is_counted = until_ms is None or fill.executed_ms <= until_ms
+            if is_counted and not fill.exchange_trade_id.startswith(CORRECTED):
                 total += _compute_change(fill, currency)
     return total
 

@@ -95,5 +95,6 @@ class HeldBalances:
             return False
         held = self.reading.balances.get(self._book.context.market.base)
         # The account may have coins of its own: what is free alone does not show what was sold.
-        is_moved = coins_moved(self._book, one, self.reading.balances)
+        reading = self.reading
+        is_moved = coins_moved(self._book, one, reading.balances, reading.requested_ms)
         return held is not None and held.free >= amount and not is_moved

@@ -10,7 +10,7 @@ from onetape.store.compared_balances import (
 )
 from onetape.store.live_accounts import LiveAccount, read_live_account
 from trader.live.book import LiveBook
-from trader.live.booked_coins import booked_coins, sum_executed_after, sum_unbooked
+from trader.live.booked_coins import booked_coins, sum_executed, sum_unbooked
 
 _ZERO = Decimal(0)
 
@@ -89,7 +89,8 @@ class PositionCoins:
     def note_complete(self, total: Decimal, read_ms: int) -> None:
         """Store what the account has, because nothing is missing: coins of its own may have left.
 
-        Two readings in a row have to agree: a balance may be shown late.
+        Two readings in a row have to agree: a balance may be shown late. Nothing is stored while
+        another position of the account at the exchange has such coins: they may be missing there.
 
         Args:
             total: Balance of the account in the reading, base currency.
@@ -103,9 +104,11 @@ class PositionCoins:
         account = self._read_account()
         if account is None or last != total or self._compute_needed() == total:
             return
-        book = self._book
+        book, place = self._book, self._place(account)
+        if booked_coins(book.context.store, *place) > max(book.position.base, _ZERO):
+            return
         found = ComparedBalance(total, read_ms)
-        store_compared_balance(book.context.store, *self._place(account), found, book.fence)
+        store_compared_balance(book.context.store, *place, found, book.fence)
         self._needed = None
 
     def note_incomplete(self) -> None:
@@ -135,7 +138,7 @@ class PositionCoins:
             if compared is None:
                 self._needed = account.baseline.get(place[-1], _ZERO) + booked_coins(store, *place)
             else:
-                moved = sum_executed_after(store, *place, compared.read_ms)
+                moved = sum_executed(store, *place, after_ms=compared.read_ms)
                 self._needed = compared.total + moved + sum_unbooked(store, *place)
         return self._needed
 

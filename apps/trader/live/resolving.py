@@ -18,7 +18,7 @@ from onetape.execution.events import ProvenAbsent
 from onetape.store.live_accounts import read_known_order_numbers, read_live_account
 from trader.brokers.live_records import AbsenceAnswer
 from trader.live.book import LiveBook
-from trader.live.booked_coins import sum_executed_after
+from trader.live.booked_coins import sum_executed
 from trader.live.tracking import LiveOrder
 
 
@@ -38,12 +38,21 @@ def chase(book: LiveBook, one: LiveOrder) -> None:
     broker.look_up(one.identity, sent_ms, is_stop=one.order.is_protection)
 
 
-def coins_moved(book: LiveBook, one: LiveOrder, balances: Mapping[str, Balance]) -> bool:
+def coins_moved(
+    book: LiveBook, one: LiveOrder, balances: Mapping[str, Balance], requested_ms: int
+) -> bool:
     """Return whether a balance has moved as if an order without a response had been executed.
 
     The account is compared with what it had before the send and with what other orders of the file
     have moved since. Where that is not stored, because an earlier version has sent the order, it is
     compared with what the account had when it was opened and what was bought since.
+
+    Args:
+        book: The orders of the symbol.
+        one: The order.
+        balances: Balances of the account by currency.
+        requested_ms: Exchange time right before the balances were requested, epoch milliseconds:
+            what was executed later is not in them.
     """
     store, base = book.context.store, book.context.market.base
     before = one.total_before
@@ -56,9 +65,8 @@ def coins_moved(book: LiveBook, one: LiveOrder, balances: Mapping[str, Balance])
         bought = position.own if one.order.side == "sell" else position.base
         before = account.baseline.get(base, Decimal(0)) + bought
     elif one.read_ms is not None and account is not None:
-        before += sum_executed_after(
-            store, account.exchange, account.exchange_account, base, one.read_ms
-        )
+        place = account.exchange, account.exchange_account, base
+        before += sum_executed(store, *place, after_ms=one.read_ms, until_ms=requested_ms)
     held = balances.get(base)
     total = Decimal(0) if held is None else held.total
     return total < before if one.order.side == "sell" else total > before
@@ -93,7 +101,7 @@ def _proves(
     passed = book.exchange.clock.wall_seconds(answer.requested_ms - deadline_ms)
     if passed < times.balance_doubt and (
         _has_nameless_fill(book, answer, orders_of_others)
-        or coins_moved(book, one, answer.balances)
+        or coins_moved(book, one, answer.balances, answer.requested_ms)
     ):
         # It may be executed and not visible yet. A deposit or withdrawal looks the same.
         one.note_nowhere(times, is_nowhere=False)

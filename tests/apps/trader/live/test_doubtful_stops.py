@@ -9,10 +9,12 @@ from pathlib import Path
 import pytest
 from msgspec import structs
 
-from live_desk import BALANCE, QUICK, START_MS, LiveDesk, live_desk
+from live_desk import ACCOUNT, BALANCE, KEY, QUICK, START_MS, LiveDesk, live_desk
 from onetape.simulator.faults.model import Fault
 from onetape.simulator.market.clock import make_clock
 from onetape.simulator.server.simulator import Simulator
+from onetape.store.orders import insert_order
+from onetape.store.sessions import start_session
 from trader.live.times import LiveTimes
 
 #: The history is not read: the first page of executions is of the reading.
@@ -145,6 +147,51 @@ def test_row_140_a_stop_is_placed_before_the_history_is_read_where_a_withdrawal_
             assert not desk.executor._account.is_history_read  # pyright: ignore[reportPrivateUsage]
             desk.leave()
             await desk.until(lambda: desk.executor.position.is_flat)
+
+    asyncio.run(scenario())
+
+
+def hold_coins_in_another_symbol(desk: LiveDesk) -> None:
+    """Store a position of the account in BTC/EUR, whose coins are at the exchange already."""
+    other = structs.replace(desk.context.session, session="other", symbol="BTC/EUR")
+    start_session(desk.store, other, desk.lease.fence)
+    order = structs.replace(
+        desk.order("buy", "market"), client_order_id="other-1", session="other", symbol="BTC/EUR"
+    )
+    insert_order(desk.store, order, desk.lease.fence)
+    with desk.store.write() as connection:
+        connection.execute(
+            "INSERT INTO trades (exchange, symbol, exchange_trade_id, client_order_id, session, "
+            "mode, account, side, price, amount, fee, fee_currency, executed_ms) "
+            "VALUES (?, 'BTC/EUR', '1', 'other-1', 'other', 'live', ?, 'buy', '30000', '0.5', "
+            "'0', 'EUR', ?)",
+            (KEY.exchange, ACCOUNT, START_MS),
+        )
+
+
+def test_row_140_nothing_counts_as_complete_while_another_symbol_has_a_position_in_the_coin(
+    tmp_path: Path,
+) -> None:
+    async def scenario() -> None:
+        clock = make_clock(start_ms=START_MS, stepped=True)
+        async with (
+            Simulator(clock=clock, balance=BALANCE) as simulator,
+            live_desk(tmp_path / "x.db", simulator=simulator, baseline=BALANCE) as desk,
+        ):
+            await desk.hold()
+            hold_coins_in_another_symbol(desk)
+            simulator.account.withdraw("BTC", Decimal(1))
+            account = desk.executor._account  # pyright: ignore[reportPrivateUsage]
+            begun = [account.held.reading.begun if account.held.reading else 0.0]
+
+            def has_read_again() -> bool:
+                reading = account.held.reading
+                if reading is not None and reading.begun > begun[-1]:
+                    begun.append(reading.begun)
+                return len(begun) > 4
+
+            await desk.until(has_read_again)
+            assert desk.query("SELECT * FROM compared_balances") == []
 
     asyncio.run(scenario())
 
