@@ -121,8 +121,11 @@ class TradingSession:
                 self._journal.clear()
             raise
         finally:
-            await self._settle()
-            self._end(reason)
+            try:
+                await self._settle()
+            finally:
+                # Also where an error interrupts what settles the orders.
+                self._end(reason)
             level: Level = "INFO" if stop.name else "ERROR"
             log_event("session", f"session ended: {reason}", level=level, reason=reason)
             if self._broker is not None:

@@ -14,6 +14,7 @@ from onetape.core.errors import (
     DataError,
     OnetapeError,
     SafetyRefusal,
+    UsageError,
 )
 from onetape.engine import ExitConfig
 from onetape.store.candles import insert_closed
@@ -315,5 +316,25 @@ def test_data_outages_are_stored_with_their_end(run: Run, db: Path) -> None:
             )
             assert start < (MARCH + HOUR) * 1_000 < end
             assert "closed" in reason
+
+    run(scene())
+
+
+def test_an_error_while_orders_are_settled_does_not_keep_the_end_from_being_stored(
+    run: Run, db: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async def fail(*_: object) -> bool:
+        raise UsageError("the comparison failed")
+
+    monkeypatch.setattr("trader.session.settle_orders", fail)
+
+    async def scene() -> None:
+        async with market(0.25) as opened:
+            with pytest.raises(UsageError, match="the comparison failed"):
+                async with desk(opened, db) as trading:
+                    await trading.until_live(opened)
+            with open_store(db, create=False) as store, store.read() as connection:
+                ended = connection.execute("SELECT ended_ms IS NOT NULL FROM sessions").fetchall()
+            assert ended == [(1,)]
 
     run(scene())
