@@ -73,8 +73,8 @@ class LostExecutions:
         """Return the difference that is open, or None."""
         context = self._book.context
         for one in open_differences(context.store, context.session.account):
-            is_here = one.document.get("symbol") == context.key.symbol
-            if one.kind == LOST_EXECUTIONS and is_here:
+            # The documents of other kinds are not looked into: a stop must not depend on them.
+            if one.kind == LOST_EXECUTIONS and one.document.get("symbol") == context.key.symbol:
                 return one
         return None
 

@@ -100,7 +100,11 @@ def test_a_strategy_that_leaves_the_folder_moves_no_file(folder: Path) -> None:
 @pytest.mark.parametrize(
     ("output", "code", "line"),
     [
-        (">/dev/full", 3, "standard output cannot be written: No space left on device; give it"),
+        (
+            ">/dev/full",
+            3,
+            "standard output cannot be written: No space left on device; choose another output",
+        ),
         (">&-", 3, "standard output is closed; give it a file, or /dev/null"),
         ("2>&-", 0, ""),
     ],
