@@ -1,4 +1,6 @@
-"""A start on a locked database file: with a position or an order open it waits for the file.
+"""A start on a database file that cannot be written: with a position or an order open it waits.
+
+The file is locked by another process, its disk is full, or it may not be written.
 
 Without a position or an order, or if it cannot trade for another reason, the start ends with the
 error. The supervisor decides what a running trader does while its file is locked.
@@ -12,7 +14,7 @@ from typing import Final, TypeVar
 
 from onetape.cli.output import print_line
 from onetape.cli.stop import StopRequest
-from onetape.core.errors import StoreLocked
+from onetape.core.errors import StoreFull, StoreLocked, StoreUnwritable
 from onetape.store.database import open_store
 from trader.live.start_plan import StartPlan
 from trader.waiting_start import WaitingStart
@@ -74,6 +76,8 @@ async def trade_once_unlocked(
 
     Raises:
         StoreLocked: another process keeps the file locked, and nothing is open.
+        StoreFull: the disk is full, and nothing is open.
+        StoreUnwritable: the file may not be written, and nothing is open.
         OnetapeError: as `trade`.
     """
     if not plan.open_series:
@@ -88,7 +92,7 @@ async def trade_once_unlocked(
                 if waiting.end:
                     print_line(waiting.end, event="state")
                 await trade(stop)
-            except StoreLocked as error:
+            except (StoreLocked, StoreFull, StoreUnwritable) as error:
                 if stop.name:
                     raise
                 waiting.report(error)

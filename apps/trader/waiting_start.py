@@ -12,7 +12,14 @@ from typing import Final
 
 from onetape.cli.output import prefixed, print_line
 from onetape.core.clock import format_utc
-from onetape.core.errors import ConfigurationError, ExchangeError, StoreError, StoreLocked
+from onetape.core.errors import (
+    ConfigurationError,
+    ExchangeError,
+    StoreError,
+    StoreFull,
+    StoreLocked,
+    StoreUnwritable,
+)
 from onetape.core.message_text import format_duration
 from onetape.core.symbols import SIMULATOR_ID
 from onetape.store.account_reading import StoredSession, read_last_session, read_newest_time
@@ -33,6 +40,13 @@ WRITE_TIMEOUT_SECONDS: Final = 0.2
 #: Errors that take turns are printed at most this often, wall seconds.
 NEWS_SECONDS: Final = 60.0
 _REMEDY: Final = "check the network and the status page of the exchange, if this lasts"
+#: Errors of a database file that a start waits for.
+FileError = StoreLocked | StoreFull | StoreUnwritable
+_FILE_REMEDIES: Final[dict[type[FileError], str]] = {
+    StoreLocked: "end that process, if this lasts",
+    StoreFull: "free some space, or raise the quota",
+    StoreUnwritable: "make the file and its folder writable",
+}
 
 
 class WaitingStart:
@@ -67,10 +81,11 @@ class WaitingStart:
         self._printed = ""
         """The fault of the database that was printed last."""
 
-    def report(self, error: ExchangeError | StoreLocked) -> None:
+    def report(self, error: ExchangeError | FileError) -> None:
         """Print and store what the start waits for; while that lasts, print it once an hour.
 
-        A locked file takes no row, so `trader status` does not show that the start waits for it.
+        A file that cannot be written takes no row, so `trader status` does not show that the start
+        waits for it.
 
         Args:
             error: Error of the exchange or of the file.
@@ -85,8 +100,8 @@ class WaitingStart:
         measure = "no entries and no exits until the exchange can be reached"
         self.end = "the exchange can be reached again"
         is_news = self._is_news(failure)
-        if isinstance(error, StoreLocked):
-            failure, remedy = failure.partition("; ")[0], "end that process, if this lasts"
+        if not isinstance(error, ExchangeError):
+            failure, remedy = failure.partition("; ")[0], _FILE_REMEDIES[type(error)]
             measure = "no entries and no exits until the database file can be written"
             self.end = "the database file can be written again"
         elif is_news or not self._leases:

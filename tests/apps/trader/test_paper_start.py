@@ -2,6 +2,7 @@
 
 import asyncio
 import json
+import resource
 import signal
 import threading
 import time
@@ -15,6 +16,7 @@ from busy_loop import BusyLoop
 from held_lock import locked
 from held_port import held_port
 from onetape.cli.program import run_typer_app
+from onetape.cli.stop import StopRequest
 from onetape.core.errors import ExchangeRefused, ExchangeUnreachable
 from onetape.simulator.embedded import EmbeddedSimulator, embedded_simulator
 from onetape.simulator.faults.model import Fault
@@ -27,6 +29,7 @@ from programs import Program
 from traded_accounts import TradedAccount, at_ms
 from trader.commands.status_record import EXIT_DEGRADED, TraderStatus, exit_code_of, read_status
 from trader.live.start_plan import StartPlan
+from trader.locked_start import trade_once_unlocked
 from trader.main import app
 from trader.settings import TraderSettings
 from trader.traded_symbols import traded_symbols
@@ -262,6 +265,46 @@ def test_row_103_a_start_on_paper_with_a_position_waits_for_a_locked_file_and_th
             assert program.ends() == 0
     assert len([one for one in program.lines if WAITS in one]) == 1
     assert program.errors == []
+
+
+def test_row_103_a_start_with_a_position_waits_while_the_disk_is_full(
+    db: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("trader.locked_start.PAUSE_SECONDS", 0.01)
+    settings = TraderSettings(
+        exchange="simulator", symbol=SYMBOL, timeframe="1h", account_name=NAME
+    )
+    plan = StartPlan(settings, tuple(traded_symbols(settings)), open_on_paper=frozenset({SYMBOL}))
+    limits = resource.getrlimit(resource.RLIMIT_FSIZE)
+    attempts: list[int] = []
+
+    async def write(stop: StopRequest) -> None:
+        del stop
+        attempts.append(len(attempts))
+        if len(attempts) == 3:
+            resource.setrlimit(resource.RLIMIT_FSIZE, limits)
+        with open_store(db, create=False) as store, store.write() as connection:
+            connection.execute(
+                "INSERT INTO quarantine (exchange, symbol, timeframe, seen_ms, source, fault, "
+                "payload) VALUES ('simulator', 'BTC/USDT', '1h', 1, 'ws', 'test', ?)",
+                ("x" * 200_000,),
+            )
+
+    async def scene() -> None:
+        with open_store(db, create=False):
+            resource.setrlimit(resource.RLIMIT_FSIZE, (100_000, limits[1]))
+            try:
+                await trade_once_unlocked(plan, db, write, StopRequest(takes_signals=False))
+            finally:
+                resource.setrlimit(resource.RLIMIT_FSIZE, limits)
+
+    asyncio.run(scene())
+    assert attempts == [0, 1, 2]
+    lines = capsys.readouterr().out.splitlines()
+    (line,) = [one for one in lines if one.startswith("degraded: ")]
+    assert f"{WAITS}the database file can be written" in line
+    assert line.endswith("free some space, or raise the quota")
+    assert "the database file can be written again" in lines
 
 
 def test_row_103_a_start_on_paper_that_waits_for_a_locked_file_ends_by_sigterm(db: Path) -> None:
