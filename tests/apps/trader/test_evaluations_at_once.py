@@ -80,11 +80,17 @@ def test_each_symbol_gets_its_own_signals_whichever_evaluation_is_given_up(
 def test_the_process_goes_on_with_the_next_symbol_while_the_trader_is_busy(
     run: Run, tmp_path: Path
 ) -> None:
-    name = write_hostile(tmp_path, "note_process()")
+    sent = tmp_path / "sent"
+    name = write_hostile(
+        tmp_path,
+        "while not (FOLDER / 'sent').exists(): time.sleep(0.001)\n            note_process()",
+    )
 
     async def scene(evaluator: StrategyEvaluator) -> None:
         tasks = [asyncio.create_task(evaluated(evaluator, SERIES[number])) for number in (0, 1)]
         await asyncio.sleep(0)
+        # The first evaluation must not be over before the second one is sent.
+        sent.touch()
         deadline = time.monotonic() + 60
         while len(noted_processes(tmp_path)) < 2:
             assert time.monotonic() < deadline, "the second evaluation waited for the trader"

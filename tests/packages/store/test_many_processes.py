@@ -12,6 +12,7 @@ from pathlib import Path
 
 import pytest
 
+from noted_sleep import noted_sleep
 from onetape.core.candles import Candle, SeriesKey
 from onetape.store.backup import backup, restore
 from onetape.store.candles import insert_closed
@@ -122,7 +123,7 @@ KEY = SeriesKey("binance", "BTC/USDT", "1m")
 def seconds_of_insert(store: Store, monkeypatch: pytest.MonkeyPatch) -> list[float]:
     """Insert closed candles and return how long the store slept afterwards."""
     slept: list[float] = []
-    monkeypatch.setattr("onetape.store.database.time.sleep", slept.append)
+    monkeypatch.setattr("onetape.store.database.time", noted_sleep(slept))
     rows = [Candle(i * 60, 1.0, 1.0, 1.0, 1.0, 0.0) for i in range(1_000)]
     insert_closed(store, KEY, rows, source="rest", seen_ms=1)
     return slept

@@ -5,14 +5,15 @@ request.
 """
 
 import asyncio
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Callable, Mapping
 from types import TracebackType
-from typing import Any, Final, Self, TypeVar
+from typing import Any, Final, Self
 
 import ccxt.async_support as ccxt_async
 
 from onetape.core.errors import ExchangeUnreachable
 from onetape.exchange.ccxt_errors import translated
+from onetape.exchange.client_loop import ClientLoop
 from onetape.exchange.clients import Endpoint, client_settings, point_client
 from onetape.exchange.dialects import Dialect, dialect_of
 from onetape.exchange.order_calls import CcxtCall
@@ -22,8 +23,6 @@ from onetape.exchange.proven_refusals import refusal_in
 from onetape.exchange.redaction import redact_client
 from onetape.exchange.request_tap import CallResult, RequestTap
 from onetape.exchange.trading_records import Credentials
-
-T = TypeVar("T")
 
 #: How long one private request may take, milliseconds.
 TIMEOUT_MS: Final = 5_000
@@ -80,11 +79,11 @@ class PrivateConnection:
         """Returns the exchange's time, epoch milliseconds."""
         self.symbols = set[str]()
         """Markets in which the account is traded by this client."""
-        self._loop: asyncio.AbstractEventLoop | None = None
+        self._client_loop = ClientLoop(self._client, endpoint.exchange)
 
     async def __aenter__(self) -> Self:
         """Return the client; its connections belong to the event loop that runs now."""
-        self._loop = asyncio.get_running_loop()
+        self._client_loop.begin()
         return self
 
     async def __aexit__(
@@ -93,13 +92,13 @@ class PrivateConnection:
         error: BaseException | None,
         traceback: TracebackType | None,
     ) -> None:
-        """Close the connections."""
-        await self._client.close()
+        """Cancel the requests that still run, and close the connections."""
+        await self._client_loop.close()
 
     @property
     def loop(self) -> asyncio.AbstractEventLoop:
         """Return the event loop that the connections belong to."""
-        return self._loop or asyncio.get_running_loop()
+        return self._client_loop.loop
 
     @property
     def markets(self) -> Mapping[str, Any]:
@@ -113,11 +112,11 @@ class PrivateConnection:
             ExchangeUnreachable: no usable response.
             ExchangeRefused: the exchange refused the request.
         """
-        await self._in_loop(self._load_markets)
+        await self._client_loop.run(self._load_markets)
 
     async def perform(self, call: CcxtCall) -> CallResult:
         """Carry out a call once and return how it ended; every error of it is in the result."""
-        return await self._in_loop(lambda: self._perform(call))
+        return await self._client_loop.run(lambda: self._perform(call))
 
     async def _perform(self, call: CcxtCall) -> CallResult:
         if not self.dialect.has_rising_nonces:
@@ -180,13 +179,3 @@ class PrivateConnection:
             self._client.apiKey, self._client.secret = key, secret
         if not self._client.markets:
             raise ExchangeUnreachable(f"{self.endpoint.exchange} sent an empty list of markets")
-
-    async def _in_loop(self, work: Callable[[], Awaitable[T]]) -> T:
-        loop = self.loop
-
-        async def run() -> T:
-            return await work()
-
-        if loop is asyncio.get_running_loop():
-            return await run()
-        return await asyncio.wrap_future(asyncio.run_coroutine_threadsafe(run(), loop))

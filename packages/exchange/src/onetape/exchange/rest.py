@@ -18,6 +18,7 @@ from onetape.core.message_text import suggest_name
 from onetape.core.quirks import Quirks, get_quirks
 from onetape.core.rate_limit_ban import RateLimitBan
 from onetape.core.symbols import SIMULATOR_ID
+from onetape.exchange.client_loop import ClientLoop
 from onetape.exchange.clients import REST_TIMEOUT_MS, Endpoint, client_settings, point_client
 from onetape.exchange.exchange_clock import ExchangeClock, TimeSample
 from onetape.exchange.market_clock import SimulatorClock, market_clock
@@ -114,7 +115,7 @@ class RestExchange:
         self.clock: Clock = self._own_clock
         self.quirks: Quirks = get_quirks(endpoint.exchange)
         self._client = client = _client_of(endpoint, timeout_seconds, self._stamp_ms)
-        self._loop: asyncio.AbstractEventLoop | None = None
+        self._client_loop = ClientLoop(client, endpoint.exchange)
         self._known_ms: int | None = None
         self._listing = asyncio.Lock()
         """Held while the list of markets is requested again."""
@@ -144,7 +145,7 @@ class RestExchange:
 
     async def __aenter__(self) -> Self:
         """Return the exchange; CCXT's connections belong to the event loop that runs now."""
-        self._loop = asyncio.get_running_loop()
+        self._client_loop.begin()
         return self
 
     async def __aexit__(
@@ -153,8 +154,8 @@ class RestExchange:
         error: BaseException | None,
         traceback: TracebackType | None,
     ) -> None:
-        """Close CCXT's connections."""
-        await self._client.close()
+        """Cancel the reads that still run, and close CCXT's connections."""
+        await self._client_loop.close()
         if isinstance(self._own_clock, SimulatorClock):
             self._own_clock.close()
 
@@ -299,7 +300,7 @@ class RestExchange:
     @property
     def loop(self) -> asyncio.AbstractEventLoop:
         """Return the event loop that CCXT's connections belong to: that of `async with`."""
-        return self._loop or asyncio.get_running_loop()
+        return self._client_loop.loop
 
     @property
     def seconds_per_request(self) -> float:
@@ -477,16 +478,10 @@ class RestExchange:
         return await self._read(fetch)
 
     async def _read(self, request: Callable[[], Awaitable[T]]) -> T:
-        """Return the result of a read at the first attempt that succeeds.
-
-        A caller in the event loop of another thread waits there; the read itself runs in the loop
-        that CCXT's connections belong to.
-        """
-        loop = self._loop
-        reading = self._retry_policy.read(lambda: self._requested_in_time(request))
-        if loop is None or loop is asyncio.get_running_loop():
-            return await reading
-        return await asyncio.wrap_future(asyncio.run_coroutine_threadsafe(reading, loop))
+        """Return the result of a read at the first attempt that succeeds."""
+        return await self._client_loop.run(
+            lambda: self._retry_policy.read(lambda: self._requested_in_time(request))
+        )
 
     async def _requested_in_time(self, request: Callable[[], Awaitable[T]]) -> T:
         """Send a request; once more after a clock comparison if its time is refused."""
