@@ -68,8 +68,8 @@ class Seen(Struct):
     """What a campaign measured."""
 
     faults: int = 0
-    noticed: list[float] = []
-    """Wall seconds from the fault to a lost stream, of faults that end or stop it."""
+    noticed: list[tuple[float, str]] = []
+    """Wall seconds from the fault to a lost stream, and the fault, of those that end or stop it."""
     back: list[float] = []
     """Wall seconds from the end of a fault to frames that are stored again."""
     wrong: dict[int, Candle] = {}
@@ -112,11 +112,10 @@ async def strike(
     number = faults.add(**settings)
     await opened.go_to(hour + 0.1)
     if settings in BREAKING:
-        seen.noticed.append(
-            await passed(
-                opened, trading, hour + 0.1, lambda: trading.query(outages) != before_count
-            )
+        seconds = await passed(
+            opened, trading, hour + 0.1, lambda: trading.query(outages) != before_count
         )
+        seen.noticed.append((seconds, f"{settings} in hour {hour}"))
         await asyncio.sleep(OUTAGE_SECONDS)
     else:
         for step in range(3):
@@ -167,11 +166,13 @@ def test_after_mixed_stream_faults_no_candle_is_missing_or_wrong(
     monkeypatch.setattr("trader.comparison.FIRST_PAUSE_SECONDS", 0.01)
     monkeypatch.setattr("trader.comparison.REQUESTS_PER_COMPARISON", 0)
     seen = run_watched(campaign(db, COUNT, SEED), 180.0 + 10.0 * COUNT)
+    noticed, fault = max(seen.noticed)
     print(  # noqa: T201 - the result of a campaign, shown by -rP
         f"{seen.faults} stream faults, seed {SEED}: {len(seen.wrong)} candles missing or wrong; "
-        f"noticed after {max(seen.noticed):.2f} s at most with stale_after_seconds "
-        f"{STALE_SECONDS:.0f}; back {max(seen.back):.2f} s after the fault at most"
+        f"noticed after {noticed:.2f} s at most with stale_after_seconds "
+        f"{STALE_SECONDS:.0f}; back {max(seen.back):.2f} s after the fault at most\n"
+        f"noticed last: {fault}"
     )
     assert seen.wrong == {}
-    assert max(seen.noticed) <= NOTICED_SECONDS
+    assert noticed <= NOTICED_SECONDS, fault
     assert max(seen.back) <= BACK_SECONDS
