@@ -306,6 +306,14 @@ class LiveDesk:
             (Decimal(one.quantity).scaleb(-5) for one in fills if one.side == "SELL"), Decimal(0)
         )
 
+    def has_exit(self, status: str) -> bool:
+        """Return whether a market sell has a status.
+
+        A busy machine may put an exit off before the account is read; then another one follows.
+        """
+        found = "SELECT 1 FROM orders WHERE side = 'sell' AND type = 'market' AND status = ?"
+        return bool(self.query(found, status))
+
     def state_of(self, identity: str) -> str:
         """Return the stored status of an order."""
         (row,) = self.query("SELECT status FROM orders WHERE client_order_id = ?", identity)

@@ -64,8 +64,8 @@ def test_what_is_free_is_sold_where_the_rest_stays_locked_and_the_rest_stays_pen
     async def scenario(desk: LiveDesk) -> None:
         number = await hold_with_late_balances(desk)
         bought = desk.executor.position.own
-        first = desk.leave()
-        await desk.until(lambda: desk.state_of(first.client_order_id) == "closed")
+        desk.leave()
+        await desk.until(lambda: desk.has_exit("closed"))
         assert desk.sold == Decimal("0.02")
         assert desk.has_pending_exit
         await desk.until(lambda: desk.sold > Decimal("0.02"))
@@ -107,8 +107,8 @@ def test_a_part_that_is_too_small_to_be_sold_makes_no_dust_of_the_position(run: 
     async def scenario(desk: LiveDesk) -> None:
         number = await hold_with_late_balances(desk)
         bought = desk.executor.position.own
-        exit_ = desk.leave()
-        await desk.until(lambda: desk.state_of(exit_.client_order_id) == "rejected")
+        desk.leave()
+        await desk.until(lambda: desk.has_exit("rejected"))
         await desk.drive(0.1)
         assert desk.executor.position.own == bought
         assert desk.has_pending_exit
@@ -137,8 +137,8 @@ def test_an_exit_that_begins_before_an_entry_is_wholly_known_sells_all_of_it(run
         desk.simulator.faults.clear()
         hiding = [desk.simulator.faults.add(one) for one in faults]
         await desk.until(lambda: desk.fills)
-        exit_ = desk.leave()
-        await desk.until(lambda: desk.state_of(exit_.client_order_id) == "closed")
+        desk.leave()
+        await desk.until(lambda: desk.has_exit("closed"))
         assert desk.executor.position.is_flat
         assert desk.sold == Decimal("0.00999")
         for one in hiding:
@@ -172,8 +172,8 @@ def test_an_exit_of_a_position_that_the_rest_of_the_entry_does_not_follow_is_ove
                 desk.report(one)
         hiding = [desk.simulator.faults.add(one) for one in faults]
         await desk.until(lambda: desk.fills)
-        exit_ = desk.leave()
-        await desk.until(lambda: desk.state_of(exit_.client_order_id) == "closed")
+        desk.leave()
+        await desk.until(lambda: desk.has_exit("closed"))
         assert desk.query("SELECT count(*) FROM exit_obligations WHERE ended_ms IS NULL") == [(1,)]
         for one in hiding:
             desk.simulator.faults.remove(one)
