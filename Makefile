@@ -34,6 +34,11 @@ stress: ## Kill the store at every write, and let many processes write to it for
 		tests/packages/store/test_crash.py tests/packages/store/test_migrations.py \
 		tests/packages/store/test_many_processes.py
 
+.PHONY: reservations
+reservations: ## Let 10 processes send 10,000 random orders on one account: no money is spent twice
+	ONETAPE_SPENDERS=10 ONETAPE_SPENDER_ORDERS=10000 \
+		uv run pytest -n 0 tests/packages/store/test_reservations.py
+
 .PHONY: streams
 streams: ## 1,000 stream faults, 100,000 fuzzed frames, latency, memory (half an hour)
 	ONETAPE_STREAM_FAULTS=1000 ONETAPE_FUZZED_FRAMES=100000 ONETAPE_PROOF_CANDLES=400 \

@@ -14,6 +14,7 @@ import sys
 import time
 from collections.abc import Callable
 from decimal import Decimal
+from itertools import accumulate
 from pathlib import Path
 from random import Random
 from typing import Any
@@ -75,6 +76,35 @@ def run_spenders(
         timeout=MOST_SECONDS,
     )  # fmt: skip
     return sum(json.loads(done.stdout))
+
+
+def read_cash_after_each_trade(path: Path) -> list[Decimal]:
+    """Return the cash of the account before its first trade, and after each stored trade.
+
+    Args:
+        path: The database, once the processes have ended; no reservation may be left in it.
+    """
+    with open_store(path, create=False) as store, store.read() as connection:
+        rows = connection.execute(
+            "SELECT side, price, amount FROM trades WHERE account = ? ORDER BY id", (ACCOUNT,)
+        ).fetchall()
+        assert connection.execute("SELECT count(*) FROM reservations").get == 0
+    flows = [Decimal(p) * Decimal(a) * (1 if side == "sell" else -1) for side, p, a in rows]
+    return list(accumulate(flows, initial=START))
+
+
+def count_positions_after_each_trade(path: Path) -> list[int]:
+    """Return the number of symbols with a position after each stored trade of the account."""
+    held: dict[str, Decimal] = {}
+    counts: list[int] = []
+    with open_store(path, create=False) as store, store.read() as connection:
+        for symbol, side, amount in connection.execute(
+            "SELECT symbol, side, amount FROM trades WHERE account = ? ORDER BY id", (ACCOUNT,)
+        ):
+            sign = 1 if side == "buy" else -1
+            held[symbol] = held.get(symbol, Decimal(0)) + sign * Decimal(amount)
+            counts.append(sum(one > 0 for one in held.values()))
+    return counts
 
 
 class Spender:

@@ -1,21 +1,24 @@
 """Money of an account that several symbols and processes trade: none of it is spent twice.
 
-For the long form set ONETAPE_SPENDERS=10 and ONETAPE_SPENDER_ORDERS=10000.
+`make reservations` runs the long form.
 """
 
 import os
 from collections.abc import Generator
 from decimal import Decimal
-from itertools import accumulate
 from pathlib import Path
 
 import pytest
 
 from onetape.core.errors import SafetyRefusal, StoreError
-from onetape.store.database import Store, open_store
+from onetape.store.database import Store
 from onetape.store.leases import Fence
 from onetape.store.reservations import AccountCash
-from spenders import ACCOUNT, START, run_spenders
+from spenders import (
+    count_positions_after_each_trade,
+    read_cash_after_each_trade,
+    run_spenders,
+)
 from traded_accounts import TradedAccount
 
 PROCESSES = int(os.environ.get("ONETAPE_SPENDERS", "4"))
@@ -47,20 +50,10 @@ def reserve(account: TradedAccount, order_id: str, amount: str) -> Decimal:
     return cash.reserve(order_id, account.fence, lambda _: Decimal(amount), reserved_ms=0)
 
 
-def cash_after_each_trade(path: Path) -> list[Decimal]:
-    with open_store(path, create=False) as store, store.read() as connection:
-        rows = connection.execute(
-            "SELECT side, price, amount FROM trades WHERE account = ? ORDER BY id", (ACCOUNT,)
-        ).fetchall()
-        assert connection.execute("SELECT count(*) FROM reservations").get == 0
-    flows = [Decimal(p) * Decimal(a) * (1 if side == "sell" else -1) for side, p, a in rows]
-    return list(accumulate(flows, initial=START))
-
-
 def test_processes_on_one_account_never_spend_money_twice(tmp_path: Path) -> None:
     path = tmp_path / "data" / "onetape.db"
     refused = run_spenders(path, processes=PROCESSES, orders=ORDERS, seed=7)
-    cash = cash_after_each_trade(path)
+    cash = read_cash_after_each_trade(path)
     assert len(cash) > ORDERS / 4
     assert min(cash) >= 0
     # Money was scarce all the time: some orders found nothing left.
@@ -70,26 +63,13 @@ def test_processes_on_one_account_never_spend_money_twice(tmp_path: Path) -> Non
 def test_without_reservations_money_is_spent_twice(tmp_path: Path) -> None:
     path = tmp_path / "data" / "onetape.db"
     run_spenders(path, processes=4, orders=400, seed=7, is_guarded=False)
-    assert min(cash_after_each_trade(path)) < 0
-
-
-def positions_after_each_trade(path: Path) -> list[int]:
-    held: dict[str, Decimal] = {}
-    counts: list[int] = []
-    with open_store(path, create=False) as store, store.read() as connection:
-        for symbol, side, amount in connection.execute(
-            "SELECT symbol, side, amount FROM trades WHERE account = ? ORDER BY id", (ACCOUNT,)
-        ):
-            sign = 1 if side == "buy" else -1
-            held[symbol] = held.get(symbol, Decimal(0)) + sign * Decimal(amount)
-            counts.append(sum(one > 0 for one in held.values()))
-    return counts
+    assert min(read_cash_after_each_trade(path)) < 0
 
 
 def test_processes_on_one_account_never_have_more_positions_than_it_may(tmp_path: Path) -> None:
     path = tmp_path / "data" / "onetape.db"
     refused = run_spenders(path, processes=5, orders=150, seed=7, most_positions=2)
-    counts = positions_after_each_trade(path)
+    counts = count_positions_after_each_trade(path)
     assert max(counts) == 2
     # Places were scarce all the time.
     assert refused > 20
@@ -98,7 +78,7 @@ def test_processes_on_one_account_never_have_more_positions_than_it_may(tmp_path
 def test_without_places_in_the_database_an_account_has_too_many_positions(tmp_path: Path) -> None:
     path = tmp_path / "data" / "onetape.db"
     run_spenders(path, processes=5, orders=50, seed=7, is_guarded=False, most_positions=2)
-    assert max(positions_after_each_trade(path)) > 2
+    assert max(count_positions_after_each_trade(path)) > 2
 
 
 def test_what_an_order_has_reserved_no_other_order_may(account: TradedAccount) -> None:
