@@ -87,18 +87,29 @@ def find_settings_file(app: str, given: Path | None) -> Path | None:
     """Return the file to read: the one given, else user/config/APP.yaml, else config/APP.yaml.
 
     Raises:
-        ConfigurationError: the file given does not exist.
+        ConfigurationError: the file given does not exist, or a folder may not be entered.
     """
     if given is not None:
-        try:
-            is_file = given.is_file()
-        except (OSError, ValueError) as error:  # a name that no file can have
-            raise ConfigurationError(f"{given} cannot be read: {format_os_error(error)}") from error
-        if not is_file:
+        if not _is_file(given):
             raise ConfigurationError(f"{given} does not exist; --config names a YAML file")
         return given
-    candidates = (USER_FOLDER / "config" / f"{app}.yaml", CONFIG_FOLDER / f"{app}.yaml")
-    return next((path for path in candidates if path.is_file()), None)
+    candidates = (find_own_settings_file(app), CONFIG_FOLDER / f"{app}.yaml")
+    return next((path for path in candidates if _is_file(path)), None)
+
+
+def find_own_settings_file(app: str) -> Path:
+    """Return the path of the user's own settings file of a program; it may be missing."""
+    return USER_FOLDER / "config" / f"{app}.yaml"
+
+
+def _is_file(path: Path) -> bool:
+    try:
+        return path.is_file()
+    except (OSError, ValueError) as error:  # ValueError: a name that no file can have
+        raise ConfigurationError(
+            f"{path} cannot be read: {format_os_error(error)}; make it readable, or name another "
+            "file with --config"
+        ) from error
 
 
 def load_settings(

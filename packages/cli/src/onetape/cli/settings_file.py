@@ -30,22 +30,54 @@ def load_yaml_nodes(file: Path, most_bytes: int = MOST_BYTES) -> yaml.Node | Non
     Raises:
         ConfigurationError: the file cannot be read, or is no YAML; the text names path and line.
     """
+    return parse_yaml_nodes(file, read_yaml_text(file, most_bytes))
+
+
+def read_yaml_text(file: Path, most_bytes: int = MOST_BYTES) -> str:
+    """Return the content of a file, with its line ends as they are.
+
+    Args:
+        file: The file.
+        most_bytes: A larger file is refused.
+
+    Raises:
+        ConfigurationError: the file cannot be read, is too large or no UTF-8; the text names it.
+    """
     try:
         with file.open("rb") as opened:
             content = opened.read(most_bytes + 1)
         if len(content) > most_bytes:
             raise ConfigurationError(f"{file} is larger than {most_bytes:,} bytes; shorten it")
-        return _compose(content.decode("utf-8"), Loader=yaml.SafeLoader)
+        return content.decode("utf-8")
+    except UnicodeDecodeError as error:
+        raise ConfigurationError(f"{file}: no valid YAML: {error}") from error
+    except OSError as error:
+        raise ConfigurationError(
+            f"{file} cannot be read: {format_os_error(error)}; make it readable, or name another "
+            "file"
+        ) from error
+
+
+def parse_yaml_nodes(file: Path, text: str) -> yaml.Node | None:
+    """Return the content of a YAML file as nodes with their lines; None where it is empty.
+
+    Args:
+        file: Path of the file, for errors.
+        text: Content of the file.
+
+    Raises:
+        ConfigurationError: the text is no YAML; names path and line.
+    """
+    try:
+        return _compose(text, Loader=yaml.SafeLoader)
     except yaml.MarkedYAMLError as error:
         mark = error.problem_mark or error.context_mark
         line = mark.line + 1 if mark else 1
         raise ConfigurationError(f"{file}:{line}: no valid YAML: {error.problem}") from error
-    except (yaml.YAMLError, UnicodeDecodeError) as error:
+    except yaml.YAMLError as error:
         raise ConfigurationError(f"{file}: no valid YAML: {error}") from error
     except RecursionError as error:
         raise ConfigurationError(f"{file} is nested too deeply; make it flatter") from error
-    except OSError as error:
-        raise ConfigurationError(f"{file} cannot be read: {format_os_error(error)}") from error
 
 
 def read_settings(file: Path) -> tuple[Tree, dict[str, int]]:
@@ -55,13 +87,31 @@ def read_settings(file: Path) -> tuple[Tree, dict[str, int]]:
         ConfigurationError: the file cannot be read, or has no settings; the text names path and
             line.
     """
-    node = load_yaml_nodes(file)
+    return parse_settings(file, read_yaml_text(file))
+
+
+def parse_settings(file: Path, text: str) -> tuple[Tree, dict[str, int]]:
+    """Return the content of a settings file as nested text, and the line of each dotted key.
+
+    Args:
+        file: Path of the file, for errors.
+        text: Content of the file.
+
+    Raises:
+        ConfigurationError: the text has no settings; names path and line.
+    """
+    node = parse_yaml_nodes(file, text)
     lines: dict[str, int] = {}
-    if node is None or node.tag == "tag:yaml.org,2002:null":
+    if is_empty_node(node):
         return {}, lines
     if not isinstance(node, yaml.MappingNode):
         raise ConfigurationError(f"{file}:1: expected `key: value` lines, found something else")
     return _Values(file, lines).mapping(node, ""), lines
+
+
+def is_empty_node(node: yaml.Node | None) -> bool:
+    """Return whether a YAML node is a value that is left empty, or no node at all."""
+    return node is None or node.tag == "tag:yaml.org,2002:null"
 
 
 class _Values:
