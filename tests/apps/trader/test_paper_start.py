@@ -21,9 +21,10 @@ from onetape.core.errors import ExchangeRefused, ExchangeUnreachable
 from onetape.simulator.embedded import EmbeddedSimulator, embedded_simulator
 from onetape.simulator.faults.model import Fault
 from onetape.simulator.market.clock import make_clock
-from onetape.store.account_reading import read_traded
+from onetape.store.account_reading import read_lease, read_traded
 from onetape.store.controls import NewControl, insert_controls
 from onetape.store.database import open_store
+from onetape.store.leases import make_lease_name
 from onetape.store.read_only import open_read_only
 from programs import Program
 from traded_accounts import TradedAccount, at_ms
@@ -188,33 +189,43 @@ def test_row_103_a_start_that_waits_takes_commands(
     settings = TraderSettings(exchange="simulator", account_name=NAME, symbol=SYMBOL)
     held = frozenset({SYMBOL})
     plan = StartPlan(settings, tuple(traded_symbols(settings)), open_on_paper=held)
-    printed = ""
-
-    async def until_printed(text: str) -> None:
-        nonlocal printed
-        async with asyncio.timeout(120):
-            while text not in printed:
-                await asyncio.sleep(0.05)
-                printed += capsys.readouterr().out
 
     def give(verb: str, giver: str) -> None:
         with open_store(db, create=False) as store:
             insert_controls(store, [NewControl(NAME, verb, at_ms(3), giver, SYMBOL)])
 
+    def renewed_ms() -> int | None:
+        with open_store(db, create=False) as store:
+            lease = read_lease(store, make_lease_name(NAME, SYMBOL))
+        return None if lease is None else lease.renewed_ms
+
+    async def printed_by_next_renewal() -> str:
+        """Return what was printed; commands are read right after each renewal of the lease."""
+        before = renewed_ms()
+        async with asyncio.timeout(180):
+            while True:
+                await asyncio.sleep(0.05)
+                if renewed_ms() != before:
+                    return capsys.readouterr().out
+
     async def wait() -> None:
         give("pause", "anna")
         waiting = WaitingStart(db, plan)
-        waiting.report(ExchangeUnreachable("no answer"))
-        await until_printed("paused by anna since ")
-        give("halt", "bert")
-        await until_printed("halted by bert since ")
-        give("exit", "carl")
-        await until_printed("exit by carl: stored; the position is sold once the exchange can be")
-        flags = ("flatten", "--db", str(db), "--account", NAME)
-        await asyncio.to_thread(run_typer_app, app, "trader", flags)
-        await until_printed("flatten BTC/USDT stored; its trader waits for the exchange, and acts")
-        await until_printed(": stored; the position is sold once the exchange can be reached")
-        await waiting.close()
+        try:
+            waiting.report(ExchangeUnreachable("no answer"))
+            assert "paused by anna since " in await printed_by_next_renewal()
+            give("halt", "bert")
+            assert "halted by bert since " in await printed_by_next_renewal()
+            give("exit", "carl")
+            sold = ": stored; the position is sold once the exchange can be reached"
+            assert f"exit by carl{sold}" in await printed_by_next_renewal()
+            flags = ("flatten", "--db", str(db), "--account", NAME)
+            await asyncio.to_thread(run_typer_app, app, "trader", flags)
+            printed = await printed_by_next_renewal()
+            assert "flatten BTC/USDT stored; its trader waits for the exchange, and acts" in printed
+            assert sold in printed
+        finally:
+            await waiting.close()
 
     asyncio.run(wait())
     # The session closes the position: the row stays open for it.
