@@ -33,8 +33,8 @@ from trader.live.start_plan import StartPlan
 from trader.monitoring.heartbeat import beat, end_beats
 from trader.states import REMIND_SECONDS, WAITING
 
-#: Between two renewals of the leases, and between two heartbeats, wall seconds.
-RENEW_SECONDS: Final = 1.0
+#: Between two renewals of the leases, two heartbeats and two reads of commands, wall seconds.
+RENEW_SECONDS: Final = 0.5
 #: How long a write waits for another process; the event loop of the start waits with it.
 WRITE_TIMEOUT_SECONDS: Final = 0.2
 #: Errors that take turns are printed at most this often, wall seconds.

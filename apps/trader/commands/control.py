@@ -2,9 +2,9 @@
 
 import inspect
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any, Final
 
 import typer
 from msgspec import Struct
@@ -15,7 +15,19 @@ from trader.commands.account_selection import CONFIG, open_accounts, select_acco
 
 if TYPE_CHECKING:
     from onetape.execution.controls import ControlVerb
+    from onetape.store.accounts import AccountSeries
+    from onetape.store.controls import NewControl
     from onetape.store.database import Store
+
+#: What a trader that waits for the exchange at its start does after each command.
+_WHILE_WAITING: Final[Mapping[str, str]] = {
+    "pause": "acts within a second",
+    "resume": "acts within a second",
+    "halt": "acts within a second",
+    "exit": "sells the position once it trades",
+    "flatten": "makes no entries from now on; the position is sold once it trades",
+    "reload": "reads the settings once it trades",
+}
 
 
 class ChosenAccounts(Struct, frozen=True):
@@ -132,10 +144,8 @@ def _give(
 ) -> None:
     """Store a command for each chosen account, and print whether its trader runs."""
     from onetape.cli.output import print_line
-    from onetape.store.account_reading import is_alive, read_lease
     from onetape.store.controls import insert_controls
     from onetape.store.database import open_store
-    from onetape.store.leases import make_lease_name
     from trader.command_rows import NewCommand, rows_of, user_and_host
 
     names = chosen.names
@@ -157,31 +167,39 @@ def _give(
     with open_store(path, create=False) as store:
         insert_controls(store, rows)
         for row in rows:
-            traded = [
-                make_lease_name(one.name, one.symbol)
-                for one in found
-                if one.name == row.account and row.symbol in (None, one.symbol)
-            ]
-            leases = [(name, read_lease(store, name)) for name in traded]
-            is_running = any(
-                lease is not None and is_alive(store, name, lease, wall_ms)
-                for name, lease in leases
-            )
-            effect = "no trader runs on it now; the next one that starts acts on it"
-            if is_running:
-                symbols = [one.symbol for one in found if one.name == row.account]
-                effect = _describe_effect(store, row.account, row.symbol or symbols[0])
+            effect = _describe_effect(store, row, [one.symbol for one in found if _is_of(row, one)])
             what = row.verb if row.symbol is None else f"{row.verb} {row.symbol}"
             print_line(f"{row.account}: {what} stored; {effect}")
 
 
-def _describe_effect(store: "Store", account: str, symbol: str) -> str:
-    """Return when the running trader of a symbol acts on a command."""
+def _is_of(row: "NewControl", account: "AccountSeries") -> bool:
+    """Return whether a command is for a symbol of an account."""
+    return account.name == row.account and row.symbol in (None, account.symbol)
+
+
+def _describe_effect(store: "Store", row: "NewControl", symbols: Sequence[str]) -> str:
+    """Return when the traders of these symbols act on a command."""
+    from onetape.store.account_reading import is_alive, read_lease
+    from onetape.store.leases import make_lease_name
+
+    running: list[str] = []
+    for symbol in symbols:
+        name = make_lease_name(row.account, symbol)
+        lease = read_lease(store, name)
+        if lease is not None and is_alive(store, name, lease, row.at_ms):
+            running.append(symbol)
+    if not running:
+        return "no trader runs on it now; the next one that starts acts on it"
+    if any(_is_waiting(store, row.account, symbol) for symbol in running):
+        return f"its trader waits for the exchange, and {_WHILE_WAITING[row.verb]}"
+    return "its trader acts within a second"
+
+
+def _is_waiting(store: "Store", account: str, symbol: str) -> bool:
+    """Return whether the running trader of a symbol waits for the exchange at its start."""
     from onetape.store.account_reading import read_last_session, read_state
     from trader.states import WAITING
 
     session = read_last_session(store, account, symbol)
     state = None if session is None else read_state(store, session.session)
-    if state is not None and state.reason.startswith(WAITING):
-        return "its trader waits for the exchange, and acts on it once it trades"
-    return "its trader acts within a second"
+    return state is not None and state.reason.startswith(WAITING)

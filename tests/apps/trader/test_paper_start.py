@@ -219,11 +219,15 @@ def test_row_103_a_start_that_waits_takes_commands(
             give("exit", "carl")
             sold = ": stored; the position is sold once the exchange can be reached"
             assert f"exit by carl{sold}" in await printed_by_next_renewal()
-            flags = ("flatten", "--db", str(db), "--account", NAME)
-            await asyncio.to_thread(run_typer_app, app, "trader", flags)
+            flags = ("--db", str(db), "--account", NAME)
+            await asyncio.to_thread(run_typer_app, app, "trader", ("flatten", *flags))
             printed = await printed_by_next_renewal()
-            assert "flatten BTC/USDT stored; its trader waits for the exchange, and acts" in printed
+            assert "flatten BTC/USDT stored; its trader waits for the exchange, and m" in printed
             assert sold in printed
+            await asyncio.to_thread(run_typer_app, app, "trader", ("resume", *flags))
+            printed = await printed_by_next_renewal()
+            assert "resume stored; its trader waits for the exchange, and acts within" in printed
+            assert "resumed by " in printed
         finally:
             await waiting.close()
 

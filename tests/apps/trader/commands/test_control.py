@@ -68,11 +68,22 @@ def test_without_a_database_nothing_is_made(trader: Run, folder: Path) -> None:
     assert not (folder / "data").exists()
 
 
-def test_a_command_to_a_trader_that_waits_for_the_exchange_is_not_promised_within_a_second(
-    trader: Run, account: TradedAccount
+@pytest.mark.parametrize(
+    ("words", "effect"),
+    [
+        (("pause",), "acts within a second"),
+        (("resume",), "acts within a second"),
+        (("halt",), "acts within a second"),
+        (("exit", "all"), "sells the position once it trades"),
+        (("flatten",), "makes no entries from now on; the position is sold once it trades"),
+        (("reload",), "reads the settings once it trades"),
+    ],
+)
+def test_a_command_to_a_trader_that_waits_for_the_exchange_states_when_it_acts(
+    trader: Run, account: TradedAccount, words: tuple[str, ...], effect: str
 ) -> None:
-    assert "acts within a second" in trader("pause").out
+    assert trader(*words).out.endswith(" stored; its trader acts within a second\n")
     change = StateChange(1_000, "degraded", f"{WAITING} since 2024-03-01 00:00 UTC", "")
     insert_state_changes(account.store, account.session.session, [change])
-    found = trader("exit", "all").out
-    assert "its trader waits for the exchange, and acts on it once it trades" in found
+    printed = trader(*words).out
+    assert printed.endswith(f" stored; its trader waits for the exchange, and {effect}\n")
