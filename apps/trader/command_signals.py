@@ -14,21 +14,19 @@ from pathlib import Path
 from typing import Final
 
 from onetape.cli.output import print_line
-from onetape.core.errors import OnetapeError, StoreError, StoreUnwritable
+from onetape.core.errors import OnetapeError, StoreError, StoreUnwritable, UsageError
 from onetape.execution.controls import ControlVerb
 from onetape.store.account_reading import read_traded
 from onetape.store.controls import insert_controls
-from onetape.store.database import open_store
+from onetape.store.database import open_if_exists
 from trader.command_rows import NewCommand, rows_of
+from trader.start import held_signals, hold_command_signals, hold_signal
 
 #: Commands by the signal that gives them.
 SIGNALS: Final[dict[signal.Signals, ControlVerb]] = {
     signal.SIGUSR1: "pause",
     signal.SIGUSR2: "flatten",
 }
-
-#: Signals that came while no event loop took them, oldest first.
-_waiting: list[signal.Signals] = []
 
 #: Pause before storing a command is tried again, wall seconds.
 AGAIN_SECONDS = 1.0
@@ -38,21 +36,16 @@ AGAIN_SECONDS = 1.0
 def holding_command_signals() -> Generator[None]:
     """Let signals wait for `taking_command_signals` while the block runs, in the main thread.
 
-    Without that a signal would end the program before it has an event loop, and at its end.
+    Those that the entry point of the program holds already are stored too.
     """
-    before = {number: signal.signal(number, _hold) for number in SIGNALS}
+    before = {number: signal.getsignal(number) for number in SIGNALS}
+    hold_command_signals()
     try:
         yield
     finally:
         for number, handler in before.items():
             signal.signal(number, handler)
-        _waiting.clear()
-
-
-def _hold(number: int, frame: object) -> None:
-    """Hold a signal back until the trader handles commands."""
-    del frame
-    _waiting.append(signal.Signals(number))
+        held_signals.clear()
 
 
 @contextlib.contextmanager
@@ -75,14 +68,14 @@ def taking_command_signals(database: Path, account: str) -> Generator[None]:
 
     for number in SIGNALS:
         loop.add_signal_handler(number, partial(take, number))
-    while _waiting:
-        take(_waiting.pop(0))
+    while held_signals:
+        take(held_signals.pop(0))
     try:
         yield
     finally:
         for number in SIGNALS:
             loop.remove_signal_handler(number)
-            signal.signal(number, _hold)
+            signal.signal(number, hold_signal)
         for task in running:
             task.cancel()
 
@@ -94,7 +87,10 @@ async def _store(database: Path, account: str, number: signal.Signals) -> None:
     printed = ""
 
     def store() -> None:
-        with open_store(database, create=False) as opened:
+        opened = open_if_exists(database)
+        if opened is None:
+            raise StoreError(f"{database} does not exist yet")
+        with opened:
             rows = rows_of(
                 read_traded(opened), command, at_ms=wall_ms, given_by=f"signal {number.name}"
             )
@@ -104,7 +100,8 @@ async def _store(database: Path, account: str, number: signal.Signals) -> None:
         try:
             # A locked file must not hold up the loop that has the sockets.
             await asyncio.to_thread(store)
-        except (StoreError, StoreUnwritable) as error:
+        except (StoreError, StoreUnwritable, UsageError) as error:
+            # At the first start of an account, its session stores the account.
             if str(error) != printed:
                 printed = str(error)
                 print_line(

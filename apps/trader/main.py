@@ -29,7 +29,7 @@ from trader.commands.risk import show_risk
 from trader.commands.status import show_status
 from trader.commands.trades import list_trades
 from trader.settings import TraderSettings
-from trader.start import stop_before_trading
+from trader.start import COMMAND_SIGNALS, hold_signal, stop_before_trading
 
 if TYPE_CHECKING:
     from onetape.cli.loading import Loaded
@@ -147,8 +147,9 @@ def _end_on_signals() -> None:
     for number, handler in (
         (signal.SIGTERM, signal.SIG_DFL),
         (signal.SIGINT, signal.default_int_handler),
+        *((number, signal.SIG_DFL) for number in COMMAND_SIGNALS),
     ):
-        if signal.getsignal(number) is stop_before_trading:
+        if signal.getsignal(number) in (stop_before_trading, hold_signal):
             signal.signal(number, handler)
 
 

@@ -1,15 +1,34 @@
-"""The console script of the trader: until it trades, a signal ends it cleanly at once."""
+"""The console script of the trader: its signals are handled before anything slow is imported."""
 
 import signal
 import sys
-from typing import NoReturn
 
-from onetape.cli.start import start
+#: Signals that are commands of a person; `command_signals` stores them.
+COMMAND_SIGNALS = (signal.SIGUSR1, signal.SIGUSR2)
+#: Command signals that came while no event loop took them, oldest first, each once.
+held_signals: list[signal.Signals] = []
 
 
-def run() -> NoReturn:
-    """Run the program."""
+def run() -> None:
+    """Run the program and end the process."""
+    # First of all: without a handler these signals would end the process.
+    hold_command_signals()
+    from onetape.cli.start import start
+
     start("trader.main", stop=stop_before_trading)
+
+
+def hold_command_signals() -> None:
+    """Let command signals wait for the trader's event loop, from now on."""
+    for number in COMMAND_SIGNALS:
+        signal.signal(number, hold_signal)
+
+
+def hold_signal(number: int, frame: object) -> None:
+    """Hold a signal back until the trader handles commands."""
+    del frame
+    if number not in held_signals:
+        held_signals.append(signal.Signals(number))
 
 
 def stop_before_trading(number: int, frame: object) -> None:

@@ -44,7 +44,8 @@ class Program:
         """What it has printed."""
         self.errors: list[str] = []
         """What it has printed on stderr."""
-        self._news: queue.Queue[str] = queue.Queue()
+        self._news: queue.Queue[str | None] = queue.Queue()
+        """Lines that `until` has not read yet, and None after the last one."""
         self._threads = [
             threading.Thread(target=self._read_output),
             threading.Thread(target=self._read_errors),
@@ -67,6 +68,11 @@ class Program:
                 raise AssertionError(
                     f"no line {beginning!r} in time; stdout {self.lines}, stderr {self.errors}"
                 ) from None
+            if line is None:
+                self._news.put(None)
+                raise AssertionError(
+                    f"ended without a line {beginning!r}; stdout {self.lines}, stderr {self.errors}"
+                )
             if line.startswith(beginning) and inside in line:
                 count -= 1
                 if count == 0:
@@ -113,6 +119,7 @@ class Program:
         for line in self._process.stdout or ():
             self.lines.append(line.rstrip("\n"))
             self._news.put(line.rstrip("\n"))
+        self._news.put(None)
 
     def _read_errors(self) -> None:
         assert self._process.stderr is not None
