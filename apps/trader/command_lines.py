@@ -75,5 +75,11 @@ def show_waiting(account: str, taken: Sequence[TakenCommand], symbol: str, until
 
 
 def show(control: ControlCommand, line: str) -> None:
-    """Print a line about a command."""
-    print_line(line, event="control", verb=control.verb, number=control.number)
+    """Print a line about a command; monitoring gets its giver too."""
+    print_line(
+        line,
+        event="control",
+        verb=control.verb,
+        number=control.number,
+        given_by=control.given_by,
+    )

@@ -10,6 +10,7 @@ from contextlib import ExitStack, suppress
 from pathlib import Path
 from typing import Final
 
+from onetape.cli.events import event_context
 from onetape.cli.output import prefixed, print_line
 from onetape.core.clock import format_utc
 from onetape.core.errors import (
@@ -188,9 +189,13 @@ class WaitingStart:
         for line in commands.read():
             print_line(line)
         if is_first:
-            show_state(self._account, commands.state)
+            with event_context(account=self._account):
+                show_state(self._account, commands.state)
         for symbol in self._held:
-            with prefixed(f"{symbol}: " if len(self._held) > 1 else ""):
+            with (
+                prefixed(f"{symbol}: " if len(self._held) > 1 else ""),
+                event_context(account=self._account, symbol=symbol),
+            ):
                 taken = commands.take_new(symbol)
                 show_waiting(self._account, taken, symbol, "the exchange can be reached")
 

@@ -1,4 +1,4 @@
-"""Alerts: a command of the user's is run at each change of state, trade and end of a session.
+"""Alerts: a command of the user's is run when a trader trades, changes its state or is commanded.
 
 Each one is a separate process, in a separate session, with a deadline. The threads that wait
 for them have nothing to do with trading: a notifier that hangs delays nothing.
@@ -26,6 +26,8 @@ from trader.monitoring.settings import MonitoringSettings
 
 #: Kinds of events that are alerts.
 KINDS: Final = ("state", "trade", "session")
+#: Commands of a person, events of the kind `control`, that are alerts.
+VERBS: Final = ("pause", "resume", "exit", "halt", "flatten")
 #: Alert commands that run side by side.
 WORKERS: Final = 4
 #: Alerts that wait; the oldest one is dropped for a new one.
@@ -35,7 +37,10 @@ END_SECONDS = 6.5
 #: Time for the last alerts where the stop itself has taken that long, wall seconds.
 LEAST_END_SECONDS: Final = 1.0
 #: Fields that are variables of the command too.
-_VARIABLES: Final = ("account", "symbol", "state", "reason", "remedy", "side", "amount", "price")
+_VARIABLES: Final = (
+    *("account", "symbol", "state", "reason", "remedy", "side", "amount", "price"),
+    *("verb", "given_by"),
+)
 
 
 def check_alerts(settings: MonitoringSettings) -> None:
@@ -99,7 +104,7 @@ class _AlertSender:
 
     def take(self, event: Event) -> None:
         """Queue an event if it is an alert; return at once."""
-        if event.event not in KINDS:
+        if not _is_alert(event):
             return
         while not self._put(event):
             with contextlib.suppress(queue.Empty):
@@ -177,6 +182,10 @@ class _AlertSender:
             is_new, self._failure = failure != self._failure, failure
         if is_new and failure:
             print_line(f"alert_command failed: {failure}", level="WARNING")
+
+
+def _is_alert(event: Event) -> bool:
+    return event.event in KINDS or (event.event == "control" and event.fields.get("verb") in VERBS)
 
 
 def _seconds_to_end(timeout_seconds: float) -> float:

@@ -22,8 +22,9 @@ class MonitoringSettings(DeclaredStruct, frozen=True, kw_only=True):
     alert_command: Annotated[
         str | None,
         Setting(
-            "Command that is run at each change of state, each trade and each end of a session, "
-            "with the event as JSON on its stdin and as ONETAPE_* variables.",
+            "Command that is run at each change of state, each trade, each pause, resume, exit, "
+            "halt and flatten, and each end of a session, with the event as JSON on its stdin and "
+            "as ONETAPE_* variables.",
             empty="none",
         ),
     ] = None

@@ -60,6 +60,8 @@ def test_a_trader_is_noticed_by_log_alerts_and_heartbeat_and_takes_signals(tmp_p
     assert trades[:2] == ["buy", "sell"]
     alerts = [json.loads(line) for line in (tmp_path / "alerts").read_text().splitlines()]
     assert [one["side"] for one in alerts if one["event"] == "trade"] == trades
+    commands = [(one["verb"], one["given_by"]) for one in alerts if one["event"] == "control"]
+    assert commands == [("pause", "signal SIGUSR1")]
     assert [one["text"] for one in alerts if one["event"] == "session"] == [
         "session started with often",
         "session ended: SIGTERM",

@@ -98,6 +98,22 @@ def test_an_alert_is_the_event_on_stdin_and_in_the_environment(tmp_path: Path) -
     assert state == "degraded"
 
 
+def test_a_command_of_a_person_is_an_alert_with_its_giver(tmp_path: Path) -> None:
+    file = tmp_path / "alerts"
+    notifier = """
+import os, sys
+with open(sys.argv[1], "a") as file:
+    file.write(os.environ["ONETAPE_VERB"] + " by " + os.environ["ONETAPE_GIVEN_BY"] + "\\n")
+"""
+    commands = ["pause", "resume", "exit", "halt", "flatten"]
+    with monitored(MonitoringSettings(alert_command=command(notifier, file))):
+        log_event("control", "reload: the settings have not changed")
+        for verb in commands:
+            log_event("control", f"{verb} by anna", verb=verb, given_by="anna on host")
+        until(lambda: len(lines_of(file)) == len(commands))
+    assert sorted(lines_of(file)) == sorted(f"{verb} by anna on host" for verb in commands)
+
+
 def test_a_notifier_that_hangs_delays_neither_the_trader_nor_the_next_alert(
     tmp_path: Path,
 ) -> None:
