@@ -8,7 +8,7 @@ and from `EVIDENCE`, where each claim names the test that shows it.
 """
 
 import sys
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import Any, Final, Literal, NamedTuple
 
@@ -56,12 +56,16 @@ serve candles.
 _LIVE: Final = """
 ## Live orders
 
-`trader --live` sends orders to {tested}, and with `--untested-exchange` to {untested}. For those,
-tests compare the exact HTTP requests that CCXT would send
-(`tests/packages/exchange/test_order_calls.py`) and the meaning of their responses, but no order was
-ever sent there. Everything else is refused. Real money needs `--untested-exchange` everywhere
-([live.md](live.md#known-faults)). No order of these tests left the machine: *tested
-against the simulator* is what our simulator takes for Binance, not Binance itself.
+`trader --live` sends orders to `simulator` and, with `--sandbox`, to the test network of {tested}.
+With `--untested-exchange` it also sends orders with real money to {tested}, and orders to
+{untested} ([live.md](live.md#known-defects)). For {untested}, tests compare the
+exact HTTP requests that CCXT would send (`tests/packages/exchange/test_order_calls.py`) and the
+meaning of their responses, but no order was ever sent there. Every other exchange is refused.
+No order of these tests left this machine: *tested against the simulator* means that our imitation
+of Binance accepted the orders, not that Binance did.
+
+The rows of {refused} show what CCXT's source would send; `trader --live` refuses
+these exchanges.
 
 """
 _CORRECTIONS: Final = """
@@ -93,14 +97,16 @@ def main(arguments: list[str]) -> int:
 def page_text() -> str:
     """Return the page."""
     names = [SIMULATOR_ID, *(name for name in QUIRKS if name != SIMULATOR_ID)]
-    tested = " and ".join(f"`{name}`" for name in LIVE_EXCHANGES)
-    untested = " and ".join(f"`{name}`" for name in UNTESTED_EXCHANGES)
+    known = (*LIVE_EXCHANGES, *UNTESTED_EXCHANGES)
+    tested = _listed(name for name in LIVE_EXCHANGES if name != SIMULATOR_ID)
+    untested = _listed(UNTESTED_EXCHANGES)
+    refused = _listed(name for name in DIALECTS if name not in known)
     return "".join(
         [
             _BEGINNING,
             "| exchange | candles | stream | paper | live |\n|---|---|---|---|---|\n",
             *(_row(name) for name in names),
-            _LIVE.format(tested=tested, untested=untested),
+            _LIVE.format(tested=tested, untested=untested, refused=refused),
             "| exchange | market buy | stop | look-up by our id | late requests | tried |\n"
             "|---|---|---|---|---|---|\n",
             *(_live_row(name, dialect) for name, dialect in DIALECTS.items()),
@@ -108,6 +114,10 @@ def page_text() -> str:
             *_corrections(),
         ]
     )
+
+
+def _listed(names: Iterable[str]) -> str:
+    return " and ".join(f"`{name}`" for name in names)
 
 
 def _row(name: str) -> str:

@@ -192,7 +192,7 @@ def table_lines(section: str) -> Iterator[str]:
             f"`{one.name}`",
             one.setting.rule or _lower(one.setting.help.removesuffix(".")),
             one.setting.unit,
-            format_default(one) or "none",
+            format_default(one) or ("no" if one.default is False else "none"),
             f"`{flag}`" if flag else "",
         )
         yield f"| {' | '.join(cells)} |\n"

@@ -30,7 +30,11 @@ _Watch = Annotated[
 _Config = Annotated[
     Path | None,
     typer.Option(
-        "--config", "-c", metavar="FILE", help="YAML file.  [default: config/backtester.yaml]"
+        "--config",
+        "-c",
+        metavar="FILE",
+        help="YAML file.  [default: user/config/backtester.yaml if it exists, otherwise "
+        "config/backtester.yaml]",
     ),
 ]
 

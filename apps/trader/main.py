@@ -61,7 +61,11 @@ def trade(
     config: Annotated[
         Path | None,
         typer.Option(
-            "--config", "-c", metavar="FILE", help="YAML file.  [default: config/trader.yaml]"
+            "--config",
+            "-c",
+            metavar="FILE",
+            help="YAML file.  [default: user/config/trader.yaml if it exists, otherwise "
+            "config/trader.yaml]",
         ),
     ] = None,
     **flags: Any,

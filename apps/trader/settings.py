@@ -111,7 +111,7 @@ class TraderSettings(DeclaredStruct, frozen=True, kw_only=True):
             "Live: make the stop at the exchange a limit order this far below its level; 0.01 is "
             "1 %. If it does not fill, the position is sold at the market 5 s later.",
             flag="--stop-limit",
-            metavar="PART",
+            metavar="RATIO",
             empty="a market order",
             gt=0,
             lt=1,

@@ -19,7 +19,11 @@ if TYPE_CHECKING:
 CONFIG = Annotated[
     Path | None,
     typer.Option(
-        "--config", "-c", metavar="FILE", help="YAML file.  [default: config/backfiller.yaml]"
+        "--config",
+        "-c",
+        metavar="FILE",
+        help="YAML file.  [default: user/config/backfiller.yaml if it exists, otherwise "
+        "config/backfiller.yaml]",
     ),
 ]
 

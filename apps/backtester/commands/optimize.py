@@ -55,8 +55,8 @@ def optimize(
     out_of_sample: Annotated[
         float,
         typer.Option(
-            metavar="PART",
-            help="Part at the end of the range that is not used to rank; 0.3 is 30 %.",
+            metavar="RATIO",
+            help="Fraction of the range, at its end, that is not used to rank; 0.3 is 30 %.",
         ),
     ] = 0.3,
     walk_forward: Annotated[

@@ -17,7 +17,11 @@ if TYPE_CHECKING:
 CONFIG = Annotated[
     Path | None,
     typer.Option(
-        "--config", "-c", metavar="FILE", help="YAML file.  [default: config/trader.yaml]"
+        "--config",
+        "-c",
+        metavar="FILE",
+        help="YAML file.  [default: user/config/trader.yaml if it exists, otherwise "
+        "config/trader.yaml]",
     ),
 ]
 ACCOUNTS = Annotated[

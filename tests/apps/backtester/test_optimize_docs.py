@@ -2,9 +2,11 @@
 
 import re
 import shlex
+import subprocess
+import sys
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
+from typing import Any, Final
 
 import pytest
 
@@ -13,6 +15,8 @@ from onetape.optimization.search_options import SearchOptions
 from onetape.optimization.statistics import cscv
 
 Run = Callable[..., Any]
+#: A pattern over several lines, whose `^` is the start of a line.
+MANY_LINES: Final = re.MULTILINE | re.DOTALL
 
 
 @pytest.fixture(scope="module")
@@ -21,18 +25,27 @@ def page(repository: Path) -> str:
     return (repository / "docs/optimize.md").read_text(encoding="utf-8")
 
 
-def test_its_commands_run_from_a_grid_to_a_walk_forward_verdict(
-    page: str, backtester: Run, database: Path
+def test_its_commands_run_from_the_fetch_to_a_walk_forward_verdict(
+    page: str, backtester: Run
 ) -> None:
-    del database
-    found = re.findall(r"^(?:\$ )?uv run backtester (optimize .*)$", page, re.MULTILINE)
+    (fetch,) = re.findall(r"^uv run backfiller (.*)$", page, re.MULTILINE)
+    subprocess.run([sys.executable, "-m", "backfiller.main", *shlex.split(fetch)], check=True)
+    found = re.findall(r"^(\$ )?uv run backtester (optimize .*)$", page, re.MULTILINE)
     assert len(found) >= 2
-    for text in found:
-        # The database of the tests has 120 days.
-        words = shlex.split(text.replace("365d/90d", "60d/20d"))
-        ended = backtester(*words, "--exchange", "simulator")
+    for prompt, text in found:
+        ended = backtester(*shlex.split(text))
         assert ended.code == 0, ended.err
         assert "\nverdict: " in ended.out
+        if prompt:
+            (shown,) = re.findall(
+                rf"^\$ uv run backtester {re.escape(text)}\n(.*?)```", page, MANY_LINES
+            )
+            printed = {_without_seconds(line) for line in ended.out.splitlines()}
+            assert {_without_seconds(line) for line in shown.splitlines()} <= printed
+
+
+def _without_seconds(line: str) -> str:
+    return re.sub(r", [\d.]+ s$", "", line)
 
 
 def test_the_flags_that_it_names_exist(page: str, backtester: Run) -> None:

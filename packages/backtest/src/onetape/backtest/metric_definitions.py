@@ -183,7 +183,7 @@ HELD: Final = ("total_return", "final_equity", "max_drawdown")
 #: Largest ratio that is shown: a growth of some hours, compounded over a year, may have 200 digits.
 _LARGEST: Final = 1e6
 UNIT_WORDS: Final[dict[Unit, str]] = {
-    "part": "part; shown as %",
+    "part": "fraction; shown as %",
     "quote": "quote currency",
     "days": "seconds; shown as days",
     "ratio": "ratio",

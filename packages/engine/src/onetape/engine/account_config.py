@@ -72,25 +72,25 @@ class AccountConfig(DeclaredStruct, frozen=True, kw_only=True):
     fee_rate: Annotated[
         float,
         Setting(
-            "Fee of each order, as a part of its value; 0.001 is 0.1 %.",
+            "Fee of each order, as a fraction of its value; 0.001 is 0.1 %.",
             flag="--fee",
             metavar="RATIO",
             ge=0,
             lt=1,
-            unit="part",
-            rule="fee of each order, as a part of its value",
+            unit="fraction",
+            rule="fee of each order, as a fraction of its value",
         ),
     ] = 0.001
     maker_fee_rate: Annotated[
         float | None,
         Setting(
-            "Fee of targets, which are limit orders, as a part of the value; 0.001 is 0.1 %.",
+            "Fee of targets, which are limit orders, as a fraction of the value; 0.001 is 0.1 %.",
             flag="--maker-fee",
             metavar="RATIO",
             ge=0,
             lt=1,
             empty="as for market orders",
-            unit="part",
+            unit="fraction",
         ),
     ] = None
     fee_currency: Annotated[
@@ -137,7 +137,7 @@ class AccountConfig(DeclaredStruct, frozen=True, kw_only=True):
             metavar="RATIO",
             ge=0,
             lt=1,
-            unit="part of the price",
+            unit="fraction of the price",
             rule="price loss of an order as large as the volume of the candle before it; smaller "
             "orders lose in proportion",
         ),
@@ -172,20 +172,20 @@ class AccountConfig(DeclaredStruct, frozen=True, kw_only=True):
     equity_share: Annotated[
         float | None,
         _number_of_sizing(
-            "Part of the equity that an entry spends; 0.5 is half of it.",
-            "part",
+            "Fraction of the equity that an entry spends; 0.5 is half of it.",
+            "fraction",
             "0.5",
-            "spends this part of the equity",
+            "spends this fraction of the equity",
             1,
         ),
     ] = None
     risk_per_trade: Annotated[
         float | None,
         _number_of_sizing(
-            "Part of the equity that is lost if the first stop is hit.",
-            "part",
+            "Fraction of the equity that is lost if the first stop is hit.",
+            "fraction",
             "0.01",
-            "buys the amount that loses this part of the equity at the first stop",
+            "buys the amount that loses this fraction of the equity at the first stop",
             1,
         ),
     ] = None
@@ -193,7 +193,7 @@ class AccountConfig(DeclaredStruct, frozen=True, kw_only=True):
         float | None,
         _number_of_sizing(
             "Annual volatility that an entry adds to the account; 0.2 is 20 %.",
-            "part a year",
+            "fraction per year",
             "0.2",
             "buys the amount that adds this volatility to the account",
             None,

@@ -32,7 +32,7 @@ class ExitConfig(DeclaredStruct, frozen=True, kw_only=True):
             gt=0,
             lt=1,
             hint=_FIVE_PERCENT,
-            unit="part",
+            unit="fraction",
             rule="market sell at entry x (1 - this)",
         ),
     ] = None
@@ -45,20 +45,21 @@ class ExitConfig(DeclaredStruct, frozen=True, kw_only=True):
             gt=0,
             lt=1_000,
             hint=_FIVE_PERCENT,
-            unit="part",
+            unit="fraction",
             rule="limit sell at entry x (1 + this)",
         ),
     ] = None
     target_table: Annotated[
         dict[int, float],
         Setting(
-            "Take profit that falls with time: candles since the entry (not minutes) = part of the "
-            "entry price; {example} is 2 %, and 0.5 % from candle 24 on.",
+            "Take profit that falls with time: candles since the entry (not minutes) = fraction of "
+            "the entry price; {example} is 2 %, and 0.5 % from candle 24 on.",
             flag="--roi-table",
             metavar="CANDLES=RATIO",
-            unit="candles since the entry: part of the entry price",
+            unit="candles since the entry: fraction of the entry price",
             rule="take profit that falls with time: from so many candles after the entry on, this "
-            "part; with `take_profit` the lower one counts; freqtrade's `minimal_roi` has minutes",
+            "fraction; with `take_profit` the lower one counts; freqtrade's `minimal_roi` has "
+            "minutes",
             example="0=0.02,24=0.005",
             file_example="{0: 0.02, 24: 0.005}",
         ),
@@ -72,7 +73,7 @@ class ExitConfig(DeclaredStruct, frozen=True, kw_only=True):
             gt=0,
             lt=1,
             hint=_FIVE_PERCENT,
-            unit="part",
+            unit="fraction",
             rule="market sell at the highest price so far x (1 - this): of the entry and of all "
             "candles since; how a candle's own high counts is explained below",
         ),
@@ -87,7 +88,7 @@ class ExitConfig(DeclaredStruct, frozen=True, kw_only=True):
             lt=1_000,
             hint=_FIVE_PERCENT,
             empty="from the entry on",
-            unit="part",
+            unit="fraction",
             rule="the trailing stop follows once the highest price is above entry x (1 + this) x b "
             "([Net of fees](#net-of-fees))",
         ),
@@ -102,7 +103,7 @@ class ExitConfig(DeclaredStruct, frozen=True, kw_only=True):
             lt=1,
             hint=_FIVE_PERCENT,
             empty="no trailing stop before the offset",
-            unit="part",
+            unit="fraction",
             rule="the trailing stop up to `trailing_offset`, instead of `trailing_stop`",
         ),
     ] = None
@@ -126,9 +127,9 @@ class ExitConfig(DeclaredStruct, frozen=True, kw_only=True):
             lt=1_000,
             hint=_FIVE_PERCENT,
             empty="every SELL counts",
-            unit="part",
+            unit="fraction",
             rule="a SELL counts where the close of its candle is above entry x (1 + this) x b "
-            "([Net of fees](#net-of-fees)); another one is as if it were HOLD",
+            "([Net of fees](#net-of-fees)); any other SELL is treated as HOLD",
         ),
     ] = None
     time_stop_bars: Annotated[

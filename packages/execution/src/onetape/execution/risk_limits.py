@@ -57,12 +57,12 @@ class RiskLimits(DeclaredStruct, frozen=True, kw_only=True):
     max_daily_loss: Annotated[
         float,
         Setting(
-            "Loss of a day, open losses counted, as a part of the equity at its start; a larger "
-            "one stops all entries until a person clears it.",
+            "Loss of a day, open losses counted, as a fraction of the equity at its start; a "
+            "larger one stops all entries until a person clears it.",
             gt=0,
             le=1,
             hint="0.05 is 5 %",
-            unit="part",
+            unit="fraction",
         ),
     ] = 0.05
     time_zone: Annotated[
@@ -77,7 +77,7 @@ class RiskLimits(DeclaredStruct, frozen=True, kw_only=True):
             gt=0,
             le=1,
             hint="0.25 is 25 %",
-            unit="part",
+            unit="fraction",
         ),
     ] = 0.25
     max_data_age_seconds: Annotated[
@@ -91,11 +91,11 @@ class RiskLimits(DeclaredStruct, frozen=True, kw_only=True):
     max_spread: Annotated[
         float,
         Setting(
-            "No entry while bid and ask are further apart than this part of the price.",
+            "No entry while bid and ask are further apart than this fraction of the price.",
             gt=0,
             lt=1,
             hint="0.005 is 0.5 %",
-            unit="part",
+            unit="fraction",
         ),
     ] = 0.005
     max_clock_skew_seconds: Annotated[
