@@ -2,6 +2,7 @@
 
 import hashlib
 import json
+from typing import Final
 
 import msgspec
 
@@ -11,12 +12,15 @@ from trader.settings import TraderSettings
 from trader.settings_reload import session_rules
 from trader.traded_symbols import traded_symbols
 
+#: Settings of `session_rules` that no drill tries.
+_NOT_TRIED: Final = ("trading_hours", "trading_days", "trading_timezone")
+
 
 def config_digest(settings: TraderSettings) -> str:
     """Return the digest of the settings that a drill tries; equal ones need no second drill.
 
-    Exchange, account, money, limits, files and monitoring are no part of it: they may differ
-    between the drill and the account that is traded.
+    Exchange, account, money, limits, trading hours, files and monitoring are no part of it: they
+    may differ between the drill and the account that is traded.
 
     Raises:
         UsageError: a symbol or timeframe that cannot be read.
@@ -31,7 +35,9 @@ def config_digest(settings: TraderSettings) -> str:
         )
         for one in traded_symbols(settings)
     ]
-    tried = [series, session_rules(settings), settings.stop_limit]
+    stored = session_rules(settings)
+    rules = {name: value for name, value in stored.items() if name not in _NOT_TRIED}
+    tried = [series, rules, settings.stop_limit]
     document = msgspec.to_builtins(tried, str_keys=True)
     text = json.dumps(document, sort_keys=True, separators=(",", ":"))
     return hashlib.sha256(text.encode()).hexdigest()

@@ -40,7 +40,7 @@ app = typer.Typer(add_completion=False, rich_markup_mode=None)
 @app.callback(invoke_without_command=True)
 @takes_settings(
     TraderSettings,
-    after={"dry_run": "--reentry", "live": "--dry-run", "yes": "--live", "config": "--db"},
+    after={"dry_run": "--trading-timezone", "live": "--dry-run", "yes": "--live", "config": "--db"},
 )
 def trade(
     context: typer.Context,

@@ -122,6 +122,9 @@ class RuleRunner:
         for candle in rows_of(read_closed_between(context.store, context.key, start, end)):
             self._feed_first(candle)
             self._carry_out(self._stepper.close(candle), candle)
+        if self._stepper.rules.entry_hours is not None:
+            # No BUY can be sent while an order is open that the trading hours have dropped.
+            self.drop_entry()
 
     def _note_found_position(self, timestamp: int) -> None:
         """Rebuild the state of the rules where it lacks the position that is open.
@@ -227,14 +230,22 @@ class RuleRunner:
         self._raise_failure()
 
     def drop_entry(self) -> None:
-        """Cancel the order to buy that the rules have dropped: no place was free in its turn."""
+        """Cancel the order to buy that the rules have dropped: no free slot, or the wrong hour."""
         order, state = self._broker.open_order, self._stepper.state
         if order is None or order.side != "buy" or state.order is not None or state.buy_due:
             return
         with prefixed(self._context.prefix):
-            line = self._orders.cancel_entry(self._rules.places_text())
+            line = self._orders.cancel_entry(self._explain_drop())
             if line is not None:
                 print_line(line)
+
+    def _explain_drop(self) -> str:
+        """Return why the rules have dropped the entry that was due last, in words."""
+        state, hours = self._stepper.state, self._stepper.rules.entry_hours
+        moment = state.closed if state.opened is None else state.opened.timestamp
+        if hours is not None and moment is not None and not hours.contains(moment):
+            return hours.describe_closed(moment)
+        return self._rules.places_text()
 
     def leave_for_command(self, reason: str) -> None:
         """Send the exit that a person has commanded; it is filled at the newest price.
@@ -268,6 +279,18 @@ class RuleRunner:
         cause: ExitCause = "trailing_stop" if kind == "trailing_stop" else "stop_loss"
         print_line(f"{kind.replace('_', ' ')}: {reason}")
         self._orders.send_late(*self._orders.make(cause, timestamp, level, reason))
+
+    def find_hours_obstacle(self, timestamp: int) -> str | None:
+        """Return why no BUY enters by the trading hours, in words; None: it may.
+
+        Args:
+            timestamp: Open of the candle with the BUY, epoch seconds; the next one fills it.
+        """
+        hours = self._stepper.rules.entry_hours
+        if hours is None:
+            return None
+        opened = self._context.timeframe.next(timestamp)
+        return None if hours.contains(opened) else hours.describe_closed(opened)
 
     def entry_obstacle(self, timestamp: int, candles: Candles, signals: Signals) -> str | None:
         """Return why a BUY on the newest closed candle may not enter, in words; None: it may.

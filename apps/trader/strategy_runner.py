@@ -319,6 +319,9 @@ class StrategyRunner:
         if signal == BUY:
             gates["state"] = self._states.entry_obstacle or OK
         if signal == BUY and not holding and not is_repeated:
+            closed = self._exits.find_hours_obstacle(timestamp)
+            if closed is not None:
+                gates["trading hours"] = closed
             reentry = self._exits.entry_obstacle(
                 timestamp, found.candles, found.signals
             ) or command_obstacle(context.store, context.session, self._broker.fills, timestamp)

@@ -13,6 +13,7 @@ from itertools import pairwise
 from cent_walk import Prices, of
 from onetape.core.trading_rules import TradingRules
 from onetape.engine import AccountConfig
+from plain_hours import is_within
 
 EXACT = Context(prec=45)
 ZERO, ONE = Decimal(0), Decimal(1)
@@ -134,6 +135,7 @@ def _take(symbol: _ExactSymbol, bar: int) -> None:
         symbol.buy_waits = False
     elif order == 1 and bar >= symbol.free_from:
         symbol.buy_waits |= not symbol.is_used or symbol.rules.reentry == "while_signal"
+    symbol.buy_waits &= is_within(symbol.rules, symbol.prices.timestamp[bar])
 
 
 def _sell_counts(symbol: _ExactSymbol, bar: int) -> bool:

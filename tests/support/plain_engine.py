@@ -24,6 +24,7 @@ from onetape.engine import (
 )
 from onetape.engine.annual_volatility import volatility_before
 from onetape.engine.exits import EXIT_KINDS, SIGNAL, TARGET, TIME_STOP
+from plain_hours import is_within
 from untraded import untraded_stretches
 
 
@@ -69,6 +70,8 @@ class PlainLoop:
             if bar < 2 or self.signal[bar - 2] != 1:
                 self.is_used = False
             self._take(bar, order)
+            if not is_within(self.rules, int(self.candles.timestamp[bar])):
+                self.buy_waits = False
             if not self.untraded[bar]:
                 if self.entry is not None:
                     self._at_open(bar, open_)

@@ -219,6 +219,10 @@ def drilled_settings(settings: TraderSettings, symbol: str, url: str) -> TraderS
         symbols=[],
         exchange=SIMULATOR_ID,
         strategy=StrategySettings(name="drilled"),
+        # The drill enters at the times of its schedule.
+        account=replace(
+            settings.account, trading_hours=None, trading_days=None, trading_timezone="UTC"
+        ),
         account_name=None,
         cash=get_configured_balance(settings),
         stale_after_seconds=min(settings.stale_after_seconds, SILENCE_SECONDS),

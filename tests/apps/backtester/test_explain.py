@@ -50,7 +50,14 @@ def stories(backtest: Backtest, number: int = 0) -> list[CandleExplanation]:
 
 
 @pytest.mark.parametrize(
-    "flags", [(), LEVELS, (*LEVELS, "--cooldown", "30"), ("--sizing", "quote_amount=9500")]
+    "flags",
+    [
+        (),
+        LEVELS,
+        (*LEVELS, "--cooldown", "30"),
+        ("--sizing", "quote_amount=9500"),
+        ("--trading-hours", "20:00-08:00", "--trading-timezone", "America/New_York"),
+    ],
 )
 def test_orders_are_shown_on_exactly_the_candles_that_led_to_a_trade(
     backtest_with: Callable[..., Backtest], flags: tuple[str, ...]
@@ -109,6 +116,10 @@ def test_a_position_is_shown_on_exactly_the_closes_of_the_exposure(
         (LEVELS, "none (signal was BUY, but the same run of BUYs led to the entry of "),
         ((*LEVELS, "--cooldown", "60"), "none (within the cooldown of 60 candles after an exit)"),
         (("--sizing", "quote_amount=99999"), "refused: cash 10000 is less"),
+        (
+            ("--trading-hours", "08:00-09:00"),
+            "none (signal was BUY, but the candle of 2024-",
+        ),
     ],
 )
 def test_why_nothing_followed_is_reported(

@@ -21,9 +21,10 @@ PLAIN = TraderSettings()
         replace(PLAIN, mode="live", exchange="simulator", db=Path("x.db")),
         replace(PLAIN, account_name="mine", cash=Decimal(7), risk=RiskLimits(max_order=Decimal(9))),
         replace(PLAIN, symbols=[SymbolSettings(symbol=PLAIN.symbol)]),
+        replace(PLAIN, account=AccountConfig(trading_hours="08:00-22:00", trading_days="mon")),
     ],
 )
-def test_where_and_with_which_money_is_no_part_of_it(other: TraderSettings) -> None:
+def test_where_when_and_with_which_money_is_no_part_of_it(other: TraderSettings) -> None:
     assert config_digest(other) == config_digest(PLAIN)
 
 

@@ -145,6 +145,82 @@ def test_paper_fills_of_a_halting_market_equal_the_backtest(
     run(scene())
 
 
+def test_paper_entries_of_a_halting_market_keep_to_the_trading_hours_of_the_backtest(
+    run: Run, tmp_path: Path, db: Path, strategy_file: StrategyFile
+) -> None:
+    # 10:00 to 16:00 UTC, and from 20:30 UTC to 01:00 UTC.
+    account = AccountConfig(
+        trading_hours="15:30-21:30,02:00-06:30", trading_timezone="Asia/Kolkata", cooldown_bars=1
+    )
+
+    async def scene() -> None:
+        name = strategy_file(RUNS, "runs")
+        replay = halting(tmp_path, seed=5)
+        exits = ExitConfig(trailing_stop=0.004)
+        async with (
+            market(0.1, replay) as opened,
+            desk(opened, db, strategy=name, account=account, exits=exits) as trading,
+        ):
+            await step(opened, trading, range(1, HOURS))
+            result = backtested(opened, trading, HOURS - 1)
+            fills, trades = by_engine(result), on_paper(trading)
+            # The backtest has the whole of the last candle, of which the market has begun.
+            assert fills[: len(trades)] == trades
+            assert len(fills) - len(trades) <= 1
+            assert len(trades) >= 4
+            hours = {trade.entry_timestamp // HOUR % 24 for trade in result.trades}
+            assert hours <= {*range(10, 16), 21, 22, 23, 0}
+            blocked = trading.query(
+                "SELECT json_extract(gates, '$.\"trading hours\"'), action FROM decisions "
+                "WHERE json_extract(gates, '$.\"trading hours\"') IS NOT NULL"
+            )
+            assert {action for _, action in blocked} == {"HOLD"}
+            assert any(
+                "opens outside the trading hours 15:30-21:30," in text for text, _ in blocked
+            )
+
+    run(scene())
+
+
+def test_an_order_that_waits_is_cancelled_outside_the_trading_hours_before_the_next_is_sent(
+    run: Run,
+    tmp_path: Path,
+    db: Path,
+    strategy_file: StrategyFile,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    account = AccountConfig(trading_hours="00:00-06:00,07:00-12:00")
+    code = RUNS.replace(
+        "np.where(hour % 9 < 6, 1, np.where(hour % 4 == 1, -1, 0))", "np.isin(hour % 24, [3, 6])"
+    )
+    # Nothing is traded from 04:00 to 08:00.
+    lines = ["timestamp,open,high,low,close,volume"]
+    for hour in range(-HISTORY, 12):
+        is_flat = 4 <= hour < 8
+        lines.append(
+            f"{MARCH + hour * HOUR},100,{100 if is_flat else 101},100,100,{0 if is_flat else 50}"
+        )
+    file = tmp_path / "BTC-USDT_1h.csv"
+    file.write_text("\n".join(lines) + "\n")
+
+    async def scene() -> None:
+        name = strategy_file(code, "runs")
+        async with (
+            market(0.1, read_replay(file)) as opened,
+            desk(opened, db, strategy=name, account=account) as trading,
+        ):
+            await step(opened, trading, range(1, 11))
+            orders = trading.query("SELECT side, status FROM orders ORDER BY signal_timestamp")
+            assert orders == [("buy", "canceled"), ("buy", "closed")]
+            result = backtested(opened, trading, 10)
+            assert on_paper(trading) == by_engine(result)
+            assert [trade.entry_timestamp for trade in result.trades] == [MARCH + 8 * HOUR]
+
+    run(scene())
+    reason = "the candle of 2024-03-01 06:00 opens outside the trading hours"
+    assert capsys.readouterr().out.count(f"the order to buy is cancelled: {reason}") == 1
+
+
 ALWAYS_BUY = RUNS.replace(
     "np.where(hour % 9 < 6, 1, np.where(hour % 4 == 1, -1, 0))", "np.ones(len(candles))"
 )

@@ -32,6 +32,9 @@ GIVEN: dict[str, Any] = {
     "volume_impact": 0.01,
     "cooldown": 3,
     "reentry": "while_signal",
+    "trading_hours": "08:00-22:00",
+    "trading_days": "mon-fri",
+    "trading_timezone": "Europe/Berlin",
     "sizing": "equity_share=0.25",
     "stop_loss": 0.05,
     "take_profit": None,
@@ -58,6 +61,8 @@ def test_every_flag_arrives_in_the_settings_of_both_programs(program: Any) -> No
     assert (account.fee_rate, account.slippage_bps) == (0.002, 7.0)
     assert (account.sizing, account.equity_share) == ("equity_share", 0.25)
     assert (account.cooldown_bars, account.reentry) == (3, "while_signal")
+    assert (account.trading_hours, account.trading_days) == ("08:00-22:00", "mon-fri")
+    assert account.trading_timezone == "Europe/Berlin"
     assert (account.maker_fee_rate, account.fee_currency) == (0.001, "base")
     assert (account.spread_bps, account.volume_impact) == (3.0, 0.01)
     assert exits.stop_loss == 0.05

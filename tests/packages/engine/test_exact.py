@@ -109,6 +109,14 @@ KINDS: dict[str, dict[str, Any]] = {
         "cooldown_bars": 2,
         "exits": ExitConfig(time_stop_bars=3, take_profit=0.01),
     },
+    "hours and weekdays": {
+        "sizing": "equity_share",
+        "equity_share": 0.02,
+        "trading_hours": "20:30-04:00,09:00-16:30",
+        "trading_days": "mon-thu,sat",
+        "trading_timezone": "America/New_York",
+        "exits": ExitConfig(time_stop_bars=3, take_profit=0.01),
+    },
     "a share of the volume": {
         "sizing": "equity_share",
         "equity_share": 0.01,

@@ -12,7 +12,7 @@ from onetape.store.database import open_store
 from onetape.store.drills import read_last_drill
 from traded_accounts import Ended
 from trader.config_digest import config_digest
-from trader.drill.runner import PartResult, make_drill, run_drill
+from trader.drill.runner import PartResult, drilled_settings, make_drill, run_drill
 from trader.drill.scenarios import SCENARIOS
 from trader.drill.schedule import make_schedule
 from trader.drill.trader_process import COMMAND
@@ -105,6 +105,7 @@ def test_a_drill_is_recorded_and_its_exit_code_is_that_of_its_result(
         (("--stop-loss", "0.05", "--strategy", "rsy"), 2, "did you mean 'rsi'?"),
         (("--stop-loss", "0.05", "--only", "earthquake"), 2, "there are: entry, stop and exit, "),
         (("--stop-loss", "0.05", "--strategy", "x.py:Y"), 2, "x.py"),
+        (("--stop-loss", "0.05", "--trading-days", "weekdays"), 2, "must be days or ranges"),
         (("--config", "none.yaml"), 3, "none.yaml does not exist"),
     ],
 )
@@ -115,6 +116,16 @@ def test_what_cannot_be_tried_is_one_line_and_nothing_is_written(
     assert (refused.code, refused.err.count("\n"), refused.out) == (code, 1, "")
     assert text in refused.err
     assert list(folder.iterdir()) == []
+
+
+def test_a_drill_enters_outside_the_trading_hours() -> None:
+    account = AccountConfig(
+        exits=ExitConfig(stop_loss=0.05), trading_days="sun", trading_timezone="Asia/Tokyo"
+    )
+    settings = TraderSettings(account=account, max_signal_age_seconds=7)
+    drilled = drilled_settings(settings, "BTC/USDT", "http://127.0.0.1:1")
+    assert drilled.account == AccountConfig(exits=ExitConfig(stop_loss=0.05))
+    assert drilled.max_signal_age_seconds == 7
 
 
 @pytest.mark.parametrize("exits", [ExitConfig(stop_loss=0.01), ExitConfig(trailing_stop=0.02)])

@@ -1,7 +1,8 @@
 """Real orders of one symbol make the trades of the backtest, on a stepped clock."""
 
 import os
-from collections.abc import Callable
+from collections.abc import AsyncGenerator, Callable
+from contextlib import asynccontextmanager
 from decimal import Decimal
 from itertools import product
 from pathlib import Path
@@ -10,12 +11,12 @@ from typing import Any
 import pytest
 
 from backtest_fills import DIPS, SIZINGS, account_of, backtest_fills
-from desk import HOUR, KEY, MARCH, desk, market
+from desk import HOUR, KEY, MARCH, Desk, Market, desk, market
 from live_desk import QUICK
 from live_steps import BALANCE, LIMITS, first_trade_hours, step_hours
-from onetape.engine import ExitConfig
+from onetape.engine import AccountConfig, ExitConfig
 from onetape.simulator.trading.fees import Fees
-from symbol_desk import SymbolDesk
+from symbol_desk import Made, SymbolDesk
 from tick_walk import tick_walk
 from watched import run_watched
 
@@ -52,31 +53,73 @@ def test_live_orders_with_ideal_fills_make_exactly_the_trades_of_the_backtest(
     sizing: str,
     exits: str,
 ) -> None:
-    end = MARCH + (HOURS + 2) * HOUR
-    replay = tick_walk(tmp_path, MARCH - 10 * 24 * HOUR, end, seed=HOURS)
     for name, value in {
         "symbols": "one symbol, real orders", "sizing": sizing, "exits": exits, "hours": HOURS,
         "seed": HOURS,
     }.items():  # fmt: skip
         record_property(name, value)
 
+    levels, cooldown = EXITS[exits]
+    account = account_of(sizing, levels, fee_rate=0.0, cooldown_bars=cooldown)
+
     async def scene() -> None:
-        name = strategy_file(DIPS, "dips")
-        levels, cooldown = EXITS[exits]
-        account = account_of(sizing, levels, fee_rate=0.0, cooldown_bars=cooldown)
-        async with market(0.0, replay=replay, fees=NO_FEES, balance=BALANCE) as opened:
-            opened.gate.change = without_spread
-            await opened.go_to(first_trade_hours(opened, 0))
-            async with desk(
-                opened, db, strategy=name, account=account, cash="10000", live=QUICK, risk=LIMITS
-            ) as trading:
-                await step_hours(opened, trading, range(HOURS))
-                made = SymbolDesk({KEY.symbol: trading}).made(KEY.symbol)
-                record_property("fills", len(made))
-                fills = backtest_fills(opened, {KEY.symbol: trading}, 1, HOURS - 1)[KEY.symbol]
-                assert fills[: len(made)] == made
-                # The backtest has the whole of the last candle, which has only begun.
-                assert len(fills) - len(made) <= 1
-                assert len(made) > HOURS // 6
+        async with traded(account, db, tmp_path, strategy_file) as (opened, trading):
+            made = SymbolDesk({KEY.symbol: trading}).made(KEY.symbol)
+            record_property("fills", len(made))
+            require_fills_of_backtest(opened, trading, made)
+            assert len(made) > HOURS // 6
 
     run_watched(scene(), 180.0 + 3.0 * HOURS)
+
+
+def test_live_entries_keep_to_the_trading_hours_of_the_backtest(
+    db: Path, tmp_path: Path, strategy_file: StrategyFile
+) -> None:
+    # 02:00 to 05:30 UTC, and from 08:00 UTC on.
+    account = account_of(
+        "all_in",
+        ExitConfig(stop_loss=0.004),
+        fee_rate=0.0,
+        trading_hours="07:30-11:00,13:30-05:30",
+        trading_timezone="Asia/Kolkata",
+    )
+
+    async def scene() -> None:
+        async with traded(account, db, tmp_path, strategy_file) as (opened, trading):
+            made = SymbolDesk({KEY.symbol: trading}).made(KEY.symbol)
+            require_fills_of_backtest(opened, trading, made)
+            entries = trading.query("SELECT signal_timestamp FROM orders WHERE side = 'buy'")
+            assert entries
+            assert {(one // HOUR + 1) % 24 for (one,) in entries} & {0, 1, 6, 7} == set()
+            blocked = trading.query(
+                "SELECT 1 FROM decisions WHERE action = 'HOLD' "
+                "AND json_extract(gates, '$.\"trading hours\"') LIKE '%opens outside%'"
+            )
+            assert blocked
+
+    run_watched(scene(), 180.0 + 3.0 * HOURS)
+
+
+@asynccontextmanager
+async def traded(
+    account: AccountConfig, db: Path, folder: Path, strategy_file: StrategyFile
+) -> AsyncGenerator[tuple[Market, Desk]]:
+    """Yield market and session after all hours have been traded."""
+    end = MARCH + (HOURS + 2) * HOUR
+    replay = tick_walk(folder, MARCH - 10 * 24 * HOUR, end, seed=HOURS)
+    name = strategy_file(DIPS, "dips")
+    async with market(0.0, replay=replay, fees=NO_FEES, balance=BALANCE) as opened:
+        opened.gate.change = without_spread
+        await opened.go_to(first_trade_hours(opened, 0))
+        async with desk(
+            opened, db, strategy=name, account=account, cash="10000", live=QUICK, risk=LIMITS
+        ) as trading:
+            await step_hours(opened, trading, range(HOURS))
+            yield opened, trading
+
+
+def require_fills_of_backtest(opened: Market, trading: Desk, made: list[Made]) -> None:
+    fills = backtest_fills(opened, {KEY.symbol: trading}, 1, HOURS - 1)[KEY.symbol]
+    assert fills[: len(made)] == made
+    # The backtest has the whole of the last candle, which has only begun.
+    assert len(fills) - len(made) <= 1

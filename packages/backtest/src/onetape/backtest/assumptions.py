@@ -41,6 +41,7 @@ def assumptions(backtest: Backtest) -> dict[str, str]:
         "fees": fee_words(rules),
         "exits": exit_words(rules),
         "re-entry": reentry_words(rules),
+        **_describe_hours(rules),
         **({} if finer is None else _intrabar_words(finer, backtest.runs)),
         "trading rules": first.trading_rules_text,
         **first.higher.words,
@@ -195,6 +196,13 @@ def reentry_words(rules: AccountConfig) -> str:
     }[rules.reentry]
 
 
+def _describe_hours(rules: AccountConfig) -> dict[str, str]:
+    """Return when entries are made, for the assumptions; nothing where they always are."""
+    hours = rules.entry_hours
+    words = "" if hours is None else f"entries in candles that open in {hours.text}; exits always"
+    return {"trading hours": words} if words else {}
+
+
 def notes(backtest: Backtest) -> list[str]:
     """Return the notes that a reader needs to trust the numbers, in sentences.
 
@@ -230,6 +238,9 @@ def _run_notes(run: SymbolRun, finer: str | None) -> tuple[list[str], list[str]]
     head = [*window_notes(run.window, "the strategy needs"), *run.higher.notes]
     if run.has_gaps:
         head += pause_notes(run.window, run.segments)
+    hours = result.rules.entry_hours
+    if hours and not any(map(hours.contains, result.candles.timestamp.tolist())):
+        head.append(f"nothing was entered: no candle opens in the trading hours {hours.text}")
     if result.is_open_at_end:
         head.append("the last trade is still open and valued at the last close")
     tail: list[str] = []

@@ -230,7 +230,7 @@ def _followed(run: SymbolRun, bar: int, signal: int) -> str:
             return f"market sell {_when(result, bar, left)}: {_left(run, trade)}"
     filled = _fill_bar(result, following)
     for at, refused in result.refused:
-        if at == filled:
+        if at == filled and (signal < 0 or _find_closed(result, following, filled) is None):
             return f"refused: {refused.reason}"
     return _why_nothing(run, bar, signal)
 
@@ -271,6 +271,9 @@ def _why_nothing(run: SymbolRun, bar: int, signal: int) -> str:
         return "none (signal was BUY, but a position was open)"
     if any(gap.at == run.window.warm_up + bar + 1 for gap in run.window.gaps):
         return "none (signal was BUY, but the next candle is missing, cause unknown)"
+    closed = _find_closed(result, bar + 1, bar + 1)
+    if closed is not None:
+        return f"none (signal was BUY, but {closed})"
     exits = [trade.exit_index for trade in result.trades if trade.exit_index is not None]
     last = max((index for index in exits if index <= bar + 1), default=None)
     cooldown = result.rules.cooldown_bars
@@ -298,11 +301,30 @@ def _why_sell_waits(result: SimulationResult, bar: int, held: Trade) -> str:
 def _why_buy_waits(result: SimulationResult, bar: int) -> str:
     """Return what became of a BUY that was due in a candle without a trade."""
     filled = _fill_bar(result, bar + 1)
+    closed = _find_closed(result, bar + 1, filled)
+    if closed is not None:
+        return f"market buy, which waited for a trade and was dropped: {closed}"
     if any(trade.entry_index == filled for trade in result.trades):
         return "none (signal was BUY, but an order to buy waits for a trade)"
     if result.fill_log.waiting > 0 and filled == len(result.candles):
         return "market buy, which still waits for a trade at the end of the range"
     return "market buy, which waited for a trade until a SELL dropped it, or all slots were full"
+
+
+def _find_closed(result: SimulationResult, first: int, last: int) -> str | None:
+    """Return which candle opens outside the trading hours, in words; None where none does.
+
+    Args:
+        result: Run of the symbol.
+        first: First candle to look at.
+        last: Last candle to look at; the number of candles: to the end.
+    """
+    hours = result.rules.entry_hours
+    if hours is None:
+        return None
+    opens = result.candles.timestamp[first : last + 1].tolist()
+    closed = next((opened for opened in opens if not hours.contains(opened)), None)
+    return None if closed is None else hours.describe_closed(closed)
 
 
 def _entry_of_run(run: SymbolRun, bar: int) -> Trade | None:

@@ -4,7 +4,7 @@ Nothing here reads a candle; NumPy is not loaded.
 """
 
 from functools import cache
-from typing import Annotated, ClassVar, Final, Literal
+from typing import TYPE_CHECKING, Annotated, ClassVar, Final, Literal
 
 from msgspec.structs import force_setattr, replace
 
@@ -12,6 +12,9 @@ from onetape.core.errors import UsageError
 from onetape.core.setting import DeclaredStruct, Section, Setting, collect_settings, format_allowed
 from onetape.core.trading_rules import NO_TRADING_RULES, TradingRules
 from onetape.engine.exit_config import MOST_BARS, NO_EXITS, ExitConfig
+
+if TYPE_CHECKING:
+    from onetape.engine.entry_hours import EntryHours
 
 #: Currency in which a buy pays its fee; a sell always pays in quote currency.
 FeeCurrency = Literal["quote", "base"]
@@ -234,6 +237,40 @@ class AccountConfig(DeclaredStruct, frozen=True, kw_only=True):
             "([Re-entry](#re-entry))",
         ),
     ] = "new_signal"
+    trading_hours: Annotated[
+        str | None,
+        Setting(
+            "Hours in which entries are made, such as 08:00-22:00; several joined by commas.",
+            flag="--trading-hours",
+            metavar="HH:MM-HH:MM",
+            empty="the whole day",
+            unit="HH:MM-HH:MM",
+            rule="hours of the day in which entries are made ([Trading hours](#trading-hours)); "
+            "several joined by commas",
+            example="08:00-22:00",
+        ),
+    ] = None
+    trading_days: Annotated[
+        str | None,
+        Setting(
+            "Weekdays on which entries are made, such as mon-fri or sat,sun.",
+            flag="--trading-days",
+            metavar="DAYS",
+            empty="all",
+            unit="days",
+            rule="weekdays on which entries are made: mon, tue, wed, thu, fri, sat, sun",
+            example="mon-fri",
+        ),
+    ] = None
+    trading_timezone: Annotated[
+        str,
+        Setting(
+            "Time zone of trading hours and weekdays, such as Europe/Berlin.",
+            flag="--trading-timezone",
+            metavar="NAME",
+            unit="name",
+        ),
+    ] = "UTC"
     trading_rules: TradingRules = NO_TRADING_RULES
     """Price step, amount step and minimums of the market: no setting, a program adds them."""
 
@@ -254,6 +291,11 @@ class AccountConfig(DeclaredStruct, frozen=True, kw_only=True):
                 setting=("account.volume_impact", "account.slippage_bps", "account.spread_bps"),
             )
         self._check_sizing()
+        if self.entry_hours is None and self.trading_timezone != "UTC":
+            raise UsageError(
+                "trading_timezone needs trading_hours or trading_days; set one of them",
+                setting="account.trading_timezone",
+            )
 
     def _set_break_even(self) -> None:
         """Set the fees of the exits, which exits net of both fees need."""
@@ -285,6 +327,20 @@ class AccountConfig(DeclaredStruct, frozen=True, kw_only=True):
                 "exits.trailing_stop",
                 setting=("account.sizing", "account.risk_per_trade"),
             )
+
+    @property
+    def entry_hours(self) -> "EntryHours | None":
+        """Return the hours and weekdays in which entries are made; None: at any time.
+
+        Raises:
+            UsageError: the settings are invalid, which a made configuration is not.
+        """
+        if self.trading_hours is None and self.trading_days is None:
+            return None
+        # Most accounts have no trading hours: the import would cost each run a millisecond.
+        from onetape.engine.entry_hours import parse_entry_hours
+
+        return parse_entry_hours(self.trading_hours, self.trading_days, self.trading_timezone)
 
     @property
     def slippage(self) -> float:

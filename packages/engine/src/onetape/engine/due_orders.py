@@ -7,7 +7,8 @@ waits,
     a BUY of an account without a position is dropped by a SELL, and renewed by a further BUY
     a SELL or time stop of a position stays due whatever the signals are
 
-Stops and targets are not reached in such a candle, and its price moves no trailing stop.
+Stops and targets are not reached in such a candle, and its price moves no trailing stop. A candle
+that opens outside the trading hours drops a BUY (entry_hours_filter.py).
 """
 
 from itertools import zip_longest
@@ -168,6 +169,9 @@ class DueOrders(Struct, frozen=True):
     free: int
     """First bar at which a BUY may be due: the rest of a cooldown from before the range."""
     rules: AccountConfig
+    closed: NDArray[np.bool_] | None = None
+    """Whether each bar opens outside the trading hours, shape (n,); None: none does, or no order
+    waits."""
 
     def is_run_used(self, bar: int, entry: int | None) -> bool:
         """Return whether the run of BUYs that is due at a bar has led to an entry.
@@ -226,7 +230,7 @@ class DueOrders(Struct, frozen=True):
             bar: Bar that filled the entry.
             free: First bar at which a BUY could be due.
         """
-        first = self._first_of_wait(bar)
+        first = self._first_of_wait(bar, self.closed)
         sells = np.flatnonzero(self.orders[first : bar + 1] < 0)
         if self.waiting > 0 and first == 0 and not len(sells):
             return bar + 1
@@ -240,8 +244,15 @@ class DueOrders(Struct, frozen=True):
             return bar + 1
         return bar - (first + int(np.argmax(self.orders[first : bar + 1] < 0)))
 
-    def _first_of_wait(self, bar: int) -> int:
-        """Return the first of the bars without a trade right before a bar, or the bar."""
+    def _first_of_wait(self, bar: int, closed: NDArray[np.bool_] | None = None) -> int:
+        """Return the first of the bars without a trade right before a bar, or the bar.
+
+        Args:
+            bar: The bar.
+            closed: Bars at which no order waits, because they drop it, shape (n,); None: none.
+        """
         while self.untraded is not None and bar > 0 and self.untraded[bar - 1]:
+            if closed is not None and closed[bar - 1]:
+                break
             bar -= 1
         return bar

@@ -113,6 +113,12 @@ def symbol_state(
     orders = orders_of(signal, start_index, state.signal)
     untraded = _untraded(candles, start_index, has_volume)
     bars = order_bars(orders, untraded, waiting=state.waiting, is_used=state.is_used)
+    hours, closed = rules.entry_hours, None
+    if hours is not None:
+        # Most runs have no trading hours, and load none of it.
+        from onetape.engine.entry_hours_filter import drop_buys_outside
+
+        bars, closed = drop_buys_outside(hours, bars, traded.timestamp)
     reached = without_untraded(traded, untraded)
     fill_log = FillLog(FillModel.of(rules), state.position)
     fill_log.base = state.base
@@ -132,6 +138,7 @@ def symbol_state(
             is_used=state.is_used,
             free=state.wait_bars,
             rules=rules,
+            closed=closed,
         ),
     )
 

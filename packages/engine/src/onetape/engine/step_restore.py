@@ -86,6 +86,6 @@ def _after_candle(rules: StepRules, state: SymbolStepState, fact: CandleFacts) -
         state,
         position=held,
         # A BUY that was due in a candle with a trade has entered, or was dropped.
-        buy_due=state.buy_due and not fact.has_trade,
+        buy_due=state.buy_due and not fact.has_trade and rules.allows_entry(fact.candle.timestamp),
         sell_due=state.sell_due and held is not None and not fact.exit,
     )

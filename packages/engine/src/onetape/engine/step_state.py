@@ -11,6 +11,7 @@ from msgspec import Struct, field
 from msgspec.structs import replace
 
 from onetape.engine.account_config import AccountConfig, Reentry
+from onetape.engine.entry_hours import EntryHours
 from onetape.engine.exit_config import ExitConfig
 from onetape.engine.step_events import OpenedCandle
 
@@ -30,6 +31,8 @@ class StepRules(Struct, frozen=True):
     exits: ExitConfig
     cooldown_bars: int
     reentry: Reentry
+    entry_hours: EntryHours | None = None
+    """Hours and weekdays in which entries are made; None: at any time."""
 
     @classmethod
     def of(
@@ -48,7 +51,16 @@ class StepRules(Struct, frozen=True):
             exits=account.exits,
             cooldown_bars=account.cooldown_bars,
             reentry=account.reentry,
+            entry_hours=account.entry_hours,
         )
+
+    def allows_entry(self, timestamp: int) -> bool:
+        """Return whether the trading hours allow an entry in a candle.
+
+        Args:
+            timestamp: Open of the candle, epoch seconds.
+        """
+        return self.entry_hours is None or self.entry_hours.contains(timestamp)
 
 
 class HeldPosition(Struct, frozen=True):

@@ -11,6 +11,7 @@ shared_account.py); property tests hold both equal, fill by fill. The rules:
   forms does so by `exits.final_exit`, where its later prices cannot change the exit.
 - After an exit in candle j, a BUY is due from candle j + 1 + cooldown_bars on. A run of BUYs that
   has led to an entry is used up until it ends, unless `reentry` is `while_signal`.
+- A candle that opens outside the trading hours drops a BUY that is due; its run stays usable.
 - A position whose exit was refused is left to the strategy's next SELL.
 
 Every order is in flight until its fill or refusal is one of the events. No money and no size is
@@ -112,7 +113,7 @@ def _after(rules: StepRules, state: SymbolStepState, event: Event) -> _Stepped:
         case EntryFilled() | EntryRefused():
             return _after_entry(state, event), None
         case ExitFilled():
-            return _due_now(_after_exit(rules, state, event))
+            return _due_now(rules, _after_exit(rules, state, event))
         case ExitRefused():
             return _after_exit(rules, state, event), None
         case CandlesOpened():
@@ -126,7 +127,7 @@ def _after_open(rules: StepRules, state: SymbolStepState, opened: OpenedCandle) 
     state = replace(state, opened=opened)
     held = state.position
     if held is None or state.order is not None or state.sell_due or not held.has_levels:
-        return _due_now(state)
+        return _due_now(rules, state)
     bars, age = rules.exits.time_stop_bars, state.candles - held.candle
     if bars is not None and age >= bars:
         found = BarExit(opened.price, TIME_STOP, is_ambiguous=False)
@@ -135,13 +136,14 @@ def _after_open(rules: StepRules, state: SymbolStepState, opened: OpenedCandle) 
     return _leave(state, opened.symbol, opened.timestamp, found)
 
 
-def _due_now(state: SymbolStepState) -> _Stepped:
+def _due_now(rules: StepRules, state: SymbolStepState) -> _Stepped:
     """Return what the orders lead to that are due at the open of the candle that has opened."""
     opened = state.opened
     if opened is None or state.order is not None:
         return state, None
     if state.position is None:
-        return replace(state, is_slot_awaited=state.buy_due), None
+        is_due = state.buy_due and rules.allows_entry(opened.timestamp)
+        return replace(state, buy_due=is_due, is_slot_awaited=is_due), None
     found = BarExit(opened.price, SIGNAL, is_ambiguous=False) if state.sell_due else None
     return _leave(state, opened.symbol, opened.timestamp, found)
 
@@ -150,9 +152,8 @@ def _after_signal(rules: StepRules, state: SymbolStepState, event: StrategySigna
     """Return what a signal leads to: an order, at once where the next candle has opened."""
     if event.timestamp not in state.undecided:
         raise _misplaced(event.symbol, "signal", event.timestamp, state)
-    return _due_now(
-        state.after_signal(rules, event.timestamp, event.signal, can_enter=event.can_enter)
-    )
+    after = state.after_signal(rules, event.timestamp, event.signal, can_enter=event.can_enter)
+    return _due_now(rules, after)
 
 
 def _after_forming(rules: StepRules, state: SymbolStepState, event: CandleForming) -> _Stepped:
@@ -191,7 +192,9 @@ def _after_close(rules: StepRules, state: SymbolStepState, event: CandleClosed) 
             opened=None,
             position=held,
             # An entry that has not had its turn in a candle with a trade is dropped.
-            buy_due=state.buy_due and not state.is_slot_awaited,
+            buy_due=state.buy_due
+            and not state.is_slot_awaited
+            and rules.allows_entry(candle.timestamp),
             is_slot_awaited=False,
         ),
         exit_,

@@ -1,11 +1,11 @@
 """Limits that hold for every order of a trader, and the settings that declare them."""
 
-from datetime import UTC, tzinfo
+from datetime import tzinfo
 from decimal import Decimal
 from typing import Annotated, ClassVar
 
-from onetape.core.errors import UsageError
 from onetape.core.setting import DeclaredStruct, Setting
+from onetape.core.time_zones import load_time_zone
 
 #: Maximum amount of money; more is a typing error.
 _MOST_MONEY = 1_000_000_000_000_000
@@ -114,26 +114,12 @@ class RiskLimits(DeclaredStruct, frozen=True, kw_only=True):
             UsageError: the text names the setting and what was found.
         """
         super().__post_init__()
-        load_time_zone(self.time_zone)
+        load_time_zone(self.time_zone, "risk.time_zone")
 
-
-def load_time_zone(name: str) -> tzinfo:
-    """Return a time zone.
-
-    Raises:
-        UsageError: the time zone is not known on this computer.
-    """
-    if name == "UTC":
-        return UTC
-    from zoneinfo import ZoneInfo  # The import takes time only if another time zone is set.
-
-    try:
-        return ZoneInfo(name)
-    except (ValueError, OSError, LookupError) as error:
-        raise UsageError(
-            f"time_zone {name!r} is not known; write a name such as UTC or Europe/Berlin",
-            setting="risk.time_zone",
-        ) from error
+    @property
+    def day_zone(self) -> tzinfo:
+        """Return the time zone in which a day begins."""
+        return load_time_zone(self.time_zone, "risk.time_zone")
 
 
 #: Limits at their defaults.

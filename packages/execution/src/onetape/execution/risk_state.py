@@ -12,7 +12,7 @@ from typing import Literal
 from msgspec import Struct
 from msgspec.structs import replace
 
-from onetape.execution.risk_limits import RiskLimits, load_time_zone
+from onetape.execution.risk_limits import RiskLimits
 
 #: Limits whose breach lasts until a person clears it.
 LimitName = Literal["daily loss", "drawdown", "orders per minute"]
@@ -89,7 +89,7 @@ def clear_breaches(state: RiskState) -> RiskState:
 def compute_day(limits: RiskLimits, now_ms: int) -> str:
     """Return the day of a moment in the time zone of the limits."""
     moment = datetime.fromtimestamp(now_ms / 1_000, UTC)
-    return moment.astimezone(load_time_zone(limits.time_zone)).date().isoformat()
+    return moment.astimezone(limits.day_zone).date().isoformat()
 
 
 def _check_loss(

@@ -34,7 +34,7 @@ CLEAN_ENDS: Final = ("SIGTERM", "Ctrl-C")
 #: End of the reason of an outage in which candles were known and not decided on.
 UNDECIDED: Final = "without a decision"
 #: Gates by which the rules of a strategy or a restart hold an order back: nothing is wrong.
-_GATES_OF_RULES: Final = ("decided before", "re-entry")
+_GATES_OF_RULES: Final = ("decided before", "trading hours", "re-entry")
 #: Decisions on candles that opened this long before the first moment are not looked at.
 _LONGEST_LATENESS_SECONDS: Final = 31 * 86_400
 #: Order states in which something went wrong.

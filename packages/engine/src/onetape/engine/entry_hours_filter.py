@@ -1,0 +1,114 @@
+"""The BUYs of a whole series that fall into the trading hours of an account."""
+
+from datetime import datetime, tzinfo
+from typing import Final, NamedTuple
+
+import numpy as np
+from msgspec.structs import replace
+from numpy.typing import NDArray
+
+from onetape.core.candles import IntArray
+from onetape.engine.due_orders import OrderBars
+from onetape.engine.entry_hours import EntryHours
+
+_DAY_SECONDS: Final = 86_400
+#: Weekday of 1970-01-01, a Thursday.
+_FIRST_WEEKDAY: Final = 3
+
+
+class OrdersInHours(NamedTuple):
+    """Orders of which the BUYs outside the trading hours have been removed."""
+
+    bars: OrderBars
+    closed: NDArray[np.bool_] | None
+    """Whether each bar opens outside the trading hours, shape (n,); None where every bar has
+    trades, so that no order waits."""
+
+
+def find_rows_in_hours(hours: EntryHours, timestamp: IntArray) -> NDArray[np.bool_]:
+    """Return whether entries are made in candles, as `EntryHours.contains`.
+
+    Args:
+        hours: Trading hours.
+        timestamp: Opens of the candles, ascending, epoch seconds, shape (n,).
+    """
+    if not len(timestamp):
+        return np.zeros(0, dtype=np.bool_)
+    local = timestamp + _utc_offsets(hours.zone, timestamp)
+    seconds = local % _DAY_SECONDS
+    is_open = np.zeros(len(local), dtype=np.bool_)
+    for start, end in hours.spans:
+        is_open |= (seconds >= start) & (seconds < end)
+    is_day = np.array([day in hours.days for day in range(7)])
+    return is_open & is_day[(local // _DAY_SECONDS + _FIRST_WEEKDAY) % 7]
+
+
+def drop_buys_outside(hours: EntryHours, bars: OrderBars, timestamp: IntArray) -> OrdersInHours:
+    """Return orders without the BUYs that trading hours keep from entering.
+
+    A BUY needs a bar that opens in the hours. One that waits for a trade is dropped by the first
+    bar that does not, so each bar from the one at which it was due must.
+
+    Args:
+        hours: Trading hours.
+        bars: Orders and the bars that fill them.
+        timestamp: Opens of the bars, epoch seconds, shape (n,).
+    """
+    if bars.traded is None:
+        is_kept = find_rows_in_hours(hours, timestamp[bars.buys])
+        return OrdersInHours(_keep_buys(bars, is_kept), None)
+    closed = ~find_rows_in_hours(hours, timestamp)
+    closed_before = np.concatenate(([0], np.cumsum(closed)))
+    is_kept = closed_before[bars.buys + 1] == closed_before[np.maximum(bars.due, 0)]
+    kept, left = _keep_buys(bars, is_kept), bars.buy_left
+    if left is not None and closed_before[-1] != closed_before[max(left, 0)]:
+        kept = replace(kept, buy_left=None)
+    return OrdersInHours(kept, closed)
+
+
+def _keep_buys(bars: OrderBars, is_kept: NDArray[np.bool_]) -> OrderBars:
+    """Return orders with some of the BUYs; what is left of a run of BUYs is still one run."""
+    run = np.searchsorted(bars.run_starts[:-1], np.arange(len(bars.buys)), side="right")[is_kept]
+    return replace(
+        bars,
+        buys=bars.buys[is_kept],
+        due=bars.due[is_kept],
+        run_starts=np.append(np.flatnonzero(np.diff(run, prepend=-1) != 0), len(run)),
+        usable_from=int(np.count_nonzero(is_kept[: bars.usable_from])),
+    )
+
+
+def _utc_offsets(zone: tzinfo, timestamp: IntArray) -> IntArray:
+    """Return by how many seconds local time is ahead of UTC, shape (n,).
+
+    Args:
+        zone: Time zone. It is looked at once a day, and no zone changes to and fro within a day.
+        timestamp: Times, ascending, epoch seconds, shape (n,), at least one.
+    """
+    at, last = int(timestamp[0]), int(timestamp[-1])
+    starts, offsets = [at], [_utc_offset(zone, at)]
+    while at < last:
+        following = min(at + _DAY_SECONDS, last)
+        if _utc_offset(zone, following) != offsets[-1]:
+            following = _find_change(zone, at, following)
+            starts.append(following)
+            offsets.append(_utc_offset(zone, following))
+        at = following
+    return np.array(offsets)[np.searchsorted(starts, timestamp, side="right") - 1]
+
+
+def _find_change(zone: tzinfo, before: int, after: int) -> int:
+    """Return the first second of another offset between two times that differ in it."""
+    old = _utc_offset(zone, before)
+    while after - before > 1:
+        middle = (before + after) // 2
+        if _utc_offset(zone, middle) == old:
+            before = middle
+        else:
+            after = middle
+    return after
+
+
+def _utc_offset(zone: tzinfo, timestamp: int) -> int:
+    offset = datetime.fromtimestamp(timestamp, zone).utcoffset()
+    return 0 if offset is None else int(offset.total_seconds())
