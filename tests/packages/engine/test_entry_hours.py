@@ -138,6 +138,30 @@ def test_an_order_still_waits_at_the_end_where_no_candle_has_dropped_it(
     assert run(signals, FREE, bars).fill_log.waiting == waiting
 
 
+def test_a_run_that_has_entered_before_a_range_uses_up_none_of_the_next_run_in_the_hours() -> None:
+    # The first run is due from 09:00 to 14:00, the second one from 08:00 on the next day.
+    signals = "." * 8 + "b" * 6 + "." * 17 + "b" * 6
+    candles = candles_of("x" * len(signals), stops=(10,))
+    signal = np.array([_ORDERS[one] for one in signals], np.int8)
+    first = simulate(candles[:11], signal[:11], STOP)
+    second = simulate(candles, signal, STOP, 11, state=first.state)
+    assert trades_of(first) == [(9, 10)]
+    assert trades_of(second) == [(32 - 11, None)]
+
+
+@pytest.mark.parametrize("cut", range(11, 16))
+def test_an_order_that_was_dropped_outside_is_not_due_again_after_a_restart(cut: int) -> None:
+    # Due at 11:00, dropped at 12:00, and nothing is traded until 13:00.
+    bars, signals = "xxxxxxxxxxx--xx", "..........b...."
+    signal = np.array([_ORDERS[one] for one in signals], np.int8)
+    series = [SymbolSeries("A", candles_of(bars), signal, 0, FREE.trading_rules)]
+    stopped = StepBroker(series, FREE).run(until=MONDAY + cut * HOUR)
+    facts = {name: market.facts for name, market in stopped.markets.items()}
+    restored = restore_state(stopped.rules, facts)
+    assert restored == stopped.state
+    assert restored.symbols["A"].buy_due is (cut in (11, 12))
+
+
 def test_a_clock_that_changes_moves_the_hours() -> None:
     rules = replace(FREE, trading_timezone="Europe/Berlin")
     # Clocks there went from 02:00 to 03:00 on Sunday, 2024-03-31.
