@@ -4,17 +4,15 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from backtester.settings import BacktesterSettings
+from backtester.settings import BacktesterSettings, parse_symbols, parse_timeframe
 from onetape.backtest.config import BacktestConfig, StrategyChoice
 from onetape.cli.dates import parse_range_flags
 from onetape.cli.flag_values import collect_flag_values
 from onetape.cli.loading import Loaded, SettingPlaces, find_settings_file, load_settings
 from onetape.cli.stdout import claim_stdout
 from onetape.core.dates import parse_moment
-from onetape.core.errors import naming_settings
+from onetape.core.errors import UsageError
 from onetape.core.folders import USER_FOLDER, choose_database_path
-from onetape.core.symbols import parse_spot_symbol
-from onetape.core.timeframes import Timeframe
 from onetape.strategies.registry import check_choice
 
 
@@ -39,12 +37,20 @@ def chosen_backtest(given: Mapping[str, Any], command: str = "") -> ChosenBackte
         UsageError: a flag cannot be used.
         ConfigurationError: the file or the environment cannot be used.
     """
+    if command == "optimize" and given["params_from"] is not None:
+        raise UsageError(
+            "--params-from is for a backtest; optimize takes the values to try with --param"
+        )
     loaded = loaded_settings(given)
     settings = loaded.settings
     with loaded.places.naming_places():
         config = config_of(settings)
         parameters = None if command == "optimize" else settings.strategy.parameters
         check_choice(settings.strategy.name, parameters, USER_FOLDER)
+    if loaded.run_text:
+        from onetape.cli.output import note
+
+        note(loaded.run_text)
     return ChosenBacktest(config, settings.report, loaded.places)
 
 
@@ -57,6 +63,11 @@ def loaded_settings(given: Mapping[str, Any]) -> Loaded[BacktesterSettings]:
     # Typer makes paths of texts only where it calls the function.
     config = None if given["config"] is None else Path(given["config"])
     file = find_settings_file("backtester", config)
+    if given["params_from"] is not None:
+        # Few backtests need what it imports.
+        from backtester.run_parameters import load_with_run
+
+        return load_with_run(file, flags, given["params_from"])
     return load_settings(BacktesterSettings, "backtester", file, flags)
 
 
@@ -66,15 +77,10 @@ def config_of(settings: BacktesterSettings) -> BacktestConfig:
     Raises:
         UsageError: a setting cannot be used; names the setting.
     """
-    with naming_settings("symbol"):
-        symbols = (symbol.strip() for symbol in settings.symbol.split(","))
-        symbols = tuple(parse_spot_symbol(symbol) for symbol in symbols if symbol)
-    with naming_settings("timeframe"):
-        timeframe = Timeframe.parse(settings.timeframe).name
     return BacktestConfig(
         exchange=settings.exchange,
-        symbols=symbols,
-        timeframe=timeframe,
+        symbols=parse_symbols(settings),
+        timeframe=parse_timeframe(settings),
         start=None if settings.from_ is None else parse_moment(settings.from_, "from"),
         end=None if settings.to is None else parse_moment(settings.to, "to"),
         strategy=StrategyChoice(settings.strategy.name, settings.strategy.parameters, USER_FOLDER),

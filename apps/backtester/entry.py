@@ -12,6 +12,7 @@ from onetape.cli.program import run_function
 #: Flags that are no settings, as `backtester.flags` declares them; `--watch` is for Typer.
 OWN_FLAGS: Final = {
     "--timerange": PlainFlag("timerange"),
+    "--params-from": PlainFlag("params_from"),
     "--no-report": PlainFlag("no_report", bool),
     "--save": PlainFlag("save", bool),
     "--no-save": PlainFlag("save", bool, is_on=False),

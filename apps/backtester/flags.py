@@ -39,11 +39,12 @@ _Config = Annotated[
 ]
 
 
-@takes_settings(BacktesterSettings, after={"timerange": "--to"})
+@takes_settings(BacktesterSettings, after={"timerange": "--to", "params_from": "--param"})
 def take_flags(
     context: typer.Context,
     *,
     timerange: options.Timerange = None,
+    params_from: options.ParamsFrom = None,
     no_report: Annotated[bool, typer.Option("--no-report", help="Write no report.")] = False,
     save: _Save = None,
     watch: _Watch = False,
@@ -52,7 +53,7 @@ def take_flags(
     **flags: Any,
 ) -> None:
     """Replay a strategy over stored candles: signal on the close, fill on the next open."""
-    del context, timerange, no_report, save, watch, config, json_, flags
+    del context, timerange, params_from, no_report, save, watch, config, json_, flags
 
 
 def parsed_flags(arguments: Sequence[str], command: str) -> dict[str, Any]:

@@ -7,7 +7,10 @@ import msgspec
 
 from onetape.cli.common_settings import DATABASE, EXCHANGE, SYMBOL, TIMEFRAME, StrategySettings
 from onetape.core.defaults import DEFAULT_EXCHANGE, DEFAULT_SYMBOL, DEFAULT_TIMEFRAME
+from onetape.core.errors import naming_settings
 from onetape.core.setting import DeclaredStruct, Setting
+from onetape.core.symbols import parse_spot_symbol
+from onetape.core.timeframes import Timeframe
 from onetape.engine.account_config import (
     MAX_OPEN_TRADES,
     TRADING_RULES,
@@ -69,3 +72,24 @@ class BacktesterSettings(DeclaredStruct, frozen=True, kw_only=True):
             "HTML report to write.", flag="--report", metavar="FILE", empty="in the run's folder"
         ),
     ] = None
+
+
+def parse_symbols(settings: BacktesterSettings) -> tuple[str, ...]:
+    """Return the symbols of a backtest.
+
+    Raises:
+        UsageError: a symbol cannot be read; names the setting.
+    """
+    with naming_settings("symbol"):
+        symbols = (symbol.strip() for symbol in settings.symbol.split(","))
+        return tuple(parse_spot_symbol(symbol) for symbol in symbols if symbol)
+
+
+def parse_timeframe(settings: BacktesterSettings) -> str:
+    """Return the timeframe of a backtest by its common name.
+
+    Raises:
+        UsageError: the timeframe cannot be read; names the setting.
+    """
+    with naming_settings("timeframe"):
+        return Timeframe.parse(settings.timeframe).name

@@ -5,7 +5,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, NoReturn
 
 import typer
+from msgspec import structs
 
+from onetape.cli import options
 from onetape.cli.flag_values import collect_flag_values
 from onetape.cli.flags import takes_settings
 from onetape.cli.program import refuse_flags_before, run_app
@@ -40,7 +42,13 @@ app = typer.Typer(add_completion=False, rich_markup_mode=None)
 @app.callback(invoke_without_command=True)
 @takes_settings(
     TraderSettings,
-    after={"dry_run": "--trading-timezone", "live": "--dry-run", "yes": "--live", "config": "--db"},
+    after={
+        "dry_run": "--trading-timezone",
+        "live": "--dry-run",
+        "yes": "--live",
+        "config": "--db",
+        "params_from": "--param",
+    },
 )
 def trade(
     context: typer.Context,
@@ -58,6 +66,7 @@ def trade(
             help="Confirm the first live entry of an account without a question (docs/live.md).",
         ),
     ] = False,
+    params_from: options.ParamsFrom = None,
     config: Annotated[
         Path | None,
         typer.Option(
@@ -75,9 +84,11 @@ def trade(
         _end_on_signals()
         refuse_flags_before(context, "trader")
         return
-    from onetape.cli.loading import find_settings_file, load_settings
+    from onetape.cli.loading import find_settings_file
+    from onetape.cli.output import print_line
     from trader.monitoring.monitored_run import monitored
     from trader.run import run_trader
+    from trader.run_parameters import load_trader_settings
     from trader.settings_reload import reloading_with
     from trader.start_settings import check_start_settings
 
@@ -86,7 +97,7 @@ def trade(
     mode = "live" if live else "paper" if dry_run else None
     given = {"mode": mode, **collect_flag_values(TraderSettings, flags)}
     file = find_settings_file("trader", config)
-    loaded, fault = _loaded_with_fault(file, given)
+    loaded, fault = _loaded_with_fault(file, given, params_from)
     if given.get("symbol") and loaded.settings.symbols:
         raise UsageError(
             f"--symbol and the list symbols of {file} exclude each other; leave --symbol out, or "
@@ -96,8 +107,10 @@ def trade(
         check_start_settings(loaded.settings)
         with (
             monitored(loaded.settings.monitoring),
-            reloading_with(lambda: _checked(load_settings(TraderSettings, "trader", file, given))),
+            reloading_with(lambda: _checked(load_trader_settings(file, given, params_from))),
         ):
+            if loaded.run_text:
+                print_line(loaded.run_text)
             run_trader(loaded.settings, is_confirmed=yes, strategy_fault=fault)
 
 
@@ -120,19 +133,22 @@ app.command("flatten")(flatten_position)
 
 
 def _loaded_with_fault(
-    file: Path | None, given: dict[str, Any]
+    file: Path | None, given: dict[str, Any], params_from: str | None
 ) -> "tuple[Loaded[TraderSettings], OnetapeError | None]":
-    """Return the settings, and why they lack what the file of the strategy states; None: nothing.
+    """Return the settings, and why they lack those of strategy file or saved run; None: nothing.
 
     Raises:
         OnetapeError: the settings cannot be used, whatever the strategy's file states.
     """
     from onetape.cli.loading import load_settings
+    from trader.run_parameters import load_trader_settings
 
     try:
-        return load_settings(TraderSettings, "trader", file, given), None
+        return load_trader_settings(file, given, params_from), None
     except (UsageError, ConfigurationError) as error:
         loaded = load_settings(TraderSettings, "trader", file, given, reads_strategy=False)
+        if params_from is not None:
+            loaded.settings = structs.replace(loaded.settings, params_from=None)
         # A position is looked after with a broken file, too.
         return loaded, error
 

@@ -72,7 +72,7 @@ from trader.settings_reload import session_rules
 from trader.shared_rate_limit_bans import SharedRateLimitBans
 from trader.start_settings import fault_of_strategies
 from trader.start_strategies import StrategyLoader
-from trader.strategy_origin import ORIGIN, loaded_origin, stored_origin
+from trader.strategy_origin import ORIGIN, loaded_origin, params_origin, stored_origin
 from trader.traded_symbols import traded_symbols
 from trader.trading_thread import run_in_thread
 from trader.waiting_start import WaitingStart
@@ -324,9 +324,11 @@ def _strategy_of(
     A strategy that cannot be loaded keeps its name, parameters and file.
     """
     strategy, name = evaluator.strategy, plan.stand_ins.get(symbol)
-    if name is None:
-        return strategy, {ORIGIN: loaded_origin(evaluator)}
     session = plan.sessions.get(symbol)
+    if name is None:
+        before = stored_origin(session)
+        run = params_origin(plan.settings, evaluator.settings, before)
+        return strategy, {ORIGIN: loaded_origin(evaluator), **run}
     parameters = {} if session is None else dict(session.parameters)
     return structs.replace(strategy, name=name, parameters=parameters), stored_origin(session)
 

@@ -79,6 +79,9 @@ class TraderSettings(DeclaredStruct, frozen=True, kw_only=True):
     ] = False
     timeframe: Annotated[str, TIMEFRAME._replace(once=_ONCE)] = DEFAULT_TIMEFRAME
     strategy: StrategySettings = StrategySettings()
+    params_from: str | None = ""
+    """Saved run that strategy and parameters come from, in words; empty: no run, but the settings;
+    None: a run is named that cannot be used, so strategy and parameters are not known."""
     account_name: Annotated[
         str | None,
         Setting(

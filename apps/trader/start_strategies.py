@@ -67,7 +67,8 @@ class StrategyLoader:
                     raise
                 failed = f"a strategy cannot be loaded ({error})"
             session = plan.sessions.get(symbol)
-            if held is not None and _is_another(evaluator, held, session):
+            is_unknown = plan.settings.params_from is None
+            if held is not None and (is_unknown or _is_another(evaluator, held, session)):
                 is_another = True
                 why = _difference(one if evaluator is None else evaluator, held, session)
                 try:

@@ -9,17 +9,22 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
+from onetape.cli.common_settings import StrategySettings
 from onetape.core.errors import SafetyRefusal
 from onetape.core.folders import USER_FOLDER
 from onetape.core.trading import Session
 from onetape.strategies.registry import strategy_file
 from trader.account import WAY_OUT
+from trader.settings import TraderSettings
 
 if TYPE_CHECKING:
     from trader.evaluator.evaluator import StrategyEvaluator
 
 #: Key in the rules of a session. Sessions of an earlier version have none.
 ORIGIN: Final = "strategy_file"
+#: Key in the rules of a session: the saved run and its window that the parameters come from, in
+#: words. Other sessions have none.
+PARAMS_FROM: Final = "params_from"
 
 
 def strategy_origin(name: str, class_name: str = "") -> str:
@@ -48,13 +53,31 @@ def loaded_origin(evaluator: "StrategyEvaluator") -> str:
 
 
 def stored_origin(session: Session | None) -> dict[str, Any]:
-    """Return the stored facts about the strategy file of a session, for the next session."""
+    """Return what a session stored of strategy file and parameters, for the next session."""
     return {} if session is None else origin_of(session.rules)
 
 
 def origin_of(rules: Mapping[str, Any]) -> dict[str, Any]:
-    """Return the part of a session's rules that names the file of its strategy."""
-    return {name: value for name, value in rules.items() if name == ORIGIN}
+    """Return the part of a session's rules that names strategy file and run of the parameters."""
+    return {name: value for name, value in rules.items() if name in (ORIGIN, PARAMS_FROM)}
+
+
+def params_origin(
+    settings: TraderSettings, strategy: StrategySettings, before: Mapping[str, Any]
+) -> dict[str, str]:
+    """Return what a session stores about the run that its parameters come from; mostly nothing.
+
+    Args:
+        settings: Settings of the trader.
+        strategy: Strategy that the session trades with.
+        before: Rules of the last session of the series; empty: there was none.
+    """
+    if settings.params_from is None:
+        # The session goes on with the parameters of the last one.
+        return {PARAMS_FROM: str(before[PARAMS_FROM])} if PARAMS_FROM in before else {}
+    if not settings.params_from or strategy != settings.strategy:
+        return {}
+    return {PARAMS_FROM: settings.params_from}
 
 
 def is_of_other_file(session: Session | None, evaluator: "StrategyEvaluator") -> bool:

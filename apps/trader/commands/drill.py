@@ -22,10 +22,11 @@ if TYPE_CHECKING:
     from trader.drill.scenarios import Scenario
 
 
-@takes_settings(TraderSettings, after={"config": "--db"})
+@takes_settings(TraderSettings, after={"config": "--db", "params_from": "--param"})
 def drill_settings(
     *,
     config: CONFIG = None,
+    params_from: options.ParamsFrom = None,
     only: Annotated[
         list[str] | None,
         typer.Option(
@@ -53,20 +54,23 @@ def drill_settings(
 
     Exit codes: 0 all parts passed, 6 a part did not pass.
     """
-    from onetape.cli.loading import find_settings_file, load_settings
-    from onetape.cli.output import get_terminal_width, print_json, print_line
+    from onetape.cli.loading import find_settings_file
+    from onetape.cli.output import get_terminal_width, note, print_json, print_line
     from trader.drill.runner import check_drill, make_drill, run_drill
     from trader.drill.trader_process import COMMAND
     from trader.rendering.drill import drill_document, drill_text
+    from trader.run_parameters import load_trader_settings
     from trader.start_settings import check_settings
 
     file = find_settings_file("trader", config)
     given = {**collect_flag_values(TraderSettings, flags), "mode": "paper", "sandbox": False}
-    loaded = load_settings(TraderSettings, "trader", file, given)
+    loaded = load_trader_settings(file, given, params_from)
     settings = loaded.settings
     with loaded.places.naming_places():
         check_settings(settings)
         check_drill(settings)
+    if loaded.run_text:
+        note(loaded.run_text)
     scenarios = _chosen(only)
     signal.signal(signal.SIGTERM, _end)
     drill = make_drill(settings, COMMAND)

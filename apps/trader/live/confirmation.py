@@ -110,7 +110,8 @@ def _without_fault(plan: StartPlan) -> StartPlan:
     if not plan.held:
         raise fault
     # Another timeframe, for example, may only be what the settings lack.
-    reason = f"the file of a strategy cannot be used ({fault})"
+    what = "the file of a strategy" if plan.settings.params_from is not None else "the saved run"
+    reason = f"{what} cannot be used ({fault})"
     bans = {one.key.symbol: reason for one in plan.symbols}
     return structs.replace(plan, exits_only={**plan.exits_only, **bans})
 

@@ -55,6 +55,7 @@ MORE_FLAGS: tuple[str, ...] = (
     "timeframe",
     "strategy",
     "param",
+    "params_from",
     "fee",
     "stop_loss",
     "reentry",

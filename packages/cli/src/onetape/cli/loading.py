@@ -81,6 +81,8 @@ class Loaded(Generic[S]):
         """Take the settings and their sources."""
         self.settings = settings
         self.places = places
+        self.run_text = ""
+        """Strategy and parameters that a saved run gave, in words; empty: no run gave any."""
 
 
 def find_settings_file(app: str, given: Path | None) -> Path | None:
@@ -120,6 +122,7 @@ def load_settings(
     environment: Mapping[str, str] | None = None,
     *,
     reads_strategy: bool = True,
+    run: tuple[Tree, Source] | None = None,
 ) -> Loaded[S]:
     """Return the settings of a program: defaults, then file, then environment, then flags.
 
@@ -134,6 +137,7 @@ def load_settings(
         environment: Environment variables; by default those of the process.
         reads_strategy: Whether the strategy's file is read; a command that trades nothing does not
             need it, and works while the file is broken.
+        run: Settings of a saved run (run_parameters.py), between environment and flags.
 
     Raises:
         ConfigurationError: the file or a variable cannot be used; names path and line, and the key.
@@ -145,12 +149,12 @@ def load_settings(
     variables = os.environ if environment is None else environment
     is_fixed: set[str] = set()
     """Settings that a strategy's file does not change."""
-    for tree, source in _iterate_sources(declared, app, file, variables, flags):
+    for tree, source in _iterate_sources(declared, app, file, variables, flags, run):
         keys: list[str] = []
         for one, value in collect_given_settings(declared, tree, source):
             found, entries, is_whole = convert_setting_value(one, value, source)
             old = values.get(one.key)
-            is_added = isinstance(old, dict) and not is_whole
+            is_added = isinstance(old, dict) and not (is_whole or source.replaces_tables)
             values[one.key] = {**cast("Tree", old), **found} if is_added else found
             keys += [one.key, *entries]
             if not source.is_file or found != one.default:
@@ -197,6 +201,7 @@ def _iterate_sources(
     file: Path | None,
     environment: Mapping[str, str],
     flags: Tree,
+    run: tuple[Tree, Source] | None,
 ) -> Generator[tuple[Tree, Source]]:
     """Yield the settings of each source, with the source; a later one takes precedence."""
     if file is not None:
@@ -214,6 +219,9 @@ def _iterate_sources(
         return f"{app}__{key}".upper().replace(".", "__")
 
     yield build_environment_tree(app, environment), Source(variable, ConfigurationError)
+
+    if run is not None:
+        yield run
 
     def flag(key: str) -> str:
         return get_flag(declared, key)

@@ -30,4 +30,12 @@ Timerange = Annotated[
     str | None,
     typer.Option(metavar="START-END", help="--from and --to as in freqtrade: 20240101-20240201."),
 ]
+ParamsFrom = Annotated[
+    str | None,
+    typer.Option(
+        metavar="RUN",
+        help="Take strategy and parameters from a saved optimization (its best combination) or "
+        "walk-forward (the choice of its newest window); --param replaces single values.",
+    ),
+]
 Json = Annotated[bool, typer.Option("--json", help="Print one JSON document.")]

@@ -24,6 +24,8 @@ class Source(NamedTuple):
     """Error class of an invalid value from this source."""
     is_file: bool = False
     """Whether it is the settings file of the program, which may repeat the defaults."""
+    replaces_tables: bool = False
+    """Whether its tables replace those of earlier sources, rather than add entries to them."""
 
     @property
     def is_flags(self) -> bool:

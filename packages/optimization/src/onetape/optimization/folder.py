@@ -18,12 +18,12 @@ from typing import Any, Final
 import msgspec
 from msgspec import Struct
 
+from onetape.backtest.storage.choices import IDENTITY
 from onetape.core.errors import ConfigurationError
 from onetape.core.message_text import format_os_error
 from onetape.engine import Metrics
 
 RESULTS: Final = "results.jsonl"
-IDENTITY: Final = "optimization.json"
 PAGE: Final = "optimization.html"
 #: Digits of the context's digest in the folder's name.
 _ID_DIGITS: Final = 10

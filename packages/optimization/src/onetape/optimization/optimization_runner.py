@@ -19,6 +19,7 @@ from onetape.backtest.intrabar_candles import load_intrabar_into_memory
 from onetape.backtest.models import CandleWindow, HigherTimeframes
 from onetape.backtest.parallel import WorkerPool
 from onetape.backtest.records import BiasCheck
+from onetape.backtest.storage.choices import OPTIMIZATIONS
 from onetape.backtest.trading_rules import market_rules
 from onetape.backtest.warm_up import after_startup, run_segments
 from onetape.core.errors import ConfigurationError, OnetapeError
@@ -32,6 +33,7 @@ from onetape.optimization.identity import identity_of
 from onetape.optimization.judge import Judgement, judge
 from onetape.optimization.ranking import LeastTrades, TrialResult, ranked
 from onetape.optimization.samplers import make_sampler, own_points
+from onetape.optimization.saved_choice import save_best
 from onetape.optimization.search_options import OWN_SAMPLERS, SearchOptions
 from onetape.optimization.search_plan import SearchPlan
 from onetape.optimization.space import ParameterRange, ParameterSet, ranges_of
@@ -41,7 +43,6 @@ from onetape.strategies import Strategy, lookback_of, strategy_class
 from onetape.strategies.output_capture import stdout_to_stderr
 from onetape.strategies.segments import UnexplainedGaps
 
-OPTIMIZATIONS: Final = DATA_FOLDER / "optimizations"
 TRIALS: Final = DATA_FOLDER / "trials"
 
 
@@ -119,6 +120,8 @@ def run_optimization(
     least = LeastTrades.of(options.min_trades, context.in_sample, outside)
     good = [result for result in found if "error" not in result]
     order = ranked(good, options.metrics, least)
+    best = order[0] if order and least.ranks(order[0]) else None
+    save_best(results.folder, config, options, context, best)
     if good:
         ledger.record_look(
             plan.strategy.name,

@@ -2,14 +2,13 @@
 
 import time
 from pathlib import Path
-from typing import Final
 
 from msgspec import Struct
 from msgspec.structs import asdict, replace
 
 from onetape.backtest.config import BacktestConfig
+from onetape.backtest.storage.choices import WALK_FORWARDS
 from onetape.core.errors import ConfigurationError, UsageError
-from onetape.core.folders import DATA_FOLDER
 from onetape.core.message_text import format_count
 from onetape.optimization.evaluate import SearchContext
 from onetape.optimization.folder import opened
@@ -22,6 +21,7 @@ from onetape.optimization.optimization_runner import (
     plan_search,
 )
 from onetape.optimization.ranking import TrialResult
+from onetape.optimization.saved_choice import save_newest
 from onetape.optimization.search_options import OWN_SAMPLERS, SearchOptions
 from onetape.optimization.search_plan import SearchPlan
 from onetape.optimization.trial_loop import failure_line
@@ -29,8 +29,6 @@ from onetape.optimization.trials_ledger import TrialCounts, TrialsLedger
 from onetape.optimization.walk_forward import WalkForward, WindowEvaluator, walk_forward
 from onetape.optimization.windows import Scheme, windows_of
 from onetape.strategies.output_capture import stdout_to_stderr
-
-WALK_FORWARDS: Final = DATA_FOLDER / "walk_forwards"
 
 
 class WalkForwardRun(Struct, frozen=True):
@@ -103,6 +101,7 @@ def run_walk_forward(
             options.min_trades,
             counts.looks,
         )
+    save_newest(results.folder, config, options, result.windows)
     return WalkForwardRun(
         config=config,
         options=options,

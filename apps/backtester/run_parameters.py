@@ -1,0 +1,31 @@
+"""Settings of a backtest with strategy and parameters of a saved run: `--params-from RUN`."""
+
+from pathlib import Path
+
+from backtester.settings import BacktesterSettings, parse_symbols, parse_timeframe
+from onetape.backtest.storage.choices import load_choice
+from onetape.cli.loading import Loaded
+from onetape.cli.run_parameters import RunParameters, load_settings_with_run
+from onetape.core.setting import Tree
+
+
+def load_with_run(file: Path | None, flags: Tree, name: str) -> Loaded[BacktesterSettings]:
+    """Return the settings of a backtest, with strategy and parameters of a saved run.
+
+    Args:
+        file: File of the settings; None: there is none.
+        flags: Values of the flags by dotted key.
+        name: Name of the run, as `load_choice` takes it.
+
+    Raises:
+        UsageError: no such run, a run without a choice, or one of another strategy, symbol or
+            timeframe; or a flag cannot be used.
+        ConfigurationError: the choice, the file or the environment cannot be used.
+    """
+    saved = load_choice(name)
+    run = RunParameters(saved.folder.name, saved.choice.strategy, saved.parameters, saved.origin)
+    loaded = load_settings_with_run(BacktesterSettings, "backtester", file, flags, run)
+    with loaded.places.naming_places():
+        symbols, timeframe = parse_symbols(loaded.settings), parse_timeframe(loaded.settings)
+    saved.check_series(symbols, timeframe)
+    return loaded

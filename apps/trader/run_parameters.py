@@ -1,0 +1,42 @@
+"""Settings of a trader with strategy and parameters of a saved run: `--params-from RUN`."""
+
+from pathlib import Path
+
+from msgspec import structs
+
+from onetape.backtest.storage.choices import load_choice
+from onetape.cli.loading import Loaded, load_settings
+from onetape.cli.run_parameters import RunParameters, load_settings_with_run
+from onetape.core.setting import Tree
+from trader.settings import TraderSettings
+from trader.traded_symbols import traded_symbols
+
+
+def load_trader_settings(
+    file: Path | None, flags: Tree, name: str | None
+) -> Loaded[TraderSettings]:
+    """Return the settings of a trader.
+
+    Args:
+        file: File of the settings; None: there is none.
+        flags: Values of the flags by dotted key.
+        name: Name of the saved run whose strategy and parameters are taken, as `load_choice` takes
+            it; None: those of the settings.
+
+    Raises:
+        UsageError: no such run, a run without a choice, or one of another strategy, symbol or
+            timeframe; or a flag cannot be used.
+        ConfigurationError: the choice, the file or the environment cannot be used.
+    """
+    if name is None:
+        return load_settings(TraderSettings, "trader", file, flags)
+    saved = load_choice(name)
+    run = RunParameters(saved.folder.name, saved.choice.strategy, saved.parameters, saved.origin)
+    loaded = load_settings_with_run(TraderSettings, "trader", file, flags, run)
+    settings = loaded.settings
+    with loaded.places.naming_places():
+        symbols = traded_symbols(settings)
+    shared = [one.key.symbol for one in symbols if one.strategy == settings.strategy]
+    saved.check_series(shared, symbols[0].key.timeframe)
+    loaded.settings = structs.replace(settings, params_from=saved.origin)
+    return loaded

@@ -1,0 +1,69 @@
+"""Save what an optimization or a walk-forward has chosen, next to its results."""
+
+from collections.abc import Sequence
+from pathlib import Path
+
+from onetape.backtest.config import BacktestConfig
+from onetape.backtest.storage.choices import Choice, save_choice
+from onetape.optimization.evaluate import SearchContext
+from onetape.optimization.ranking import TrialResult
+from onetape.optimization.search_options import SearchOptions
+from onetape.optimization.space import ParameterSet, value_text
+from onetape.optimization.walk_forward import WindowChoice
+
+
+def save_best(
+    folder: Path,
+    config: BacktestConfig,
+    options: SearchOptions,
+    context: SearchContext,
+    best: TrialResult | None,
+) -> None:
+    """Save the best ranked combination of an optimization; None where none is ranked.
+
+    Raises:
+        ConfigurationError: the file cannot be written.
+    """
+    choice = Choice(
+        kind="optimization",
+        strategy=config.strategy.name,
+        exchange=config.key.exchange,
+        symbol=config.key.symbol,
+        timeframe=config.key.timeframe,
+        rank=list(options.metrics),
+        min_trades=options.min_trades,
+        start=context.window.start,
+        end=context.split,
+        parameters=None if best is None else _texts(best["parameters"]),
+    )
+    save_choice(folder, choice)
+
+
+def save_newest(
+    folder: Path, config: BacktestConfig, options: SearchOptions, windows: Sequence[WindowChoice]
+) -> None:
+    """Save the choice of the newest window of a walk-forward.
+
+    Raises:
+        ConfigurationError: the file cannot be written.
+    """
+    newest = windows[-1]
+    choice = Choice(
+        kind="walk-forward",
+        strategy=config.strategy.name,
+        exchange=config.key.exchange,
+        symbol=config.key.symbol,
+        timeframe=config.key.timeframe,
+        rank=list(options.metrics),
+        min_trades=options.min_trades,
+        start=newest.train_start,
+        end=newest.test_start,
+        windows=len(windows),
+        parameters=None if newest.parameters is None else _texts(newest.parameters),
+    )
+    save_choice(folder, choice)
+
+
+def _texts(parameters: ParameterSet) -> dict[str, str]:
+    """Return the values of a combination as `--param` takes them."""
+    return {name: value_text(value) for name, value in parameters.items()}
