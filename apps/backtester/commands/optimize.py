@@ -48,8 +48,8 @@ def optimize(
         list[str] | None,
         typer.Option(
             metavar="METRIC",
-            help="Metric to rank by (docs/metrics.md); repeat for a Pareto front.  "
-            "[default: sharpe]",
+            help="Metric to rank by (docs/metrics.md), or FILE.py with a function of your own "
+            "(docs/optimize.md); repeat for a Pareto front.  [default: sharpe]",
         ),
     ] = None,
     out_of_sample: Annotated[
@@ -102,13 +102,18 @@ def optimize(
     from backtester.rendering.optimization_page import show_optimization
     from backtester.rendering.optimization_progress import show_progress
     from onetape.backtest.parallel import count_processors
+    from onetape.cli.stdout import claim_stdout
     from onetape.optimization.constraints import parse_constraint
     from onetape.optimization.optimization_runner import nothing_worked, run_optimization
-    from onetape.optimization.ranking import checked_metric
     from onetape.optimization.search_options import SearchOptions
+    from onetape.optimization.user_metrics import parse_ranks
 
+    # Code of the user prints to stderr from here on.
+    claim_stdout()
+    metrics, user_metrics = parse_ranks(rank or ("sharpe",))
     options = SearchOptions(
-        metrics=tuple(dict.fromkeys(checked_metric(name) for name in rank or ("sharpe",))),
+        metrics=metrics,
+        user_metrics=user_metrics,
         processes=jobs or count_processors(),
         out_of_sample=out_of_sample,
         sampler=sampler,

@@ -10,7 +10,7 @@ from msgspec.structs import asdict
 
 from onetape.backtest.assumptions import window_notes
 from onetape.backtest.intrabar_candles import intrabar_note
-from onetape.backtest.metric_definitions import DEFINITIONS, LABELS
+from onetape.backtest.metric_definitions import definition_of
 from onetape.backtest.metric_definitions import value_text as metric_value_text
 from onetape.backtest.warning_banner import warning, warning_lines
 from onetape.cli.output import format_table
@@ -21,11 +21,11 @@ from onetape.core.symbols import split_symbol
 from onetape.optimization.neighbourhood import neighbour_medians
 from onetape.optimization.optimization_runner import Optimization, best_of
 from onetape.optimization.ranking import LOWER_IS_BETTER, RankStability, TrialResult, rank_stability
+from onetape.optimization.search_options import SearchOptions
 from onetape.optimization.space import value_text
 
 #: Combinations shown in the terminal; the page and --json have all of them.
 SHOWN: Final = 10
-_BY_FIELD: Final = {one.field: one for one in DEFINITIONS}
 #: Shown of both parts, in addition to the metric that ranks.
 _USER_MODULES: Final = ("total_return", "max_drawdown", "trades")
 
@@ -72,6 +72,7 @@ def optimization_document(
         "seed": None if options.sampler == "grid" else options.seed,
         "constraints": [one.text for one in options.constraints],
         "rank": options.metric if len(options.metrics) == 1 else list(options.metrics),
+        "user_metrics": user_metrics_document(options),
         "best_is": "lowest" if options.metric in LOWER_IS_BETTER else "highest",
         "in_sample": {
             "from": window.start,
@@ -106,6 +107,13 @@ def optimization_document(
         "folder": str(optimization.folder),
         "page": str(page),
     }
+
+
+def user_metrics_document(options: SearchOptions) -> list[dict[str, str]]:
+    """Return name, file and digest of each metric of the user's own, for --json."""
+    return [
+        {"name": one.name, "file": one.file, "digest": one.digest} for one in options.user_metrics
+    ]
 
 
 def _plain_results(optimization: Optimization) -> list[dict[str, Any]]:
@@ -144,7 +152,7 @@ def parts_lines(optimization: Optimization) -> list[str]:
     out_of_sample = len(window.candles) - window.warm_up - context.in_sample
     return [
         f"in-sample: {format_day(window.start)} to {format_day(split)} UTC, "
-        f"{format_count(context.in_sample, 'candle')}, ranked by {LABELS[metric]}, "
+        f"{format_count(context.in_sample, 'candle')}, ranked by {definition_of(metric).label}, "
         f"{'lowest' if metric in LOWER_IS_BETTER else 'highest'} first"
         f"{least_words(optimization)}",
         f"out-of-sample: {format_day(split)} to {format_day(window.end)} UTC, "
@@ -228,7 +236,7 @@ def neighbour_lines(optimization: Optimization) -> list[str]:
     if best is None or medians[0] is None:
         return []
     return [
-        f"neighbours of the best (one step in one parameter): median {LABELS[metric]} "
+        f"neighbours of the best (one step in one parameter): median {definition_of(metric).label} "
         f"{metric_text(optimization, metric, medians[0])} in-sample, the best "
         f"{metric_text(optimization, metric, best['in_sample'][metric])}: a plateau where they are "
         "close, a spike where not"
@@ -291,7 +299,7 @@ def best_words(optimization: Optimization, stability: RankStability) -> str:
     if stability.best_out_of_sample_rank is not None:
         place = f", rank {stability.best_out_of_sample_rank:,} of {stability.ranked:,} there"
     return (
-        f"best: {LABELS[metric]} {text(stability.best_in_sample)} in-sample, "
+        f"best: {definition_of(metric).label} {text(stability.best_in_sample)} in-sample, "
         f"{text(stability.best_out_of_sample)} out-of-sample{place} "
         f"(median of {whose} {text(stability.median_out_of_sample)})"
     )
@@ -330,10 +338,10 @@ def command(optimization: Optimization, result: TrialResult, given: Sequence[str
 
 def metric_text(optimization: Optimization, metric: str, value: float | None) -> str:
     """Return a metric's value for people, as every result words it; none where it has none."""
-    if value is not None and _BY_FIELD[metric].unit == "count":
+    if value is not None and definition_of(metric).unit == "count":
         # The median of an even number of counts may be a half.
         return f"{value:,.1f}".removesuffix(".0")
-    return metric_value_text(_BY_FIELD[metric], value, money_places(optimization)) or "none"
+    return metric_value_text(definition_of(metric), value, money_places(optimization)) or "none"
 
 
 def money_places(optimization: Optimization) -> int:
@@ -350,7 +358,7 @@ def _table(optimization: Optimization) -> str:
     columns = (metric, *(name for name in _USER_MODULES if name != metric))
     head = ["", *names]
     for column in columns:
-        head += [LABELS[column], "out-of-sample"]
+        head += [definition_of(column).label, "out-of-sample"]
     medians = neighbour_medians(optimization.order, metric)
     has_neighbours = any(value is not None for value in medians)
     head += ["neighbours"] if has_neighbours else []

@@ -24,7 +24,7 @@ from backtester.rendering.optimization import (
     trust_lines,
     verdict_lines,
 )
-from onetape.backtest.metric_definitions import DEFINITIONS, LABELS
+from onetape.backtest.metric_definitions import definition_of
 from onetape.backtest.warning_banner import warning
 from onetape.cli.output import print_line
 from onetape.core.message_text import format_count
@@ -70,12 +70,11 @@ def optimization_page(optimization: Optimization, given: Sequence[str]) -> Optim
     """Return the contents of the page of an optimization."""
     names = [one.name for one in optimization.plan.ranges if not one.is_fixed]
     metrics = list(dict.fromkeys((optimization.options.metric, *_METRICS)))
-    units = {one.field: one.unit for one in DEFINITIONS}
     key = optimization.context.window.key
     best, check = best_of(optimization), optimization.check
     head = ["#", *names]
     for metric in metrics[:4]:
-        head += [LABELS[metric], "out-of-sample"]
+        head += [definition_of(metric).label, "out-of-sample"]
     medians = neighbour_medians(optimization.order, metrics[0])
     head.append("neighbours")
     rules = {one.name: one.words for one in optimization.plan.ranges}
@@ -116,7 +115,12 @@ def optimization_page(optimization: Optimization, given: Sequence[str]) -> Optim
         command="none is ranked" if best is None else command(optimization, best, given),
         names=names,
         metrics=[
-            MetricChoice(metric, LABELS[metric], units[metric], metric in LOWER_IS_BETTER)
+            MetricChoice(
+                metric,
+                definition_of(metric).label,
+                definition_of(metric).unit,
+                metric in LOWER_IS_BETTER,
+            )
             for metric in metrics
         ],
         money_decimals=money_places(optimization),

@@ -5,8 +5,9 @@ from typing import Any, Final
 
 from msgspec.structs import asdict
 
+from backtester.rendering.optimization import user_metrics_document
 from onetape.backtest.assumptions import window_notes
-from onetape.backtest.metric_definitions import DEFINITIONS, LABELS
+from onetape.backtest.metric_definitions import definition_of
 from onetape.backtest.metric_definitions import value_text as metric_value_text
 from onetape.cli.output import format_table
 from onetape.core.clock import format_day
@@ -16,7 +17,6 @@ from onetape.core.symbols import split_symbol
 from onetape.optimization.space import value_text
 from onetape.optimization.walk_forward_run import WalkForwardRun
 
-_BY_FIELD: Final = {one.field: one for one in DEFINITIONS}
 #: Metrics of the stitched equity in the terminal.
 _SHOWN: Final = ("total_return", "cagr", "sharpe", "max_drawdown", "trades", "exposure")
 
@@ -71,9 +71,10 @@ def verdict_line(run: WalkForwardRun) -> str:
 def scheme_line(run: WalkForwardRun) -> str:
     """Return the lengths of the windows and the rule of a choice."""
     scheme = run.walk_forward.scheme
+    label = definition_of(run.options.metric).label
     held = "sold" if scheme.boundary == "close" else "carried over"
     return (
-        f"windows: {scheme.text} (training/test); choice by {LABELS[run.options.metric]} of at "
+        f"windows: {scheme.text} (training/test); choice by {label} of at "
         f"least {format_count(run.options.min_trades, 'trade')} (--min-trades); at a boundary an "
         "open "
         f"position is {held} (--boundary)"
@@ -87,7 +88,12 @@ def window_rows(run: WalkForwardRun) -> list[list[str]]:
     rows = [
         [
             *("training from", "test from", "to", *names),
-            *(f"{LABELS[metric]} training", "return training", "return test", "efficiency"),
+            *(
+                f"{definition_of(metric).label} training",
+                "return training",
+                "return test",
+                "efficiency",
+            ),
         ]
     ]
     for one in run.walk_forward.windows:
@@ -111,7 +117,8 @@ def stitched_lines(run: WalkForwardRun) -> list[str]:
     """Return the metrics of the stitched equity, buying and holding, and the efficiency."""
     found, hold = run.walk_forward, run.walk_forward.metrics.buy_and_hold
     texts = [
-        f"{LABELS[name]} {metric_text(run, name, getattr(found.metrics, name))}" for name in _SHOWN
+        f"{definition_of(name).label} {metric_text(run, name, getattr(found.metrics, name))}"
+        for name in _SHOWN
     ]
     lines = [f"stitched out of sample: {', '.join(texts)}"]
     held = "none" if hold is None else f"{hold.total_return:+.1%}"
@@ -150,7 +157,7 @@ def metric_text(run: WalkForwardRun, metric: str, value: float | None) -> str:
     """Return a metric's value for people."""
     quote = split_symbol(run.context.window.key.symbol)[1]
     places = choose_money_decimals(quote, run.context.rules.cash)
-    return metric_value_text(_BY_FIELD[metric], value, places) or "none"
+    return metric_value_text(definition_of(metric), value, places) or "none"
 
 
 def walk_forward_document(run: WalkForwardRun, page: Path) -> dict[str, Any]:
@@ -165,6 +172,7 @@ def walk_forward_document(run: WalkForwardRun, page: Path) -> dict[str, Any]:
         "trading_rules": run.trading_rules_text,
         "sampler": run.options.sampler,
         "rank": list(run.options.metrics),
+        "user_metrics": user_metrics_document(run.options),
         "min_trades": run.options.min_trades,
         "scheme": asdict(found.scheme),
         "trials": {"here": len(run.plan.points), "earlier": run.earlier, **asdict(run.counts)},

@@ -10,6 +10,7 @@ from typing import Any, Final
 
 import pytest
 
+from docs_pages import written
 from onetape.optimization import judge
 from onetape.optimization.search_options import SearchOptions
 from onetape.optimization.statistics import cscv
@@ -26,8 +27,9 @@ def page(repository: Path) -> str:
 
 
 def test_its_commands_run_from_the_fetch_to_a_walk_forward_verdict(
-    page: str, backtester: Run
+    page: str, backtester: Run, repository: Path
 ) -> None:
+    assert written(repository / "docs/optimize.md", Path.cwd())
     (fetch,) = re.findall(r"^uv run backfiller (.*)$", page, re.MULTILINE)
     subprocess.run([sys.executable, "-m", "backfiller.main", *shlex.split(fetch)], check=True)
     found = re.findall(r"^(\$ )?uv run backtester (optimize .*)$", page, re.MULTILINE)

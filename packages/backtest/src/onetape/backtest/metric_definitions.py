@@ -5,7 +5,7 @@ from typing import Any, Final, Literal, NamedTuple
 from onetape.core.digits import choose_money_decimals, format_fixed
 from onetape.engine import Metrics
 
-Unit = Literal["part", "quote", "days", "ratio", "count", "candles", "yes or no"]
+Unit = Literal["part", "quote", "days", "ratio", "count", "candles", "number", "yes or no"]
 #: One row: label, the strategy's value, buy-and-hold's, how the number is made.
 MetricLine = tuple[str, str, str, str]
 
@@ -189,8 +189,15 @@ UNIT_WORDS: Final[dict[Unit, str]] = {
     "ratio": "ratio",
     "count": "count",
     "candles": "candles",
+    "number": "number",
     "yes or no": "true or false",
 }
+
+
+def definition_of(field: str) -> Definition:
+    """Return the definition of a metric; one of the user's own is a number called by its name."""
+    known = (one for one in DEFINITIONS if one.field == field)
+    return next(known, Definition(field, field, "number", "a function of the user's own"))
 
 
 def metric_lines(metrics: Metrics, quote: str, *, brief: bool = False) -> list[MetricLine]:
@@ -248,5 +255,7 @@ def value_text(definition: Definition, value: Any, decimals: int) -> str:
             return "yes" if value else "no"
         case "quote":
             return format_fixed(value, decimals)
+        case "number":
+            return f"{value:,.0f}" if 1e4 <= abs(value) < 1e15 else f"{value:.4g}"
         case _:
             return f"{value:,.2f}"

@@ -1,5 +1,6 @@
 """Evaluate one combination: a backtest of the in-sample part and one of the out-of-sample part."""
 
+from collections.abc import Sequence
 from functools import cached_property
 from typing import Any
 
@@ -15,12 +16,17 @@ from onetape.engine import (
     IntrabarSource,
     MetricsContext,
     SimulationResult,
-    compute_metrics,
     metrics_context,
     simulate,
 )
 from onetape.optimization.details import trial_details
 from onetape.optimization.space import ParameterSet
+from onetape.optimization.user_metrics import (
+    MetricError,
+    UserMetric,
+    encode_failure,
+    part_metrics,
+)
 from onetape.strategies import Higher, SignalArray, Strategy, higher_lookback_of, lookback_of
 from onetape.strategies.indicator_cache import IndicatorCache
 from onetape.strategies.lookback_window import window_size
@@ -182,28 +188,46 @@ class Job(Struct, frozen=True):
 class Evaluator:
     """Evaluates combinations, in any process."""
 
-    def __init__(self, strategy: type[Strategy], context: SearchContext) -> None:
-        """Compute the data that all combinations share, once for all processes."""
+    def __init__(
+        self,
+        strategy: type[Strategy],
+        context: SearchContext,
+        own_metrics: Sequence[UserMetric] = (),
+    ) -> None:
+        """Compute the data that all combinations share, once for all processes.
+
+        Args:
+            strategy: Strategy of the combinations.
+            context: Candles and rules.
+            own_metrics: Metrics of the user, in addition to ours.
+        """
         self._strategy = strategy
         self._context = context
+        self._own_metrics = own_metrics
         self._columns = IndicatorCache((context.window.candles, *context.higher.values()))
         _ = context.metrics_contexts, context.are_sound
 
     def __call__(self, job: Job) -> bytes:
-        """Return the line of the results, without its end: metrics of both parts, or the error."""
+        """Return the line of the results, without its end: metrics of both parts, or the error.
+
+        Where a metric of the user gives no number it is the line of `encode_failure`.
+        """
         line: dict[str, Any] = {"parameters": job.parameters}
         try:
             with self._columns.used():
                 strategy = self._strategy(**job.parameters)
                 first, second = evaluate_parts(strategy, self._context)
             metrics_contexts = self._context.metrics_contexts
-            line["in_sample"] = compute_metrics(first, metrics_contexts[0])
-            line["out_of_sample"] = compute_metrics(second, metrics_contexts[1])
+            own = self._own_metrics
+            line["in_sample"] = part_metrics(first, metrics_contexts[0], own, "in-sample")
+            line["out_of_sample"] = part_metrics(second, metrics_contexts[1], own, "out-of-sample")
             details = (
                 trial_details(first, metrics_contexts[0].calendar) if job.has_details else None
             )
             if details is not None:
                 line["details"] = details
+        except MetricError as error:
+            return encode_failure(error)
         except OnetapeError as error:
             line = {"parameters": job.parameters, "error": " ".join(str(error).split())}
         except (Exception, SystemExit) as error:

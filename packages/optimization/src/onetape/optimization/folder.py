@@ -10,7 +10,7 @@ import fcntl
 import hashlib
 import json
 import os
-from collections.abc import Generator, Mapping
+from collections.abc import Collection, Generator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, Final
@@ -22,6 +22,7 @@ from onetape.backtest.storage.choices import IDENTITY
 from onetape.core.errors import ConfigurationError
 from onetape.core.message_text import format_os_error
 from onetape.engine import Metrics
+from onetape.optimization.user_metrics import USER_METRICS
 
 RESULTS: Final = "results.jsonl"
 PAGE: Final = "optimization.html"
@@ -86,8 +87,14 @@ class MemoryResults:
 class Results:
     """The results of one context: those that were there, and new ones as they come."""
 
-    def __init__(self, folder: Path, descriptor: int) -> None:
-        """Read what is there; the half line of a killed optimization is cut off."""
+    def __init__(self, folder: Path, descriptor: int, own_metrics: Collection[str] = ()) -> None:
+        """Read what is there; the half line of a killed optimization is cut off.
+
+        Args:
+            folder: Folder of the context.
+            descriptor: File descriptor of the results, which is locked.
+            own_metrics: Names of metrics of the user, which each result has.
+        """
         self.folder = folder
         self.descriptor = descriptor
         """File descriptor of the lock file; the lock is held while it is open."""
@@ -96,7 +103,7 @@ class Results:
         whole = content.rfind(b"\n") + 1
         os.ftruncate(descriptor, whole)
         for line in content[:whole].splitlines():
-            result = _checked(folder, line)
+            result = _checked(folder, line, _METRICS.union(own_metrics))
             self._by_key[key_of(result["parameters"])] = result
 
     def has(self, parameters: Mapping[str, Any]) -> bool:
@@ -140,8 +147,8 @@ class Results:
             raise
 
 
-def _checked(folder: Path, line: bytes) -> dict[str, Any]:
-    """Return the result of a stored line.
+def _checked(folder: Path, line: bytes, names: frozenset[str]) -> dict[str, Any]:
+    """Return the result of a stored line, which has metrics of these names.
 
     Raises:
         ConfigurationError: the line has no result.
@@ -153,7 +160,7 @@ def _checked(folder: Path, line: bytes) -> dict[str, Any]:
         raise _no_result(folder, str(error)) from error
     if form.error is None:
         for part in form.windows or (form.in_sample, form.out_of_sample):
-            missing = sorted(_METRICS.difference(part or ()))
+            missing = sorted(names.difference(part or ()))
             if missing:
                 raise _no_result(folder, f"it lacks {missing[0]}")
     return result
@@ -187,7 +194,7 @@ def opened(root: Path, context: Mapping[str, Any]) -> Generator[Results]:
                 f"another optimization is running in {folder}; wait for it, then "
                 "this one goes on from it"
             ) from error
-        yield Results(folder, descriptor)
+        yield Results(folder, descriptor, context.get(USER_METRICS, ()))
     finally:
         os.close(descriptor)
 

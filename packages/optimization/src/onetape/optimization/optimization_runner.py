@@ -39,6 +39,7 @@ from onetape.optimization.search_plan import SearchPlan
 from onetape.optimization.space import ParameterRange, ParameterSet, ranges_of
 from onetape.optimization.trial_loop import OptimizationDisplay, Trials, failure_line
 from onetape.optimization.trials_ledger import TrialCounts, TrialsLedger, trial_digest
+from onetape.optimization.user_metrics import USER_METRICS, metrics_identity
 from onetape.strategies import Strategy, lookback_of, strategy_class
 from onetape.strategies.output_capture import stdout_to_stderr
 from onetape.strategies.segments import UnexplainedGaps
@@ -107,11 +108,11 @@ def run_optimization(
     """
     began = time.monotonic()
     plan = plan_search(config, options)
-    market = load_market(config, plan, options.out_of_sample)
+    market = load_market(config, plan, options)
     plan.is_prepared = True
     window, context = market.window, market.context
     ledger = TrialsLedger(TRIALS, window.key.exchange, window.key.symbol)
-    work = Evaluator(plan.strategy, context)
+    work = Evaluator(plan.strategy, context, options.user_metrics)
     with opened(OPTIMIZATIONS, market.identity) as results:
         earlier = evaluate_all(plan, options, market, results, ledger, show_progress, work)
         found = [results.result(point) for point in plan.points]
@@ -186,7 +187,7 @@ def prepared_plan(
     return plan
 
 
-def load_market(config: BacktestConfig, plan: SearchPlan, out_of_sample: float) -> Market:
+def load_market(config: BacktestConfig, plan: SearchPlan, options: SearchOptions) -> Market:
     """Return candles and rules of an optimization.
 
     Raises:
@@ -201,7 +202,7 @@ def load_market(config: BacktestConfig, plan: SearchPlan, out_of_sample: float) 
         steps, trading_rules_text = market_rules(store, key, config, window.candles)
         context = SearchContext(
             window,
-            in_sample_candles(window, out_of_sample),
+            in_sample_candles(window, options.out_of_sample),
             replace(config.account, trading_rules=steps),
             higher.candles,
             load_intrabar_into_memory(store, window, config),
@@ -213,6 +214,7 @@ def load_market(config: BacktestConfig, plan: SearchPlan, out_of_sample: float) 
             window, run_segments(window, higher, furthest), ", the longest of all combinations,"
         )
         identity = identity_of(store, key, furthest, context)
+        identity |= metrics_identity(options.user_metrics)
     return Market(window, higher, context, trading_rules_text, tuple(pauses), identity)
 
 
@@ -228,8 +230,11 @@ def evaluate_all(
     """Evaluate all combinations without a result; return how many had one before."""
     name, timeframe = plan.strategy.name, market.window.key.timeframe
 
+    # A combination that is ranked by another metric is no other trial.
+    of_trial = {key: one for key, one in market.identity.items() if key != USER_METRICS}
+
     def record(points: Sequence[ParameterSet]) -> None:
-        digests = (trial_digest(market.identity, point) for point in points)
+        digests = (trial_digest(of_trial, point) for point in points)
         ledger.record_trials(name, timeframe, digests)
 
     is_own = options.sampler in OWN_SAMPLERS

@@ -6,6 +6,7 @@ from msgspec import Struct
 
 from onetape.core.errors import UsageError
 from onetape.optimization.constraints import Constraint
+from onetape.optimization.user_metrics import UserMetric
 
 #: Bounds of the out-of-sample part.
 LEAST_PART: Final = 0.05
@@ -44,6 +45,8 @@ class SearchOptions(Struct, frozen=True, kw_only=True):
     """Closed trades in-sample that a combination needs to be ranked."""
     constraints: tuple[Constraint, ...] = ()
     """Conditions that a combination must meet."""
+    user_metrics: tuple[UserMetric, ...] = ()
+    """Metrics of the user's own among `metrics`."""
 
     def __post_init__(self) -> None:
         """Check the options.

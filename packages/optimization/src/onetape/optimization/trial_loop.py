@@ -1,11 +1,12 @@
 """The loop of an optimization: a sampler proposes, a pool evaluates, a file keeps results."""
 
 from collections.abc import Callable, Sequence
-from typing import Any, Final, NamedTuple
+from typing import Final, NamedTuple
 
 import msgspec
 
 from onetape.backtest.parallel import WorkerPool
+from onetape.core.errors import UsageError
 from onetape.optimization.details import DETAILED_TRIALS
 from onetape.optimization.evaluate import Job
 from onetape.optimization.folder import MemoryResults, Results
@@ -13,6 +14,7 @@ from onetape.optimization.ranking import TrialResult
 from onetape.optimization.samplers import Sampler
 from onetape.optimization.search_plan import SearchPlan
 from onetape.optimization.space import ParameterSet, value_text
+from onetape.optimization.user_metrics import decode_failure
 
 #: Failures that are shown one by one; the others are counted.
 FAILURES_SHOWN: Final = 5
@@ -98,6 +100,11 @@ class Trials:
         return [point for point, new in pairs if new]
 
     def _evaluate(self, pool: WorkerPool, display: OptimizationDisplay, done: int) -> int:
+        """Evaluate the new combinations of the batch; return how many are done in all.
+
+        Raises:
+            UsageError: a metric of the user gave no number; results that came before are stored.
+        """
         points = self._new_points()
         first = len(self._plan.points) - len(points)
         jobs = [
@@ -109,6 +116,13 @@ class Trials:
         done += len(points) - len(jobs)
         self._record(points)
         for index, line in pool.map_unordered(jobs):
+            failure = decode_failure(line)
+            if failure is not None:
+                shown = parameters_text(jobs[index].parameters)
+                raise UsageError(
+                    f"--rank: {shown}: {failure}; return a finite number for every backtest, also "
+                    "for one without trades"
+                )
             result = self._results.add(line or _killed(jobs[index].parameters))
             done += 1
             display.done(done)
@@ -126,9 +140,12 @@ class Trials:
 
 def failure_line(result: TrialResult) -> str:
     """Return the error of a combination, in one line."""
-    parameters: dict[str, Any] = result["parameters"]
-    shown = ", ".join(f"{name} {value_text(value)}" for name, value in parameters.items())
-    return f"backtester: {shown}: {result['error']}"
+    return f"backtester: {parameters_text(result['parameters'])}: {result['error']}"
+
+
+def parameters_text(parameters: ParameterSet) -> str:
+    """Return the parameters of a combination: `fast 5, slow 20`."""
+    return ", ".join(f"{name} {value_text(value)}" for name, value in parameters.items())
 
 
 def _killed(parameters: ParameterSet) -> bytes:

@@ -36,6 +36,12 @@ from onetape.optimization.judge import (
 from onetape.optimization.ranking import LeastTrades, TrialResult, metric_value, ranked
 from onetape.optimization.statistics.random_timing import random_timing
 from onetape.optimization.statistics.sharpe import return_moments
+from onetape.optimization.user_metrics import (
+    MetricError,
+    UserMetric,
+    encode_failure,
+    part_metrics,
+)
 from onetape.optimization.verdict import Verdict, first_failure
 from onetape.optimization.windows import Scheme, Window
 from onetape.strategies import SELL, SignalArray, Strategy, lookback_of
@@ -98,10 +104,22 @@ class WindowEvaluator:
     """Evaluates a combination on the training part of each window, in any process."""
 
     def __init__(
-        self, strategy: type[Strategy], context: SearchContext, windows: Sequence[Window]
+        self,
+        strategy: type[Strategy],
+        context: SearchContext,
+        windows: Sequence[Window],
+        own_metrics: Sequence[UserMetric] = (),
     ) -> None:
-        """Compute the data that all combinations share."""
+        """Compute the data that all combinations share.
+
+        Args:
+            strategy: Strategy of the combinations.
+            context: Candles and rules.
+            windows: Windows of the range.
+            own_metrics: Metrics of the user, in addition to ours.
+        """
         self._strategy, self._context, self._windows = strategy, context, windows
+        self._own_metrics = own_metrics
         self._columns = IndicatorCache((context.window.candles, *context.higher.values()))
         self._backgrounds: list[MetricsContext] = [
             metrics_context(context.window.candles[one.train_start : one.test_start], context.rules)
@@ -110,19 +128,29 @@ class WindowEvaluator:
         _ = context.are_sound
 
     def __call__(self, job: Job) -> bytes:
-        """Return the line of the results, without its end: metrics by window, or the error."""
+        """Return the line of the results, without its end: metrics by window, or the error.
+
+        Where a metric of the user gives no number it is the line of `encode_failure`.
+        """
         line: dict[str, Any] = {"parameters": job.parameters}
         try:
             with self._columns.used():
                 strategy = self._strategy(**job.parameters)
                 line["windows"] = [
-                    compute_metrics(simulate_part(strategy, self._context, part), metrics_context)
-                    for part, metrics_context in zip(
-                        (train_part(self._context, strategy, one) for one in self._windows),
-                        self._backgrounds,
-                        strict=True,
+                    part_metrics(
+                        simulate_part(
+                            strategy, self._context, train_part(self._context, strategy, window)
+                        ),
+                        background,
+                        self._own_metrics,
+                        f"training part of window {number}",
+                    )
+                    for number, (window, background) in enumerate(
+                        zip(self._windows, self._backgrounds, strict=True), start=1
                     )
                 ]
+        except MetricError as error:
+            return encode_failure(error)
         except OnetapeError as error:
             line = {"parameters": job.parameters, "error": " ".join(str(error).split())}
         except (Exception, SystemExit) as error:

@@ -68,13 +68,13 @@ def run_walk_forward(
             "--walk-forward takes --sampler grid or random: a window has its own choice"
         )
     plan = plan_search(config, options)
-    market = load_market(config, plan, options.out_of_sample)
+    market = load_market(config, plan, options)
     window = market.window
     windows = windows_of(window, scheme)
     market = replace(market, identity={**market.identity, "walk_forward": asdict(scheme)})
     context = market.context
     ledger = TrialsLedger(TRIALS, window.key.exchange, window.key.symbol)
-    work = WindowEvaluator(plan.strategy, context, windows)
+    work = WindowEvaluator(plan.strategy, context, windows, options.user_metrics)
     with opened(WALK_FORWARDS, market.identity) as results:
         earlier = evaluate_all(plan, options, market, results, ledger, show_progress, work)
         found = [results.result(point) for point in plan.points]

@@ -11,6 +11,7 @@ function valueText(metric, value) {
     case "days": return fixed(value / 86400, 1);
     case "count": return fixed(value, 1, 0);
     case "quote": return fixed(value, data.money_decimals);
+    case "number": return value.toLocaleString("en", { maximumSignificantDigits: 4 });
     default: return fixed(value, 2);
   }
 }
@@ -18,6 +19,7 @@ function valueText(metric, value) {
 // What a field of a map shows of a value: short, with as many digits after the point in every field.
 function fieldFormat(metric, values) {
   const unit = data.units[metric];
+  if (unit === "number") return (value) => value.toLocaleString("en", { maximumSignificantDigits: 3 });
   const times = { part: 100, days: 1 / 86400 }[unit] || 1;
   const most = Math.max(0, ...values.map((value) => Math.abs(value * times)));
   if (most >= 1e5) {

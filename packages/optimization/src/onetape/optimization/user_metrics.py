@@ -1,0 +1,303 @@
+"""Metrics of the user's own: a Python file with a function that returns a number for a backtest.
+
+    # user/metrics/steady.py
+    def steady(run):
+        return float(run.returns.mean() - 2 * run.returns.std()) if len(run.returns) else 0.0
+
+`--rank user/metrics/steady.py` ranks by it, the highest first. The SHA-256 of the file is part of
+what an optimization's folder is named by, so values of changed code are not mixed.
+"""
+
+import hashlib
+import math
+import sys
+from collections.abc import Iterable, Mapping, Sequence
+from importlib.machinery import ModuleSpec
+from importlib.util import module_from_spec
+from numbers import Real
+from pathlib import Path
+from types import FunctionType, ModuleType, TracebackType
+from typing import Any, Final
+
+import msgspec
+from msgspec import Struct
+from numpy.typing import NDArray
+
+from onetape.core.candles import Candles, FloatArray, IntArray
+from onetape.core.errors import ConfigurationError, UsageError
+from onetape.core.message_text import format_error, format_os_error, suggest_name
+from onetape.engine import Metrics, MetricsContext, SimulationResult, compute_metrics
+from onetape.engine.ratios import period_returns
+from onetape.engine.trade_stats import sum_trade_stats
+from onetape.optimization.ranking import checked_metric
+from onetape.strategies.output_capture import stdout_to_stderr
+from onetape.strategies.user_modules import UserModuleLoader
+
+#: Key of the identity of an optimization: digest of each metric of the user, by name.
+USER_METRICS: Final = "user_metrics"
+#: Longest name of a metric, which heads columns.
+_LONGEST_NAME: Final = 60
+#: Beginning of the line of a combination for which a metric gave no number.
+_FAILURE: Final = b'{"metric_failure":'
+
+
+class MetricInput(Struct, frozen=True):
+    """One backtest, as a metric of the user's own gets it; all arrays are read-only.
+
+    The n candles are those of the part that is evaluated: in-sample, out-of-sample or training.
+    """
+
+    metrics: Mapping[str, Any]
+    """Our own metrics by field (docs/metrics.md): ratios are parts, times are seconds, money is
+    quote currency; None where a metric is not defined."""
+    start_cash: float
+    """Value of the account before the first candle, quote currency."""
+    equity: FloatArray
+    """Cash and position at each close, quote currency, shape (n,)."""
+    candles: Candles
+    """Candles of the part: timestamp (open, epoch seconds UTC), open, high, low, close (quote
+    currency) and volume (base currency), shape (n,) each."""
+    returns: FloatArray
+    """Daily returns as parts, which our ratios are computed of, shape (d,); of candles that are
+    longer than a day one return each."""
+    periods: float
+    """Number of such returns in a year."""
+    profits: FloatArray
+    """Profit of each closed trade after fees, quote currency, oldest first, shape (t,)."""
+    profit_ratios: FloatArray
+    """Profit of each closed trade as a part of what was paid, shape (t,)."""
+    entry_bars: IntArray
+    """Index of the candle that filled each entry, shape (t,), or (t + 1,) with a position open at
+    the end."""
+    exit_bars: IntArray
+    """Index of the candle that filled each exit, shape (t,)."""
+
+
+class UserMetric(Struct, frozen=True):
+    """A metric of the user's own; a higher value is better."""
+
+    name: str
+    """Name of the function, and of the metric in tables and --json."""
+    file: str
+    """File as the flag names it."""
+    digest: str
+    """SHA-256 of the file's text, in hex."""
+    function: FunctionType
+    """Function that takes a `MetricInput` and returns a number."""
+
+
+class MetricError(Exception):
+    """A metric of the user's own gave no number; the text states where and why."""
+
+
+def parse_ranks(texts: Iterable[str]) -> tuple[tuple[str, ...], tuple[UserMetric, ...]]:
+    """Return the metrics that `--rank` names, and those among them that are the user's own.
+
+    Raises:
+        UsageError: no metric has that name, or a file has no such function.
+        ConfigurationError: a file cannot be run.
+    """
+    names: list[str] = []
+    own: dict[str, UserMetric] = {}
+    for text in dict.fromkeys(texts):
+        if not _is_file(text):
+            names.append(checked_metric(text))
+            continue
+        metric = load_metric(text)
+        if metric.name in own and metric != own[metric.name]:
+            raise UsageError(
+                f"--rank {text}: {own[metric.name].file} has a metric {metric.name} too; rename "
+                "one of the functions"
+            )
+        own[metric.name] = metric
+        names.append(metric.name)
+    return tuple(dict.fromkeys(names)), tuple(own.values())
+
+
+def load_metric(text: str) -> UserMetric:
+    """Return the metric of a file.
+
+    Args:
+        text: `FILE.py`, whose function is called like the file or is the only one, or
+            `FILE.py:function`.
+
+    Raises:
+        UsageError: there is no such file or function, or its name is taken.
+        ConfigurationError: the file cannot be run; the text names its line.
+    """
+    path_text, colon, given = text.rpartition(":")
+    path = Path(path_text if colon and path_text.endswith(".py") else text)
+    name, loader, module = _run_file(path, text)
+    functions = {
+        key: value
+        for key, value in vars(module).items()
+        if isinstance(value, FunctionType) and value.__module__ == name
+    }
+    chosen = given if colon and path_text.endswith(".py") else _default_name(path, functions, text)
+    if chosen not in functions:
+        known = ", ".join(functions) or "none"
+        raise UsageError(
+            f"--rank {text}: the file has no function {chosen!r}{suggest_name(chosen, functions)} "
+            f"(it has: {known})"
+        )
+    if chosen in Metrics.__struct_fields__ or len(chosen) > _LONGEST_NAME:
+        why = "is the name of one of our metrics" if len(chosen) <= _LONGEST_NAME else "is too long"
+        raise UsageError(f"--rank {text}: {chosen[:_LONGEST_NAME]} {why}; rename the function")
+    digest = hashlib.sha256(loader.source).hexdigest()
+    return UserMetric(chosen, str(path), digest, functions[chosen])
+
+
+def metrics_identity(metrics: Sequence[UserMetric]) -> dict[str, Any]:
+    """Return what stored results depend on by the metrics of the user: nothing without any."""
+    return {USER_METRICS: {one.name: one.digest for one in metrics}} if metrics else {}
+
+
+def part_metrics(
+    result: SimulationResult, context: MetricsContext, own: Sequence[UserMetric], part: str
+) -> Metrics | dict[str, Any]:
+    """Return the metrics of a part of the range, with those of the user.
+
+    Args:
+        result: Backtest of the part.
+        context: Metrics context of the part.
+        own: Metrics of the user.
+        part: Name of the part, for the text of a failure.
+
+    Raises:
+        MetricError: a metric of the user raised an exception or returned no finite number.
+    """
+    metrics = compute_metrics(result, context)
+    if not own:
+        return metrics
+    given = _metric_input(result, metrics, context)
+    return {**metrics.as_dict(), **{one.name: _value(one, given, part) for one in own}}
+
+
+def encode_failure(error: MetricError) -> bytes:
+    """Return the line that a worker process returns for a combination without a number."""
+    return msgspec.json.encode({"metric_failure": str(error)})
+
+
+def decode_failure(line: bytes | None) -> str | None:
+    """Return the text of a failure in the line of a worker process; None: it has a result."""
+    if line is None or not line.startswith(_FAILURE):
+        return None
+    return str(msgspec.json.decode(line)["metric_failure"])
+
+
+def _is_file(text: str) -> bool:
+    return text.endswith(".py") or text.rpartition(":")[0].endswith(".py")
+
+
+def _default_name(path: Path, functions: Mapping[str, FunctionType], text: str) -> str:
+    """Return the function called like its file, or the only public one."""
+    public = [name for name in functions if not name.startswith("_")]
+    if path.stem in functions:
+        return path.stem
+    if len(public) != 1:
+        raise UsageError(
+            f"--rank {text}: the file must have one function, or one called {path.stem} (it has: "
+            f"{', '.join(public) or 'none'}); name one: {path}:function"
+        )
+    return public[0]
+
+
+def _run_file(path: Path, text: str) -> tuple[str, UserModuleLoader, ModuleType]:
+    """Run a metric's file; return the name of its module, its loader and the module.
+
+    Raises:
+        UsageError: there is no such file.
+        ConfigurationError: the file cannot be run.
+    """
+    try:
+        is_file = path.is_file()
+    except (OSError, ValueError) as error:  # a name that no file can have
+        raise UsageError(f"--rank {text}: {format_os_error(error)}; name a .py file") from error
+    if not is_file:
+        raise UsageError(
+            f"--rank {text}: file not found; give the path of a .py file with a function of one "
+            "backtest"
+        )
+    where = str(path.resolve())
+    name = f"onetape_metric_{hashlib.sha256(where.encode()).hexdigest()[:12]}"
+    loader = UserModuleLoader(name, where)
+    spec = ModuleSpec(name, loader, origin=where)
+    spec.has_location = True  # which gives it a `__file__`
+    module = module_from_spec(spec)
+    # dataclasses look up the module of a class by its name.
+    sys.modules[name] = module
+    try:
+        with stdout_to_stderr():
+            loader.exec_module(module)
+    except (Exception, SystemExit) as error:
+        del sys.modules[name]
+        line = error.lineno if isinstance(error, SyntaxError) else None
+        line = line or _line_in(where, error.__traceback__)
+        why = f"{type(error).__name__}: {getattr(error, 'msg', None) or format_error(error)}"
+        raise ConfigurationError(f"metric file {path}, line {line}: {why}; fix the file") from error
+    return name, loader, module
+
+
+def _value(metric: UserMetric, given: MetricInput, part: str) -> float:
+    """Return the value of a metric.
+
+    Raises:
+        MetricError: the function raised an exception or returned no finite number.
+    """
+    where = f"{metric.name} of {metric.file}, {part}"
+    try:
+        with stdout_to_stderr():
+            value = metric.function(given)
+    except (Exception, SystemExit) as error:
+        file = metric.function.__code__.co_filename
+        line = _line_in(file, error.__traceback__)
+        why = f"{type(error).__name__}: {format_error(error)}".removesuffix(": ")
+        raise MetricError(f"{where}: line {line}: {why}") from error
+    # NumPy's numbers are registered as real ones, its arrays and truth values are not.
+    is_number = not isinstance(value, bool) and isinstance(value, Real)
+    try:
+        number = float(value) if is_number else math.nan
+    except OverflowError:
+        number = math.inf
+    if not math.isfinite(number):
+        shown = str(number) if is_number else f"a value of type {type(value).__name__}"
+        raise MetricError(f"{where}: it returned {shown}, not a finite number")
+    return number
+
+
+def _metric_input(
+    result: SimulationResult, metrics: Metrics, context: MetricsContext
+) -> MetricInput:
+    returns, periods = period_returns(result.start_cash, result.equity, context.calendar)
+    stats, log = sum_trade_stats((result,)), result.fill_log
+    candles = result.candles
+    columns = (candles.open, candles.high, candles.low, candles.close, candles.volume)
+    return MetricInput(
+        metrics=metrics.as_dict(),
+        start_cash=result.start_cash,
+        equity=_locked(result.equity),
+        candles=Candles(_locked(candles.timestamp), *(_locked(column) for column in columns)),
+        returns=_locked(returns),
+        periods=periods,
+        profits=_locked(stats.profits),
+        profit_ratios=_locked(stats.ratios),
+        entry_bars=_locked(log.entry_column()),
+        exit_bars=_locked(log.exit_column()),
+    )
+
+
+def _locked(values: NDArray[Any]) -> NDArray[Any]:
+    """Return a read-only view of an array."""
+    view = values.view()
+    view.flags.writeable = False
+    return view
+
+
+def _line_in(file: str, step: TracebackType | None) -> int:
+    """Return the line of a file that an error passed through last; 1 where it did not."""
+    line = 1
+    while step is not None:
+        if step.tb_frame.f_code.co_filename == file:
+            line = step.tb_lineno
+        step = step.tb_next
+    return line
