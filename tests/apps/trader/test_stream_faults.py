@@ -107,7 +107,8 @@ async def strike(
 ) -> None:
     """Add a fault while a candle forms, end it, and close the candle."""
     faults = opened.simulator.faults
-    outages = "SELECT count(*) FROM data_outages"
+    # An outage that begins before any frame of a new connection goes on with the row before it.
+    outages = "SELECT count(*), count(to_ms) FROM data_outages"
     before_count = trading.query(outages)
     number = faults.add(**settings)
     await opened.go_to(hour + 0.1)
